@@ -47,6 +47,10 @@ pub(super) struct Engine {
     pub(super) socket_count: u16,
     pub(super) version: Version,
     pub(super) consumer: Consumer,
+    /// A namespace was joined once: the connection may stay without any.
+    pub(super) joined: bool,
+    /// Where it was made, if not here: the shard in its sid and the slot there.
+    pub(super) origin: Option<(ShardId, u32)>,
 }
 
 /// What brings packets to the client and back.
@@ -97,8 +101,8 @@ pub(super) struct Get {
 pub(super) enum Queued {
     /// A heartbeat.
     Ping,
-    /// The answer to a client's heartbeat (Engine.IO 3), with its data.
-    Pong(Box<str>),
+    /// The answer to a client's heartbeat (Engine.IO 3).
+    Pong,
     /// A Socket.IO packet: CONNECT_ERROR, DISCONNECT, or what a namespace said behind the hub's back.
     Message(Encoded),
 }
@@ -219,6 +223,8 @@ impl Engine {
             socket_count: 0,
             version,
             consumer: Consumer::SocketIo,
+            joined: false,
+            origin: None,
         }
     }
 
