@@ -2,6 +2,10 @@
 //!
 //! Knows the repository, never the product's code: it reads sources as text and runs programs.
 
+mod docs;
+mod fuzz;
+mod process;
+mod test_runner;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -12,7 +16,7 @@ use clap::Parser;
 
 /// Repository chores.
 #[derive(Parser)]
-#[command(name = "cargo xtask", about)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", about)]
 enum Task {
     /// Check the measurable rules of the style.
     Tidy {
@@ -20,11 +24,34 @@ enum Task {
         #[arg(long)]
         list: bool,
     },
+    /// Run the whole suite, or some stages of it; the first failure ends it.
+    Test {
+        /// Names of stages.
+        stages: Vec<String>,
+        /// Print the stages and stop.
+        #[arg(long)]
+        list: bool,
+    },
+    /// Write the generated references.
+    Docs {
+        /// Only say which are stale.
+        #[arg(long)]
+        check: bool,
+    },
+    /// Fuzz with libFuzzer, one target or all.
+    Fuzz {
+        /// A target of fuzz/Cargo.toml.
+        target: Option<String>,
+        /// How long, for each target.
+        #[arg(long, default_value_t = 60)]
+        seconds: u32,
+    },
 }
 
 fn main() -> ExitCode {
-    match run(Task::parse()) {
-        Ok(code) => code,
+    match repository().and_then(|root| run(&root, Task::parse())) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("xtask: {error:#}");
             ExitCode::FAILURE
@@ -32,25 +59,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(task: Task) -> Result<ExitCode> {
-    let root = repository()?;
+/// Gives whether the task found nothing wrong.
+fn run(root: &Path, task: Task) -> Result<bool> {
     match task {
         Task::Tidy { list: true } => {
             for (rule, asks) in tidy::RULES {
                 println!("{rule:<18} {asks}");
             }
-            Ok(ExitCode::SUCCESS)
+            Ok(true)
         }
-        Task::Tidy { list: false } => tidy(&root),
+        Task::Tidy { list: false } => Ok(print(&tidy::run(root)?)),
+        Task::Test { list: true, .. } => {
+            test_runner::list();
+            Ok(true)
+        }
+        Task::Test { stages, list: false } => test_runner::run(root, &stages),
+        Task::Docs { check: true } => Ok(print(&docs::run(root, docs::Mode::Check)?)),
+        Task::Docs { check: false } => {
+            print(&docs::run(root, docs::Mode::Write)?);
+            Ok(true)
+        }
+        Task::Fuzz { target, seconds } => fuzz::fuzz(root, target, seconds).map(|()| true),
     }
 }
 
-fn tidy(root: &Path) -> Result<ExitCode> {
-    let findings = tidy::run(root)?;
-    for finding in &findings {
-        println!("{finding}");
+/// One line each; gives whether there was none.
+fn print<T: std::fmt::Display>(lines: &[T]) -> bool {
+    for line in lines {
+        println!("{line}");
     }
-    Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    lines.is_empty()
 }
 
 /// The repository around the current folder.
