@@ -243,7 +243,7 @@ fn credentials(auth: &JsonText) -> Bytes {
         return auth.bytes().clone();
     }
     match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(auth.as_str()) {
-        Ok(mut object) if object.get("pid").is_some_and(|pid| super::sid::is_pid(pid)) => {
+        Ok(mut object) if object.get("pid").and_then(serde_json::Value::as_str).is_some_and(|pid| super::sid::verify_pid(pid).is_some()) => {
             object.remove("pid");
             object.remove("offset");
             Bytes::from(serde_json::Value::Object(object).to_string())

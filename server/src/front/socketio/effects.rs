@@ -21,10 +21,9 @@ impl SocketIo {
         }
         self.performing = true;
         while let Some(command) = self.commands.pop_front() {
-            let resumes = matches!(command, Command::Resume { .. });
             cx.hub.hub.apply(cx.io.now(), command, &mut cx.hub.effects);
             let mut effects = std::mem::take(&mut cx.hub.effects);
-            let more = if resumes { budget_used_by(&effects) } else { None };
+            let more = budget_used_by(&effects);
             self.perform(cx, &mut effects);
             if let Some(tag) = more {
                 self.resume(cx, tag);
@@ -74,11 +73,16 @@ impl SocketIo {
     }
 }
 
-/// The socket of a resume that used up its budget: something may still wait for it.
+/// A socket to which a whole budget of things went at once: more may wait for it. That is after a `Resume`, or after
+/// the mail that a held resume waited for.
 fn budget_used_by(effects: &Effects) -> Option<u32> {
-    let mut sends = effects.list.iter().filter_map(|effect| match effect {
-        Effect::Send { to, .. } => Some(to.tag.0),
-        _ => None,
-    });
-    sends.nth(BUDGET as usize - 1)
+    let mut run = (None, 0);
+    for effect in &effects.list {
+        let Effect::Send { to, .. } = effect else { continue };
+        run = if run.0 == Some(to.tag.0) { (run.0, run.1 + 1) } else { (Some(to.tag.0), 1) };
+        if run.1 == BUDGET {
+            return run.0;
+        }
+    }
+    None
 }

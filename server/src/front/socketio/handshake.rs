@@ -40,8 +40,8 @@ impl SocketIo {
 
     fn turned_away(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>) -> Option<Response> {
         let origin = head.header("origin");
-        let sessions_max = self.config.limits.sessions_max / usize::from(self.topology.shards);
-        if self.drain.is_some() || self.sockets.len() >= sessions_max.max(1) {
+        let sessions_max = self.config.limits.sessions_max as usize;
+        if self.drain.is_some() || self.sockets.len() >= sessions_max {
             return Some(self.site.unavailable(origin));
         }
         if self.handshakes.is_limited() {

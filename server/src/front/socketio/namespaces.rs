@@ -45,8 +45,7 @@ impl Namespaces {
         }
         let rule = config.namespace(name)?;
         let channel = rooms::namespace_channel(name, config.socketio.root_channel.as_str())?;
-        let bytes_max = u32::try_from(config.limits.channel_name_bytes_max).unwrap_or(u32::MAX);
-        let channel = ChannelName::parse(&channel, bytes_max).ok()?;
+        let channel = ChannelName::parse(&channel, config.limits.channel_name_bytes_max).ok()?;
         let name: Arc<str> = Arc::from(name);
         let namespace =
             Namespace { name: Arc::clone(&name), channel, events: rule.events, recovery: rule.recovery, users: 1 };

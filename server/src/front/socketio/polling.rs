@@ -159,7 +159,8 @@ impl SocketIo {
         self.respond_to(cx, get);
     }
 
-    fn respond_to(&self, cx: &mut Cx<'_>, get: Get) {
+    /// Ends the waiting GET with what is in its payload.
+    pub(super) fn respond_to(&self, cx: &mut Cx<'_>, get: Get) {
         let response = self.site.packets(get.payload.finish(), get.origin.as_deref(), None);
         cx.io.respond(get.conn, response);
     }

@@ -27,7 +27,7 @@ pub fn room_channel(namespace: &str, room: &str) -> Option<String> {
     if room.is_empty() {
         return None;
     }
-    if SessionId::parse(room).is_some() {
+    if room.parse::<SessionId>().is_ok() {
         return Some(format!("$client/{room}"));
     }
     match namespace.strip_prefix('/')? {

@@ -90,12 +90,10 @@ impl SocketIo {
         cx.io.stage(probe.conn, text_frame(&[b"3probe"]));
         let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) else { return };
         polling.probe = Some(Probe { state: ProbeState::Answered, ..probe });
-        if let Some(get) = polling.get.take() {
-            let response = if get.payload.is_empty() { Some(Packet::Noop) } else { None };
-            match response {
-                Some(noop) => self.answer_with(cx, get, &noop),
-                None => self.answer_as_is(cx, get),
-            }
+        match polling.get.take() {
+            Some(get) if get.payload.is_empty() => self.answer_with(cx, get, &Packet::Noop),
+            Some(get) => self.respond_to(cx, get),
+            None => {}
         }
         self.pause_engine(cx, slot);
     }
