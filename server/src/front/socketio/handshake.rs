@@ -3,8 +3,6 @@
 //! Owns the open packet, the first deadlines and who is turned away before there is a session.
 //! Start at [`SocketIo::open`].
 
-use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use hub::Millis;
@@ -44,12 +42,7 @@ impl SocketIo {
         if self.drain.is_some() || self.sockets.len() >= sessions_max {
             return Some(self.site.unavailable(origin));
         }
-        if self.handshakes.is_limited() {
-            let now = cx.io.now();
-            let address = cx.io.peer_addr(conn)?.ip();
-            return (!self.handshakes.allow(address, now)).then(|| self.site.too_many(origin));
-        }
-        None
+        (!cx.io.allow_handshake(conn)).then(|| self.site.too_many(origin))
     }
 
     fn open_polling(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>, opening: Opening) {
@@ -138,51 +131,5 @@ impl SocketIo {
     /// Largest WebSocket message; beyond it close code 1009.
     pub(super) fn message_bytes_max(&self) -> u32 {
         u32::try_from(self.config.socketio.max_payload_bytes).unwrap_or(u32::MAX)
-    }
-}
-
-/// Handshakes of each address in the current second, on this shard.
-#[derive(Debug)]
-pub(super) struct Rate {
-    per_second: u32,
-    second: u64,
-    counts: HashMap<IpAddr, u32>,
-}
-
-impl Rate {
-    /// 0 is no limit.
-    pub(super) fn new(per_second: u32) -> Self {
-        Self { per_second, second: 0, counts: HashMap::new() }
-    }
-
-    fn is_limited(&self) -> bool {
-        self.per_second > 0
-    }
-
-    fn allow(&mut self, address: IpAddr, now: Millis) -> bool {
-        let second = now.0 / 1000;
-        if second != self.second {
-            self.second = second;
-            self.counts = HashMap::new();
-        }
-        let count = self.counts.entry(address).or_default();
-        *count += 1;
-        *count <= self.per_second
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_address_has_its_handshakes_per_second() {
-        let (one, two) = (IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2]));
-        let mut rate = Rate::new(2);
-        let at = |ms| Millis(ms);
-        assert!(rate.allow(one, at(1000)) && rate.allow(one, at(1500)));
-        assert!(!rate.allow(one, at(1999)));
-        assert!(rate.allow(two, at(1999)));
-        assert!(rate.allow(one, at(2000)));
     }
 }

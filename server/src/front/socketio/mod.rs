@@ -75,7 +75,6 @@ pub(super) struct SocketIo {
     /// Commands that effects led to.
     commands: VecDeque<Command>,
     performing: bool,
-    handshakes: handshake::Rate,
     drain: Option<ending::Drain>,
 }
 
@@ -86,7 +85,6 @@ impl SocketIo {
             Times { interval_ms: config.socketio.ping_interval_ms, timeout_ms: config.socketio.ping_timeout_ms };
         Self {
             site: Site::new(Arc::clone(&config)),
-            handshakes: handshake::Rate::new(config.limits.handshakes_per_address_per_second),
             config,
             topology,
             shard,

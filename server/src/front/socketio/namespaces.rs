@@ -54,11 +54,6 @@ impl Namespaces {
         Some(key)
     }
 
-    /// One more user of a namespace that has users.
-    pub(super) fn stay(&mut self, key: NamespaceKey) {
-        self.entry(key).users += 1;
-    }
-
     /// A user left.
     pub(super) fn leave(&mut self, key: NamespaceKey) {
         let namespace = self.entry(key);
