@@ -1,0 +1,290 @@
+//! Everything that can follow from a command. Data only. The caller performs the list in order, then clears it.
+
+use crate::ids::{AskId, ChannelName, Millis, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
+use crate::message::{Body, Message, Outgoing};
+use crate::reason::Reason;
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// A session that gets something now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recipient {
+    /// The hub's name.
+    pub session: SessionKey,
+    /// The front's name.
+    pub tag: Tag,
+}
+
+/// What one command leads to. Reused between commands, so that a delivery allocates nothing.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// In order.
+    pub list: Vec<Effect>,
+    /// Sessions named by the ranges in `Effect::Deliver`.
+    pub recipients: Vec<Recipient>,
+}
+
+/// One thing for the caller to do.
+#[derive(Debug)]
+pub enum Effect {
+    /// The session exists, not yet admitted; what is sent to it waits.
+    Opened {
+        /// The front's name.
+        tag: Tag,
+        /// The hub's name.
+        session: SessionKey,
+        /// The public name.
+        id: SessionId,
+    },
+    /// No session: a limit.
+    OpenRefused {
+        /// The front's name.
+        tag: Tag,
+    },
+    /// Encode `item` once per variant and stage it for each recipient.
+    Deliver {
+        /// A shared message.
+        message: Arc<Message>,
+        /// Replies are awaited under this id.
+        ask: Option<AskId>,
+        /// For clients that may recover.
+        offset: Option<Offset>,
+        /// A range of `Effects::recipients`.
+        to: std::ops::Range<usize>,
+    },
+    /// Something for one session only (from its outbox, or an answer), in order with its deliveries.
+    Send {
+        /// Who.
+        to: Recipient,
+        /// What.
+        item: Outgoing,
+    },
+    /// The session is attached to the new tag; recovered messages and `Outgoing::Admitted` come by `Resume`.
+    /// `displaced` names the connection it was taken from, which is to be closed.
+    Attached {
+        /// The front's new name.
+        tag: Tag,
+        /// The hub's name.
+        session: SessionKey,
+        /// The old tag, when its connection had not been known to be dead.
+        displaced: Option<Tag>,
+    },
+    /// No such session, or messages are missing: the client gets a new session.
+    AttachRefused {
+        /// The front's name.
+        tag: Tag,
+        /// What it asked for.
+        session: SessionId,
+    },
+    /// The session waits for its client to come back.
+    Detached {
+        /// The front's name, now void.
+        tag: Tag,
+        /// The public name.
+        id: SessionId,
+        /// Why.
+        reason: Reason,
+    },
+    /// The session is gone; `SessionKey` and tag are void after this. When `tag` is set the front tells the client:
+    /// `Kicked` says goodbye on this session only, `SlowConsumer`, `Disconnected` and the rest close the connection.
+    Ended {
+        /// The front's name; `None` when it was detached.
+        tag: Option<Tag>,
+        /// The hub's name.
+        session: SessionKey,
+        /// The public name.
+        id: SessionId,
+        /// Why.
+        reason: Reason,
+    },
+    /// The session is to lose its connection, as if it had failed: the front closes it and then sends `Detach`.
+    CloseConnection {
+        /// Who.
+        to: Recipient,
+        /// Why; to be passed to `Detach`.
+        reason: Reason,
+    },
+    /// For another shard's hub; order per pair of shards is kept by the caller.
+    Mail {
+        /// That shard.
+        to: ShardId,
+        /// What to say.
+        mail: HubMail,
+    },
+    /// For the back office.
+    Report {
+        /// From the command.
+        token: Token,
+        /// What to say.
+        report: Report,
+    },
+}
+
+/// What hubs tell each other. The receiving side is `Command::Mail`.
+#[derive(Debug)]
+pub enum HubMail {
+    /// This shard has its first, or lost its last, subscriber of a channel (to its home) or filter (to every home).
+    /// Acknowledged by `InterestKnown` when `token` is set.
+    Interest {
+        /// Channel name or filter.
+        filter: String,
+        /// First (true) or last gone.
+        wanted: bool,
+        /// Echoed.
+        token: Option<u64>,
+    },
+    /// The home knows.
+    InterestKnown {
+        /// From `Interest`.
+        token: u64,
+    },
+    /// From a channel's home: deliver to your subscribers.
+    Forward {
+        /// The message, position assigned.
+        message: Arc<Message>,
+        /// Wait for replies until this time on the shared clock.
+        reply_until: Option<Millis>,
+        /// Whom to report to.
+        token: Option<Token>,
+    },
+}
+
+/// What became of a publish on one shard. Sessions, not connections.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Handed to a connection that could take it.
+    pub delivered: u32,
+    /// Waiting: the connection is busy, or the session will come back.
+    pub queued: u32,
+    /// Volatile and not deliverable at once, or over a limit.
+    pub dropped: u32,
+}
+
+/// Why the hub said no. Text and code come from the back end's table of problems.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Refusal {
+    /// No session of that id here.
+    NotFound,
+    /// The name breaks the rules for channel names.
+    InvalidChannel,
+    /// The filter breaks the rules for filters.
+    InvalidFilter,
+    /// The name starts with `$` and is not for this use.
+    ReservedChannel,
+    /// A limit.
+    OverLimit,
+    /// History no longer reaches back so far, or belongs to another epoch.
+    PositionLost,
+}
+
+/// One page of a list.
+#[derive(Clone, Debug, Default)]
+pub struct Page<T> {
+    /// In the query's order.
+    pub items: Vec<T>,
+    /// There is more after the last item.
+    pub more: bool,
+}
+
+/// What the back office is told.
+#[derive(Debug)]
+pub enum Report {
+    /// From a channel's home: the shards that will each send `Delivered`.
+    Routed {
+        /// One bit per shard.
+        shards: u64,
+        /// Its place in the history, when one is kept.
+        position: Option<Position>,
+    },
+    /// From each of those shards.
+    Delivered {
+        /// The shard.
+        shard: ShardId,
+        /// What became of it there.
+        counts: Counts,
+        /// Replies to come from this shard, each as `Reply`, closed by `RepliesClosed`; 0 = none will come.
+        expecting: u32,
+    },
+    /// One session's reply.
+    Reply {
+        /// Who.
+        session: SessionId,
+        /// What.
+        body: Body,
+    },
+    /// All replies of a shard are in, or time is up.
+    RepliesClosed {
+        /// The shard.
+        shard: ShardId,
+        /// Who did not answer.
+        missing: Vec<SessionId>,
+    },
+    /// So many sessions were concerned.
+    Count(u64),
+    /// No.
+    Refused(Refusal),
+    /// Answer to `Query::Sessions`.
+    Sessions(Page<SessionView>),
+    /// Answer to `Query::Channels`.
+    Channels(Page<ChannelView>),
+    /// Answer to `Query::Presence`.
+    Presence(Page<PresenceMember>),
+    /// Answer to `Query::History`; the second field is the newest position.
+    History(Page<Arc<Message>>, Option<Position>),
+    /// Answer to `Query::Totals`.
+    Totals {
+        /// Attached or detached.
+        sessions: u32,
+        /// Waiting to be resumed.
+        detached: u32,
+        /// With subscribers or history here.
+        channels: u32,
+        /// Subscription records.
+        subscriptions: u64,
+        /// Messages waiting in outboxes.
+        queued: u64,
+    },
+}
+
+/// A session as the back end sees it.
+#[derive(Clone, Debug)]
+pub struct SessionView {
+    /// Public name.
+    pub id: SessionId,
+    /// The front's name, for details only the front knows; `None` while detached.
+    pub tag: Option<Tag>,
+    /// The back end's user.
+    pub user: Option<Arc<str>>,
+    /// Presence info.
+    pub info: Option<Bytes>,
+    /// Opened at.
+    pub since: Millis,
+    /// Channels and filters.
+    pub subscriptions: Vec<String>,
+    /// Things waiting.
+    pub queued: u32,
+}
+
+/// A channel as the back end sees it; the same channel may be reported by several shards.
+#[derive(Clone, Debug)]
+pub struct ChannelView {
+    /// Name.
+    pub channel: ChannelName,
+    /// Sessions of this shard subscribed to it by name.
+    pub sessions: u32,
+    /// Newest position; only from the home, when it keeps history.
+    pub position: Option<Position>,
+}
+
+/// A member of a channel.
+#[derive(Clone, Debug)]
+pub struct PresenceMember {
+    /// Public name of the session.
+    pub session: SessionId,
+    /// The user.
+    pub user: Option<Arc<str>>,
+    /// JSON given at admission.
+    pub info: Option<Bytes>,
+    /// When the session was opened.
+    pub since: Millis,
+}

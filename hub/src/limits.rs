@@ -1,0 +1,75 @@
+//! Everything the hub bounds, and the configuration it is made with. Each field's doc says what happens at the limit.
+
+use crate::ids::{ShardId, Topology};
+
+/// What a hub is made with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// This hub's shard.
+    pub shard: ShardId,
+    /// All shards of the node.
+    pub topology: Topology,
+    /// Names this life of the hub; random, chosen by the caller at start. Epoch of positions and offsets.
+    pub epoch: u64,
+    /// Bounds.
+    pub limits: Limits,
+    /// Rules by filter, the first match wins; none = no history, no presence.
+    pub rules: Vec<ChannelRule>,
+}
+
+/// The configuration of the channels that match a filter.
+#[derive(Clone, Debug)]
+pub struct ChannelRule {
+    /// `+` one level, `#` the rest.
+    pub filter: String,
+    /// What is kept for those who come later.
+    pub history: Option<HistoryRule>,
+    /// Whether members may be listed with their info.
+    pub presence: bool,
+}
+
+/// Bounds of one channel's history; the oldest go first.
+#[derive(Clone, Copy, Debug)]
+pub struct HistoryRule {
+    /// Messages kept.
+    pub messages_max: u32,
+    /// Milliseconds kept.
+    pub age_ms_max: u64,
+}
+
+/// Bounds of the shard's recovery log; the oldest go first, and who needs them is then not recovered.
+#[derive(Clone, Copy, Debug)]
+pub struct RecoveryLimits {
+    /// Messages kept per shard.
+    pub messages_max: u32,
+    /// Bytes of bodies kept per shard.
+    pub bytes_max: u64,
+    /// How long a detached session waits to be resumed, and the age at which log entries go. Milliseconds.
+    pub window_ms: u64,
+}
+
+/// Bounds of one hub.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Sessions in this hub. `Open` is refused with `over-limit`.
+    pub sessions_max: u32,
+    /// Channels in this hub. `Subscribe` and history-keeping publishes are refused with `over-limit`.
+    pub channels_max: u32,
+    /// Subscriptions of one session. `Subscribe` is refused with `over-limit`; the session lives on.
+    pub subscriptions_per_session_max: u32,
+    /// Bytes of a channel name or filter. Refused with `invalid-channel`.
+    pub channel_name_bytes_max: u32,
+    /// Messages waiting for one session. Volatile ones are dropped first; then the session's connection ends
+    /// with `SlowConsumer`.
+    pub outbox_messages_max: u32,
+    /// Bytes of bodies waiting for one session; one message may exceed it alone. As `outbox_messages_max`.
+    pub outbox_bytes_max: u64,
+    /// Unanswered asks of one session. A further ask counts that session as missing at once.
+    pub asks_per_session_max: u16,
+    /// Open asks of one hub. A further ask is refused with `over-limit`.
+    pub asks_max: u32,
+    /// Bytes of all histories in this hub. The oldest messages of the channel published to go first.
+    pub history_bytes_max: u64,
+    /// The recovery log.
+    pub recovery: RecoveryLimits,
+}

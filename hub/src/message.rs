@@ -1,0 +1,77 @@
+//! What is published and what waits for a session. Bodies are opaque to the hub: only their size counts.
+
+use crate::ids::{AskId, ChannelName, Offset, Position, SessionId};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// Sorts by time of publication; unique in the product. Text form is made by the server (26 characters, ULID).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MessageId(pub u128);
+
+/// The content of a message, in one of the two shapes that every protocol can be translated from and to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// A list of values: JSON text of an array, in which `{"_placeholder":true,"num":n}` stands for attachment n.
+    Values {
+        /// UTF-8 JSON text of an array, event name not included.
+        json: Bytes,
+        /// Binary values in order of their placeholders.
+        attachments: Vec<Bytes>,
+    },
+    /// Uninterpreted bytes.
+    Raw(Bytes),
+}
+
+/// Who is left out of a publish.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Except {
+    /// Sessions left out.
+    pub sessions: Vec<SessionId>,
+    /// Channels whose members are left out.
+    pub channels: Vec<ChannelName>,
+}
+
+/// Data with an id. Shared by reference count between all sessions and shards it goes to.
+#[derive(Clone, Debug)]
+pub struct Message {
+    /// Unique and sortable.
+    pub id: MessageId,
+    /// Where it was published; the first of several for a union.
+    pub channel: ChannelName,
+    /// The event's name, where the publisher gave one.
+    pub event: Option<Box<str>>,
+    /// The content.
+    pub body: Body,
+    /// Dropped for sessions that cannot take it at once.
+    pub volatile: bool,
+    /// Left out of the delivery.
+    pub except: Option<Box<Except>>,
+    /// Its place in the channel's history, when the channel keeps one. `None` for unions and before it is assigned.
+    pub position: Option<Position>,
+}
+
+/// One thing on its way to one session, in the order the session gets it.
+#[derive(Clone, Debug)]
+pub enum Outgoing {
+    /// The session was admitted (or came back); everything after this belongs to the new connection.
+    Admitted {
+        /// The session continued with nothing missing.
+        recovered: bool,
+    },
+    /// A message.
+    Message {
+        /// The content.
+        message: Arc<Message>,
+        /// Set when replies are awaited: the client's reply must name it.
+        ask: Option<AskId>,
+        /// Where a client that comes back later may say it got to; only for hubs with recovering sessions.
+        offset: Option<Offset>,
+    },
+    /// The answer to a request this client made.
+    Answer {
+        /// The client's own number of the request.
+        request: u64,
+        /// The answer's values.
+        body: Body,
+    },
+}

@@ -1,0 +1,153 @@
+//! What shards and the back office say to each other. Data only, so that either side can be read without the other.
+//!
+//! Back office to shard: [`Mail`]. Shard to back office: [`Upcall`] (client events, bounded, back pressure stops
+//! reading from clients) and [`hub::Report`]s (answers to what the back office asked, bounded by what it asked).
+
+use bytes::Bytes;
+use hub::{Command, Reason, SessionId};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use wire::values::Values;
+
+/// From the back office to one shard.
+#[derive(Debug)]
+pub enum Mail {
+    /// For the shard's hub.
+    Hub(Command),
+    /// The back end accepts a session that asked to connect.
+    Admit {
+        /// Who.
+        session: SessionId,
+        /// The user it belongs to.
+        user: Option<Arc<str>>,
+        /// JSON for presence.
+        info: Option<Bytes>,
+        /// Channels and filters it is in from the start.
+        subscriptions: Vec<String>,
+    },
+    /// The back end refuses it, for good (the client should stop).
+    Refuse {
+        /// Who.
+        session: SessionId,
+        /// Shown to the client.
+        message: Box<str>,
+        /// JSON, optional.
+        data: Option<Bytes>,
+    },
+    /// The back end closes the connection under a session; the client may come back.
+    Disconnect {
+        /// Who.
+        session: SessionId,
+    },
+    /// What the front knows of sessions (protocol, namespace, transport, remote address); answered through `reply`.
+    Inspect {
+        /// Which.
+        sessions: Vec<SessionId>,
+        /// In the order asked; `None` = not here.
+        reply: tokio::sync::oneshot::Sender<Vec<Option<Inspection>>>,
+    },
+    /// Counters of the shard.
+    Stats {
+        /// A snapshot.
+        reply: tokio::sync::oneshot::Sender<crate::shard::Stats>,
+    },
+    /// New certificates for connections accepted from now on.
+    Tls(Arc<rustls::ServerConfig>),
+    /// Stop accepting, refuse handshakes with 503, close transports at random times within the window, then end the thread.
+    Drain {
+        /// Milliseconds over which transports are closed.
+        window_ms: u64,
+    },
+}
+
+/// What the front knows of a session.
+#[derive(Clone, Debug)]
+pub struct Inspection {
+    /// `socketio` and its revision, as in `"socketio/5"`.
+    pub protocol: &'static str,
+    /// The Socket.IO namespace.
+    pub namespace: Arc<str>,
+    /// `polling` or `websocket`.
+    pub transport: &'static str,
+    /// The peer's address; `None` between polls.
+    pub remote: Option<SocketAddr>,
+}
+
+/// A client event, from a shard to the back office.
+#[derive(Debug)]
+pub enum Upcall {
+    /// A session asks to connect. Answered by [`Mail::Admit`] or [`Mail::Refuse`].
+    Connect {
+        /// Its public id.
+        session: SessionId,
+        /// Socket.IO namespace.
+        namespace: Arc<str>,
+        /// The client's CONNECT payload: JSON text of an object.
+        auth: Option<Bytes>,
+        /// Of the connection's first request.
+        handshake: Arc<Handshake>,
+    },
+    /// A client sent an event.
+    Event {
+        /// Who.
+        session: SessionId,
+        /// Its namespace.
+        namespace: Arc<str>,
+        /// Event name first, as it came.
+        values: Values,
+        /// Set when the client wants an answer: [`hub::Command::Answer`] with this number, at most once.
+        request: Option<u64>,
+    },
+    /// A session came back with nothing missing; the back end is told, not asked.
+    Recovered {
+        /// Who.
+        session: SessionId,
+        /// Its namespace.
+        namespace: Arc<str>,
+    },
+    /// A session lost its connection or ended.
+    Disconnected {
+        /// Who.
+        session: SessionId,
+        /// Its namespace.
+        namespace: Arc<str>,
+        /// Why.
+        reason: Reason,
+        /// The protocol's own words, such as `transport close`.
+        text: &'static str,
+        /// It may come back within the recovery window; `false` = it is gone for good.
+        resumable: bool,
+    },
+    /// A session that could have come back did not.
+    Expired {
+        /// Who.
+        session: SessionId,
+        /// Its namespace.
+        namespace: Arc<str>,
+    },
+}
+
+/// Facts of a connection's first request that the application may see. Kept as long as the connection, so it holds
+/// only the application's own query parameters and the allow-listed headers.
+#[derive(Debug, Default)]
+pub struct Handshake {
+    /// Percent-decoded, engine parameters (`EIO`, `transport`, `sid`, `t`, `b64`, `j`) left out.
+    pub query: Vec<(Box<str>, Box<str>)>,
+    /// Lower-case names.
+    pub headers: Vec<(Box<str>, Box<str>)>,
+    /// The peer.
+    pub remote: Option<SocketAddr>,
+    /// TLS on this connection.
+    pub secure: bool,
+}
+
+/// From one shard to another, in batches, in order.
+#[derive(Debug)]
+pub enum PeerMail {
+    /// For the hub.
+    Hub(hub::HubMail),
+    /// A connection whose next request (already read, unprocessed, in `bytes`) belongs to the receiving shard.
+    Connection(crate::shard::Handover),
+    /// A polling or WebSocket engine session that moves with its connection.
+    Engine(Box<crate::front::Migration>),
+}
