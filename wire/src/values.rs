@@ -446,4 +446,4 @@ fn renumber(json: &str, found: &[scan::Placeholder], attachments: &[Bytes]) -> R
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
