@@ -194,12 +194,13 @@ fn event(payload: &str, limits: &Limits) -> Result<Values, Violation> {
     }
 }
 
-/// Control characters are refused because they would cut a poll payload (`1e`) or a log line; no client sends them.
+/// Control characters are refused because they would cut a poll payload (`1e`) or a log line, and commas, which only
+/// msgpack can carry, because the default parser could not name the namespace. No client sends either.
 fn namespace(name: &str, limits: &Limits) -> Result<Namespace, Violation> {
     if name.len() > limits.namespace_bytes_max {
         return Err(Violation::NamespaceTooLong);
     }
-    if !name.starts_with('/') || name.bytes().any(|b| b.is_ascii_control()) {
+    if !name.starts_with('/') || name.bytes().any(|b| b == b',' || b.is_ascii_control()) {
         return Err(Violation::BadNamespace);
     }
     Ok(Namespace::new(name))

@@ -222,7 +222,6 @@ fn reference_vectors() {
         assert_eq!(encoded.text, "");
         assert_eq!(encoded.attachments.len(), 1);
         assert_eq!(decode(&encoded.attachments[0]), Ok(expected), "{hex}");
-        // The reference puts the id where the application's object has it; `ack` and `event_id` have it last.
         assert_eq!(encoded.attachments[0] == bytes(hex), encodes == Same, "{hex}");
     }
 }
@@ -316,6 +315,7 @@ fn broken_packets() {
         (format!("83 {kind} 02 a36e7370 01 {x}"), BadNamespace),
         (format!("83 {kind} 02 a36e7370 a161 {x}"), BadNamespace),
         (format!("83 {kind} 02 a36e7370 a22f0a {x}"), BadNamespace),
+        (format!("83 {kind} 02 a36e7370 a32f2c61 {x}"), BadNamespace),
         (format!("82 {kind} 02 {nsp}"), BadPayload),
         (format!("83 {kind} 02 {nsp} a464617461 90"), BadPayload),
         (format!("83 {kind} 02 {nsp} a464617461 c0"), BadPayload),
@@ -341,6 +341,8 @@ fn lookalikes() {
     let json = r#"{"_placeholder":true,"num":0}"#;
     assert_eq!(value(lookalike), Ok((json.to_owned(), vec![])));
     assert_eq!(value(&format!("92 {lookalike} c40107")), Err(Violation::BadPlaceholder));
+    let last_counts = "82 ac5f706c616365686f6c646572 c3 ac5f706c616365686f6c646572 01";
+    assert!(value(&format!("92 {last_counts} c40107")).is_ok());
     let plain = packet("/", event(None, values(&format!(r#"["x",{json}]"#), &[])));
     assert_eq!(decode(&PACK5.packet(&plain).attachments[0]), Ok(plain));
 }
