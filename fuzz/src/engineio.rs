@@ -43,7 +43,7 @@ pub fn engineio_payload(data: &[u8]) {
         2 => (PayloadForm::V3Text, Version::V3, BinaryAs::Base64),
         _ => (PayloadForm::V3Binary, Version::V3, BinaryAs::Raw),
     };
-    let packets_max = usize::from(*packets_max);
+    let packets_max = usize::from(*packets_max).max(1);
     let Ok(packets) = Packets::new(form, body, packets_max) else { return };
     let read: Vec<_> = packets.collect();
     assert!(read.iter().filter(|packet| packet.is_ok()).count() <= packets_max);

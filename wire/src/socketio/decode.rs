@@ -179,10 +179,11 @@ impl Decoder {
         }
         let json = JsonText::parse(payload, &limits.values)?;
         // Revision 4 passes on whatever the middleware of the application gave as data.
-        match self.revision {
-            Revision::V5 if !json.is_object() && !json.is_string() => Err(Violation::BadPayload),
-            _ => Ok(json),
-        }
+        let is_valid = match self.revision {
+            Revision::V4 => !json.is_like_ack_id(),
+            Revision::V5 => json.is_object() || json.is_string(),
+        };
+        if is_valid { Ok(json) } else { Err(Violation::BadPayload) }
     }
 }
 

@@ -264,6 +264,8 @@ fn connect_error_only_from_a_server() {
         assert_eq!(old_server(text), Err(Violation::ConnectErrorFromClient));
     }
     let client = |text: &str| decode(&mut Decoder::with_codec(Role::Client, TEXT5), text, &[]);
+    let old = Decoder::with_codec(Role::Client, TEXT4).text("4 0", &limits());
+    assert_eq!(old, Err(Violation::BadPayload), "written again it would be an id");
     for text in ["4", "4[]", "4null", "41"] {
         assert_eq!(client(text), Err(Violation::BadPayload), "{text}");
     }
@@ -404,6 +406,7 @@ fn server_replies() {
         (TEXT5.refused("/", &denied(Some(&data))), r#"44{"message":"no \"entry\"","data":{"code":7}}"#),
         (TEXT4.refused("/adm", &denied(None)), r#"44/adm,"no \"entry\"""#),
         (TEXT4.refused("/adm", &denied(Some(&data))), r#"44/adm,{"code":7}"#),
+        (TEXT4.refused("/adm", &denied(Some(&json("7")))), r#"44/adm,"no \"entry\"""#),
         (TEXT5.disconnected("/"), "41"),
         (TEXT5.disconnected("/adm"), "41/adm,"),
     ];

@@ -175,9 +175,22 @@ fn checks() {
     for text in ["1", "null", "\"x\"", "{}", "[1e3,-0,1.5]", r#"{"a":1,"a":2}"#, "18446744073709551616"] {
         assert_eq!(check(text), Ok(text.to_owned()));
     }
-    for text in
-        ["", " ", "[", "[1,]", "{a:1}", "01", "NaN", "'x'", "[1]2", "\"\u{1}\"", "1e999", "\u{a0}1", "[1]\0"]
-    {
+    for text in [
+        "",
+        " ",
+        "[",
+        "[1,]",
+        "{a:1}",
+        "01",
+        "NaN",
+        "'x'",
+        "[1]2",
+        "\"\u{1}\"",
+        "1e999",
+        "\u{a0}1",
+        "\u{c}1",
+        "[1]\0",
+    ] {
         assert_eq!(check(text), Err(ValuesError::NotJson), "{text:?}");
     }
     let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
