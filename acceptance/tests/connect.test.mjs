@@ -25,7 +25,7 @@ for (const [name, transports] of Object.entries(TRANSPORTS)) {
     assert.equal(socket.active, false);
     // The connection itself lives on: another namespace joins over it, and by then a second attempt would have left.
     const other = socket.io.socket("/custom", {});
-    await next(other.connect(), "auth");
+    await next(other, "auth");
     await settled(other);
     assert.equal(attempts, 1);
   });
@@ -107,7 +107,7 @@ both("server closes the transport: the client reconnects by itself with a new id
 both("client disconnects one namespace, the other goes on", async (t) => {
   const one = await connected(t, server, "/custom");
   const two = one.io.socket("/chat", {});
-  await next(two.connect(), "auth");
+  await next(two, "auth");
   one.disconnect();
   assert.deepEqual(await ask(two, "message-with-ack", 1), [1]);
 });
@@ -115,7 +115,7 @@ both("client disconnects one namespace, the other goes on", async (t) => {
 both("several namespaces share one connection", async (t) => {
   const main = await connected(t, server);
   const others = ["/custom", "/chat", "/dyn-1"].map((nsp) => main.io.socket(nsp, {}));
-  await Promise.all(others.map((s) => next(s.connect(), "auth")));
+  await Promise.all(others.map((s) => next(s, "auth")));
   const all = [main, ...others];
   assert.equal(new Set(all.map((s) => s.io.engine.id)).size, 1);
   assert.equal(new Set(all.map((s) => s.id)).size, 4);
@@ -146,7 +146,7 @@ both("a slow CONNECT of one namespace does not hold up another", async (t) => {
   const slow = open(t, server, "/custom", { auth: { delayMs: 700 } });
   const order = [];
   const quick = slow.io.socket("/chat", {});
-  const both = [next(slow, "auth").then(() => order.push("slow")), next(quick.connect(), "auth").then(() => order.push("quick"))];
+  const both = [next(slow, "auth").then(() => order.push("slow")), next(quick, "auth").then(() => order.push("quick"))];
   await Promise.all(both);
   assert.deepEqual(order, ["quick", "slow"]);
 });
