@@ -8,7 +8,7 @@ import { after, test } from "node:test";
 import { toToml } from "./config.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const BIN_DIR = resolve(process.env.TRUNKLINE_BIN_DIR ?? join(HERE, "../../target/release"));
+export const BIN_DIR = resolve(process.env.TRUNKLINE_BIN_DIR ?? join(HERE, "../../target/release"));
 const READY_MS_MAX = 15_000;
 const STOP_MS_MAX = 10_000;
 
@@ -52,7 +52,7 @@ async function readReady(child, path, log) {
 export async function start(kind = "acceptance", settings = {}) {
   const folder = await mkdtemp(join(tmpdir(), "trunkline-acceptance-"));
   const files = { ready: join(folder, "ready.json"), config: join(folder, "config.toml"), settings: join(folder, "settings.json") };
-  await writeFile(files.config, toToml(settings));
+  await writeFile(files.config, toToml(kind, settings));
   await writeFile(files.settings, JSON.stringify(settings));
   const [program, args] = command(kind, files);
   const child = spawn(program, args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });

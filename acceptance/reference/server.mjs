@@ -67,7 +67,7 @@ function serve(socket) {
   });
 }
 
-for (const name of ["/", "/custom", "/chat", "/no", "/csr", "/csr-opt", /^\/dyn-[^/]*$/]) {
+for (const name of ["/", "/custom", "/chat", "/no", "/csr", "/csr-opt", /^\/dyn-[^/]+$/]) {
   io.of(name).use(admit).on("connection", serve);
 }
 ready();
