@@ -82,7 +82,8 @@ impl<'a> Query<'a> {
 /// What the application may see of a first request; address and TLS are filled in by the caller.
 pub(super) fn facts(head: &Head<'_>) -> Handshake {
     let own = |(key, _): &(Cow<'_, str>, Cow<'_, str>)| !ENGINE_PARAMETERS.contains(&&**key);
-    let query = pairs(head.query).filter(own).map(|(key, value)| (Box::from(key), Box::from(value))).collect();
+    let query =
+        pairs(head.query).filter(own).map(|(key, value)| (Box::from(key), Box::from(value))).collect();
     let kept = |name: &&str| {
         let value = head.header(name).filter(|value| value.len() <= HEADER_BYTES_MAX)?;
         Some((Box::from(*name), Box::from(value)))
