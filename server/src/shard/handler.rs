@@ -15,8 +15,10 @@ use wire::websocket::Event;
 pub struct Owner(pub u32);
 
 /// The hub of a shard and the list its effects go to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HubPort {
+    /// Decides.
+    pub hub: hub::Hub,
     /// Empty between two commands.
     pub effects: Effects,
 }
