@@ -1,6 +1,6 @@
 //! Connections between shards, and the order in which a shard sees what clients did.
 
-use super::rig::{Plan, Rig, Seen, masked};
+use super::rig::{Plan, Rig, Seen, luggage, masked};
 use crate::shard::Closed;
 
 fn four() -> Rig {
@@ -94,7 +94,7 @@ fn a_session_migrates_outside_of_a_message_too() {
     let mut client = rig.client();
     client.upgrade("/on/0/ws");
     let conn = rig.wait(|seen| if let Seen::Upgraded(conn, _) = seen { Some(conn) } else { None });
-    rig.order(0, move |_, cx| cx.io.migrate(conn, hub::ShardId(3), Box::new(crate::front::Migration)));
+    rig.order(0, move |_, cx| cx.io.migrate(conn, hub::ShardId(3), luggage()));
     assert_eq!(client.receive_text(), "moved");
     client.text("hello");
     assert_eq!(client.receive_text(), "hello");

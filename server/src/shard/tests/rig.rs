@@ -68,6 +68,11 @@ pub(super) fn upcall(text: &str) -> Upcall {
     Upcall::Connect { session: SessionId([0; 15]), namespace: text.into(), auth: None, handshake }
 }
 
+/// Any migration will do: the handler of the tests moves connections without sessions.
+pub(super) fn luggage() -> Box<Migration> {
+    Box::new(Migration::Packets { slot: 0, packets: Vec::new() })
+}
+
 /// Of `/on/3/get`: 3 and `get`.
 fn place(path: &str) -> (Option<u8>, &str) {
     match path.strip_prefix("/on/").and_then(|rest| rest.split_once('/')) {
@@ -136,7 +141,7 @@ impl Handler for Double {
                 number(0);
                 let to = ShardId(number(0) as u8);
                 cx.io.stage(conn, text_frame(&[b"staged before the move"]));
-                cx.io.migrate(conn, to, Box::new(Migration));
+                cx.io.migrate(conn, to, luggage());
             }
             _ => {
                 self.see(Seen::Text(self.shard.0, text.to_string()));
@@ -186,6 +191,8 @@ impl Handler for Double {
     }
 
     fn tick_hub(&mut self, _cx: &mut Cx<'_>) {}
+
+    fn flush(&mut self, _cx: &mut Cx<'_>) {}
 
     fn drain(&mut self, _cx: &mut Cx<'_>, _window_ms: u64) {}
 }
@@ -421,6 +428,12 @@ impl<S: Read + Write> Client<S> {
         let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
         let body = self.take(length.map_or(0, |length| length.parse().unwrap()));
         Answer { status, head, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// All that still comes.
+    pub(super) fn until_end(&mut self) -> Vec<u8> {
+        while self.more() {}
+        std::mem::take(&mut self.buffer)
     }
 
     /// Whether nothing comes any more.
