@@ -303,15 +303,15 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    /// Writes what the turn staged, and what callbacks about full sockets stage then.
+    /// Writes what the turn staged, and what callbacks about full and broken sockets stage then.
     fn flush(&mut self) {
         for _ in 0..FLUSHES_PER_TURN {
             self.call(|handler, cx| handler.flush(cx));
             self.io.flush_all();
-            self.tell();
-            if self.io.staging.is_empty() {
+            if self.io.notices.is_empty() {
                 return;
             }
+            self.tell();
         }
     }
 
