@@ -1,5 +1,7 @@
 //! Engine.IO over real shards, byte for byte: requests, polling, heartbeat, upgrade, errors, CORS, revision 3.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
+
 mod support;
 
 use std::time::{Duration, Instant};
@@ -141,14 +143,14 @@ fn a_second_get_ends_the_session() {
     post(node.address, &target, "4a");
     assert_eq!(first.answer().text(), "4a");
     first.send("GET", &target, &[], None);
-    let second = wait_for(|| Some(get_once(&node, &target)).filter(|answer| answer.0 == 400));
+    let second = wait_for(|| Some(ask_once(&node, &target)).filter(|answer| answer.0 == 400));
     assert_eq!(second, (400, BAD_REQUEST.to_owned()));
     assert_eq!(first.answer().text(), "1");
     assert_eq!(get(node.address, &target).text(), UNKNOWN_SID);
     node.stop();
 }
 
-fn get_once(node: &Node, target: &str) -> (u16, String) {
+fn ask_once(node: &Node, target: &str) -> (u16, String) {
     let answer = get(node.address, target);
     (answer.status, answer.text().to_owned())
 }
@@ -352,14 +354,15 @@ fn a_failed_probe_leaves_polling_alone() {
     assert_eq!(socket.next_text(), "3probe");
     drop(socket);
     post(node.address, &target, "4after");
-    assert_eq!(wait_for(|| Some(get_once(&node, &target).1).filter(|body| body != "6")), "4after");
+    assert_eq!(wait_for(|| Some(ask_once(&node, &target).1).filter(|body| body != "6")), "4after");
     node.stop();
 }
 
 #[test]
 fn without_websocket_there_is_no_upgrade() {
     use trunkline::config::{Argument, Machine, Sources};
-    let argument = |key: &str, value: &str| Argument { shown: key.into(), key: key.into(), value: value.into() };
+    let argument =
+        |key: &str, value: &str| Argument { shown: key.into(), key: key.into(), value: value.into() };
     let sources = Sources {
         arguments: vec![argument("auth.mode", "anonymous"), argument("socketio.transports", "polling")],
         ..Sources::default()
@@ -414,8 +417,7 @@ fn the_held_answer_has_the_cors_fields_of_its_request() {
 
 #[test]
 fn the_cookie_is_set_on_the_polling_handshake_only() {
-    let node =
-        echo_with(|config| config.socketio.cookie = trunkline::config::CookieName::parse("io").ok());
+    let node = echo_with(|config| config.socketio.cookie = trunkline::config::CookieName::parse("io").ok());
     let answer = get(node.address, POLL);
     let sid = field(answer.text(), "sid").unwrap();
     let cookie = format!("io={sid}; Path=/; HttpOnly; SameSite=Lax");
@@ -489,7 +491,7 @@ fn messages_per_second_are_slowed_not_lost() {
     assert!(start.elapsed() >= Duration::from_millis(350), "{:?}", start.elapsed());
     let target = open(&node);
     let start = Instant::now();
-    let body = vec!["4x"; 8].join("\u{1e}");
+    let body = ["4x"; 8].join("\u{1e}");
     assert_eq!(post(node.address, &target, &body).text(), "ok");
     assert!(start.elapsed() >= Duration::from_millis(350), "{:?}", start.elapsed());
     node.stop();

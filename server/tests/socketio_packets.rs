@@ -1,5 +1,7 @@
 //! Socket.IO over real shards, byte for byte: packets, namespaces, acknowledgements, rooms, what ends a connection.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
+
 mod support;
 
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -9,7 +11,6 @@ use support::client::{Http, Said, WebSocket, field, get, post};
 use support::{Node, Office, args, message};
 use trunkline::config::{Config, EventRoute, NamespaceMatch, NamespaceName, NamespacePattern};
 use trunkline::mail::{Mail, Upcall};
-
 
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
 const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -330,7 +331,11 @@ fn broadcasts_rooms_and_except() {
     office.publish_as(&target, publish);
     assert_eq!(two.next_text(), r#"42["others"]"#);
     office.broadcast("main", "end", &args("[]"));
-    assert_eq!(one.next_text(), r#"42["end"]"#, "neither the union a second time nor what it was left out of");
+    assert_eq!(
+        one.next_text(),
+        r#"42["end"]"#,
+        "neither the union a second time nor what it was left out of"
+    );
     assert_eq!(two.next_text(), r#"42["end"]"#);
     bench.node.stop();
 }
@@ -412,7 +417,10 @@ fn polling_carries_everything() {
     let office = &bench.node.office;
     let both = "452-[\"a\",{\"_placeholder\":true,\"num\":0},{\"_placeholder\":true,\"num\":1}]";
     post(bench.node.address, &target, &format!("{both}\u{1e}bAQ==\u{1e}bAgM="));
-    assert_eq!(poll.get(&target).text(), format!("{}\u{1e}bAQ==\u{1e}bAgM=", both.replace("\"a\"", "\"back\"")));
+    assert_eq!(
+        poll.get(&target).text(),
+        format!("{}\u{1e}bAQ==\u{1e}bAgM=", both.replace("\"a\"", "\"back\""))
+    );
     for number in 0..40 {
         office.emit(id, "many", &args(&format!("[{number}]")));
     }
@@ -571,7 +579,8 @@ fn raw_bodies_become_one_argument() {
     let to = Target::Session(id);
     for (number, raw) in [&b"{\"a\":1}"[..], b"plain", b"\xff\x00"].into_iter().enumerate() {
         let body = hub::Body::Raw(Bytes::from_static(raw));
-        let publish = hub::Publish { event: None, body, ..message(number as u64, to.clone(), "", &args("[]")) };
+        let publish =
+            hub::Publish { event: None, body, ..message(number as u64, to.clone(), "", &args("[]")) };
         bench.node.office.publish_as(&to, publish);
     }
     assert_eq!(socket.next_text(), r#"42["message",{"a":1}]"#);

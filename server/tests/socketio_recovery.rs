@@ -1,5 +1,7 @@
 //! Connection state recovery over real shards: what comes back, from where, and who is not recovered.
 
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
+
 mod support;
 
 use std::sync::mpsc::{Receiver, channel};
@@ -46,7 +48,9 @@ fn start(config: Config) -> Bench {
                 Seen::Connect(session, auth.map(|auth| String::from_utf8(auth.to_vec()).unwrap()))
             }
             Upcall::Recovered { session, .. } => Seen::Recovered(session),
-            Upcall::Disconnected { session, text, resumable, .. } => Seen::Disconnected(session, text, resumable),
+            Upcall::Disconnected { session, text, resumable, .. } => {
+                Seen::Disconnected(session, text, resumable)
+            }
             Upcall::Expired { session, .. } => Seen::Expired(session),
             Upcall::Event { session, values, .. } => {
                 return office.emit(session, "back", &values.as_event().unwrap().args());
@@ -178,7 +182,11 @@ fn volatile_events_carry_an_offset_too_and_asks_none() {
     let packet = client.socket.next_text();
     let last = packet.strip_prefix(r#"42["chat","hello",""#).expect("an offset behind the last string");
     let offset = last.strip_suffix(r#""]"#).unwrap().to_owned();
-    let ask = hub::Publish { reply_within_ms: Some(9_000), token: Some(hub::Token(5)), ..message(2, to.clone(), "ask", &args("[1]")) };
+    let ask = hub::Publish {
+        reply_within_ms: Some(9_000),
+        token: Some(hub::Token(5)),
+        ..message(2, to.clone(), "ask", &args("[1]"))
+    };
     bench.node.office.publish_as(&to, ask);
     assert!(client.socket.next_text().ends_with(r#"["ask",1]"#));
     drop(client.socket);

@@ -136,7 +136,11 @@ impl WebSocket {
                 }
                 check_response(&head, &key).unwrap();
                 let buffer = http.buffer[head.len..].to_vec();
-                return Ok(Self { stream: http.stream, decoder: Decoder::new(Role::Client, 64 << 20), buffer });
+                return Ok(Self {
+                    stream: http.stream,
+                    decoder: Decoder::new(Role::Client, 64 << 20),
+                    buffer,
+                });
             }
             let mut more = [0; 4096];
             let read = http.stream.read(&mut more).expect("an answer in time");

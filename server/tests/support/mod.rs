@@ -2,7 +2,14 @@
 //!
 //! Start at [`Node::start`]. The back end is a closure that sees every upcall and answers through [`Office`].
 
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::unwrap_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 pub mod client;
 
