@@ -1,1 +1,3 @@
-//! (skeleton)
+//! The product as a library: shards, listeners, the back end's door, configuration.
+
+pub mod config;

@@ -1,1 +1,2 @@
+//! The `trunkline` program.
 fn main() {}

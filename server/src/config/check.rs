@@ -1,0 +1,229 @@
+//! From values to the checked configuration: defaults, numbers taken from the machine, and what keys mean together.
+//!
+//! Must not know how text is parsed (`raw.rs`). Start at [`load`].
+
+use super::limits::Limits;
+use super::names::{NamespaceName, Origins};
+use super::problem::{Problem, Problems};
+use super::raw::Raw;
+use super::sections::{
+    Auth, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server, SocketIo,
+    TlsFiles,
+};
+use super::table::Section;
+use super::{Config, Loaded, Machine, NamespaceMatch, NamespaceRule, Sources, Tls, is_loopback};
+
+/// All sections in the order of the reference.
+pub(super) const SECTIONS: &[Section] = &[
+    Server::SECTION,
+    Log::SECTION,
+    TlsFiles::SECTION,
+    Auth::SECTION,
+    Private::SECTION,
+    SocketIo::SECTION,
+    NamespaceEntry::SECTION,
+    Recovery::SECTION,
+    ChannelRule::SECTION,
+    Limits::SECTION,
+];
+
+/// Files the process needs besides connections: listeners, event loops, logs, storage, webhooks.
+const FILES_RESERVED: u64 = 256;
+
+/// Reads, merges and checks.
+pub(super) fn load(sources: &Sources, machine: Machine) -> Result<Loaded, Problems> {
+    let mut raw = Raw::gather(SECTIONS, sources);
+    let config = assemble(&mut raw);
+    let mut warnings = Vec::new();
+    let config = config.map(|mut config| {
+        resolve(&mut config, machine);
+        contradictions(&mut raw, &config);
+        doubts(&raw, &config, machine, &mut warnings);
+        config
+    });
+    match config {
+        Some(config) if raw.problems.is_empty() => Ok(Loaded { config, warnings }),
+        _ => {
+            raw.problems.sort();
+            Err(Problems(raw.problems))
+        }
+    }
+}
+
+/// Reads every section before giving up, so that all problems are told at once.
+fn assemble(raw: &mut Raw) -> Option<Config> {
+    let server = Server::read(&mut raw.table(&Server::SECTION));
+    let log = Log::read(&mut raw.table(&Log::SECTION));
+    let tls = tls(raw);
+    let auth = Auth::read(&mut raw.table(&Auth::SECTION));
+    let private = Private::read(&mut raw.table(&Private::SECTION));
+    let socketio = SocketIo::read(&mut raw.table(&SocketIo::SECTION));
+    let namespaces = namespaces(raw);
+    let recovery = Recovery::read(&mut raw.table(&Recovery::SECTION));
+    let channels = channels(raw);
+    let limits = Limits::read(&mut raw.table(&Limits::SECTION));
+    Some(Config {
+        server: server?,
+        log: log?,
+        tls,
+        auth: auth?,
+        private: private?,
+        socketio: socketio?,
+        namespaces,
+        recovery: recovery?,
+        channels,
+        limits: limits?,
+    })
+}
+
+fn tls(raw: &mut Raw) -> Option<Tls> {
+    let files = TlsFiles::read(&mut raw.table(&TlsFiles::SECTION))?;
+    match (files.certificate, files.key) {
+        (Some(certificate), Some(key)) => Some(Tls { certificate, key }),
+        (None, None) => None,
+        (Some(_), None) => {
+            raw.problem(raw.place("tls.certificate"), "tls.key", "must be set when tls.certificate is");
+            None
+        }
+        (None, Some(_)) => {
+            raw.problem(raw.place("tls.key"), "tls.certificate", "must be set when tls.key is");
+            None
+        }
+    }
+}
+
+fn channels(raw: &mut Raw) -> Vec<ChannelRule> {
+    let count = raw.element_count(&ChannelRule::SECTION);
+    (0..count).filter_map(|index| ChannelRule::read(&mut raw.element(&ChannelRule::SECTION, index))).collect()
+}
+
+/// The rules of namespaces; without any, `/` alone.
+fn namespaces(raw: &mut Raw) -> Vec<NamespaceRule> {
+    let count = raw.element_count(&NamespaceEntry::SECTION);
+    let mut rules: Vec<NamespaceRule> = Vec::with_capacity(count.max(1));
+    for index in 0..count {
+        let Some(entry) = NamespaceEntry::read(&mut raw.element(&NamespaceEntry::SECTION, index)) else {
+            continue;
+        };
+        let path = format!("socketio.namespace[{index}]");
+        let names = match (entry.name, entry.pattern) {
+            (Some(name), None) => NamespaceMatch::Exact(name),
+            (None, Some(pattern)) => NamespaceMatch::Pattern(pattern),
+            (Some(_), Some(_)) => {
+                let place = raw.place(&format!("{path}.pattern"));
+                raw.problem(place, &path, "must have either `name` or `pattern`, not both");
+                continue;
+            }
+            (None, None) => {
+                let place = raw.element_place(&NamespaceEntry::SECTION, index);
+                raw.problem(place, &path, "must have a `name` or a `pattern`");
+                continue;
+            }
+        };
+        if rules.iter().any(|rule| rule.names == names) {
+            let place = raw.element_place(&NamespaceEntry::SECTION, index);
+            raw.problem(place, &path, format!("names {names} a second time"));
+            continue;
+        }
+        rules.push(NamespaceRule { names, events: entry.events, recovery: entry.recovery });
+    }
+    if count == 0 {
+        let root = NamespaceName::parse("/").expect("the root is a valid name");
+        let (events, recovery) = (EventRoute::BackEnd, RecoveryMode::Off);
+        rules.push(NamespaceRule { names: NamespaceMatch::Exact(root), events, recovery });
+    }
+    rules
+}
+
+/// Puts numbers in the place of "as the machine allows".
+fn resolve(config: &mut Config, machine: Machine) {
+    if config.server.shards == 0 {
+        config.server.shards = u16::try_from(machine.cores.clamp(1, 256)).expect("clamped");
+    }
+    if config.limits.connections_max == 0 {
+        config.limits.connections_max = connections_possible(machine);
+    }
+}
+
+/// Connections for which there are files; never 0, so that a tiny machine still starts and warns.
+fn connections_possible(machine: Machine) -> usize {
+    let files = machine.open_files_max.saturating_sub(FILES_RESERVED).clamp(16, 100_000_000);
+    usize::try_from(files).expect("at most 100,000,000")
+}
+
+/// What cannot be meant.
+fn contradictions(raw: &mut Raw, config: &Config) {
+    let server = &config.server;
+    if !is_loopback(server.private_listen) && config.private.keys.is_empty() {
+        let text =
+            format!("must hold a key, since server.private_listen {} is not loopback", server.private_listen);
+        raw.problem(raw.place("server.private_listen"), "private.keys", text);
+    }
+    let both = server.public_listen;
+    if both == server.private_listen && both.port() != 0 {
+        let text = format!("must differ from server.public_listen, both are {both}");
+        raw.problem(raw.place("server.private_listen"), "server.private_listen", text);
+    }
+    if config.socketio.cors_credentials && config.socketio.cors_origins == Origins::Any {
+        let text = "must be false when cors_origins is [\"*\"]: list the origins instead";
+        raw.problem(raw.place("socketio.cors_credentials"), "socketio.cors_credentials", text);
+    }
+    if config.socketio.paths.is_empty() {
+        raw.problem(raw.place("socketio.paths"), "socketio.paths", "must name at least one path");
+    }
+    message_sizes(raw, config);
+    root_channel(raw, config);
+}
+
+/// A message that is let in has to fit into the places it passes.
+fn message_sizes(raw: &mut Raw, config: &Config) {
+    let limits = &config.limits;
+    let message = limits.message_bytes_max;
+    let encoded = message + message / 3;
+    if limits.write_buffer_bytes_max < encoded {
+        let text =
+            format!("must be at least {encoded}, a third more than limits.message_bytes_max {message}");
+        raw.problem(raw.place("limits.write_buffer_bytes_max"), "limits.write_buffer_bytes_max", text);
+    }
+    for (key, bytes) in [
+        ("limits.outbox_bytes_max", limits.outbox_bytes_max),
+        ("limits.rest_body_bytes_max", limits.rest_body_bytes_max),
+    ] {
+        if bytes < message {
+            let text = format!("must be at least limits.message_bytes_max {message}, got {bytes}");
+            raw.problem(raw.place(key), key, text);
+        }
+    }
+}
+
+/// The broadcast channel of `/` must not be the one of another namespace.
+fn root_channel(raw: &mut Raw, config: &Config) {
+    let root = config.socketio.root_channel.as_str();
+    if let Some(rule) = config.namespace(&format!("/{root}")) {
+        let text = format!("must not be \"{root}\": that is the channel of namespace {}", rule.names);
+        raw.problem(raw.place("socketio.root_channel"), "socketio.root_channel", text);
+    }
+}
+
+/// What works but probably not as wanted.
+fn doubts(raw: &Raw, config: &Config, machine: Machine, warnings: &mut Vec<Problem>) {
+    let mut warn = |key: &str, text: String| {
+        warnings.push(Problem { place: raw.place(key), key: key.into(), text });
+    };
+    let possible = connections_possible(machine);
+    if config.limits.connections_max > possible {
+        let text = format!(
+            "is {}, but the process may open only {possible}; raise it with `ulimit -Hn`",
+            config.limits.connections_max
+        );
+        warn("limits.connections_max", text);
+    }
+    if usize::from(config.server.shards) > machine.cores {
+        let text = format!("is {}, more than the {} cores", config.server.shards, machine.cores);
+        warn("server.shards", text);
+    }
+    if config.tls.is_none() && !is_loopback(config.server.public_listen) {
+        let text = "is not set: clients connect without encryption unless a proxy adds it".into();
+        warn("tls.certificate", text);
+    }
+}

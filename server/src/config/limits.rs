@@ -1,0 +1,101 @@
+//! Every limit of the process in one place: what it counts, its default, and what happens when it is reached.
+//!
+//! A limit that is announced to clients (`socketio.max_payload_bytes`), a time-out of a protocol, and the size of what is
+//! kept for recovery and history stand with their sections. Must not know who enforces a limit. Start at [`Limits`].
+
+use super::table::section;
+
+section! {
+    /// What each part may hold. "Per session" is per client and namespace, "per connection" per transport, "per shard"
+    /// per thread (`server.shards`), "per node" for the whole process. 0 switches a limit off only where it says so.
+    pub struct Limits at Once "limits" {
+        /// Open connections, both ports. 0 derives it from the number of files the process may open, which it raises
+        /// to the hard limit at the start; the checked configuration holds the resolved number. At the limit new
+        /// connections are accepted and closed at once, and counted.
+        connections_max: usize = 0, 0..=100_000_000 "connections per node";
+        /// Sessions, connected or kept for recovery. At the limit a handshake is answered 503 and a CONNECT closes the
+        /// transport, so that clients come back later.
+        sessions_max: usize = 2_000_000, 1..=100_000_000 "sessions per node";
+        /// Channels with subscribers, history or presence. At the limit a join or publish that would make a new one
+        /// fails: 503 for the back end, an event is dropped and counted.
+        channels_max: usize = 1_000_000, 1..=100_000_000 "channels per node";
+
+        /// Connections that have not finished their handshake. At the limit the oldest of them is closed for each new
+        /// one.
+        half_open_max: usize = 10_000, 1..=10_000_000 "connections per shard";
+        /// Handshakes of one address. Beyond it: 429 with `Retry-After`. 0 switches it off, which is right behind a
+        /// proxy, where all clients have one address.
+        handshakes_per_address_per_second: u32 = 0, 0..=1_000_000 "handshakes per second";
+        /// Time to send the complete head of a request, from its first byte or from accept. Then the connection is
+        /// closed.
+        head_timeout_ms: u64 = 10_000, 100..=600_000 "milliseconds";
+        /// Time to send the complete body of a request after its head. Then it is answered 408 and the connection is
+        /// closed.
+        body_timeout_ms: u64 = 30_000, 100..=600_000 "milliseconds";
+        /// A keep-alive connection without a request is closed after this time.
+        keep_alive_seconds: u32 = 75, 1..=3600 "seconds";
+        /// Head of a request: request line and headers. Beyond it: 431, and the connection is closed.
+        head_bytes_max: usize = 16_384, 1024..=1_048_576 "bytes";
+        /// Headers of a request. Beyond it: 431, and the connection is closed.
+        headers_max: usize = 64, 8..=256 "headers";
+        /// Query string of a request. Beyond it: 414, and the connection is closed.
+        query_bytes_max: usize = 4096, 64..=65_536 "bytes";
+
+        /// Messages that wait for one session. At the limit volatile messages are dropped; for any other the session
+        /// ends with reason `slow consumer` and its transport is closed. With recovery the client is sent what it
+        /// missed when it comes back.
+        outbox_messages_max: usize = 1000, 1..=1_000_000 "messages per session";
+        /// Bytes of those messages; the same happens. Frames are shared between sessions, so this is not memory per
+        /// session.
+        outbox_bytes_max: usize = 4_194_304, 1024..=1_073_741_824 "bytes per session";
+        /// Encoded bytes that wait while the socket of a connection would block. Beyond it messages stay in the
+        /// outboxes. It has to hold one message of `message_bytes_max`, which base64 makes a third larger on polling.
+        write_buffer_bytes_max: usize = 2_097_152, 4096..=1_073_741_824 "bytes per connection";
+        /// One message with all its attachments, from either side. Beyond it: 413 for the back end, close for a
+        /// client. With SSE, NDJSON and queues the encoded form may be larger.
+        message_bytes_max: usize = 1_048_576, 1024..=268_435_456 "bytes";
+        /// Binary attachments of one packet. Beyond it the connection is closed.
+        attachments_max: usize = 10, 0..=1000 "attachments";
+        /// Nesting of JSON from clients and the back end. Beyond it: 400 for the back end, close for a client.
+        json_depth_max: usize = 64, 4..=128 "levels";
+
+        /// Namespaces that one connection joins. At the limit a CONNECT is answered by a CONNECT_ERROR.
+        namespaces_per_connection_max: usize = 16, 1..=1000 "namespaces";
+        /// Channels (rooms) of one session. At the limit a join fails: 422 for the back end.
+        channels_per_session_max: usize = 1000, 1..=1_000_000 "channels";
+        /// Name of a channel, and of a room after encoding. Beyond it: 422 for the back end, and a join fails.
+        channel_name_bytes_max: usize = 2048, 16..=65_535 "bytes";
+        /// Events with acknowledgement that a client has sent and that are not answered yet. At the limit reading from
+        /// the connection stops until one is.
+        pending_acks_in_max: usize = 1000, 1..=1_000_000 "events per session";
+        /// Acknowledgements that the server waits for. At the limit a further event that asks for one is not sent, and
+        /// its publisher is told that the session is missing.
+        pending_acks_out_max: usize = 1000, 1..=1_000_000 "events per session";
+        /// Events of a session that wait for the back end, one of which is in flight. At the limit reading from the
+        /// connection stops.
+        inbox_events_max: usize = 100, 1..=100_000 "events per session";
+        /// Events that a session sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
+        events_per_second: u32 = 0, 0..=10_000_000 "events per second and session";
+        /// Bytes that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
+        bytes_per_second: u64 = 0, 0..=100_000_000_000 "bytes per second and connection";
+
+        /// Messages of all histories together. Beyond it the oldest of the channel that is written to go first.
+        history_messages_max: usize = 1_000_000, 0..=10_000_000_000 "messages per shard";
+        /// Bytes of those messages; the same happens.
+        history_bytes_max: usize = 268_435_456, 0..=1_099_511_627_776 "bytes per shard";
+        /// Messages that wait between two threads. At the limit the sender waits: a shard stops reading from its
+        /// connections, a REST request waits.
+        mailbox_messages_max: usize = 65_536, 64..=16_777_216 "messages per shard";
+
+        /// Body of a request on the private port. Beyond it: 413.
+        rest_body_bytes_max: usize = 4_194_304, 1024..=1_073_741_824 "bytes";
+        /// Messages of one batch. Beyond it: 422.
+        rest_batch_messages_max: usize = 1000, 1..=100_000 "messages";
+        /// Items of one page of a list. A larger `limit` is lowered to it.
+        rest_page_items_max: usize = 1000, 1..=100_000 "items";
+        /// Streams of `GET /v1/tail`. At the limit: 503.
+        tails_max: usize = 64, 1..=10_000 "streams per node";
+        /// Messages that wait for a reader of `GET /v1/tail`. Beyond it they are dropped, and a line says how many.
+        tail_messages_max: usize = 10_000, 1..=10_000_000 "messages per stream";
+    }
+}

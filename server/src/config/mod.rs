@@ -1,0 +1,199 @@
+//! The configuration, in two steps: what was typed ([`Sources`]) becomes what the program needs ([`Config`]).
+//!
+//! Every key is declared once, in `sections.rs` or `limits.rs`; the parser, the defaults, the reference page and the
+//! example file come from those declarations. `check.rs` looks at what keys mean together.
+//!
+//! Must not know listeners, shards or the command line. Start at [`Config::load`].
+
+mod check;
+mod limits;
+mod names;
+mod problem;
+mod raw;
+mod sections;
+mod table;
+
+#[cfg(test)]
+mod tests;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+pub use limits::Limits;
+pub use names::{
+    ChannelFilter, ChannelName, CookieName, HttpPath, LogFilter, NamespaceName, NamespacePattern, Origin,
+    Origins, Secret,
+};
+pub use problem::{Place, Problem, Problems};
+pub use sections::{
+    Auth, AuthMode, ChannelRule, EventRoute, Log, LogFormat, Private, Recovery, RecoveryMode, Server,
+    SocketIo, Transport, Transports,
+};
+
+/// The checked configuration: every default filled in, every value in range, nothing contradictory.
+///
+/// Fields carry the names of the keys: `socketio.ping_interval_ms` is `config.socketio.ping_interval_ms`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// `[server]`; `shards` is resolved and at least 1.
+    pub server: Server,
+    /// `[log]`.
+    pub log: Log,
+    /// `[tls]`; both files, or none for plain TCP.
+    pub tls: Option<Tls>,
+    /// `[auth]`.
+    pub auth: Auth,
+    /// `[private]`; keys are present whenever the private port is reachable from other machines.
+    pub private: Private,
+    /// `[socketio]`.
+    pub socketio: SocketIo,
+    /// `[[socketio.namespace]]`; never empty. Look one up with [`Config::namespace`].
+    pub namespaces: Vec<NamespaceRule>,
+    /// `[recovery]`.
+    pub recovery: Recovery,
+    /// `[[channel]]`, in the order in which they are tried.
+    pub channels: Vec<ChannelRule>,
+    /// `[limits]`; `connections_max` is resolved and at least 1.
+    pub limits: Limits,
+}
+
+/// The files of TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// PEM file with the certificate and its chain.
+    pub certificate: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// What holds for a Socket.IO namespace or a family of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceRule {
+    /// Which namespaces.
+    pub names: NamespaceMatch,
+    /// What happens to the events that clients send.
+    pub events: EventRoute,
+    /// When clients are sent what they missed.
+    pub recovery: RecoveryMode,
+}
+
+/// Which namespaces a rule is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum NamespaceMatch {
+    /// One.
+    Exact(NamespaceName),
+    /// Those that match; each is made when its first client connects.
+    Pattern(NamespacePattern),
+}
+
+impl std::fmt::Display for NamespaceMatch {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Exact(name) => name.fmt(out),
+            Self::Pattern(pattern) => pattern.fmt(out),
+        }
+    }
+}
+
+impl Config {
+    /// Reads, merges and checks the sources.
+    ///
+    /// # Errors
+    /// All problems of all sources, in the order of the text.
+    pub fn load(sources: &Sources, machine: Machine) -> Result<Loaded, Problems> {
+        check::load(sources, machine)
+    }
+
+    /// A configuration for embedding and tests: both ports on 127.0.0.1 and chosen by the kernel, one shard, anonymous
+    /// clients, all other keys at their defaults.
+    pub fn loopback() -> Self {
+        let sources = Sources {
+            presets: vec![
+                ("auth.mode", "anonymous".into()),
+                ("server.public_listen", "127.0.0.1:0".into()),
+                ("server.private_listen", "127.0.0.1:0".into()),
+                ("server.shards", "1".into()),
+            ],
+            ..Sources::default()
+        };
+        let machine = Machine { cores: 1, open_files_max: u64::MAX };
+        Self::load(&sources, machine).expect("the defaults are valid, which a test shows").config
+    }
+
+    /// The rule for a namespace: exact names first, then patterns in their order; `None` is `Invalid namespace`.
+    /// A scan of the rules, done once per CONNECT.
+    pub fn namespace(&self, name: &str) -> Option<&NamespaceRule> {
+        let exact =
+            |rule: &&NamespaceRule| matches!(&rule.names, NamespaceMatch::Exact(one) if one.as_str() == name);
+        let pattern = |rule: &&NamespaceRule| match &rule.names {
+            NamespaceMatch::Exact(_) => false,
+            NamespaceMatch::Pattern(pattern) => pattern.matches(name),
+        };
+        self.namespaces.iter().find(exact).or_else(|| self.namespaces.iter().find(pattern))
+    }
+}
+
+/// What the machine offers; a parameter so that tests do not depend on where they run.
+#[derive(Clone, Copy, Debug)]
+pub struct Machine {
+    /// Threads that can run at once.
+    pub cores: usize,
+    /// Files the process may open once it has raised its limit.
+    pub open_files_max: u64,
+}
+
+impl Machine {
+    /// Asks the operating system. What it does not tell is taken to be small.
+    pub fn detect() -> Self {
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let open_files_max = rlimit::Resource::NOFILE.get_hard().unwrap_or(1024);
+        Self { cores, open_files_max }
+    }
+}
+
+/// Where a configuration comes from; later fields win over earlier ones.
+#[derive(Clone, Debug, Default)]
+pub struct Sources {
+    /// Keys that a command sets before everything else.
+    pub presets: Vec<(&'static str, String)>,
+    /// At most one file.
+    pub file: Option<SourceFile>,
+    /// The variables of the environment; those that do not begin with `TRUNKLINE_` are ignored.
+    pub environment: Vec<(String, String)>,
+    /// Arguments of the command line.
+    pub arguments: Vec<Argument>,
+}
+
+/// The text of a configuration file.
+#[derive(Clone, Debug)]
+pub struct SourceFile {
+    /// The name for messages.
+    pub name: String,
+    /// TOML.
+    pub text: String,
+}
+
+/// A key that was set on the command line.
+#[derive(Clone, Debug)]
+pub struct Argument {
+    /// How messages name it, without the value, which may be secret: `--set private.keys`.
+    pub shown: String,
+    /// Path of the key.
+    pub key: String,
+    /// The value: as in TOML, but strings without quotes; lists also as `a,b`.
+    pub value: String,
+}
+
+/// A configuration that can be used, and what is doubtful about it.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// What the operator should know.
+    pub warnings: Vec<Problem>,
+}
+
+/// Whether only this machine can reach an address.
+pub fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}

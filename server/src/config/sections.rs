@@ -1,0 +1,245 @@
+//! The table of keys, all sections but the limits. One declaration here is the checked struct, the parser's rule, the
+//! default, the reference and the example.
+//!
+//! Must not know how values are read or compared with each other (`check.rs`). Start at [`Server`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::names::{
+    ChannelFilter, ChannelName, CookieName, HttpPath, LogFilter, NamespaceName, NamespacePattern, Origins,
+    Secret,
+};
+use super::table::{Flaw, Kind, Setting, Value, section, words};
+
+section! {
+    /// The process: its threads, its two listeners, and how it stops.
+    pub struct Server at Once "server" {
+        /// Threads that hold connections, each with its own event loop; 0 takes one per core. The checked
+        /// configuration holds the resolved number.
+        shards: u16 = 0, 0..=256 "threads";
+        /// Number of this node. It becomes part of session ids, so it has to differ between nodes that serve the same
+        /// clients.
+        node_id: u16 = 0, 0..=65535 "(a number)";
+        /// Where clients connect. Port 0 lets the kernel choose; `--ready-file` tells which.
+        public_listen: SocketAddr = "0.0.0.0:8000";
+        /// Where the back end, the command line and monitoring connect. Beyond loopback it needs `private.keys`.
+        private_listen: SocketAddr = "127.0.0.1:9000";
+        /// At SIGTERM or SIGINT connections are closed in random order over this time, so that the clients do not all
+        /// come back to the other nodes in the same moment. A second signal ends the process at once.
+        drain_seconds: u32 = 10, 0..=3600 "seconds";
+    }
+}
+
+section! {
+    /// What is logged, always to standard error. Session ids, query strings and keys are never logged.
+    pub struct Log at Once "log" {
+        /// A level (`error`, `warn`, `info`, `debug`, `trace`) or directives per module.
+        filter: LogFilter = "info";
+        /// The form of a line.
+        format: LogFormat = "text";
+    }
+}
+
+words! {
+    /// The form of a log line.
+    pub enum LogFormat {
+        /// for people
+        Text = "text",
+        /// one JSON object per line, for collectors
+        Json = "json",
+    }
+}
+
+section! {
+    /// TLS on the public port. Without it put a proxy in front. The files are read again at SIGHUP; when they cannot be
+    /// read then, the old ones stay and the log says so.
+    pub(super) struct TlsFiles at Once "tls" {
+        /// PEM file with the certificate and its chain.
+        certificate: Option<PathBuf> = none, example "/etc/trunkline/tls/fullchain.pem";
+        /// PEM file with the private key.
+        key: Option<PathBuf> = none, example "/etc/trunkline/tls/key.pem";
+    }
+}
+
+section! {
+    /// Who may connect to the public port.
+    pub struct Auth at Once "auth" {
+        /// How a connection is admitted. There is no default: `trunkline serve` starts only when this choice was made,
+        /// on loopback too. `trunkline dev` takes `anonymous`.
+        mode: AuthMode = required;
+    }
+}
+
+words! {
+    /// How a connection is admitted.
+    pub enum AuthMode {
+        /// anybody who reaches the public port is let in, without a user
+        Anonymous = "anonymous",
+        /// the back end is asked at every connect and may refuse
+        BackEnd = "back_end",
+    }
+}
+
+section! {
+    /// The private port.
+    pub struct Private at Once "private" {
+        /// Bearer keys that the back end presents as `Authorization: Bearer KEY`, each at least 16 bytes. Several let
+        /// a new key be added before the old one is removed. None means that no key is asked for, which is allowed on
+        /// loopback only.
+        keys: Vec<Secret> = [], example ["replace-by-the-output-of-openssl-rand-hex-32"];
+    }
+}
+
+section! {
+    /// Engine.IO and Socket.IO on the public port.
+    pub struct SocketIo at Once "socketio" {
+        /// Paths that are served, each with and without the last `/`. A path is compared as a whole: below it there is
+        /// nothing.
+        paths: Vec<HttpPath> = ["/socket.io/"];
+        /// Transports that clients may use; with one of the two there is no upgrade.
+        transports: Transports = ["polling", "websocket"];
+        /// Engine.IO 3 (`EIO=3`), the protocol of Socket.IO clients 1.x and 2.x.
+        eio3: bool = false;
+        /// Time between two pings; an answer starts it anew. Clients are told at the handshake.
+        ping_interval_ms: u64 = 25_000, 100..=3_600_000 "milliseconds";
+        /// A connection ends when a ping is not answered in this time. Clients are told at the handshake.
+        ping_timeout_ms: u64 = 20_000, 100..=3_600_000 "milliseconds";
+        /// An upgrade from polling to websocket that takes longer is given up; polling goes on.
+        upgrade_timeout_ms: u64 = 10_000, 100..=600_000 "milliseconds";
+        /// A connection that joined no namespace in this time is closed. A slow answer of the back end counts.
+        connect_timeout_ms: u64 = 45_000, 100..=600_000 "milliseconds";
+        /// Largest body of a polling request and largest websocket message from a client. Clients are told at the
+        /// handshake. Beyond it: 413, or close code 1009.
+        max_payload_bytes: usize = 1_000_000, 64..=1_073_741_824 "bytes";
+        /// Web pages of other origins that may connect, as `scheme://host[:port]`, or `["*"]` for all. With a list a
+        /// websocket of another origin is refused too; without one no CORS headers are sent.
+        cors_origins: Origins = [], example ["https://app.example.com"];
+        /// Whether those pages may send cookies (`Access-Control-Allow-Credentials`); not possible with `*`.
+        cors_credentials: bool = false;
+        /// Name of a cookie that carries the session id, for balancers that stick by cookie. Trunkline does not need
+        /// it.
+        cookie: Option<CookieName> = none, example "io";
+        /// Channel of a broadcast to the whole namespace `/`. A room of `/` with this name is the same channel.
+        root_channel: ChannelName = "main";
+    }
+}
+
+words! {
+    /// A transport of Engine.IO.
+    pub enum Transport {
+        /// HTTP requests that wait for packets
+        Polling = "polling",
+        /// RFC 6455
+        WebSocket = "websocket",
+    }
+}
+
+section! {
+    /// A Socket.IO namespace, or a family of them. A client that connects to any other namespace is told
+    /// `Invalid namespace`. Exact names are looked up first, then patterns in the order of the file. Without any
+    /// `[[socketio.namespace]]` there is `/` alone, with the defaults below.
+    pub(super) struct NamespaceEntry at Many "socketio.namespace" {
+        /// Exact name: `/` or for example `/chat`. Either this or `pattern`.
+        name: Option<NamespaceName> = none, example "/";
+        /// Pattern of names in which `*` stands for one or more characters other than `/`.
+        pattern: Option<NamespacePattern> = none, example "/team-*";
+        /// What happens to the events that clients send.
+        events: EventRoute = "back_end";
+        /// Whether missed events are replayed to a client that comes back in time (connection state recovery).
+        recovery: RecoveryMode = "off";
+    }
+}
+
+words! {
+    /// What happens to the events that clients send.
+    pub enum EventRoute {
+        /// they go to the back end, whose answer is the acknowledgement
+        BackEnd = "back_end",
+        /// they are published to the other clients of the namespace, and acknowledged once that is done
+        Relay = "relay",
+        /// they are counted and dropped, and never acknowledged
+        Drop = "drop",
+    }
+}
+
+words! {
+    /// When events carry an offset and a reconnecting client is sent what it missed.
+    pub enum RecoveryMode {
+        /// never
+        Off = "off",
+        /// when the client asks for it by `auth.csr` or the query parameter `csr=1`
+        OptIn = "opt_in",
+        /// for every client; handlers get the offset as one more argument
+        Always = "always",
+    }
+}
+
+section! {
+    /// How long and how much is kept for clients that come back.
+    pub struct Recovery at Once "recovery" {
+        /// A session whose connection broke is kept this long.
+        window_seconds: u32 = 120, 1..=86_400 "seconds";
+        /// Messages that a shard keeps for recovery; beyond it the oldest go, and a client that needs them is told
+        /// that it was not recovered.
+        messages_max: usize = 100_000, 0..=1_000_000_000 "messages per shard";
+        /// Bytes of those messages; the same happens.
+        bytes_max: usize = 67_108_864, 0..=1_099_511_627_776 "bytes per shard";
+    }
+}
+
+section! {
+    /// A rule for the channels that match a filter; the first match in the order of the file holds. Channels without a
+    /// rule keep no history and have no presence.
+    pub struct ChannelRule at Many "channel" {
+        /// Which channels: `+` is one level, a last `#` is all levels below.
+        filter: ChannelFilter = required, example "chat/#";
+        /// Messages that each channel keeps; beyond it the oldest go. 0 keeps none.
+        history_messages_max: usize = 0, 0..=1_000_000 "messages per channel";
+        /// Messages older than this go. 0 is no limit of age.
+        history_age_seconds_max: u64 = 0, 0..=31_536_000 "seconds";
+        /// Whether the members of the channel can be asked for.
+        presence: bool = false;
+    }
+}
+
+/// The transports that clients may use: one or both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Transports {
+    polling: bool,
+    websocket: bool,
+}
+
+impl Transports {
+    /// Whether a client may use it.
+    pub fn allow(self, transport: Transport) -> bool {
+        match transport {
+            Transport::Polling => self.polling,
+            Transport::WebSocket => self.websocket,
+        }
+    }
+
+    /// Whether a polling client may change to websocket.
+    pub fn allow_upgrade(self) -> bool {
+        self.polling && self.websocket
+    }
+}
+
+impl Setting for Transports {
+    const KIND: Kind = Kind::List("`polling` or `websocket`");
+
+    fn read(value: &Value) -> Result<Self, Flaw> {
+        let mut both = Self { polling: false, websocket: false };
+        for item in value.list()? {
+            match Transport::read(item)? {
+                Transport::Polling => both.polling = true,
+                Transport::WebSocket => both.websocket = true,
+            }
+        }
+        if both.polling || both.websocket {
+            Ok(both)
+        } else {
+            Err(value.flaw("must name at least one transport"))
+        }
+    }
+}
