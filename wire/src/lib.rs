@@ -1,1 +1,11 @@
-//! (skeleton)
+//! Codecs and per-connection protocol state: bytes in, bytes out.
+//!
+//! Owns how each protocol looks on the wire and the few bytes a connection must remember between two reads.
+//! Must not know: sockets, clocks, threads, locks, async, the hub, or any other crate of this workspace. The caller
+//! owns every buffer; a codec reports how much it consumed and what it found, or why the peer is wrong.
+//!
+//! Where to start: every TCP connection begins in [`http::parse_head`]; a WebSocket continues in
+//! [`websocket::accept`] and [`websocket::Decoder`].
+
+pub mod http;
+pub mod websocket;
