@@ -148,6 +148,11 @@ pub enum PeerMail {
     Hub(hub::HubMail),
     /// A connection whose next request (already read, unprocessed, in `bytes`) belongs to the receiving shard.
     Connection(crate::shard::Handover),
-    /// A polling or WebSocket engine session that moves with its connection.
-    Engine(Box<crate::front::Migration>),
+    /// An engine session that moves, with its WebSocket if it has one.
+    Engine {
+        /// The session.
+        migration: Box<crate::front::Migration>,
+        /// Its connection, for [`crate::shard::Io::adopt`].
+        connection: Option<crate::shard::Handover>,
+    },
 }
