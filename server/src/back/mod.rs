@@ -4,6 +4,7 @@
 //! message looks like to a client is the front's business. Start at [`office`], then [`rest`].
 
 pub mod gather;
+mod members;
 pub mod metrics;
 pub mod office;
 pub mod rest;

@@ -7,7 +7,7 @@ use crate::back::office::{Office, OfficeError};
 use crate::config::Config;
 use crate::front::socketio::rooms;
 use crate::mail::Mail;
-use hub::{ChannelName, Command, Members, Reason, Refusal, SessionId};
+use hub::{ChannelName, Members, Reason, Refusal, SessionId};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,37 +72,6 @@ impl Handle {
     pub(crate) fn room(&self, namespace: &str, room: &str) -> Result<ChannelName, Refusal> {
         rooms::room_channel(namespace, room, &self.config)
     }
-
-    /// Subscribes sessions; returns how many. A publish after this reaches them.
-    pub(crate) async fn subscribe(&self, of: Members, filter: String) -> Result<u64, OfficeError> {
-        match &of {
-            Members::Session(id) => {
-                let shard = self.office.home_of(*id);
-                let report = self.office.ask(shard, |token| Command::Subscribe { of, filter, token }).await?;
-                Ok(count_of(&report))
-            }
-            _ => self.office.count(|token| Command::Subscribe { of: of.clone(), filter: filter.clone(), token }).await,
-        }
-    }
-
-    /// Ends subscriptions; returns how many.
-    pub(crate) async fn unsubscribe(&self, of: Members, filter: String) -> Result<u64, OfficeError> {
-        match &of {
-            Members::Session(id) => {
-                let shard = self.office.home_of(*id);
-                let report = self.office.ask(shard, |token| Command::Unsubscribe { of, filter, token }).await?;
-                Ok(count_of(&report))
-            }
-            _ => self.office.count(|token| Command::Unsubscribe { of: of.clone(), filter: filter.clone(), token }).await,
-        }
-    }
-}
-
-fn count_of(report: &hub::Report) -> u64 {
-    match report {
-        hub::Report::Count(n) => *n,
-        _ => 0,
-    }
 }
 
 impl Session {
@@ -152,7 +121,7 @@ impl Session {
     /// [`OfficeError::Refused`]: invalid or reserved name, limit, session gone.
     pub async fn join(&self, room: &str) -> Result<(), OfficeError> {
         let channel = self.handle.room(&self.namespace, room).map_err(OfficeError::Refused)?;
-        self.handle.subscribe(Members::Session(self.id), channel.as_str().to_owned()).await.map(drop)
+        self.handle.office.subscribe(Members::Session(self.id), channel.as_str().to_owned()).await.map(drop)
     }
 
     /// Leaves a room.
@@ -161,7 +130,7 @@ impl Session {
     /// As [`Session::join`].
     pub async fn leave(&self, room: &str) -> Result<(), OfficeError> {
         let channel = self.handle.room(&self.namespace, room).map_err(OfficeError::Refused)?;
-        self.handle.unsubscribe(Members::Session(self.id), channel.as_str().to_owned()).await.map(drop)
+        self.handle.office.unsubscribe(Members::Session(self.id), channel.as_str().to_owned()).await.map(drop)
     }
 
     /// Ends this session (Socket.IO: `io server disconnect`); clients do not come back by themselves.
@@ -169,9 +138,7 @@ impl Session {
     /// # Errors
     /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
     pub async fn disconnect(&self) -> Result<(), OfficeError> {
-        let (of, shard) = (Members::Session(self.id), self.handle.office.home_of(self.id));
-        let ask = |token| Command::EndMembers { of, reason: Reason::Kicked, token };
-        self.handle.office.ask(shard, ask).await.map(drop)
+        self.handle.office.end_members(Members::Session(self.id), Reason::Kicked).await.map(drop)
     }
 
     /// Closes the connection under this session, with every session on it; clients reconnect.
