@@ -9,18 +9,41 @@
 //!
 //! Start at [`Command`] (everything that can happen), [`Effect`] (everything that can follow) and [`Limits`].
 
+mod ask;
 mod command;
+mod deliver;
 mod effect;
+mod filter;
+mod history;
+mod hub;
 mod ids;
+mod interest;
+mod lifecycle;
 mod limits;
 mod message;
+mod names;
+mod outbox;
+mod publish;
+mod query;
 mod reason;
+mod recovery;
+mod roster;
+mod session;
+mod subscription;
+mod trie;
 
 pub use command::{Admit, Attach, Command, Members, Open, Publish, Query, Recipients, Target};
 pub use effect::{
-    ChannelView, Counts, Effect, Effects, HubMail, Page, PresenceMember, Recipient, Refusal, Report, SessionView,
+    ChannelView, Counts, Effect, Effects, HubMail, Page, PresenceMember, Recipient, Refusal, Report,
+    SessionView,
 };
-pub use ids::{AskId, ChannelName, Millis, Offset, Partition, Position, SessionId, SessionKey, ShardId, Tag, Token, Topology};
+pub use filter::{check_filter, filter_matches};
+pub use hub::Hub;
+pub use ids::{
+    AskId, ChannelName, Millis, Offset, Partition, Position, SessionId, SessionKey, ShardId, Tag, Token,
+    Topology,
+};
 pub use limits::{ChannelRule, Config, HistoryRule, Limits, RecoveryLimits};
 pub use message::{Body, Except, Message, MessageId, Outgoing};
+pub use names::{InvalidText, name_hash};
 pub use reason::Reason;

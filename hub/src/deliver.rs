@@ -1,0 +1,234 @@
+//! One message to its sessions on this shard. The inner loop of the product: no allocation and no hashing per session,
+//! one look at each session's memory.
+
+use crate::effect::{Counts, Effect, Effects, Recipient, Report};
+use crate::hub::Hub;
+use crate::ids::{AskId, Millis, Offset, SessionId, SessionKey, Token};
+use crate::limits::Limits;
+use crate::message::{Message, Outgoing};
+use crate::reason::Reason;
+use crate::recovery::Scope;
+use crate::roster::RosterKey;
+use crate::session::{Session, Sessions, State};
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// What is delivered.
+pub(crate) struct Delivery<'a> {
+    pub(crate) message: &'a Arc<Message>,
+    /// Whom it concerns, for the recovery log.
+    pub(crate) scope: Scope,
+    /// It is an ask, open until then.
+    pub(crate) reply_until: Option<Millis>,
+    /// Who wants to know.
+    pub(crate) token: Option<Token>,
+}
+
+/// Whom it goes to.
+#[derive(Clone, Copy)]
+pub(crate) enum Reach<'a> {
+    /// Members of any of these, each once.
+    Members(&'a [RosterKey]),
+    /// One session.
+    One(SessionKey),
+}
+
+impl Hub {
+    pub(crate) fn deliver(
+        &mut self,
+        now: Millis,
+        delivery: &Delivery<'_>,
+        reach: Reach<'_>,
+        effects: &mut Effects,
+    ) {
+        let asks = delivery.reply_until.is_some();
+        if asks && self.asks.len() >= self.config.limits.asks_max as usize {
+            return self.drop_ask(delivery, reach, effects);
+        }
+        self.next_stamp();
+        let except = self.mark_excepted(delivery.message, reach);
+        let logged = self.sessions.recovering > 0 && !asks && !delivery.message.volatile;
+        let mut pass = Pass {
+            limits: &self.config.limits,
+            message: delivery.message,
+            stamp: self.stamp,
+            except: &except,
+            ask: asks.then(|| self.asks.next_id()),
+            offset: (self.sessions.recovering > 0).then(|| self.log.offset(u64::from(logged))),
+            start: effects.recipients.len(),
+            counts: Counts::default(),
+            asked: Vec::new(),
+            missing: Vec::new(),
+            is_recovering: false,
+            sessions: &mut self.sessions,
+            effects,
+        };
+        match reach {
+            Reach::One(key) => pass.offer(key),
+            Reach::Members(rosters) => {
+                for roster in rosters {
+                    for key in &self.rosters.known(*roster).members {
+                        pass.offer(*key);
+                    }
+                }
+            }
+        }
+        let Pass { counts, asked, missing, is_recovering, mut offset, ask, start, .. } = pass;
+        if logged && is_recovering {
+            self.append_to_log(now, delivery, reach);
+        } else if logged {
+            offset = Some(self.log.offset(0));
+        }
+        if effects.recipients.len() > start {
+            let to = start..effects.recipients.len();
+            let message = Arc::clone(delivery.message);
+            effects.list.push(Effect::Deliver { message, ask, offset, to });
+        }
+        let expecting = u32::try_from(asked.len()).expect("no more than sessions");
+        if let (true, Some(until), Some(token)) = (expecting > 0, delivery.reply_until, delivery.token) {
+            self.open_ask(token, until, Arc::clone(delivery.message), (asked, missing));
+        }
+        self.report_delivered(delivery.token, counts, expecting, effects);
+    }
+
+    pub(crate) fn report_delivered(
+        &self,
+        token: Option<Token>,
+        counts: Counts,
+        expecting: u32,
+        effects: &mut Effects,
+    ) {
+        if let Some(token) = token {
+            effects.report(token, Report::Delivered { shard: self.config.shard, counts, expecting });
+        }
+    }
+
+    /// An ask that finds this hub full of asks reaches nobody here.
+    fn drop_ask(&self, delivery: &Delivery<'_>, reach: Reach<'_>, effects: &mut Effects) {
+        let dropped = u32::try_from(self.reach_max(reach)).unwrap_or(u32::MAX);
+        self.report_delivered(delivery.token, Counts { dropped, ..Counts::default() }, 0, effects);
+    }
+
+    fn reach_max(&self, reach: Reach<'_>) -> usize {
+        match reach {
+            Reach::One(_) => 1,
+            Reach::Members(rosters) => rosters.iter().map(|key| self.rosters.known(*key).members.len()).sum(),
+        }
+    }
+
+    /// Stamps start over after 2^32 deliveries; then what the sessions remember is void.
+    fn next_stamp(&mut self) {
+        self.stamp = self.stamp.wrapping_add(1);
+        if self.stamp == 0 {
+            self.sessions.clear_stamps();
+            self.stamp = 1;
+        }
+    }
+
+    /// Makes excepted sessions look as if this delivery had seen them. Returns the excepted rosters that have more
+    /// members than the delivery reaches: those are looked for at each recipient instead.
+    fn mark_excepted(&mut self, message: &Message, reach: Reach<'_>) -> SmallVec<[RosterKey; 4]> {
+        let mut large = SmallVec::new();
+        let Some(except) = &message.except else { return large };
+        for key in
+            except.sessions.iter().filter_map(|id| self.sessions.key_of(id)).collect::<SmallVec<[_; 4]>>()
+        {
+            self.sessions.known_mut(key).stamp = self.stamp;
+        }
+        let reached = self.reach_max(reach);
+        for roster in except.channels.iter().filter_map(|channel| self.rosters.find(channel.as_str())) {
+            let members = &self.rosters.known(roster).members;
+            if members.len() > reached {
+                large.push(roster);
+                continue;
+            }
+            for key in members {
+                self.sessions.known_mut(*key).stamp = self.stamp;
+            }
+        }
+        large
+    }
+}
+
+/// A delivery on its way through the sessions.
+struct Pass<'a> {
+    sessions: &'a mut Sessions,
+    effects: &'a mut Effects,
+    limits: &'a Limits,
+    message: &'a Arc<Message>,
+    stamp: u32,
+    except: &'a [RosterKey],
+    ask: Option<AskId>,
+    /// What recovering sessions are to remember.
+    offset: Option<Offset>,
+    /// Where its recipients begin.
+    start: usize,
+    counts: Counts,
+    /// Sessions it asks, in no order.
+    asked: Vec<SessionKey>,
+    /// Sessions that have too many open asks.
+    missing: Vec<SessionId>,
+    /// Whether it concerns a session that may be resumed.
+    is_recovering: bool,
+}
+
+impl Pass<'_> {
+    fn offer(&mut self, key: SessionKey) {
+        let session = self.sessions.known_mut(key);
+        if session.stamp == self.stamp {
+            return;
+        }
+        session.stamp = self.stamp;
+        if self.except.iter().any(|roster| session.is_subscribed(*roster)) {
+            return;
+        }
+        if self.ask.is_some() && session.asks >= self.limits.asks_per_session_max {
+            self.counts.dropped += 1;
+            self.missing.push(session.id);
+            return;
+        }
+        self.is_recovering |= session.recovery.is_some();
+        if session.state == State::Ready && !session.closing {
+            self.effects.recipients.push(Recipient { session: key, tag: session.tag });
+            self.counts.delivered += 1;
+        } else if self.leave_waiting(key) {
+            self.counts.queued += 1;
+        } else {
+            self.counts.dropped += 1;
+            return;
+        }
+        if self.ask.is_some() {
+            self.sessions.known_mut(key).asks += 1;
+            self.asked.push(key);
+        }
+    }
+
+    /// For a session that cannot take it now; false if it never gets it.
+    fn leave_waiting(&mut self, key: SessionKey) -> bool {
+        let session = self.sessions.known_mut(key);
+        if self.message.volatile {
+            return false;
+        }
+        let may_recover = session.recovery.is_some();
+        if session.state == State::Detached || session.closing {
+            return may_recover;
+        }
+        let item = Outgoing::Message {
+            message: Arc::clone(self.message),
+            ask: self.ask,
+            offset: self.offset.filter(|_| may_recover),
+        };
+        if session.outbox.get_or_insert_default().push(item, self.limits).is_ok() {
+            return true;
+        }
+        self.effects.list.push(close_slow(key, session));
+        may_recover
+    }
+}
+
+/// The connection of a session whose outbox is full ends, once.
+fn close_slow(key: SessionKey, session: &mut Session) -> Effect {
+    session.closing = true;
+    let to = Recipient { session: key, tag: session.tag };
+    Effect::CloseConnection { to, reason: Reason::SlowConsumer }
+}

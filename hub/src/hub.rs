@@ -1,0 +1,136 @@
+//! The dispatcher: takes a command, calls the module that owns the transition, and knows when time matters next.
+//! No rule is decided here.
+
+use crate::ask::Asks;
+use crate::command::Command;
+use crate::effect::{Effect, Effects, Refusal, Report};
+use crate::history::Histories;
+use crate::ids::{Millis, SessionKey, Token};
+use crate::interest::Interests;
+use crate::limits::Config;
+use crate::recovery::Log;
+use crate::roster::{RosterKey, Rosters};
+use crate::session::Sessions;
+use std::collections::BTreeSet;
+
+/// The state machine of one shard; see the crate's documentation.
+#[derive(Debug)]
+pub struct Hub {
+    pub(crate) config: Config,
+    pub(crate) sessions: Sessions,
+    pub(crate) rosters: Rosters,
+    pub(crate) interests: Interests,
+    pub(crate) asks: Asks,
+    pub(crate) histories: Histories,
+    pub(crate) log: Log,
+    /// When the window of each detached session closes.
+    pub(crate) windows: BTreeSet<(Millis, SessionKey)>,
+    /// Owned partition that the next session is named after.
+    pub(crate) next_partition: u16,
+    /// Number of the last delivery; marks sessions that it has seen.
+    pub(crate) stamp: u32,
+    /// Reused by deliveries.
+    pub(crate) concerned: Vec<RosterKey>,
+}
+
+impl Hub {
+    /// An empty hub.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            sessions: Sessions::default(),
+            rosters: Rosters::new(config.rules.clone(), config.epoch),
+            interests: Interests::default(),
+            asks: Asks::default(),
+            histories: Histories::new(config.epoch),
+            log: Log::new(config.epoch),
+            windows: BTreeSet::new(),
+            next_partition: u16::from(config.shard.0),
+            stamp: 0,
+            concerned: Vec::new(),
+            config,
+        }
+    }
+
+    /// Applies one command. `now` never goes back. Appends to `effects`, which the caller performs in order and clears.
+    pub fn apply(&mut self, now: Millis, command: Command, effects: &mut Effects) {
+        match command {
+            Command::Open(open) => self.open(now, &open, effects),
+            Command::Admit(admit) => self.admit(admit, effects),
+            Command::Pause(session) => self.pause(session),
+            Command::Resume { session, budget } => self.resume(session, budget, effects),
+            Command::Detach { session, reason } => self.detach(now, session, reason, effects),
+            Command::Attach(attach) => self.attach(&attach, effects),
+            Command::End { session, reason } => self.end(session, reason, effects),
+            Command::EndMembers { of, reason, token } => self.end_members(&of, reason, token, effects),
+            Command::Subscribe { of, filter, token } => self.subscribe(&of, &filter, token, effects),
+            Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
+            Command::Publish(publish) => self.publish(now, publish, effects),
+            Command::Reply { session, ask, body } => self.reply(session, ask, body, effects),
+            Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
+            Command::Mail { from, mail } => self.mail(now, from, mail, effects),
+            Command::Query { token, query } => self.query(now, token, &query, effects),
+            Command::Tick => self.tick(now, effects),
+        }
+    }
+
+    /// When `Command::Tick` is to be applied, at the latest; `None` while nothing depends on time.
+    #[must_use]
+    pub fn next_deadline(&self) -> Option<Millis> {
+        let window = self.windows.first().map(|(until, _)| *until);
+        let log = self.log.next_deadline(self.config.limits.recovery.window_ms);
+        [window, log, self.asks.next_deadline(), self.histories.next_deadline()].into_iter().flatten().min()
+    }
+
+    /// Sessions, attached or not.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.sessions.len()
+    }
+
+    /// Whether there is no session.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.sessions.len() == 0
+    }
+
+    /// Whether nothing at all is left here: no session, channel, filter, ask, log entry or mail to be acknowledged.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.is_empty()
+            && self.rosters.len() == 0
+            && self.interests.is_empty()
+            && self.asks.is_empty()
+            && self.log.is_empty()
+            && self.windows.is_empty()
+    }
+
+    /// Slots for sessions and channels that memory is held for; 0 once everything has left.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.sessions.capacity() + self.rosters.capacity()
+    }
+
+    fn tick(&mut self, now: Millis, effects: &mut Effects) {
+        self.close_late_asks(now, effects);
+        self.end_expired(now, effects);
+        self.trim_log(now);
+        self.trim_histories(now);
+    }
+}
+
+impl Effects {
+    pub(crate) fn report(&mut self, token: Token, report: Report) {
+        self.list.push(Effect::Report { token, report });
+    }
+
+    pub(crate) fn refuse(&mut self, token: Token, refusal: Refusal) {
+        self.report(token, Report::Refused(refusal));
+    }
+
+    /// Forgets everything, keeps the memory.
+    pub fn clear(&mut self) {
+        self.list.clear();
+        self.recipients.clear();
+    }
+}

@@ -1,0 +1,165 @@
+//! What shards tell each other about their subscribers, and what waits until the others know.
+//!
+//! A channel's first and last member is told to its home, a filter's to every other hub, since any may be the home of
+//! a channel that matches. Order per pair of shards is kept, so a late acknowledgement can only be of an older
+//! announcement, and numbers tell them apart.
+
+use crate::deliver::Delivery;
+use crate::effect::{Effect, Effects, HubMail, Report};
+use crate::hub::Hub;
+use crate::ids::{Millis, SessionId, SessionKey, ShardId, Token};
+use crate::names::home_partition;
+use crate::recovery::Scope;
+use crate::roster::{Roster, RosterKey};
+use std::collections::BTreeMap;
+
+/// Announcements on their way.
+#[derive(Debug, Default)]
+pub(crate) struct Interests {
+    last: u64,
+    open: BTreeMap<u64, Announcement>,
+}
+
+#[derive(Debug)]
+struct Announcement {
+    /// Acknowledgements to come.
+    missing: u32,
+    waiters: Vec<Waiter>,
+}
+
+/// What is to happen once every home knows.
+#[derive(Debug)]
+pub(crate) enum Waiter {
+    /// The answer to a `Subscribe`.
+    Report(Token, u64),
+    /// A session that is being admitted.
+    Session(SessionKey, SessionId),
+}
+
+impl Interests {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.open.is_empty()
+    }
+
+    /// Answers now, or when the roster's announcement is acknowledged.
+    pub(crate) fn when_known(&mut self, roster: &Roster, waiter: Waiter, effects: &mut Effects) {
+        match (self.open.get_mut(&roster.announcement), waiter) {
+            (Some(announcement), waiter) => announcement.waiters.push(waiter),
+            (None, Waiter::Report(token, count)) => effects.report(token, Report::Count(count)),
+            (None, Waiter::Session(..)) => {}
+        }
+    }
+
+    /// Whether the waiter has to wait; if so, it was added.
+    pub(crate) fn hold(&mut self, roster: &Roster, waiter: Waiter) -> bool {
+        let Some(announcement) = self.open.get_mut(&roster.announcement) else { return false };
+        announcement.waiters.push(waiter);
+        true
+    }
+}
+
+impl Hub {
+    /// The roster got its first member.
+    pub(crate) fn announce(&mut self, key: RosterKey, effects: &mut Effects) {
+        let to = self.homes(key);
+        if to == 0 {
+            return;
+        }
+        self.interests.last += 1;
+        let token = self.interests.last;
+        self.rosters.known_mut(key).announcement = token;
+        self.interests.open.insert(token, Announcement { missing: to.count_ones(), waiters: Vec::new() });
+        self.send_interest(key, to, Some(token), effects);
+    }
+
+    /// The roster lost its last member. Who still waits for the announcement is answered when that is acknowledged.
+    pub(crate) fn retract(&mut self, key: RosterKey, effects: &mut Effects) {
+        self.rosters.known_mut(key).announcement = 0;
+        self.send_interest(key, self.homes(key), None, effects);
+    }
+
+    fn send_interest(&self, key: RosterKey, to: u64, token: Option<u64>, effects: &mut Effects) {
+        let name = &self.rosters.known(key).name;
+        for shard in shards_in(to) {
+            let mail = HubMail::Interest { filter: name.as_str().to_owned(), wanted: token.is_some(), token };
+            effects.list.push(Effect::Mail { to: shard, mail });
+        }
+    }
+
+    /// The other shards that have to know of members here, one bit each.
+    fn homes(&self, key: RosterKey) -> u64 {
+        let roster = self.rosters.known(key);
+        let topology = &self.config.topology;
+        let shards = if roster.is_filter() {
+            u64::MAX >> (64 - u32::from(topology.shards))
+        } else {
+            1 << topology.owner(home_partition(roster.name.as_str(), topology)).0
+        };
+        shards & !self.own_bit()
+    }
+
+    pub(crate) fn own_bit(&self) -> u64 {
+        1 << self.config.shard.0
+    }
+
+    pub(crate) fn mail(&mut self, now: Millis, from: ShardId, mail: HubMail, effects: &mut Effects) {
+        match mail {
+            HubMail::Interest { filter, wanted, token } => {
+                self.note_interest(from, &filter, wanted);
+                if let Some(token) = token {
+                    effects.list.push(Effect::Mail { to: from, mail: HubMail::InterestKnown { token } });
+                }
+            }
+            HubMail::InterestKnown { token } => self.acknowledged(token, effects),
+            HubMail::Forward { message, reply_until, token } => {
+                let delivery = Delivery { message: &message, scope: Scope::Channel, reply_until, token };
+                self.forwarded(now, &delivery, effects);
+            }
+        }
+    }
+
+    fn note_interest(&mut self, from: ShardId, name: &str, wanted: bool) {
+        let bit = 1 << from.0;
+        if wanted {
+            let key = self.rosters.find_or_insert(name);
+            self.rosters.known_mut(key).wanted |= bit;
+        } else if let Some(key) = self.rosters.find(name) {
+            self.rosters.known_mut(key).wanted &= !bit;
+            self.drop_empty_history(key);
+            self.rosters.remove_if_unused(key);
+        }
+    }
+
+    fn acknowledged(&mut self, token: u64, effects: &mut Effects) {
+        let Some(announcement) = self.interests.open.get_mut(&token) else { return };
+        announcement.missing -= 1;
+        if announcement.missing > 0 {
+            return;
+        }
+        let Some(announcement) = self.interests.open.remove(&token) else { return };
+        for waiter in announcement.waiters {
+            match waiter {
+                Waiter::Report(token, count) => effects.report(token, Report::Count(count)),
+                Waiter::Session(key, id) => self.release(key, id, effects),
+            }
+        }
+    }
+
+    /// One thing less that holds `Admitted` back; does what a `Resume` asked for meanwhile.
+    fn release(&mut self, key: SessionKey, id: SessionId, effects: &mut Effects) {
+        let Some(session) = self.sessions.find(key).filter(|session| session.id == id && session.held > 0)
+        else {
+            return;
+        };
+        session.held -= 1;
+        let budget = session.outbox.as_ref().map_or(0, |outbox| outbox.resume);
+        if session.held == 0 && budget > 0 {
+            self.resume(key, budget, effects);
+        }
+    }
+}
+
+/// The shards of a set of bits.
+pub(crate) fn shards_in(bits: u64) -> impl Iterator<Item = ShardId> {
+    (0..64).filter(move |shard| bits & (1 << shard) != 0).map(ShardId)
+}

@@ -1,0 +1,219 @@
+//! How a session comes into being, is admitted, loses and regains its connection, and ends.
+//! Its subscriptions are handled in `subscription`, what it missed in `recovery`.
+
+use crate::command::{Admit, Attach, Members, Open};
+use crate::effect::{Effect, Effects, Recipient, Report};
+use crate::hub::Hub;
+use crate::ids::{ChannelName, Millis, Partition, SessionId, SessionKey, Token};
+use crate::message::{Body, Outgoing};
+use crate::outbox::Outbox;
+use crate::reason::Reason;
+use crate::recovery::Recovery;
+use crate::session::{Identity, Session, State};
+use smallvec::SmallVec;
+
+impl Hub {
+    pub(crate) fn open(&mut self, now: Millis, open: &Open, effects: &mut Effects) {
+        if self.sessions.len() >= self.config.limits.sessions_max as usize {
+            effects.list.push(Effect::OpenRefused { tag: open.tag });
+            return;
+        }
+        let id = SessionId::new(self.take_partition(), self.sessions.next_slot(), open.random);
+        let session = self.sessions.insert(Session {
+            id,
+            state: State::Pending,
+            tag: open.tag,
+            stamp: 0,
+            held: 0,
+            asks: 0,
+            closing: false,
+            subscriptions: SmallVec::new(),
+            since: now,
+            identity: None,
+            outbox: None,
+            recovery: open.recover.then(|| Box::new(Recovery::starting_at(self.log.last()))),
+        });
+        effects.list.push(Effect::Opened { tag: open.tag, session, id });
+    }
+
+    /// The partitions of this shard in turn.
+    fn take_partition(&mut self) -> Partition {
+        let topology = self.config.topology;
+        let taken = self.next_partition;
+        let next = taken.checked_add(u16::from(topology.shards)).filter(|next| *next < topology.partitions);
+        self.next_partition = next.unwrap_or(u16::from(self.config.shard.0));
+        Partition(taken)
+    }
+
+    pub(crate) fn admit(&mut self, admit: Admit, effects: &mut Effects) {
+        let last = self.log.last();
+        let Some(session) = self.sessions.find(admit.session) else { return };
+        if session.state != State::Pending {
+            return;
+        }
+        session.state = State::Paused;
+        if let Some(recovery) = &mut session.recovery {
+            recovery.admitted(last);
+        }
+        let mut names = admit.subscriptions;
+        names.extend(admit.user.as_deref().map(|user| ChannelName::user(user).as_str().to_owned()));
+        if admit.user.is_some() || admit.info.is_some() {
+            session.identity = Some(Box::new(Identity { user: admit.user, info: admit.info }));
+        }
+        session.outbox.get_or_insert_default().push_first(Outgoing::Admitted { recovered: false });
+        if self.subscribe_at_start(admit.session, &names, effects).is_err() {
+            self.end(admit.session, Reason::OverLimit, effects);
+        }
+    }
+
+    pub(crate) fn pause(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.find(key) else { return };
+        if session.state == State::Ready {
+            session.state = State::Paused;
+        }
+        if let Some(outbox) = &mut session.outbox {
+            outbox.resume = 0;
+        }
+    }
+
+    pub(crate) fn resume(&mut self, key: SessionKey, budget: u32, effects: &mut Effects) {
+        let Some(session) = self.sessions.find(key) else { return };
+        if session.state != State::Paused || session.closing {
+            return;
+        }
+        let to = Recipient { session: key, tag: session.tag };
+        if let Some(outbox) = &mut session.outbox {
+            if session.held > 0 {
+                outbox.resume = budget.max(1);
+                return;
+            }
+            for _ in 0..budget.max(1) {
+                let Some(item) = outbox.pop() else { break };
+                effects.list.push(Effect::Send { to, item });
+            }
+            if !outbox.is_empty() {
+                return;
+            }
+        }
+        session.outbox = None;
+        session.state = State::Ready;
+    }
+
+    pub(crate) fn detach(&mut self, now: Millis, key: SessionKey, reason: Reason, effects: &mut Effects) {
+        let Some(session) = self.sessions.find(key) else { return };
+        let admitted = matches!(session.state, State::Ready | State::Paused);
+        let Some(recovery) = session.recovery.as_mut().filter(|_| admitted && reason.recoverable()) else {
+            if session.is_connected() {
+                self.end(key, reason, effects);
+            }
+            return;
+        };
+        recovery.until = Millis(now.0.saturating_add(self.config.limits.recovery.window_ms));
+        self.windows.insert((recovery.until, key));
+        session.state = State::Detached;
+        session.closing = false;
+        session.held = 0;
+        session.outbox = None;
+        effects.list.push(Effect::Detached { tag: session.tag, id: session.id, reason });
+        self.sessions.detached += 1;
+    }
+
+    pub(crate) fn attach(&mut self, attach: &Attach, effects: &mut Effects) {
+        let refused = Effect::AttachRefused { tag: attach.tag, session: attach.session };
+        let Some(key) = self.resumable(&attach.session) else {
+            effects.list.push(refused);
+            return;
+        };
+        let Some(missed) = self.missed(key, attach.after) else {
+            effects.list.push(refused);
+            if !self.sessions.known(key).is_connected() {
+                self.end(key, Reason::Expired, effects);
+            }
+            return;
+        };
+        self.close_window(key);
+        let session = self.sessions.known_mut(key);
+        let displaced = session.is_connected().then_some(session.tag);
+        self.sessions.detached -= u32::from(displaced.is_none());
+        let session = self.sessions.known_mut(key);
+        session.tag = attach.tag;
+        session.state = State::Paused;
+        session.closing = false;
+        session.outbox = Some(Box::new(Outbox::starting_with(missed)));
+        effects.list.push(Effect::Attached { tag: attach.tag, session: key, displaced });
+    }
+
+    fn resumable(&self, id: &SessionId) -> Option<SessionKey> {
+        let key = self.sessions.key_of(id)?;
+        let session = self.sessions.known(key);
+        (session.recovery.is_some() && session.state != State::Pending).then_some(key)
+    }
+
+    fn close_window(&mut self, key: SessionKey) {
+        let session = self.sessions.known(key);
+        if let (State::Detached, Some(recovery)) = (session.state, &session.recovery) {
+            self.windows.remove(&(recovery.until, key));
+        }
+    }
+
+    pub(crate) fn end_expired(&mut self, now: Millis, effects: &mut Effects) {
+        while let Some((_, key)) = self.windows.first().copied().filter(|(until, _)| *until <= now) {
+            self.end(key, Reason::Expired, effects);
+        }
+    }
+
+    pub(crate) fn end(&mut self, key: SessionKey, reason: Reason, effects: &mut Effects) {
+        if self.sessions.find(key).is_none() {
+            return;
+        }
+        self.close_window(key);
+        self.leave_all(key, effects);
+        let session = self.sessions.known(key);
+        let tag = session.is_connected().then_some(session.tag);
+        let id = session.id;
+        effects.list.push(Effect::Ended { tag, session: key, id, reason });
+        self.forget_asked(key, effects);
+        self.sessions.remove(key);
+        if self.sessions.recovering == 0 {
+            self.log.clear();
+        }
+    }
+
+    pub(crate) fn end_members(&mut self, of: &Members, reason: Reason, token: Token, effects: &mut Effects) {
+        let mut count = 0;
+        for key in self.members(of) {
+            if !reason.recoverable() {
+                self.end(key, reason, effects);
+                count += 1;
+            } else if self.sessions.known(key).is_connected() {
+                self.close_connection(key, reason, effects);
+                count += 1;
+            }
+        }
+        effects.report(token, Report::Count(count));
+    }
+
+    /// Once per connection; nothing is handed to it after this.
+    fn close_connection(&mut self, key: SessionKey, reason: Reason, effects: &mut Effects) {
+        let session = self.sessions.known_mut(key);
+        if !session.closing {
+            session.closing = true;
+            let to = Recipient { session: key, tag: session.tag };
+            effects.list.push(Effect::CloseConnection { to, reason });
+        }
+    }
+
+    pub(crate) fn answer(&mut self, id: &SessionId, request: u64, body: Body, effects: &mut Effects) {
+        let Some(key) = self.sessions.key_of(id) else { return };
+        let session = self.sessions.known_mut(key);
+        if session.closing || !session.is_connected() {
+            return;
+        }
+        let item = Outgoing::Answer { request, body };
+        if session.state == State::Ready {
+            effects.list.push(Effect::Send { to: Recipient { session: key, tag: session.tag }, item });
+        } else if session.outbox.get_or_insert_default().push(item, &self.config.limits).is_err() {
+            self.close_connection(key, Reason::SlowConsumer, effects);
+        }
+    }
+}

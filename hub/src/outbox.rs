@@ -1,0 +1,86 @@
+//! What waits for one session, and its bounds. Knows nothing of sessions or of why something waits.
+
+use crate::limits::Limits;
+use crate::message::{Body, Outgoing};
+use std::collections::VecDeque;
+
+/// First in, first out; bounded by `Limits::outbox_messages_max` and `outbox_bytes_max`.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    items: VecDeque<Outgoing>,
+    /// So many of the first items are not counted against the limits: the hub itself put them there.
+    exempt: usize,
+    /// Of the counted items.
+    bytes: u64,
+    /// The budget of a `Resume` that came while `Admitted` was held back; 0 = none.
+    pub(crate) resume: u32,
+}
+
+/// The outbox cannot take it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+impl Outbox {
+    /// Adds at the end.
+    ///
+    /// # Errors
+    /// `Full` when a limit would be exceeded; one item may exceed the bytes alone.
+    pub(crate) fn push(&mut self, item: Outgoing, limits: &Limits) -> Result<(), Full> {
+        let size = size_of_item(&item);
+        let counted = self.items.len() - self.exempt;
+        let over_bytes = counted > 0 && self.bytes + size > limits.outbox_bytes_max;
+        if counted >= limits.outbox_messages_max as usize || over_bytes {
+            return Err(Full);
+        }
+        self.bytes += size;
+        self.items.push_back(item);
+        Ok(())
+    }
+
+    /// Adds in front of everything, outside the limits.
+    pub(crate) fn push_first(&mut self, item: Outgoing) {
+        self.items.push_front(item);
+        self.exempt += 1;
+    }
+
+    /// An outbox that starts with `items`, outside the limits.
+    pub(crate) fn starting_with(items: VecDeque<Outgoing>) -> Self {
+        Self { exempt: items.len(), items, bytes: 0, resume: 0 }
+    }
+
+    pub(crate) fn pop(&mut self) -> Option<Outgoing> {
+        let item = self.items.pop_front()?;
+        if self.exempt > 0 {
+            self.exempt -= 1;
+        } else {
+            self.bytes -= size_of_item(&item);
+        }
+        Some(item)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+}
+
+/// Bytes of a body: all that counts.
+pub(crate) fn size_of_body(body: &Body) -> u64 {
+    match body {
+        Body::Values { json, attachments } => {
+            json.len() as u64 + attachments.iter().map(|attachment| attachment.len() as u64).sum::<u64>()
+        }
+        Body::Raw(bytes) => bytes.len() as u64,
+    }
+}
+
+fn size_of_item(item: &Outgoing) -> u64 {
+    match item {
+        Outgoing::Admitted { .. } => 0,
+        Outgoing::Message { message, .. } => size_of_body(&message.body),
+        Outgoing::Answer { body, .. } => size_of_body(body),
+    }
+}

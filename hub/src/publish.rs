@@ -1,0 +1,182 @@
+//! Where a publish goes: history at the channel's home, then every shard with subscribers, this one included.
+//! The delivery on one shard is `deliver`'s business.
+
+use crate::command::{Publish, Target};
+use crate::deliver::{Delivery, Reach};
+use crate::effect::{Counts, Effect, Effects, HubMail, Refusal, Report};
+use crate::hub::Hub;
+use crate::ids::{ChannelName, Millis, Position, SessionId, Token};
+use crate::interest::shards_in;
+use crate::limits::HistoryRule;
+use crate::message::Message;
+use crate::recovery::Scope;
+use crate::roster::RosterKey;
+use std::sync::Arc;
+
+impl Hub {
+    pub(crate) fn publish(&mut self, now: Millis, mut publish: Publish, effects: &mut Effects) {
+        match std::mem::replace(&mut publish.target, Target::Union(Vec::new())) {
+            Target::Channel(channel) => self.publish_to_channel(now, channel, publish, effects),
+            Target::Union(channels) => self.publish_to_union(now, channels, publish, effects),
+            Target::Session(session) => self.publish_to_session(now, session, publish, effects),
+        }
+    }
+
+    fn publish_to_channel(
+        &mut self,
+        now: Millis,
+        channel: ChannelName,
+        publish: Publish,
+        effects: &mut Effects,
+    ) {
+        let token = publish.token;
+        let reply_until = reply_until(now, &publish);
+        if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {
+            return refuse(token, effects);
+        }
+        let history = match self.history_for(&channel, publish.volatile) {
+            Ok(history) => history,
+            Err(Full) => return refuse(token, effects),
+        };
+        let position = history.map(|(roster, _)| self.next_position(roster));
+        let message = Arc::new(message(publish, channel, position));
+        if let Some((roster, rule)) = history {
+            self.keep(now, roster, rule, Arc::clone(&message));
+        }
+        let mut rosters = self.take_concerned([&message.channel]);
+        let shards = self.shards_concerned(&rosters);
+        if let Some(token) = token {
+            effects.report(token, Report::Routed { shards, position });
+        }
+        if shards & self.own_bit() != 0 {
+            let delivery = Delivery { message: &message, scope: Scope::Channel, reply_until, token };
+            self.deliver(now, &delivery, Reach::Members(&rosters), effects);
+        }
+        for to in shards_in(shards & !self.own_bit()) {
+            let mail = HubMail::Forward { message: Arc::clone(&message), reply_until, token };
+            effects.list.push(Effect::Mail { to, mail });
+        }
+        rosters.clear();
+        self.concerned = rosters;
+    }
+
+    /// Every hub gets the command, so nothing is forwarded; each hub keeps the history of the channels it is home of.
+    fn publish_to_union(
+        &mut self,
+        now: Millis,
+        channels: Vec<ChannelName>,
+        publish: Publish,
+        effects: &mut Effects,
+    ) {
+        let token = publish.token;
+        let Some(first) = channels.first().cloned() else {
+            return self.report_delivered(token, Counts::default(), 0, effects);
+        };
+        let reply_until = reply_until(now, &publish);
+        let message = Arc::new(message(publish, first, None));
+        for channel in &channels {
+            self.keep_copy(now, channel, &message);
+        }
+        let mut rosters = self.take_concerned(&channels);
+        rosters.sort_unstable();
+        rosters.dedup();
+        let delivery =
+            Delivery { message: &message, scope: Scope::Union(channels.into()), reply_until, token };
+        self.deliver(now, &delivery, Reach::Members(&rosters), effects);
+        rosters.clear();
+        self.concerned = rosters;
+    }
+
+    fn publish_to_session(&mut self, now: Millis, id: SessionId, publish: Publish, effects: &mut Effects) {
+        let token = publish.token;
+        let Some(key) = self.sessions.key_of(&id) else {
+            if let Some(token) = token {
+                effects.refuse(token, Refusal::NotFound);
+            }
+            return;
+        };
+        let reply_until = reply_until(now, &publish);
+        let message = Arc::new(message(publish, ChannelName::client(id), None));
+        let delivery = Delivery { message: &message, scope: Scope::Session(id), reply_until, token };
+        self.deliver(now, &delivery, Reach::One(key), effects);
+    }
+
+    /// From the channel's home.
+    pub(crate) fn forwarded(&mut self, now: Millis, delivery: &Delivery<'_>, effects: &mut Effects) {
+        let mut rosters = self.take_concerned([&delivery.message.channel]);
+        self.deliver(now, delivery, Reach::Members(&rosters), effects);
+        rosters.clear();
+        self.concerned = rosters;
+    }
+
+    /// The rosters of the channels and of the filters that match them, in a list that is handed back after use.
+    fn take_concerned<'a>(&mut self, channels: impl IntoIterator<Item = &'a ChannelName>) -> Vec<RosterKey> {
+        let mut rosters = std::mem::take(&mut self.concerned);
+        for channel in channels {
+            self.rosters.concerned(channel.as_str(), &mut rosters);
+        }
+        rosters
+    }
+
+    fn shards_concerned(&self, rosters: &[RosterKey]) -> u64 {
+        let shards_of = |key: &RosterKey| {
+            let roster = self.rosters.known(*key);
+            roster.wanted | if roster.members.is_empty() { 0 } else { self.own_bit() }
+        };
+        rosters.iter().map(shards_of).fold(0, |all, shards| all | shards)
+    }
+
+    /// The roster and rule of a channel that keeps a message of this kind.
+    fn history_for(
+        &mut self,
+        channel: &ChannelName,
+        volatile: bool,
+    ) -> Result<Option<(RosterKey, HistoryRule)>, Full> {
+        let rule = if volatile { None } else { self.rosters.rule(channel.as_str()) };
+        let Some(rule) = rule.and_then(|rule| rule.history) else { return Ok(None) };
+        match self.rosters.find(channel.as_str()) {
+            Some(roster) => Ok(Some((roster, rule))),
+            None if self.is_full_of_channels() => Err(Full),
+            None => Ok(Some((self.rosters.insert(channel.clone()), rule))),
+        }
+    }
+
+    /// A union's message as one of its channels keeps it. Over the limit of channels it is not kept.
+    fn keep_copy(&mut self, now: Millis, channel: &ChannelName, message: &Message) {
+        if channel.home(&self.config.topology) != self.config.shard {
+            return;
+        }
+        if let Ok(Some((roster, rule))) = self.history_for(channel, message.volatile) {
+            let position = Some(self.next_position(roster));
+            let copy = Message { channel: channel.clone(), position, ..message.clone() };
+            self.keep(now, roster, rule, Arc::new(copy));
+        }
+    }
+}
+
+/// No place for another channel.
+struct Full;
+
+fn refuse(token: Option<Token>, effects: &mut Effects) {
+    if let Some(token) = token {
+        effects.refuse(token, Refusal::OverLimit);
+    }
+}
+
+/// Until when replies are awaited; only if somebody waits for them.
+fn reply_until(now: Millis, publish: &Publish) -> Option<Millis> {
+    publish.token?;
+    Some(Millis(now.0.saturating_add(publish.reply_within_ms?)))
+}
+
+fn message(publish: Publish, channel: ChannelName, position: Option<Position>) -> Message {
+    Message {
+        id: publish.id,
+        channel,
+        event: publish.event,
+        body: publish.body,
+        volatile: publish.volatile,
+        except: publish.except,
+        position,
+    }
+}

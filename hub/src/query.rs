@@ -1,0 +1,162 @@
+//! What the back end may ask about a hub: pages of sessions, channels and members, and totals. Changes nothing.
+//!
+//! Pages of sessions are in order of slots, of channels in order of names; a cursor is the last item's name. What comes
+//! or goes between two pages may be missed or seen; what stays is seen once.
+
+use crate::command::{Members, Query};
+use crate::effect::{ChannelView, Effects, Page, PresenceMember, Refusal, Report, SessionView};
+use crate::filter::filter_matches;
+use crate::hub::Hub;
+use crate::ids::{ChannelName, SessionId, SessionKey, Token};
+use crate::roster::{Roster, RosterKey};
+use crate::session::{Session, State};
+
+impl Hub {
+    pub(crate) fn query(&mut self, now: crate::Millis, token: Token, query: &Query, effects: &mut Effects) {
+        self.trim_histories(now);
+        match query {
+            Query::Sessions { of, after, limit } => {
+                let page = self.page_of_sessions(of.as_ref(), *after, *limit as usize);
+                effects.report(token, Report::Sessions(page));
+            }
+            Query::Channels { filter, after, limit } => {
+                let page = self.page_of_channels(filter.as_deref(), after.as_ref(), *limit as usize);
+                effects.report(token, Report::Channels(page));
+            }
+            Query::Presence { channel, after, limit } => {
+                match self.presence(channel, *after, *limit as usize) {
+                    Ok(page) => effects.report(token, Report::Presence(page)),
+                    Err(refusal) => effects.refuse(token, refusal),
+                }
+            }
+            Query::History { channel, after, limit } => {
+                self.query_history(token, channel, (*after, *limit), effects);
+            }
+            Query::Totals => effects.report(token, self.totals()),
+        }
+    }
+
+    fn page_of_sessions(
+        &self,
+        of: Option<&Members>,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Page<SessionView> {
+        let page = match of {
+            Some(of) => page_of_members(self.members(of), after, limit),
+            None => self.page_of_all(after, limit),
+        };
+        let view = |key: &SessionKey| self.session_view(self.sessions.known(*key));
+        Page { items: page.items.iter().map(view).collect(), more: page.more }
+    }
+
+    fn page_of_all(&self, after: Option<SessionId>, limit: usize) -> Page<SessionKey> {
+        let start = after.map_or(0, |after| after.slot().saturating_add(1));
+        let mut keys = self.sessions.iter_from(start).map(|(key, _)| key);
+        let items = keys.by_ref().take(limit).collect();
+        Page { items, more: keys.next().is_some() }
+    }
+
+    fn session_view(&self, session: &Session) -> SessionView {
+        let identity = session.identity.as_deref();
+        let name = |key: RosterKey| self.rosters.known(key).name.as_str().to_owned();
+        let mut subscriptions: Vec<String> =
+            session.subscriptions.iter().map(|record| name(record.roster)).collect();
+        subscriptions.sort_unstable();
+        SessionView {
+            id: session.id,
+            tag: session.is_connected().then_some(session.tag),
+            user: identity.and_then(|identity| identity.user.clone()),
+            info: identity.and_then(|identity| identity.info.clone()),
+            since: session.since,
+            subscriptions,
+            queued: queued(session),
+        }
+    }
+
+    fn page_of_channels(
+        &self,
+        filter: Option<&str>,
+        after: Option<&ChannelName>,
+        limit: usize,
+    ) -> Page<ChannelView> {
+        let listed = |roster: &Roster| {
+            is_channel_here(roster)
+                && after.is_none_or(|after| roster.name > *after)
+                && filter.is_none_or(|filter| filter_matches(filter, roster.name.as_str()))
+        };
+        let mut found: Vec<_> = self.rosters.iter().filter(|(_, roster)| listed(roster)).collect();
+        let more = keep_smallest_by(&mut found, limit, |a, b| a.1.name.cmp(&b.1.name));
+        let view = |(key, roster): (RosterKey, &Roster)| ChannelView {
+            channel: roster.name.clone(),
+            sessions: u32::try_from(roster.members.len()).expect("no more than sessions"),
+            position: self.newest_position(key),
+        };
+        Page { items: found.into_iter().map(view).collect(), more }
+    }
+
+    fn presence(
+        &self,
+        channel: &ChannelName,
+        after: Option<SessionId>,
+        limit: usize,
+    ) -> Result<Page<PresenceMember>, Refusal> {
+        if !self.rosters.rule(channel.as_str()).is_some_and(|rule| rule.presence) {
+            return Err(Refusal::NotFound);
+        }
+        let page = page_of_members(self.members(&Members::Channel(channel.clone())), after, limit);
+        let member = |key: &SessionKey| {
+            let session = self.sessions.known(*key);
+            let identity = session.identity.as_deref();
+            PresenceMember {
+                session: session.id,
+                user: identity.and_then(|identity| identity.user.clone()),
+                info: identity.and_then(|identity| identity.info.clone()),
+                since: session.since,
+            }
+        };
+        Ok(Page { items: page.items.iter().map(member).collect(), more: page.more })
+    }
+
+    fn totals(&self) -> Report {
+        let sessions =
+            || self.sessions.iter().map(|(_, session)| session).filter(|s| s.state != State::Pending);
+        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        Report::Totals {
+            sessions: count(sessions().count()),
+            detached: self.sessions.detached,
+            channels: count(self.rosters.iter().filter(|(_, roster)| is_channel_here(roster)).count()),
+            subscriptions: sessions().map(|session| session.subscriptions.len() as u64).sum(),
+            queued: self.sessions.iter().map(|(_, session)| u64::from(queued(session))).sum(),
+        }
+    }
+}
+
+fn is_channel_here(roster: &Roster) -> bool {
+    !roster.is_filter() && (!roster.members.is_empty() || roster.history.is_some())
+}
+
+fn queued(session: &Session) -> u32 {
+    session.outbox.as_ref().map_or(0, |outbox| u32::try_from(outbox.len()).unwrap_or(u32::MAX))
+}
+
+fn page_of_members(mut members: Vec<SessionKey>, after: Option<SessionId>, limit: usize) -> Page<SessionKey> {
+    members.retain(|key| after.is_none_or(|after| key.0 > after.slot()));
+    let more = keep_smallest_by(&mut members, limit, Ord::cmp);
+    Page { items: members, more }
+}
+
+/// Leaves the `limit` smallest in order; true if there were more. Sorts only what is left.
+fn keep_smallest_by<T>(
+    items: &mut Vec<T>,
+    limit: usize,
+    compare: impl Fn(&T, &T) -> std::cmp::Ordering,
+) -> bool {
+    let more = items.len() > limit;
+    if more {
+        items.select_nth_unstable_by(limit, &compare);
+        items.truncate(limit);
+    }
+    items.sort_unstable_by(compare);
+    more
+}

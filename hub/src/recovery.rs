@@ -1,0 +1,287 @@
+//! The recovery log of a hub and what a session that comes back has missed.
+//!
+//! One bounded log per hub, in the order of delivery, holds what was delivered while sessions that may be resumed were
+//! there. A session keeps only where it began and when its subscriptions changed; nothing is written per session and
+//! delivery (docs/decisions/0003). It must not know how what was missed is handed over: `lifecycle` does that.
+
+use crate::deliver::{Delivery, Reach};
+use crate::filter::filter_matches;
+use crate::hub::Hub;
+use crate::ids::{ChannelName, Millis, Offset, SessionId, SessionKey};
+use crate::limits::RecoveryLimits;
+use crate::message::{Message, Outgoing};
+use crate::outbox::size_of_body;
+use crate::roster::Roster;
+use crate::session::Session;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Deliveries, numbered from 1 without holes.
+#[derive(Debug)]
+pub(crate) struct Log {
+    epoch: u64,
+    entries: VecDeque<Entry>,
+    last: u64,
+    bytes: u64,
+}
+
+#[derive(Debug)]
+pub(crate) struct Entry {
+    message: Arc<Message>,
+    scope: Scope,
+    at: Millis,
+}
+
+/// Whom a delivery concerns.
+#[derive(Clone, Debug)]
+pub(crate) enum Scope {
+    /// Subscribers of the message's channel.
+    Channel,
+    /// Subscribers of any of these.
+    Union(Arc<[ChannelName]>),
+    /// One session.
+    Session(SessionId),
+}
+
+/// What a session that may be resumed remembers.
+#[derive(Debug)]
+pub(crate) struct Recovery {
+    /// It needs nothing up to here.
+    start: u64,
+    /// Subscriptions without a span began here.
+    admitted: u64,
+    /// Entries up to here that it needed are no longer known.
+    lost: u64,
+    /// While detached: the end of the window.
+    pub(crate) until: Millis,
+    /// Subscriptions that began after the admission, or have ended.
+    spans: Vec<Span>,
+}
+
+/// The deliveries `from + 1 ..= to` reached the session by this name or filter.
+#[derive(Clone, Debug)]
+struct Span {
+    name: ChannelName,
+    from: u64,
+    /// `u64::MAX` while subscribed.
+    to: u64,
+}
+
+impl Span {
+    fn is_open(&self) -> bool {
+        self.to == u64::MAX
+    }
+
+    fn holds(&self, sequence: u64) -> bool {
+        self.from < sequence && sequence <= self.to
+    }
+}
+
+impl Log {
+    pub(crate) fn new(epoch: u64) -> Self {
+        Self { epoch, entries: VecDeque::new(), last: 0, bytes: 0 }
+    }
+
+    /// Sequence of the newest entry there ever was.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
+    /// Sequence of the oldest entry kept; one more than `last` when there is none.
+    pub(crate) fn first(&self) -> u64 {
+        self.last + 1 - self.entries.len() as u64
+    }
+
+    /// The newest entry's offset, or that of the `ahead`-th after it.
+    pub(crate) fn offset(&self, ahead: u64) -> Offset {
+        Offset { epoch: self.epoch, sequence: self.last + ahead }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// For when no session needs it any more. Numbers go on.
+    pub(crate) fn clear(&mut self) {
+        self.entries = VecDeque::new();
+        self.bytes = 0;
+    }
+
+    pub(crate) fn next_deadline(&self, window_ms: u64) -> Option<Millis> {
+        self.entries.front().map(|entry| Millis(entry.at.0.saturating_add(window_ms)))
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.last += 1;
+        self.bytes += size_of_body(&entry.message.body);
+        self.entries.push_back(entry);
+    }
+
+    /// Takes out the oldest entry if it is over a limit.
+    fn pop_over(&mut self, limits: &RecoveryLimits, now: Millis) -> Option<(u64, Entry)> {
+        let over = self.entries.len() > limits.messages_max as usize
+            || self.bytes > limits.bytes_max
+            || self.next_deadline(limits.window_ms).is_some_and(|deadline| deadline <= now);
+        let sequence = self.first();
+        let entry = if over { self.entries.pop_front() } else { None }?;
+        self.bytes -= size_of_body(&entry.message.body);
+        if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 8 {
+            self.entries.shrink_to(self.entries.len() * 2);
+        }
+        Some((sequence, entry))
+    }
+
+    /// Entries after a sequence, oldest first.
+    fn after(&self, sequence: u64) -> impl Iterator<Item = (u64, &Entry)> {
+        let first = self.first();
+        let skip = usize::try_from((sequence + 1).saturating_sub(first)).unwrap_or(usize::MAX);
+        (first..).zip(&self.entries).skip(skip)
+    }
+}
+
+impl Entry {
+    fn channels(&self) -> &[ChannelName] {
+        match &self.scope {
+            Scope::Channel => std::slice::from_ref(&self.message.channel),
+            Scope::Union(channels) => channels,
+            Scope::Session(_) => &[],
+        }
+    }
+
+    /// Whether it was for a session that was subscribed as `spans` tell.
+    fn concerns(&self, sequence: u64, id: &SessionId, spans: &[Span]) -> bool {
+        let then = || spans.iter().filter(|span| span.holds(sequence));
+        let matches =
+            |channel: &ChannelName| then().any(|span| filter_matches(span.name.as_str(), channel.as_str()));
+        let included = match &self.scope {
+            Scope::Session(session) => session == id,
+            _ => self.channels().iter().any(matches),
+        };
+        let in_channel = |channel: &ChannelName| then().any(|span| span.name == *channel);
+        included
+            && !self
+                .message
+                .except
+                .as_ref()
+                .is_some_and(|except| except.sessions.contains(id) || except.channels.iter().any(in_channel))
+    }
+}
+
+impl Recovery {
+    pub(crate) fn starting_at(sequence: u64) -> Self {
+        Self { start: sequence, admitted: sequence, lost: 0, until: Millis(0), spans: Vec::new() }
+    }
+
+    pub(crate) fn admitted(&mut self, sequence: u64) {
+        self.admitted = sequence;
+    }
+
+    /// A subscription begins after `last`.
+    pub(crate) fn joined(&mut self, name: &ChannelName, last: u64) {
+        if last > self.admitted {
+            self.spans.push(Span { name: name.clone(), from: last, to: u64::MAX });
+        }
+    }
+
+    /// A subscription ends. Its span is kept only if something was delivered in it; those that lie wholly before
+    /// `first`, the oldest entry of the log, are folded into one number.
+    pub(crate) fn left(&mut self, roster: &Roster, first: u64) {
+        let open = self.spans.iter().position(|span| span.is_open() && span.name == roster.name);
+        let from = open.map_or(self.admitted, |at| self.spans.swap_remove(at).from);
+        if roster.logged > from {
+            self.spans.push(Span { name: roster.name.clone(), from, to: roster.logged });
+        }
+        self.spans.retain(|span| {
+            if span.to < first {
+                self.lost = self.lost.max(span.to);
+            }
+            span.to >= first
+        });
+    }
+
+    fn since(&self, roster: &Roster) -> u64 {
+        let open = self.spans.iter().find(|span| span.is_open() && span.name == roster.name);
+        open.map_or(self.admitted, |span| span.from)
+    }
+}
+
+impl Hub {
+    pub(crate) fn append_to_log(&mut self, now: Millis, delivery: &Delivery<'_>, reach: Reach<'_>) {
+        let entry = Entry { message: Arc::clone(delivery.message), scope: delivery.scope.clone(), at: now };
+        self.log.push(entry);
+        if let Reach::Members(rosters) = reach {
+            for roster in rosters {
+                self.rosters.known_mut(*roster).logged = self.log.last();
+            }
+        }
+        self.trim_log(now);
+    }
+
+    pub(crate) fn trim_log(&mut self, now: Millis) {
+        while let Some((sequence, entry)) = self.log.pop_over(&self.config.limits.recovery, now) {
+            self.note_purged(sequence, &entry);
+        }
+    }
+
+    /// Leaves a mark where the entry was delivered, so that who needs it can be told from who does not.
+    fn note_purged(&mut self, sequence: u64, entry: &Entry) {
+        if let Scope::Session(id) = &entry.scope {
+            let session = self.sessions.key_of(id).map(|key| self.sessions.known_mut(key));
+            if let Some(recovery) = session.and_then(|session| session.recovery.as_mut()) {
+                recovery.lost = sequence;
+            }
+        }
+        let mut rosters = Vec::new();
+        for channel in entry.channels() {
+            self.rosters.concerned(channel.as_str(), &mut rosters);
+        }
+        for roster in rosters {
+            self.rosters.known_mut(roster).purged = sequence;
+        }
+    }
+
+    /// What a session has not seen, `Admitted` last; `None` when the log no longer has all of it, which is never
+    /// wrong, but may be too cautious about what it was excepted from and about channels it has left.
+    pub(crate) fn missed(&self, key: SessionKey, after: Option<Offset>) -> Option<VecDeque<Outgoing>> {
+        let session = self.sessions.known(key);
+        let recovery = session.recovery.as_deref()?;
+        let seen = after.filter(|offset| offset.epoch == self.log.epoch && offset.sequence <= self.log.last);
+        let seen = seen.map_or(recovery.start, |offset| offset.sequence.max(recovery.start));
+        if self.is_lost(session, recovery, seen) {
+            return None;
+        }
+        let spans = self.all_spans(session, recovery);
+        let entries =
+            self.log.after(seen).filter(|(sequence, entry)| entry.concerns(*sequence, &session.id, &spans));
+        let messages = entries.map(|(sequence, entry)| (sequence, Arc::clone(&entry.message), None));
+        let mut items: Vec<_> = messages.chain(self.asks.unanswered(key, session.asks)).collect();
+        items.sort_by_key(|(sequence, _, ask)| (*sequence, *ask));
+        let outgoing = |(sequence, message, ask)| {
+            let offset = Some(Offset { epoch: self.log.epoch, sequence });
+            Outgoing::Message { message, ask, offset }
+        };
+        let mut missed: VecDeque<_> = items.into_iter().map(outgoing).collect();
+        missed.push_back(Outgoing::Admitted { recovered: true });
+        Some(missed)
+    }
+
+    /// Whether an entry after `seen` that the session needs has been purged. Arithmetic on sequences: an offset whose
+    /// own entry is gone is as good as any while nothing after it is missing.
+    fn is_lost(&self, session: &Session, recovery: &Recovery, seen: u64) -> bool {
+        let purged_of_current = |roster: &Roster| roster.purged > seen.max(recovery.since(roster));
+        let mut current = session.subscriptions.iter().map(|record| self.rosters.known(record.roster));
+        let purged_of_past = |span: &Span| {
+            let needed_from = seen.max(span.from);
+            !span.is_open() && span.to > needed_from && self.log.first() > needed_from + 1
+        };
+        recovery.lost > seen || current.any(purged_of_current) || recovery.spans.iter().any(purged_of_past)
+    }
+
+    fn all_spans(&self, session: &Session, recovery: &Recovery) -> Vec<Span> {
+        let current = session.subscriptions.iter().map(|record| {
+            let roster = self.rosters.known(record.roster);
+            Span { name: roster.name.clone(), from: recovery.since(roster), to: u64::MAX }
+        });
+        current.chain(recovery.spans.iter().filter(|span| !span.is_open()).cloned()).collect()
+    }
+}

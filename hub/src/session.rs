@@ -1,0 +1,179 @@
+//! The sessions of a hub and their look-up. Owns the layout of a session, since it decides the memory per client;
+//! knows nothing of what changes a session (see `lifecycle`, `subscription`, `deliver`).
+
+use crate::ids::{Millis, SessionId, SessionKey, Tag};
+use crate::outbox::Outbox;
+use crate::recovery::Recovery;
+use crate::roster::RosterKey;
+use bytes::Bytes;
+use slab::Slab;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// What a session can be.
+///
+/// ```text
+///  Open            Admit             Resume, nothing waits
+/// ------> Pending ------> Paused -------------------------> Ready
+///            |             ^ ^ \ <------------------------- /
+///            |      Attach | |  \          Pause           /
+///            |             | +---\------- Attach ---------+
+///            |             |      \ Detach, may come back |
+///            |            Detached <----------------------+
+///            |             | window over
+///            v             v
+///          gone          gone   (any state: End, or Detach of a session that may not come back)
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Not admitted; what is sent to it waits.
+    Pending,
+    /// Its connection takes what comes.
+    Ready,
+    /// Its connection is busy; what comes waits.
+    Paused,
+    /// No connection; the recovery log keeps what it misses.
+    Detached,
+}
+
+/// One session: 88 bytes, however it connects; the rare parts are boxed.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) id: SessionId,
+    pub(crate) state: State,
+    /// The front's name; void while detached.
+    pub(crate) tag: Tag,
+    /// The last delivery that saw this session, so that each delivery takes it once.
+    pub(crate) stamp: u32,
+    /// Homes or filters of which it is not yet known that every home heard; `Admitted` waits for them.
+    pub(crate) held: u32,
+    /// Open asks it has not answered.
+    pub(crate) asks: u16,
+    /// The front was told to close the connection; nothing is handed to it any more.
+    pub(crate) closing: bool,
+    /// Two fit without an allocation: the usual client has its own channel and one more.
+    pub(crate) subscriptions: SmallVec<[Subscription; 2]>,
+    pub(crate) since: Millis,
+    pub(crate) identity: Option<Box<Identity>>,
+    /// Present only while something waits, or may.
+    pub(crate) outbox: Option<Box<Outbox>>,
+    /// Present when the session may be resumed.
+    pub(crate) recovery: Option<Box<Recovery>>,
+}
+
+/// A subscription record, from the session's side.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Subscription {
+    pub(crate) roster: RosterKey,
+    /// Where the session stands in the roster's members, so that leaving does not search them.
+    pub(crate) index: u32,
+}
+
+/// Who a session belongs to.
+#[derive(Debug)]
+pub(crate) struct Identity {
+    pub(crate) user: Option<Arc<str>>,
+    pub(crate) info: Option<Bytes>,
+}
+
+impl Session {
+    pub(crate) fn is_subscribed(&self, roster: RosterKey) -> bool {
+        self.subscriptions.iter().any(|subscription| subscription.roster == roster)
+    }
+
+    pub(crate) fn is_connected(&self) -> bool {
+        self.state != State::Detached
+    }
+}
+
+/// All sessions of a hub.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    slab: Slab<Session>,
+    /// Pending, live or detached sessions that may be resumed.
+    pub(crate) recovering: u32,
+    pub(crate) detached: u32,
+}
+
+impl Sessions {
+    pub(crate) fn len(&self) -> usize {
+        self.slab.len()
+    }
+
+    /// The slot the next session gets.
+    pub(crate) fn next_slot(&self) -> u32 {
+        u32::try_from(self.slab.vacant_key()).expect("fewer sessions than `sessions_max`, a u32")
+    }
+
+    /// Adds a session whose id names `next_slot`.
+    pub(crate) fn insert(&mut self, session: Session) -> SessionKey {
+        self.recovering += u32::from(session.recovery.is_some());
+        SessionKey(u32::try_from(self.slab.insert(session)).expect("slots are checked by `next_slot`"))
+    }
+
+    /// Removes a session that has no subscriptions any more; gives all memory back when it was the last.
+    pub(crate) fn remove(&mut self, key: SessionKey) -> Session {
+        let session = self.slab.remove(key.0 as usize);
+        self.recovering -= u32::from(session.recovery.is_some());
+        self.detached -= u32::from(session.state == State::Detached);
+        if self.slab.is_empty() {
+            self.slab = Slab::new();
+        }
+        session
+    }
+
+    /// A key from outside, which may be void.
+    pub(crate) fn find(&mut self, key: SessionKey) -> Option<&mut Session> {
+        self.slab.get_mut(key.0 as usize)
+    }
+
+    /// The session of a public name: an index and a comparison.
+    pub(crate) fn key_of(&self, id: &SessionId) -> Option<SessionKey> {
+        let session = self.slab.get(id.slot() as usize)?;
+        (session.id == *id).then_some(SessionKey(id.slot()))
+    }
+
+    /// A key from one of the hub's own records.
+    pub(crate) fn known(&self, key: SessionKey) -> &Session {
+        self.slab.get(key.0 as usize).expect("records name only live sessions")
+    }
+
+    /// A key from one of the hub's own records.
+    pub(crate) fn known_mut(&mut self, key: SessionKey) -> &mut Session {
+        self.slab.get_mut(key.0 as usize).expect("records name only live sessions")
+    }
+
+    /// In order of slots.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
+        self.slab.iter().map(|(slot, session)| (SessionKey(slot as u32), session))
+    }
+
+    /// In order of slots, from `slot` on, without touching those before.
+    pub(crate) fn iter_from(&self, slot: u32) -> impl Iterator<Item = (SessionKey, &Session)> {
+        let slots = slot as usize..self.slab.capacity();
+        slots.filter_map(|slot| Some((SessionKey(slot as u32), self.slab.get(slot)?)))
+    }
+
+    /// Forgets which delivery saw which session, when the stamps start over.
+    pub(crate) fn clear_stamps(&mut self) {
+        for (_, session) in &mut self.slab {
+            session.stamp = 0;
+        }
+    }
+
+    /// Slots that memory is held for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.slab.capacity()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_session_stays_small() {
+        assert!(size_of::<Session>() <= 88, "{}", size_of::<Session>());
+        assert!(size_of::<Option<Session>>() <= 88, "the slab adds no word");
+    }
+}
