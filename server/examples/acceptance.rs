@@ -85,7 +85,7 @@ async fn about(session: &Session, name: &str, args: Args) -> Result<Option<Args>
         "kick" => session.disconnect().await.map(|()| None)?,
         "kick-transport" => session.close_connection().await.map(|()| None)?,
         "rooms" => {
-            let mut rooms = session.rooms().await?;
+            let mut rooms = support::rooms_of(session).await?;
             rooms.sort();
             Some(json!([rooms]).into())
         }

@@ -104,7 +104,7 @@ impl Office {
     /// The shard that gives a channel's messages their position.
     #[must_use]
     pub fn home_of_channel(&self, channel: &ChannelName) -> ShardId {
-        self.topology().owner(channel.partition(&self.topology()))
+        channel.home(&self.topology())
     }
 }
 

@@ -4,7 +4,7 @@
 //! unanswered commands. The lock here guards the table of waiting callers; no shard ever takes it.
 
 use crate::mail::Mail;
-use crate::shard::mailbox;
+use crate::shard::{Full, Sender};
 use hub::{Command, Refusal, Report, SessionId, ShardId, Token, Topology};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,7 +48,7 @@ pub struct Office {
 }
 
 struct Inner {
-    shards: Vec<mailbox::Sender>,
+    shards: Vec<Sender>,
     topology: Topology,
     waiters: Waiters,
     token_next: AtomicU64,
@@ -58,7 +58,7 @@ struct Inner {
 /// What the office is made of.
 pub struct OfficePorts {
     /// One mailbox per shard, in order of [`ShardId`].
-    pub shards: Vec<mailbox::Sender>,
+    pub shards: Vec<Sender>,
     /// How partitions map to shards.
     pub topology: Topology,
     /// Reports of all shards.
@@ -107,7 +107,7 @@ impl Office {
     /// Sends one mail, waiting a little for room.
     ///
     /// # Errors
-    /// [`OfficeError::Busy`] when there was none in [`FULL_WAIT`], [`OfficeError::Stopped`] when the shard has ended.
+    /// [`OfficeError::Busy`] when there was none in [`FULL_WAIT`], [`OfficeError::Stopped`] for a shard that is not there.
     pub async fn tell(&self, shard: ShardId, mail: Mail) -> Result<(), OfficeError> {
         let sender = self.inner.shards.get(usize::from(shard.0)).ok_or(OfficeError::Stopped)?;
         let deadline = tokio::time::Instant::now() + FULL_WAIT;
@@ -115,8 +115,7 @@ impl Office {
         loop {
             match sender.try_send(mail) {
                 Ok(()) => return Ok(()),
-                Err(mailbox::SendError::Closed(_)) => return Err(OfficeError::Stopped),
-                Err(mailbox::SendError::Full(back)) => mail = back,
+                Err(Full(back)) => mail = *back,
             }
             if tokio::time::Instant::now() >= deadline {
                 return Err(OfficeError::Busy);

@@ -121,7 +121,10 @@ impl Emit {
         }
         let target = match (self.session, self.targets.len()) {
             (Some(session), _) => Target::Session(session),
-            (None, 0) => Target::Channel(self.handle.namespace_channel(&self.namespace)),
+            (None, 0) => {
+                let whole = self.handle.namespace_channel(&self.namespace);
+                Target::Channel(whole.map_err(OfficeError::Refused)?)
+            }
             (None, 1) => match self.targets.pop() {
                 Some(only) => target_of(only),
                 None => return Err(OfficeError::Refused(Refusal::InvalidChannel)),

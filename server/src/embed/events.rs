@@ -186,6 +186,16 @@ impl Connect {
     }
 }
 
+impl Connect {
+    /// Says that no verdict can be given now: the connection is closed and the client comes back by itself.
+    ///
+    /// # Errors
+    /// As [`Connect::accept`].
+    pub async fn unavailable(self) -> Result<(), OfficeError> {
+        self.session.close_connection().await
+    }
+}
+
 impl Replier {
     /// Acknowledges the event.
     ///

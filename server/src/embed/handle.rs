@@ -7,7 +7,7 @@ use crate::back::office::{Office, OfficeError};
 use crate::config::Config;
 use crate::front::socketio::rooms;
 use crate::mail::Mail;
-use hub::{ChannelName, Members, Reason, Refusal, SessionId};
+use hub::{ChannelName, Command, Members, Query, Reason, Refusal, Report, SessionId};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +46,7 @@ impl Handle {
     /// # Errors
     /// [`Refusal::InvalidChannel`].
     pub fn channel(&self, channel: &str) -> Result<Emit, Refusal> {
-        let name = ChannelName::parse(channel, self.config.limits.channel_name_bytes_max)?;
+        let name = ChannelName::parse(channel, self.name_bytes_max())?;
         Ok(self.of("/").channel(name))
     }
 
@@ -65,12 +65,22 @@ impl Handle {
         Session { handle: self.clone(), id, namespace }
     }
 
-    pub(crate) fn namespace_channel(&self, namespace: &str) -> ChannelName {
-        rooms::namespace_channel(namespace, &self.config)
+    /// The channel of a whole namespace.
+    pub(crate) fn namespace_channel(&self, namespace: &str) -> Result<ChannelName, Refusal> {
+        self.checked(rooms::namespace_channel(namespace, self.config.socketio.root_channel.as_str()))
     }
 
+    /// The channel of a room.
     pub(crate) fn room(&self, namespace: &str, room: &str) -> Result<ChannelName, Refusal> {
-        rooms::room_channel(namespace, room, &self.config)
+        self.checked(rooms::room_channel(namespace, room))
+    }
+
+    fn checked(&self, name: Option<String>) -> Result<ChannelName, Refusal> {
+        ChannelName::parse(&name.ok_or(Refusal::InvalidChannel)?, self.name_bytes_max())
+    }
+
+    fn name_bytes_max(&self) -> u32 {
+        u32::try_from(self.config.limits.channel_name_bytes_max).unwrap_or(u32::MAX)
     }
 }
 
@@ -131,6 +141,19 @@ impl Session {
     pub async fn leave(&self, room: &str) -> Result<(), OfficeError> {
         let channel = self.handle.room(&self.namespace, room).map_err(OfficeError::Refused)?;
         self.handle.office.unsubscribe(Members::Session(self.id), channel.as_str().to_owned()).await.map(drop)
+    }
+
+    /// The names of the channels it is subscribed to, rooms and the namespace's own.
+    ///
+    /// # Errors
+    /// [`OfficeError::Refused`] with [`Refusal::NotFound`] when it is gone.
+    pub async fn channels(&self) -> Result<Vec<String>, OfficeError> {
+        let query = Query::Sessions { of: Some(Members::Session(self.id)), after: None, limit: 1 };
+        let home = self.handle.office.home_of(self.id);
+        let report = self.handle.office.ask(home, |token| Command::Query { token, query }).await?;
+        let Report::Sessions(page) = report else { return Err(OfficeError::Unanswered) };
+        let view = page.items.into_iter().next().ok_or(OfficeError::Refused(Refusal::NotFound))?;
+        Ok(view.subscriptions)
     }
 
     /// Ends this session (Socket.IO: `io server disconnect`); clients do not come back by themselves.

@@ -29,6 +29,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use problem::{KINDS, Kind};
+pub use tail::TailSink;
 
 /// What every handler works with; clones share everything.
 #[derive(Clone)]
@@ -59,8 +60,8 @@ impl Desk {
         u64::try_from(self.zero.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn channel_name_bytes_max(&self) -> usize {
-        self.config.limits.channel_name_bytes_max
+    fn channel_name_bytes_max(&self) -> u32 {
+        u32::try_from(self.config.limits.channel_name_bytes_max).unwrap_or(u32::MAX)
     }
 }
 

@@ -1,0 +1,103 @@
+//! What the examples for the acceptance tests share: arguments, the ready file, signals, facts about handshakes.
+#![allow(dead_code, reason = "each example uses its part")]
+
+use serde_json::{Map, Value, json};
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::{Arc, Mutex, OnceLock};
+use tokio::signal::unix::{SignalKind, signal};
+use trunkline::{Config, Connect, Handshake, Server, Session, SessionId};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Handshakes of the sessions admitted, so that an event can show what its connection said.
+static HANDSHAKES: OnceLock<Mutex<HashMap<SessionId, (Value, Arc<Handshake>)>>> = OnceLock::new();
+
+/// Starts a server from `--config FILE` and `--set key=value` arguments; also returns the private port's key.
+pub async fn start() -> Result<(Server, Option<String>), Failure> {
+    let config = Config::embedded_from(argument("--config").as_deref(), &arguments("--set"))?;
+    let key = config.private.keys.first().map(|key| key.expose().to_owned());
+    Ok((Server::start(config).await?, key))
+}
+
+/// Writes where the server listens, complete and at once.
+pub fn write_ready_file(server: &Server, key: Option<String>) -> Result<(), Failure> {
+    let Some(path) = argument("--ready-file") else {
+        println!("public http://{} private http://{}", server.public_addr(), server.private_addr());
+        return Ok(());
+    };
+    let ready = json!({
+        "public": server.public_addr().to_string(),
+        "private": server.private_addr().to_string(),
+        "key": key,
+    });
+    let partial = format!("{path}.partial");
+    std::fs::write(&partial, ready.to_string())?;
+    Ok(std::fs::rename(partial, path)?)
+}
+
+/// Serves until SIGTERM or SIGINT, then drains; SIGHUP reads the certificates again.
+pub async fn until_stopped(server: Server) -> Result<(), Failure> {
+    let (mut term, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    loop {
+        tokio::select! {
+            _ = term.recv() => break,
+            _ = tokio::signal::ctrl_c() => break,
+            _ = hup.recv() => {
+                if let Err(error) = server.reload_tls().await {
+                    eprintln!("certificates not reloaded: {error}");
+                }
+            }
+        }
+    }
+    server.drain().await;
+    Ok(())
+}
+
+/// Runs a handler; a failure is told and concerns nobody else.
+pub fn run(handler: impl Future<Output = Result<(), Failure>> + Send + 'static) {
+    tokio::spawn(async move {
+        if let Err(error) = handler.await {
+            eprintln!("handler: {error}");
+        }
+    });
+}
+
+/// The auth payload, `{}` when there was none; remembered with the handshake.
+pub fn auth_of(connect: &Connect) -> Value {
+    let auth = if connect.auth.is_object() { connect.auth.clone() } else { json!({}) };
+    let known = HANDSHAKES.get_or_init(Mutex::default);
+    if let Ok(mut known) = known.lock() {
+        known.insert(connect.session.id(), (auth.clone(), Arc::clone(&connect.handshake)));
+    }
+    auth
+}
+
+/// What a session's connection said at its start.
+pub fn handshake_of(session: &Session) -> Value {
+    let known = HANDSHAKES.get_or_init(Mutex::default);
+    let found = known.lock().ok().and_then(|known| known.get(&session.id()).cloned());
+    let (auth, handshake) = found.unwrap_or_default();
+    let query: Map<String, Value> =
+        handshake.query.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
+    json!([{ "namespace": session.namespace(), "auth": auth, "query": query }])
+}
+
+/// The rooms of a session as the tests name them: without the namespace's own channel and its prefix.
+pub async fn rooms_of(session: &Session) -> Result<Vec<String>, Failure> {
+    let whole = session.namespace().trim_start_matches('/').to_owned();
+    let channels = session.channels().await?;
+    let rooms = channels.into_iter().filter(|name| *name != whole && !(whole.is_empty() && name == "main"));
+    let prefix = format!("{whole}/");
+    let rooms = rooms.filter(|name| !name.starts_with('$'));
+    Ok(rooms.map(|name| name.strip_prefix(&prefix).map(str::to_owned).unwrap_or(name)).collect())
+}
+
+fn argument(name: &str) -> Option<String> {
+    arguments(name).into_iter().next()
+}
+
+fn arguments(name: &str) -> Vec<String> {
+    let all: Vec<String> = std::env::args().collect();
+    all.windows(2).filter(|pair| pair[0] == name).map(|pair| pair[1].clone()).collect()
+}
