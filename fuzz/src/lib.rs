@@ -3,6 +3,10 @@
 //!
 //! A target is a plain function of bytes. `fuzz_targets/` hands it to libFuzzer, `tests/short.rs` runs all of
 //! [`TARGETS`] on stable with the files in `seeds/` and mutations of them.
+//!
+//! Short: `cargo test --manifest-path fuzz/Cargo.toml`. Long, in this folder:
+//! `cargo +nightly fuzz run websocket corpus/websocket seeds/websocket -- -max_len=2048`.
+//! A new target is a module here, a row of [`TARGETS`], a `[[bin]]` with its file, and a folder of seeds.
 
 mod http_body;
 mod http_head;
