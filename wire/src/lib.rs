@@ -12,10 +12,3 @@ pub mod http;
 pub mod socketio;
 pub mod values;
 pub mod websocket;
-
-/// Stand-in until the codecs of Socket.IO are merged.
-pub mod values {
-    /// Values of an event.
-    #[derive(Clone, Debug, Default, PartialEq, Eq)]
-    pub struct Values;
-}
