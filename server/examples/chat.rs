@@ -8,7 +8,7 @@ use trunkline::{Acceptance, ClientEvent, Config, Event, Server};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let config = Config::embedded(&["server.public_listen=127.0.0.1:8000", "server.private_listen=127.0.0.1:9000"])?;
+    let config = Config::embedded_with(&["server.public_listen=127.0.0.1:8000", "server.private_listen=127.0.0.1:9000"])?;
     let mut server = Server::start(config).await?;
     println!("Socket.IO on http://{}", server.public_addr());
     let mut events = server.events()?;

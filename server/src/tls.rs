@@ -31,11 +31,16 @@ pub enum TlsError {
 /// # Errors
 /// [`TlsError`]; nothing has changed then.
 pub fn load(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
-    let chain = read(&files.certificate, |path| CertificateDer::pem_file_iter(path)?.collect::<Result<Vec<_>, _>>())?;
+    let file_error = |path: &Path| {
+        let path = path.to_owned();
+        move |error| TlsError::File { path, error }
+    };
+    let chain = CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain = chain.map_err(file_error(&files.certificate))?;
     if chain.is_empty() {
         return Err(TlsError::Empty(files.certificate.clone()));
     }
-    let key = read(&files.key, PrivateKeyDer::from_pem_file)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(file_error(&files.key))?;
     let provider = Arc::new(rustls::crypto::ring::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
@@ -43,11 +48,4 @@ pub fn load(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
         .with_single_cert(chain, key)?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
-}
-
-fn read<T>(
-    path: &Path,
-    parse: impl FnOnce(&Path) -> Result<T, rustls::pki_types::pem::Error>,
-) -> Result<T, TlsError> {
-    parse(path).map_err(|error| TlsError::File { path: path.to_owned(), error })
 }

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
+use trunkline::config::{Argument, Machine, SourceFile, Sources};
 use trunkline::{Config, Connect, Handshake, Server, Session, SessionId};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -15,9 +16,30 @@ static HANDSHAKES: OnceLock<Mutex<HashMap<SessionId, (Value, Arc<Handshake>)>>> 
 
 /// Starts a server from `--config FILE` and `--set key=value` arguments; also returns the private port's key.
 pub async fn start() -> Result<(Server, Option<String>), Failure> {
-    let config = Config::embedded_from(argument("--config").as_deref(), &arguments("--set"))?;
-    let key = config.private.keys.first().map(|key| key.expose().to_owned());
+    let config = config()?;
+    let key = config.private.keys.first().map(|key| String::from_utf8_lossy(key.expose()).into_owned());
     Ok((Server::start(config).await?, key))
+}
+
+fn config() -> Result<Config, Failure> {
+    let file = argument("--config").map(|name| {
+        std::fs::read_to_string(&name).map(|text| SourceFile { name, text })
+    });
+    let set = arguments("--set").into_iter().map(|setting| {
+        let (key, value) = setting.split_once('=').unwrap_or((&setting, ""));
+        Argument { shown: format!("--set {key}"), key: key.to_owned(), value: value.to_owned() }
+    });
+    let sources = Sources {
+        presets: vec![
+            ("auth.mode", "back_end".into()),
+            ("server.public_listen", "127.0.0.1:0".into()),
+            ("server.private_listen", "127.0.0.1:0".into()),
+        ],
+        file: file.transpose()?,
+        arguments: set.collect(),
+        ..Sources::default()
+    };
+    Ok(Config::load(&sources, Machine::detect()).map_err(|problems| problems.to_string())?.config)
 }
 
 /// Writes where the server listens, complete and at once.

@@ -9,10 +9,10 @@
 //!
 //! # async fn run() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut server = Server::start(Config::embedded()).await?;
-//! let mut events = server.events();
+//! let mut events = server.events()?;
 //! while let Some(event) = events.next().await {
 //!     match event {
-//!         ClientEvent::Connect(connect) => connect.accept().await?,
+//!         ClientEvent::Connect(connect) => connect.accept().await.map(drop)?,
 //!         ClientEvent::Event(event) => event.session.emit("echo", event.args.clone()).await.map(drop)?,
 //!         ClientEvent::Disconnect(gone) => println!("{} left: {}", gone.session.id(), gone.reason),
 //!     }
