@@ -4,7 +4,7 @@
 
 use super::office::Office;
 use crate::mail::Mail;
-use crate::shard::Stats;
+use crate::shard::{STATS, StatKind, Stats};
 use hub::{Command, Query, Report, ShardId};
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -67,8 +67,12 @@ impl Snapshot {
 #[must_use]
 pub fn render(snapshot: &Snapshot) -> String {
     let mut text = String::new();
-    for (index, field) in Stats::FIELDS.iter().enumerate() {
-        head(&mut text, field.name, field.kind.word(), field.doc);
+    for (index, field) in STATS.iter().enumerate() {
+        let kind = match field.kind {
+            StatKind::Counter => "counter",
+            StatKind::Gauge => "gauge",
+        };
+        head(&mut text, field.name, kind, field.doc);
         for (shard, stats) in &snapshot.shards {
             let value = stats.values().get(index).copied().unwrap_or_default();
             let _ = writeln!(text, "trunkline_{}{{shard=\"{}\"}} {value}", field.name, shard.0);

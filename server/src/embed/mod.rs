@@ -24,6 +24,7 @@ mod args;
 mod emit;
 mod events;
 mod handle;
+mod node;
 mod server;
 
 pub use args::Args;

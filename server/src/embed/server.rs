@@ -2,11 +2,12 @@
 
 use super::events::Events;
 use super::handle::Handle;
+use super::node::{self, NodeSetup};
 use crate::back::rest::{self, Desk};
 use crate::back::{Office, OfficePorts};
 use crate::config::Config;
 use crate::mail::{Mail, Upcall};
-use crate::shard::{self, ShardHandle, ShardSetup};
+use crate::shard::ShardHandle;
 use crate::tls::{self, TlsError};
 use hub::{ShardId, Topology};
 use std::net::SocketAddr;
@@ -74,19 +75,17 @@ impl Server {
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
         let addr = config.server.public_listen;
-        let listeners = shard::listen(addr, shard_count)
+        let (bound, public_addr) = node::bind(&config, topology)
             .map_err(|error| StartError::Listen { port: "public", addr, error })?;
-        let public_addr = listeners.addr;
-        let shards = shard::spawn_all(ShardSetup {
-            topology,
+        let setup = NodeSetup {
             config: Arc::clone(&config),
-            listeners,
+            topology,
             zero,
             uplink: upcall_sender,
             reports: report_sender,
             tls,
-        })
-        .map_err(StartError::Shard)?;
+        };
+        let shards = node::spawn(&setup, bound).map_err(StartError::Shard)?;
         let senders = shards.iter().map(|shard| shard.sender.clone()).collect();
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
@@ -148,7 +147,10 @@ impl Server {
                 tracing::warn!(shard = shard.0, %error, "a shard could not be told to drain");
             }
         }
-        let joining = tokio::task::spawn_blocking(move || self.shards.into_iter().for_each(ShardHandle::join));
+        let joining = tokio::task::spawn_blocking(move || {
+            let panicked = |handle: ShardHandle| handle.join.join().is_err();
+            self.shards.into_iter().map(panicked).filter(|panicked| *panicked).count()
+        });
         if tokio::time::timeout(Duration::from_millis(window_ms) + DRAIN_SLACK, joining).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }
