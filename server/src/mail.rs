@@ -153,6 +153,8 @@ pub struct Handshake {
 pub enum PeerMail {
     /// For the hub.
     Hub(hub::HubMail),
+    /// A client's publish to a channel whose home is the receiver.
+    Publish(Box<hub::Publish>),
     /// A connection whose next request (already read, unprocessed, in `bytes`) belongs to the receiving shard.
     Connection(crate::shard::Handover),
     /// An engine session that moves, with its WebSocket if it has one.

@@ -57,6 +57,11 @@ pub struct Config {
     pub channels: Vec<ChannelRule>,
     /// `[limits]`; `connections_max` is resolved and at least 1.
     pub limits: Limits,
+    /// Only from Rust: somebody consumes the events, so every connect is asked about even when `auth.mode` is
+    /// `anonymous`.
+    pub ask_always: bool,
+    /// Only from Rust: a path with an Engine.IO echo behind it, for the conformance suites of that protocol.
+    pub engine_echo_path: Option<HttpPath>,
 }
 
 /// The files of TLS.

@@ -15,8 +15,10 @@ use wire::websocket::Event;
 pub struct Owner(pub u32);
 
 /// The hub of a shard and the list its effects go to.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct HubPort {
+    /// Decides.
+    pub hub: hub::Hub,
     /// Empty between two commands.
     pub effects: Effects,
 }
@@ -96,6 +98,9 @@ pub trait Handler {
 
     /// The hub's deadline has come.
     fn tick_hub(&mut self, cx: &mut Cx<'_>);
+
+    /// The turn ends: what was gathered for polls is answered, before connections are flushed.
+    fn flush(&mut self, cx: &mut Cx<'_>);
 
     /// The process stops: close everything in random order within the window. Connections left after it are closed.
     fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64);

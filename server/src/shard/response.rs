@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::borrow::Cow;
+use wire::http::Reply;
 
 /// What to answer to a request. Framing, `connection` and `content-length` are added when it is written.
 #[derive(Clone, Debug, Default)]
@@ -43,5 +44,28 @@ impl Response {
     pub fn closing(mut self) -> Self {
         self.close = true;
         self
+    }
+
+    /// A refusal with one line of text.
+    pub(super) fn refusal(status: u16, text: &'static str) -> Self {
+        Self::new(status).header("content-type", "text/plain").body(text).closing()
+    }
+
+    /// The bytes of the answer. The content is copied behind the head: an answer is for one client, and one piece
+    /// costs less to write than two.
+    pub(super) fn encode(&self, reply: Reply) -> Bytes {
+        let content_bytes: usize = self.body.iter().map(Bytes::len).sum();
+        let mut out = Vec::with_capacity(256 + content_bytes);
+        let reply = if self.close { reply.close() } else { reply };
+        let mut head = reply.start(&mut out, self.status);
+        for (name, value) in &self.headers {
+            head = head.header(name, value);
+        }
+        match self.body.as_slice() {
+            [] => head.empty(),
+            [whole] => head.body(whole),
+            pieces => head.body(&pieces.concat()),
+        }
+        out.into()
     }
 }
