@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
-use trunkline::config::{Argument, Machine, SourceFile, Sources};
+use trunkline::config::{Argument, HttpPath, Machine, SourceFile, Sources};
 use trunkline::{Config, Connect, Handshake, Server, Session, SessionId};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -19,6 +19,13 @@ pub async fn start() -> Result<(Server, Option<String>), Failure> {
     let config = config()?;
     let key = config.private.keys.first().map(|key| String::from_utf8_lossy(key.expose()).into_owned());
     Ok((Server::start(config).await?, key))
+}
+
+/// As [`start`], with an Engine.IO echo at a path.
+pub async fn start_echo(path: &str) -> Result<(Server, Option<String>), Failure> {
+    let mut config = config()?;
+    config.engine_echo_path = Some(HttpPath::parse(path)?);
+    Ok((Server::start(config).await?, None))
 }
 
 fn config() -> Result<Config, Failure> {

@@ -9,13 +9,14 @@ use crate::back::office::OfficeError;
 use crate::mail::{Handshake, Mail, Upcall};
 use bytes::Bytes;
 use futures_core::Stream;
-use hub::{Command, Reason, SessionId};
+use hub::{Body, Command, Reason, SessionId};
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::mpsc;
+use wire::values::{EventName, Values};
 
 /// Something a client did.
 #[derive(Debug)]
@@ -115,8 +116,8 @@ impl Events {
             Upcall::Event { session: id, namespace, values, request } => {
                 let session = session(id, namespace);
                 let reply = request.map(|request| Replier { session: session.clone(), request });
-                let (name, body) = crate::front::socketio::event_parts(values);
-                ClientEvent::Event(Event { session, name, args: Args(body), reply })
+                let (name, args) = parts_of(&values);
+                ClientEvent::Event(Event { session, name, args, reply })
             }
             Upcall::Recovered { session: id, namespace } => ClientEvent::Recovered(session(id, namespace)),
             Upcall::Disconnected { session: id, namespace, reason: cause, text: reason, resumable } => {
@@ -125,6 +126,17 @@ impl Events {
             Upcall::Expired { session: id, namespace } => ClientEvent::Expired(session(id, namespace)),
         }
     }
+}
+
+/// Name and arguments of an event; the front lets only events through that have a name.
+fn parts_of(values: &Values) -> (String, Args) {
+    let Some(event) = values.as_event() else { return (String::new(), Args::none()) };
+    let name = match &event.name {
+        EventName::Text(text) => text.to_string(),
+        EventName::Number(number) => (*number).to_owned(),
+    };
+    let (json, attachments) = event.args().into_parts();
+    (name, Args(Body::Values { json, attachments }))
 }
 
 impl Stream for Events {

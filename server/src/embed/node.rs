@@ -56,7 +56,7 @@ pub(super) fn spawn(node: &NodeSetup, bound: Vec<std::net::TcpListener>) -> io::
         let epoch = epoch()?;
         handles.push(Shard::spawn(setup, move || {
             let hub = Hub::new(hub_config(&config, id, topology, epoch));
-            (Front::new(config, id, topology), HubPort::new(hub))
+            (Front::new(config, id, topology), HubPort { hub, effects: hub::Effects::default() })
         })?);
     }
     Ok(handles)
@@ -65,7 +65,7 @@ pub(super) fn spawn(node: &NodeSetup, bound: Vec<std::net::TcpListener>) -> io::
 /// Names this life of a hub; 53 bits, so that tools which read JSON numbers as floating point keep them apart.
 fn epoch() -> io::Result<u64> {
     let mut bytes = [0; 8];
-    getrandom::fill(&mut bytes).map_err(io::Error::other)?;
+    getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(u64::from_le_bytes(bytes) >> 11)
 }
 
@@ -74,7 +74,7 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
     let rules = config.channels.iter().map(|rule| ChannelRule {
         filter: rule.filter.as_str().to_owned(),
         history: (rule.history_messages_max > 0).then(|| HistoryRule {
-            messages_max: clamp(rule.history_messages_max),
+            messages_max: rule.history_messages_max,
             age_ms_max: match rule.history_age_seconds_max {
                 0 => u64::MAX,
                 seconds => seconds.saturating_mul(1000),
@@ -87,25 +87,21 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
         topology,
         epoch,
         limits: Limits {
-            sessions_max: clamp(limits.sessions_max),
-            channels_max: clamp(limits.channels_max),
-            subscriptions_per_session_max: clamp(limits.channels_per_session_max),
-            channel_name_bytes_max: clamp(limits.channel_name_bytes_max),
-            outbox_messages_max: clamp(limits.outbox_messages_max),
+            sessions_max: limits.sessions_max,
+            channels_max: limits.channels_max,
+            subscriptions_per_session_max: limits.channels_per_session_max,
+            channel_name_bytes_max: limits.channel_name_bytes_max,
+            outbox_messages_max: limits.outbox_messages_max,
             outbox_bytes_max: limits.outbox_bytes_max as u64,
             asks_per_session_max: u16::try_from(limits.pending_acks_out_max).unwrap_or(u16::MAX),
-            asks_max: clamp(limits.asks_max),
+            asks_max: limits.asks_max,
             history_bytes_max: limits.history_bytes_max as u64,
             recovery: RecoveryLimits {
-                messages_max: clamp(config.recovery.messages_max),
+                messages_max: config.recovery.messages_max,
                 bytes_max: config.recovery.bytes_max as u64,
                 window_ms: config.recovery.window_ms,
             },
         },
         rules: rules.collect(),
     }
-}
-
-fn clamp(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
 }

@@ -15,7 +15,7 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct ChannelsQuery {
+pub(super) struct ChannelsQuery {
     /// Only names that match (`+` one level, `#` the rest).
     filter: Option<String>,
     /// From the page before.
@@ -26,7 +26,7 @@ pub struct ChannelsQuery {
 
 /// A channel with subscribers or history.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ChannelItem {
+pub(super) struct ChannelItem {
     channel: String,
     /// Sessions subscribed by name.
     sessions: u64,
@@ -98,7 +98,7 @@ fn add(merged: &mut BTreeMap<String, ChannelItem>, view: ChannelView) {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct PresenceQuery {
+pub(super) struct PresenceQuery {
     /// The channel; a channel rule must switch presence on for it.
     channel: String,
     /// From the page before.
@@ -109,7 +109,7 @@ pub struct PresenceQuery {
 
 /// A member of a channel.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MemberItem {
+pub(super) struct MemberItem {
     session: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,

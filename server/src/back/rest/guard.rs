@@ -8,7 +8,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 /// Lets a request through or answers 401 or 403.
-pub async fn check(State(desk): State<Desk>, request: Request, next: Next) -> Result<Response, Problem> {
+pub(super) async fn check(State(desk): State<Desk>, request: Request, next: Next) -> Result<Response, Problem> {
     let keys = &desk.config.private.keys;
     if keys.is_empty() {
         loopback_host(request.headers())?;

@@ -24,7 +24,7 @@ const REPLY_WAIT_MS_MAX: u64 = 600_000;
 /// A message to publish. Exactly one of `channel` and `channels`, at most one of `data`, `args` and `data_base64`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct PublishRequest {
+pub(super) struct PublishRequest {
     /// Where: a channel (`chat/r1`), a user (`$user/42`) or a session (`$client/<session id>`).
     channel: Option<String>,
     /// Several channels at once; a session in more than one of them gets the message once.
@@ -60,7 +60,7 @@ pub struct PublishRequest {
 /// Wait for replies.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct ReplyRequest {
+pub(super) struct ReplyRequest {
     /// Milliseconds, 1 to 600,000.
     #[schema(minimum = 1, maximum = 600_000)]
     wait_ms: u64,
@@ -68,7 +68,7 @@ pub struct ReplyRequest {
 
 /// What became of a publish.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PublishResponse {
+pub(super) struct PublishResponse {
     /// The message's id (26 characters, sorts by time).
     id: String,
     /// One entry per publish that was counted.
@@ -83,7 +83,7 @@ pub struct PublishResponse {
 
 /// Counts of sessions.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PublishResult {
+pub(super) struct PublishResult {
     /// The channel, or the first of several.
     channel: String,
     /// Its place in the channel's history, when one is kept: pass it as `after` to read on.
@@ -99,7 +99,7 @@ pub struct PublishResult {
 
 /// One session's acknowledgement.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ReplyView {
+pub(super) struct ReplyView {
     /// Who.
     session: String,
     /// The acknowledgement's arguments.
@@ -217,7 +217,7 @@ impl PublishResponse {
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct HistoryQuery {
+pub(super) struct HistoryQuery {
     /// The channel.
     channel: String,
     /// Continue after this position; from the oldest kept when it is left out.
@@ -228,7 +228,7 @@ pub struct HistoryQuery {
 
 /// A kept message.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MessageView {
+pub(super) struct MessageView {
     id: String,
     channel: String,
     position: Option<String>,
@@ -239,7 +239,7 @@ pub struct MessageView {
 
 /// A page of history.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct HistoryPage {
+pub(super) struct HistoryPage {
     items: Vec<MessageView>,
     /// Position to pass as `after` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -28,12 +28,12 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use problem::{KINDS, Kind};
+
 pub use tail::TailSink;
 
 /// What every handler works with; clones share everything.
 #[derive(Clone)]
-pub struct Desk {
+pub(crate) struct Desk {
     office: Office,
     config: Arc<Config>,
     /// The zero of the shards' clock.
@@ -46,13 +46,13 @@ pub struct Desk {
 impl Desk {
     /// A desk before the office; `zero` is the zero of the shards' clock.
     #[must_use]
-    pub fn new(office: Office, config: Arc<Config>, zero: Instant) -> Self {
+    pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
         Self { office, config, zero, draining: Arc::default(), tails }
     }
 
     /// From now on `/health/ready` says no.
-    pub fn start_draining(&self) {
+    pub(crate) fn start_draining(&self) {
         self.draining.store(true, Ordering::Relaxed);
     }
 
@@ -67,7 +67,7 @@ impl Desk {
 
 /// A page of a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Page<T> {
+pub(super) struct Page<T> {
     items: Vec<T>,
     /// Pass it as `cursor` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,7 +131,7 @@ fn limit_of(desk: &Desk, limit: Option<u32>) -> Result<u32, Problem> {
 struct ApiDoc;
 
 /// The whole private port.
-pub fn router(desk: Desk) -> Router {
+pub(crate) fn router(desk: Desk) -> Router {
     let (router, document) = described().split_for_parts();
     let document = document.to_pretty_json().unwrap_or_default();
     router

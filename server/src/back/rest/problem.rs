@@ -11,7 +11,7 @@ use serde_json::json;
 
 /// A row of the table: name, status, what it means.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Kind {
+pub(super) struct Kind {
     /// Last part of the problem's `type`, and its `code`.
     pub name: &'static str,
     /// HTTP status.
@@ -22,9 +22,9 @@ pub struct Kind {
 
 macro_rules! kinds {
     ($($(#[doc = $doc:literal])+ $constant:ident = $name:literal, $status:literal, $title:literal;)+) => {
-        $($(#[doc = $doc])+ pub const $constant: Kind = Kind { name: $name, status: $status, title: $title };)+
+        $($(#[doc = $doc])+ pub(super) const $constant: Kind = Kind { name: $name, status: $status, title: $title };)+
         /// All rows, in order of status.
-        pub const KINDS: &[&Kind] = &[$(&$constant),+];
+        pub(super) const KINDS: &[&Kind] = &[$(&$constant),+];
     };
 }
 
@@ -67,14 +67,14 @@ kinds! {
 
 /// One error answer.
 #[derive(Debug)]
-pub struct Problem {
+pub(super) struct Problem {
     kind: &'static Kind,
     detail: String,
 }
 
 impl Problem {
     /// With what happened in this case.
-    pub fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
+    pub(super) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }
     }
 }
@@ -138,7 +138,7 @@ impl From<ValuesError> for Problem {
 }
 
 /// The page of one problem, for people who follow its `type`.
-pub fn page(name: &str) -> Option<String> {
+pub(super) fn page(name: &str) -> Option<String> {
     let kind = KINDS.iter().find(|kind| kind.name == name)?;
     Some(format!("{}\n\nHTTP status {}\n{}\n", kind.name, kind.status, kind.title))
 }

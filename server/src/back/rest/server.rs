@@ -17,7 +17,7 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 /// The node.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ServerInfo {
+pub(super) struct ServerInfo {
     name: &'static str,
     version: &'static str,
     node: u16,

@@ -17,7 +17,7 @@ use utoipa::{IntoParams, ToSchema};
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct SessionsQuery {
+pub(super) struct SessionsQuery {
     /// Only those of this user.
     user: Option<String>,
     /// Only those subscribed to this channel by name.
@@ -30,7 +30,7 @@ pub struct SessionsQuery {
 
 /// A session.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct SessionItem {
+pub(super) struct SessionItem {
     /// Public id; Socket.IO's `socket.id`.
     id: String,
     /// Whether a connection is attached now.
@@ -113,7 +113,7 @@ pub(super) async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> Re
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct EndQuery {
+pub(super) struct EndQuery {
     /// `false` (default): end the session, clients do not come back by themselves. `true`: close the connection under
     /// it, clients reconnect.
     #[serde(default)]
@@ -145,7 +145,7 @@ pub(super) async fn end(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct EndManyQuery {
+pub(super) struct EndManyQuery {
     /// All of this user.
     user: Option<String>,
     /// All subscribed to this channel by name.
@@ -157,7 +157,7 @@ pub struct EndManyQuery {
 
 /// A number of sessions.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Count {
+pub(super) struct Count {
     /// Sessions.
     count: u64,
 }
@@ -182,7 +182,7 @@ pub(super) async fn end_many(
 /// Who joins or leaves what. Exactly one of `session`, `user` and `members_of`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub struct SubscriptionRequest {
+pub(super) struct SubscriptionRequest {
     /// One session.
     session: Option<String>,
     /// Every session of this user.
@@ -231,7 +231,7 @@ pub(super) async fn leave(
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct SubscriptionsQuery {
+pub(super) struct SubscriptionsQuery {
     /// A session.
     session: String,
 }

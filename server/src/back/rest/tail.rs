@@ -28,7 +28,7 @@ const HEARTBEAT: Duration = Duration::from_secs(15);
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
-pub struct TailQuery {
+pub(super) struct TailQuery {
     /// Channels: `+` is one level, a last `#` the rest. All without `$` when it is left out.
     #[serde(default = "everything")]
     filter: String,

@@ -37,6 +37,7 @@ impl SocketIo {
     fn perform(&mut self, cx: &mut Cx<'_>, effects: &mut Effects) {
         let Effects { list, recipients } = effects;
         for effect in list.drain(..) {
+            let Some(effect) = self.tails.perform(effect, &mut self.commands) else { continue };
             match effect {
                 Effect::Deliver { message, ask, offset, to } => {
                     let to = recipients.get(to).unwrap_or_default();

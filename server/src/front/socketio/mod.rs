@@ -44,6 +44,7 @@ use self::http::Site;
 use self::namespaces::{NamespaceKey, Namespaces};
 use self::socket::Socket;
 use crate::config::{Config, HttpPath};
+use crate::front::tail::Tails;
 use crate::shard::{Cx, Owner};
 
 pub use migrate::Migration;
@@ -75,6 +76,7 @@ pub(super) struct SocketIo {
     /// Commands that effects led to.
     commands: VecDeque<Command>,
     performing: bool,
+    tails: Tails,
     drain: Option<ending::Drain>,
 }
 
@@ -100,6 +102,7 @@ impl SocketIo {
             answers: Vec::new(),
             commands: VecDeque::new(),
             performing: false,
+            tails: Tails::default(),
             drain: None,
         }
     }
