@@ -8,6 +8,34 @@ use hub::{
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+/// What a run of many seeds must meet, or it proves little.
+pub const SITUATIONS: &[&str] = &[
+    "recovered with messages",
+    "recovered with an ask",
+    "recovered although its offset's entry was purged",
+    "recovered after an unsubscribe",
+    "refused for lost messages",
+    "displaced",
+    "expired",
+    "admitted late",
+    "subscribed late",
+    "over the limit of subscriptions",
+    "outbox full",
+    "too many asks",
+    "asks full",
+    "asked",
+    "all replied",
+    "closed by the end of a session",
+    "closed in time",
+    "excepted",
+    "matched twice",
+    "volatile dropped",
+    "reached by a filter",
+    "forwarded",
+    "history trimmed",
+    "position kept after trimming",
+];
+
 pub struct Site {
     pub hub: Hub,
     pub config: Config,
@@ -19,6 +47,7 @@ pub struct Site {
     pub mail: Vec<(ShardId, HubMail)>,
     /// Reports of the last command.
     pub reports: Vec<(Token, Report)>,
+    pub seen: BTreeMap<&'static str, u64>,
 }
 
 /// What a delivery should do to one session.
@@ -50,7 +79,12 @@ impl Site {
             to_close: Vec::new(),
             mail: Vec::new(),
             reports: Vec::new(),
+            seen: BTreeMap::new(),
         }
+    }
+
+    fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
     }
 
     /// Applies a command and sorts what comes out; what concerns sessions stays in order in the result.
@@ -130,6 +164,7 @@ impl Site {
         session.outbox.push_front(Waiting { item: Item::Admitted(false), size: 0, exempt: true });
         let effects = self.run(now, Command::Admit(admit));
         if too_many {
+            self.saw("over the limit of subscriptions");
             return self.expect_ended(effects, &[(key, Reason::OverLimit)]);
         }
         assert!(effects.is_empty(), "{effects:?}");
@@ -139,6 +174,9 @@ impl Site {
         session.subs = names.clone();
         session.admitted = names;
         session.held = held.into_iter().filter(|token| self.model.pending.contains_key(token)).collect();
+        if !session.held.is_empty() {
+            self.saw("admitted late");
+        }
     }
 
     pub fn pause(&mut self, now: Millis, key: SessionKey) {
@@ -205,6 +243,10 @@ impl Site {
             let cautious = session.unsubscribed
                 || session.excepted.iter().any(|sequence| *sequence > need && *sequence < first);
             assert!(lost || cautious, "nothing is missing for {id:?} after {need}");
+            *self
+                .seen
+                .entry(if lost { "refused for lost messages" } else { "refused out of caution" })
+                .or_default() += 1;
             let gone = if session.state == State::Detached { vec![(key, Reason::Expired)] } else { vec![] };
             return self.expect_ended(effects.into_iter().skip(1).collect(), &gone);
         }
@@ -235,7 +277,21 @@ impl Site {
         session.closing = false;
         session.resume = 0;
         session.state = State::Paused;
+        let met = [
+            (
+                "recovered with messages",
+                session.outbox.iter().any(|w| matches!(w.item, Item::Message { ask: None, .. })),
+            ),
+            (
+                "recovered with an ask",
+                session.outbox.iter().any(|w| matches!(w.item, Item::Message { ask: Some(_), .. })),
+            ),
+            ("recovered although its offset's entry was purged", need > 0 && need < first),
+            ("recovered after an unsubscribe", session.unsubscribed),
+            ("displaced", displaced.is_some()),
+        ];
         self.to_close.retain(|(k, _, _)| *k != key);
+        met.into_iter().filter(|(_, met)| *met).for_each(|(what, _)| self.saw(what));
     }
 
     pub fn end(&mut self, now: Millis, key: SessionKey, reason: Reason) {
@@ -293,6 +349,7 @@ impl Site {
         let announced = self.model.announced.get(filter).copied().unwrap_or(0);
         if !keys.is_empty() && self.model.pending.contains_key(&announced) {
             let count = keys.len() as u64;
+            self.saw("subscribed late");
             self.model.reports.push((announced, token, count, keys, filter.to_owned()));
         } else {
             self.expect_count(token, keys.len() as u64);
@@ -475,6 +532,7 @@ impl Site {
             HubMail::Forward { message, reply_until, token } => {
                 let (message, token) = (Arc::clone(message), token.expect("the simulation counts"));
                 let until = reply_until.map(|until| until.0);
+                self.saw("forwarded");
                 let effects = self.run(now, Command::Mail { from, mail });
                 let name = message.channel.clone();
                 self.delivered(now, &message, &[name.as_str()], None, (until, token), effects);
@@ -527,6 +585,7 @@ impl Site {
     ) {
         let limits = self.config.limits.clone();
         if until.is_some() && self.model.asks.len() >= limits.asks_max as usize {
+            self.saw("asks full");
             assert!(effects.is_empty());
             let Some((t, Report::Delivered { counts, expecting: 0, .. })) = self.reports.last() else {
                 panic!()
@@ -550,6 +609,22 @@ impl Site {
             }
             fates.insert(*key, fate(session, message, ask.is_some(), &limits));
         }
+        let twice = |s: &Session| {
+            s.subs.iter().filter(|sub| names.iter().any(|n| hub::filter_matches(sub, n))).count() > 1
+        };
+        let by_name = |s: &Session| names.iter().any(|n| s.subs.contains(*n));
+        let met = [
+            ("excepted", !excepted.is_empty()),
+            ("matched twice", fates.keys().any(|key| twice(&self.model.sessions[key]))),
+            (
+                "reached by a filter",
+                one.is_none() && fates.keys().any(|key| !by_name(&self.model.sessions[key])),
+            ),
+            ("outbox full", fates.values().any(|fate| matches!(fate, Fate::Overflow { .. }))),
+            ("too many asks", fates.values().any(|fate| *fate == Fate::TooManyAsks)),
+            ("volatile dropped", message.volatile && fates.values().any(|fate| *fate == Fate::Dropped)),
+        ];
+        met.into_iter().filter(|(_, met)| *met).for_each(|(what, _)| self.saw(what));
         let concerned =
             fates.iter().any(|(key, fate)| *fate != Fate::TooManyAsks && self.model.sessions[key].recover);
         let appended = logged && concerned;
@@ -653,6 +728,7 @@ impl Site {
             .filter(|(_, fate)| **fate == Fate::TooManyAsks)
             .map(|(key, _)| self.model.sessions[key].id)
             .collect();
+        self.saw("asked");
         let count = waiting.len() as u32;
         self.model.asks_last = ask;
         self.model
@@ -738,6 +814,12 @@ impl Site {
             assert_eq!(message.channel, name);
         }
         let oldest = newest.offset + 1 - ids.len() as u64;
+        if oldest > 1 {
+            *self.seen.entry("history trimmed").or_default() += 1;
+        }
+        if ids.is_empty() {
+            *self.seen.entry("position kept after trimming").or_default() += 1;
+        }
         for offset in 0..=newest.offset + 1 {
             let after = Some(hub::Position { offset, ..newest });
             match self.peek(now, Query::History { channel: name.clone(), after, limit: 2 }) {
@@ -820,6 +902,7 @@ impl Site {
                 assert_eq!(owed, gone.got, "{id:?} has not got all it was owed");
             }
             self.to_close.retain(|(k, _, _)| k != key);
+            self.model.reports.iter_mut().for_each(|waiting| waiting.3.retain(|k| k != key));
             for (ask, entry) in &mut self.model.asks {
                 if entry.waiting.remove(key) {
                     entry.missing.insert(gone.id);
@@ -833,6 +916,7 @@ impl Site {
             self.model.log.clear();
         }
         for ask in closed {
+            self.saw("closed by the end of a session");
             self.expect_closed(ask);
         }
     }
@@ -874,6 +958,7 @@ impl Site {
             matches!(self.reports.first(), Some((t, Report::Reply { session: s, .. })) if (*t, *s) == (token, session.id))
         );
         if done {
+            self.saw("all replied");
             self.expect_closed(ask);
         }
         assert_eq!(self.reports.len(), 1 + usize::from(done));
@@ -912,6 +997,7 @@ impl Site {
         let late: Vec<u64> =
             self.model.asks.iter().filter(|(_, ask)| ask.until <= now.0).map(|(id, _)| *id).collect();
         for ask in late {
+            self.saw("closed in time");
             self.expect_closed(ask);
         }
         let is_late = |s: &Session| s.state == State::Detached && s.until <= now.0;
@@ -919,6 +1005,9 @@ impl Site {
             self.model.sessions.iter().filter(|(_, s)| is_late(s)).map(|(k, s)| (s.until, *k)).collect();
         expired.sort_unstable();
         let expired: Vec<_> = expired.into_iter().map(|(_, key)| (key, Reason::Expired)).collect();
+        if !expired.is_empty() {
+            self.saw("expired");
+        }
         self.expect_ended(effects, &expired);
         self.model.trim_log(now, &self.config.limits.recovery);
         self.trim_histories(now);
