@@ -1,2 +1,9 @@
-//! The `trunkline` program.
-fn main() {}
+//! The `trunkline` program: a command line over the library.
+
+mod cli;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::main()
+}

@@ -5,7 +5,10 @@
 //! owns every buffer; a codec reports how much it consumed and what it found, or why the peer is wrong.
 //!
 //! Where to start: every TCP connection begins in [`http::parse_head`]; a WebSocket continues in
-//! [`websocket::accept`] and [`websocket::Decoder`].
+//! [`websocket::accept`] and [`websocket::Decoder`]; what both carry is [`engineio`], and inside it [`socketio`].
 
+pub mod engineio;
 pub mod http;
+pub mod socketio;
+pub mod values;
 pub mod websocket;

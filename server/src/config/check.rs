@@ -3,7 +3,7 @@
 //! Must not know how text is parsed (`raw.rs`). Start at [`load`].
 
 use super::limits::Limits;
-use super::names::{NamespaceName, Origins};
+use super::names::{NamespaceName, Origins, level_matches};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::sections::{
@@ -33,6 +33,9 @@ const FILES_RESERVED: u64 = 256;
 /// Reads, merges and checks.
 pub(super) fn load(sources: &Sources, machine: Machine) -> Result<Loaded, Problems> {
     let mut raw = Raw::gather(SECTIONS, sources);
+    if raw.is_unreadable {
+        return Err(Problems(raw.problems));
+    }
     let config = assemble(&mut raw);
     let mut warnings = Vec::new();
     let config = config.map(|mut config| {
@@ -185,10 +188,10 @@ fn message_sizes(raw: &mut Raw, config: &Config) {
             format!("must be at least {encoded}, a third more than limits.message_bytes_max {message}");
         raw.problem(raw.place("limits.write_buffer_bytes_max"), "limits.write_buffer_bytes_max", text);
     }
-    for (key, bytes) in [
-        ("limits.outbox_bytes_max", limits.outbox_bytes_max),
-        ("limits.rest_body_bytes_max", limits.rest_body_bytes_max),
-    ] {
+    let outbox = usize::try_from(limits.outbox_bytes_max).unwrap_or(usize::MAX);
+    for (key, bytes) in
+        [("limits.outbox_bytes_max", outbox), ("limits.rest_body_bytes_max", limits.rest_body_bytes_max)]
+    {
         if bytes < message {
             let text = format!("must be at least limits.message_bytes_max {message}, got {bytes}");
             raw.problem(raw.place(key), key, text);
@@ -210,6 +213,10 @@ fn doubts(raw: &Raw, config: &Config, machine: Machine, warnings: &mut Vec<Probl
     let mut warn = |key: &str, text: String| {
         warnings.push(Problem { place: raw.place(key), key: key.into(), text });
     };
+    for (inner, outer) in shared_channels(&config.namespaces) {
+        let text = format!("{inner} lies inside {outer}: rooms of {outer} can be the same channels");
+        warn("socketio.namespace", text);
+    }
     let possible = connections_possible(machine);
     if config.limits.connections_max > possible {
         let text = format!(
@@ -226,4 +233,25 @@ fn doubts(raw: &Raw, config: &Config, machine: Machine, warnings: &mut Vec<Probl
         let text = "is not set: clients connect without encryption unless a proxy adds it".into();
         warn("tls.certificate", text);
     }
+}
+
+/// Pairs of namespaces in which a room of the second can be a channel of the first: `/chat/vip` inside `/chat`. The
+/// root is left out: there it holds for every other namespace, and the reference says so.
+fn shared_channels(rules: &[NamespaceRule]) -> Vec<(String, String)> {
+    let names: Vec<String> =
+        rules.iter().map(|rule| rule.names.to_string()).filter(|name| name != "/").collect();
+    let pairs = names.iter().flat_map(|inner| names.iter().map(move |outer| (inner, outer)));
+    pairs.filter(|(inner, outer)| lies_inside(inner, outer)).map(|(a, b)| (a.clone(), b.clone())).collect()
+}
+
+/// Whether a name, or a form of names, has all levels of another and more.
+fn lies_inside(inner: &str, outer: &str) -> bool {
+    let mut inner = inner.split('/');
+    let all_match = outer.split('/').all(|level| inner.next().is_some_and(|other| levels_meet(other, level)));
+    all_match && inner.next().is_some()
+}
+
+/// Whether two levels, either of which may be a pattern, have a name in common. Two patterns are compared as text.
+fn levels_meet(one: &str, other: &str) -> bool {
+    level_matches(one, other) || level_matches(other, one)
 }

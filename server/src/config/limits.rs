@@ -10,15 +10,15 @@ section! {
     /// per thread (`server.shards`), "per node" for the whole process. 0 switches a limit off only where it says so.
     pub struct Limits at Once "limits" {
         /// Open connections, both ports. 0 derives it from the number of files the process may open, which it raises
-        /// to the hard limit at the start; the checked configuration holds the resolved number. At the limit new
-        /// connections are accepted and closed at once, and counted.
+        /// to the hard limit at the start; the checked configuration holds the resolved number. Each shard may use an
+        /// equal part. At the limit new connections are accepted and closed at once, and counted.
         connections_max: usize = 0, 0..=100_000_000 "connections per node";
         /// Sessions, connected or kept for recovery. At the limit a handshake is answered 503 and a CONNECT closes the
         /// transport, so that clients come back later.
-        sessions_max: usize = 2_000_000, 1..=100_000_000 "sessions per node";
+        sessions_max: u32 = 2_000_000, 1..=100_000_000 "sessions per shard";
         /// Channels with subscribers, history or presence. At the limit a join or publish that would make a new one
         /// fails: 503 for the back end, an event is dropped and counted.
-        channels_max: usize = 1_000_000, 1..=100_000_000 "channels per node";
+        channels_max: u32 = 1_000_000, 1..=100_000_000 "channels per shard";
 
         /// Connections that have not finished their handshake. At the limit the oldest of them is closed for each new
         /// one.
@@ -44,12 +44,13 @@ section! {
         /// Messages that wait for one session. At the limit volatile messages are dropped; for any other the session
         /// ends with reason `slow consumer` and its transport is closed. With recovery the client is sent what it
         /// missed when it comes back.
-        outbox_messages_max: usize = 1000, 1..=1_000_000 "messages per session";
+        outbox_messages_max: u32 = 1000, 1..=1_000_000 "messages per session";
         /// Bytes of those messages; the same happens. Frames are shared between sessions, so this is not memory per
         /// session.
-        outbox_bytes_max: usize = 4_194_304, 1024..=1_073_741_824 "bytes per session";
-        /// Encoded bytes that wait while the socket of a connection would block. Beyond it messages stay in the
-        /// outboxes. It has to hold one message of `message_bytes_max`, which base64 makes a third larger on polling.
+        outbox_bytes_max: u64 = 4_194_304, 1024..=1_073_741_824 "bytes per session";
+        /// Encoded bytes that wait while the socket of a connection would block. As long as any wait, further messages
+        /// stay in the outboxes. Beyond the limit the connection is closed with reason `slow consumer`. It has to hold
+        /// one message of `message_bytes_max`, which base64 makes a third larger on polling.
         write_buffer_bytes_max: usize = 2_097_152, 4096..=1_073_741_824 "bytes per connection";
         /// One message with all its attachments, from either side. Beyond it: 413 for the back end, close for a
         /// client. With SSE, NDJSON and queues the encoded form may be larger.
@@ -62,15 +63,17 @@ section! {
         /// Namespaces that one connection joins. At the limit a CONNECT is answered by a CONNECT_ERROR.
         namespaces_per_connection_max: usize = 16, 1..=1000 "namespaces";
         /// Channels (rooms) of one session. At the limit a join fails: 422 for the back end.
-        channels_per_session_max: usize = 1000, 1..=1_000_000 "channels";
+        channels_per_session_max: u32 = 1000, 1..=1_000_000 "channels";
         /// Name of a channel, and of a room after encoding. Beyond it: 422 for the back end, and a join fails.
-        channel_name_bytes_max: usize = 2048, 16..=65_535 "bytes";
+        channel_name_bytes_max: u32 = 2048, 16..=65_535 "bytes";
         /// Events with acknowledgement that a client has sent and that are not answered yet. At the limit reading from
         /// the connection stops until one is.
         pending_acks_in_max: usize = 1000, 1..=1_000_000 "events per session";
         /// Acknowledgements that the server waits for. At the limit a further event that asks for one is not sent, and
         /// its publisher is told that the session is missing.
-        pending_acks_out_max: usize = 1000, 1..=1_000_000 "events per session";
+        pending_acks_out_max: u16 = 1000, 1..=65_535 "events per session";
+        /// Publishes that wait for acknowledgements. At the limit a further one is refused: 422 for the back end.
+        asks_max: u32 = 100_000, 1..=10_000_000 "publishes per shard";
         /// Events of a session that wait for the back end, one of which is in flight. At the limit reading from the
         /// connection stops.
         inbox_events_max: usize = 100, 1..=100_000 "events per session";
@@ -79,10 +82,8 @@ section! {
         /// Bytes that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
         bytes_per_second: u64 = 0, 0..=100_000_000_000 "bytes per second and connection";
 
-        /// Messages of all histories together. Beyond it the oldest of the channel that is written to go first.
-        history_messages_max: usize = 1_000_000, 0..=10_000_000_000 "messages per shard";
-        /// Bytes of those messages; the same happens.
-        history_bytes_max: usize = 268_435_456, 0..=1_099_511_627_776 "bytes per shard";
+        /// Bytes of all histories together. Beyond it the oldest messages of the channel that is written to go first.
+        history_bytes_max: u64 = 268_435_456, 0..=1_099_511_627_776 "bytes per shard";
         /// Messages that wait between two threads. At the limit the sender waits: a shard stops reading from its
         /// connections, a REST request waits.
         mailbox_messages_max: usize = 65_536, 64..=16_777_216 "messages per shard";

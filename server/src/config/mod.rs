@@ -10,6 +10,7 @@ mod limits;
 mod names;
 mod problem;
 mod raw;
+mod reference;
 mod sections;
 mod table;
 
@@ -25,6 +26,7 @@ pub use names::{
     Origins, Secret,
 };
 pub use problem::{Place, Problem, Problems};
+pub use reference::{config_reference, example, limits_reference};
 pub use sections::{
     Auth, AuthMode, ChannelRule, EventRoute, Log, LogFormat, Private, Recovery, RecoveryMode, Server,
     SocketIo, Transport, Transports,
@@ -104,19 +106,26 @@ impl Config {
         check::load(sources, machine)
     }
 
-    /// A configuration for embedding and tests: both ports on 127.0.0.1 and chosen by the kernel, one shard, anonymous
-    /// clients, all other keys at their defaults.
+    /// A configuration for a program that embeds the server: both ports on 127.0.0.1 and chosen by the kernel, a shard
+    /// per core, anonymous clients, all other keys at their defaults.
+    pub fn embedded() -> Self {
+        Self::on_loopback(Machine::detect())
+    }
+
+    /// As [`Config::embedded`] with one shard and no other number of this machine: for tests.
     pub fn loopback() -> Self {
+        Self::on_loopback(Machine { cores: 1, open_files_max: 1_000_000 })
+    }
+
+    fn on_loopback(machine: Machine) -> Self {
         let sources = Sources {
             presets: vec![
                 ("auth.mode", "anonymous".into()),
                 ("server.public_listen", "127.0.0.1:0".into()),
                 ("server.private_listen", "127.0.0.1:0".into()),
-                ("server.shards", "1".into()),
             ],
             ..Sources::default()
         };
-        let machine = Machine { cores: 1, open_files_max: u64::MAX };
         Self::load(&sources, machine).expect("the defaults are valid, which a test shows").config
     }
 

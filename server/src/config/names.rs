@@ -6,6 +6,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use subtle::ConstantTimeEq;
+
 use super::table::{Flaw, Kind, Setting, Value};
 
 /// The longest channel name or filter that the configuration itself may hold, in bytes.
@@ -195,7 +197,7 @@ impl NamespacePattern {
 }
 
 /// Greedy match without backtracking over more than the last `*`: each piece is looked for after the one before.
-fn level_matches(level: &str, pattern: &str) -> bool {
+pub(super) fn level_matches(level: &str, pattern: &str) -> bool {
     let mut pieces = pattern.split('*');
     let first = pieces.next().unwrap_or_default();
     let Some(mut rest) = level.strip_prefix(first) else { return false };
@@ -366,14 +368,9 @@ impl Secret {
         &self.0
     }
 
-    /// Whether a presented key is this one. Looks at every byte whatever the outcome, so that the time tells nothing
-    /// but the length.
+    /// Whether a presented key is this one, in a time that tells nothing but the length.
     pub fn matches(&self, presented: &[u8]) -> bool {
-        if self.0.len() != presented.len() {
-            return false;
-        }
-        let difference = self.0.iter().zip(presented).fold(0_u8, |sum, (a, b)| sum | (a ^ b));
-        std::hint::black_box(difference) == 0
+        self.0.ct_eq(presented).into()
     }
 }
 

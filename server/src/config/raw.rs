@@ -26,6 +26,8 @@ pub(super) struct Raw {
     elements: BTreeMap<&'static str, Vec<Place>>,
     /// Where a missing key is reported.
     missing: Place,
+    /// Whether the file is not TOML, so that nothing can be said about its keys.
+    pub(super) is_unreadable: bool,
     pub(super) problems: Vec<Problem>,
 }
 
@@ -37,7 +39,8 @@ impl Raw {
             None => Place::Default,
         };
         let (values, elements) = (BTreeMap::new(), BTreeMap::new());
-        let mut raw = Self { sections, values, elements, missing, problems: Vec::new() };
+        let mut raw =
+            Self { sections, values, elements, missing, is_unreadable: false, problems: Vec::new() };
         for (key, value) in &sources.presets {
             raw.override_key(key, value, &Place::Preset);
         }
@@ -104,11 +107,11 @@ impl Raw {
 
     /// Keeps a value of the right type if it is in range.
     fn keep(&mut self, path: &str, key: &Key, value: Value) {
-        if let (Written::Integer(number), Some(range)) = (&value.written, key.range) {
-            if !(range.low..=range.high).contains(number) {
-                let text = format!("must be between {} and {}, got {number}", range.low, range.high);
-                return self.problem(value.place, path, text);
-            }
+        if let (Written::Integer(number), Some(range)) = (&value.written, key.range)
+            && !(range.low..=range.high).contains(number)
+        {
+            let text = format!("must be between {} and {}, got {number}", range.low, range.high);
+            return self.problem(value.place, path, text);
         }
         self.values.insert(path.into(), value);
     }
@@ -162,7 +165,7 @@ fn default_value(key: &Key, toml: &str) -> Value {
 fn must_be_set(key: &Key) -> String {
     match key.kind {
         Kind::Choice(words) => {
-            let words = words.iter().map(|(word, meaning)| format!("\"{word}\" ({meaning})"));
+            let words = words.iter().map(|(word, meaning)| format!("\"{word}\" ({})", meaning.trim()));
             format!("must be set: {}", words.collect::<Vec<_>>().join(" or "))
         }
         _ => "must be set".into(),
@@ -179,11 +182,20 @@ struct FileReader<'a> {
 impl FileReader<'_> {
     fn read(&mut self) {
         let (document, errors) = DeTable::parse_recoverable(self.text);
-        for error in errors {
-            let place = self.place(error.span().unwrap_or(0..0));
-            self.raw.problem(place, "", format!("not valid TOML: {}", one_line(error.message())));
+        if errors.is_empty() {
+            return self.table("", "", document.get_ref());
         }
-        self.table("", "", document.get_ref());
+        let mut last_line = 0;
+        for error in errors {
+            let (line, column) = self.position(error.span().unwrap_or(0..0));
+            // One mistake often causes several errors on its line; the first tells most.
+            if line != last_line {
+                let place = Place::File { name: self.name.into(), line, column };
+                self.raw.problem(place, "", format!("not valid TOML: {}", one_line(error.message())));
+            }
+            last_line = line;
+        }
+        self.raw.is_unreadable = true;
     }
 
     /// Reads a table whose keys are at `path`; `schema` is the same path without indexes.
@@ -240,13 +252,17 @@ impl FileReader<'_> {
         }
     }
 
-    /// Line and column of a byte position, both from 1; columns count characters.
     fn place(&self, span: Range<usize>) -> Place {
+        let (line, column) = self.position(span);
+        Place::File { name: self.name.into(), line, column }
+    }
+
+    /// Line and column of the start of a span of bytes, both from 1; columns count characters.
+    fn position(&self, span: Range<usize>) -> (usize, usize) {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         let line_start = before.rfind('\n').map_or(0, |at| at + 1);
         let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-        let line = before.matches('\n').count() + 1;
-        Place::File { name: self.name.into(), line, column }
+        (before.matches('\n').count() + 1, column)
     }
 }
 

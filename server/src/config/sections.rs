@@ -20,14 +20,14 @@ section! {
         shards: u16 = 0, 0..=256 "threads";
         /// Number of this node. It becomes part of session ids, so it has to differ between nodes that serve the same
         /// clients.
-        node_id: u16 = 0, 0..=65535 "(a number)";
+        node_id: u16 = 0, 0..=65535 "";
         /// Where clients connect. Port 0 lets the kernel choose; `--ready-file` tells which.
         public_listen: SocketAddr = "0.0.0.0:8000";
         /// Where the back end, the command line and monitoring connect. Beyond loopback it needs `private.keys`.
         private_listen: SocketAddr = "127.0.0.1:9000";
         /// At SIGTERM or SIGINT connections are closed in random order over this time, so that the clients do not all
         /// come back to the other nodes in the same moment. A second signal ends the process at once.
-        drain_seconds: u32 = 10, 0..=3600 "seconds";
+        drain_window_ms: u64 = 10_000, 0..=3_600_000 "milliseconds";
     }
 }
 
@@ -67,7 +67,7 @@ section! {
     pub struct Auth at Once "auth" {
         /// How a connection is admitted. There is no default: `trunkline serve` starts only when this choice was made,
         /// on loopback too. `trunkline dev` takes `anonymous`.
-        mode: AuthMode = required;
+        mode: AuthMode = required, example "back_end";
     }
 }
 
@@ -138,7 +138,9 @@ words! {
 section! {
     /// A Socket.IO namespace, or a family of them. A client that connects to any other namespace is told
     /// `Invalid namespace`. Exact names are looked up first, then patterns in the order of the file. Without any
-    /// `[[socketio.namespace]]` there is `/` alone, with the defaults below.
+    /// `[[socketio.namespace]]` there is `/` alone, with the defaults below. Namespace `/chat` owns the channels `chat` and
+    /// `chat/<room>`; since rooms of `/` have no prefix, a room of `/` named `chat/r1` is the same channel as room `r1`
+    /// of `/chat`.
     pub(super) struct NamespaceEntry at Many "socketio.namespace" {
         /// Exact name: `/` or for example `/chat`. Either this or `pattern`.
         name: Option<NamespaceName> = none, example "/";
@@ -179,12 +181,12 @@ section! {
     /// How long and how much is kept for clients that come back.
     pub struct Recovery at Once "recovery" {
         /// A session whose connection broke is kept this long.
-        window_seconds: u32 = 120, 1..=86_400 "seconds";
+        window_ms: u64 = 120_000, 100..=86_400_000 "milliseconds";
         /// Messages that a shard keeps for recovery; beyond it the oldest go, and a client that needs them is told
         /// that it was not recovered.
-        messages_max: usize = 100_000, 0..=1_000_000_000 "messages per shard";
+        messages_max: u32 = 100_000, 0..=1_000_000_000 "messages per shard";
         /// Bytes of those messages; the same happens.
-        bytes_max: usize = 67_108_864, 0..=1_099_511_627_776 "bytes per shard";
+        bytes_max: u64 = 67_108_864, 0..=1_099_511_627_776 "bytes per shard";
     }
 }
 
@@ -195,7 +197,7 @@ section! {
         /// Which channels: `+` is one level, a last `#` is all levels below.
         filter: ChannelFilter = required, example "chat/#";
         /// Messages that each channel keeps; beyond it the oldest go. 0 keeps none.
-        history_messages_max: usize = 0, 0..=1_000_000 "messages per channel";
+        history_messages_max: u32 = 0, 0..=1_000_000 "messages per channel";
         /// Messages older than this go. 0 is no limit of age.
         history_age_seconds_max: u64 = 0, 0..=31_536_000 "seconds";
         /// Whether the members of the channel can be asked for.

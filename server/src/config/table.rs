@@ -6,6 +6,8 @@
 //!
 //! This module must not know any particular key: those are in `sections.rs` and `limits.rs`. Start at [`Section`].
 
+use std::fmt;
+
 use super::problem::Place;
 
 /// What the text of a key may be.
@@ -32,8 +34,14 @@ pub(super) struct Range {
     pub(super) low: i64,
     /// The largest value.
     pub(super) high: i64,
-    /// What is counted, in the plural: `milliseconds`, `bytes`, `messages`.
+    /// What is counted, in the plural: `milliseconds`, `bytes`, `messages`; empty for a mere number.
     pub(super) unit: &'static str,
+}
+
+impl fmt::Display for Range {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} to {} {}", self.low, self.high, self.unit)
+    }
 }
 
 /// What holds when a key is not written.

@@ -159,9 +159,11 @@ impl BodyDecoder {
     }
 
     fn take_until_close<'i>(&mut self, input: &'i [u8], out: &mut Vec<u8>) -> Result<&'i [u8], BodyError> {
-        self.allowance = self.allowance.checked_sub(input.len() as u64).ok_or(BodyError::TooLarge)?;
-        out.extend_from_slice(input);
-        Ok(&[])
+        let fits =
+            usize::try_from(self.allowance).map_or(input.len(), |allowance| allowance.min(input.len()));
+        out.extend_from_slice(input.get(..fits).unwrap_or(input));
+        self.allowance -= fits as u64;
+        if fits < input.len() { Err(BodyError::TooLarge) } else { Ok(&[]) }
     }
 
     /// One byte of the framing between contents.

@@ -168,6 +168,19 @@ impl std::error::Error for HeadError {}
 /// Parses the request head at the start of `buf`. `Ok(None)`: it is incomplete so far and not yet wrong; call again
 /// with the same bytes and more. One empty line before the request line is skipped (RFC 9112 section 2.2).
 ///
+/// ```
+/// use trunkline_wire::http::{HeadLimits, Reply, parse_head};
+///
+/// let read = b"GET /health?full=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+/// let mut write = Vec::new();
+/// match parse_head(read, &HeadLimits::default()) {
+///     Ok(Some(head)) => Reply::to(&head).start(&mut write, 200).body(head.path.as_bytes()),
+///     Ok(None) => {} // Wait for more.
+///     Err(error) => error.respond(&mut write),
+/// }
+/// assert_eq!(write, b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\n\r\n/health");
+/// ```
+///
 /// # Errors
 /// [`HeadError`], as early as the bytes show it; answer with [`HeadError::respond`] and close.
 pub fn parse_head<'a>(buf: &'a [u8], limits: &HeadLimits) -> Result<Option<Head<'a>>, HeadError> {

@@ -21,3 +21,6 @@ pub use head::{BodyLength, Head, HeadError, HeadLimits, parse_head};
 pub use query::{lookup, pairs, percent_decode, percent_encode};
 pub(crate) use response::push_field;
 pub use response::{BodyForm, CONTINUE, Reply, ResponseWriter, reason, write_chunk, write_last_chunk};
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,33 @@ fn invalid_text() -> Violation {
 
 /// The receiving side of one connection: 16 bytes, and a box only while a message is incomplete.
 ///
+/// ```
+/// use trunkline_wire::websocket::{Decoded, Decoder, Event, Opcode, Role, frame, masked_frame};
+///
+/// let mut decoder = Decoder::new(Role::Server, 1 << 20);
+/// let (mut read, mut write) = (Vec::new(), Vec::new());
+/// masked_frame(Opcode::Ping, b"are you there", [1, 2, 3, 4], &mut read);
+/// let mut start = 0;
+/// loop {
+///     match decoder.decode(&mut read[start..])? {
+///         Decoded::Event { event, consumed } => {
+///             start += consumed;
+///             if let Event::Ping(payload) = event {
+///                 frame(Opcode::Pong, payload, &mut write);
+///             }
+///         }
+///         Decoded::NeedMore { consumed, .. } => {
+///             // What is left is the beginning of a header or control frame: keep it for the next read.
+///             read.drain(..start + consumed);
+///             break;
+///         }
+///     }
+/// }
+/// assert!(read.is_empty());
+/// assert_eq!(write, b"\x8a\x0dare you there");
+/// # Ok::<(), trunkline_wire::websocket::Violation>(())
+/// ```
+///
 /// ```text
 /// Open ──close frame, violation──> Closed (everything further is discarded)
 /// Open, no assembly ──first fragment, or part of a frame──> Open, assembly ──last byte of the message──> Open, no assembly
@@ -145,7 +172,8 @@ enum Step {
 
 impl Decoder {
     /// A decoder for a fresh connection. A message of more than `message_bytes_max` bytes, all its fragments
-    /// together, is refused with 1009 when its length is declared.
+    /// together, is refused with 1009 when its length is declared. While such a message is incomplete the decoder
+    /// holds at most twice its bytes (a vector grows by doubling).
     pub fn new(role: Role, message_bytes_max: u32) -> Self {
         Self { assembly: None, message_bytes_max, role, closed: false }
     }

@@ -106,6 +106,9 @@ impl CloseCode {
 
 /// XORs `payload` with `mask`, `offset` bytes into the payload of its frame (RFC 6455 section 5.3).
 fn apply_mask(payload: &mut [u8], mask: [u8; 4], offset: usize) {
+    if mask == [0; 4] {
+        return;
+    }
     let mut turned = mask;
     turned.rotate_left(offset % 4);
     let [a, b, c, d] = turned;

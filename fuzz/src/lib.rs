@@ -1,0 +1,34 @@
+//! Fuzz targets of the codecs. Each asserts properties: the same result at any split of the input, limits held,
+//! encoding and decoding inverse to each other.
+//!
+//! A target is a plain function of bytes. `fuzz_targets/` hands it to libFuzzer, `tests/short.rs` runs all of
+//! [`TARGETS`] on stable with the files in `seeds/` and mutations of them.
+//!
+//! Short: `cargo test --manifest-path fuzz/Cargo.toml`. Long, in this folder:
+//! `cargo +nightly fuzz run websocket corpus/websocket seeds/websocket -- -max_len=2048`.
+//! A new target is a module here, a row of [`TARGETS`], a `[[bin]]` with its file, and a folder of seeds.
+
+mod http_body;
+mod http_head;
+mod split;
+mod websocket;
+
+pub use http_body::http_body;
+pub use http_head::http_head;
+pub use split::Split;
+pub use websocket::websocket;
+
+/// A target by the name of its binary and of its folder of seeds.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// Every target.
+pub const TARGETS: &[Target] =
+    &[("http_head", http_head), ("http_body", http_body), ("websocket", websocket)];
+
+/// Runs a target on the files named on the command line, to reproduce a finding on stable.
+pub fn replay(target: fn(&[u8])) {
+    for path in std::env::args_os().skip(1) {
+        println!("{}", path.display());
+        target(&std::fs::read(&path).expect("the file can be read"));
+    }
+}

@@ -1,0 +1,54 @@
+//! `trunkline check-config`: tells all errors and warnings of a configuration without starting anything.
+//!
+//! Must not know any key but those that name files. Start at [`CheckConfig::run`].
+
+use std::path::{Path, PathBuf};
+
+use trunkline::config::{Config, Loaded, Sources};
+
+use super::load::{Overrides, check, environment, read_file};
+use super::{Failure, print};
+
+/// Check a configuration file as `serve` would read it, environment included
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Prints every error with line, column and key. Exit status: 0 usable, 1 not.
+
+Examples:
+  trunkline check-config trunkline.toml
+  trunkline check-config trunkline.toml --set server.shards=8")]
+pub(super) struct CheckConfig {
+    /// Configuration file
+    file: PathBuf,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+impl CheckConfig {
+    /// Prints the verdict.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let file = read_file(&self.file)?;
+        let name = file.name.clone();
+        let sources = Sources {
+            presets: Vec::new(),
+            file: Some(file),
+            environment: environment(),
+            arguments: self.overrides.arguments(),
+        };
+        let Loaded { config, warnings } = check(&sources)?;
+        unreadable_files(&config)?;
+        let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        print(&format!("{warnings}{name}: OK\n"))
+    }
+}
+
+/// Files that the server would fail to read at its start.
+fn unreadable_files(config: &Config) -> Result<(), Failure> {
+    let Some(tls) = &config.tls else { return Ok(()) };
+    let unreadable = |key: &str, path: &Path| {
+        let error = std::fs::File::open(path).err()?;
+        Some(format!("tls.{key}: cannot read {}: {error}", path.display()))
+    };
+    let problems = [unreadable("certificate", &tls.certificate), unreadable("key", &tls.key)];
+    let problems: Vec<String> = problems.into_iter().flatten().collect();
+    if problems.is_empty() { Ok(()) } else { Err(Failure(problems.join("\n"))) }
+}

@@ -1,0 +1,141 @@
+//! `trunkline dev`: a server for the machine of a developer, and what to paste to use it.
+//!
+//! Must not know how a server runs (`run.rs`). Start at [`Dev::run`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use trunkline::config::{Config, Sources, is_loopback};
+
+use super::load::{Overrides, argument, check, environment, read_file};
+use super::run::{self, Addresses};
+use super::{Failure, print};
+
+/// Run a server for development: on loopback, open to every program of this machine, nothing to configure
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  trunkline dev
+  trunkline dev --public 127.0.0.1:3000 --set socketio.cors_origins=http://localhost:5173
+  trunkline dev --config trunkline.toml --set log.filter=debug")]
+pub(super) struct Dev {
+    /// Where clients connect [default: 127.0.0.1:8000; port 0: any free one]
+    #[arg(long, value_name = "ADDRESS")]
+    public: Option<SocketAddr>,
+    /// Where the back end and the other commands connect [default: 127.0.0.1:9000; port 0: any free one]
+    #[arg(long, value_name = "ADDRESS")]
+    private: Option<SocketAddr>,
+    /// Write both addresses to this file as JSON, once connections are accepted
+    #[arg(long, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    /// Threads that hold connections [default: one per core]
+    #[arg(long, value_name = "N")]
+    shards: Option<u16>,
+    /// Configuration file; everything in it is optional here
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(flatten)]
+    overrides: Overrides,
+}
+
+impl Dev {
+    /// Runs until a signal.
+    pub(super) fn run(self) -> Result<(), Failure> {
+        let config = self.load()?;
+        let guide_config = config.clone();
+        let told = move |addresses: Addresses| print(&guide(&guide_config, addresses));
+        run::until_signal(config, self.ready_file.as_deref(), told)
+    }
+
+    /// The configuration; warnings are about production and not told.
+    pub(super) fn load(&self) -> Result<Config, Failure> {
+        let mut arguments = self.overrides.arguments();
+        arguments.extend(self.public.map(|address| argument("--public", "server.public_listen", address)));
+        arguments.extend(self.private.map(|address| argument("--private", "server.private_listen", address)));
+        arguments.extend(self.shards.map(|shards| argument("--shards", "server.shards", shards)));
+        let sources = Sources {
+            presets: vec![
+                ("auth.mode", "anonymous".into()),
+                ("server.public_listen", "127.0.0.1:8000".into()),
+                // Nobody waits for the end of a long drain on his own machine.
+                ("server.drain_window_ms", "0".into()),
+            ],
+            file: self.config.as_deref().map(read_file).transpose()?,
+            environment: environment(),
+            arguments,
+        };
+        let config = check(&sources)?.config;
+        refuse_the_world("public", config.server.public_listen)?;
+        refuse_the_world("private", config.server.private_listen)?;
+        Ok(config)
+    }
+}
+
+/// `dev` lets everybody in, so it listens where only this machine is.
+fn refuse_the_world(port: &str, address: SocketAddr) -> Result<(), Failure> {
+    if is_loopback(address) {
+        return Ok(());
+    }
+    Err(Failure(format!(
+        "`trunkline dev` lets every client in without asking, so it listens on loopback only: the {port} address \
+         {address} can be reached from other machines.\n\
+         Use --{port} 127.0.0.1:{}, or `trunkline serve` with a configuration that says who may connect.",
+        address.port()
+    )))
+}
+
+/// What is printed at the start: addresses, and a first message to try in three languages.
+pub(super) fn guide(config: &Config, addresses: Addresses) -> String {
+    let (public, private) = (addresses.public, addresses.private);
+    let (path, channel) = (first_path(config), config.socketio.root_channel.as_str());
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let (js_path, python_path) = match path {
+        "/socket.io/" => (String::new(), String::new()),
+        path => (format!(", {{ path: \"{path}\" }}"), format!(", socketio_path=\"{path}\"")),
+    };
+    let url =
+        if private == run::PRIVATE_DEFAULT { String::new() } else { format!(" --url http://{private}") };
+    let (key_note, key_header) = match config.private.keys.is_empty() {
+        true => ("", ""),
+        false => {
+            ("\n(set TRUNKLINE_KEY to one of private.keys)\n", " -H \"Authorization: Bearer $TRUNKLINE_KEY\"")
+        }
+    };
+    format!(
+        r#"trunkline {version} for development: loopback only, every client is let in
+
+  clients   {scheme}://{public}
+  back end  http://{private}
+  live page http://{private}/
+
+JavaScript (npm install socket.io-client)
+
+  import {{ io }} from "socket.io-client";
+  const socket = io("{scheme}://{public}"{js_path});
+  socket.onAny((event, ...args) => console.log(event, ...args));
+
+Python (pip install "python-socketio[client]")
+
+  import socketio
+  client = socketio.Client()
+  client.on("*", print)
+  client.connect("{scheme}://{public}"{python_path})
+  client.wait()
+
+A message to all of them
+{key_note}
+  trunkline pub {channel} '{{"hello":"world"}}'{url}
+  curl http://{private}/v1/messages{key_header} -H 'content-type: application/json' -d '{{"channel":"{channel}","data":{{"hello":"world"}}}}'
+
+What passes by
+
+  trunkline sub '#'{url}
+
+Ctrl-C ends the server.
+"#,
+        version = env!("CARGO_PKG_VERSION"),
+    )
+}
+
+fn first_path(config: &Config) -> &str {
+    config.socketio.paths.first().map_or("/socket.io/", |path| path.as_str())
+}

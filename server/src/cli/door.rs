@@ -1,0 +1,135 @@
+//! The client of the private port for commands: where it is, the key, requests, and errors in words.
+//!
+//! Must not know what is asked for. Start at [`Door`].
+
+use std::time::Duration;
+
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+use super::Failure;
+
+/// Where the private port is.
+#[derive(Debug, clap::Args)]
+pub(super) struct Door {
+    /// The private port of the server
+    #[arg(long, value_name = "URL", env = "TRUNKLINE_URL", default_value = "http://127.0.0.1:9000")]
+    url: String,
+    /// One of the server's private.keys, if it has any; better given by the variable, since arguments can be seen
+    #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
+    key: Option<String>,
+}
+
+/// How long an answer may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Patience {
+    /// A whole answer within this time.
+    Within(Duration),
+    /// For ever, as a stream does.
+    Endless,
+}
+
+/// Time to establish a connection.
+const CONNECT_WITHIN: Duration = Duration::from_secs(5);
+
+impl Door {
+    /// GET with query parameters.
+    pub(super) fn read(
+        &self,
+        path: &str,
+        query: &[(&str, &str)],
+        patience: Patience,
+    ) -> Result<Response<Body>, Failure> {
+        let mut request = self.agent(patience).get(self.address(path)?);
+        for (name, value) in query {
+            request = request.query(*name, *value);
+        }
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        self.answer(request.call())
+    }
+
+    /// POST of a JSON body.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        body: &Value,
+        patience: Patience,
+    ) -> Result<Response<Body>, Failure> {
+        let mut request =
+            self.agent(patience).post(self.address(path)?).header("content-type", "application/json");
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        self.answer(request.send(body.to_string()))
+    }
+
+    /// A client that goes straight to the server: a proxy of the environment is not meant for a private port.
+    fn agent(&self, patience: Patience) -> Agent {
+        let within = match patience {
+            Patience::Within(time) => Some(time),
+            Patience::Endless => None,
+        };
+        let config = Agent::config_builder().http_status_as_error(false).proxy(None).max_redirects(0);
+        config.timeout_connect(Some(CONNECT_WITHIN)).timeout_global(within).build().into()
+    }
+
+    fn address(&self, path: &str) -> Result<String, Failure> {
+        if !self.url.starts_with("http://") {
+            return Err(Failure(format!(
+                "{}: must begin with http://, which the private port speaks",
+                self.url
+            )));
+        }
+        Ok(format!("{}{path}", self.url.trim_end_matches('/')))
+    }
+
+    /// An answer of the 200s, or why there is none.
+    fn answer(&self, outcome: Result<Response<Body>, ureq::Error>) -> Result<Response<Body>, Failure> {
+        match outcome {
+            Ok(response) if response.status().is_success() => Ok(response),
+            Ok(response) => Err(refusal(response)),
+            Err(error) => Err(self.no_answer(&error)),
+        }
+    }
+
+    fn no_answer(&self, error: &ureq::Error) -> Failure {
+        let url = &self.url;
+        match error {
+            ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                Failure(format!("no server answers at {url}: is `trunkline dev` running?"))
+            }
+            ureq::Error::ConnectionFailed | ureq::Error::Timeout(ureq::Timeout::Connect) => {
+                Failure(format!("no server answers at {url}: is `trunkline dev` running?"))
+            }
+            ureq::Error::HostNotFound => Failure(format!("{url}: there is no such host")),
+            ureq::Error::BadUri(_) | ureq::Error::Http(_) => Failure(format!("{url}: not a URL")),
+            ureq::Error::Timeout(_) => Failure(format!("{url} did not answer in time")),
+            other => Failure(format!("{url}: {other}")),
+        }
+    }
+}
+
+/// A problem document (RFC 9457) in one line; other bodies of errors are left out.
+fn refusal(mut response: Response<Body>) -> Failure {
+    let status = response.status();
+    let problem = response.body_mut().read_to_string().ok();
+    let problem = problem.and_then(|text| serde_json::from_str::<Value>(&text).ok()).unwrap_or_default();
+    let member = |name: &str| problem.get(name).and_then(Value::as_str);
+    let what = member("detail").or(member("title")).or(status.canonical_reason()).unwrap_or("refused");
+    let hint = match status.as_u16() {
+        401 => "\nSet TRUNKLINE_KEY to one of the server's private.keys.",
+        _ => "",
+    };
+    let code = member("code").map_or(String::new(), |code| format!(" {code}"));
+    Failure(format!("the server refused: {}{code}: {what}{hint}", status.as_u16()))
+}
+
+/// A whole answer as JSON.
+pub(super) fn json(mut response: Response<Body>) -> Result<Value, Failure> {
+    let text = response.body_mut().read_to_string()?;
+    serde_json::from_str(&text)
+        .map_err(|_| Failure("the answer is not JSON: is this the private port?".into()))
+}

@@ -1,0 +1,92 @@
+//! The command line: one file per command, each with the arguments and what the command does with them.
+//!
+//! Commands that run a server (`dev`, `serve`) go through `run.rs`; commands that talk to one (`pub`, `sub`, `status`)
+//! go through `door.rs`. Must not know listeners, shards or protocols. Start at [`main`].
+
+mod check_config;
+mod dev;
+mod door;
+mod load;
+mod log;
+mod publish;
+mod reference;
+mod run;
+mod serve;
+mod service;
+mod status;
+mod subscribe;
+
+#[cfg(test)]
+mod tests;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Why a command did not do what was asked, in words for the person who typed it. Exit status 1; wrong usage is 2, which
+/// is clap's.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure(String);
+
+impl<T: std::fmt::Display> From<T> for Failure {
+    fn from(text: T) -> Self {
+        Self(text.to_string())
+    }
+}
+
+/// The program.
+#[derive(Debug, Parser)]
+#[command(name = "trunkline", version, about = ABOUT, after_help = AFTER_HELP, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const ABOUT: &str =
+    "Holds very many client connections (Socket.IO) and routes messages between them and your back end.";
+
+const AFTER_HELP: &str = "Examples:
+  trunkline dev                       a server on this machine, ready in a second
+  trunkline pub main hello            a message to everybody who is connected to it
+  trunkline serve --config trunkline.toml";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Dev(dev::Dev),
+    Serve(serve::Serve),
+    CheckConfig(check_config::CheckConfig),
+    Pub(publish::Publish),
+    Sub(subscribe::Subscribe),
+    Status(status::Status),
+    Reference(reference::Reference),
+}
+
+/// Reads the arguments and runs the command.
+pub(crate) fn main() -> ExitCode {
+    let outcome = match Cli::parse().command {
+        Command::Dev(dev) => dev.run(),
+        Command::Serve(serve) => serve.run(),
+        Command::CheckConfig(check) => check.run(),
+        Command::Pub(publish) => publish.run(),
+        Command::Sub(subscribe) => subscribe.run(),
+        Command::Status(status) => status.run(),
+        Command::Reference(reference) => reference.run(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(Failure(text)) => {
+            eprintln!("{text}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Writes to standard output, where a reader that went away (`| head`) is the end of the work and no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        outcome => Ok(outcome?),
+    }
+}

@@ -1,0 +1,141 @@
+//! Runs a server from start to end: file limit, log, runtime, ready file, signals, drain.
+//!
+//! Must not know the arguments of commands, nor how the library starts (`service.rs`). Start at [`until_signal`].
+
+use std::future::Future;
+use std::io::Write;
+use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
+use std::path::Path;
+
+use tokio::signal::unix::{self, SignalKind};
+use trunkline::config::Config;
+
+use super::service::{self, Service};
+use super::{Failure, log};
+
+/// The private address when nothing is configured, which the other commands assume.
+pub(super) const PRIVATE_DEFAULT: SocketAddr = SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9000));
+
+/// Threads of the runtime beside the shards, which have the cores to themselves most of the time.
+const BACK_OFFICE_THREADS: usize = 2;
+
+/// Where a running server listens.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Addresses {
+    pub(super) public: SocketAddr,
+    pub(super) private: SocketAddr,
+}
+
+/// Runs a server until it is told to stop. `ready` is called once connections are accepted.
+pub(super) fn until_signal(
+    config: Config,
+    ready_file: Option<&Path>,
+    ready: impl FnOnce(Addresses) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    log::start(&config.log);
+    raise_file_limit();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(BACK_OFFICE_THREADS)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut signals = UnixSignals::listen()?;
+        let key = config.private.keys.first().map(|key| String::from_utf8_lossy(key.expose()).into_owned());
+        let service = service::start(config).await?;
+        let addresses = Addresses { public: service.public_addr(), private: service.private_addr() };
+        if let Some(path) = ready_file {
+            let written = write_ready_file(path, addresses, key.as_deref());
+            written.map_err(|error| format!("{}: cannot be written: {error}", path.display()))?;
+        }
+        ready(addresses)?;
+        supervise(service, &mut signals).await;
+        Ok(())
+    })
+}
+
+/// Takes as many files as the machine allows; `limits.connections_max` was derived from that number.
+fn raise_file_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
+}
+
+/// What a signal means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signal {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGHUP.
+    Reload,
+}
+
+/// Where signals come from; tests have their own.
+pub(super) trait Signals {
+    /// The next signal. Losing the future loses no signal.
+    fn next(&mut self) -> impl Future<Output = Signal>;
+}
+
+/// Waits for the signal to stop, then drains; a second one cuts that short.
+pub(super) async fn supervise(service: impl Service, signals: &mut impl Signals) {
+    while signals.next().await == Signal::Reload {
+        match service.reload_tls() {
+            Ok(()) => tracing::info!("the files of TLS were read again"),
+            Err(error) => tracing::error!(error, "the files of TLS could not be read, the old ones stay"),
+        }
+    }
+    tracing::info!("stopping; a second signal stops at once");
+    tokio::select! {
+        // The drain has begun before the next signal is looked at.
+        biased;
+        () = service.drain() => {}
+        () = stop(signals) => tracing::warn!("stopped before all connections were closed in order"),
+    }
+}
+
+async fn stop(signals: &mut impl Signals) {
+    while signals.next().await != Signal::Stop {}
+}
+
+/// The signals of the process.
+struct UnixSignals {
+    terminate: unix::Signal,
+    interrupt: unix::Signal,
+    hang_up: unix::Signal,
+}
+
+impl UnixSignals {
+    fn listen() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: unix::signal(SignalKind::terminate())?,
+            interrupt: unix::signal(SignalKind::interrupt())?,
+            hang_up: unix::signal(SignalKind::hangup())?,
+        })
+    }
+}
+
+impl Signals for UnixSignals {
+    async fn next(&mut self) -> Signal {
+        tokio::select! {
+            _ = self.terminate.recv() => Signal::Stop,
+            _ = self.interrupt.recv() => Signal::Stop,
+            _ = self.hang_up.recv() => Signal::Reload,
+        }
+    }
+}
+
+/// Writes `{"public":"..","private":"..","key":".."}` so that a reader sees nothing or all of it. The key is the first of
+/// `private.keys` or null, so only the owner may read the file.
+pub(super) fn write_ready_file(path: &Path, addresses: Addresses, key: Option<&str>) -> std::io::Result<()> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let text = serde_json::json!({
+        "public": addresses.public.to_string(),
+        "private": addresses.private.to_string(),
+        "key": key,
+    });
+    let mut part = path.as_os_str().to_owned();
+    part.push(".part");
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    file.write_all(text.to_string().as_bytes())?;
+    std::fs::rename(&part, path)
+}

@@ -1,0 +1,223 @@
+//! What is told for each mistake, word for word.
+
+use super::*;
+
+/// File text and the exact message.
+const FILE_ERRORS: &[(&str, &str)] = &[
+    // Unknown keys and sections.
+    (
+        "[socketio]\nping_intervall_ms = 5",
+        "trunkline.toml:2:1: socketio.ping_intervall_ms: unknown key; did you mean `socketio.ping_interval_ms`?",
+    ),
+    (
+        "[server]\n  ping_interval_ms = 500",
+        "trunkline.toml:2:3: server.ping_interval_ms: unknown key; did you mean `socketio.ping_interval_ms`?",
+    ),
+    ("[socketoi]\neio3 = true", "trunkline.toml:1:2: socketoi: unknown section; did you mean `socketio`?"),
+    ("shards = 4", "trunkline.toml:1:1: shards: unknown section; did you mean `server.shards`?"),
+    (
+        "[server]\ncolour_of_the_bikeshed = 1",
+        "trunkline.toml:2:1: server.colour_of_the_bikeshed: unknown key",
+    ),
+    (
+        "[[socketio.namespace]]\nname = \"/\"\n[[socketio.namespace]]\nnam = \"/a\"\nname = \"/a\"",
+        "trunkline.toml:4:1: socketio.namespace[1].nam: unknown key; did you mean `socketio.namespace.name`?",
+    ),
+    // Wrong types.
+    (
+        "[socketio]\nping_interval_ms = \"25 s\"",
+        "trunkline.toml:2:20: socketio.ping_interval_ms: must be an integer, got a string",
+    ),
+    ("[socketio]\neio3 = 1", "trunkline.toml:2:8: socketio.eio3: must be true or false, got an integer"),
+    (
+        "[server]\nshards = 1.5",
+        "trunkline.toml:2:10: server.shards: must be an integer, got a number with a point",
+    ),
+    (
+        "[socketio]\ntransports = \"polling\"",
+        "trunkline.toml:2:14: socketio.transports: must be a list of strings, got a string",
+    ),
+    (
+        "[private]\nkeys = [\"0123456789abcdef\", 7]",
+        "trunkline.toml:2:29: private.keys: must be a list of strings, got an integer",
+    ),
+    ("server = 1", "trunkline.toml:1:10: server: must be a table `[server]`, got an integer"),
+    (
+        "[channel]\nfilter = \"a\"",
+        "trunkline.toml:1:1: channel: must be a list of tables `[[channel]]`, got a table",
+    ),
+    (
+        "[auth]\nmode = true",
+        "trunkline.toml:2:8: auth.mode: must be one of \"anonymous\", \"back_end\", got true or false",
+    ),
+    ("[log.filter]", "trunkline.toml:1:1: log.filter: must be a string (log directives), got a table"),
+    // Ranges and words.
+    (
+        "# a comment\n\n[socketio]\n\n    ping_interval_ms = 5",
+        "trunkline.toml:5:24: socketio.ping_interval_ms: must be between 100 and 3600000, got 5",
+    ),
+    (
+        "[server]\nshards = 99999999999999999999",
+        "trunkline.toml:2:10: server.shards: must fit in 64 bits, got 99999999999999999999",
+    ),
+    (
+        "[limits]\nheaders_max = -1",
+        "trunkline.toml:2:15: limits.headers_max: must be between 8 and 256, got -1",
+    ),
+    (
+        "[auth]\nmode = \"none\"",
+        "trunkline.toml:2:8: auth.mode: must be one of \"anonymous\", \"back_end\", got \"none\"",
+    ),
+    (
+        "[server]\npublic_listen = \"localhost\"",
+        "trunkline.toml:2:17: server.public_listen: must be an IP address and port such as \"127.0.0.1:8000\", got \"localhost\"",
+    ),
+    (
+        "[log]\nfilter = \"loud=maybe\"",
+        "trunkline.toml:2:10: log.filter: must be a level or directives such as \"warn,trunkline::front=debug\", got \"loud=maybe\"",
+    ),
+    // Lists point at the element.
+    (
+        "[socketio]\ntransports = [\"polling\",\n  \"webtransport\"]",
+        "trunkline.toml:3:3: socketio.transports: must be one of \"polling\", \"websocket\", got \"webtransport\"",
+    ),
+    (
+        "[socketio]\ntransports = []",
+        "trunkline.toml:2:14: socketio.transports: must name at least one transport",
+    ),
+    ("[socketio]\npaths = []", "trunkline.toml:2:9: socketio.paths: must name at least one path"),
+    ("[socketio]\npaths = [\"io\"]", "trunkline.toml:2:10: socketio.paths: must begin with `/`, got \"io\""),
+    (
+        "[socketio]\ncors_origins = [\"https://a.example/\"]",
+        "trunkline.toml:2:17: socketio.cors_origins: must not have a path, not even a last `/`, got \"https://a.example/\"",
+    ),
+    (
+        "[socketio]\ncors_origins = [\"*\", \"https://a.example\"]",
+        "trunkline.toml:2:17: socketio.cors_origins: must be the only one when it is \"*\"",
+    ),
+    (
+        "[socketio]\ncookie = \"a b\"",
+        "trunkline.toml:2:10: socketio.cookie: must be a cookie name (letters, digits, `-`, `_`, `.`), got \"a b\"",
+    ),
+    (
+        "[socketio]\nroot_channel = \"a/+\"",
+        "trunkline.toml:2:16: socketio.root_channel: must not hold `+`: that is a wildcard of filters",
+    ),
+    (
+        "[[channel]]\nfilter = \"a/#/b\"",
+        "trunkline.toml:2:10: channel[0].filter: must have `#` only as the last level",
+    ),
+    ("[[channel]]\npresence = true", "trunkline.toml:1:1: channel[0].filter: must be set"),
+    // Secrets are not repeated.
+    (
+        "[private]\nkeys = [\"hunter2\"]",
+        "trunkline.toml:2:9: private.keys: must be at least 16 bytes long, got 7",
+    ),
+    // Not TOML.
+    ("[server]\nshards = = 4", "trunkline.toml:2:10: not valid TOML: extra `=`, expected nothing"),
+    ("[server]\nshards = 1\nshards = 2", "trunkline.toml:3:1: not valid TOML: duplicate key"),
+    // What keys mean together.
+    (
+        "[server]\nprivate_listen = \"0.0.0.0:9000\"",
+        "trunkline.toml:2:18: private.keys: must hold a key, since server.private_listen 0.0.0.0:9000 is not loopback",
+    ),
+    (
+        "[server]\npublic_listen = \"127.0.0.1:9000\"",
+        "trunkline.toml: server.private_listen: must differ from server.public_listen, both are 127.0.0.1:9000",
+    ),
+    (
+        "[socketio]\ncors_origins = [\"*\"]\ncors_credentials = true",
+        "trunkline.toml:3:20: socketio.cors_credentials: must be false when cors_origins is [\"*\"]: list the origins instead",
+    ),
+    ("[tls]\ncertificate = \"a.pem\"", "trunkline.toml:2:15: tls.key: must be set when tls.certificate is"),
+    ("[tls]\nkey = \"a.pem\"", "trunkline.toml:2:7: tls.certificate: must be set when tls.key is"),
+    (
+        "[[socketio.namespace]]\nname = \"/a\"\npattern = \"/b*\"",
+        "trunkline.toml:3:11: socketio.namespace[0]: must have either `name` or `pattern`, not both",
+    ),
+    (
+        "[[socketio.namespace]]\nevents = \"drop\"",
+        "trunkline.toml:1:1: socketio.namespace[0]: must have a `name` or a `pattern`",
+    ),
+    (
+        "[[socketio.namespace]]\nname = \"/a\"\n\n[[socketio.namespace]]\nname = \"/a\"",
+        "trunkline.toml:4:1: socketio.namespace[1]: names /a a second time",
+    ),
+    (
+        "[socketio]\nroot_channel = \"chat\"\n[[socketio.namespace]]\nname = \"/chat\"",
+        "trunkline.toml:2:16: socketio.root_channel: must not be \"chat\": that is the channel of namespace /chat",
+    ),
+    (
+        "[limits]\nmessage_bytes_max = 3_000_000",
+        "trunkline.toml: limits.write_buffer_bytes_max: must be at least 4000000, a third more than limits.message_bytes_max 3000000",
+    ),
+    (
+        "[limits]\noutbox_bytes_max = 2048",
+        "trunkline.toml:2:20: limits.outbox_bytes_max: must be at least limits.message_bytes_max 1048576, got 2048",
+    ),
+];
+
+#[test]
+fn every_mistake_in_a_file_is_told_with_line_column_and_key() {
+    for (text, expected) in FILE_ERRORS {
+        assert_eq!(problems(&file(text)), *expected, "for the file\n{text}");
+    }
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_in_the_order_of_the_text() {
+    let text = "[limits]\nheaders_max = 1\n[socketio]\neio3 = 3\n[nonsense]\n[server]\nshards = 1000\n";
+    assert_eq!(
+        problems(&file(text)),
+        "trunkline.toml:2:15: limits.headers_max: must be between 8 and 256, got 1\n\
+         trunkline.toml:4:8: socketio.eio3: must be true or false, got an integer\n\
+         trunkline.toml:5:2: nonsense: unknown section\n\
+         trunkline.toml:7:10: server.shards: must be between 0 and 256, got 1000"
+    );
+}
+
+#[test]
+fn the_choice_of_admission_has_to_be_made() {
+    let mut sources = file("[server]\nshards = 2");
+    sources.presets.clear();
+    let meaning = "\"anonymous\" (anybody who reaches the public port is let in, without a user) or \
+                   \"back_end\" (the back end is asked at every connect and may refuse)";
+    assert_eq!(problems(&sources), format!("trunkline.toml: auth.mode: must be set: {meaning}"));
+    sources.file = None;
+    assert_eq!(problems(&sources), format!("configuration: auth.mode: must be set: {meaning}"));
+}
+
+#[test]
+fn mistakes_in_variables_name_the_variable() {
+    for (name, value, expected) in [
+        (
+            "TRUNKLINE_SOCKETIO__PING_INTERVAL_MS",
+            "5",
+            "socketio.ping_interval_ms: must be between 100 and 3600000, got 5",
+        ),
+        ("TRUNKLINE_SOCKETIO__PING", "5", "socketio.ping: unknown key"),
+        ("TRUNKLINE_SERVER__SHARD", "5", "server.shard: unknown key; did you mean `server.shards`?"),
+        ("TRUNKLINE_SERVER__SHARDS", "all", "server.shards: must be an integer, got \"all\""),
+        ("TRUNKLINE_SOCKETIO__EIO3", "yes", "socketio.eio3: must be true or false, got \"yes\""),
+        (
+            "TRUNKLINE_CHANNEL__FILTER",
+            "a",
+            "channel.filter: can be set in a file only: `[[channel]]` is a list of tables",
+        ),
+        ("TRUNKLINE_PRIVATE__KEYS", "hunter2", "private.keys: must be at least 16 bytes long, got 7"),
+    ] {
+        let sources = Sources { environment: vec![(name.into(), value.into())], ..file("") };
+        assert_eq!(problems(&sources), format!("environment {name}: {expected}"));
+    }
+}
+
+#[test]
+fn mistakes_in_arguments_name_the_argument_without_its_value() {
+    let argument = |key: &str, value: &str| Argument {
+        shown: format!("--set {key}"),
+        key: key.into(),
+        value: value.into(),
+    };
+    let sources = Sources { arguments: vec![argument("private.keys", "hunter2")], ..file("") };
+    assert_eq!(problems(&sources), "--set private.keys: private.keys: must be at least 16 bytes long, got 7");
+}

@@ -1,0 +1,70 @@
+//! Running programs: shown as they run, their lines read along, results as errors.
+
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, Result};
+
+/// Cargo in the repository; the one that runs us, when one does.
+pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
+    command.args(arguments).current_dir(root);
+    command
+}
+
+/// A program in a folder.
+pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>, arguments: &[&str], folder: &Path) -> Command {
+    let mut command = Command::new(name);
+    command.args(arguments).current_dir(folder);
+    command
+}
+
+/// Whether the program starts and is content with the arguments; prints nothing.
+pub(crate) fn works(name: &str, arguments: &[&str]) -> bool {
+    let mut quiet = Command::new(name);
+    quiet.args(arguments).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    quiet.status().is_ok_and(|status| status.success())
+}
+
+/// Runs to the end with our own output. Fails when the program does.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let shown = shown(command);
+    println!("$ {shown}");
+    let status = command.status().with_context(|| shown.clone())?;
+    anyhow::ensure!(status.success(), "{shown}: {status}");
+    Ok(())
+}
+
+/// Runs to the end, prints every line and hands it to `each`. Fails when the program does.
+pub(crate) fn run_reading(command: &mut Command, each: &(dyn Fn(&str) + Sync)) -> Result<()> {
+    let shown = shown(command);
+    println!("$ {shown}");
+    let mut child =
+        command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().with_context(|| shown.clone())?;
+    let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+    std::thread::scope(|scope| {
+        scope.spawn(|| lines(stdout, |line| println!("{line}"), each));
+        scope.spawn(|| lines(stderr, |line| eprintln!("{line}"), each));
+    });
+    let status = child.wait().with_context(|| shown.clone())?;
+    anyhow::ensure!(status.success(), "{shown}: {status}");
+    Ok(())
+}
+
+fn lines(from: Option<impl Read>, print: impl Fn(&str), each: &(dyn Fn(&str) + Sync)) {
+    let Some(from) = from else { return };
+    let mut reader = BufReader::new(from);
+    let mut line = Vec::new();
+    while reader.read_until(b'\n', &mut line).is_ok_and(|count| count > 0) {
+        let text = String::from_utf8_lossy(&line);
+        print(text.trim_end());
+        each(text.trim_end());
+        line.clear();
+    }
+}
+
+fn shown(command: &Command) -> String {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    words.map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+}

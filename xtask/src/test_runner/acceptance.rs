@@ -1,0 +1,87 @@
+//! The stage with clients we did not write: builds the product, fetches the clients, runs them.
+//!
+//! Everything it installs stays in `acceptance/`, but for Debian packages, which it installs only as root and only
+//! when their program is missing.
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use super::{Outcome, Suite};
+use crate::process::{self, cargo, program, works};
+
+/// A program the clients need: how to see that it works, and Debian's package.
+const PROGRAMS: [(&str, &[&str], &str); 5] = [
+    ("curl", &["--version"], "curl"),
+    ("node", &["--version"], "nodejs"),
+    ("npm", &["--version"], "npm"),
+    ("python3", &["--version"], "python3"),
+    ("python3", &["-m", "ensurepip", "--version"], "python3-venv"),
+];
+
+/// The whole stage.
+pub(super) fn run(suite: &Suite<'_>) -> Result<Outcome> {
+    let folder = suite.root.join("acceptance");
+    if !folder.join("package.json").is_file() {
+        return Ok(Outcome::Skipped("no acceptance/package.json"));
+    }
+    packages()?;
+    build(suite.root)?;
+    node_modules(&folder)?;
+    python(&folder)?;
+    suite.tests(&mut program("node", &["run.mjs"], &folder))?;
+    Ok(Outcome::Passed)
+}
+
+/// Installs what is missing, or says what to install.
+fn packages() -> Result<()> {
+    let missing: Vec<&str> =
+        PROGRAMS.iter().filter(|(name, arguments, _)| !works(name, arguments)).map(|row| row.2).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let list = missing.join(" ");
+    anyhow::ensure!(
+        works("apt-get", &["--version"]) && works("sh", &["-c", "test \"$(id -u)\" = 0"]),
+        "missing: {list}; install them (as root on Debian: apt-get install {list})"
+    );
+    apt(&["update", "-q"])?;
+    let install = [&["install", "-q", "-y", "--no-install-recommends"], missing.as_slice()].concat();
+    apt(&install)
+}
+
+fn apt(arguments: &[&str]) -> Result<()> {
+    process::run(program("apt-get", arguments, Path::new("/")).env("DEBIAN_FRONTEND", "noninteractive"))
+}
+
+/// The binary and the example servers the clients talk to.
+fn build(root: &Path) -> Result<()> {
+    process::run(&mut cargo(root, &["build", "--release", "--package", "trunkline", "--bins", "--examples"]))
+}
+
+/// `npm ci`, unless the folder is younger than the lock file.
+fn node_modules(folder: &Path) -> Result<()> {
+    if is_newer(&folder.join("node_modules/.package-lock.json"), &folder.join("package-lock.json")) {
+        return Ok(());
+    }
+    process::run(&mut program("npm", &["ci", "--no-audit", "--no-fund"], folder))
+}
+
+/// A virtual environment, unless one is younger than the list of packages.
+fn python(folder: &Path) -> Result<()> {
+    let (list, stamp) = (folder.join("requirements.txt"), folder.join(".venv/installed"));
+    if !list.is_file() || is_newer(&stamp, &list) {
+        return Ok(());
+    }
+    process::run(&mut program("python3", &["-m", "venv", ".venv"], folder))?;
+    let install =
+        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"];
+    process::run(&mut program(folder.join(".venv/bin/python3"), &install, folder))?;
+    std::fs::write(&stamp, "").with_context(|| format!("{}", stamp.display()))
+}
+
+/// Whether `made` exists and is not older than what it was made from.
+fn is_newer(made: &Path, from: &Path) -> bool {
+    let time = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
+    time(made) >= time(from) && time(made).is_some()
+}
