@@ -1017,11 +1017,13 @@ impl Site {
     /// Pages of sessions, channels and members, and totals, against full scans.
     pub fn check_queries(&mut self, now: Millis) {
         self.check_sessions(now);
-        self.check_channels(now);
-        let Report::Totals { sessions, detached, subscriptions, queued, .. } = self.peek(now, Query::Totals)
+        let listed = self.check_channels(now);
+        let Report::Totals { sessions, detached, subscriptions, queued, channels } =
+            self.peek(now, Query::Totals)
         else {
             panic!()
         };
+        assert_eq!(channels, listed);
         let admitted = || self.model.sessions.values().filter(|s| s.state != State::Pending);
         assert_eq!(sessions as usize, admitted().count());
         assert_eq!(detached as usize, admitted().filter(|s| s.state == State::Detached).count());
@@ -1051,12 +1053,14 @@ impl Site {
         assert_eq!(seen, self.model.sessions.values().map(view).collect::<Vec<_>>());
     }
 
-    fn check_channels(&mut self, now: Millis) {
+    fn check_channels(&mut self, now: Millis) -> u32 {
+        let mut listed = 0;
         let mut seen = Vec::new();
         let mut after = None;
         loop {
             let report = self.peek(now, Query::Channels { filter: None, after: after.clone(), limit: 2 });
             let Report::Channels(page) = report else { panic!("{report:?}") };
+            listed += page.items.len() as u32;
             after = page.items.last().map(|view| view.channel.clone());
             seen.extend(
                 page.items
@@ -1074,6 +1078,7 @@ impl Site {
             *expected.entry(sub.clone()).or_default() += 1;
         }
         assert_eq!(seen, expected.into_iter().collect::<Vec<_>>());
+        listed
     }
 }
 
