@@ -165,6 +165,7 @@ impl Hub {
 
     pub(crate) fn end_expired(&mut self, now: Millis, effects: &mut Effects) {
         while let Some((_, key)) = self.windows.first().copied().filter(|(until, _)| *until <= now) {
+            self.close_window(key);
             self.end(key, Reason::Expired, effects);
         }
     }

@@ -20,7 +20,7 @@ impl Hub {
             return effects.report(token, Report::Count(0));
         }
         let roster = self.rosters.find(filter);
-        let full = members.iter().any(|member| !self.has_room(*member, roster));
+        let full = members.iter().any(|member| !self.can_join(*member, roster));
         if full || (roster.is_none() && self.is_full_of_channels()) {
             return effects.refuse(token, Refusal::OverLimit);
         }
@@ -64,7 +64,7 @@ impl Hub {
                 check_filter(name, bytes_max)?;
             }
             let roster = self.rosters.find(name);
-            if !self.has_room(key, roster) || (roster.is_none() && self.is_full_of_channels()) {
+            if !self.can_join(key, roster) || (roster.is_none() && self.is_full_of_channels()) {
                 return Err(Refusal::OverLimit);
             }
             let roster = self.rosters.find_or_insert(name);
@@ -81,7 +81,7 @@ impl Hub {
         Ok(())
     }
 
-    fn has_room(&self, key: SessionKey, roster: Option<RosterKey>) -> bool {
+    fn can_join(&self, key: SessionKey, roster: Option<RosterKey>) -> bool {
         let session = self.sessions.known(key);
         session.subscriptions.len() < self.config.limits.subscriptions_per_session_max as usize
             || roster.is_some_and(|roster| session.is_subscribed(roster))

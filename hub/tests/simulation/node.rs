@@ -303,8 +303,8 @@ impl Node {
                     ("", Refusal::InvalidChannel),
                 ];
                 let (filter, refusal) = *self.rng.pick(&cases).expect("not empty");
-                let (shard, token) = (self.rng.below(self.sites.len() as u64) as usize, self.token());
-                self.sites[shard].refused_filter(self.now, of, filter, token, refusal);
+                let shard = self.rng.below(self.sites.len() as u64) as usize;
+                self.sites[shard].refused_filter(self.now, of, filter, refusal);
             }
         }
     }

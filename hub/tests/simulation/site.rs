@@ -60,6 +60,17 @@ enum Fate {
     TooManyAsks,
 }
 
+/// A message that reaches this shard.
+struct Arrival<'a> {
+    now: Millis,
+    message: &'a Message,
+    /// The channels it was published to; none when it is for `one`.
+    names: &'a [&'a str],
+    one: Option<SessionKey>,
+    until: Option<u64>,
+    token: Token,
+}
+
 pub fn size_of(message: &Message) -> u64 {
     match &message.body {
         hub::Body::Raw(bytes) => bytes.len() as u64,
@@ -264,28 +275,20 @@ impl Site {
             session.got =
                 session.owed.iter().filter(|(sequence, _)| *sequence <= need).map(|(_, id)| *id).collect();
         }
-        let mut missed: Vec<(u64, Option<u64>, u128)> =
-            session.owed.iter().filter(|(s, _)| *s > need).map(|(s, id)| (*s, None, *id)).collect();
-        let asks = self.model.asks.iter().filter(|(_, ask)| ask.waiting.contains(&key));
-        missed.extend(asks.map(|(id, ask)| (ask.sequence, Some(*id), ask.message)));
-        missed.sort_unstable();
-        let items = missed.into_iter().map(|(s, ask, id)| Item::Message { id, ask, offset: Some(s) });
-        let items = items.chain([Item::Admitted(true)]);
+        let items = missed(key, session, need, &self.model.asks).into_iter().chain([Item::Admitted(true)]);
         session.outbox = items.map(|item| Waiting { item, size: 0, exempt: true }).collect();
         session.after = Some(need);
         session.tag = tag;
         session.closing = false;
         session.resume = 0;
         session.state = State::Paused;
+        let holds = |asked: bool| {
+            let is = |w: &Waiting| matches!(w.item, Item::Message { ask, .. } if ask.is_some() == asked);
+            session.outbox.iter().any(is)
+        };
         let met = [
-            (
-                "recovered with messages",
-                session.outbox.iter().any(|w| matches!(w.item, Item::Message { ask: None, .. })),
-            ),
-            (
-                "recovered with an ask",
-                session.outbox.iter().any(|w| matches!(w.item, Item::Message { ask: Some(_), .. })),
-            ),
+            ("recovered with messages", holds(false)),
+            ("recovered with an ask", holds(true)),
             ("recovered although its offset's entry was purged", need > 0 && need < first),
             ("recovered after an unsubscribe", session.unsubscribed),
             ("displaced", displaced.is_some()),
@@ -378,7 +381,8 @@ impl Site {
     }
 
     /// A refused subscribe or unsubscribe changes nothing.
-    pub fn refused_filter(&mut self, now: Millis, of: Members, filter: &str, token: Token, refusal: Refusal) {
+    pub fn refused_filter(&mut self, now: Millis, of: Members, filter: &str, refusal: Refusal) {
+        let token = Token(u64::MAX);
         let effects = self.run(now, Command::Subscribe { of: of.clone(), filter: filter.to_owned(), token });
         assert!(effects.is_empty() && self.mail.is_empty());
         assert!(matches!(self.take_report(token), Some(Report::Refused(r)) if r == refusal));
@@ -414,7 +418,7 @@ impl Site {
         let rule = self.rule(channel.as_str()).filter(|_| !volatile);
         assert_eq!(position.is_some(), rule.is_some());
         if let (Some(position), Some(rule)) = (position, rule) {
-            self.kept(now, channel.as_str(), Some(position), rule, (size, id));
+            self.kept(channel.as_str(), Some(position), rule, (now.0, size, id));
         }
         let forwards: u64 = self
             .mail
@@ -442,7 +446,8 @@ impl Site {
             position,
         };
         if members_here {
-            self.delivered(now, &message, &[channel.as_str()], None, (until, token), effects);
+            let names = &[channel.as_str()];
+            self.delivered(&Arrival { now, message: &message, names, one: None, until, token }, effects);
         } else {
             assert!(effects.is_empty());
         }
@@ -466,7 +471,7 @@ impl Site {
         let (topology, shard) = (self.config.topology, self.config.shard);
         for channel in channels.iter().filter(|c| c.home(&topology) == shard) {
             if let Some(rule) = self.rule(channel.as_str()).filter(|_| !message.volatile) {
-                self.kept(now, channel.as_str(), None, rule, (size_of(&message), message.id.0));
+                self.kept(channel.as_str(), None, rule, (now.0, size_of(&message), message.id.0));
                 keeping.push(channel.as_str());
             }
         }
@@ -474,7 +479,7 @@ impl Site {
             self.check_history(now, channel);
         }
         let names: Vec<&str> = channels.iter().map(|channel| channel.as_str()).collect();
-        self.delivered(now, &message, &names, None, (until, token), effects);
+        self.delivered(&Arrival { now, message: &message, names: &names, one: None, until, token }, effects);
     }
 
     pub fn publish_session(&mut self, now: Millis, publish: Publish) {
@@ -506,7 +511,10 @@ impl Site {
             );
             return;
         }
-        self.delivered(now, &message, &[], Some(key), (until, token), effects);
+        self.delivered(
+            &Arrival { now, message: &message, names: &[], one: Some(key), until, token },
+            effects,
+        );
     }
 
     pub fn mail(&mut self, now: Millis, from: ShardId, mail: HubMail) {
@@ -535,7 +543,8 @@ impl Site {
                 self.saw("forwarded");
                 let effects = self.run(now, Command::Mail { from, mail });
                 let name = message.channel.clone();
-                self.delivered(now, &message, &[name.as_str()], None, (until, token), effects);
+                let names = &[name.as_str()];
+                self.delivered(&Arrival { now, message: &message, names, one: None, until, token }, effects);
             }
         }
     }
@@ -574,17 +583,9 @@ impl Site {
     }
 
     /// Compares a delivery on this shard with what each session of the model should get.
-    fn delivered(
-        &mut self,
-        now: Millis,
-        message: &Message,
-        names: &[&str],
-        one: Option<SessionKey>,
-        (until, token): (Option<u64>, Token),
-        effects: Vec<Effect>,
-    ) {
-        let limits = self.config.limits.clone();
-        if until.is_some() && self.model.asks.len() >= limits.asks_max as usize {
+    fn delivered(&mut self, arrival: &Arrival<'_>, effects: Vec<Effect>) {
+        let Arrival { message, until, token, .. } = *arrival;
+        if until.is_some() && self.model.asks.len() >= self.config.limits.asks_max as usize {
             self.saw("asks full");
             assert!(effects.is_empty());
             let Some((t, Report::Delivered { counts, expecting: 0, .. })) = self.reports.last() else {
@@ -593,12 +594,37 @@ impl Site {
             assert_eq!((*t, counts.delivered, counts.queued), (token, 0, 0));
             return;
         }
-        let id = message.id.0;
-        let logged = until.is_none() && !message.volatile && self.model.recovering();
         let ask = until.map(|_| self.model.asks_last + 1);
+        let (fates, excepted) = self.fates(arrival);
+        let concerns = |(key, fate): (&SessionKey, &Fate)| {
+            *fate != Fate::TooManyAsks && self.model.sessions[key].recover
+        };
+        let appended = until.is_none() && !message.volatile && fates.iter().any(concerns);
+        let sequence = self.model.last + u64::from(appended);
+        let offset = self.model.recovering().then_some(sequence);
+        for (key, fate) in &fates {
+            let session = self.model.sessions.get_mut(key).expect("listed");
+            take_in(session, *fate, message, (ask, offset));
+        }
+        if appended {
+            for key in excepted {
+                self.model.sessions.get_mut(&key).expect("listed").excepted.push(sequence);
+            }
+            self.model.last = sequence;
+            self.model.log.push_back((sequence, arrival.now.0, size_of(message)));
+            self.model.trim_log(arrival.now, &self.config.limits.recovery);
+        }
+        self.compare_delivery(message, &fates, (ask, offset), effects);
+        let asked = self.note_ask(&fates, (ask, until, token), message.id.0);
+        self.expect_delivered(token, &fates, asked);
+    }
+
+    /// What becomes of it at each session it is for, and who is excepted.
+    fn fates(&mut self, arrival: &Arrival<'_>) -> (BTreeMap<SessionKey, Fate>, Vec<SessionKey>) {
+        let Arrival { message, names, one, until, .. } = *arrival;
         let mut fates: BTreeMap<SessionKey, Fate> = BTreeMap::new();
         let mut excepted = Vec::new();
-        for (key, session) in &mut self.model.sessions {
+        for (key, session) in &self.model.sessions {
             let reached = one == Some(*key) || names.iter().any(|name| session.is_in(name));
             if !reached {
                 continue;
@@ -607,65 +633,23 @@ impl Site {
                 excepted.push(*key);
                 continue;
             }
-            fates.insert(*key, fate(session, message, ask.is_some(), &limits));
+            fates.insert(*key, fate(session, message, until.is_some(), &self.config.limits));
         }
         let twice = |s: &Session| {
             s.subs.iter().filter(|sub| names.iter().any(|n| hub::filter_matches(sub, n))).count() > 1
         };
         let by_name = |s: &Session| names.iter().any(|n| s.subs.contains(*n));
+        let reached = || fates.keys().map(|key| &self.model.sessions[key]);
         let met = [
             ("excepted", !excepted.is_empty()),
-            ("matched twice", fates.keys().any(|key| twice(&self.model.sessions[key]))),
-            (
-                "reached by a filter",
-                one.is_none() && fates.keys().any(|key| !by_name(&self.model.sessions[key])),
-            ),
+            ("matched twice", reached().any(twice)),
+            ("reached by a filter", one.is_none() && reached().any(|s| !by_name(s))),
             ("outbox full", fates.values().any(|fate| matches!(fate, Fate::Overflow { .. }))),
             ("too many asks", fates.values().any(|fate| *fate == Fate::TooManyAsks)),
             ("volatile dropped", message.volatile && fates.values().any(|fate| *fate == Fate::Dropped)),
         ];
         met.into_iter().filter(|(_, met)| *met).for_each(|(what, _)| self.saw(what));
-        let concerned =
-            fates.iter().any(|(key, fate)| *fate != Fate::TooManyAsks && self.model.sessions[key].recover);
-        let appended = logged && concerned;
-        let sequence = self.model.last + u64::from(appended);
-        let offset = self.model.recovering().then_some(sequence);
-        for (key, fate) in &fates {
-            let session = self.model.sessions.get_mut(key).expect("listed");
-            let item = Item::Message { id, ask, offset };
-            let kept = Item::Message { id, ask, offset: offset.filter(|_| session.recover) };
-            match fate {
-                Fate::Delivered => session.wire.push(item),
-                Fate::Queued if session.state != State::Detached && !session.closing => {
-                    session.outbox.push_back(Waiting { item: kept, size: size_of(message), exempt: false });
-                }
-                Fate::Overflow { .. } => session.closing = true,
-                _ => {}
-            }
-            let gets = matches!(fate, Fate::Delivered | Fate::Queued | Fate::Overflow { queued: true });
-            if gets && ask.is_none() && !message.volatile {
-                session.owed.push((sequence, id));
-                if let (Some(position), Fate::Delivered) = (message.position, fate) {
-                    let seen = session
-                        .positions
-                        .insert(message.channel.as_str().to_owned(), (position.epoch, position.offset));
-                    let in_order = seen
-                        .is_none_or(|(epoch, offset)| epoch != position.epoch || offset < position.offset);
-                    assert!(in_order, "{:?} after {seen:?}", message.position);
-                }
-            }
-        }
-        if appended {
-            for key in excepted {
-                self.model.sessions.get_mut(&key).expect("listed").excepted.push(sequence);
-            }
-            self.model.last = sequence;
-            self.model.log.push_back((sequence, now.0, size_of(message)));
-            self.model.trim_log(now, &limits.recovery);
-        }
-        self.compare_delivery(message, &fates, (ask, offset), effects);
-        let asked = self.note_ask(&fates, (ask, until, token), id);
-        self.expect_delivered(token, &fates, asked);
+        (fates, excepted)
     }
 
     fn compare_delivery(
@@ -764,20 +748,19 @@ impl Site {
 
     fn kept(
         &mut self,
-        now: Millis,
         channel: &str,
         position: Option<hub::Position>,
         rule: hub::HistoryRule,
-        (size, id): (u64, u128),
+        entry: (u64, u64, u128),
     ) {
         let budget = self.config.limits.history_bytes_max;
-        let mut total = self.model.history_bytes() + size;
+        let mut total = self.model.history_bytes() + entry.1;
         let history = self.model.histories.entry(channel.to_owned()).or_default();
         history.newest += 1;
         if let Some(position) = position {
             history.check_position(position);
         }
-        history.kept.push_back((now.0, size, id));
+        history.kept.push_back(entry);
         while history.kept.len() > rule.messages_max as usize || total > budget {
             let Some(oldest) = history.kept.pop_front() else { break };
             total -= oldest.1;
@@ -1136,4 +1119,40 @@ fn resumed(key: SessionKey, session: &mut Session, budget: u32, effects: &[Effec
     if session.outbox.is_empty() {
         session.state = State::Ready;
     }
+}
+
+/// What a fate does to a session.
+fn take_in(session: &mut Session, fate: Fate, message: &Message, (ask, offset): (Option<u64>, Option<u64>)) {
+    let id = message.id.0;
+    match fate {
+        Fate::Delivered => session.wire.push(Item::Message { id, ask, offset }),
+        Fate::Queued if session.state != State::Detached && !session.closing => {
+            let item = Item::Message { id, ask, offset: offset.filter(|_| session.recover) };
+            session.outbox.push_back(Waiting { item, size: size_of(message), exempt: false });
+        }
+        Fate::Overflow { .. } => session.closing = true,
+        _ => {}
+    }
+    let gets = matches!(fate, Fate::Delivered | Fate::Queued | Fate::Overflow { queued: true });
+    if !gets || ask.is_some() || message.volatile {
+        return;
+    }
+    session.owed.push((offset.unwrap_or(0), id));
+    if let (Some(position), Fate::Delivered) = (message.position, fate) {
+        let place = (position.epoch, position.offset);
+        let seen = session.positions.insert(message.channel.as_str().to_owned(), place);
+        let in_order = seen.is_none_or(|(epoch, offset)| epoch != position.epoch || offset < position.offset);
+        assert!(in_order, "{place:?} after {seen:?}");
+    }
+}
+
+/// What is to come again after `need`, asks in their places.
+fn missed(key: SessionKey, session: &Session, need: u64, asks: &BTreeMap<u64, Ask>) -> Vec<Item> {
+    let owed = session.owed.iter().filter(|(sequence, _)| *sequence > need);
+    let mut missed: Vec<(u64, Option<u64>, u128)> =
+        owed.map(|(sequence, id)| (*sequence, None, *id)).collect();
+    let asks = asks.iter().filter(|(_, ask)| ask.waiting.contains(&key));
+    missed.extend(asks.map(|(id, ask)| (ask.sequence, Some(*id), ask.message)));
+    missed.sort_unstable();
+    missed.into_iter().map(|(sequence, ask, id)| Item::Message { id, ask, offset: Some(sequence) }).collect()
 }
