@@ -219,6 +219,7 @@ impl Pass<'_> {
             offset: self.offset.filter(|_| may_recover),
         };
         if session.outbox.get_or_insert_default().push(item, self.limits).is_ok() {
+            self.sessions.queued += 1;
             return true;
         }
         self.effects.list.push(close_slow(key, session));

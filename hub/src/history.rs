@@ -95,9 +95,12 @@ impl Histories {
 impl Hub {
     /// The position of the message that is kept next.
     pub(crate) fn next_position(&mut self, key: RosterKey) -> Position {
-        let histories = &mut self.histories;
-        let history = self.rosters.known_mut(key).history.get_or_insert_with(|| histories.new_history());
-        Position { offset: history.newest + 1, epoch: history.epoch }
+        let (roster, histories) = (self.rosters.known_mut(key), &mut self.histories);
+        let was_listed = roster.is_listed();
+        let history = roster.history.get_or_insert_with(|| histories.new_history());
+        let position = Position { offset: history.newest + 1, epoch: history.epoch };
+        self.rosters.listed += u32::from(!was_listed);
+        position
     }
 
     /// Keeps the message that `next_position` was for.
@@ -144,6 +147,7 @@ impl Hub {
         if roster.members.is_empty() && roster.wanted == 0 && roster.history.as_deref().is_some_and(is_empty)
         {
             roster.history = None;
+            self.rosters.listed -= 1;
         }
     }
 

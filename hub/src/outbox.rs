@@ -61,10 +61,6 @@ impl Outbox {
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
 }
 
 /// Bytes of a body: all that counts.
