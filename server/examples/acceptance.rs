@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trunkline::{Acceptance, Args, ClientEvent, Connect, Emit, Event, OfficeError, Replies, Server, Session};
+use trunkline::{Acceptance, Args, ClientEvent, Connect, Emit, Event, OfficeError, Replier, Replies, Server, Session};
 
 #[path = "support/mod.rs"]
 mod support;
@@ -17,18 +17,19 @@ type Calls = Arc<Mutex<HashMap<String, u64>>>;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let (mut server, key) = support::start().await?;
-    let mut events = server.events()?;
+    let events = server.events()?;
     support::write_ready_file(&server, key)?;
     let calls = Calls::default();
-    let serving = tokio::spawn(async move {
-        while let Some(event) = events.next().await {
+    let serving = tokio::spawn(events.serve(move |event| {
+        let calls = Arc::clone(&calls);
+        async move {
             match event {
-                ClientEvent::Connect(connect) => support::run(admit(connect)),
-                ClientEvent::Event(event) => support::run(handle(event, Arc::clone(&calls))),
+                ClientEvent::Connect(connect) => support::told(admit(connect).await),
+                ClientEvent::Event(event) => support::told(handle(event, calls).await),
                 _ => {}
             }
         }
-    });
+    }));
     support::until_stopped(server).await?;
     serving.abort();
     Ok(())
@@ -62,20 +63,34 @@ async fn handle(event: Event, calls: Calls) -> Result<(), Failure> {
         "never" => None,
         "handshake" | "join" | "leave" | "rooms" | "kick" | "kick-transport" => about(&session, &name, args).await?,
         "flood" | "volatile" => Some(flood(&session, &name, args).await?),
-        "slow-ack" => {
-            let mut values = args.to_values();
-            tokio::time::sleep(Duration::from_millis(take_number(&mut values)?)).await;
-            Some(Args::from_values(values)?)
-        }
         "flaky" => flaky(&args, &calls)?,
-        "ask-me" => ask_me(&session, args).await.map(|()| None)?,
-        "ask-room" => Some(ask_room(&session, args).await?),
+        "slow-ack" | "ask-me" | "ask-room" => {
+            support::meanwhile(wait_for_clients(session, name, args, reply));
+            return Ok(());
+        }
         _ => publish(&session, &name, args).await?,
     };
-    if let (Some(reply), Some(answer)) = (reply, answer) {
-        reply.send(answer).await?;
+    match (reply, answer) {
+        (Some(reply), Some(answer)) => Ok(reply.send(answer).await?),
+        _ => Ok(()),
     }
-    Ok(())
+}
+
+/// Events whose handler takes as long as clients take.
+async fn wait_for_clients(session: Session, name: String, args: Args, reply: Option<Replier>) -> Result<(), Failure> {
+    let answer = match name.as_str() {
+        "ask-me" => return ask_me(&session, args).await,
+        "ask-room" => ask_room(&session, args).await?,
+        _ => {
+            let mut values = args.to_values();
+            tokio::time::sleep(Duration::from_millis(take_number(&mut values)?)).await;
+            Args::from_values(values)?
+        }
+    };
+    match reply {
+        Some(reply) => Ok(reply.send(answer).await?),
+        None => Ok(()),
+    }
 }
 
 /// Events about the session itself.
@@ -85,7 +100,7 @@ async fn about(session: &Session, name: &str, args: Args) -> Result<Option<Args>
         "kick" => session.disconnect().await.map(|()| None)?,
         "kick-transport" => session.close_connection().await.map(|()| None)?,
         "rooms" => {
-            let mut rooms = support::rooms_of(session).await?;
+            let mut rooms = session.rooms().await?;
             rooms.sort();
             Some(json!([rooms]).into())
         }

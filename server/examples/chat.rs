@@ -6,37 +6,40 @@
 use serde_json::json;
 use trunkline::{Acceptance, ClientEvent, Config, Event, Server};
 
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn std::error::Error>> {
+async fn main() -> Result<(), Failure> {
     let config = Config::embedded_with(&["server.public_listen=127.0.0.1:8000", "server.private_listen=127.0.0.1:9000"])?;
     let mut server = Server::start(config).await?;
     println!("Socket.IO on http://{}", server.public_addr());
-    let mut events = server.events()?;
-    while let Some(event) = events.next().await {
-        match event {
-            ClientEvent::Connect(connect) => match connect.auth["name"].as_str().map(str::to_owned) {
-                Some(name) => {
-                    let acceptance = Acceptance { user: Some(name), ..Acceptance::default() };
-                    connect.accept_with(acceptance).await.map(drop)?;
-                }
-                None => connect.refuse("tell me your name", Some(json!({ "field": "auth.name" }))).await?,
-            },
-            ClientEvent::Event(event) => {
-                // A task per event: a slow room never holds up the others.
-                tokio::spawn(async move {
-                    if let Err(error) = handle(event).await {
-                        eprintln!("{error}");
-                    }
-                });
+    server.events()?.serve(|event| async { told(on(event).await) }).await;
+    Ok(())
+}
+
+fn told(result: Result<(), Failure>) {
+    if let Err(error) = result {
+        eprintln!("{error}");
+    }
+}
+
+async fn on(event: ClientEvent) -> Result<(), Failure> {
+    match event {
+        ClientEvent::Connect(connect) => match connect.auth["name"].as_str().map(str::to_owned) {
+            Some(name) => {
+                let acceptance = Acceptance { user: Some(name), ..Acceptance::default() };
+                connect.accept_with(acceptance).await.map(drop)?;
             }
-            ClientEvent::Disconnect(gone) => println!("{} left: {}", gone.session.id(), gone.reason),
-            _ => {}
-        }
+            None => connect.refuse("tell me your name", Some(json!({ "field": "auth.name" }))).await?,
+        },
+        ClientEvent::Event(event) => handle(event).await?,
+        ClientEvent::Disconnect(gone) => println!("{} left: {}", gone.session.id(), gone.reason),
+        _ => {}
     }
     Ok(())
 }
 
-async fn handle(event: Event) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+async fn handle(event: Event) -> Result<(), Failure> {
     let Event { session, name, args, reply } = event;
     match name.as_str() {
         "join" => session.join(&args.parse::<(String,)>()?.0).await?,

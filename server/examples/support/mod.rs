@@ -83,13 +83,16 @@ pub async fn until_stopped(server: Server) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Runs a handler; a failure is told and concerns nobody else.
-pub fn run(handler: impl Future<Output = Result<(), Failure>> + Send + 'static) {
-    tokio::spawn(async move {
-        if let Err(error) = handler.await {
-            eprintln!("handler: {error}");
-        }
-    });
+/// Tells a handler's failure; it concerns nobody else.
+pub fn told(result: Result<(), Failure>) {
+    if let Err(error) = result {
+        eprintln!("handler: {error}");
+    }
+}
+
+/// Goes on with something slow while the session's next event is handled.
+pub fn meanwhile(work: impl Future<Output = Result<(), Failure>> + Send + 'static) {
+    tokio::spawn(async move { told(work.await) });
 }
 
 /// The auth payload, `{}` when there was none; remembered with the handshake.
@@ -110,16 +113,6 @@ pub fn handshake_of(session: &Session) -> Value {
     let query: Map<String, Value> =
         handshake.query.iter().map(|(name, value)| (name.to_string(), json!(value))).collect();
     json!([{ "namespace": session.namespace(), "auth": auth, "query": query }])
-}
-
-/// The rooms of a session as the tests name them: without the namespace's own channel and its prefix.
-pub async fn rooms_of(session: &Session) -> Result<Vec<String>, Failure> {
-    let whole = session.namespace().trim_start_matches('/').to_owned();
-    let channels = session.channels().await?;
-    let rooms = channels.into_iter().filter(|name| *name != whole && !(whole.is_empty() && name == "main"));
-    let prefix = format!("{whole}/");
-    let rooms = rooms.filter(|name| !name.starts_with('$'));
-    Ok(rooms.map(|name| name.strip_prefix(&prefix).map(str::to_owned).unwrap_or(name)).collect())
 }
 
 fn argument(name: &str) -> Option<String> {

@@ -8,15 +8,16 @@ use serde_json::json;
 use trunkline::{Acceptance, Args, ClientEvent, Connect, Event, Events, OfficeError};
 
 /// Serves until the server stops.
-pub(super) async fn run(mut events: Events) {
-    while let Some(event) = events.next().await {
-        match event {
-            ClientEvent::Connect(connect) => told(admit(connect).await),
-            // A task per event: an event that waits for room in a mailbox holds up nobody else's.
-            ClientEvent::Event(event) => drop(tokio::spawn(async move { told(handle(event).await) })),
-            _ => {}
-        }
-    }
+pub(super) async fn run(events: Events) {
+    events
+        .serve(|event| async {
+            match event {
+                ClientEvent::Connect(connect) => told(admit(connect).await),
+                ClientEvent::Event(event) => told(handle(event).await),
+                _ => {}
+            }
+        })
+        .await;
 }
 
 async fn admit(connect: Connect) -> Result<(), OfficeError> {

@@ -106,6 +106,10 @@ impl Events {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
     }
 
+    pub(super) fn inbox_events_max(&self) -> usize {
+        self.handle.config().limits.inbox_events_max as usize
+    }
+
     fn event_of(&self, upcall: Upcall) -> ClientEvent {
         let session = |id: SessionId, namespace: Arc<str>| self.handle.session_of(id, namespace);
         match upcall {

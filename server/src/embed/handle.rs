@@ -32,6 +32,10 @@ impl Handle {
         Self { office, config }
     }
 
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
     pub(crate) fn office(&self) -> &Office {
         &self.office
     }
@@ -154,6 +158,16 @@ impl Session {
         let Report::Sessions(page) = report else { return Err(OfficeError::Unanswered) };
         let view = page.items.into_iter().next().ok_or(OfficeError::Refused(Refusal::NotFound))?;
         Ok(view.subscriptions)
+    }
+
+    /// The rooms it has joined, by the names they were joined with.
+    ///
+    /// # Errors
+    /// As [`Session::channels`].
+    pub async fn rooms(&self) -> Result<Vec<String>, OfficeError> {
+        let root = self.handle.config.socketio.root_channel.as_str();
+        let channels = self.channels().await?;
+        Ok(channels.iter().filter_map(|channel| rooms::room_of(&self.namespace, channel, root)).collect())
     }
 
     /// Ends this session (Socket.IO: `io server disconnect`); clients do not come back by themselves.

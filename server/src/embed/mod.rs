@@ -25,6 +25,7 @@ mod emit;
 mod events;
 mod handle;
 mod node;
+mod serve;
 mod server;
 
 pub use args::Args;

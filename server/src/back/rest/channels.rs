@@ -48,6 +48,9 @@ pub(super) async fn list(
     Query(query): Query<ChannelsQuery>,
 ) -> Result<Json<Page<ChannelItem>>, Problem> {
     let limit = limit_of(&desk, query.limit)?;
+    if let Some(filter) = &query.filter {
+        hub::check_filter(filter, desk.channel_name_bytes_max())?;
+    }
     let after = query.cursor.map(|name| desk.channel(&name)).transpose()?;
     let (merged, more) = desk.merged_channels(query.filter, after, limit).await?;
     let mut items: Vec<ChannelItem> = merged.into_values().collect();

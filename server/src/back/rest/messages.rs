@@ -1,7 +1,7 @@
 //! Publishing and history: `POST` and `GET /v1/messages`.
 
 use super::extract::{Body, Query};
-use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT};
+use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT, TOO_LARGE};
 use super::{Desk, limit_of};
 use crate::back::gather::{Delivery, Outline, target_of};
 use crate::back::values;
@@ -140,6 +140,9 @@ pub(super) async fn publish(
 impl PublishRequest {
     fn outline(self, desk: &Desk) -> Result<Outline, Problem> {
         let body = values::body_of(self.values()?)?;
+        if body.len_bytes() > desk.config.limits.message_bytes_max as usize {
+            return Err(Problem::new(&TOO_LARGE, "the message is over limits.message_bytes_max"));
+        }
         let target = self.target(desk)?;
         let except = Except {
             sessions: self.except.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?,
