@@ -170,7 +170,7 @@ impl SocketIo {
     }
 
     /// The session's turn has come: `40`, and from here its messages.
-    pub(super) fn admitted(&mut self, cx: &mut Cx<'_>, tag: u32, recovered: bool) {
+    pub(super) fn admitted(&mut self, cx: &mut Cx<'_>, tag: u32, entry: Entry) {
         let Some(socket) = self.socket_mut(tag) else { return };
         socket.stage = Stage::Joined;
         let (slot, id, variant) = (socket.engine, socket.id, socket.variant);
@@ -182,7 +182,7 @@ impl SocketIo {
             engine.joined = true;
         }
         self.joining_over(slot);
-        if recovered {
+        if entry == Entry::Recovered {
             cx.io.upcall(Upcall::Recovered { session: id, namespace: name });
         }
     }
@@ -230,6 +230,15 @@ impl SocketIo {
         }
         self.remember_tag(id, tag);
     }
+}
+
+/// How a session comes to its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// It is new.
+    New,
+    /// It goes on with nothing missing.
+    Recovered,
 }
 
 /// What the back end says of a session it accepts.

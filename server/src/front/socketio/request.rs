@@ -90,7 +90,7 @@ impl SocketIo {
             None if head.method != "GET" => Err(HandshakeError::BadHandshakeMethod),
             None if head.websocket != (transport == Transport::WebSocket) => Err(HandshakeError::BadRequest),
             None => {
-                let version = query.version(self.config.socketio.eio3)?;
+                let version = query.version(&self.config.socketio)?;
                 Ok(Call::Open(Opening { conn, transport, version, binary: query.binary_as(version) }))
             }
         }
