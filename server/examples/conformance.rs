@@ -3,6 +3,8 @@
 //!
 //! `cargo run --example conformance -- [port] [connect_timeout_ms]`
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a program of one purpose")]
+
 #[path = "../tests/support/mod.rs"]
 mod support;
 

@@ -7,14 +7,16 @@ use super::connection::NONE;
 use super::io::ConnKey;
 use bytes::Bytes;
 
-/// Pieces and batches whose memory is kept from turn to turn.
-const KEPT: usize = 4096;
+/// Pieces and batches whose memory is kept in any case.
+const KEPT: usize = 1024;
 
 /// The arena.
 #[derive(Debug, Default)]
 pub(super) struct Staging {
     pieces: Vec<Piece>,
     batches: Vec<Batch>,
+    /// The most pieces of a recent turn; falls by an eighth per turn.
+    recent: usize,
 }
 
 /// One piece, in the list of its connection.
@@ -96,16 +98,21 @@ impl Staging {
         Some(std::mem::take(&mut piece.bytes))
     }
 
-    /// Whether any connection has a batch.
+    /// Whether no connection has a batch.
     pub(super) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
 
-    /// Forgets all batches; the memory of a busy turn is given back.
+    /// Forgets all batches. The memory of busy turns is given back some quiet turns later, not at once: the next busy
+    /// turn would only ask for it again.
     pub(super) fn clear(&mut self) {
+        self.recent = self.pieces.len().max(self.recent - self.recent / 8);
         self.batches.clear();
         self.pieces.clear();
-        self.batches.shrink_to(KEPT);
-        self.pieces.shrink_to(KEPT);
+        let enough = (2 * self.recent).max(KEPT);
+        if self.pieces.capacity() > 2 * enough {
+            self.pieces.shrink_to(enough);
+            self.batches.shrink_to(enough);
+        }
     }
 }

@@ -1,1 +1,8 @@
-//! (in progress)
+//! A shard over real loopback sockets, with a handler made for the tests.
+
+mod http;
+mod limits;
+mod moving;
+mod rig;
+mod secure;
+mod websocket;

@@ -231,7 +231,8 @@ impl Io {
                 self.rest(conn);
                 self.queue(conn);
             }
-            Phase::Asked | Phase::Held | Phase::WebSocket | Phase::Moving => {}
+            Phase::Asked | Phase::Held => self.no_deadline(conn),
+            Phase::WebSocket | Phase::Moving => {}
         }
     }
 
@@ -313,8 +314,8 @@ fn write_all(connection: &mut Connection, source: &mut impl Source, stats: &mut 
             Ok(bytes) => {
                 stats.bytes_out += bytes as u64;
                 source.advance(bytes);
-                // A socket that took less is full. TLS took what its own buffer holds, and that may have left.
-                if bytes < offered && (connection.tls.is_none() || bytes == 0) {
+                // A socket that took less is full. TLS takes no more than its own buffer holds, and that may have left.
+                if bytes < offered && connection.tls.is_none() {
                     return Ok(Sent::Blocked);
                 }
             }
@@ -326,10 +327,15 @@ fn write_all(connection: &mut Connection, source: &mut impl Source, stats: &mut 
 }
 
 fn write_some(connection: &mut Connection, slices: &[IoSlice<'_>], stats: &mut Stats) -> io::Result<usize> {
-    let Some(tls) = &mut connection.tls else {
+    if connection.tls.is_none() {
         stats.writes += 1;
         return (&connection.stream).write_vectored(slices);
-    };
+    }
+    // What TLS holds goes first: as long as it does not leave, the socket is full and will say when it is not.
+    if !tls::push(connection, stats)? {
+        return Err(ErrorKind::WouldBlock.into());
+    }
+    let Some(tls) = &mut connection.tls else { return Ok(0) };
     let taken = tls.writer().write_vectored(slices)?;
     tls::push(connection, stats)?;
     Ok(taken)

@@ -2,7 +2,16 @@
 //!
 //! Start at [`Node::start`]. The back end is a closure that sees every upcall and answers through [`Office`].
 
-#![allow(dead_code)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
+
+pub mod client;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

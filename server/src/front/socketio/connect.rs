@@ -20,12 +20,16 @@ use wire::values::JsonText;
 use super::SocketIo;
 use super::ending::Told;
 use super::engine::{NONE, Queued};
+use super::migrate::Ask;
 use super::namespaces::NamespaceKey;
 use super::recovery::Wish;
 use super::socket::{Offsets, Socket, Stage, Variant};
 use crate::config::AuthMode;
 use crate::mail::{Handshake, Upcall};
 use crate::shard::Cx;
+
+/// A connection that waits for the back end is closed up to this part of `connect_timeout_ms` later than it says.
+const JITTER_PART: u64 = 8;
 
 impl SocketIo {
     /// A client asks for a namespace.
@@ -44,7 +48,7 @@ impl SocketIo {
         match self.wish(slot, namespace, auth.as_ref()) {
             Wish::Elsewhere(shard) if self.may_migrate(slot) => {
                 self.namespaces.leave(namespace);
-                self.migrate(cx, slot, shard, name, auth);
+                self.migrate(cx, slot, shard, Ask { namespace: name.into(), auth });
             }
             Wish::Here(session, after) => {
                 let Some(tag) = self.add_socket(cx, slot, namespace, Offsets::Appended) else { return };
@@ -52,23 +56,16 @@ impl SocketIo {
                 self.attach(cx, tag, session, after);
             }
             Wish::Recoverable | Wish::Elsewhere(_) => {
-                self.open_session(cx, slot, namespace, Offsets::Appended, auth);
+                let Some(tag) = self.add_socket(cx, slot, namespace, Offsets::Appended) else { return };
+                self.connecting.insert(tag, auth);
+                self.ask_hub(cx, tag);
             }
-            Wish::None => self.open_session(cx, slot, namespace, Offsets::Absent, auth),
+            Wish::None => {
+                let Some(tag) = self.add_socket(cx, slot, namespace, Offsets::Absent) else { return };
+                self.connecting.insert(tag, auth);
+                self.ask_hub(cx, tag);
+            }
         }
-    }
-
-    fn open_session(
-        &mut self,
-        cx: &mut Cx<'_>,
-        slot: u32,
-        namespace: NamespaceKey,
-        offsets: Offsets,
-        auth: Option<JsonText>,
-    ) {
-        let Some(tag) = self.add_socket(cx, slot, namespace, offsets) else { return };
-        self.connecting.insert(tag, auth);
-        self.ask_hub(cx, tag);
     }
 
     /// Asks the hub for a session for a socket.
@@ -94,8 +91,10 @@ impl SocketIo {
         namespace: NamespaceKey,
         offsets: Offsets,
     ) -> Option<u32> {
-        let by = Millis(cx.io.now().0 + self.config.socketio.connect_timeout_ms);
+        let timeout_ms = self.config.socketio.connect_timeout_ms;
+        let by = Millis(cx.io.now().0 + timeout_ms);
         let engine = self.engines.get_mut(slot as usize)?;
+        let jitter_ms = engine.secret.spread() % (timeout_ms / JITTER_PART).max(1);
         let socket = Socket {
             conn: engine.websocket(),
             variant: Variant { namespace, codec: engine.decoder.codec(), offsets },
@@ -109,6 +108,10 @@ impl SocketIo {
         let tag = u32::try_from(self.sockets.insert(socket)).expect("fewer sockets than 32 bits count");
         engine.first_socket = tag;
         engine.socket_count += 1;
+        if !engine.joined && engine.socket_count == 1 {
+            // The back end is being asked: clients that wait for the same slow back end are not closed at once.
+            engine.join_by = engine.join_by.map(|by| Millis(by.0 + jitter_ms));
+        }
         engine.join_by = engine.join_by.or(Some(by));
         self.arm(cx, slot);
         Some(tag)
@@ -167,7 +170,7 @@ impl SocketIo {
     }
 
     /// The session's turn has come: `40`, and from here its messages.
-    pub(super) fn admitted(&mut self, cx: &mut Cx<'_>, tag: u32, recovered: bool) {
+    pub(super) fn admitted(&mut self, cx: &mut Cx<'_>, tag: u32, entry: Entry) {
         let Some(socket) = self.socket_mut(tag) else { return };
         socket.stage = Stage::Joined;
         let (slot, id, variant) = (socket.engine, socket.id, socket.variant);
@@ -179,7 +182,7 @@ impl SocketIo {
             engine.joined = true;
         }
         self.joining_over(slot);
-        if recovered {
+        if entry == Entry::Recovered {
             cx.io.upcall(Upcall::Recovered { session: id, namespace: name });
         }
     }
@@ -229,6 +232,15 @@ impl SocketIo {
     }
 }
 
+/// How a session comes to its connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Entry {
+    /// It is new.
+    New,
+    /// It goes on with nothing missing.
+    Recovered,
+}
+
 /// What the back end says of a session it accepts.
 #[derive(Debug, Default)]
 pub(super) struct Admission {
@@ -243,7 +255,12 @@ fn credentials(auth: &JsonText) -> Bytes {
         return auth.bytes().clone();
     }
     match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(auth.as_str()) {
-        Ok(mut object) if object.get("pid").and_then(serde_json::Value::as_str).is_some_and(|pid| super::sid::verify_pid(pid).is_some()) => {
+        Ok(mut object)
+            if object
+                .get("pid")
+                .and_then(serde_json::Value::as_str)
+                .is_some_and(|pid| super::sid::verify_pid(pid).is_some()) =>
+        {
             object.remove("pid");
             object.remove("offset");
             Bytes::from(serde_json::Value::Object(object).to_string())

@@ -13,6 +13,7 @@ use wire::socketio::{AckId, Encoded, Revision, Suffix};
 use wire::values::{JsonText, Values};
 
 use super::SocketIo;
+use super::connect::Entry;
 use super::namespaces::Namespaces;
 use super::socket::{Offsets, Variant};
 use super::upgrade::frames;
@@ -64,7 +65,8 @@ impl SocketIo {
     /// Performs one thing for one session.
     pub(super) fn send(&mut self, cx: &mut Cx<'_>, to: Recipient, item: Outgoing) {
         match item {
-            Outgoing::Admitted { recovered } => self.admitted(cx, to.tag.0, recovered),
+            Outgoing::Admitted { recovered: true } => self.admitted(cx, to.tag.0, Entry::Recovered),
+            Outgoing::Admitted { recovered: false } => self.admitted(cx, to.tag.0, Entry::New),
             Outgoing::Message { message, ask, offset } => {
                 self.deliver(cx, &Delivery { message: &message, ask, offset }, &[to]);
             }

@@ -59,7 +59,9 @@ impl SocketIo {
             Effect::Attached { tag, session, displaced } => self.attached(cx, tag.0, session, displaced),
             Effect::AttachRefused { tag, session: _ } => self.attach_refused(cx, tag.0),
             Effect::Detached { tag, id: _, reason } => self.session_detached(cx, tag.0, reason),
-            Effect::Ended { tag: Some(tag), session: _, id: _, reason } => self.session_ended(cx, tag.0, reason),
+            Effect::Ended { tag: Some(tag), session: _, id: _, reason } => {
+                self.session_ended(cx, tag.0, reason)
+            }
             Effect::Ended { tag: None, session, id, reason: _ } => self.session_expired(cx, session, id),
             Effect::CloseConnection { to, reason } => self.close_under(cx, to.tag.0, reason),
             Effect::Deliver { .. } | Effect::Send { .. } | Effect::Mail { .. } | Effect::Report { .. } => {}

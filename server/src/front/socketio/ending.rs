@@ -13,7 +13,6 @@ use super::SocketIo;
 use super::engine::{Carrier, Engine, NONE, Polling, Queued};
 use super::migrate::Migration;
 use super::reasons::{self, Farewell};
-use super::sid::Secret;
 use super::socket::{Socket, Stage};
 use super::upgrade::close_websocket;
 use crate::mail::{PeerMail, Upcall};
@@ -41,9 +40,7 @@ impl Drain {
     /// When this session is closed. The secret is random, so it serves as the session's place in the window and
     /// costs no memory.
     pub(super) fn at(&self, engine: &Engine) -> Millis {
-        let Secret([a, b, c, d, ..]) = engine.secret;
-        let random = u64::from(u32::from_be_bytes([a, b, c, d]));
-        Millis(self.start.0 + random % self.window_ms.max(1))
+        Millis(self.start.0 + engine.secret.spread() % self.window_ms.max(1))
     }
 }
 
@@ -85,6 +82,9 @@ impl SocketIo {
     fn part_polling(&mut self, cx: &mut Cx<'_>, mut polling: Polling, told: Told) {
         if let Some(probe) = polling.probe {
             close_websocket(cx, probe.conn, None);
+        }
+        if let Some(post) = polling.post.take() {
+            self.answer_post(cx, post, Ok(()));
         }
         match (polling.get.take(), told) {
             (None, _) | (_, Told::Nothing) => {}

@@ -20,6 +20,7 @@ use smallvec::SmallVec;
 use wire::engineio::{BinaryAs, PayloadWriter, Version};
 use wire::socketio::{Decoder, Encoded, Revision, Role};
 
+use super::rate::Rate;
 use super::sid::Secret;
 use crate::mail::Handshake;
 use crate::shard::ConnKey;
@@ -37,6 +38,8 @@ pub(super) struct Engine {
     pub(super) carrier: Carrier,
     /// Of Socket.IO packets; 16 bytes while no attachments are missing.
     pub(super) decoder: Decoder,
+    /// Only with a limit of events or bytes per second.
+    pub(super) rate: Option<Box<Rate>>,
     /// Application parameters and headers of the first request, where there are any.
     pub(super) handshake: Option<Arc<Handshake>>,
     pub(super) beat: Beat,
@@ -81,7 +84,17 @@ pub(super) struct Polling {
     /// What the front itself sends while no GET waits, in order. Messages wait in the hub instead.
     pub(super) queue: SmallVec<[Queued; 2]>,
     pub(super) probe: Option<Probe>,
+    /// The POST whose answer waits because the client sent too much.
+    pub(super) post: Option<Post>,
     pub(super) binary: BinaryAs,
+}
+
+/// A POST that was carried out and not yet answered.
+#[derive(Debug)]
+pub(super) struct Post {
+    pub(super) conn: ConnKey,
+    /// Its Origin, for the CORS fields of the answer.
+    pub(super) origin: Option<Box<str>>,
 }
 
 /// A request that waits for packets.
@@ -201,7 +214,7 @@ pub(super) struct Times {
 
 impl Polling {
     pub(super) fn new(binary: BinaryAs) -> Self {
-        Self { get: None, queue: SmallVec::new(), probe: None, binary }
+        Self { get: None, queue: SmallVec::new(), probe: None, post: None, binary }
     }
 
     /// Messages stay queued: an upgrade is between `3probe` and `5`.
@@ -216,6 +229,7 @@ impl Engine {
             secret,
             carrier,
             decoder: Decoder::new(Role::Server, Revision::from(version)),
+            rate: None,
             handshake: None,
             beat,
             join_by: None,
@@ -253,6 +267,9 @@ impl Engine {
             && let Some(probe) = polling.probe
         {
             at = at.min(probe.by);
+        }
+        if let Some(until) = self.rate.as_ref().and_then(|rate| rate.paused_until()) {
+            at = at.min(until);
         }
         at
     }

@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use hub::Millis;
-use wire::engineio::{BinaryAs, Handshake, HandshakeError, Packet, PayloadWriter, Transport, Upgrades, Version};
+use wire::engineio::{
+    BinaryAs, Handshake, HandshakeError, Packet, PayloadWriter, Transport, Upgrades, Version,
+};
 use wire::http::Head;
 use wire::websocket::text_frame;
 
@@ -18,6 +20,7 @@ use crate::shard::{ConnKey, Cx, Owner, Response};
 /// A handshake whose parameters were checked.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Opening {
+    pub(super) conn: ConnKey,
     pub(super) transport: Transport,
     pub(super) version: Version,
     pub(super) binary: BinaryAs,
@@ -25,14 +28,14 @@ pub(super) struct Opening {
 
 impl SocketIo {
     /// Makes a session and answers with its open packet, or says why there is none.
-    pub(super) fn open(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>, opening: Opening) {
-        if let Some(response) = self.turned_away(cx, conn, head) {
+    pub(super) fn open(&mut self, cx: &mut Cx<'_>, head: &Head<'_>, opening: Opening) {
+        if let Some(response) = self.turned_away(cx, opening.conn, head) {
             let response = if head.websocket { response.closing() } else { response };
-            return cx.io.respond(conn, response);
+            return cx.io.respond(opening.conn, response);
         }
         match opening.transport {
-            Transport::Polling => self.open_polling(cx, conn, head, opening),
-            Transport::WebSocket => self.open_websocket(cx, conn, head, opening),
+            Transport::Polling => self.open_polling(cx, head, opening),
+            Transport::WebSocket => self.open_websocket(cx, head, opening),
         }
     }
 
@@ -45,9 +48,9 @@ impl SocketIo {
         (!cx.io.allow_handshake(conn)).then(|| self.site.too_many(origin))
     }
 
-    fn open_polling(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>, opening: Opening) {
+    fn open_polling(&mut self, cx: &mut Cx<'_>, head: &Head<'_>, opening: Opening) {
         let carrier = Carrier::Polling(Box::new(Polling::new(opening.binary)));
-        let slot = self.add_engine(cx, conn, head, opening, carrier);
+        let slot = self.add_engine(cx, head, opening, carrier);
         let sid = self.sid_of(slot);
         let upgrades = if self.config.socketio.transports.allow_upgrade() {
             Upgrades::WebSocket
@@ -57,16 +60,17 @@ impl SocketIo {
         let mut payload = PayloadWriter::new(opening.version, opening.binary);
         payload.push(&Packet::Open(&self.open_data(&sid, upgrades)));
         let response = self.site.packets(payload.finish(), head.header("origin"), Some(&sid));
-        cx.io.respond(conn, response);
+        cx.io.respond(opening.conn, response);
         self.begin(cx, slot);
     }
 
-    fn open_websocket(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>, opening: Opening) {
+    fn open_websocket(&mut self, cx: &mut Cx<'_>, head: &Head<'_>, opening: Opening) {
+        let conn = opening.conn;
         let Ok(accept) = wire::websocket::accept(head) else {
             let refusal = self.site.error(HandshakeError::BadRequest, head.header("origin"));
             return cx.io.respond(conn, refusal.closing());
         };
-        let slot = self.add_engine(cx, conn, head, opening, Carrier::WebSocket(conn));
+        let slot = self.add_engine(cx, head, opening, Carrier::WebSocket(conn));
         let mut answer = Vec::new();
         accept.respond(None, &mut answer);
         cx.io.upgrade_websocket(conn, Owner(slot), answer, self.message_bytes_max());
@@ -75,14 +79,7 @@ impl SocketIo {
         self.begin(cx, slot);
     }
 
-    fn add_engine(
-        &mut self,
-        cx: &mut Cx<'_>,
-        conn: ConnKey,
-        head: &Head<'_>,
-        opening: Opening,
-        carrier: Carrier,
-    ) -> u32 {
+    fn add_engine(&mut self, cx: &mut Cx<'_>, head: &Head<'_>, opening: Opening, carrier: Carrier) -> u32 {
         let now = cx.io.now();
         let beat = Beat::start(opening.version, now, &self.times);
         let mut engine = Engine::new(Secret(cx.io.random()), carrier, opening.version, beat);
@@ -92,8 +89,8 @@ impl SocketIo {
             engine.join_by = Some(Millis(now.0 + self.config.socketio.connect_timeout_ms));
             let mut facts = query::facts(head);
             if !facts.query.is_empty() || !facts.headers.is_empty() {
-                facts.remote = cx.io.peer_addr(conn);
-                facts.secure = cx.io.is_secure(conn);
+                facts.remote = cx.io.peer_addr(opening.conn);
+                facts.secure = cx.io.is_secure(opening.conn);
                 engine.handshake = Some(Arc::new(facts));
             }
         }

@@ -25,6 +25,7 @@ impl SocketIo {
             return self.close_engine(cx, slot, Reason::NeverAdmitted, Told::Close);
         }
         self.expire_probe(cx, slot, now);
+        self.end_pause(cx, slot, now);
         if self.beat(cx, slot) != Due::Dead {
             self.arm(cx, slot);
         }

@@ -64,15 +64,16 @@ impl Site {
             .header("content-type", payload.form.content_type())
             .header("cache-control", "no-store");
         if let (Some(cookie), Some(sid)) = (&self.config.socketio.cookie, sid) {
-            response =
-                response.header("set-cookie", format!("{}={sid}; Path=/; HttpOnly; SameSite=Lax", cookie.as_str()));
+            response = response
+                .header("set-cookie", format!("{}={sid}; Path=/; HttpOnly; SameSite=Lax", cookie.as_str()));
         }
         self.cors(response.body(payload.body), origin)
     }
 
     /// The answer to a POST.
     pub(super) fn ok(&self, origin: Option<&str>) -> Response {
-        let response = Response::new(200).header("content-type", "text/html").header("cache-control", "no-store");
+        let response =
+            Response::new(200).header("content-type", "text/html").header("cache-control", "no-store");
         self.cors(response.body(Bytes::from_static(b"ok")), origin)
     }
 

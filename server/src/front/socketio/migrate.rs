@@ -52,8 +52,14 @@ pub struct Arrival {
     joined: bool,
     /// Present while the client polls.
     polling: Option<(BinaryAs, SmallVec<[Queued; 2]>)>,
-    namespace: Box<str>,
-    auth: Option<JsonText>,
+    ask: Ask,
+}
+
+/// The CONNECT that makes a session move.
+#[derive(Debug)]
+pub(super) struct Ask {
+    pub(super) namespace: Box<str>,
+    pub(super) auth: Option<JsonText>,
 }
 
 impl SocketIo {
@@ -69,14 +75,7 @@ impl SocketIo {
     }
 
     /// Sends a session to another shard, which then carries on with the CONNECT that made it move.
-    pub(super) fn migrate(
-        &mut self,
-        cx: &mut Cx<'_>,
-        slot: u32,
-        to: ShardId,
-        namespace: &str,
-        auth: Option<JsonText>,
-    ) {
+    pub(super) fn migrate(&mut self, cx: &mut Cx<'_>, slot: u32, to: ShardId, ask: Ask) {
         let Some(engine) = self.engines.get_mut(slot as usize) else { return };
         let stub = Engine::new(engine.secret, Carrier::Moved(to), engine.version, engine.beat);
         let engine = std::mem::replace(engine, stub);
@@ -91,8 +90,7 @@ impl SocketIo {
             join_by: engine.join_by,
             joined: engine.joined,
             polling: None,
-            namespace: namespace.into(),
-            auth,
+            ask,
         };
         match engine.carrier {
             Carrier::WebSocket(conn) => {
@@ -136,7 +134,13 @@ impl SocketIo {
         }
     }
 
-    fn migrated(&mut self, cx: &mut Cx<'_>, from: ShardId, migration: Migration, connection: Option<Handover>) {
+    fn migrated(
+        &mut self,
+        cx: &mut Cx<'_>,
+        from: ShardId,
+        migration: Migration,
+        connection: Option<Handover>,
+    ) {
         match migration {
             Migration::Arrives(arrival) => self.arrive(cx, from, *arrival, connection),
             Migration::Packets { slot, packets } => self.arrived_packets(cx, from, slot, &packets),
@@ -176,7 +180,7 @@ impl SocketIo {
         });
         self.adopted.insert((from.0, arrival.slot), slot);
         self.arm(cx, slot);
-        self.connect(cx, slot, &arrival.namespace, arrival.auth);
+        self.connect(cx, slot, &arrival.ask.namespace, arrival.ask.auth);
     }
 
     fn arrived_packets(&mut self, cx: &mut Cx<'_>, from: ShardId, slot: u32, packets: &[Box<[u8]>]) {

@@ -23,6 +23,7 @@ mod office;
 mod packets;
 mod polling;
 mod query;
+mod rate;
 mod reasons;
 mod recovery;
 mod request;
@@ -83,8 +84,10 @@ pub(super) struct SocketIo {
 impl SocketIo {
     pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
         let limits = limits(&config);
-        let times =
-            Times { interval_ms: config.socketio.ping_interval_ms, timeout_ms: config.socketio.ping_timeout_ms };
+        let times = Times {
+            interval_ms: config.socketio.ping_interval_ms,
+            timeout_ms: config.socketio.ping_timeout_ms,
+        };
         Self {
             site: Site::new(Arc::clone(&config)),
             config,
@@ -153,7 +156,10 @@ impl SocketIo {
     /// Sets the engine session's timer to its earliest deadline.
     fn arm(&self, cx: &mut Cx<'_>, slot: u32) {
         if let Some(engine) = self.engine(slot) {
-            let at = self.drain.as_ref().map_or(engine.deadline(), |drain| engine.deadline().min(drain.at(engine)));
+            let at = self
+                .drain
+                .as_ref()
+                .map_or(engine.deadline(), |drain| engine.deadline().min(drain.at(engine)));
             cx.io.arm(Owner(slot), at);
         }
     }

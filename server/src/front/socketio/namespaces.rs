@@ -47,9 +47,15 @@ impl Namespaces {
         let channel = rooms::namespace_channel(name, config.socketio.root_channel.as_str())?;
         let channel = ChannelName::parse(&channel, config.limits.channel_name_bytes_max).ok()?;
         let name: Arc<str> = Arc::from(name);
-        let namespace =
-            Namespace { name: Arc::clone(&name), channel, events: rule.events, recovery: rule.recovery, users: 1 };
-        let key = NamespaceKey(u32::try_from(self.all.insert(namespace)).expect("fewer namespaces than sockets"));
+        let namespace = Namespace {
+            name: Arc::clone(&name),
+            channel,
+            events: rule.events,
+            recovery: rule.recovery,
+            users: 1,
+        };
+        let key =
+            NamespaceKey(u32::try_from(self.all.insert(namespace)).expect("fewer namespaces than sockets"));
         self.by_name.insert(name, key);
         Some(key)
     }

@@ -49,6 +49,7 @@ impl SocketIo {
     }
 
     fn text_message(&mut self, cx: &mut Cx<'_>, slot: u32, text: &str) {
+        self.charge(cx, slot, text.len());
         let Some(engine) = self.engines.get_mut(slot as usize) else { return };
         if engine.consumer == Consumer::Echo {
             let text = Bytes::from(format!("4{text}"));
@@ -59,6 +60,7 @@ impl SocketIo {
     }
 
     fn binary_message(&mut self, cx: &mut Cx<'_>, slot: u32, data: &[u8]) {
+        self.charge(cx, slot, data.len());
         let Some(engine) = self.engines.get_mut(slot as usize) else { return };
         if engine.consumer == Consumer::Echo {
             let attachments = vec![Bytes::copy_from_slice(data)];
@@ -119,14 +121,13 @@ impl SocketIo {
         let pending_max = self.config.limits.pending_acks_in_max;
         let Some(socket) = self.sockets.get_mut(tag as usize) else { return };
         let namespace = self.namespaces.known(socket.variant.namespace);
-        let (session, slot, route) = (socket.id, socket.engine, namespace.events);
+        let (session, route) = (socket.id, namespace.events);
         let name = std::sync::Arc::clone(&namespace.name);
         let request = request.map(|id| id.0);
-        if route != EventRoute::Drop
-            && let Some(number) = request
-            && !socket.open_request(number, pending_max)
+        if let Some(number) = request
+            && route != EventRoute::Drop
         {
-            return self.close_engine(cx, slot, Reason::OverLimit, Told::Close);
+            socket.open_request(number, pending_max);
         }
         match route {
             EventRoute::BackEnd => cx.io.upcall(Upcall::Event { session, namespace: name, values, request }),

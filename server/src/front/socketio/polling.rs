@@ -5,13 +5,13 @@
 //! Start at [`SocketIo::poll`].
 
 use hub::{Command, Reason};
-use wire::engineio::{Packet, Packets, PayloadError, PayloadForm, PayloadWriter, Version};
+use wire::engineio::{HandshakeError, Packet, Packets, PayloadError, PayloadForm, PayloadWriter, Version};
 use wire::http::Head;
 use wire::socketio::Encoded;
 
 use super::SocketIo;
 use super::ending::Told;
-use super::engine::{Carrier, Get, Queued};
+use super::engine::{Carrier, Get, Post, Queued};
 use crate::shard::{ConnKey, Cx, Owner, Request};
 
 /// Packets of one POST. A client that means well sends fewer; each costs the work of an event.
@@ -32,7 +32,7 @@ impl SocketIo {
         let binary = polling.binary;
         if polling.get.is_some() {
             self.close_engine(cx, slot, Reason::ConnectionFailed, Told::Close);
-            let refusal = self.site.error(wire::engineio::HandshakeError::BadRequest, origin);
+            let refusal = self.site.error(HandshakeError::BadRequest, origin);
             return cx.io.respond(conn, refusal);
         }
         if polling.is_upgrading() {
@@ -56,14 +56,20 @@ impl SocketIo {
     /// A POST: every packet in order, then `ok`.
     pub(super) fn post(&mut self, cx: &mut Cx<'_>, slot: u32, conn: ConnKey, request: &Request<'_>) {
         let origin = request.head.header("origin");
-        let response = match self.post_packets(cx, slot, request) {
-            Ok(()) => self.site.ok(origin),
-            Err(_) => {
-                self.close_engine(cx, slot, Reason::Malformed, Told::Close);
-                self.site.error(wire::engineio::HandshakeError::BadRequest, origin)
-            }
+        let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) else { return };
+        let outcome = if polling.post.is_some() {
+            // A client sends one POST at a time.
+            self.close_engine(cx, slot, Reason::ConnectionFailed, Told::Close);
+            Err(HandshakeError::BadRequest)
+        } else if self.post_packets(cx, slot, request).is_err() {
+            self.close_engine(cx, slot, Reason::Malformed, Told::Close);
+            Err(HandshakeError::BadRequest)
+        } else if self.hold_post(cx, slot, conn, origin) {
+            return;
+        } else {
+            Ok(())
         };
-        cx.io.respond(conn, response);
+        self.answer_post(cx, Post { conn, origin: origin.map(Box::from) }, outcome);
     }
 
     /// Ends early, without an error, when a packet ends the session or moves it.
@@ -197,7 +203,8 @@ impl SocketIo {
             Some(Carrier::WebSocket(conn)) => cx.io.is_writable(*conn),
             Some(Carrier::Polling(polling)) => {
                 let bytes_max = self.config.socketio.max_payload_bytes;
-                !polling.is_upgrading() && polling.get.as_ref().is_some_and(|get| get.payload.len() < bytes_max)
+                !polling.is_upgrading()
+                    && polling.get.as_ref().is_some_and(|get| get.payload.len() < bytes_max)
             }
             Some(Carrier::Moved(_)) | None => false,
         }

@@ -9,6 +9,7 @@ use wire::engineio::{BinaryAs, HandshakeError, Transport, Version};
 use wire::http::{Head, pairs};
 
 use super::sid::Sid;
+use crate::config;
 use crate::mail::Handshake;
 
 /// Parameters of the engine; everything else belongs to the application.
@@ -62,10 +63,10 @@ impl<'a> Query<'a> {
     }
 
     /// The revision asked for, if this listener serves it.
-    pub(super) fn version(&self, eio3: bool) -> Result<Version, HandshakeError> {
+    pub(super) fn version(&self, config: &config::SocketIo) -> Result<Version, HandshakeError> {
         match self.eio.as_deref().and_then(Version::parse) {
             Some(Version::V4) => Ok(Version::V4),
-            Some(Version::V3) if eio3 => Ok(Version::V3),
+            Some(Version::V3) if config.eio3 => Ok(Version::V3),
             _ => Err(HandshakeError::UnsupportedVersion),
         }
     }
@@ -82,7 +83,8 @@ impl<'a> Query<'a> {
 /// What the application may see of a first request; address and TLS are filled in by the caller.
 pub(super) fn facts(head: &Head<'_>) -> Handshake {
     let own = |(key, _): &(Cow<'_, str>, Cow<'_, str>)| !ENGINE_PARAMETERS.contains(&&**key);
-    let query = pairs(head.query).filter(own).map(|(key, value)| (Box::from(key), Box::from(value))).collect();
+    let query =
+        pairs(head.query).filter(own).map(|(key, value)| (Box::from(key), Box::from(value))).collect();
     let kept = |name: &&str| {
         let value = head.header(name).filter(|value| value.len() <= HEADER_BYTES_MAX)?;
         Some((Box::from(*name), Box::from(value)))
@@ -97,12 +99,15 @@ mod tests {
 
     #[test]
     fn the_revision_is_read_strictly() {
-        let version = |query, eio3| Query::read(query).version(eio3);
-        assert_eq!(version("EIO=4", false), Ok(Version::V4));
-        assert_eq!(version("EIO=3", true), Ok(Version::V3));
-        assert_eq!(version("EIO=3", false), Err(HandshakeError::UnsupportedVersion));
+        let mut config = config::Config::loopback().socketio;
+        let off = config.clone();
+        config.eio3 = true;
+        let version = |query, config| Query::read(query).version(config);
+        assert_eq!(version("EIO=4", &off), Ok(Version::V4));
+        assert_eq!(version("EIO=3", &config), Ok(Version::V3));
+        assert_eq!(version("EIO=3", &off), Err(HandshakeError::UnsupportedVersion));
         for query in ["", "EIO=abc", "EIO=2", "EIO=04", "EIO=", "eio=4"] {
-            assert_eq!(version(query, true), Err(HandshakeError::UnsupportedVersion), "{query}");
+            assert_eq!(version(query, &config), Err(HandshakeError::UnsupportedVersion), "{query}");
         }
     }
 

@@ -57,7 +57,9 @@ impl SocketIo {
 
     fn opted_in_by_query(&self, slot: u32) -> bool {
         let handshake = self.engine(slot).and_then(|engine| engine.handshake.as_ref());
-        handshake.is_some_and(|handshake| handshake.query.iter().any(|(key, value)| &**key == "csr" && &**value == "1"))
+        handshake.is_some_and(|handshake| {
+            handshake.query.iter().any(|(key, value)| &**key == "csr" && &**value == "1")
+        })
     }
 
     /// The namespace of a session that is connected or may come back.

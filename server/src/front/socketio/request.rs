@@ -62,8 +62,8 @@ impl SocketIo {
         if let Some(response) = self.site.preflight(head) {
             return cx.io.respond(conn, response);
         }
-        match self.call(cx, head) {
-            Ok(Call::Open(opening)) => self.open(cx, conn, head, opening),
+        match self.call(cx, conn, head) {
+            Ok(Call::Open(opening)) => self.open(cx, head, opening),
             Ok(Call::Poll(slot)) => self.poll(cx, slot, conn, origin),
             Ok(Call::Post(slot)) => self.post(cx, slot, conn, request),
             Ok(Call::Probe(slot)) => self.probe(cx, slot, conn, head),
@@ -76,7 +76,7 @@ impl SocketIo {
         }
     }
 
-    fn call(&mut self, cx: &mut Cx<'_>, head: &Head<'_>) -> Result<Call, HandshakeError> {
+    fn call(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>) -> Result<Call, HandshakeError> {
         let query = Query::read(head.query);
         let transport = query.transport()?;
         if !self.allows(transport) {
@@ -90,8 +90,8 @@ impl SocketIo {
             None if head.method != "GET" => Err(HandshakeError::BadHandshakeMethod),
             None if head.websocket != (transport == Transport::WebSocket) => Err(HandshakeError::BadRequest),
             None => {
-                let version = query.version(self.config.socketio.eio3)?;
-                Ok(Call::Open(Opening { transport, version, binary: query.binary_as(version) }))
+                let version = query.version(&self.config.socketio)?;
+                Ok(Call::Open(Opening { conn, transport, version, binary: query.binary_as(version) }))
             }
         }
     }

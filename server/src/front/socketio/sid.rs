@@ -29,6 +29,12 @@ impl std::fmt::Debug for Secret {
 }
 
 impl Secret {
+    /// A number that is as random as the secret, for spreading sessions over time without memory.
+    pub(super) fn spread(&self) -> u64 {
+        let Self([a, b, c, d, ..]) = *self;
+        u64::from(u32::from_be_bytes([a, b, c, d]))
+    }
+
     /// Compares all bytes whatever the outcome, so that the time tells nothing.
     pub(super) fn matches(&self, other: &Self) -> bool {
         same_bytes(&self.0, &other.0)

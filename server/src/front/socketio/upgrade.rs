@@ -50,7 +50,13 @@ impl SocketIo {
     }
 
     /// A message on a WebSocket.
-    pub(in crate::front) fn message(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, event: Event<'_>) {
+    pub(in crate::front) fn message(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnKey,
+        owner: Owner,
+        event: Event<'_>,
+    ) {
         let slot = owner.0;
         let Some(engine) = self.engine(slot) else { return };
         let version = engine.version;
@@ -60,7 +66,9 @@ impl SocketIo {
             Event::Ping(_) | Event::Pong(_) | Event::Close { .. } => return,
         };
         match (&engine.carrier, packet) {
-            (Carrier::WebSocket(own), Ok(Some(packet))) if *own == conn => self.engine_packet(cx, slot, &packet),
+            (Carrier::WebSocket(own), Ok(Some(packet))) if *own == conn => {
+                self.engine_packet(cx, slot, &packet)
+            }
             (Carrier::WebSocket(own), Err(_)) if *own == conn => {
                 self.close_engine(cx, slot, Reason::Malformed, Told::Close);
             }
@@ -104,6 +112,9 @@ impl SocketIo {
         let old = std::mem::replace(&mut engine.carrier, Carrier::WebSocket(conn));
         let version = engine.version;
         if let Carrier::Polling(polling) = old {
+            if let Some(post) = polling.post {
+                self.answer_post(cx, post, Ok(()));
+            }
             for queued in polling.queue {
                 cx.io.stage(conn, queued.frames(version));
             }
@@ -137,6 +148,8 @@ impl SocketIo {
                     self.close_engine(cx, slot, Reason::ConnectionFailed, Told::Nothing);
                 } else if polling.probe.is_some_and(|probe| probe.conn == conn) {
                     self.probe_over(cx, slot);
+                } else if let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) {
+                    polling.post.take_if(|post| post.conn == conn);
                 }
             }
             Some(Carrier::WebSocket(_) | Carrier::Moved(_)) | None => {}

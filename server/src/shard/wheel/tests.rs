@@ -4,6 +4,9 @@ use super::*;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 
+/// No key.
+const NOTHING: [u32; 0] = [];
+
 fn fired(wheel: &mut Wheel, now: u64) -> Vec<u32> {
     let mut keys: Vec<u32> = std::iter::from_fn(|| wheel.expire(now)).collect();
     keys.sort_unstable();
@@ -14,9 +17,9 @@ fn fired(wheel: &mut Wheel, now: u64) -> Vec<u32> {
 fn fires_at_its_millisecond_and_not_before() {
     let mut wheel = Wheel::new(1000);
     wheel.arm(3, 1300);
-    assert_eq!(fired(&mut wheel, 1299), []);
+    assert_eq!(fired(&mut wheel, 1299), NOTHING);
     assert_eq!(fired(&mut wheel, 1300), [3]);
-    assert_eq!(fired(&mut wheel, 9999), []);
+    assert_eq!(fired(&mut wheel, 9999), NOTHING);
 }
 
 #[test]
@@ -24,7 +27,7 @@ fn a_later_deadline_replaces_an_earlier_one_and_the_other_way_round() {
     let mut wheel = Wheel::new(0);
     wheel.arm(0, 100);
     wheel.arm(0, 25_000);
-    assert_eq!(fired(&mut wheel, 24_999), []);
+    assert_eq!(fired(&mut wheel, 24_999), NOTHING);
     wheel.arm(0, 25_010);
     wheel.arm(0, 25_001);
     assert_eq!(fired(&mut wheel, 25_001), [0]);
@@ -35,7 +38,7 @@ fn a_later_deadline_replaces_an_earlier_one_and_the_other_way_round() {
 fn a_deadline_in_the_past_fires_at_the_next_millisecond() {
     let mut wheel = Wheel::new(50);
     wheel.arm(1, 10);
-    assert_eq!(fired(&mut wheel, 50), []);
+    assert_eq!(fired(&mut wheel, 50), NOTHING);
     assert_eq!(fired(&mut wheel, 51), [1]);
 }
 
@@ -49,7 +52,7 @@ fn a_key_that_is_due_can_still_be_disarmed_or_postponed() {
     let [a, b] = [0, 1, 2].into_iter().filter(|key| *key != first).collect::<Vec<_>>().try_into().unwrap();
     wheel.disarm(a);
     wheel.arm(b, 9);
-    assert_eq!(fired(&mut wheel, 8), []);
+    assert_eq!(fired(&mut wheel, 8), NOTHING);
     assert_eq!(fired(&mut wheel, 9), [b]);
 }
 
@@ -58,7 +61,7 @@ fn very_far_deadlines_wait() {
     let mut wheel = Wheel::new(0);
     let far = AHEAD_MS_MAX * 3 + 17;
     wheel.arm(0, far);
-    assert_eq!(fired(&mut wheel, far - 1), []);
+    assert_eq!(fired(&mut wheel, far - 1), NOTHING);
     assert_eq!(fired(&mut wheel, far), [0]);
 }
 
