@@ -63,20 +63,10 @@ impl Outbox {
     }
 }
 
-/// Bytes of a body: all that counts.
-pub(crate) fn size_of_body(body: &Body) -> u64 {
-    match body {
-        Body::Values { json, attachments } => {
-            json.len() as u64 + attachments.iter().map(|attachment| attachment.len() as u64).sum::<u64>()
-        }
-        Body::Raw(bytes) => bytes.len() as u64,
-    }
-}
-
 fn size_of_item(item: &Outgoing) -> u64 {
     match item {
         Outgoing::Admitted { .. } => 0,
-        Outgoing::Message { message, .. } => size_of_body(&message.body),
-        Outgoing::Answer { body, .. } => size_of_body(body),
+        Outgoing::Message { message, .. } => message.body.len_bytes() as u64,
+        Outgoing::Answer { body, .. } => body.len_bytes() as u64,
     }
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trunkline::{Acceptance, Args, ClientEvent, Connect, Emit, Event, OfficeError, Replier, Replies, Server, Session};
+use trunkline::{Acceptance, Args, ClientEvent, Connect, Emit, Event, OfficeError, Replier, Replies, Session};
 
 #[path = "support/mod.rs"]
 mod support;
