@@ -5,6 +5,7 @@
 
 mod check_config;
 mod dev;
+mod dev_back_end;
 mod door;
 mod load;
 mod log;
