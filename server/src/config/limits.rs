@@ -77,8 +77,8 @@ section! {
         /// Events of a session that wait for the back end, one of which is in flight. At the limit reading from the
         /// connection stops.
         inbox_events_max: usize = 100, 1..=100_000 "events per session";
-        /// Events that a session sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
-        events_per_second: u32 = 0, 0..=10_000_000 "events per second and session";
+        /// Messages that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
+        events_per_second: u32 = 0, 0..=10_000_000 "messages per second and connection";
         /// Bytes that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
         bytes_per_second: u64 = 0, 0..=100_000_000_000 "bytes per second and connection";
 

@@ -42,12 +42,14 @@ impl SocketIo {
     /// Does what the heartbeat asks for now; `Dead` when that was the end of the session.
     pub(super) fn beat(&mut self, cx: &mut Cx<'_>, slot: u32) -> Due {
         let (now, times) = (cx.io.now(), self.times);
+        // While polling, the connection of the waiting GET tells as much: what the client sends comes by others.
+        let unread = self.connection_of(slot).is_some_and(|conn| !cx.io.is_reading(conn));
         let Some(engine) = self.engine_mut(slot) else { return Due::Dead };
         let due = engine.beat.check(now, &times);
         match due {
             Due::Nothing => {}
             Due::Ping => self.send_own(cx, slot, Queued::Ping),
-            Due::Dead if engine.websocket().is_some_and(|conn| !cx.io.is_reading(conn)) => {
+            Due::Dead if unread => {
                 engine.beat.excuse(Millis(now.0 + EXCUSED_MS));
                 return Due::Nothing;
             }

@@ -17,8 +17,7 @@ const ENGINE_PARAMETERS: [&str; 6] = ["EIO", "transport", "sid", "t", "b64", "j"
 
 /// Headers of the first request that the application gets, if the client sent them. They are kept as long as the
 /// connection, so the list is short.
-const HEADERS_KEPT: [&str; 6] =
-    ["authorization", "cookie", "origin", "user-agent", "accept-language", "x-forwarded-for"];
+const HEADERS_KEPT: [&str; 5] = ["authorization", "cookie", "origin", "user-agent", "x-forwarded-for"];
 
 /// Bytes of one header value that are kept.
 const HEADER_BYTES_MAX: usize = 4096;
