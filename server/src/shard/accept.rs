@@ -62,7 +62,13 @@ impl<H: Handler> Shard<H> {
         self.spare = Spare::new();
         if refused {
             self.io.stats.refused_files += 1;
-            tracing::warn!("no free file descriptor: a connection was closed");
+            // Said at every doubling: under an attack the log would be one more thing to run out.
+            if self.io.stats.refused_files.is_power_of_two() {
+                tracing::warn!(
+                    refused = self.io.stats.refused_files,
+                    "connections closed: no free file descriptor"
+                );
+            }
         }
         refused
     }
