@@ -6,7 +6,6 @@ use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Position, Token};
 use crate::limits::HistoryRule;
 use crate::message::Message;
-use crate::outbox::size_of_body;
 use crate::roster::RosterKey;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -44,7 +43,7 @@ impl History {
 
     fn pop(&mut self, histories: &mut Histories) -> bool {
         let Some(oldest) = self.kept.pop_front() else { return false };
-        histories.bytes -= size_of_body(&oldest.message.body);
+        histories.bytes -= oldest.message.body.len_bytes() as u64;
         if self.kept.capacity() > 16 && self.kept.len() < self.kept.capacity() / 4 {
             self.kept.shrink_to(self.kept.len() * 2);
         }
@@ -108,7 +107,7 @@ impl Hub {
         let (histories, limits) = (&mut self.histories, &self.config.limits);
         let Some(history) = &mut self.rosters.known_mut(key).history else { return };
         history.newest += 1;
-        histories.bytes += size_of_body(&message.body);
+        histories.bytes += message.body.len_bytes() as u64;
         history.kept.push_back(Kept { message, at: now });
         while history.kept.len() > rule.messages_max as usize || histories.bytes > limits.history_bytes_max {
             if !history.pop(histories) {

@@ -1,7 +1,7 @@
 //! What waits for one session, and its bounds. Knows nothing of sessions or of why something waits.
 
 use crate::limits::Limits;
-use crate::message::{Body, Outgoing};
+use crate::message::Outgoing;
 use std::collections::VecDeque;
 
 /// First in, first out; bounded by `Limits::outbox_messages_max` and `outbox_bytes_max`.
