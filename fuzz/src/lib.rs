@@ -8,13 +8,17 @@
 //! `cargo +nightly fuzz run websocket corpus/websocket seeds/websocket -- -max_len=2048`.
 //! A new target is a module here, a row of [`TARGETS`], a `[[bin]]` with its file, and a folder of seeds.
 
+mod engineio;
 mod http_body;
 mod http_head;
+mod socketio;
 mod split;
 mod websocket;
 
+pub use engineio::{engineio_packet, engineio_payload};
 pub use http_body::http_body;
 pub use http_head::http_head;
+pub use socketio::{msgpack, socketio_packet};
 pub use split::Split;
 pub use websocket::websocket;
 
@@ -22,8 +26,15 @@ pub use websocket::websocket;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: &[Target] =
-    &[("http_head", http_head), ("http_body", http_body), ("websocket", websocket)];
+pub const TARGETS: &[Target] = &[
+    ("http_head", http_head),
+    ("http_body", http_body),
+    ("websocket", websocket),
+    ("engineio_packet", engineio_packet),
+    ("engineio_payload", engineio_payload),
+    ("socketio_packet", socketio_packet),
+    ("msgpack", msgpack),
+];
 
 /// Runs a target on the files named on the command line, to reproduce a finding on stable.
 pub fn replay(target: fn(&[u8])) {

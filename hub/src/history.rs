@@ -78,6 +78,10 @@ impl Histories {
         Self { epoch, bytes: 0, expiries: BTreeSet::new() }
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.bytes == 0 && self.expiries.is_empty()
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
         self.expiries.first().map(|(at, _)| *at)
     }
@@ -109,6 +113,8 @@ impl Hub {
             }
         }
         schedule(histories, history, key, rule);
+        self.drop_empty_history(key);
+        self.rosters.remove_if_unused(key);
     }
 
     pub(crate) fn trim_histories(&mut self, now: Millis) {

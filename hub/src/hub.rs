@@ -37,13 +37,14 @@ impl Hub {
     /// An empty hub.
     #[must_use]
     pub fn new(config: Config) -> Self {
+        let epoch = own_epoch(&config);
         Self {
             sessions: Sessions::default(),
             rosters: Rosters::new(config.rules.clone(), config.epoch),
             interests: Interests::default(),
             asks: Asks::default(),
-            histories: Histories::new(config.epoch),
-            log: Log::new(config.epoch),
+            histories: Histories::new(epoch),
+            log: Log::new(epoch),
             windows: BTreeSet::new(),
             next_partition: u16::from(config.shard.0),
             stamp: 0,
@@ -101,6 +102,7 @@ impl Hub {
             && self.rosters.len() == 0
             && self.interests.is_empty()
             && self.asks.is_empty()
+            && self.histories.is_empty()
             && self.log.is_empty()
             && self.windows.is_empty()
     }
@@ -117,6 +119,11 @@ impl Hub {
         self.trim_log(now);
         self.trim_histories(now);
     }
+}
+
+/// Shards may be made with the same epoch, but an offset of one must mean nothing to another.
+fn own_epoch(config: &Config) -> u64 {
+    config.epoch.wrapping_add(u64::from(config.shard.0).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 impl Effects {

@@ -96,6 +96,9 @@ impl Hub {
             return;
         };
         let reply_until = reply_until(now, &publish);
+        if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {
+            return refuse(token, effects);
+        }
         let message = Arc::new(message(publish, ChannelName::client(id), None));
         let delivery = Delivery { message: &message, scope: Scope::Session(id), reply_until, token };
         self.deliver(now, &delivery, Reach::One(key), effects);

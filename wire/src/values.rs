@@ -88,7 +88,7 @@ impl JsonText {
     }
 
     fn parse_shape(text: &str, bounds: &Bounds) -> Result<(Self, Shape), ValuesError> {
-        let text = text.trim_matches(|c: char| c.is_ascii_whitespace());
+        let text = text.trim_matches([' ', '\t', '\n', '\r']);
         if text.len() > bounds.bytes_max {
             return Err(ValuesError::TooLarge);
         }
@@ -131,6 +131,12 @@ impl JsonText {
     /// Whether the value is a JSON string.
     pub fn is_string(&self) -> bool {
         self.as_str().starts_with('"')
+    }
+
+    /// Whether the value is a number that begins with a digit: behind a packet's header it would be read as an
+    /// acknowledgement id.
+    pub(crate) fn is_like_ack_id(&self) -> bool {
+        self.as_str().starts_with(|c: char| c.is_ascii_digit())
     }
 
     /// Whether the value is an object.
@@ -446,4 +452,4 @@ fn renumber(json: &str, found: &[scan::Placeholder], attachments: &[Bytes]) -> R
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -4,6 +4,20 @@
 //! an argument, so nothing is kept per connection. Must not know sessions, timers or HTTP. Start at [`Packet`],
 //! then [`PayloadWriter`] and [`Packets`].
 //!
+//! ```
+//! use trunkline_wire::engineio::{BinaryAs, Packet, Packets, PayloadForm, PayloadWriter, Version};
+//!
+//! let mut writer = PayloadWriter::new(Version::V4, BinaryAs::Base64);
+//! writer.push_text(b"42[\"hello\"]");
+//! writer.push_binary(&[1, 2, 3, 4]);
+//! let payload = writer.finish();
+//! assert_eq!(payload.body, b"42[\"hello\"]\x1ebAQIDBA==");
+//!
+//! let mut packets = Packets::new(PayloadForm::V4, &payload.body, 100)?;
+//! assert_eq!(packets.next(), Some(Ok(Packet::Text("2[\"hello\"]"))));
+//! # Ok::<(), trunkline_wire::engineio::PayloadError>(())
+//! ```
+//!
 //! Sources: `docs/engine.io-protocol/v4-current.md` and `v3.md` in the socketio/socket.io repository.
 
 mod handshake;

@@ -179,10 +179,11 @@ impl Decoder {
         }
         let json = JsonText::parse(payload, &limits.values)?;
         // Revision 4 passes on whatever the middleware of the application gave as data.
-        match self.revision {
-            Revision::V5 if !json.is_object() && !json.is_string() => Err(Violation::BadPayload),
-            _ => Ok(json),
-        }
+        let is_valid = match self.revision {
+            Revision::V4 => !json.is_like_ack_id(),
+            Revision::V5 => json.is_object() || json.is_string(),
+        };
+        if is_valid { Ok(json) } else { Err(Violation::BadPayload) }
     }
 }
 
@@ -194,12 +195,13 @@ fn event(payload: &str, limits: &Limits) -> Result<Values, Violation> {
     }
 }
 
-/// Control characters are refused because they would cut a poll payload (`1e`) or a log line; no client sends them.
+/// Control characters are refused because they would cut a poll payload (`1e`) or a log line, and commas, which only
+/// msgpack can carry, because the default parser could not name the namespace. No client sends either.
 fn namespace(name: &str, limits: &Limits) -> Result<Namespace, Violation> {
     if name.len() > limits.namespace_bytes_max {
         return Err(Violation::NamespaceTooLong);
     }
-    if !name.starts_with('/') || name.bytes().any(|b| b.is_ascii_control()) {
+    if !name.starts_with('/') || name.bytes().any(|b| b == b',' || b.is_ascii_control()) {
         return Err(Violation::BadNamespace);
     }
     Ok(Namespace::new(name))

@@ -72,7 +72,7 @@ pub enum Refusal<'a> {
     Denied {
         /// The `message` of the error the client sees.
         message: &'a str,
-        /// Its `data`; in revision 4 it is sent instead of the message.
+        /// Its `data`. Revision 4 sends it instead of the message, but for a number, which would be read as an id.
         data: Option<&'a JsonText>,
     },
 }
@@ -100,8 +100,10 @@ impl Codec {
     pub fn refused(self, namespace: &str, refusal: &Refusal<'_>) -> Encoded {
         let payload = match (refusal, self.revision) {
             (Refusal::InvalidNamespace, _) => "{\"message\":\"Invalid namespace\"}".to_owned(),
-            (Refusal::Denied { data: Some(data), .. }, Revision::V4) => data.as_str().to_owned(),
-            (Refusal::Denied { message, data: None }, Revision::V4) => quote(message),
+            (Refusal::Denied { data: Some(data), .. }, Revision::V4) if !data.is_like_ack_id() => {
+                data.as_str().to_owned()
+            }
+            (Refusal::Denied { message, .. }, Revision::V4) => quote(message),
             (Refusal::Denied { message, data }, Revision::V5) => {
                 let data = data.map(|data| format!(",\"data\":{}", data.as_str())).unwrap_or_default();
                 format!("{{\"message\":{}{data}}}", quote(message))

@@ -4,6 +4,20 @@
 //! namespaces exist, who is connected or what an event means; a packet that is well formed but out of place is the
 //! server's business. Start at [`Decoder`] and [`Codec`]; [`Packet`] is the model between them.
 //!
+//! ```
+//! use trunkline_wire::socketio::{Decoder, Kind, Limits, Revision, Role};
+//!
+//! let mut decoder = Decoder::new(Role::Server, Revision::V5);
+//! let packet = decoder.text("2/chat,7[\"hello\",1]", &Limits::default())?.expect("no attachments follow");
+//! let Kind::Event { id: Some(id), values } = packet.kind else { unreachable!() };
+//! let event = values.as_event().expect("checked by the decoder");
+//! assert_eq!((event.name.as_str(), event.args_json().as_str()), ("hello", "[1]"));
+//!
+//! let reply = decoder.codec().ack(packet.namespace.as_str(), id, &event.args());
+//! assert_eq!(reply.text, "43/chat,7[1]");
+//! # Ok::<(), trunkline_wire::socketio::Violation>(())
+//! ```
+//!
 //! Sources: `docs/socket.io-protocol/v5-current.md` and `v4.md` and `packages/socket.io-parser` in the
 //! socketio/socket.io repository; npm socket.io-msgpack-parser 3.0.2.
 

@@ -15,3 +15,6 @@ pub(super) use write::encode;
 pub(super) fn is_first_message(data: &[u8]) -> bool {
     matches!(data.first(), Some(0x80..=0x8f))
 }
+
+#[cfg(test)]
+mod tests;

@@ -109,7 +109,7 @@ pub enum Violation {
     BadAttachmentCount,
     /// More attachments than the limit, announced or referred to.
     TooManyAttachments,
-    /// A control character in a namespace, or one that does not begin with `/`.
+    /// A namespace with a control character or comma, or one that does not begin with `/`.
     BadNamespace,
     /// A namespace longer than the limit.
     NamespaceTooLong,

@@ -11,6 +11,8 @@ use super::source::Source;
 const FUNCTION_LINES_MAX: usize = 70;
 /// With the receiver.
 const ARGUMENTS_MAX: usize = 5;
+/// What the standard library calls these on containers and wrappers.
+const CONTAINER_NAMES: [&str; 2] = ["get_mut", "get_ref"];
 
 /// Checks every function of a file.
 pub(crate) fn check(source: &Source, out: &mut Vec<Finding>) {
@@ -84,7 +86,7 @@ impl Functions<'_> {
             let message = format!("{count} arguments, at most {ARGUMENTS_MAX}: group what belongs together");
             self.found(signature, "arguments", message);
         }
-        if name.starts_with("get_") {
+        if name.starts_with("get_") && !CONTAINER_NAMES.contains(&name.as_str()) {
             self.found(signature, "get-prefix", format!("`{name}`: name what it gives, without `get_`"));
         }
         let in_test = self.source.in_test(signature.fn_token.span.start().line);
@@ -151,6 +153,6 @@ mod tests {
     #[test]
     fn names_begin_without_get() {
         assert_eq!(check_text("fn get_session() {}"), ["1 get-prefix"]);
-        assert_eq!(check_text("fn getter() {}\nfn session() {}\nfn get() {}"), [""; 0]);
+        assert_eq!(check_text("fn getter() {}\nfn session() {}\nfn get() {}\nfn get_mut() {}"), [""; 0]);
     }
 }

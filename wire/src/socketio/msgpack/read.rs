@@ -274,6 +274,7 @@ impl<'l> Translator<'l> {
         let depth_left = depth_left.checked_sub(1).ok_or(Violation::TooDeep)?;
         self.json.push('{');
         let first = self.json.len();
+        let mut is_lookalike = false;
         for _ in 0..length {
             let before = self.json.len();
             if before > first {
@@ -285,10 +286,12 @@ impl<'l> Translator<'l> {
             let value = self.json.len();
             if self.value(bytes, depth_left)? == Written::Undefined {
                 self.json.truncate(before);
-            } else if key == "_placeholder" && self.json.get(value..) == Some("true") {
-                self.has_lookalike = true;
+            } else if key == "_placeholder" {
+                // Of equal keys the last counts.
+                is_lookalike = self.json.get(value..) == Some("true");
             }
         }
+        self.has_lookalike |= is_lookalike;
         Ok(self.push("}"))
     }
 

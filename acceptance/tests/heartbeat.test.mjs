@@ -1,0 +1,103 @@
+// Pings and time-outs, measured.
+import assert from "node:assert/strict";
+import { both, ours, shared } from "../lib/sut.mjs";
+import { connected, next } from "../lib/clients.mjs";
+import { Polling, Ws, request } from "../lib/raw.mjs";
+
+const INTERVAL = 300;
+const TIMEOUT = 200;
+// The client's own clock and the machine's load; the server's own lateness is bounded more tightly by the official suites.
+const SLACK = 120;
+const server = await shared("acceptance", { pingIntervalMs: INTERVAL, pingTimeoutMs: TIMEOUT, eio3: true });
+const about = (ms, expected) => assert.ok(ms >= expected - 10 && ms <= expected + SLACK, `${ms} ms instead of ${expected}`);
+const since = (t) => performance.now() - t;
+
+both("websocket: the first ping comes after pingInterval, never at once; each pong starts the next interval", async () => {
+  const ws = await Ws.open(server);
+  await ws.next();
+  ws.send("40");
+  let began = performance.now();
+  for (let i = 0; i < 3; i++) {
+    let message;
+    do message = await ws.next();
+    while (message !== "2");
+    about(since(began), INTERVAL);
+    began = performance.now();
+    ws.send("3");
+  }
+  ws.end();
+});
+
+both("websocket: no pong, closed after pingInterval + pingTimeout", async () => {
+  const ws = await Ws.open(server);
+  await ws.next();
+  const began = performance.now();
+  assert.equal(await ws.next(), "2");
+  await ws.close_within(2_000);
+  about(since(began), INTERVAL + TIMEOUT);
+});
+
+both("polling: the session ends pingTimeout after the ping, whether it was fetched or not", async () => {
+  for (const fetched of [true, false]) {
+    const s = await Polling.open(server);
+    if (fetched) assert.equal((await s.get()).body, "2");
+    await new Promise((r) => setTimeout(r, fetched ? TIMEOUT + 30 : INTERVAL + TIMEOUT + 30));
+    const res = await s.get();
+    assert.deepEqual([res.status, res.json.code], [400, 1]);
+  }
+});
+
+both("polling: a waiting GET gets the ping, a session that answers lives on", async () => {
+  const s = await Polling.open(server);
+  for (let i = 0; i < 4; i++) {
+    const began = performance.now();
+    assert.equal((await s.get()).body, "2");
+    about(since(began), INTERVAL);
+    await s.post("3");
+  }
+});
+
+both("socket.io-client stays connected over many intervals", async (t) => {
+  for (const transports of [["polling"], ["websocket"], ["polling", "websocket"]]) {
+    const socket = await connected(t, server, "/", { transports });
+    let pings = 0;
+    socket.io.on("ping", () => pings++);
+    const lost = next(socket, "disconnect", 1_600).then(([reason]) => assert.fail(reason), () => {});
+    await lost;
+    assert.ok(pings >= 3, `${pings} pings`);
+  }
+});
+
+both("socket.io-client behind a dead network: ping timeout, then it reconnects", async (t) => {
+  const socket = await connected(t, server, "/", { transports: ["websocket"] });
+  // The server's pings no longer reach the engine.
+  socket.io.engine.transport.ws.onmessage = () => {};
+  const began = performance.now();
+  const [reason] = await next(socket, "disconnect");
+  // Both ends have the same deadline, whichever sees it first.
+  assert.match(reason, /^(ping timeout|transport close)$/);
+  assert.ok(since(began) < INTERVAL + TIMEOUT + SLACK);
+  await next(socket, "auth");
+});
+
+both("EIO3: the client pings, the server answers and never pings; silence ends the session", async () => {
+  const ws = await Ws.open(server, "EIO=3&transport=websocket");
+  await ws.next();
+  assert.equal(await ws.next(), "40");
+  assert.equal(await ws.next(), '42["auth",{}]');
+  for (let i = 0; i < 3; i++) {
+    await new Promise((r) => setTimeout(r, INTERVAL));
+    ws.send("2");
+    assert.equal(await ws.next(), "3");
+  }
+  const began = performance.now();
+  await ws.close_within(2_000);
+  about(since(began), INTERVAL + TIMEOUT);
+});
+
+ours("a request for a session whose deadline has passed is refused by every shard", async () => {
+  const sessions = await Promise.all(Array.from({ length: 20 }, () => Polling.open(server)));
+  await new Promise((r) => setTimeout(r, INTERVAL + TIMEOUT + 5));
+  const answers = await Promise.all(sessions.map((s) => request(server, "GET", s.path)));
+  assert.deepEqual(answers.map((a) => a.status), answers.map(() => 400));
+});
