@@ -242,7 +242,8 @@ impl Round {
             report.number("cpu_seconds", self.usage.cpu_ns as f64 / 1e9);
             report.number("cpu_us_per_delivery", self.cpu_us_per_delivery());
             report.number("cpu_cores_used", self.usage.cpu_ns as f64 / 1e9 / seconds);
-            report.number("write_calls_per_delivery", self.usage.write_calls as f64 / delivered.max(1) as f64);
+            report
+                .number("write_calls_per_delivery", self.usage.write_calls as f64 / delivered.max(1) as f64);
         }
     }
 
@@ -275,11 +276,14 @@ impl Round {
             let planned = f64::from(stream.messages) / rate;
             if self.elapsed.as_secs_f64() > planned.max(1.0) * OVERTIME_MAX {
                 let elapsed = self.elapsed.as_secs_f64();
-                report.void(format!("took {elapsed:.1} s, planned were {planned:.1} s: something is saturated"));
+                report.void(format!(
+                    "took {elapsed:.1} s, planned were {planned:.1} s: something is saturated"
+                ));
             }
         }
         if stopped_alike(&self.by_loop) {
-            report.void("every event loop stopped at the same number of clients: the generator's own ceiling");
+            report
+                .void("every event loop stopped at the same number of clients: the generator's own ceiling");
         }
     }
 }

@@ -24,7 +24,7 @@ pub use console::Console;
 pub use error::Error;
 pub use fanout::{Fanout, Stream};
 pub use floor::{Floor, WriterCommand, WriterSettings, serve_writer};
-pub use hostile::{Attack, Hostile};
+pub use hostile::{Attack, Bounds, Hostile};
 pub use idle::Idle;
 pub use process::Pids;
 pub use publish::{Confirm, Destination};

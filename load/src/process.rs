@@ -101,7 +101,8 @@ impl Usage {
     /// What was used between `earlier` and this; threads that ended in between are missing.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let before = |tid: u32| earlier.threads.iter().find(|(id, _, _)| *id == tid).map_or(0, |t| t.2);
-        let threads = self.threads.iter().map(|(tid, name, ns)| (*tid, name.clone(), ns - before(*tid).min(*ns)));
+        let threads =
+            self.threads.iter().map(|(tid, name, ns)| (*tid, name.clone(), ns - before(*tid).min(*ns)));
         Self {
             cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
             write_calls: self.write_calls.saturating_sub(earlier.write_calls),
@@ -142,7 +143,8 @@ fn cpu_ns(pid: u32, tid: u32) -> Option<u64> {
 /// platform Linux runs user programs on.
 fn ticks_ns(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
-    let ticks: u64 = fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    let ticks: u64 =
+        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
     Some(ticks * 10_000_000)
 }
 

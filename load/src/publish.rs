@@ -73,7 +73,11 @@ impl Publisher {
     }
 
     /// Publishes the messages with these numbers in one write, without waiting for answers.
-    pub(crate) fn publish(&mut self, numbers: std::ops::Range<u32>, payload_bytes: usize) -> Result<(), Error> {
+    pub(crate) fn publish(
+        &mut self,
+        numbers: std::ops::Range<u32>,
+        payload_bytes: usize,
+    ) -> Result<(), Error> {
         let mut out = Vec::new();
         self.sent += u64::from(numbers.end - numbers.start);
         for number in numbers {
@@ -99,11 +103,6 @@ impl Publisher {
         let body = body.to_string();
         let body = Some(body.as_bytes());
         write_request(out, &Request { method: "POST", target, host: &url.host, headers: &headers, body });
-    }
-
-    /// Requests written.
-    pub(crate) fn sent(&self) -> u64 {
-        self.sent
     }
 
     /// What came back.

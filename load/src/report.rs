@@ -10,8 +10,8 @@ use serde_json::{Map, Value, json};
 #[derive(Clone, Debug, PartialEq)]
 pub struct Report {
     scenario: &'static str,
-    settings: Map<String, Value>,
-    figures: Map<String, Value>,
+    settings: Vec<(String, Value)>,
+    figures: Vec<(String, Value)>,
     void: Vec<String>,
     failures: Vec<String>,
     notes: Vec<String>,
@@ -24,8 +24,8 @@ impl Report {
         let kernel = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
         let mut report = Self {
             scenario,
-            settings: Map::new(),
-            figures: Map::new(),
+            settings: Vec::new(),
+            figures: Vec::new(),
             void: Vec::new(),
             failures: Vec::new(),
             notes: Vec::new(),
@@ -39,18 +39,18 @@ impl Report {
 
     /// What was asked for.
     pub(crate) fn setting(&mut self, name: &str, value: impl Into<Value>) {
-        self.settings.insert(name.into(), value.into());
+        self.settings.push((name.into(), value.into()));
     }
 
     /// A whole number that was counted.
     pub(crate) fn count(&mut self, name: &str, value: u64) {
-        self.figures.insert(name.into(), value.into());
+        self.figures.push((name.into(), value.into()));
     }
 
     /// A figure that was measured; kept to three decimals, small ones to six.
     pub(crate) fn number(&mut self, name: &str, value: f64) {
         let scale = if value.abs() < 0.1 { 1e6 } else { 1e3 };
-        self.figures.insert(name.into(), json!((value * scale).round() / scale));
+        self.figures.push((name.into(), json!((value * scale).round() / scale)));
     }
 
     /// A reason why the figures prove nothing.
@@ -75,7 +75,7 @@ impl Report {
 
     /// A figure by its name.
     pub fn figure(&self, name: &str) -> Option<f64> {
-        self.figures.get(name)?.as_f64()
+        self.figures.iter().find(|(known, _)| known == name)?.1.as_f64()
     }
 
     /// Why the figures prove nothing; empty for a good run.
@@ -102,14 +102,18 @@ impl Report {
         };
         json!({
             "scenario": self.scenario,
-            "settings": self.settings,
-            "figures": self.figures,
+            "settings": object(&self.settings),
+            "figures": object(&self.figures),
             "table": rows.map(named).collect::<Vec<_>>(),
             "void": self.void,
             "failures": self.failures,
             "notes": self.notes,
         })
     }
+}
+
+fn object(pairs: &[(String, Value)]) -> Value {
+    Value::Object(pairs.iter().cloned().collect::<Map<_, _>>())
 }
 
 /// Cores this process may use.
@@ -123,7 +127,7 @@ impl fmt::Display for Report {
         let settings: Vec<_> =
             self.settings.iter().map(|(name, value)| format!("{name}={}", bare(value))).collect();
         writeln!(f, "{}: {}", self.scenario, settings.join(" "))?;
-        let width = self.figures.keys().map(String::len).max().unwrap_or(0);
+        let width = self.figures.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
         for (name, value) in &self.figures {
             writeln!(f, "  {name:width$}  {}", bare(value))?;
         }

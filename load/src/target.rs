@@ -65,7 +65,8 @@ impl Clients {
     /// Makes room for all connections in the table of open files.
     pub(crate) fn reserve_files(&self) -> Result<(), Error> {
         let needed = u64::from(self.connections) + FILES_BESIDES;
-        let limit = rlimit::increase_nofile_limit(u64::MAX).map_err(|error| Error::io("open files", &error))?;
+        let limit =
+            rlimit::increase_nofile_limit(u64::MAX).map_err(|error| Error::io("open files", &error))?;
         if limit >= needed {
             return Ok(());
         }

@@ -61,7 +61,8 @@ impl Floor {
         round.report(&mut report);
         round.latencies.report("latency", &mut report);
         round.usage.report_threads(&mut report);
-        report.note("write_calls counts write and writev only; the floor calls send once per socket and batch");
+        report
+            .note("write_calls counts write and writev only; the floor calls send once per socket and batch");
         Ok(report)
     }
 
@@ -101,7 +102,8 @@ impl Writer {
         command.args(arguments).arg("--connections").arg(floor.connections.to_string());
         command.arg("--writers").arg(floor.writers.to_string());
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child = started.map_err(|error| Error::io(format!("starting {}", program.display()), &error))?;
+        let mut child =
+            started.map_err(|error| Error::io(format!("starting {}", program.display()), &error))?;
         let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
             return Err(Error::new("the writer has no standard streams"));
         };

@@ -25,7 +25,11 @@ pub struct WriterSettings {
 ///
 /// # Errors
 /// [`Error`] if it cannot listen or write.
-pub fn serve_writer(settings: WriterSettings, orders: impl BufRead, mut out: impl Write) -> Result<(), Error> {
+pub fn serve_writer(
+    settings: WriterSettings,
+    orders: impl BufRead,
+    mut out: impl Write,
+) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::io("the floor's writer", &error);
     let listener = listen().map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
@@ -77,7 +81,8 @@ fn obey(shares: Vec<Vec<TcpStream>>, orders: impl BufRead, out: &mut impl Write)
 /// What an order wants written.
 fn frames(order: &str) -> std::io::Result<Vec<u8>> {
     let mut fields = order.split_whitespace().map(str::parse::<u32>);
-    let (Some(Ok(first)), Some(Ok(end)), Some(Ok(payload_bytes))) = (fields.next(), fields.next(), fields.next())
+    let (Some(Ok(first)), Some(Ok(end)), Some(Ok(payload_bytes))) =
+        (fields.next(), fields.next(), fields.next())
     else {
         return Err(std::io::Error::other(format!("not an order: {order:?}")));
     };

@@ -126,13 +126,19 @@ impl Link {
     }
 
     /// The kernel says the connection is there.
-    pub(super) fn connected(&mut self, target: &crate::target::Target, shared: &mut Shared<'_>) -> Result<(), End> {
+    pub(super) fn connected(
+        &mut self,
+        target: &crate::target::Target,
+        shared: &mut Shared<'_>,
+    ) -> Result<(), End> {
         shared.counts.connected += 1;
         self.state = State::Opening;
+        let was_ready = self.is_ready;
         let mut out = std::mem::take(&mut self.unsent);
         let (session, mut tally) = self.parts(shared);
         session.connected(target, &mut out, &mut tally);
-        if self.is_ready && out.is_empty() {
+        // A client that is ready without an answer waits for none; one that comes back from a rest does.
+        if self.is_ready && !was_ready {
             self.state = State::Open;
         }
         self.send(out)

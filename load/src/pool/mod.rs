@@ -154,7 +154,10 @@ impl Pool {
             return Ok(begun.elapsed());
         }
         let failure = self.first_failure().unwrap_or_else(|| "no answer".into());
-        Err(Error::new(format!("{} of {all} clients became ready, {} failed: {failure}", counts.ready, counts.failed)))
+        Err(Error::new(format!(
+            "{} of {all} clients became ready, {} failed: {failure}",
+            counts.ready, counts.failed
+        )))
     }
 
     /// Waits until `measure` of the counts reaches `goal`, or nothing changes for 30 seconds; says which.

@@ -4,8 +4,8 @@
 
 use std::collections::VecDeque;
 use std::io::ErrorKind;
-use std::sync::mpsc::{Receiver, TryRecvError};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;

@@ -12,10 +12,10 @@ use std::sync::Arc;
 use wire::socketio::{AckId, Codec, Parser, Revision, Suffix};
 use wire::values::Values;
 
-use crate::hostile::Attacker;
+use crate::hostile::{Attack, Attacker};
 use crate::target::Target;
 pub(crate) use polling::{Polling, answer};
-pub(crate) use websocket::WebSocket;
+pub(crate) use websocket::{WebSocket, mask, say};
 
 /// What the clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub(crate) struct Script {
     /// What they emit when they are connected.
     pub(crate) join: Option<Join>,
     /// What they do after that, if they mean no good.
-    pub(crate) attack: Option<crate::hostile::Attack>,
+    pub(crate) attack: Option<Attack>,
 }
 
 impl Script {
@@ -109,7 +109,7 @@ pub(crate) trait Sink {
     fn ready(&mut self);
     /// An event arrived; `number` if it is one of the scenario's messages.
     fn message(&mut self, number: Option<u32>);
-    /// An acknowledgement arrived.
+    /// An acknowledgement or a pong arrived.
     fn ack(&mut self);
 }
 
@@ -147,7 +147,7 @@ impl Session {
     /// Client `index`, not connected.
     pub(crate) fn new(script: &Arc<Script>, index: u32) -> Self {
         match (script.attack, script.protocol) {
-            (Some(attack), _) => Self::Attacker(Box::new(Attacker::new(attack, script, index))),
+            (Some(attack), _) => Self::Attacker(Box::new(Attacker::new(attack, script.join.clone(), index))),
             (None, Protocol::SocketIo) => Self::WebSocket(WebSocket::new(index)),
             (None, Protocol::Frames) => Self::WebSocket(WebSocket::without_handshake(index)),
             (None, Protocol::SocketIoPoll) => Self::Polling(Polling::new(index)),
@@ -159,7 +159,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.connected(target, out, sink),
             Self::Polling(session) => session.connected(target, out),
-            Self::Attacker(session) => session.connected(target, out),
+            Self::Attacker(session) => session.connected(target, out, sink),
         }
     }
 

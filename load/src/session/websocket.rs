@@ -69,7 +69,10 @@ impl WebSocket {
         let path = if target.path.is_empty() { "/socket.io/" } else { &target.path };
         let at = format!("{path}?EIO=4&transport=websocket");
         let key = client_key(NONCE);
-        write_upgrade_request(out, &UpgradeRequest { target: &at, host: &target.host, key: &key, headers: &[] });
+        write_upgrade_request(
+            out,
+            &UpgradeRequest { target: &at, host: &target.host, key: &key, headers: &[] },
+        );
     }
 
     /// See [`super::Session::received`].
@@ -129,7 +132,11 @@ fn handle<S: Sink>(phase: &mut Phase, event: Event<'_>, turn: Turn<'_, S>) -> Re
             masked_frame(Opcode::Pong, payload, mask(turn.index), turn.out);
             Ok(())
         }
-        Event::Binary(_) | Event::Pong(_) => Ok(()),
+        Event::Pong(_) => {
+            turn.sink.ack();
+            Ok(())
+        }
+        Event::Binary(_) => Ok(()),
         Event::Close { code, reason } => {
             Err(format!("closed by the server: {} {reason}", code.map_or(1005, |code| code.0)))
         }

@@ -7,19 +7,21 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use load::{
-    Clients, Confirm, Console, Destination, Fanout, Floor, Idle, Join, Pids, Protocol, Report, Stream, Target,
-    WriterCommand, WriterSettings,
+    Attack, Bounds, Clients, Confirm, Console, Destination, Fanout, Floor, Hostile, Idle, Join, Pids,
+    Protocol, Report, Stream, Target, WriterCommand, WriterSettings,
 };
 
 use super::{Failure, print};
 
 /// Measure a server with very many clients
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Build with --release, and raise the limit of open files (ulimit -n) above the connections.
+#[command(
+    after_help = "Build with --release, and raise the limit of open files (ulimit -n) above the connections.
 
 Examples:
   trunkline bench idle --target http://127.0.0.1:8000 --connections 15000 --server-pid $(pidof trunkline)
-  trunkline bench fanout --publish-url http://127.0.0.1:9000 --channel main --messages 100 --with-floor")]
+  trunkline bench fanout --publish-url http://127.0.0.1:9000 --channel main --messages 100 --with-floor"
+)]
 pub(super) struct Bench {
     #[command(subcommand)]
     scenario: Scenario,
@@ -30,6 +32,7 @@ enum Scenario {
     Idle(IdleArgs),
     Fanout(FanoutArgs),
     Floor(FloorArgs),
+    Hostile(HostileArgs),
     #[command(hide = true)]
     FloorWriter(FloorWriterArgs),
 }
@@ -172,6 +175,59 @@ struct FloorArgs {
     output: OutputArgs,
 }
 
+/// Clients that mean no good: does memory stay bounded, are others still served?
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit status 1 if memory grew beyond --allow-bytes or the canary was not served in time.
+
+Kinds: never-reads (asks and never reads, while messages are published if --publish-url is given),
+byte-per-second (slow heads), half-open (10,000 unfinished handshakes), huge-frame (announces 1 GiB),
+deep-json (200,000 levels), many-rooms (100,000 joins by one client; needs --room-event), all.
+
+Examples:
+  trunkline bench hostile --server-pid 4711
+  trunkline bench hostile --kind never-reads --publish-url http://127.0.0.1:9000 --server-pid 4711
+  trunkline bench hostile --kind many-rooms --room-event join --server-pid 4711"
+)]
+struct HostileArgs {
+    /// Which attacks
+    #[arg(long, value_delimiter = ',', default_value = "all", value_parser = kind)]
+    kind: Vec<Kind>,
+    /// How many attackers; 0 = what fits the attack
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    connections: u32,
+    /// How long each attack lasts
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    duration: Duration,
+    /// By how much the server's resident memory may grow during an attack
+    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    allow_bytes: u64,
+    /// How long the canary may wait for an answer
+    #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000)]
+    canary_ms_max: u64,
+    /// Event that the server acknowledges, for the canary; without it the canary sends WebSocket pings
+    #[arg(long, value_name = "EVENT")]
+    canary_event: Option<String>,
+    /// Private port of the server, to publish to clients that never read
+    #[arg(long, value_name = "URL")]
+    publish_url: Option<Target>,
+    /// One of the server's private.keys, if it has any
+    #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Channel to publish to
+    #[arg(long, default_value = "main")]
+    channel: String,
+    #[command(flatten)]
+    clients: ClientArgs,
+}
+
+/// A value of `--kind`.
+#[derive(Clone, Copy, Debug)]
+enum Kind {
+    All,
+    One(Attack),
+}
+
 /// The other process of the floor
 #[derive(Debug, Args)]
 struct FloorWriterArgs {
@@ -189,6 +245,7 @@ impl Bench {
             Scenario::Idle(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::Fanout(args) => (args.scenario()?.run(console)?, args.clients.common.output),
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
+            Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::FloorWriter(args) => return args.run(),
         };
         output.print(&report)
@@ -289,6 +346,31 @@ impl FloorArgs {
     }
 }
 
+impl HostileArgs {
+    fn scenario(&self) -> Hostile {
+        let attacks = self.kind.iter().flat_map(|kind| match kind {
+            Kind::All => Attack::ALL.to_vec(),
+            Kind::One(attack) => vec![*attack],
+        });
+        let destination = |url: &Target| Destination {
+            url: url.clone(),
+            channel: self.channel.clone(),
+            key: self.key.clone(),
+            confirm: Confirm::No,
+        };
+        Hostile {
+            clients: self.clients.clients(self.connections),
+            attacks: attacks.collect(),
+            join: self.clients.join(),
+            canary_event: self.canary_event.clone(),
+            destination: self.publish_url.as_ref().map(destination),
+            server: self.clients.common.server(),
+            duration: self.duration,
+            bounds: Bounds { growth_bytes_max: self.allow_bytes, canary_ms_max: self.canary_ms_max },
+        }
+    }
+}
+
 impl FloorWriterArgs {
     fn run(self) -> Result<(), Failure> {
         let settings = WriterSettings { connections: self.connections, writers: self.writers };
@@ -300,6 +382,13 @@ impl FloorWriterArgs {
 fn floor_writer() -> Result<WriterCommand, Failure> {
     let arguments = vec!["bench".into(), "floor-writer".into()];
     Ok(WriterCommand { program: std::env::current_exe()?, arguments })
+}
+
+fn kind(text: &str) -> Result<Kind, String> {
+    if text == "all" {
+        return Ok(Kind::All);
+    }
+    text.parse().map(Kind::One).map_err(|error| format!("{error}, all"))
 }
 
 /// `5s`, `500ms`, `2m`.
