@@ -46,6 +46,13 @@ pub enum Mail {
         /// In the order asked; `None` = not here.
         reply: tokio::sync::oneshot::Sender<Vec<Option<Inspection>>>,
     },
+    /// A live view of what is published on a filter; ends when nobody reads the sink.
+    Tail {
+        /// Checked.
+        filter: String,
+        /// Where messages go.
+        sink: crate::back::TailSink,
+    },
     /// Counters of the shard.
     Stats {
         /// A snapshot.

@@ -3,8 +3,10 @@
 //! Commands that run a server (`dev`, `serve`) go through `run.rs`; commands that talk to one (`pub`, `sub`, `status`)
 //! go through `door.rs`. Must not know listeners, shards or protocols. Start at [`main`].
 
+mod bench;
 mod check_config;
 mod dev;
+mod dev_back_end;
 mod door;
 mod load;
 mod log;
@@ -58,6 +60,7 @@ enum Command {
     Pub(publish::Publish),
     Sub(subscribe::Subscribe),
     Status(status::Status),
+    Bench(bench::Bench),
     Reference(reference::Reference),
 }
 
@@ -70,6 +73,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Pub(publish) => publish.run(),
         Command::Sub(subscribe) => subscribe.run(),
         Command::Status(status) => status.run(),
+        Command::Bench(bench) => bench.run(),
         Command::Reference(reference) => reference.run(),
     };
     match outcome {

@@ -4,6 +4,7 @@
 //! [`socketio`].
 
 pub mod socketio;
+mod tail;
 
 use std::sync::Arc;
 

@@ -48,17 +48,29 @@ impl<H: Handler> Shard<H> {
                 true
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
-            Err(error) if is_out_of_files(&error) => {
-                self.io.stats.refused_files += 1;
-                tracing::warn!("no free file descriptor: a connection was closed");
-                self.spare.0 = None;
-                let closed = listener.accept().is_ok();
-                self.spare = Spare::new();
-                closed
-            }
+            Err(error) if is_out_of_files(&error) => self.refuse_one(listener),
             // A connection that was reset while it waited, or a fault of the network (accept(2)): the next may be well.
             Err(error) => matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted),
         }
+    }
+
+    /// Closes one waiting connection with the help of the spare descriptor; `false` when there was none: without a free
+    /// descriptor accept(2) fails before it looks.
+    fn refuse_one(&mut self, listener: &std::net::TcpListener) -> bool {
+        self.spare.0 = None;
+        let refused = listener.accept().is_ok();
+        self.spare = Spare::new();
+        if refused {
+            self.io.stats.refused_files += 1;
+            // Said at every doubling: under an attack the log would be one more thing to run out.
+            if self.io.stats.refused_files.is_power_of_two() {
+                tracing::warn!(
+                    refused = self.io.stats.refused_files,
+                    "connections closed: no free file descriptor"
+                );
+            }
+        }
+        refused
     }
 
     fn admit(&mut self, stream: TcpStream) {

@@ -27,6 +27,9 @@ use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use wire::http::HeadLimits;
 
+// A connection's index and generation have to fit into what the poll gives back.
+const _: () = assert!(usize::BITS >= 64);
+
 /// Names one connection of one shard. The generation makes a stale key miss.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
 pub struct ConnKey {
@@ -235,7 +238,10 @@ impl Io {
         let Some(connection) = self.connections.get(conn) else { return };
         let owned = matches!(connection.phase, Phase::WebSocket | Phase::Held | Phase::Moving);
         let owner = connection.owner().filter(|_| owned);
-        self.count_closed(why);
+        // The end of a closing connection was counted when it began.
+        if connection.phase != Phase::Closing {
+            self.count_closed(why);
+        }
         self.discard(conn);
         if let Some(owner) = owner {
             self.notices.push_back(Notice::Closed(conn, owner, why));

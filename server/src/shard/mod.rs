@@ -57,6 +57,8 @@ use std::time::Duration;
 
 /// The read buffer of a shard: one maximal TCP receive window's worth per system call.
 const READ_BUFFER_BYTES: usize = 64 << 10;
+/// What all connections together may give in a turn before mail and timers have their turn.
+const READ_BYTES_PER_TURN: u64 = 8 << 20;
 /// How soon to try again to hand something to a receiver that was full. Receivers do not tell when they have room, as
 /// that would cost them a wake-up per batch.
 const RETRY: Duration = Duration::from_millis(1);
@@ -100,6 +102,15 @@ struct Arrivals {
     writable: Vec<ConnKey>,
     streams: Vec<ConnKey>,
     requests: Vec<ConnKey>,
+}
+
+impl Arrivals {
+    fn push(&mut self, conn: ConnKey, phase: Phase) {
+        match phase {
+            Phase::WebSocket => self.streams.push(conn),
+            _ => self.requests.push(conn),
+        }
+    }
 }
 
 impl<H: Handler> Shard<H> {
@@ -155,6 +166,7 @@ impl<H: Handler> Shard<H> {
 
     /// Notes what the kernel said; connections that ended while they waited for an answer end here.
     fn sort_events(&mut self) {
+        self.recall();
         let events = std::mem::replace(&mut self.events, mio::Events::with_capacity(0));
         for event in &events {
             let token = event.token();
@@ -168,6 +180,18 @@ impl<H: Handler> Shard<H> {
             self.note(ConnKey::of(token), event);
         }
         self.events = events;
+    }
+
+    /// What earlier turns left comes first, each kind among its own. A stalled shard leaves it where it is.
+    fn recall(&mut self) {
+        if self.io.outbox.is_stalled() {
+            return;
+        }
+        for conn in std::mem::take(&mut self.io.ready) {
+            let Some(connection) = self.io.connections.get_mut(conn) else { continue };
+            connection.flags.unset(Flags::QUEUED);
+            self.arrivals.push(conn, connection.phase);
+        }
     }
 
     fn note(&mut self, conn: ConnKey, event: &Event) {
@@ -187,10 +211,7 @@ impl<H: Handler> Shard<H> {
         }
         if event.is_readable() || gone {
             connection.flags.set(Flags::READABLE);
-            match connection.phase {
-                Phase::WebSocket => self.arrivals.streams.push(conn),
-                _ => self.arrivals.requests.push(conn),
-            }
+            self.arrivals.push(conn, connection.phase);
         }
     }
 
@@ -203,20 +224,16 @@ impl<H: Handler> Shard<H> {
         self.arrivals.writable = writable;
     }
 
-    /// Reads WebSockets, then requests, then what earlier turns left; nothing while a receiver is behind.
+    /// Reads WebSockets, then requests. What comes after the turn's share, or while a receiver is behind, waits.
     fn read_all(&mut self) {
         let mut streams = std::mem::take(&mut self.arrivals.streams);
         let mut requests = std::mem::take(&mut self.arrivals.requests);
-        let stalled = self.io.outbox.is_stalled();
-        if stalled {
-            self.io.stats.turns_stalled += 1;
-            streams.iter().chain(&requests).for_each(|conn| self.io.queue(*conn));
-        } else {
-            let ready = std::mem::take(&mut self.io.ready);
-            for conn in streams.iter().chain(&requests).chain(&ready) {
-                if let Some(connection) = self.io.connections.get_mut(*conn) {
-                    connection.flags.unset(Flags::QUEUED);
-                }
+        self.io.stats.turns_stalled += u64::from(self.io.outbox.is_stalled());
+        let enough = self.io.stats.bytes_in + READ_BYTES_PER_TURN;
+        for conn in streams.iter().chain(&requests) {
+            if self.io.stats.bytes_in >= enough || self.io.outbox.is_stalled() {
+                self.io.queue(*conn);
+            } else {
                 self.read(*conn);
             }
         }
@@ -351,11 +368,16 @@ impl<H: Handler> Shard<H> {
     /// Tells the handler what happened to connections meanwhile.
     fn tell(&mut self) {
         while let Some(notice) = self.io.notices.pop_front() {
-            let cx = &mut Cx { io: &mut self.io, hub: &mut self.hub };
+            let (io, hub) = (&mut self.io, &mut self.hub);
+            // The handler may have closed or sent away the connection since.
+            let here = |conn| io.connections.get(conn).is_some_and(|c| c.phase == Phase::WebSocket);
             match notice {
-                Notice::Closed(conn, owner, why) => self.handler.closed(cx, conn, owner, why),
-                Notice::Blocked(conn, owner) => self.handler.blocked(cx, conn, owner),
-                Notice::Writable(conn, owner) => self.handler.writable(cx, conn, owner),
+                Notice::Blocked(conn, _) | Notice::Writable(conn, _) if !here(conn) => {}
+                Notice::Closed(conn, owner, why) => {
+                    self.handler.closed(&mut Cx { io, hub }, conn, owner, why)
+                }
+                Notice::Blocked(conn, owner) => self.handler.blocked(&mut Cx { io, hub }, conn, owner),
+                Notice::Writable(conn, owner) => self.handler.writable(&mut Cx { io, hub }, conn, owner),
             }
         }
     }

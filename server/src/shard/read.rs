@@ -14,7 +14,7 @@ use wire::http::{BodyDecoder, BodyLength, CONTINUE, Head, Reply, parse_head};
 use wire::websocket::{self, CloseCode, Decoded, Event, Opcode, Violation};
 
 /// What one connection may give in a turn before the others have theirs.
-const READ_BYTES_PER_TURN: usize = 256 << 10;
+const READ_BYTES_PER_SHARE: usize = 256 << 10;
 
 /// What sorting some bytes led to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +38,7 @@ impl<H: Handler> Shard<H> {
     /// Reads what a connection has, as long as it is of use and within its share of the turn.
     pub(super) fn read(&mut self, conn: ConnKey) {
         self.feed_kept(conn);
-        let mut budget = READ_BYTES_PER_TURN;
+        let mut budget = READ_BYTES_PER_SHARE;
         while let Some(connection) = self.io.connections.get_mut(conn) {
             if !connection.wants_bytes() || !connection.flags.has(Flags::READABLE) {
                 return;

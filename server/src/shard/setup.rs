@@ -42,6 +42,11 @@ const EVENTS: usize = 1024;
 /// # Errors
 /// Those of the operating system, such as an address in use.
 pub fn listeners(address: SocketAddr, shards: u8) -> io::Result<Vec<TcpListener>> {
+    // With SO_REUSEPORT a second server on the same port would get a part of the clients, and nobody would notice.
+    // Without it the address is refused if anybody has it. A port that the kernel chooses is nobody's.
+    if address.port() != 0 {
+        drop(TcpListener::bind(address)?);
+    }
     let first = listen(address)?;
     let address = first.local_addr()?;
     let rest = (1..shards).map(|_| listen(address));
@@ -192,5 +197,20 @@ fn head_limits(config: &Config) -> HeadLimits {
         headers_max: limits.headers_max,
         query_bytes_max: limits.query_bytes_max,
         body_bytes_max: u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_a_port_and_two_servers_do_not() {
+        let shared = listeners(([127, 0, 0, 1], 0).into(), 4).expect("any port is free");
+        let address = shared[0].local_addr().unwrap();
+        assert!(shared.iter().all(|listener| listener.local_addr().unwrap() == address));
+        assert_eq!(listeners(address, 4).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(shared);
+        assert_eq!(listeners(address, 1).expect("the port is free again").len(), 1);
     }
 }

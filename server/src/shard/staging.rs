@@ -7,14 +7,16 @@ use super::connection::NONE;
 use super::io::ConnKey;
 use bytes::Bytes;
 
-/// Pieces and batches whose memory is kept from turn to turn.
-const KEPT: usize = 4096;
+/// Pieces and batches whose memory is kept in any case.
+const KEPT: usize = 1024;
 
 /// The arena.
 #[derive(Debug, Default)]
 pub(super) struct Staging {
     pieces: Vec<Piece>,
     batches: Vec<Batch>,
+    /// The most pieces of a recent turn; falls by an eighth per turn.
+    recent: usize,
 }
 
 /// One piece, in the list of its connection.
@@ -96,16 +98,84 @@ impl Staging {
         Some(std::mem::take(&mut piece.bytes))
     }
 
-    /// Whether any connection has a batch.
+    /// Whether no connection has a batch.
     pub(super) fn is_empty(&self) -> bool {
         self.batches.is_empty()
     }
 
-    /// Forgets all batches; the memory of a busy turn is given back.
+    /// Forgets all batches. The memory of busy turns is given back some quiet turns later, not at once: the next busy
+    /// turn would only ask for it again.
     pub(super) fn clear(&mut self) {
+        self.recent = self.pieces.len().max(self.recent - self.recent / 8);
         self.batches.clear();
         self.pieces.clear();
-        self.batches.shrink_to(KEPT);
-        self.pieces.shrink_to(KEPT);
+        let enough = (2 * self.recent).max(KEPT);
+        if self.pieces.capacity() > 2 * enough {
+            self.pieces.shrink_to(enough);
+            self.batches.shrink_to(enough);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::VecDeque;
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Push(u32, usize),
+        Advance(u32, usize),
+        Pop(u32),
+    }
+
+    fn ops() -> impl Strategy<Value = Vec<Op>> {
+        let batch = 0_u32..3;
+        let op = prop_oneof![
+            3 => (batch.clone(), 0_usize..9).prop_map(|(batch, bytes)| Op::Push(batch, bytes)),
+            2 => (batch.clone(), 0_usize..30).prop_map(|(batch, bytes)| Op::Advance(batch, bytes)),
+            1 => batch.prop_map(Op::Pop),
+        ];
+        proptest::collection::vec(op, 1..100)
+    }
+
+    fn content<'a>(pieces: impl Iterator<Item = &'a Bytes>) -> Vec<u8> {
+        pieces.flat_map(|piece| piece.to_vec()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn each_batch_is_a_queue_of_bytes(ops in ops()) {
+            let mut staging = Staging::default();
+            let mut model: [VecDeque<u8>; 3] = Default::default();
+            for index in 0..3 {
+                prop_assert_eq!(staging.open(ConnKey { index, generation: 7 }), index);
+            }
+            let mut next = 0_u8;
+            for op in ops {
+                match op {
+                    Op::Push(batch, bytes) => {
+                        let piece: Vec<u8> = (0..bytes).map(|at| next.wrapping_add(at as u8)).collect();
+                        next = next.wrapping_add(bytes as u8);
+                        model[batch as usize].extend(&piece);
+                        prop_assert_eq!(staging.push(batch, piece.into()), model[batch as usize].len());
+                    }
+                    Op::Advance(batch, bytes) => {
+                        let bytes = bytes.min(model[batch as usize].len());
+                        model[batch as usize].drain(..bytes);
+                        staging.advance(batch, bytes);
+                    }
+                    Op::Pop(batch) => {
+                        let piece = staging.pop(batch).unwrap_or_default();
+                        let expected: Vec<u8> = model[batch as usize].drain(..piece.len()).collect();
+                        prop_assert_eq!(piece.to_vec(), expected);
+                    }
+                }
+                for (batch, model) in model.iter().enumerate() {
+                    prop_assert_eq!(content(staging.pieces(batch as u32)), Vec::from(model.clone()));
+                }
+            }
+        }
     }
 }

@@ -231,7 +231,8 @@ impl Io {
                 self.rest(conn);
                 self.queue(conn);
             }
-            Phase::Asked | Phase::Held | Phase::WebSocket | Phase::Moving => {}
+            Phase::Asked | Phase::Held => self.no_deadline(conn),
+            Phase::WebSocket | Phase::Moving => {}
         }
     }
 

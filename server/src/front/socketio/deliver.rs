@@ -3,6 +3,8 @@
 //! Owns the only loop whose length is the number of recipients. It does nothing but look up the socket, compare its
 //! variant with the last one and stage shared bytes. Must not know who is subscribed. Start at [`SocketIo::deliver`].
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hub::{AskId, Body, Message, Offset, Outgoing, Recipient};
 use smallvec::SmallVec;
@@ -22,7 +24,7 @@ const EVENT_DEFAULT: &str = "message";
 
 /// A message on its way to any number of sockets.
 pub(super) struct Delivery<'a> {
-    pub(super) message: &'a Message,
+    pub(super) message: &'a Arc<Message>,
     pub(super) ask: Option<AskId>,
     pub(super) offset: Option<Offset>,
 }
@@ -33,7 +35,10 @@ impl SocketIo {
         let mut encoder = Encoder::new(delivery);
         let mut last: Option<(Variant, Bytes)> = None;
         for recipient in to {
-            let Some(socket) = self.sockets.get(recipient.tag.0 as usize) else { continue };
+            let Some(socket) = self.sockets.get(recipient.tag.0 as usize) else {
+                self.tails.offer(recipient.tag, delivery.message, &mut self.commands);
+                continue;
+            };
             let Some(conn) = socket.conn else {
                 self.deliver_to_poll(cx, recipient.tag.0, &mut encoder);
                 continue;

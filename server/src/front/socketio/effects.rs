@@ -4,6 +4,7 @@
 //! effects lead to wait in a queue. So at most one list of effects is ever open. Start at [`SocketIo::apply`].
 
 use hub::{Command, Effect, Effects, Reason};
+use smallvec::SmallVec;
 
 use super::SocketIo;
 use super::deliver::Delivery;
@@ -23,9 +24,9 @@ impl SocketIo {
         while let Some(command) = self.commands.pop_front() {
             cx.hub.hub.apply(cx.io.now(), command, &mut cx.hub.effects);
             let mut effects = std::mem::take(&mut cx.hub.effects);
-            let more = budget_used_by(&effects);
+            let more = budgets_used_up(&effects);
             self.perform(cx, &mut effects);
-            if let Some(tag) = more {
+            for tag in more {
                 self.resume(cx, tag);
             }
             effects.recipients.clear();
@@ -37,6 +38,7 @@ impl SocketIo {
     fn perform(&mut self, cx: &mut Cx<'_>, effects: &mut Effects) {
         let Effects { list, recipients } = effects;
         for effect in list.drain(..) {
+            let Some(effect) = self.tails.perform(effect, &mut self.commands) else { continue };
             match effect {
                 Effect::Deliver { message, ask, offset, to } => {
                     let to = recipients.get(to).unwrap_or_default();
@@ -75,16 +77,18 @@ impl SocketIo {
     }
 }
 
-/// A socket to which a whole budget of things went at once: more may wait for it. That is after a `Resume`, or after
-/// the mail that a held resume waited for.
-fn budget_used_by(effects: &Effects) -> Option<u32> {
-    let mut run = (None, 0);
+/// The sockets to which a whole budget of things went at once: more may wait for them. That is after a `Resume`, or after
+/// the mail that one or several held resumes waited for. The sends of one resume stand together.
+fn budgets_used_up(effects: &Effects) -> SmallVec<[u32; 2]> {
+    let mut used_up = SmallVec::new();
+    let (mut last, mut count) = (None, 0);
     for effect in &effects.list {
         let Effect::Send { to, .. } = effect else { continue };
-        run = if run.0 == Some(to.tag.0) { (run.0, run.1 + 1) } else { (Some(to.tag.0), 1) };
-        if run.1 == BUDGET {
-            return run.0;
+        count = if last == Some(to.tag.0) { count + 1 } else { 1 };
+        last = Some(to.tag.0);
+        if count == BUDGET {
+            used_up.push(to.tag.0);
         }
     }
-    None
+    used_up
 }

@@ -45,6 +45,7 @@ use self::http::Site;
 use self::namespaces::{NamespaceKey, Namespaces};
 use self::socket::Socket;
 use crate::config::{Config, HttpPath};
+use crate::front::tail::Tails;
 use crate::shard::{Cx, Owner};
 
 pub use migrate::Migration;
@@ -76,6 +77,7 @@ pub(super) struct SocketIo {
     /// Commands that effects led to.
     commands: VecDeque<Command>,
     performing: bool,
+    tails: Tails,
     drain: Option<ending::Drain>,
 }
 
@@ -103,6 +105,7 @@ impl SocketIo {
             answers: Vec::new(),
             commands: VecDeque::new(),
             performing: false,
+            tails: Tails::default(),
             drain: None,
         }
     }

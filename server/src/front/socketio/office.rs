@@ -37,6 +37,10 @@ impl SocketIo {
                 // Nobody waits any more when the request was given up; that is no error.
                 let _ = reply.send(found);
             }
+            Mail::Tail { filter, sink } => {
+                let open = self.tails.open((filter, sink), cx.io.random(), &mut self.commands);
+                self.apply(cx, open);
+            }
             // The shard's own.
             Mail::Stats { .. } | Mail::Tls(_) | Mail::Drain { .. } => {}
         }

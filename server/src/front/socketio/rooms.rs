@@ -36,6 +36,20 @@ pub fn room_channel(namespace: &str, room: &str) -> Option<String> {
     }
 }
 
+/// The room of a namespace that a channel is, to show it to people and back ends; `None` for the namespace's own
+/// channel, reserved names, and channels of other namespaces. Never used to deliver.
+#[must_use]
+pub fn room_of(namespace: &str, channel: &str, root: &str) -> Option<String> {
+    if channel.starts_with('$') || namespace_channel(namespace, root).as_deref() == Some(channel) {
+        return None;
+    }
+    let room = match namespace {
+        "/" => channel,
+        other => channel.strip_prefix(encode(other.strip_prefix('/')?)?.as_str())?.strip_prefix('/')?,
+    };
+    Some(wire::http::percent_decode(room).into_owned())
+}
+
 /// Replaces what channel names may not hold: the wildcards, the escape character itself and control characters.
 fn encode(name: &str) -> Option<String> {
     if name.starts_with('$') || name.contains('\0') {
@@ -72,6 +86,18 @@ mod tests {
         assert_eq!(namespace_channel("/chat", "main").as_deref(), Some("chat"));
         assert_eq!(namespace_channel("/$sys", "main"), None);
         assert_eq!(namespace_channel("chat", "main"), None);
+    }
+
+    #[test]
+    fn rooms_are_shown_by_the_name_they_were_joined_with() {
+        for (namespace, room) in [("/", "r1"), ("/chat", "r1"), ("/chat", "a+b#c%d"), ("/a+b", "x/y")] {
+            let channel = room_channel(namespace, room).unwrap();
+            assert_eq!(room_of(namespace, &channel, "main").as_deref(), Some(room));
+        }
+        assert_eq!(room_of("/", "main", "main"), None);
+        assert_eq!(room_of("/chat", "chat", "main"), None);
+        assert_eq!(room_of("/chat", "other/r", "main"), None);
+        assert_eq!(room_of("/", "$user/1", "main"), None);
     }
 
     #[test]

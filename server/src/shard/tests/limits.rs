@@ -179,3 +179,40 @@ fn a_reset_is_told_as_an_end() {
     let why = rig.wait(|seen| if let Seen::Closed(_, why) = seen { Some(why) } else { None });
     assert!(matches!(why, Closed::Error | Closed::Peer));
 }
+
+/// Runs in a process of its own: the limit of open files is the process's.
+#[test]
+fn without_a_free_descriptor_connections_are_closed_and_the_listener_goes_on() {
+    const CHILD: &str = "TRUNKLINE_TEST_WITHOUT_FILES";
+    if std::env::var_os(CHILD).is_none() {
+        let name =
+            "shard::tests::limits::without_a_free_descriptor_connections_are_closed_and_the_listener_goes_on";
+        let child = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", name, "--test-threads", "1"])
+            .env(CHILD, "1")
+            .output()
+            .unwrap();
+        let said = String::from_utf8_lossy(&child.stdout);
+        assert!(child.status.success() && said.contains("1 passed"), "{said}");
+        return;
+    }
+    let rig = Rig::one();
+    let mut first = rig.client();
+    first.get("/a");
+    first.answer();
+    let (soft, hard) = rlimit::Resource::NOFILE.get().unwrap();
+    let lowest_free =
+        std::fs::File::open("/dev/null").map(|file| std::os::fd::AsRawFd::as_raw_fd(&file)).unwrap();
+    // One descriptor is left, and the client takes it.
+    rlimit::Resource::NOFILE.set(lowest_free as u64 + 1, hard).unwrap();
+    for refused in 1..=3 {
+        assert!(rig.client().is_ended());
+        assert_eq!(rig.stats(0).refused_files, refused);
+    }
+    rlimit::Resource::NOFILE.set(soft, hard).unwrap();
+    let mut next = rig.client();
+    next.get("/b");
+    assert_eq!(next.answer().status, 200);
+    first.get("/c");
+    assert_eq!(first.answer().status, 200);
+}

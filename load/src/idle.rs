@@ -1,0 +1,142 @@
+//! `idle`: what a connected client that says nothing costs the server in memory.
+//!
+//! Owns the order of measurements. Figures are differences to the server before the first client, and to the server
+//! after a small warm-up, so that pages of code and buffers per thread are not charged to the clients.
+//! Start at [`Idle::run`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::console::Console;
+use crate::error::Error;
+use crate::latency::Plan;
+use crate::pool::Pool;
+use crate::process::{Memory, Pids};
+use crate::report::Report;
+use crate::session::{Join, Protocol, Script};
+use crate::target::Clients;
+
+/// How long memory may take to become steady.
+const SETTLE_WITHIN: Duration = Duration::from_secs(20);
+
+/// The scenario's arguments.
+#[derive(Clone, Debug)]
+pub struct Idle {
+    /// Who connects.
+    pub clients: Clients,
+    /// How.
+    pub protocol: Protocol,
+    /// What each client joins.
+    pub join: Option<Join>,
+    /// The measured processes; without them only times are reported.
+    pub server: Pids,
+    /// How long everybody is idle before memory is read, after it became steady.
+    pub hold: Duration,
+    /// Clients of the warm-up; 0 leaves it out.
+    pub warmup_connections: u32,
+}
+
+/// Memory at each stage.
+struct Stages {
+    cold: Memory,
+    warm: Memory,
+    held: Memory,
+    drained: Memory,
+}
+
+impl Idle {
+    /// Connects everybody, holds, measures, disconnects.
+    ///
+    /// # Errors
+    /// [`Error`] if nobody could be connected or the measured process is not there.
+    pub fn run(&self, console: Console) -> Result<Report, Error> {
+        let mut report = self.report();
+        self.server.check()?;
+        self.clients.reserve_files()?;
+        let cold = self.server.memory()?;
+        let warm = self.warm_up(console)?;
+
+        let pool = self.open(&self.clients)?;
+        let ramp = pool.wait_ready(console)?;
+        self.server.settle(SETTLE_WITHIN)?;
+        let before_hold = self.server.usage()?;
+        std::thread::sleep(self.hold);
+        let held = self.server.memory()?;
+        let cpu = self.server.usage()?.since(&before_hold);
+        let counts = pool.counts();
+        if let Some(failure) = pool.first_failure() {
+            report.void(format!("{} failed, {} cut off: {failure}", counts.failed, counts.cut));
+        }
+        pool.leave(console);
+        self.server.settle(SETTLE_WITHIN)?;
+        let stages = Stages { cold, warm, held, drained: self.server.memory()? };
+
+        report.count("sessions", counts.present());
+        report.number("ramp_seconds", ramp.as_secs_f64());
+        report.number("sessions_per_second", counts.ready as f64 / ramp.as_secs_f64());
+        report.count("connections_accepted", counts.connected);
+        report.number("accepts_per_second", counts.connected as f64 / ramp.as_secs_f64());
+        if !self.server.is_empty() {
+            report.number("cpu_hold_percent", cpu.cpu_ns as f64 / 1e7 / self.hold.as_secs_f64().max(0.001));
+            stages.report(counts.present(), &mut report);
+        }
+        Ok(report)
+    }
+
+    fn warm_up(&self, console: Console) -> Result<Memory, Error> {
+        if self.warmup_connections > 0 {
+            let clients = Clients { connections: self.warmup_connections, ..self.clients.clone() };
+            let pool = self.open(&clients)?;
+            pool.wait_ready(console)?;
+            pool.leave(console);
+        }
+        self.server.settle(SETTLE_WITHIN)?;
+        self.server.memory()
+    }
+
+    fn open(&self, clients: &Clients) -> Result<Pool, Error> {
+        let script = Script { protocol: self.protocol, join: self.join.clone(), attack: None };
+        Pool::start(clients, script, Arc::new(Plan::new(0)))
+    }
+
+    fn report(&self) -> Report {
+        let mut report = Report::new("idle");
+        report.setting("protocol", self.protocol.name());
+        report.setting("connections", self.clients.connections);
+        report.setting("warmup_connections", self.warmup_connections);
+        report.setting("hold_seconds", self.hold.as_secs_f64());
+        if let Some(join) = &self.join {
+            report.setting("join", format!("{} {}", join.event, join.room));
+        }
+        report
+    }
+}
+
+impl Stages {
+    fn report(&self, sessions: u64, report: &mut Report) {
+        let Self { cold, warm, held, drained } = self;
+        for (name, memory) in [("cold", cold), ("warm", warm), ("held", held), ("drained", drained)] {
+            report.count(&format!("rss_{name}_bytes"), memory.rss);
+            report.count(&format!("pss_{name}_bytes"), memory.pss);
+        }
+        let mut each = |name: &str, after: u64, before: u64| {
+            report.number(name, (after as f64 - before as f64) / sessions.max(1) as f64);
+        };
+        each("rss_per_session_bytes", held.rss, warm.rss);
+        each("pss_per_session_bytes", held.pss, warm.pss);
+        each("rss_per_session_without_warmup_bytes", held.rss, cold.rss);
+        each("pss_per_session_without_warmup_bytes", held.pss, cold.pss);
+        each("rss_slack_per_session_after_drain_bytes", drained.rss, warm.rss);
+        each("pss_slack_per_session_after_drain_bytes", drained.pss, warm.pss);
+        each("kernel_slab_per_session_bytes", held.slab, warm.slab);
+        each("kernel_tcp_buffers_per_session_bytes", held.tcp_buffers, warm.tcp_buffers);
+        each("kernel_tcp_sockets_per_session", held.tcp_sockets, warm.tcp_sockets);
+        report.note(
+            "kernel figures are of the whole machine: with the generator on it they hold both ends of each \
+             connection, and whatever else ran",
+        );
+        if held.pss == 0 {
+            report.note("smaps_rollup of the server cannot be read: run as the same user for the PSS");
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! One client with its connection.
+//!
+//! Owns what is unsent and what is half received. Must not know other clients. Start at [`Link::read`].
+
+use std::io::{ErrorKind, Read as _, Write as _};
+
+use mio::net::TcpStream;
+
+use super::Counts;
+use crate::latency::{Latencies, Plan};
+use crate::session::{Next, Script, Session, Sink};
+
+/// A client: some 150 bytes as long as it is quiet.
+#[derive(Debug)]
+pub(super) struct Link {
+    pub(super) index: u32,
+    pub(super) session: Session,
+    pub(super) stream: Option<TcpStream>,
+    pub(super) state: State,
+    /// Not yet taken by the kernel.
+    unsent: Vec<u8>,
+    /// Received, but not yet a whole header.
+    partial: Vec<u8>,
+    /// The next number that is neither late nor a duplicate.
+    next_number: u32,
+    is_ready: bool,
+}
+
+/// Where the client stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum State {
+    /// Waits for its turn to connect.
+    Queued,
+    /// connect() is under way.
+    Connecting,
+    /// Connected, handshake or request under way.
+    Opening,
+    /// Connected and quiet.
+    Open,
+    /// Without connection until this time of the loop, in ms.
+    Resting(u64),
+    /// For good.
+    Gone,
+}
+
+impl State {
+    /// Whether it counts against the number of clients that open at the same time.
+    pub(super) fn is_opening(self) -> bool {
+        matches!(self, Self::Connecting | Self::Opening)
+    }
+}
+
+/// What all links of a loop share while one of them works.
+pub(super) struct Shared<'a> {
+    pub(super) script: &'a Script,
+    pub(super) plan: &'a Plan,
+    pub(super) counts: &'a mut Counts,
+    pub(super) latencies: &'a mut Latencies,
+    /// The read buffer.
+    pub(super) buf: &'a mut [u8],
+}
+
+/// How a connection came to its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// As the session wanted: it rests.
+    Rest,
+    /// As the session wanted: it is over.
+    Finish,
+    /// The server closed, or broke the rules, or the network did; in words.
+    Lost(String),
+}
+
+/// Counts for one link.
+struct Tally<'a> {
+    counts: &'a mut Counts,
+    latencies: &'a mut Latencies,
+    plan: &'a Plan,
+    next_number: &'a mut u32,
+    is_ready: &'a mut bool,
+    /// Read once per read call, when it is first needed.
+    now_ns: Option<u64>,
+}
+
+impl Sink for Tally<'_> {
+    fn ready(&mut self) {
+        *self.is_ready = true;
+        self.counts.ready += 1;
+    }
+
+    fn message(&mut self, number: Option<u32>) {
+        let Some(number) = number else {
+            self.counts.foreign += 1;
+            return;
+        };
+        if number < *self.next_number {
+            self.counts.repeated += 1;
+            return;
+        }
+        *self.next_number = number + 1;
+        self.counts.messages += 1;
+        let now_ns = *self.now_ns.get_or_insert_with(|| self.plan.now_ns());
+        self.latencies.arrived(self.plan, number, now_ns);
+    }
+
+    fn ack(&mut self) {
+        self.counts.acks += 1;
+    }
+}
+
+impl Link {
+    pub(super) fn new(index: u32, session: Session) -> Self {
+        let (unsent, partial) = (Vec::new(), Vec::new());
+        let state = State::Queued;
+        Self { index, session, stream: None, state, unsent, partial, next_number: 0, is_ready: false }
+    }
+
+    /// Whether the client's handshake was ever over.
+    pub(super) fn is_ready(&self) -> bool {
+        self.is_ready
+    }
+
+    /// Whether everything that was said is on its way.
+    pub(super) fn is_flushed(&self) -> bool {
+        self.unsent.is_empty()
+    }
+
+    /// The kernel says the connection is there.
+    pub(super) fn connected(
+        &mut self,
+        target: &crate::target::Target,
+        shared: &mut Shared<'_>,
+    ) -> Result<(), End> {
+        shared.counts.connected += 1;
+        self.state = State::Opening;
+        let was_ready = self.is_ready;
+        let mut out = std::mem::take(&mut self.unsent);
+        let (session, mut tally) = self.parts(shared);
+        session.connected(target, &mut out, &mut tally);
+        // A client that is ready without an answer waits for none; one that comes back from a rest does.
+        if self.is_ready && !was_ready {
+            self.state = State::Open;
+        }
+        self.send(out)
+    }
+
+    /// Reads all there is. True if the session wants to hear nothing more.
+    pub(super) fn read(&mut self, shared: &mut Shared<'_>) -> Result<bool, End> {
+        loop {
+            let held = self.partial.len();
+            if shared.buf.len() <= held {
+                return Err(End::Lost("an answer larger than the read buffer".into()));
+            }
+            let (front, space) = shared.buf.split_at_mut(held);
+            front.copy_from_slice(&self.partial);
+            let room = space.len();
+            let Some(stream) = &mut self.stream else { return Ok(false) };
+            shared.counts.reads += 1;
+            let read = match stream.read(space) {
+                Ok(0) => return Err(End::Lost("closed by the server".into())),
+                Ok(read) => read,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(End::Lost(error.to_string())),
+            };
+            shared.counts.bytes += read as u64;
+            if self.received(held + read, shared)? {
+                return Ok(true);
+            }
+            // A short read emptied the socket, and what comes later is a new edge; so the call that would only say
+            // "would block" is saved.
+            if read < room {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Gives the session the first `filled` bytes of the read buffer and keeps what it leaves.
+    fn received(&mut self, filled: usize, shared: &mut Shared<'_>) -> Result<bool, End> {
+        let mut buf = std::mem::take(&mut shared.buf);
+        let mut out = std::mem::take(&mut self.unsent);
+        let script = shared.script;
+        let (session, mut tally) = self.parts(shared);
+        let bytes = buf.get_mut(..filled).unwrap_or_default();
+        let outcome = session.received(script, bytes, &mut out, &mut tally);
+        let result = outcome.map_err(End::Lost).map(|took| {
+            let rest = buf.get(took.consumed..filled).unwrap_or_default();
+            self.partial.clear();
+            self.partial.extend_from_slice(rest);
+            if rest.is_empty() {
+                self.partial = Vec::new();
+            }
+            took.next
+        });
+        shared.buf = std::mem::take(&mut buf);
+        self.send(out)?;
+        if self.is_ready && self.state == State::Opening {
+            self.state = State::Open;
+        }
+        match result? {
+            Next::Continue => Ok(false),
+            Next::Deaf => Ok(true),
+            Next::Rest => Err(End::Rest),
+            Next::Finish => Err(End::Finish),
+        }
+    }
+
+    /// Lets the session say something of its own accord.
+    pub(super) fn tick(&mut self) -> Result<(), End> {
+        if !self.is_flushed() || self.stream.is_none() || self.state == State::Connecting {
+            return Ok(());
+        }
+        let mut out = Vec::new();
+        let next = self.session.tick(&mut out);
+        self.send(out)?;
+        if next == Next::Finish { Err(End::Finish) } else { Ok(()) }
+    }
+
+    /// The kernel takes bytes again.
+    pub(super) fn flush(&mut self) -> Result<(), End> {
+        let out = std::mem::take(&mut self.unsent);
+        self.send(out)
+    }
+
+    fn send(&mut self, mut out: Vec<u8>) -> Result<(), End> {
+        let Some(stream) = &mut self.stream else { return Ok(()) };
+        let mut sent = 0;
+        while let Some(rest) = out.get(sent..).filter(|rest| !rest.is_empty()) {
+            match stream.write(rest) {
+                Ok(bytes) => sent += bytes,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => return Err(End::Lost(error.to_string())),
+            }
+        }
+        out.drain(..sent);
+        self.unsent = if out.is_empty() { Vec::new() } else { out };
+        Ok(())
+    }
+
+    /// The connection is gone: nothing of it is left.
+    pub(super) fn disconnected(&mut self) -> Option<TcpStream> {
+        self.unsent = Vec::new();
+        self.partial = Vec::new();
+        self.stream.take()
+    }
+
+    fn parts<'a>(&'a mut self, shared: &'a mut Shared<'_>) -> (&'a mut Session, Tally<'a>) {
+        let tally = Tally {
+            counts: shared.counts,
+            latencies: shared.latencies,
+            plan: shared.plan,
+            next_number: &mut self.next_number,
+            is_ready: &mut self.is_ready,
+            now_ns: None,
+        };
+        (&mut self.session, tally)
+    }
+}

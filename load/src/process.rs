@@ -1,0 +1,210 @@
+//! What `/proc` says about the measured process and the kernel.
+//!
+//! Must not know scenarios. The measured process is a number given by the user, usually on the same machine; without
+//! one the figures are left out. Start at [`Pids`].
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use crate::error::Error;
+use crate::report::Report;
+
+/// The processes of the measured server: none, one, or all its workers. Their figures are added up.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pids(pub Vec<u32>);
+
+/// Memory of a process, and of the kernel for the whole machine. Bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Memory {
+    /// Resident pages.
+    pub(crate) rss: u64,
+    /// Resident pages, shared ones in proportion.
+    pub(crate) pss: u64,
+    /// Slab of the whole machine.
+    pub(crate) slab: u64,
+    /// Socket buffers of TCP, whole machine (network name space).
+    pub(crate) tcp_buffers: u64,
+    /// TCP sockets in use.
+    pub(crate) tcp_sockets: u64,
+}
+
+/// What a process has used since its start.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// Time on a processor, nanoseconds, user and system.
+    pub(crate) cpu_ns: u64,
+    /// Calls of write and writev; send and sendmsg are not in it.
+    pub(crate) write_calls: u64,
+    /// Name and processor time of each thread.
+    pub(crate) threads: Vec<(u32, String, u64)>,
+}
+
+impl Pids {
+    /// Whether there is anything to measure.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Refuses numbers of processes that are not there, before anything is started.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.memory().map(|_| ())
+    }
+
+    /// Memory now.
+    pub(crate) fn memory(&self) -> Result<Memory, Error> {
+        let mut memory = kernel();
+        for pid in &self.0 {
+            let status = read(*pid, "status")?;
+            memory.rss += kilobytes(&status, "VmRSS:");
+            // Not readable for processes of other users; the resident size then has to do.
+            let rollup = read(*pid, "smaps_rollup").unwrap_or_default();
+            memory.pss += kilobytes(&rollup, "Pss:");
+        }
+        Ok(memory)
+    }
+
+    /// Only the resident size: cheap enough for twenty samples a second.
+    pub(crate) fn rss(&self) -> Result<u64, Error> {
+        self.0.iter().try_fold(0, |sum, pid| Ok(sum + kilobytes(&read(*pid, "status")?, "VmRSS:")))
+    }
+
+    /// Processor time and calls so far.
+    pub(crate) fn usage(&self) -> Result<Usage, Error> {
+        let mut usage = Usage::default();
+        for pid in &self.0 {
+            let io = read(*pid, "io").unwrap_or_default();
+            usage.write_calls += number_after(&io, "syscw:");
+            let threads = threads(*pid)?;
+            usage.cpu_ns += threads.iter().map(|(_, _, cpu_ns)| cpu_ns).sum::<u64>();
+            usage.threads.extend(threads);
+        }
+        Ok(usage)
+    }
+
+    /// Waits until the resident size moves by less than one part in a thousand over a second, at most `within`.
+    pub(crate) fn settle(&self, within: Duration) -> Result<(), Error> {
+        let until = Instant::now() + within;
+        let mut before = self.rss()?;
+        while Instant::now() < until && !self.is_empty() {
+            std::thread::sleep(Duration::from_secs(1));
+            let now = self.rss()?;
+            if now.abs_diff(before) <= now / 1000 {
+                break;
+            }
+            before = now;
+        }
+        Ok(())
+    }
+}
+
+impl Usage {
+    /// What was used between `earlier` and this; threads that ended in between are missing.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        let before = |tid: u32| earlier.threads.iter().find(|(id, _, _)| *id == tid).map_or(0, |t| t.2);
+        let threads =
+            self.threads.iter().map(|(tid, name, ns)| (*tid, name.clone(), ns - before(*tid).min(*ns)));
+        Self {
+            cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
+            write_calls: self.write_calls.saturating_sub(earlier.write_calls),
+            threads: threads.collect(),
+        }
+    }
+
+    /// The threads that did something, the busiest first, as a note.
+    pub(crate) fn report_threads(&self, report: &mut Report) {
+        let mut busy: Vec<_> = self.threads.iter().filter(|(_, _, ns)| *ns >= 1_000_000).collect();
+        busy.sort_by_key(|(_, _, ns)| std::cmp::Reverse(*ns));
+        let shown = busy.iter().take(8).map(|(_, name, ns)| format!("{name} {:.2} s", *ns as f64 / 1e9));
+        report.note(format!("CPU by thread: {}", shown.collect::<Vec<_>>().join(", ")));
+    }
+}
+
+/// Numbers of threads with their names and nanoseconds on a processor.
+fn threads(pid: u32) -> Result<Vec<(u32, String, u64)>, Error> {
+    let path = format!("/proc/{pid}/task");
+    let entries = std::fs::read_dir(&path).map_err(|error| Error::io(&path, &error))?;
+    let tids = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse::<u32>().ok());
+    let thread = |tid: u32| {
+        // A thread may end between the listing and this.
+        let name = read(pid, &format!("task/{tid}/comm")).ok()?;
+        Some((tid, name.trim().to_owned(), cpu_ns(pid, tid)?))
+    };
+    Ok(tids.filter_map(thread).collect())
+}
+
+/// Nanoseconds from the scheduler's own account; where the kernel keeps none, the ticks of `stat`.
+fn cpu_ns(pid: u32, tid: u32) -> Option<u64> {
+    let schedstat = read(pid, &format!("task/{tid}/schedstat")).unwrap_or_default();
+    let exact = schedstat.split_whitespace().next().and_then(|field| field.parse().ok());
+    exact.filter(|ns| *ns > 0).or_else(|| ticks_ns(&read(pid, &format!("task/{tid}/stat")).ok()?))
+}
+
+/// utime and stime: fields 14 and 15, counted behind the name, which may hold anything. A tick is 10 ms on every
+/// platform Linux runs user programs on.
+fn ticks_ns(stat: &str) -> Option<u64> {
+    let (_, fields) = stat.rsplit_once(')')?;
+    let ticks: u64 =
+        fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
+    Some(ticks * 10_000_000)
+}
+
+/// The kernel's share, which belongs to no process.
+fn kernel() -> Memory {
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let sockstat = std::fs::read_to_string("/proc/net/sockstat").unwrap_or_default();
+    let tcp = sockstat.lines().find(|line| line.starts_with("TCP:")).unwrap_or_default();
+    Memory {
+        slab: kilobytes(&meminfo, "Slab:"),
+        // Pages of 4 KiB, as on x86-64 and nearly every arm64.
+        tcp_buffers: number_after(tcp, "mem ") * 4096,
+        tcp_sockets: number_after(tcp, "inuse "),
+        ..Memory::default()
+    }
+}
+
+fn kilobytes(text: &str, name: &str) -> u64 {
+    number_after(text, name) * 1024
+}
+
+/// The number behind the first `name`; 0 if there is none.
+fn number_after(text: &str, name: &str) -> u64 {
+    let rest = text.split_once(name).map(|(_, rest)| rest).unwrap_or_default();
+    rest.split_whitespace().next().and_then(|field| field.parse().ok()).unwrap_or(0)
+}
+
+fn read(pid: u32, file: &str) -> Result<String, Error> {
+    let path = PathBuf::from(format!("/proc/{pid}/{file}"));
+    std::fs::read_to_string(&path).map_err(|error| {
+        let missing = error.kind() == std::io::ErrorKind::NotFound;
+        let hint = if missing { " (is --server-pid right, and on this machine?)" } else { "" };
+        Error::io(format!("{}{hint}", path.display()), &error)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_has_memory_and_uses_its_processor() {
+        let pids = Pids(vec![std::process::id()]);
+        let before = pids.usage().unwrap();
+        let held: Vec<u8> = (0..32 << 20).map(|i| i as u8).collect();
+        let memory = pids.memory().unwrap();
+        assert!(memory.rss > held.len() as u64, "{memory:?}");
+        assert!(pids.usage().unwrap().since(&before).cpu_ns > 1_000_000);
+        assert_eq!(held.iter().map(|byte| u64::from(*byte)).sum::<u64>(), (32 << 20) / 256 * (255 * 128));
+    }
+
+    #[test]
+    fn a_process_that_is_not_there_is_named() {
+        let error = Pids(vec![u32::MAX]).check().unwrap_err().to_string();
+        assert!(error.contains("4294967295") && error.contains("--server-pid"), "{error}");
+    }
+
+    #[test]
+    fn ticks_are_found_behind_any_name() {
+        let stat = "7 (a) b ) S 1 1 1 0 -1 4194560 9 0 0 0 12 3 0 0 20 0 1 0 55 1 1";
+        assert_eq!(ticks_ns(stat), Some(150_000_000));
+    }
+}

@@ -1,0 +1,175 @@
+//! Publishing as a back end does: `POST /v1/messages` over one kept connection, several requests on their way.
+//!
+//! Owns requests and answers. Must not know who receives. Start at [`Publisher::connect`].
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use wire::http::{Request, write_request};
+
+use crate::error::Error;
+use crate::message;
+use crate::session::answer;
+use crate::target::Target;
+
+/// How long an answer may take.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+
+/// Where messages are published.
+#[derive(Clone, Debug)]
+pub struct Destination {
+    /// The private port; the path is `/v1/messages` if none is given.
+    pub url: Target,
+    /// The channel.
+    pub channel: String,
+    /// Sent as bearer token, if there is one.
+    pub key: Option<String>,
+    /// Whether the server is asked to count what it delivered before it answers.
+    pub confirm: Confirm,
+}
+
+/// See [`Destination::confirm`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Confirm {
+    /// `"wait": false`.
+    No,
+    /// The server's default.
+    Yes,
+}
+
+/// What the server answered so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Answers {
+    pub(crate) accepted: u64,
+    pub(crate) refused: u64,
+    /// Why the first one was refused, or why no more will come.
+    pub(crate) trouble: Option<String>,
+}
+
+/// One connection to the private port.
+pub(crate) struct Publisher {
+    stream: TcpStream,
+    destination: Destination,
+    answers: Arc<Mutex<Answers>>,
+    reader: Option<JoinHandle<()>>,
+    sent: u64,
+}
+
+impl Publisher {
+    /// Connects.
+    pub(crate) fn connect(destination: &Destination) -> Result<Self, Error> {
+        let tried = |error| Error::io(format!("publishing to {}", destination.url.host), &error);
+        let stream = TcpStream::connect(destination.url.address).map_err(tried)?;
+        stream.set_nodelay(true).map_err(tried)?;
+        let reading = stream.try_clone().map_err(tried)?;
+        let answers = Arc::new(Mutex::new(Answers::default()));
+        let shared = Arc::clone(&answers);
+        let builder = std::thread::Builder::new().name("publish-answers".into());
+        let reader = Some(builder.spawn(move || read_answers(reading, &shared)).map_err(tried)?);
+        Ok(Self { stream, destination: destination.clone(), answers, reader, sent: 0 })
+    }
+
+    /// Publishes the messages with these numbers in one write, without waiting for answers.
+    pub(crate) fn publish(
+        &mut self,
+        numbers: std::ops::Range<u32>,
+        payload_bytes: usize,
+    ) -> Result<(), Error> {
+        let mut out = Vec::new();
+        self.sent += u64::from(numbers.end - numbers.start);
+        for number in numbers {
+            self.write(&message::data(number, payload_bytes), &mut out);
+        }
+        let written = self.stream.write_all(&out);
+        written.map_err(|error| {
+            let trouble = self.answers().trouble.unwrap_or_default();
+            Error::io(format!("publishing to {} {trouble}", self.destination.url.host), &error)
+        })
+    }
+
+    fn write(&self, data: &str, out: &mut Vec<u8>) {
+        let Destination { url, channel, key, confirm } = &self.destination;
+        let mut body = serde_json::json!({ "channel": channel, "event": "message", "data": data });
+        if let (Confirm::No, Some(members)) = (confirm, body.as_object_mut()) {
+            members.insert("wait".into(), false.into());
+        }
+        let bearer = key.as_ref().map(|key| format!("Bearer {key}"));
+        let mut headers = vec![("content-type", "application/json")];
+        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        let target = if url.path.is_empty() { "/v1/messages" } else { &url.path };
+        let body = body.to_string();
+        let body = Some(body.as_bytes());
+        write_request(out, &Request { method: "POST", target, host: &url.host, headers: &headers, body });
+    }
+
+    /// What came back.
+    pub(crate) fn answers(&self) -> Answers {
+        self.answers.lock().map(|answers| answers.clone()).unwrap_or_default()
+    }
+
+    /// Waits until every request is answered; an error if one was refused.
+    pub(crate) fn wait_answered(&self) -> Result<(), Error> {
+        let until = Instant::now() + ANSWER_WITHIN;
+        loop {
+            let answers = self.answers();
+            if let Some(trouble) = answers.trouble {
+                return Err(Error::new(format!("publishing to {}: {trouble}", self.destination.url.host)));
+            }
+            if answers.accepted >= self.sent {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                return Err(Error::new(format!("{} of {} publishes answered", answers.accepted, self.sent)));
+            }
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    }
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(std::net::Shutdown::Both);
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}
+
+fn read_answers(mut stream: TcpStream, answers: &Mutex<Answers>) {
+    let (mut held, mut buf) = (Vec::new(), vec![0; 64 << 10]);
+    let trouble = loop {
+        let read = match stream.read(&mut buf) {
+            Ok(0) => break "connection closed".into(),
+            Ok(read) => read,
+            Err(error) => break error.to_string(),
+        };
+        held.extend_from_slice(buf.get(..read).unwrap_or_default());
+        if let Err(trouble) = take_answers(&mut held, answers) {
+            break trouble;
+        }
+    };
+    if let Ok(mut answers) = answers.lock() {
+        answers.trouble.get_or_insert(trouble);
+    }
+}
+
+/// Counts the complete answers in `held` and removes them.
+fn take_answers(held: &mut Vec<u8>, answers: &Mutex<Answers>) -> Result<(), String> {
+    let mut start = 0;
+    while let Some((bytes, status, body)) = answer(held.get(start..).unwrap_or_default())? {
+        start += bytes;
+        let Ok(mut answers) = answers.lock() else { break };
+        if (200..300).contains(&status) {
+            answers.accepted += 1;
+        } else {
+            answers.refused += 1;
+            let body = String::from_utf8_lossy(&body).into_owned();
+            answers.trouble.get_or_insert(format!("{status} {body:.300}"));
+        }
+    }
+    held.drain(..start);
+    Ok(())
+}

@@ -1,0 +1,225 @@
+//! Clients as bytes in, bytes out: what each protocol says until its session is ready, and after that.
+//!
+//! Must not know sockets, threads or time: the event loop owns them. A session reports what happened to a [`Sink`].
+//! Start at [`Session`].
+
+mod polling;
+mod websocket;
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use wire::socketio::{AckId, Codec, Parser, Revision, Suffix};
+use wire::values::Values;
+
+use crate::hostile::{Attack, Attacker};
+use crate::target::Target;
+pub(crate) use polling::{Polling, answer};
+pub(crate) use websocket::{WebSocket, mask, say};
+
+/// What the clients speak.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Socket.IO 5 on Engine.IO 4, directly over WebSocket.
+    SocketIo,
+    /// The same over HTTP polling. Between two polls a client has no connection.
+    SocketIoPoll,
+    /// Frames of a WebSocket without any handshake, as the floor's writer sends them.
+    Frames,
+}
+
+impl Protocol {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::SocketIo => "socketio",
+            Self::SocketIoPoll => "socketio-poll",
+            Self::Frames => "frames",
+        }
+    }
+}
+
+impl FromStr for Protocol {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "socketio" => Ok(Self::SocketIo),
+            "socketio-poll" => Ok(Self::SocketIoPoll),
+            _ => Err("known are socketio and socketio-poll".into()),
+        }
+    }
+}
+
+/// An event every client emits after its handshake and whose acknowledgement it awaits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Join {
+    /// Name of the event.
+    pub event: String,
+    /// Its argument; `%{i}` is the number of the client, `%{i%100}` the remainder of it.
+    pub room: String,
+}
+
+impl Join {
+    /// The room of client `index`. What is no valid placeholder stays as it is.
+    pub(crate) fn room_of(&self, index: u32) -> String {
+        let Some((before, rest)) = self.room.split_once("%{i") else { return self.room.clone() };
+        let Some((inner, after)) = rest.split_once('}') else { return self.room.clone() };
+        let modulus = inner.strip_prefix('%').and_then(|digits| digits.parse::<u32>().ok());
+        match (inner, modulus) {
+            ("", _) => format!("{before}{index}{after}"),
+            (_, Some(modulus)) if modulus > 0 => format!("{before}{}{after}", index % modulus),
+            _ => self.room.clone(),
+        }
+    }
+}
+
+/// What all clients of a run have in common.
+#[derive(Clone, Debug)]
+pub(crate) struct Script {
+    /// What they speak.
+    pub(crate) protocol: Protocol,
+    /// What they emit when they are connected.
+    pub(crate) join: Option<Join>,
+    /// What they do after that, if they mean no good.
+    pub(crate) attack: Option<Attack>,
+}
+
+impl Script {
+    /// The Engine.IO packet that joins client `index`.
+    pub(crate) fn join_packet(&self, index: u32) -> Option<Vec<u8>> {
+        let join = self.join.as_ref()?;
+        Some(event(&join.event, &join.room_of(index), Some(0)))
+    }
+}
+
+/// An event of one string in the main namespace, as an Engine.IO packet in text form.
+pub(crate) fn event(name: &str, argument: &str, ack: Option<u64>) -> Vec<u8> {
+    let args = Values::builder().string(argument).build().expect("a string is within the bounds");
+    let suffix = Suffix { id: ack.map(AckId), offset: None };
+    CODEC.event("/", &Values::event(name, &args), suffix).text.to_vec()
+}
+
+/// How every client of this crate writes.
+pub(crate) const CODEC: Codec = Codec { revision: Revision::V5, parser: Parser::Default };
+
+/// What a session tells its event loop.
+pub(crate) trait Sink {
+    /// The handshake is over, the client is where the scenario wants it.
+    fn ready(&mut self);
+    /// An event arrived; `number` if it is one of the scenario's messages.
+    fn message(&mut self, number: Option<u32>);
+    /// An acknowledgement or a pong arrived.
+    fn ack(&mut self);
+}
+
+/// What is to be done with the connection after some bytes were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Go on reading and writing.
+    Continue,
+    /// Close it; the session lives on and wants a connection when it is due.
+    Rest,
+    /// Close it; the session is over, as planned.
+    Finish,
+    /// Stop reading, on purpose.
+    Deaf,
+}
+
+/// What a session did with bytes it was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Took {
+    /// Bytes dealt with; the rest comes again, with more behind it.
+    pub(crate) consumed: usize,
+    /// What now.
+    pub(crate) next: Next,
+}
+
+/// One client.
+#[derive(Debug)]
+pub(crate) enum Session {
+    WebSocket(WebSocket),
+    Polling(Polling),
+    Attacker(Box<Attacker>),
+}
+
+impl Session {
+    /// Client `index`, not connected.
+    pub(crate) fn new(script: &Arc<Script>, index: u32) -> Self {
+        match (script.attack, script.protocol) {
+            (Some(attack), _) => Self::Attacker(Box::new(Attacker::new(attack, script.join.clone(), index))),
+            (None, Protocol::SocketIo) => Self::WebSocket(WebSocket::new(index)),
+            (None, Protocol::Frames) => Self::WebSocket(WebSocket::without_handshake(index)),
+            (None, Protocol::SocketIoPoll) => Self::Polling(Polling::new(index)),
+        }
+    }
+
+    /// A connection is there: what to say first.
+    pub(crate) fn connected(&mut self, target: &Target, out: &mut Vec<u8>, sink: &mut impl Sink) {
+        match self {
+            Self::WebSocket(session) => session.connected(target, out, sink),
+            Self::Polling(session) => session.connected(target, out),
+            Self::Attacker(session) => session.connected(target, out, sink),
+        }
+    }
+
+    /// Bytes have come. `Err` says what the server did wrong.
+    pub(crate) fn received(
+        &mut self,
+        script: &Script,
+        buf: &mut [u8],
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Result<Took, String> {
+        match self {
+            Self::WebSocket(session) => session.received(script, buf, out, sink),
+            Self::Polling(session) => session.received(script, buf, out, sink),
+            Self::Attacker(session) => session.received(script, buf, out, sink),
+        }
+    }
+
+    /// Twenty times a second, with everything queued before already written: what to say now.
+    pub(crate) fn tick(&mut self, out: &mut Vec<u8>) -> Next {
+        match self {
+            Self::WebSocket(_) | Self::Polling(_) => Next::Continue,
+            Self::Attacker(session) => session.tick(out),
+        }
+    }
+
+    /// Whether a resting session ends by saying so on a new connection; a session that has one just closes it.
+    pub(crate) fn begin_leaving(&mut self) -> bool {
+        match self {
+            Self::Polling(session) => session.begin_leaving(),
+            Self::WebSocket(_) | Self::Attacker(_) => false,
+        }
+    }
+
+    /// Seconds a resting session may stay away from its server.
+    pub(crate) fn rest_ms(&self) -> Option<u64> {
+        match self {
+            Self::Polling(session) => session.rest_ms(),
+            Self::WebSocket(_) | Self::Attacker(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rooms_follow_the_template() {
+        let room = |room: &str| Join { event: "join".into(), room: room.into() }.room_of(1234);
+        assert_eq!(room("room-%{i%100}"), "room-34");
+        assert_eq!(room("r%{i}x"), "r1234x");
+        for same in ["lobby", "a%{i", "a%{i%0}", "a%{ix}"] {
+            assert_eq!(room(same), same);
+        }
+    }
+
+    #[test]
+    fn events_are_packets() {
+        assert_eq!(event("join", "a\"b", Some(7)), b"427[\"join\",\"a\\\"b\"]");
+        assert_eq!(event("say", "x", None), b"42[\"say\",\"x\"]");
+    }
+}

@@ -1,0 +1,289 @@
+//! A Socket.IO client that begins with a WebSocket.
+//!
+//! Owns the way from the upgrade request to the acknowledged join, and the answers to pings. Start at
+//! [`WebSocket::received`].
+
+use wire::engineio::{Handshake, Packet, Version};
+use wire::http::{HeadLimits, parse_response_head};
+use wire::websocket::{
+    Decoded, Decoder, Event, Opcode, Role, UpgradeRequest, check_response, client_key, masked_frame,
+    write_upgrade_request,
+};
+
+use super::{CODEC, Next, Script, Sink, Took};
+use crate::message;
+use crate::target::Target;
+
+/// Largest message taken from a server.
+const MESSAGE_BYTES_MAX: u32 = 64 << 20;
+
+/// The key of every upgrade request. It protects nobody here, and 24 bytes per connection are saved.
+const NONCE: [u8; 16] = *b"trunkline bench\0";
+
+/// One client: 40 bytes.
+///
+/// ```text
+/// Upgrading ──101──> Opening ──"0{..}"──> Joining the namespace ──"40{..}"──> Ready
+///                                                  └─(with a join)─> Joining a room ──"430[..]"──> Ready
+/// ```
+#[derive(Debug)]
+pub(crate) struct WebSocket {
+    decoder: Decoder,
+    index: u32,
+    phase: Phase,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Ready as soon as it is connected; nothing is ever said.
+    Bare,
+    Upgrading,
+    Opening,
+    Namespace,
+    Room,
+    Ready,
+}
+
+impl WebSocket {
+    /// Client `index`.
+    pub(crate) fn new(index: u32) -> Self {
+        Self { decoder: Decoder::new(Role::Client, MESSAGE_BYTES_MAX), index, phase: Phase::Upgrading }
+    }
+
+    /// A receiver of bare frames.
+    pub(crate) fn without_handshake(index: u32) -> Self {
+        Self { phase: Phase::Bare, ..Self::new(index) }
+    }
+
+    /// Whether the way to the session's goal is behind it.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.phase == Phase::Ready
+    }
+
+    /// See [`super::Session::connected`].
+    pub(crate) fn connected(&mut self, target: &Target, out: &mut Vec<u8>, sink: &mut impl Sink) {
+        if self.phase == Phase::Bare {
+            self.phase = Phase::Ready;
+            return sink.ready();
+        }
+        let path = if target.path.is_empty() { "/socket.io/" } else { &target.path };
+        let at = format!("{path}?EIO=4&transport=websocket");
+        let key = client_key(NONCE);
+        write_upgrade_request(
+            out,
+            &UpgradeRequest { target: &at, host: &target.host, key: &key, headers: &[] },
+        );
+    }
+
+    /// See [`super::Session::received`].
+    pub(crate) fn received(
+        &mut self,
+        script: &Script,
+        buf: &mut [u8],
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) -> Result<Took, String> {
+        let mut start = 0;
+        if self.phase == Phase::Upgrading {
+            start = self.upgraded(buf)?;
+            if start == 0 {
+                return Ok(Took { consumed: 0, next: Next::Continue });
+            }
+        }
+        loop {
+            let rest = buf.get_mut(start..).unwrap_or_default();
+            match self.decoder.decode(rest).map_err(|violation| violation.to_string())? {
+                Decoded::NeedMore { consumed, .. } => {
+                    return Ok(Took { consumed: start + consumed, next: Next::Continue });
+                }
+                Decoded::Event { event, consumed } => {
+                    handle(&mut self.phase, event, Turn { index: self.index, script, out, sink })?;
+                    start += consumed;
+                }
+            }
+        }
+    }
+
+    /// Bytes of the response head; 0 while it is incomplete.
+    fn upgraded(&mut self, buf: &[u8]) -> Result<usize, String> {
+        let limits = HeadLimits::default();
+        let Some(head) = parse_response_head(buf, &limits).map_err(|error| error.to_string())? else {
+            return Ok(0);
+        };
+        check_response(&head, &client_key(NONCE))
+            .map_err(|error| format!("upgrade refused with {}: {error}", head.status))?;
+        self.phase = Phase::Opening;
+        Ok(head.len)
+    }
+}
+
+/// What is at hand while an event is dealt with.
+struct Turn<'a, S> {
+    index: u32,
+    script: &'a Script,
+    out: &'a mut Vec<u8>,
+    sink: &'a mut S,
+}
+
+fn handle<S: Sink>(phase: &mut Phase, event: Event<'_>, turn: Turn<'_, S>) -> Result<(), String> {
+    match event {
+        Event::Text(text) => packet(phase, &text, turn),
+        Event::Ping(payload) => {
+            masked_frame(Opcode::Pong, payload, mask(turn.index), turn.out);
+            Ok(())
+        }
+        Event::Pong(_) => {
+            turn.sink.ack();
+            Ok(())
+        }
+        Event::Binary(_) => Ok(()),
+        Event::Close { code, reason } => {
+            Err(format!("closed by the server: {} {reason}", code.map_or(1005, |code| code.0)))
+        }
+    }
+}
+
+fn packet<S: Sink>(phase: &mut Phase, text: &str, turn: Turn<'_, S>) -> Result<(), String> {
+    let packet = Packet::from_text(Version::V4, text).map_err(|error| format!("{error:?} in {text:.60}"))?;
+    match (*phase, packet) {
+        (_, Packet::Ping(_)) => say(b"3", turn.index, turn.out),
+        (_, Packet::Close) => return Err("the server ended the session".into()),
+        (Phase::Opening, Packet::Open(json)) => {
+            Handshake::parse(json).map_err(|error| error.to_string())?;
+            *phase = Phase::Namespace;
+            say(&CODEC.connect("/", None).text, turn.index, turn.out);
+        }
+        (Phase::Namespace | Phase::Room, Packet::Text(message)) => joined(phase, message, turn)?,
+        (Phase::Ready, Packet::Text(message)) => match message.as_bytes().first() {
+            Some(b'2') => turn.sink.message(message::number(message.as_bytes())),
+            Some(b'3') => turn.sink.ack(),
+            _ => return Err(format!("unexpected packet 4{message:.60}")),
+        },
+        (_, Packet::Noop) => {}
+        _ => return Err(format!("unexpected packet {text:.60}")),
+    }
+    Ok(())
+}
+
+/// A Socket.IO packet before the client is ready. Events may come as soon as the namespace is joined.
+fn joined<S: Sink>(phase: &mut Phase, message: &str, turn: Turn<'_, S>) -> Result<(), String> {
+    match (*phase, message.as_bytes().first()) {
+        (Phase::Namespace, Some(b'0')) => match turn.script.join_packet(turn.index) {
+            Some(join) => {
+                *phase = Phase::Room;
+                say(&join, turn.index, turn.out);
+            }
+            None => {
+                *phase = Phase::Ready;
+                turn.sink.ready();
+            }
+        },
+        (Phase::Room, Some(b'3')) => {
+            *phase = Phase::Ready;
+            turn.sink.ready();
+        }
+        (Phase::Room, Some(b'2')) => turn.sink.message(message::number(message.as_bytes())),
+        _ => return Err(format!("not let in: 4{message:.200}")),
+    }
+    Ok(())
+}
+
+/// Appends a masked text frame.
+pub(crate) fn say(packet: &[u8], index: u32, out: &mut Vec<u8>) {
+    masked_frame(Opcode::Text, packet, mask(index), out);
+}
+
+/// A mask that differs between connections and is never zero; a generator needs no secret one.
+pub(crate) fn mask(index: u32) -> [u8; 4] {
+    (index.wrapping_mul(0x9e37_79b1) | 1).to_be_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::session::{Join, Protocol};
+    use wire::http::parse_head;
+    use wire::websocket::{accept, frame};
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Seen {
+        ready: u32,
+        numbers: Vec<Option<u32>>,
+        acks: u32,
+    }
+
+    impl Sink for Seen {
+        fn ready(&mut self) {
+            self.ready += 1;
+        }
+        fn message(&mut self, number: Option<u32>) {
+            self.numbers.push(number);
+        }
+        fn ack(&mut self) {
+            self.acks += 1;
+        }
+    }
+
+    /// What a client said, unmasked.
+    fn said(out: &mut Vec<u8>) -> Vec<String> {
+        let mut decoder = Decoder::new(Role::Server, 1 << 20);
+        let (mut bytes, mut texts) = (std::mem::take(out), Vec::new());
+        let mut start = 0;
+        while let Decoded::Event { event, consumed } = decoder.decode(&mut bytes[start..]).unwrap() {
+            if let Event::Text(text) = event {
+                texts.push(text.into_owned());
+            }
+            start += consumed;
+        }
+        texts
+    }
+
+    #[test]
+    fn a_client_comes_to_its_room_and_counts() {
+        let join = Some(Join { event: "join".into(), room: "r%{i}".into() });
+        let script = Script { protocol: Protocol::SocketIo, join, attack: None };
+        let target = "http://127.0.0.1:9".parse().unwrap();
+        let (mut client, mut out, mut seen) = (WebSocket::new(5), Vec::new(), Seen::default());
+        client.connected(&target, &mut out, &mut seen);
+        let head = parse_head(&out, &HeadLimits::default()).unwrap().unwrap();
+        assert_eq!(head.query, "EIO=4&transport=websocket");
+        let mut reply = Vec::new();
+        accept(&head).unwrap().respond(None, &mut reply);
+        out.clear();
+
+        // Half of the head is left alone.
+        let took = client.received(&script, &mut reply.clone()[..20], &mut out, &mut seen).unwrap();
+        assert_eq!(took.consumed, 0);
+        let open = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1}"#;
+        frame(Opcode::Text, open.as_bytes(), &mut reply);
+        let took = client.received(&script, &mut reply, &mut out, &mut seen).unwrap();
+        assert_eq!(took.consumed, reply.len());
+        assert_eq!(said(&mut out), ["40"]);
+
+        let mut more = Vec::new();
+        for text in ["40{\"sid\":\"x\"}", "2", "430[]"] {
+            frame(Opcode::Text, text.as_bytes(), &mut more);
+        }
+        message::frame(0, 200, &mut more);
+        message::frame(1, 200, &mut more);
+        frame(Opcode::Text, b"42[\"hello\"]", &mut more);
+        client.received(&script, &mut more, &mut out, &mut seen).unwrap();
+        assert_eq!(said(&mut out), ["420[\"join\",\"r5\"]", "3"]);
+        assert_eq!(seen, Seen { ready: 1, numbers: vec![Some(0), Some(1), None], acks: 0 });
+        assert!(client.is_ready());
+    }
+
+    #[test]
+    fn refusals_are_told() {
+        let script = Script { protocol: Protocol::SocketIo, join: None, attack: None };
+        let (mut out, mut seen) = (Vec::new(), Seen::default());
+        let mut refused = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec();
+        let error = WebSocket::new(0).received(&script, &mut refused, &mut out, &mut seen).unwrap_err();
+        assert!(error.starts_with("upgrade refused with 503"), "{error}");
+        let mut client = WebSocket { phase: Phase::Namespace, ..WebSocket::new(0) };
+        let mut frames = Vec::new();
+        frame(Opcode::Text, b"44{\"message\":\"no\"}", &mut frames);
+        let error = client.received(&script, &mut frames, &mut out, &mut seen).unwrap_err();
+        assert_eq!(error, "not let in: 44{\"message\":\"no\"}");
+    }
+}
