@@ -167,6 +167,12 @@ impl Io {
         !self.outbox.is_stalled() && self.connections.get(conn).is_some_and(|connection| !unread(connection))
     }
 
+    /// Whether nothing is read from any client at present, as the back office or another shard is behind. What clients
+    /// owe must not be held against them then, connected or between two polls.
+    pub fn is_stalled(&self) -> bool {
+        self.outbox.is_stalled()
+    }
+
     /// Gives no more messages of a WebSocket to the handler until [`Io::resume_reading`]; what the client sends waits
     /// in the socket, and soon the client waits too.
     pub fn pause_reading(&mut self, conn: ConnKey) {

@@ -131,3 +131,92 @@ impl Outbox {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::mailbox::{Inbox, Letter, mailbox};
+    use hub::HubMail;
+
+    const OWN: ShardId = ShardId(0);
+    const OTHER: ShardId = ShardId(1);
+
+    struct Rig {
+        outbox: Outbox,
+        other: Inbox,
+        uplink: mpsc::Receiver<Vec<Upcall>>,
+        _polls: [mio::Poll; 2],
+    }
+
+    /// The other shard's box holds 3 messages, the uplink one batch; reading stops at 5 waiting posts.
+    fn rig() -> Rig {
+        let (poll_own, poll_other) = (mio::Poll::new().unwrap(), mio::Poll::new().unwrap());
+        let make = |poll: &mio::Poll| mailbox(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap(), 3);
+        let ((own, _), (peer, other)) = (make(&poll_own), make(&poll_other));
+        let (uplink, uplink_out) = mpsc::channel(1);
+        let (reporter, _) = mpsc::unbounded_channel();
+        let outbox = Outbox::new(OWN, Receivers { uplink, reporter, peers: vec![own, peer] }, 5);
+        Rig { outbox, other, uplink: uplink_out, _polls: [poll_own, poll_other] }
+    }
+
+    fn post(outbox: &mut Outbox, numbers: std::ops::Range<u64>) {
+        for token in numbers {
+            outbox.post(OTHER, PeerMail::Hub(HubMail::InterestKnown { token }));
+        }
+    }
+
+    fn taken(inbox: &Inbox) -> Vec<u64> {
+        let Some(Letter::Peers(OWN, batch)) = inbox.take() else { return Vec::new() };
+        let token = |mail| match mail {
+            PeerMail::Hub(HubMail::InterestKnown { token }) => token,
+            other => panic!("not posted: {other:?}"),
+        };
+        batch.into_iter().map(token).collect()
+    }
+
+    #[test]
+    fn posts_wait_for_a_full_peer_in_order_and_stop_reading_when_they_are_many() {
+        let Rig { mut outbox, other, .. } = rig();
+        let mut stats = Stats::default();
+        post(&mut outbox, 0..3);
+        outbox.push_all(&mut stats);
+        post(&mut outbox, 3..7);
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.posts_waiting(), outbox.is_stalled(), outbox.is_waiting()), (4, false, true));
+        post(&mut outbox, 7..8);
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.posts_waiting(), outbox.is_stalled()), (5, true));
+        assert_eq!(taken(&other), [0, 1, 2]);
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.posts_waiting(), outbox.is_stalled(), stats.posts_out), (0, false, 8));
+        assert_eq!(taken(&other), [3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_refused_batch_of_events_stalls_until_it_is_taken_and_loses_nothing() {
+        let Rig { mut outbox, mut uplink, .. } = rig();
+        let mut stats = Stats::default();
+        let event = || crate::shard::tests::upcall("e");
+        outbox.upcall(event());
+        outbox.push_all(&mut stats);
+        assert!(!outbox.is_stalled());
+        (0..UPCALL_BATCH_MAX).for_each(|_| outbox.upcall(event()));
+        assert!(outbox.is_stalled(), "a full batch is pushed within the turn");
+        outbox.upcall(event());
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.is_stalled(), outbox.upcalls_waiting()), (true, UPCALL_BATCH_MAX + 1));
+        assert_eq!(uplink.try_recv().unwrap().len(), 1);
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.is_stalled(), outbox.upcalls_waiting()), (false, 0));
+        assert_eq!(uplink.try_recv().unwrap().len(), UPCALL_BATCH_MAX + 1);
+    }
+
+    #[test]
+    fn when_the_back_office_has_ended_nothing_piles_up() {
+        let Rig { mut outbox, uplink, .. } = rig();
+        drop(uplink);
+        (0..1000).for_each(|_| outbox.upcall(crate::shard::tests::upcall("e")));
+        outbox.push_all(&mut Stats::default());
+        assert_eq!((outbox.upcalls_waiting(), outbox.is_stalled(), outbox.is_waiting()), (0, false, false));
+    }
+}

@@ -210,7 +210,5 @@ mod tests {
         let address = shared[0].local_addr().unwrap();
         assert!(shared.iter().all(|listener| listener.local_addr().unwrap() == address));
         assert_eq!(listeners(address, 4).unwrap_err().kind(), io::ErrorKind::AddrInUse);
-        drop(shared);
-        assert_eq!(listeners(address, 1).expect("the port is free again").len(), 1);
     }
 }

@@ -6,3 +6,5 @@ mod moving;
 mod rig;
 mod secure;
 mod websocket;
+
+pub(super) use self::rig::upcall;

@@ -63,7 +63,7 @@ impl Double {
     }
 }
 
-pub(super) fn upcall(text: &str) -> Upcall {
+pub(in crate::shard) fn upcall(text: &str) -> Upcall {
     let handshake = Arc::new(Handshake::default());
     Upcall::Connect { session: SessionId([0; 15]), namespace: text.into(), auth: None, handshake }
 }

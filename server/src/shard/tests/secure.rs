@@ -13,6 +13,10 @@ struct Secure {
 
 impl Secure {
     fn start(shards: u8) -> Self {
+        Self::with_head_timeout(shards, 60_000)
+    }
+
+    fn with_head_timeout(shards: u8, head_timeout_ms: u64) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let certificate = made.cert.der().clone();
@@ -25,6 +29,7 @@ impl Secure {
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let mut plan = Plan { shards, tls: Some(Arc::new(server)), ..Plan::default() };
         plan.config.limits.write_buffer_bytes_max = 64 << 20;
+        plan.config.limits.head_timeout_ms = head_timeout_ms;
         Self { rig: Rig::start(plan), client: Arc::new(client) }
     }
 
@@ -105,4 +110,14 @@ fn a_held_poll_ends_with_its_connection_and_plain_text_is_refused() {
     // The answer is an alert of TLS.
     assert!(plain.until_end().starts_with(&[21, 3]));
     assert_eq!(secure.rig.stats_when(0, |stats| stats.connections == 0).tls_failures, 1);
+}
+
+#[test]
+fn a_handshake_that_does_not_end_in_time_is_cut() {
+    let secure = Secure::with_head_timeout(1, 60);
+    let (mut silent, mut half) = (secure.rig.client(), secure.rig.client());
+    half.send([22, 3, 1, 1, 0, 1]);
+    assert!(silent.is_ended() && half.is_ended());
+    let stats = secure.rig.stats_when(0, |stats| stats.connections == 0);
+    assert_eq!((stats.closed_timeout, stats.half_open, stats.tls_handshakes), (2, 0, 0));
 }
