@@ -26,9 +26,6 @@ const OVERTIME_MAX: f64 = 1.5;
 /// Rounds of a run that is compared with the floor.
 const ROUNDS_WITH_FLOOR: usize = 3;
 
-/// How long the tail may take.
-const DRAIN_WITHIN: Duration = Duration::from_secs(30);
-
 /// The scenario's arguments.
 #[derive(Clone, Debug)]
 pub struct Fanout {
@@ -57,6 +54,8 @@ pub struct Stream {
     pub rate: Option<f64>,
     /// Characters of the data of a message.
     pub payload_bytes: usize,
+    /// How long nothing may arrive before the rest counts as lost.
+    pub patience: Duration,
 }
 
 /// What one round showed.
@@ -128,7 +127,9 @@ impl Fanout {
         let pool = Pool::start(&self.clients, script, Arc::clone(&plan))?;
         pool.wait_ready(console)?;
         let mut publisher = Publisher::connect(&self.destination)?;
-        let round = measure(&pool, &plan, &self.stream, &self.server, &mut publisher, console)?;
+        let (stream, server) = (&self.stream, &self.server);
+        let measurement = Measurement { pool: &pool, plan: &plan, stream, server, console };
+        let round = measurement.run(&mut publisher)?;
         pool.leave(console);
         Ok(round)
     }
@@ -175,49 +176,64 @@ impl Stream {
     }
 }
 
-/// Sends the whole stream to the clients of `pool` and counts.
-pub(crate) fn measure(
-    pool: &Pool,
-    plan: &Plan,
-    stream: &Stream,
-    server: &Pids,
-    sender: &mut impl Sender,
-    console: Console,
-) -> Result<Round, Error> {
-    let clients = pool.counts().ready;
-    let delivered = |numbers: u32| clients * u64::from(numbers);
-    let arrived = |goal: u64| pool.wait(Console::Silent.progress("", goal), goal, |counts| counts.messages);
-    sender.send(0..stream.batch, stream.payload_bytes)?;
-    if !arrived(delivered(stream.batch)) {
-        sender.finish()?;
-    }
-    let bar = console.progress("publishing", u64::from(stream.messages));
-    let before = (server.usage()?, pool.counts(), Instant::now());
-    let start = Instant::now();
-    let mut number = stream.batch;
-    while number < stream.total() {
-        let end = number.saturating_add(stream.batch).min(stream.total());
-        let due = stream.due(number).map_or_else(Instant::now, |after| start + after);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        (number..end).for_each(|number| plan.set(number, due));
-        sender.send(number..end, stream.payload_bytes)?;
-        if stream.rate.is_none() && !arrived(delivered(end)) {
-            break;
+/// A round while it runs.
+pub(crate) struct Measurement<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) plan: &'a Plan,
+    pub(crate) stream: &'a Stream,
+    pub(crate) server: &'a Pids,
+    pub(crate) console: Console,
+}
+
+impl Measurement<'_> {
+    /// Sends the whole stream to the clients of the pool and counts.
+    pub(crate) fn run(&self, sender: &mut impl Sender) -> Result<Round, Error> {
+        let Self { pool, stream, server, .. } = self;
+        let clients = pool.counts().ready;
+        let delivered = |numbers: u32| clients * u64::from(numbers);
+        sender.send(0..stream.batch, stream.payload_bytes)?;
+        if !pool.wait_messages(delivered(stream.batch), stream.patience) {
+            sender.finish()?;
         }
-        bar.set_position(u64::from(end - stream.batch));
-        number = end;
+        let (used, counted, start) = (server.usage()?, pool.counts(), Instant::now());
+        self.send(clients, start, sender)?;
+        sender.finish()?;
+        if stream.rate.is_some() {
+            pool.wait_messages(delivered(stream.total()), stream.patience);
+        }
+        let (elapsed, usage) = (start.elapsed(), server.usage()?.since(&used));
+        Ok(Round {
+            clients,
+            expected: delivered(stream.total()) - counted.messages,
+            counts: pool.counts().since(&counted),
+            by_loop: pool.by_loop(),
+            elapsed,
+            usage,
+            latencies: pool.latencies(),
+            failure: pool.first_failure(),
+        })
     }
-    bar.finish_and_clear();
-    sender.finish()?;
-    let tail = Instant::now();
-    while pool.counts().messages < delivered(number) && tail.elapsed() < DRAIN_WITHIN {
-        std::thread::sleep(Duration::from_millis(1));
+
+    /// Sends what is measured. Without a rate it stops where a message does not arrive.
+    fn send(&self, clients: u64, start: Instant, sender: &mut impl Sender) -> Result<(), Error> {
+        let Self { pool, plan, stream, .. } = self;
+        let bar = self.console.progress("publishing", u64::from(stream.messages));
+        let mut number = stream.batch;
+        while number < stream.total() {
+            let end = number.saturating_add(stream.batch).min(stream.total());
+            let due = stream.due(number).map_or_else(Instant::now, |after| start + after);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            (number..end).for_each(|number| plan.set(number, due));
+            sender.send(number..end, stream.payload_bytes)?;
+            if stream.rate.is_none() && !pool.wait_messages(clients * u64::from(end), stream.patience) {
+                break;
+            }
+            bar.set_position(u64::from(end - stream.batch));
+            number = end;
+        }
+        bar.finish_and_clear();
+        Ok(())
     }
-    let (elapsed, usage) = (before.2.elapsed(), server.usage()?.since(&before.0));
-    let counts = pool.counts().since(&before.1);
-    let expected = delivered(stream.total()) - before.1.messages;
-    let (by_loop, latencies, failure) = (pool.by_loop(), pool.latencies(), pool.first_failure());
-    Ok(Round { clients, expected, counts, by_loop, elapsed, usage, latencies, failure })
 }
 
 impl Round {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::fanout::{Round, Sender, Stream, measure};
+use crate::fanout::{Measurement, Round, Sender, Stream};
 use crate::latency::Plan;
 use crate::pool::Pool;
 use crate::process::Pids;
@@ -82,7 +82,8 @@ impl Floor {
         pool.wait_ready(console)?;
         writer.expect("ready")?;
         let pids = Pids(vec![writer.child.id()]);
-        measure(&pool, &plan, &self.stream, &pids, &mut writer, console)
+        let (stream, server) = (&self.stream, &pids);
+        Measurement { pool: &pool, plan: &plan, stream, server, console }.run(&mut writer)
     }
 }
 

@@ -149,6 +149,9 @@ struct StreamArgs {
     /// Characters of the data of each message
     #[arg(long, value_name = "N", default_value_t = 200)]
     payload_bytes: usize,
+    /// How long nothing may arrive before the rest counts as lost
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    patience: Duration,
 }
 
 /// What the kernel alone costs: bare writes of the same frames to as many sockets
@@ -300,8 +303,8 @@ impl IdleArgs {
 
 impl StreamArgs {
     fn stream(&self, batch: u32) -> Stream {
-        let Self { messages, rate, payload_bytes } = *self;
-        Stream { messages, batch, rate, payload_bytes }
+        let Self { messages, rate, payload_bytes, patience } = *self;
+        Stream { messages, batch, rate, payload_bytes, patience }
     }
 }
 
