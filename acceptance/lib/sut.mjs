@@ -52,8 +52,8 @@ async function readReady(child, path, log) {
 export async function start(kind = "acceptance", settings = {}) {
   const folder = await mkdtemp(join(tmpdir(), "trunkline-acceptance-"));
   const files = { ready: join(folder, "ready.json"), config: join(folder, "config.toml"), settings: join(folder, "settings.json") };
-  await writeFile(files.config, toToml(kind, settings));
-  await writeFile(files.settings, JSON.stringify(settings));
+  if (REFERENCE) await writeFile(files.settings, JSON.stringify(settings));
+  else await writeFile(files.config, toToml(kind, settings));
   const [program, args] = command(kind, files);
   const child = spawn(program, args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";

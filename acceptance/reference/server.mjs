@@ -1,10 +1,12 @@
 // The handlers of README.md over npm socket.io.
 import { Server } from "socket.io";
+import msgpack from "socket.io-msgpack-parser";
 import { engineOptions, http, ready, settings } from "./args.mjs";
 
 const options = { ...engineOptions, connectTimeout: settings.connectTimeoutMs ?? 45_000, serveClient: false };
 // Connection state recovery is a switch of the whole server here: it is on when a test sets its window.
 if (settings.csrWindowMs) options.connectionStateRecovery = { maxDisconnectionDuration: settings.csrWindowMs };
+if (settings.parser === "msgpack") options.parser = msgpack;
 const io = new Server(http, options);
 const calls = new Map();
 const OWN_QUERY = new Set(["EIO", "transport", "sid", "t", "b64"]);

@@ -196,3 +196,25 @@ ours("10,000 unanswered questions to one client are bounded", async () => {
   assert.ok(residentBytes() - before < 24 * MIB);
   ws.end();
 });
+
+both("thousands of random packets and frames close connections at most", async () => {
+  // A fixed seed: a failure can be repeated.
+  let seed = 20_240_611;
+  const random = (n) => ((seed = (Math.imul(seed, 1_664_525) + 1_013_904_223) >>> 0), seed % n);
+  const seeds = ["40", '42["message",1]', '421["message-with-ack",{"a":[]}]', '452-["message",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]', "41", '43999["x"]', "40/custom,{}", "2probe", "3", "6", "\x83\xa4type\x00"];
+  const mutate = (text) => {
+    const bytes = Buffer.from(text, "latin1");
+    for (let i = random(4); i > 0 && bytes.length; i--) bytes[random(bytes.length)] = random(256);
+    return bytes.subarray(0, random(8) ? bytes.length : random(bytes.length + 1));
+  };
+  for (let round = 0; round < 60; round++) {
+    const sockets = await Promise.all(Array.from({ length: 5 }, () => Ws.open(server)));
+    for (const ws of sockets) {
+      ws.send("40");
+      for (let i = 0; i < 10; i++) ws.socket.send(mutate(seeds[random(seeds.length)]), { binary: random(4) === 0 });
+    }
+    if (round % 10 === 0) await alive();
+    for (const ws of sockets) ws.end();
+  }
+  await alive();
+});

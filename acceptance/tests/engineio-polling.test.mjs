@@ -176,3 +176,28 @@ both("one keep-alive connection serves several sessions, pipelined requests are 
   const places = ["ok", "ok", "4to-b", "4to-a"].map((x, i, list) => text.indexOf(`\r\n\r\n${x}`, i && text.indexOf(`\r\n\r\n${list[i - 1]}`) + 5));
   assert.ok(places.every((p, i) => p > (places[i - 1] ?? 0)), text);
 });
+
+both("a client that closes its sending side still gets its answer", async () => {
+  const socket = tcp(server);
+  socket.end(`GET ${Q} HTTP/1.1\r\nHost: x\r\n\r\n`);
+  assert.match(await socket.seen("maxPayload"), /^HTTP\/1\.1 200/);
+  await within(socket.ended, 5_000, "end");
+});
+
+both("HTTP/1.0 without keep-alive: the connection ends behind the answer", async () => {
+  const socket = tcp(server);
+  socket.write(`GET ${Q} HTTP/1.0\r\nHost: x\r\n\r\n`);
+  await within(socket.ended, 5_000, "end");
+  assert.match(socket.received.toString(), /^HTTP\/1\.[01] 200 [^]*maxPayload/);
+});
+
+both("Expect: 100-continue is answered before the body is sent", async () => {
+  const s = await open();
+  const socket = tcp(server);
+  socket.write(`POST ${s.path} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 6\r\nExpect: 100-continue\r\n\r\n`);
+  await socket.seen("HTTP/1.1 100 Continue\r\n\r\n");
+  socket.write("4hello");
+  await socket.seen("\r\n\r\nok");
+  socket.destroy();
+  assert.deepEqual(await s.poll(), ["4hello"]);
+});

@@ -1,15 +1,15 @@
 // Pings and time-outs, measured.
 import assert from "node:assert/strict";
-import { both, ours, shared } from "../lib/sut.mjs";
+import { both, shared } from "../lib/sut.mjs";
 import { connected, next } from "../lib/clients.mjs";
 import { Polling, Ws, request } from "../lib/raw.mjs";
 
 const INTERVAL = 300;
 const TIMEOUT = 200;
-// The client's own clock and the machine's load; the server's own lateness is bounded more tightly by the official suites.
+// The load of the machine delays what a test sees, so that a difference may be too short as well; the server's own lateness is bounded more tightly by the official suites.
 const SLACK = 120;
 const server = await shared("acceptance", { pingIntervalMs: INTERVAL, pingTimeoutMs: TIMEOUT, eio3: true });
-const about = (ms, expected) => assert.ok(ms >= expected - 10 && ms <= expected + SLACK, `${ms} ms instead of ${expected}`);
+const about = (ms, expected) => assert.ok(ms >= expected - 40 && ms <= expected + SLACK, `${ms} ms instead of ${expected}`);
 const since = (t) => performance.now() - t;
 
 both("websocket: the first ping comes after pingInterval, never at once; each pong starts the next interval", async () => {
@@ -95,7 +95,7 @@ both("EIO3: the client pings, the server answers and never pings; silence ends t
   about(since(began), INTERVAL + TIMEOUT);
 });
 
-ours("a request for a session whose deadline has passed is refused by every shard", async () => {
+both("a request for a session whose deadline has passed is refused by every shard", async () => {
   const sessions = await Promise.all(Array.from({ length: 20 }, () => Polling.open(server)));
   await new Promise((r) => setTimeout(r, INTERVAL + TIMEOUT + 5));
   const answers = await Promise.all(sessions.map((s) => request(server, "GET", s.path)));

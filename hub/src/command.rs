@@ -13,10 +13,14 @@ pub enum Command {
     /// A client asks for a session. Answered by `Effect::Opened` or `Effect::OpenRefused` at once.
     Open(Open),
     /// The back end said yes: subscribes it, queues `Outgoing::Admitted` first, and lets what waited follow.
+    /// The front then sends `Resume`; what that delivers may come a little later, when every home knows of the
+    /// subscriptions, so that a publish in answer to the client's first words finds it. Over a limit the session ends
+    /// with `Effect::Ended` and `Reason::OverLimit`. Not for a session that was admitted before.
     Admit(Admit),
     /// The connection cannot take more now: what comes waits in the outbox.
     Pause(SessionKey),
-    /// The connection can take more: up to `budget` waiting things are delivered; the session is ready when none wait.
+    /// The connection can take more: up to `budget` waiting things are delivered, each as `Effect::Send`; the session is
+    /// ready when none wait. Ignored once `Effect::CloseConnection` was given.
     Resume {
         /// The session.
         session: SessionKey,
@@ -24,7 +28,9 @@ pub enum Command {
         budget: u32,
     },
     /// The connection is gone. Ends the session, or keeps it for the recovery window where it has one and the
-    /// reason allows it. Answered by `Effect::Detached` or `Effect::Ended`.
+    /// reason allows it. Answered by `Effect::Detached` or `Effect::Ended`. What waited is dropped: messages are recovered
+    /// from the log, answers to requests belong to the connection. Must not be sent for a tag that was displaced by
+    /// `Effect::Attached`: the session is on another connection then.
     Detach {
         /// The session.
         session: SessionKey,
@@ -44,13 +50,15 @@ pub enum Command {
     EndMembers {
         /// Which.
         of: Members,
-        /// `Kicked` ends the session; `Disconnected` closes the connection under it.
+        /// `Kicked`, like every reason that is not `recoverable`, ends the session; `Disconnected` and the others close
+        /// the connection under it (a detached session is then not concerned).
         reason: Reason,
         /// Echoed.
         token: Token,
     },
     /// Subscribes sessions of this hub to a channel or filter. Answered by `Report::Count` when every home involved
-    /// knows (a publish that is sent after the answer reaches them), or `Report::Refused`.
+    /// knows (a publish that is sent after the answer reaches them), or `Report::Refused`, and then none was subscribed.
+    /// Sessions not yet admitted are not concerned.
     Subscribe {
         /// Who.
         of: Members,
@@ -68,7 +76,9 @@ pub enum Command {
         /// Echoed.
         token: Token,
     },
-    /// A publish to one channel, at its home; or a union of several (or of sessions), sent to every shard's hub.
+    /// A publish to one channel, at its home; a union of several, sent to every shard's hub; or one to a session, at its
+    /// home. The first is answered by `Report::Routed` and a `Report::Delivered` of each shard it names, the others by
+    /// `Report::Delivered` of each hub that got it, all of them possibly by `Report::Refused` instead.
     Publish(Publish),
     /// A client answered an ask. Ignored when it is late, repeated or not asked of this session.
     Reply {
@@ -138,7 +148,8 @@ pub struct Attach {
     pub session: SessionId,
     /// The front's new name for it.
     pub tag: Tag,
-    /// The last offset it saw. `None`, or one older than the session: everything since the session's start.
+    /// The last offset it saw. `None`, one that is unknown or of another life, or one older than the session: everything
+    /// since the session's start.
     pub after: Option<Offset>,
 }
 
@@ -179,7 +190,8 @@ pub struct Publish {
     pub volatile: bool,
     /// Left out.
     pub except: Option<Box<Except>>,
-    /// Wait so many milliseconds for replies of the sessions it reaches.
+    /// Wait so many milliseconds for replies of the sessions it reaches; without a `token` it is no ask. An ask is never
+    /// in the recovery log: it is delivered again to a session that comes back while it is open and not answered.
     pub reply_within_ms: Option<u64>,
     /// Whom to report to; `None` = nobody counts.
     pub token: Option<Token>,
@@ -209,7 +221,8 @@ pub enum Query {
         /// At most.
         limit: u32,
     },
-    /// Members of a channel on this shard; answered by `Report::Presence`.
+    /// Members of a channel on this shard; answered by `Report::Presence`, or `Refusal::NotFound` when no rule allows
+    /// presence there.
     Presence {
         /// The channel.
         channel: ChannelName,

@@ -219,6 +219,7 @@ impl Pass<'_> {
             offset: self.offset.filter(|_| may_recover),
         };
         if session.outbox.get_or_insert_default().push(item, self.limits).is_ok() {
+            self.sessions.queued += 1;
             return true;
         }
         self.effects.list.push(close_slow(key, session));
@@ -231,4 +232,61 @@ fn close_slow(key: SessionKey, session: &mut Session) -> Effect {
     session.closing = true;
     let to = Recipient { session: key, tag: session.tag };
     Effect::CloseConnection { to, reason: Reason::SlowConsumer }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Admit, Body, ChannelName, Command, Config, MessageId, Open, Publish, RecoveryLimits, ShardId, Tag,
+        Target, Topology,
+    };
+
+    fn hub() -> Hub {
+        let limits = Limits {
+            sessions_max: 10,
+            channels_max: 10,
+            subscriptions_per_session_max: 10,
+            channel_name_bytes_max: 10,
+            outbox_messages_max: 10,
+            outbox_bytes_max: 10,
+            asks_per_session_max: 1,
+            asks_max: 1,
+            history_bytes_max: 0,
+            recovery: RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 },
+        };
+        let topology = Topology { shards: 1, partitions: 1 };
+        Hub::new(Config { shard: ShardId(0), topology, epoch: 0, limits, rules: Vec::new() })
+    }
+
+    #[test]
+    fn deliveries_go_on_when_their_numbers_start_over() {
+        let (mut hub, mut effects) = (hub(), Effects::default());
+        let session = SessionKey(0);
+        let open = Open { tag: Tag(0), random: [0; 9], recover: false };
+        let subscriptions = vec!["a".to_owned(), "#".to_owned()];
+        let admit = Admit { session, user: None, info: None, subscriptions };
+        let resume = Command::Resume { session, budget: 9 };
+        for command in [Command::Open(open), Command::Admit(admit), resume] {
+            hub.apply(Millis(0), command, &mut effects);
+        }
+        let deliver = |hub: &mut Hub| {
+            let mut effects = Effects::default();
+            let publish = Publish {
+                id: MessageId(0),
+                target: Target::Channel(ChannelName::parse("a", 10).expect("valid")),
+                event: None,
+                body: Body::Raw(bytes::Bytes::new()),
+                volatile: false,
+                except: None,
+                reply_within_ms: None,
+                token: None,
+            };
+            hub.apply(Millis(0), Command::Publish(publish), &mut effects);
+            effects.recipients.len()
+        };
+        assert_eq!((deliver(&mut hub), hub.stamp), (1, 1));
+        hub.stamp = u32::MAX;
+        assert_eq!((deliver(&mut hub), hub.stamp), (1, 1), "the session had seen a delivery of that number");
+    }
 }

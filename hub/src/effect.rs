@@ -69,7 +69,8 @@ pub enum Effect {
         /// The old tag, when its connection had not been known to be dead.
         displaced: Option<Tag>,
     },
-    /// No such session, or messages are missing: the client gets a new session.
+    /// No such session, or messages are missing: the client gets a new session. In the second case the old one ends by
+    /// the next effect, unless a connection still holds it.
     AttachRefused {
         /// The front's name.
         tag: Tag,
@@ -163,7 +164,7 @@ pub struct Counts {
 /// Why the hub said no. Text and code come from the back end's table of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// No session of that id here.
+    /// No session of that id here; or the channel has no presence.
     NotFound,
     /// The name breaks the rules for channel names.
     InvalidChannel,
@@ -202,7 +203,7 @@ pub enum Report {
         shard: ShardId,
         /// What became of it there.
         counts: Counts,
-        /// Replies to come from this shard, each as `Reply`, closed by `RepliesClosed`; 0 = none will come.
+        /// Sessions asked on this shard: a `Reply` of each may come, then `RepliesClosed`; 0 = neither will come.
         expecting: u32,
     },
     /// One session's reply.
@@ -216,7 +217,7 @@ pub enum Report {
     RepliesClosed {
         /// The shard.
         shard: ShardId,
-        /// Who did not answer.
+        /// Who did not answer, sessions that ended or had too many open asks among them.
         missing: Vec<SessionId>,
     },
     /// So many sessions were concerned.

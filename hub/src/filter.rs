@@ -1,6 +1,6 @@
 //! The language of channel names and filters: what is valid, and which names a filter matches.
 //! Levels are split by `/`; `+` stands for one whole level, `#` (last only) for this level and all below it, its parent
-//! included. A wildcard in the first level never matches a name that starts with `$` (MQTT 5.0, 4.7.2).
+//! included. A wildcard in the first level never matches a name that starts with `$`.
 
 use crate::Refusal;
 

@@ -6,7 +6,6 @@ use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Position, Token};
 use crate::limits::HistoryRule;
 use crate::message::Message;
-use crate::outbox::size_of_body;
 use crate::roster::RosterKey;
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -44,7 +43,7 @@ impl History {
 
     fn pop(&mut self, histories: &mut Histories) -> bool {
         let Some(oldest) = self.kept.pop_front() else { return false };
-        histories.bytes -= size_of_body(&oldest.message.body);
+        histories.bytes -= oldest.message.body.len_bytes() as u64;
         if self.kept.capacity() > 16 && self.kept.len() < self.kept.capacity() / 4 {
             self.kept.shrink_to(self.kept.len() * 2);
         }
@@ -95,9 +94,12 @@ impl Histories {
 impl Hub {
     /// The position of the message that is kept next.
     pub(crate) fn next_position(&mut self, key: RosterKey) -> Position {
-        let histories = &mut self.histories;
-        let history = self.rosters.known_mut(key).history.get_or_insert_with(|| histories.new_history());
-        Position { offset: history.newest + 1, epoch: history.epoch }
+        let (roster, histories) = (self.rosters.known_mut(key), &mut self.histories);
+        let was_listed = roster.is_listed();
+        let history = roster.history.get_or_insert_with(|| histories.new_history());
+        let position = Position { offset: history.newest + 1, epoch: history.epoch };
+        self.rosters.listed += u32::from(!was_listed);
+        position
     }
 
     /// Keeps the message that `next_position` was for.
@@ -105,7 +107,7 @@ impl Hub {
         let (histories, limits) = (&mut self.histories, &self.config.limits);
         let Some(history) = &mut self.rosters.known_mut(key).history else { return };
         history.newest += 1;
-        histories.bytes += size_of_body(&message.body);
+        histories.bytes += message.body.len_bytes() as u64;
         history.kept.push_back(Kept { message, at: now });
         while history.kept.len() > rule.messages_max as usize || histories.bytes > limits.history_bytes_max {
             if !history.pop(histories) {
@@ -144,6 +146,7 @@ impl Hub {
         if roster.members.is_empty() && roster.wanted == 0 && roster.history.as_deref().is_some_and(is_empty)
         {
             roster.history = None;
+            self.rosters.listed -= 1;
         }
     }
 

@@ -4,7 +4,7 @@
 //! and the current time, and performs the [`Effect`]s that come out, in their order, before the next command.
 //! The same commands at the same times give the same effects, so a whole node can be simulated from a seed.
 //!
-//! It must not know: any wire protocol, any socket, any clock, any storage engine. A client's protocol shows here only
+//! It must not know: any wire protocol, any socket, any clock, any storage. A client's protocol shows here only
 //! as a [`Tag`] that the front chose and gets back.
 //!
 //! Start at [`Command`] (everything that can happen), [`Effect`] (everything that can follow) and [`Limits`].

@@ -61,6 +61,8 @@ impl Hub {
             session.identity = Some(Box::new(Identity { user: admit.user, info: admit.info }));
         }
         session.outbox.get_or_insert_default().push_first(Outgoing::Admitted { recovered: false });
+        self.sessions.pending -= 1;
+        self.sessions.queued += 1;
         if self.subscribe_at_start(admit.session, &names, effects).is_err() {
             self.end(admit.session, Reason::OverLimit, effects);
         }
@@ -87,16 +89,17 @@ impl Hub {
                 outbox.resume = budget.max(1);
                 return;
             }
-            for _ in 0..budget.max(1) {
-                let Some(item) = outbox.pop() else { break };
-                effects.list.push(Effect::Send { to, item });
+            let before = outbox.len();
+            let items = std::iter::from_fn(|| outbox.pop()).take(budget.max(1) as usize);
+            effects.list.extend(items.map(|item| Effect::Send { to, item }));
+            let left = outbox.len();
+            if left == 0 {
+                session.become_ready();
             }
-            if !outbox.is_empty() {
-                return;
-            }
+            self.sessions.queued -= (before - left) as u64;
+        } else {
+            session.become_ready();
         }
-        session.outbox = None;
-        session.state = State::Ready;
     }
 
     pub(crate) fn detach(&mut self, now: Millis, key: SessionKey, reason: Reason, effects: &mut Effects) {
@@ -113,8 +116,10 @@ impl Hub {
         session.state = State::Detached;
         session.closing = false;
         session.held = 0;
-        session.outbox = None;
         effects.list.push(Effect::Detached { tag: session.tag, id: session.id, reason });
+        let waited = session.waiting();
+        session.outbox = None;
+        self.sessions.queued -= waited;
         self.sessions.detached += 1;
     }
 
@@ -134,12 +139,14 @@ impl Hub {
         self.close_window(key);
         let session = self.sessions.known_mut(key);
         let displaced = session.is_connected().then_some(session.tag);
-        self.sessions.detached -= u32::from(displaced.is_none());
-        let session = self.sessions.known_mut(key);
+        let waited = session.waiting();
         session.tag = attach.tag;
         session.state = State::Paused;
         session.closing = false;
-        session.outbox = Some(Box::new(Outbox::starting_with(missed)));
+        self.sessions.queued += missed.len() as u64;
+        self.sessions.known_mut(key).outbox = Some(Box::new(Outbox::starting_with(missed)));
+        self.sessions.queued -= waited;
+        self.sessions.detached -= u32::from(displaced.is_none());
         effects.list.push(Effect::Attached { tag: attach.tag, session: key, displaced });
     }
 
@@ -158,6 +165,7 @@ impl Hub {
 
     pub(crate) fn end_expired(&mut self, now: Millis, effects: &mut Effects) {
         while let Some((_, key)) = self.windows.first().copied().filter(|(until, _)| *until <= now) {
+            self.close_window(key);
             self.end(key, Reason::Expired, effects);
         }
     }
@@ -212,7 +220,9 @@ impl Hub {
         let item = Outgoing::Answer { request, body };
         if session.state == State::Ready {
             effects.list.push(Effect::Send { to: Recipient { session: key, tag: session.tag }, item });
-        } else if session.outbox.get_or_insert_default().push(item, &self.config.limits).is_err() {
+        } else if session.outbox.get_or_insert_default().push(item, &self.config.limits).is_ok() {
+            self.sessions.queued += 1;
+        } else {
             self.close_connection(key, Reason::SlowConsumer, effects);
         }
     }

@@ -9,7 +9,8 @@ pub struct Config {
     pub shard: ShardId,
     /// All shards of the node.
     pub topology: Topology,
-    /// Names this life of the hub; random, chosen by the caller at start. Epoch of positions and offsets.
+    /// Names this life of the hub; random, chosen by the caller at start. Epochs of positions and offsets are derived from
+    /// it; shards may share it.
     pub epoch: u64,
     /// Bounds.
     pub limits: Limits,
@@ -53,9 +54,11 @@ pub struct RecoveryLimits {
 pub struct Limits {
     /// Sessions in this hub. `Open` is refused with `over-limit`.
     pub sessions_max: u32,
-    /// Channels in this hub. `Subscribe` and history-keeping publishes are refused with `over-limit`.
+    /// Channels and filters in this hub. `Subscribe` and history-keeping publishes are refused with `over-limit`, `Admit`
+    /// ends the session so; a union is delivered but not kept, and what other shards want is always noted.
     pub channels_max: u32,
-    /// Subscriptions of one session. `Subscribe` is refused with `over-limit`; the session lives on.
+    /// Subscriptions of one session, `$user/..` included. `Subscribe` is refused with `over-limit` and the session lives
+    /// on; `Admit` ends it so.
     pub subscriptions_per_session_max: u32,
     /// Bytes of a channel name or filter. Refused with `invalid-channel`.
     pub channel_name_bytes_max: u32,
@@ -64,9 +67,10 @@ pub struct Limits {
     pub outbox_messages_max: u32,
     /// Bytes of bodies waiting for one session; one message may exceed it alone. As `outbox_messages_max`.
     pub outbox_bytes_max: u64,
-    /// Unanswered asks of one session. A further ask counts that session as missing at once.
+    /// Unanswered asks of one session. A further ask is not delivered to it, and counts it as dropped and missing at once.
     pub asks_per_session_max: u16,
-    /// Open asks of one hub. A further ask is refused with `over-limit`.
+    /// Open asks of one hub. A further ask is refused with `over-limit`; one that another shard forwards, or a union, is
+    /// counted as dropped here.
     pub asks_max: u32,
     /// Bytes of all histories in this hub. The oldest messages of the channel published to go first.
     pub history_bytes_max: u64,

@@ -22,6 +22,17 @@ pub enum Body {
     Raw(Bytes),
 }
 
+impl Body {
+    /// Bytes of the content, attachments included.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        match self {
+            Self::Values { json, attachments } => json.len() + attachments.iter().map(Bytes::len).sum::<usize>(),
+            Self::Raw(bytes) => bytes.len(),
+        }
+    }
+}
+
 /// Who is left out of a publish.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Except {

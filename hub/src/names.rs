@@ -4,8 +4,6 @@
 use crate::Refusal;
 use crate::filter;
 use crate::ids::{ChannelName, Offset, Partition, Position, SessionId, ShardId, Topology};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
@@ -48,12 +46,18 @@ impl SessionId {
     }
 }
 
+/// The alphabet of base64url (RFC 4648, section 5); 15 bytes need no padding.
+const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bits = self.0.iter().fold(0_u128, |bits, byte| bits << 8 | u128::from(*byte));
         let mut text = [0; 20];
-        let written = URL_SAFE_NO_PAD.encode_slice(self.0, &mut text).expect("15 bytes are 20 characters");
-        let text = text.get(..written).and_then(|text| std::str::from_utf8(text).ok());
-        f.write_str(text.expect("base64 is ASCII"))
+        for (place, character) in text.iter_mut().rev().enumerate() {
+            let six = (bits >> (6 * place)) as usize % 64;
+            *character = *ALPHABET.get(six).expect("six bits");
+        }
+        f.write_str(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
     }
 }
 
@@ -61,11 +65,16 @@ impl FromStr for SessionId {
     type Err = InvalidText;
 
     fn from_str(text: &str) -> Result<Self, InvalidText> {
-        let mut bytes = [0; 15];
-        match URL_SAFE_NO_PAD.decode_slice(text, &mut bytes) {
-            Ok(15) => Ok(Self(bytes)),
-            _ => Err(InvalidText),
+        if text.len() != 20 {
+            return Err(InvalidText);
         }
+        let mut bits = 0_u128;
+        for character in text.bytes() {
+            let six = ALPHABET.iter().position(|known| *known == character).ok_or(InvalidText)?;
+            bits = bits << 6 | six as u128;
+        }
+        let [_, bytes @ ..] = bits.to_be_bytes();
+        Ok(Self(bytes))
     }
 }
 
@@ -211,7 +220,7 @@ mod tests {
         let id = SessionId::new(Partition(0x1234), 0x0506_0708, [9; 9]);
         assert_eq!((id.partition(), id.slot()), (Partition(0x1234), 0x0506_0708));
         let text = id.to_string();
-        assert_eq!(text.len(), 20);
+        assert_eq!(text, "EjQFBgcICQkJCQkJCQkJ");
         assert_eq!(text.parse(), Ok(id));
         for bad in ["", "short", &text[1..], &format!("{text}A"), &text.replace(&text[..1], "=")] {
             assert_eq!(bad.parse::<SessionId>(), Err(InvalidText), "{bad}");

@@ -1,7 +1,7 @@
 //! What waits for one session, and its bounds. Knows nothing of sessions or of why something waits.
 
 use crate::limits::Limits;
-use crate::message::{Body, Outgoing};
+use crate::message::Outgoing;
 use std::collections::VecDeque;
 
 /// First in, first out; bounded by `Limits::outbox_messages_max` and `outbox_bytes_max`.
@@ -61,26 +61,12 @@ impl Outbox {
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.items.is_empty()
-    }
-}
-
-/// Bytes of a body: all that counts.
-pub(crate) fn size_of_body(body: &Body) -> u64 {
-    match body {
-        Body::Values { json, attachments } => {
-            json.len() as u64 + attachments.iter().map(|attachment| attachment.len() as u64).sum::<u64>()
-        }
-        Body::Raw(bytes) => bytes.len() as u64,
-    }
 }
 
 fn size_of_item(item: &Outgoing) -> u64 {
     match item {
         Outgoing::Admitted { .. } => 0,
-        Outgoing::Message { message, .. } => size_of_body(&message.body),
-        Outgoing::Answer { body, .. } => size_of_body(body),
+        Outgoing::Message { message, .. } => message.body.len_bytes() as u64,
+        Outgoing::Answer { body, .. } => body.len_bytes() as u64,
     }
 }

@@ -135,12 +135,19 @@ impl Hub {
         channel: &ChannelName,
         volatile: bool,
     ) -> Result<Option<(RosterKey, HistoryRule)>, Full> {
-        let rule = if volatile { None } else { self.rosters.rule(channel.as_str()) };
-        let Some(rule) = rule.and_then(|rule| rule.history) else { return Ok(None) };
-        match self.rosters.find(channel.as_str()) {
-            Some(roster) => Ok(Some((roster, rule))),
+        if volatile {
+            return Ok(None);
+        }
+        let roster = self.rosters.find(channel.as_str());
+        let rule = match roster {
+            Some(roster) => self.rosters.rule_of(roster),
+            None => self.rosters.rule(channel.as_str()),
+        };
+        let Some(history) = rule.and_then(|rule| rule.history) else { return Ok(None) };
+        match roster {
+            Some(roster) => Ok(Some((roster, history))),
             None if self.is_full_of_channels() => Err(Full),
-            None => Ok(Some((self.rosters.insert(channel.clone()), rule))),
+            None => Ok(Some((self.rosters.insert(channel.clone()), history))),
         }
     }
 

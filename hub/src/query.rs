@@ -9,7 +9,7 @@ use crate::filter::filter_matches;
 use crate::hub::Hub;
 use crate::ids::{ChannelName, SessionId, SessionKey, Token};
 use crate::roster::{Roster, RosterKey};
-use crate::session::{Session, State};
+use crate::session::Session;
 
 impl Hub {
     pub(crate) fn query(&mut self, now: crate::Millis, token: Token, query: &Query, effects: &mut Effects) {
@@ -70,7 +70,7 @@ impl Hub {
             info: identity.and_then(|identity| identity.info.clone()),
             since: session.since,
             subscriptions,
-            queued: queued(session),
+            queued: u32::try_from(session.waiting()).unwrap_or(u32::MAX),
         }
     }
 
@@ -81,7 +81,7 @@ impl Hub {
         limit: usize,
     ) -> Page<ChannelView> {
         let listed = |roster: &Roster| {
-            is_channel_here(roster)
+            roster.is_listed()
                 && after.is_none_or(|after| roster.name > *after)
                 && filter.is_none_or(|filter| filter_matches(filter, roster.name.as_str()))
         };
@@ -119,25 +119,15 @@ impl Hub {
     }
 
     fn totals(&self) -> Report {
-        let sessions =
-            || self.sessions.iter().map(|(_, session)| session).filter(|s| s.state != State::Pending);
-        let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+        let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
         Report::Totals {
-            sessions: count(sessions().count()),
+            sessions: sessions - self.sessions.pending,
             detached: self.sessions.detached,
-            channels: count(self.rosters.iter().filter(|(_, roster)| is_channel_here(roster)).count()),
-            subscriptions: sessions().map(|session| session.subscriptions.len() as u64).sum(),
-            queued: self.sessions.iter().map(|(_, session)| u64::from(queued(session))).sum(),
+            channels: self.rosters.listed,
+            subscriptions: self.sessions.subscriptions,
+            queued: self.sessions.queued,
         }
     }
-}
-
-fn is_channel_here(roster: &Roster) -> bool {
-    !roster.is_filter() && (!roster.members.is_empty() || roster.history.is_some())
-}
-
-fn queued(session: &Session) -> u32 {
-    session.outbox.as_ref().map_or(0, |outbox| u32::try_from(outbox.len()).unwrap_or(u32::MAX))
 }
 
 fn page_of_members(mut members: Vec<SessionKey>, after: Option<SessionId>, limit: usize) -> Page<SessionKey> {

@@ -12,7 +12,7 @@ pub enum Reason {
     ConnectionFailed,
     /// No sign of life in time.
     Silent,
-    /// Bytes that are no packet of the protocol.
+    /// Bytes that mean nothing in the protocol.
     Malformed,
     /// Well-formed, but against the protocol's rules; or the server closed the connection on purpose.
     Misbehaved,

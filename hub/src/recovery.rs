@@ -10,7 +10,6 @@ use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Offset, SessionId, SessionKey};
 use crate::limits::RecoveryLimits;
 use crate::message::{Message, Outgoing};
-use crate::outbox::size_of_body;
 use crate::roster::Roster;
 use crate::session::Session;
 use std::collections::VecDeque;
@@ -113,7 +112,7 @@ impl Log {
 
     fn push(&mut self, entry: Entry) {
         self.last += 1;
-        self.bytes += size_of_body(&entry.message.body);
+        self.bytes += entry.message.body.len_bytes() as u64;
         self.entries.push_back(entry);
     }
 
@@ -124,7 +123,7 @@ impl Log {
             || self.next_deadline(limits.window_ms).is_some_and(|deadline| deadline <= now);
         let sequence = self.first();
         let entry = if over { self.entries.pop_front() } else { None }?;
-        self.bytes -= size_of_body(&entry.message.body);
+        self.bytes -= entry.message.body.len_bytes() as u64;
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 8 {
             self.entries.shrink_to(self.entries.len() * 2);
         }

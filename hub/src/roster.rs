@@ -41,6 +41,11 @@ impl Roster {
         is_filter(self.name.as_str())
     }
 
+    /// Whether it is a channel that the back end is shown.
+    pub(crate) fn is_listed(&self) -> bool {
+        !self.is_filter() && (!self.members.is_empty() || self.history.is_some())
+    }
+
     pub(crate) fn is_unused(&self) -> bool {
         self.members.is_empty() && self.wanted == 0 && self.history.is_none()
     }
@@ -56,6 +61,8 @@ pub(crate) struct Rosters {
     trie: Trie,
     hasher: FixedState,
     rules: Vec<ChannelRule>,
+    /// Rosters that `is_listed`; those who change members or history keep it.
+    pub(crate) listed: u32,
 }
 
 impl Rosters {
@@ -67,6 +74,7 @@ impl Rosters {
             trie: Trie::default(),
             hasher: FixedState::with_seed(seed),
             rules,
+            listed: 0,
         }
     }
 

@@ -81,6 +81,17 @@ impl Session {
         self.subscriptions.iter().any(|subscription| subscription.roster == roster)
     }
 
+    /// Things in its outbox.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.outbox.as_ref().map_or(0, |outbox| outbox.len() as u64)
+    }
+
+    /// Nothing waits: the outbox's memory goes.
+    pub(crate) fn become_ready(&mut self) {
+        self.outbox = None;
+        self.state = State::Ready;
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.state != State::Detached
     }
@@ -93,6 +104,12 @@ pub(crate) struct Sessions {
     /// Pending, live or detached sessions that may be resumed.
     pub(crate) recovering: u32,
     pub(crate) detached: u32,
+    /// Not admitted yet.
+    pub(crate) pending: u32,
+    /// Subscription records of all sessions.
+    pub(crate) subscriptions: u64,
+    /// Things waiting in all outboxes.
+    pub(crate) queued: u64,
 }
 
 impl Sessions {
@@ -108,6 +125,7 @@ impl Sessions {
     /// Adds a session whose id names `next_slot`.
     pub(crate) fn insert(&mut self, session: Session) -> SessionKey {
         self.recovering += u32::from(session.recovery.is_some());
+        self.pending += 1;
         SessionKey(u32::try_from(self.slab.insert(session)).expect("slots are checked by `next_slot`"))
     }
 
@@ -116,6 +134,8 @@ impl Sessions {
         let session = self.slab.remove(key.0 as usize);
         self.recovering -= u32::from(session.recovery.is_some());
         self.detached -= u32::from(session.state == State::Detached);
+        self.pending -= u32::from(session.state == State::Pending);
+        self.queued -= session.waiting();
         if self.slab.is_empty() {
             self.slab = Slab::new();
         }
@@ -141,11 +161,6 @@ impl Sessions {
     /// A key from one of the hub's own records.
     pub(crate) fn known_mut(&mut self, key: SessionKey) -> &mut Session {
         self.slab.get_mut(key.0 as usize).expect("records name only live sessions")
-    }
-
-    /// In order of slots.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionKey, &Session)> {
-        self.slab.iter().map(|(slot, session)| (SessionKey(slot as u32), session))
     }
 
     /// In order of slots, from `slot` on, without touching those before.

@@ -20,7 +20,7 @@ impl Hub {
             return effects.report(token, Report::Count(0));
         }
         let roster = self.rosters.find(filter);
-        let full = members.iter().any(|member| !self.has_room(*member, roster));
+        let full = members.iter().any(|member| !self.can_join(*member, roster));
         if full || (roster.is_none() && self.is_full_of_channels()) {
             return effects.refuse(token, Refusal::OverLimit);
         }
@@ -64,7 +64,7 @@ impl Hub {
                 check_filter(name, bytes_max)?;
             }
             let roster = self.rosters.find(name);
-            if !self.has_room(key, roster) || (roster.is_none() && self.is_full_of_channels()) {
+            if !self.can_join(key, roster) || (roster.is_none() && self.is_full_of_channels()) {
                 return Err(Refusal::OverLimit);
             }
             let roster = self.rosters.find_or_insert(name);
@@ -81,7 +81,7 @@ impl Hub {
         Ok(())
     }
 
-    fn has_room(&self, key: SessionKey, roster: Option<RosterKey>) -> bool {
+    fn can_join(&self, key: SessionKey, roster: Option<RosterKey>) -> bool {
         let session = self.sessions.known(key);
         session.subscriptions.len() < self.config.limits.subscriptions_per_session_max as usize
             || roster.is_some_and(|roster| session.is_subscribed(roster))
@@ -104,7 +104,10 @@ impl Hub {
         if let Some(recovery) = &mut session.recovery {
             recovery.joined(&entry.name, self.log.last());
         }
+        self.sessions.subscriptions += 1;
         if index == 0 {
+            let is_new = entry.is_listed() && entry.history.is_none();
+            self.rosters.listed += u32::from(is_new);
             self.announce(roster, effects);
         }
         true
@@ -132,6 +135,7 @@ impl Hub {
     fn remove_member(&mut self, left: Subscription, effects: &mut Effects) {
         let members = &mut self.rosters.known_mut(left.roster).members;
         members.swap_remove(left.index as usize);
+        self.sessions.subscriptions -= 1;
         if members.capacity() > 16 && members.len() < members.capacity() / 4 {
             members.shrink_to(members.len() * 2);
         }
@@ -141,7 +145,10 @@ impl Hub {
             record.expect("a member has a record").index = left.index;
         }
         if self.rosters.known(left.roster).members.is_empty() {
-            self.rosters.known_mut(left.roster).members = Vec::new();
+            let roster = self.rosters.known_mut(left.roster);
+            roster.members = Vec::new();
+            let is_gone = !roster.is_filter() && roster.history.is_none();
+            self.rosters.listed -= u32::from(is_gone);
             self.retract(left.roster, effects);
             self.drop_empty_history(left.roster);
             self.rosters.remove_if_unused(left.roster);

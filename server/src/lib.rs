@@ -1,3 +1,21 @@
-//! The product as a library: shards, listeners, the back end's door, configuration.
+//! Trunkline as a library: a node that holds client connections and routes messages between them and a back end.
+//!
+//! [`Server::start`] is the whole product; the `trunkline` program is a command line over it. Inside, `shard` owns
+//! sockets and threads, `front` what clients speak, `back` what back ends use, `config` every key and limit.
 
+pub mod back;
 pub mod config;
+pub mod embed;
+pub mod front;
+pub mod mail;
+pub mod shard;
+pub mod tls;
+
+pub use back::{Delivery, OfficeError};
+pub use config::Config;
+pub use embed::{
+    Acceptance, Args, ClientEvent, Connect, Disconnect, Emit, Event, Events, Handle, Replier, Replies, Server, Session,
+    StartError,
+};
+pub use hub::{Reason, Refusal, SessionId};
+pub use mail::Handshake;

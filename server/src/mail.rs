@@ -46,6 +46,13 @@ pub enum Mail {
         /// In the order asked; `None` = not here.
         reply: tokio::sync::oneshot::Sender<Vec<Option<Inspection>>>,
     },
+    /// A live view of what is published on a filter; ends when nobody reads the sink.
+    Tail {
+        /// Checked.
+        filter: String,
+        /// Where messages go.
+        sink: crate::back::TailSink,
+    },
     /// Counters of the shard.
     Stats {
         /// A snapshot.
@@ -146,8 +153,15 @@ pub struct Handshake {
 pub enum PeerMail {
     /// For the hub.
     Hub(hub::HubMail),
+    /// A client's publish to a channel whose home is the receiver.
+    Publish(Box<hub::Publish>),
     /// A connection whose next request (already read, unprocessed, in `bytes`) belongs to the receiving shard.
     Connection(crate::shard::Handover),
-    /// A polling or WebSocket engine session that moves with its connection.
-    Engine(Box<crate::front::Migration>),
+    /// An engine session that moves, with its WebSocket if it has one.
+    Engine {
+        /// The session.
+        migration: Box<crate::front::Migration>,
+        /// Its connection, for [`crate::shard::Io::adopt`].
+        connection: Option<crate::shard::Handover>,
+    },
 }

@@ -263,6 +263,11 @@ impl Values {
         self.json.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
     }
 
+    /// Puts together again what [`Self::into_parts`] took apart. Nothing is checked: the parts come from values.
+    pub const fn from_parts(json: Bytes, attachments: Vec<Bytes>) -> Self {
+        Self { json, attachments }
+    }
+
     /// The text and the attachments, for storage.
     pub fn into_parts(self) -> (Bytes, Vec<Bytes>) {
         (self.json, self.attachments)

@@ -16,8 +16,13 @@ pub(crate) struct Generated {
     pub(crate) arguments: &'static [&'static str],
 }
 
-/// Every generated page, as in `Generated { path: "docs/reference/x.md", arguments: &["reference", "x"] }`.
-pub(crate) const GENERATED: &[Generated] = &[];
+/// Every generated page.
+pub(crate) const GENERATED: &[Generated] = &[
+    Generated { path: "docs/cli.md", arguments: &["reference", "cli"] },
+    Generated { path: "docs/config.md", arguments: &["reference", "config"] },
+    Generated { path: "docs/limits.md", arguments: &["reference", "limits"] },
+    Generated { path: "trunkline.toml", arguments: &["reference", "example"] },
+];
 
 /// What is to be done with a page that differs.
 #[derive(Clone, Copy, PartialEq, Eq)]

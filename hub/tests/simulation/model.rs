@@ -91,15 +91,10 @@ impl Session {
     /// The client saw the first `seen` things of the connection's.
     pub fn cut(&mut self, seen: usize) {
         for item in self.wire.drain(..).take(seen) {
-            if let Item::Message { id, ask, offset } = item {
-                if ask.is_none() {
-                    if let Some(offset) = offset {
-                        self.after = Some(offset);
-                    }
-                    if self.owed.iter().any(|owed| owed.1 == id) {
-                        assert!(self.got.insert(id), "message {id} twice to {:?}", self.id);
-                    }
-                }
+            let Item::Message { id, ask: None, offset } = item else { continue };
+            self.after = offset.or(self.after);
+            if self.owed.iter().any(|owed| owed.1 == id) {
+                assert!(self.got.insert(id), "message {id} twice to {:?}", self.id);
             }
         }
         self.wire.clear();

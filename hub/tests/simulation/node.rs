@@ -66,7 +66,7 @@ fn limits(rng: &mut Rng) -> Limits {
     Limits {
         sessions_max: rng.range(4, 12) as u32,
         channels_max: 1000,
-        subscriptions_per_session_max: rng.range(4, 6) as u32,
+        subscriptions_per_session_max: rng.range(2, 6) as u32,
         channel_name_bytes_max: 40,
         outbox_messages_max: rng.range(1, 8) as u32,
         outbox_bytes_max: rng.range(20, 200),
@@ -100,13 +100,19 @@ impl Node {
         }
     }
 
-    pub fn run(&mut self, steps: u32) {
+    /// Returns how often each situation was met.
+    pub fn run(mut self, steps: u32) -> BTreeMap<&'static str, u64> {
         for _ in 0..steps {
             self.step();
         }
         self.settle();
         self.probe();
         self.end_all();
+        let mut seen = BTreeMap::new();
+        for (what, times) in self.sites.iter().flat_map(|site| &site.seen) {
+            *seen.entry(*what).or_default() += times;
+        }
+        seen
     }
 
     fn step(&mut self) {
@@ -297,8 +303,8 @@ impl Node {
                     ("", Refusal::InvalidChannel),
                 ];
                 let (filter, refusal) = *self.rng.pick(&cases).expect("not empty");
-                let (shard, token) = (self.rng.below(self.sites.len() as u64) as usize, self.token());
-                self.sites[shard].refused_filter(self.now, of, filter, token, refusal);
+                let shard = self.rng.below(self.sites.len() as u64) as usize;
+                self.sites[shard].refused_filter(self.now, of, filter, refusal);
             }
         }
     }
@@ -419,11 +425,11 @@ impl Node {
             return;
         }
         let seen = if is_detached { 0 } else { self.rng.below(session.wire.len() as u64 + 1) as usize };
-        let shown = session.wire.iter().take(seen).filter_map(|item| match item {
+        let mut shown = session.wire.iter().take(seen).filter_map(|item| match item {
             Item::Message { ask: None, offset, .. } => *offset,
             _ => None,
         });
-        let honest = shown.last().or(session.after).unwrap_or(0);
+        let honest = shown.next_back().or(session.after).unwrap_or(0);
         let epoch = EPOCH.wrapping_add((shard as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         let after = match self.rng.below(10) {
             0 => Some(Offset { epoch, sequence: self.rng.below(honest + 3) }),

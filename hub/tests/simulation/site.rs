@@ -8,6 +8,34 @@ use hub::{
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
+/// What a run of many seeds must meet, or it proves little.
+pub const SITUATIONS: &[&str] = &[
+    "recovered with messages",
+    "recovered with an ask",
+    "recovered although its offset's entry was purged",
+    "recovered after an unsubscribe",
+    "refused for lost messages",
+    "displaced",
+    "expired",
+    "admitted late",
+    "subscribed late",
+    "over the limit of subscriptions",
+    "outbox full",
+    "too many asks",
+    "asks full",
+    "asked",
+    "all replied",
+    "closed by the end of a session",
+    "closed in time",
+    "excepted",
+    "matched twice",
+    "volatile dropped",
+    "reached by a filter",
+    "forwarded",
+    "history trimmed",
+    "position kept after trimming",
+];
+
 pub struct Site {
     pub hub: Hub,
     pub config: Config,
@@ -19,6 +47,7 @@ pub struct Site {
     pub mail: Vec<(ShardId, HubMail)>,
     /// Reports of the last command.
     pub reports: Vec<(Token, Report)>,
+    pub seen: BTreeMap<&'static str, u64>,
 }
 
 /// What a delivery should do to one session.
@@ -29,6 +58,17 @@ enum Fate {
     Overflow { queued: bool },
     Dropped,
     TooManyAsks,
+}
+
+/// A message that reaches this shard.
+struct Arrival<'a> {
+    now: Millis,
+    message: &'a Message,
+    /// The channels it was published to; none when it is for `one`.
+    names: &'a [&'a str],
+    one: Option<SessionKey>,
+    until: Option<u64>,
+    token: Token,
 }
 
 pub fn size_of(message: &Message) -> u64 {
@@ -50,7 +90,12 @@ impl Site {
             to_close: Vec::new(),
             mail: Vec::new(),
             reports: Vec::new(),
+            seen: BTreeMap::new(),
         }
+    }
+
+    fn saw(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
     }
 
     /// Applies a command and sorts what comes out; what concerns sessions stays in order in the result.
@@ -130,6 +175,7 @@ impl Site {
         session.outbox.push_front(Waiting { item: Item::Admitted(false), size: 0, exempt: true });
         let effects = self.run(now, Command::Admit(admit));
         if too_many {
+            self.saw("over the limit of subscriptions");
             return self.expect_ended(effects, &[(key, Reason::OverLimit)]);
         }
         assert!(effects.is_empty(), "{effects:?}");
@@ -139,6 +185,9 @@ impl Site {
         session.subs = names.clone();
         session.admitted = names;
         session.held = held.into_iter().filter(|token| self.model.pending.contains_key(token)).collect();
+        if !session.held.is_empty() {
+            self.saw("admitted late");
+        }
     }
 
     pub fn pause(&mut self, now: Millis, key: SessionKey) {
@@ -205,6 +254,10 @@ impl Site {
             let cautious = session.unsubscribed
                 || session.excepted.iter().any(|sequence| *sequence > need && *sequence < first);
             assert!(lost || cautious, "nothing is missing for {id:?} after {need}");
+            *self
+                .seen
+                .entry(if lost { "refused for lost messages" } else { "refused out of caution" })
+                .or_default() += 1;
             let gone = if session.state == State::Detached { vec![(key, Reason::Expired)] } else { vec![] };
             return self.expect_ended(effects.into_iter().skip(1).collect(), &gone);
         }
@@ -222,20 +275,26 @@ impl Site {
             session.got =
                 session.owed.iter().filter(|(sequence, _)| *sequence <= need).map(|(_, id)| *id).collect();
         }
-        let mut missed: Vec<(u64, Option<u64>, u128)> =
-            session.owed.iter().filter(|(s, _)| *s > need).map(|(s, id)| (*s, None, *id)).collect();
-        let asks = self.model.asks.iter().filter(|(_, ask)| ask.waiting.contains(&key));
-        missed.extend(asks.map(|(id, ask)| (ask.sequence, Some(*id), ask.message)));
-        missed.sort_unstable();
-        let items = missed.into_iter().map(|(s, ask, id)| Item::Message { id, ask, offset: Some(s) });
-        let items = items.chain([Item::Admitted(true)]);
+        let items = missed(key, session, need, &self.model.asks).into_iter().chain([Item::Admitted(true)]);
         session.outbox = items.map(|item| Waiting { item, size: 0, exempt: true }).collect();
         session.after = Some(need);
         session.tag = tag;
         session.closing = false;
         session.resume = 0;
         session.state = State::Paused;
+        let holds = |asked: bool| {
+            let is = |w: &Waiting| matches!(w.item, Item::Message { ask, .. } if ask.is_some() == asked);
+            session.outbox.iter().any(is)
+        };
+        let met = [
+            ("recovered with messages", holds(false)),
+            ("recovered with an ask", holds(true)),
+            ("recovered although its offset's entry was purged", need > 0 && need < first),
+            ("recovered after an unsubscribe", session.unsubscribed),
+            ("displaced", displaced.is_some()),
+        ];
         self.to_close.retain(|(k, _, _)| *k != key);
+        met.into_iter().filter(|(_, met)| *met).for_each(|(what, _)| self.saw(what));
     }
 
     pub fn end(&mut self, now: Millis, key: SessionKey, reason: Reason) {
@@ -293,6 +352,7 @@ impl Site {
         let announced = self.model.announced.get(filter).copied().unwrap_or(0);
         if !keys.is_empty() && self.model.pending.contains_key(&announced) {
             let count = keys.len() as u64;
+            self.saw("subscribed late");
             self.model.reports.push((announced, token, count, keys, filter.to_owned()));
         } else {
             self.expect_count(token, keys.len() as u64);
@@ -321,7 +381,8 @@ impl Site {
     }
 
     /// A refused subscribe or unsubscribe changes nothing.
-    pub fn refused_filter(&mut self, now: Millis, of: Members, filter: &str, token: Token, refusal: Refusal) {
+    pub fn refused_filter(&mut self, now: Millis, of: Members, filter: &str, refusal: Refusal) {
+        let token = Token(u64::MAX);
         let effects = self.run(now, Command::Subscribe { of: of.clone(), filter: filter.to_owned(), token });
         assert!(effects.is_empty() && self.mail.is_empty());
         assert!(matches!(self.take_report(token), Some(Report::Refused(r)) if r == refusal));
@@ -357,7 +418,7 @@ impl Site {
         let rule = self.rule(channel.as_str()).filter(|_| !volatile);
         assert_eq!(position.is_some(), rule.is_some());
         if let (Some(position), Some(rule)) = (position, rule) {
-            self.kept(now, channel.as_str(), Some(position), rule, (size, id));
+            self.kept(channel.as_str(), Some(position), rule, (now.0, size, id));
         }
         let forwards: u64 = self
             .mail
@@ -385,7 +446,8 @@ impl Site {
             position,
         };
         if members_here {
-            self.delivered(now, &message, &[channel.as_str()], None, (until, token), effects);
+            let names = &[channel.as_str()];
+            self.delivered(&Arrival { now, message: &message, names, one: None, until, token }, effects);
         } else {
             assert!(effects.is_empty());
         }
@@ -409,7 +471,7 @@ impl Site {
         let (topology, shard) = (self.config.topology, self.config.shard);
         for channel in channels.iter().filter(|c| c.home(&topology) == shard) {
             if let Some(rule) = self.rule(channel.as_str()).filter(|_| !message.volatile) {
-                self.kept(now, channel.as_str(), None, rule, (size_of(&message), message.id.0));
+                self.kept(channel.as_str(), None, rule, (now.0, size_of(&message), message.id.0));
                 keeping.push(channel.as_str());
             }
         }
@@ -417,7 +479,7 @@ impl Site {
             self.check_history(now, channel);
         }
         let names: Vec<&str> = channels.iter().map(|channel| channel.as_str()).collect();
-        self.delivered(now, &message, &names, None, (until, token), effects);
+        self.delivered(&Arrival { now, message: &message, names: &names, one: None, until, token }, effects);
     }
 
     pub fn publish_session(&mut self, now: Millis, publish: Publish) {
@@ -449,7 +511,10 @@ impl Site {
             );
             return;
         }
-        self.delivered(now, &message, &[], Some(key), (until, token), effects);
+        self.delivered(
+            &Arrival { now, message: &message, names: &[], one: Some(key), until, token },
+            effects,
+        );
     }
 
     pub fn mail(&mut self, now: Millis, from: ShardId, mail: HubMail) {
@@ -475,9 +540,11 @@ impl Site {
             HubMail::Forward { message, reply_until, token } => {
                 let (message, token) = (Arc::clone(message), token.expect("the simulation counts"));
                 let until = reply_until.map(|until| until.0);
+                self.saw("forwarded");
                 let effects = self.run(now, Command::Mail { from, mail });
                 let name = message.channel.clone();
-                self.delivered(now, &message, &[name.as_str()], None, (until, token), effects);
+                let names = &[name.as_str()];
+                self.delivered(&Arrival { now, message: &message, names, one: None, until, token }, effects);
             }
         }
     }
@@ -516,17 +583,10 @@ impl Site {
     }
 
     /// Compares a delivery on this shard with what each session of the model should get.
-    fn delivered(
-        &mut self,
-        now: Millis,
-        message: &Message,
-        names: &[&str],
-        one: Option<SessionKey>,
-        (until, token): (Option<u64>, Token),
-        effects: Vec<Effect>,
-    ) {
-        let limits = self.config.limits.clone();
-        if until.is_some() && self.model.asks.len() >= limits.asks_max as usize {
+    fn delivered(&mut self, arrival: &Arrival<'_>, effects: Vec<Effect>) {
+        let Arrival { message, until, token, .. } = *arrival;
+        if until.is_some() && self.model.asks.len() >= self.config.limits.asks_max as usize {
+            self.saw("asks full");
             assert!(effects.is_empty());
             let Some((t, Report::Delivered { counts, expecting: 0, .. })) = self.reports.last() else {
                 panic!()
@@ -534,12 +594,37 @@ impl Site {
             assert_eq!((*t, counts.delivered, counts.queued), (token, 0, 0));
             return;
         }
-        let id = message.id.0;
-        let logged = until.is_none() && !message.volatile && self.model.recovering();
         let ask = until.map(|_| self.model.asks_last + 1);
+        let (fates, excepted) = self.fates(arrival);
+        let concerns = |(key, fate): (&SessionKey, &Fate)| {
+            *fate != Fate::TooManyAsks && self.model.sessions[key].recover
+        };
+        let appended = until.is_none() && !message.volatile && fates.iter().any(concerns);
+        let sequence = self.model.last + u64::from(appended);
+        let offset = self.model.recovering().then_some(sequence);
+        for (key, fate) in &fates {
+            let session = self.model.sessions.get_mut(key).expect("listed");
+            take_in(session, *fate, message, (ask, offset));
+        }
+        if appended {
+            for key in excepted {
+                self.model.sessions.get_mut(&key).expect("listed").excepted.push(sequence);
+            }
+            self.model.last = sequence;
+            self.model.log.push_back((sequence, arrival.now.0, size_of(message)));
+            self.model.trim_log(arrival.now, &self.config.limits.recovery);
+        }
+        self.compare_delivery(message, &fates, (ask, offset), effects);
+        let asked = self.note_ask(&fates, (ask, until, token), message.id.0);
+        self.expect_delivered(token, &fates, asked);
+    }
+
+    /// What becomes of it at each session it is for, and who is excepted.
+    fn fates(&mut self, arrival: &Arrival<'_>) -> (BTreeMap<SessionKey, Fate>, Vec<SessionKey>) {
+        let Arrival { message, names, one, until, .. } = *arrival;
         let mut fates: BTreeMap<SessionKey, Fate> = BTreeMap::new();
         let mut excepted = Vec::new();
-        for (key, session) in &mut self.model.sessions {
+        for (key, session) in &self.model.sessions {
             let reached = one == Some(*key) || names.iter().any(|name| session.is_in(name));
             if !reached {
                 continue;
@@ -548,49 +633,23 @@ impl Site {
                 excepted.push(*key);
                 continue;
             }
-            fates.insert(*key, fate(session, message, ask.is_some(), &limits));
+            fates.insert(*key, fate(session, message, until.is_some(), &self.config.limits));
         }
-        let concerned =
-            fates.iter().any(|(key, fate)| *fate != Fate::TooManyAsks && self.model.sessions[key].recover);
-        let appended = logged && concerned;
-        let sequence = self.model.last + u64::from(appended);
-        let offset = self.model.recovering().then_some(sequence);
-        for (key, fate) in &fates {
-            let session = self.model.sessions.get_mut(key).expect("listed");
-            let item = Item::Message { id, ask, offset };
-            let kept = Item::Message { id, ask, offset: offset.filter(|_| session.recover) };
-            match fate {
-                Fate::Delivered => session.wire.push(item),
-                Fate::Queued if session.state != State::Detached && !session.closing => {
-                    session.outbox.push_back(Waiting { item: kept, size: size_of(message), exempt: false });
-                }
-                Fate::Overflow { .. } => session.closing = true,
-                _ => {}
-            }
-            let gets = matches!(fate, Fate::Delivered | Fate::Queued | Fate::Overflow { queued: true });
-            if gets && ask.is_none() && !message.volatile {
-                session.owed.push((sequence, id));
-                if let (Some(position), Fate::Delivered) = (message.position, fate) {
-                    let seen = session
-                        .positions
-                        .insert(message.channel.as_str().to_owned(), (position.epoch, position.offset));
-                    let in_order = seen
-                        .is_none_or(|(epoch, offset)| epoch != position.epoch || offset < position.offset);
-                    assert!(in_order, "{:?} after {seen:?}", message.position);
-                }
-            }
-        }
-        if appended {
-            for key in excepted {
-                self.model.sessions.get_mut(&key).expect("listed").excepted.push(sequence);
-            }
-            self.model.last = sequence;
-            self.model.log.push_back((sequence, now.0, size_of(message)));
-            self.model.trim_log(now, &limits.recovery);
-        }
-        self.compare_delivery(message, &fates, (ask, offset), effects);
-        let asked = self.note_ask(&fates, (ask, until, token), id);
-        self.expect_delivered(token, &fates, asked);
+        let twice = |s: &Session| {
+            s.subs.iter().filter(|sub| names.iter().any(|n| hub::filter_matches(sub, n))).count() > 1
+        };
+        let by_name = |s: &Session| names.iter().any(|n| s.subs.contains(*n));
+        let reached = || fates.keys().map(|key| &self.model.sessions[key]);
+        let met = [
+            ("excepted", !excepted.is_empty()),
+            ("matched twice", reached().any(twice)),
+            ("reached by a filter", one.is_none() && reached().any(|s| !by_name(s))),
+            ("outbox full", fates.values().any(|fate| matches!(fate, Fate::Overflow { .. }))),
+            ("too many asks", fates.values().any(|fate| *fate == Fate::TooManyAsks)),
+            ("volatile dropped", message.volatile && fates.values().any(|fate| *fate == Fate::Dropped)),
+        ];
+        met.into_iter().filter(|(_, met)| *met).for_each(|(what, _)| self.saw(what));
+        (fates, excepted)
     }
 
     fn compare_delivery(
@@ -653,6 +712,7 @@ impl Site {
             .filter(|(_, fate)| **fate == Fate::TooManyAsks)
             .map(|(key, _)| self.model.sessions[key].id)
             .collect();
+        self.saw("asked");
         let count = waiting.len() as u32;
         self.model.asks_last = ask;
         self.model
@@ -688,20 +748,19 @@ impl Site {
 
     fn kept(
         &mut self,
-        now: Millis,
         channel: &str,
         position: Option<hub::Position>,
         rule: hub::HistoryRule,
-        (size, id): (u64, u128),
+        entry: (u64, u64, u128),
     ) {
         let budget = self.config.limits.history_bytes_max;
-        let mut total = self.model.history_bytes() + size;
+        let mut total = self.model.history_bytes() + entry.1;
         let history = self.model.histories.entry(channel.to_owned()).or_default();
         history.newest += 1;
         if let Some(position) = position {
             history.check_position(position);
         }
-        history.kept.push_back((now.0, size, id));
+        history.kept.push_back(entry);
         while history.kept.len() > rule.messages_max as usize || total > budget {
             let Some(oldest) = history.kept.pop_front() else { break };
             total -= oldest.1;
@@ -738,6 +797,12 @@ impl Site {
             assert_eq!(message.channel, name);
         }
         let oldest = newest.offset + 1 - ids.len() as u64;
+        if oldest > 1 {
+            *self.seen.entry("history trimmed").or_default() += 1;
+        }
+        if ids.is_empty() {
+            *self.seen.entry("position kept after trimming").or_default() += 1;
+        }
         for offset in 0..=newest.offset + 1 {
             let after = Some(hub::Position { offset, ..newest });
             match self.peek(now, Query::History { channel: name.clone(), after, limit: 2 }) {
@@ -820,6 +885,7 @@ impl Site {
                 assert_eq!(owed, gone.got, "{id:?} has not got all it was owed");
             }
             self.to_close.retain(|(k, _, _)| k != key);
+            self.model.reports.iter_mut().for_each(|waiting| waiting.3.retain(|k| k != key));
             for (ask, entry) in &mut self.model.asks {
                 if entry.waiting.remove(key) {
                     entry.missing.insert(gone.id);
@@ -833,6 +899,7 @@ impl Site {
             self.model.log.clear();
         }
         for ask in closed {
+            self.saw("closed by the end of a session");
             self.expect_closed(ask);
         }
     }
@@ -874,6 +941,7 @@ impl Site {
             matches!(self.reports.first(), Some((t, Report::Reply { session: s, .. })) if (*t, *s) == (token, session.id))
         );
         if done {
+            self.saw("all replied");
             self.expect_closed(ask);
         }
         assert_eq!(self.reports.len(), 1 + usize::from(done));
@@ -912,6 +980,7 @@ impl Site {
         let late: Vec<u64> =
             self.model.asks.iter().filter(|(_, ask)| ask.until <= now.0).map(|(id, _)| *id).collect();
         for ask in late {
+            self.saw("closed in time");
             self.expect_closed(ask);
         }
         let is_late = |s: &Session| s.state == State::Detached && s.until <= now.0;
@@ -919,6 +988,9 @@ impl Site {
             self.model.sessions.iter().filter(|(_, s)| is_late(s)).map(|(k, s)| (s.until, *k)).collect();
         expired.sort_unstable();
         let expired: Vec<_> = expired.into_iter().map(|(_, key)| (key, Reason::Expired)).collect();
+        if !expired.is_empty() {
+            self.saw("expired");
+        }
         self.expect_ended(effects, &expired);
         self.model.trim_log(now, &self.config.limits.recovery);
         self.trim_histories(now);
@@ -928,11 +1000,13 @@ impl Site {
     /// Pages of sessions, channels and members, and totals, against full scans.
     pub fn check_queries(&mut self, now: Millis) {
         self.check_sessions(now);
-        self.check_channels(now);
-        let Report::Totals { sessions, detached, subscriptions, queued, .. } = self.peek(now, Query::Totals)
+        let listed = self.check_channels(now);
+        let Report::Totals { sessions, detached, subscriptions, queued, channels } =
+            self.peek(now, Query::Totals)
         else {
             panic!()
         };
+        assert_eq!(channels, listed);
         let admitted = || self.model.sessions.values().filter(|s| s.state != State::Pending);
         assert_eq!(sessions as usize, admitted().count());
         assert_eq!(detached as usize, admitted().filter(|s| s.state == State::Detached).count());
@@ -962,12 +1036,14 @@ impl Site {
         assert_eq!(seen, self.model.sessions.values().map(view).collect::<Vec<_>>());
     }
 
-    fn check_channels(&mut self, now: Millis) {
+    fn check_channels(&mut self, now: Millis) -> u32 {
+        let mut listed = 0;
         let mut seen = Vec::new();
         let mut after = None;
         loop {
             let report = self.peek(now, Query::Channels { filter: None, after: after.clone(), limit: 2 });
             let Report::Channels(page) = report else { panic!("{report:?}") };
+            listed += page.items.len() as u32;
             after = page.items.last().map(|view| view.channel.clone());
             seen.extend(
                 page.items
@@ -985,6 +1061,7 @@ impl Site {
             *expected.entry(sub.clone()).or_default() += 1;
         }
         assert_eq!(seen, expected.into_iter().collect::<Vec<_>>());
+        listed
     }
 }
 
@@ -1042,4 +1119,40 @@ fn resumed(key: SessionKey, session: &mut Session, budget: u32, effects: &[Effec
     if session.outbox.is_empty() {
         session.state = State::Ready;
     }
+}
+
+/// What a fate does to a session.
+fn take_in(session: &mut Session, fate: Fate, message: &Message, (ask, offset): (Option<u64>, Option<u64>)) {
+    let id = message.id.0;
+    match fate {
+        Fate::Delivered => session.wire.push(Item::Message { id, ask, offset }),
+        Fate::Queued if session.state != State::Detached && !session.closing => {
+            let item = Item::Message { id, ask, offset: offset.filter(|_| session.recover) };
+            session.outbox.push_back(Waiting { item, size: size_of(message), exempt: false });
+        }
+        Fate::Overflow { .. } => session.closing = true,
+        _ => {}
+    }
+    let gets = matches!(fate, Fate::Delivered | Fate::Queued | Fate::Overflow { queued: true });
+    if !gets || ask.is_some() || message.volatile {
+        return;
+    }
+    session.owed.push((offset.unwrap_or(0), id));
+    if let (Some(position), Fate::Delivered) = (message.position, fate) {
+        let place = (position.epoch, position.offset);
+        let seen = session.positions.insert(message.channel.as_str().to_owned(), place);
+        let in_order = seen.is_none_or(|(epoch, offset)| epoch != position.epoch || offset < position.offset);
+        assert!(in_order, "{place:?} after {seen:?}");
+    }
+}
+
+/// What is to come again after `need`, asks in their places.
+fn missed(key: SessionKey, session: &Session, need: u64, asks: &BTreeMap<u64, Ask>) -> Vec<Item> {
+    let owed = session.owed.iter().filter(|(sequence, _)| *sequence > need);
+    let mut missed: Vec<(u64, Option<u64>, u128)> =
+        owed.map(|(sequence, id)| (*sequence, None, *id)).collect();
+    let asks = asks.iter().filter(|(_, ask)| ask.waiting.contains(&key));
+    missed.extend(asks.map(|(id, ask)| (ask.sequence, Some(*id), ask.message)));
+    missed.sort_unstable();
+    missed.into_iter().map(|(sequence, ask, id)| Item::Message { id, ask, offset: Some(sequence) }).collect()
 }

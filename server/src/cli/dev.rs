@@ -9,6 +9,7 @@ use trunkline::config::{Config, Sources, is_loopback};
 
 use super::load::{Overrides, argument, check, environment, read_file};
 use super::run::{self, Addresses};
+use super::service::BackEnd;
 use super::{Failure, print};
 
 /// Run a server for development: on loopback, open to every program of this machine, nothing to configure
@@ -43,7 +44,7 @@ impl Dev {
         let config = self.load()?;
         let guide_config = config.clone();
         let told = move |addresses: Addresses| print(&guide(&guide_config, addresses));
-        run::until_signal(config, self.ready_file.as_deref(), told)
+        run::until_signal((config, BackEnd::Dev), self.ready_file.as_deref(), told)
     }
 
     /// The configuration; warnings are about production and not told.
@@ -54,7 +55,8 @@ impl Dev {
         arguments.extend(self.shards.map(|shards| argument("--shards", "server.shards", shards)));
         let sources = Sources {
             presets: vec![
-                ("auth.mode", "anonymous".into()),
+                // The back end it brings along is asked, as any other would be.
+                ("auth.mode", "back_end".into()),
                 ("server.public_listen", "127.0.0.1:8000".into()),
                 // Nobody waits for the end of a long drain on his own machine.
                 ("server.drain_window_ms", "0".into()),

@@ -6,6 +6,7 @@
 mod bench;
 mod check_config;
 mod dev;
+mod dev_back_end;
 mod door;
 mod load;
 mod log;

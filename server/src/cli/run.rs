@@ -10,7 +10,7 @@ use std::path::Path;
 use tokio::signal::unix::{self, SignalKind};
 use trunkline::config::Config;
 
-use super::service::{self, Service};
+use super::service::{self, BackEnd, Service};
 use super::{Failure, log};
 
 /// The private address when nothing is configured, which the other commands assume.
@@ -28,7 +28,7 @@ pub(super) struct Addresses {
 
 /// Runs a server until it is told to stop. `ready` is called once connections are accepted.
 pub(super) fn until_signal(
-    config: Config,
+    (config, back_end): (Config, BackEnd),
     ready_file: Option<&Path>,
     ready: impl FnOnce(Addresses) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -41,7 +41,7 @@ pub(super) fn until_signal(
     runtime.block_on(async {
         let mut signals = UnixSignals::listen()?;
         let key = config.private.keys.first().map(|key| String::from_utf8_lossy(key.expose()).into_owned());
-        let service = service::start(config).await?;
+        let service = service::start(config, back_end).await?;
         let addresses = Addresses { public: service.public_addr(), private: service.private_addr() };
         if let Some(path) = ready_file {
             let written = write_ready_file(path, addresses, key.as_deref());
@@ -78,7 +78,7 @@ pub(super) trait Signals {
 /// Waits for the signal to stop, then drains; a second one cuts that short.
 pub(super) async fn supervise(service: impl Service, signals: &mut impl Signals) {
     while signals.next().await == Signal::Reload {
-        match service.reload_tls() {
+        match service.reload_tls().await {
             Ok(()) => tracing::info!("the files of TLS were read again"),
             Err(error) => tracing::error!(error, "the files of TLS could not be read, the old ones stay"),
         }

@@ -9,6 +9,7 @@ use trunkline::config::{Loaded, Sources};
 use super::Failure;
 use super::load::{Overrides, check, environment, read_file};
 use super::run;
+use super::service::BackEnd;
 
 /// Run the server as a configuration file says
 #[derive(Debug, clap::Args)]
@@ -41,7 +42,7 @@ impl Serve {
             arguments: self.overrides.arguments(),
         };
         let Loaded { config, warnings } = check(&sources)?;
-        run::until_signal(config, self.ready_file.as_deref(), move |addresses| {
+        run::until_signal((config, BackEnd::None), self.ready_file.as_deref(), move |addresses| {
             for warning in &warnings {
                 tracing::warn!("{warning}");
             }

@@ -5,7 +5,10 @@
 use std::future::Future;
 use std::net::SocketAddr;
 
+use trunkline::Server;
 use trunkline::config::Config;
+
+use super::dev_back_end;
 
 /// A running server.
 pub(super) trait Service {
@@ -14,30 +17,44 @@ pub(super) trait Service {
     /// The address of the private port, likewise.
     fn private_addr(&self) -> SocketAddr;
     /// Reads the files of TLS again; the old ones stay when that fails.
-    fn reload_tls(&self) -> Result<(), String>;
+    fn reload_tls(&self) -> impl Future<Output = Result<(), String>>;
     /// Stops accepting, closes connections over the configured time, and ends.
     fn drain(self) -> impl Future<Output = ()>;
 }
 
-/// Starts the server.
-pub(super) async fn start(_config: Config) -> Result<std::convert::Infallible, String> {
-    Err("this build has no server in it yet".into())
+/// Who answers what clients ask.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BackEnd {
+    /// The one `trunkline dev` brings along.
+    Dev,
+    /// Nobody in this process.
+    None,
 }
 
-impl Service for std::convert::Infallible {
+/// Starts the server.
+pub(super) async fn start(config: Config, back_end: BackEnd) -> Result<Server, String> {
+    let mut server = Server::start(config).await.map_err(|error| error.to_string())?;
+    if back_end == BackEnd::Dev {
+        let events = server.events().map_err(|error| error.to_string())?;
+        tokio::spawn(dev_back_end::run(events));
+    }
+    Ok(server)
+}
+
+impl Service for Server {
     fn public_addr(&self) -> SocketAddr {
-        match *self {}
+        Self::public_addr(self)
     }
 
     fn private_addr(&self) -> SocketAddr {
-        match *self {}
+        Self::private_addr(self)
     }
 
-    fn reload_tls(&self) -> Result<(), String> {
-        match *self {}
+    async fn reload_tls(&self) -> Result<(), String> {
+        Self::reload_tls(self).await.map_err(|error| error.to_string())
     }
 
     async fn drain(self) {
-        match self {}
+        Self::drain(self).await;
     }
 }

@@ -209,7 +209,7 @@ impl Service for Noted<'_> {
         addresses(0).private
     }
 
-    fn reload_tls(&self) -> Result<(), String> {
+    async fn reload_tls(&self) -> Result<(), String> {
         self.notes.borrow_mut().push("reload");
         Err("no such file".into())
     }

@@ -76,6 +76,8 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         recovery: recovery?,
         channels,
         limits: limits?,
+        ask_always: false,
+        engine_echo_path: None,
     })
 }
 

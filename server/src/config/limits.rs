@@ -66,8 +66,8 @@ section! {
         channels_per_session_max: u32 = 1000, 1..=1_000_000 "channels";
         /// Name of a channel, and of a room after encoding. Beyond it: 422 for the back end, and a join fails.
         channel_name_bytes_max: u32 = 2048, 16..=65_535 "bytes";
-        /// Events with acknowledgement that a client has sent and that are not answered yet. At the limit reading from
-        /// the connection stops until one is.
+        /// Events with acknowledgement that a client has sent and that are not answered yet. Beyond it the oldest is
+        /// forgotten: its answer is dropped if it still comes.
         pending_acks_in_max: usize = 1000, 1..=1_000_000 "events per session";
         /// Acknowledgements that the server waits for. At the limit a further event that asks for one is not sent, and
         /// its publisher is told that the session is missing.
@@ -77,8 +77,8 @@ section! {
         /// Events of a session that wait for the back end, one of which is in flight. At the limit reading from the
         /// connection stops.
         inbox_events_max: usize = 100, 1..=100_000 "events per session";
-        /// Events that a session sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
-        events_per_second: u32 = 0, 0..=10_000_000 "events per second and session";
+        /// Messages that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
+        events_per_second: u32 = 0, 0..=10_000_000 "messages per second and connection";
         /// Bytes that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
         bytes_per_second: u64 = 0, 0..=100_000_000_000 "bytes per second and connection";
 

@@ -57,6 +57,11 @@ pub struct Config {
     pub channels: Vec<ChannelRule>,
     /// `[limits]`; `connections_max` is resolved and at least 1.
     pub limits: Limits,
+    /// Only from Rust: somebody consumes the events, so every connect is asked about even when `auth.mode` is
+    /// `anonymous`.
+    pub ask_always: bool,
+    /// Only from Rust: a path with an Engine.IO echo behind it, for the conformance suites of that protocol.
+    pub engine_echo_path: Option<HttpPath>,
 }
 
 /// The files of TLS.
@@ -112,21 +117,38 @@ impl Config {
         Self::on_loopback(Machine::detect())
     }
 
+    /// As [`Config::embedded`], with settings as on the command line: `"server.public_listen=0.0.0.0:8000"`.
+    ///
+    /// # Errors
+    /// [`Problems`], in the words of the command line.
+    pub fn embedded_with(settings: &[&str]) -> Result<Self, Problems> {
+        let mut sources = Self::loopback_sources();
+        sources.arguments.extend(settings.iter().map(|setting| {
+            let (key, value) = setting.split_once('=').unwrap_or((setting, ""));
+            Argument { shown: key.to_owned(), key: key.to_owned(), value: value.to_owned() }
+        }));
+        Self::load(&sources, Machine::detect()).map(|loaded| loaded.config)
+    }
+
     /// As [`Config::embedded`] with one shard and no other number of this machine: for tests.
     pub fn loopback() -> Self {
         Self::on_loopback(Machine { cores: 1, open_files_max: 1_000_000 })
     }
 
     fn on_loopback(machine: Machine) -> Self {
-        let sources = Sources {
+        Self::load(&Self::loopback_sources(), machine).expect("the defaults are valid, which a test shows").config
+    }
+
+    /// The program is the back end, and both ports are on loopback and chosen by the kernel.
+    fn loopback_sources() -> Sources {
+        Sources {
             presets: vec![
-                ("auth.mode", "anonymous".into()),
+                ("auth.mode", "back_end".into()),
                 ("server.public_listen", "127.0.0.1:0".into()),
                 ("server.private_listen", "127.0.0.1:0".into()),
             ],
             ..Sources::default()
-        };
-        Self::load(&sources, machine).expect("the defaults are valid, which a test shows").config
+        }
     }
 
     /// The rule for a namespace: exact names first, then patterns in their order; `None` is `Invalid namespace`.

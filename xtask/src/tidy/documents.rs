@@ -1,7 +1,7 @@
 //! `ARCHITECTURE.md`: every `Invariant:` names a check that exists.
 //!
 //! A check is written `[tidy: rule]`, `[lint: name]` (denied or forbidden in the workspace's lints) or
-//! `[test: path::name]` (a test in a file).
+//! `[test: path::name]` (a test in a file; with `!` a macro that makes tests).
 
 use super::Finding;
 
@@ -81,7 +81,12 @@ fn exists(check: &str, known: &Known<'_>) -> bool {
         }),
         Some(("test", place)) => place.rsplit_once("::").is_some_and(|(path, name)| {
             let text = (known.file)(path).unwrap_or_default();
-            if path.ends_with(".rs") { text.contains(&format!("fn {name}(")) } else { text.contains(name) }
+            match path.ends_with(".rs") {
+                // A macro that makes tests.
+                true if name.ends_with('!') => text.contains(&format!("{name}(")),
+                true => text.contains(&format!("fn {name}(")),
+                false => text.contains(name),
+            }
         }),
         _ => false,
     }
@@ -93,7 +98,7 @@ mod tests {
 
     fn findings(text: &str) -> Vec<String> {
         let file = |path: &str| match path {
-            "hub/src/a.rs" => Some("fn order_is_kept() {}".to_owned()),
+            "hub/src/a.rs" => Some("fn order_is_kept() {}\nlog_contract!(rig());".to_owned()),
             "acceptance/a.test.mjs" => Some("test('order is kept', () => {})".to_owned()),
             _ => None,
         };
@@ -113,6 +118,7 @@ mod tests {
             "[tidy: wire-no-io]",
             "[lint: unsafe_code]",
             "[test: hub/src/a.rs::order_is_kept]",
+            "[test: hub/src/a.rs::log_contract!]",
             "[test: acceptance/a.test.mjs::order is kept]",
         ] {
             assert_eq!(findings(&format!("# A\n\nInvariant: order\nis kept {check}.\n")), [""; 0], "{check}");

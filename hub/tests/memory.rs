@@ -1,0 +1,93 @@
+//! What a session and a delivery cost in memory, counted at the allocator: the budgets of the design as tests.
+
+#![allow(clippy::panic, reason = "helpers of tests")]
+
+use bytes::Bytes;
+use trunkline_hub::{
+    Admit, Body, ChannelName, Command, Config, Effect, Effects, Hub, Limits, MessageId, Millis, Open,
+    Publish, Reason, RecoveryLimits, SessionKey, ShardId, Tag, Target, Topology,
+};
+
+/// Most of a power of two: what a vector doubled beyond is not touched, so it is address space and not memory.
+const SESSIONS: u32 = 30_000;
+
+fn hub() -> Hub {
+    Hub::new(Config {
+        shard: ShardId(0),
+        topology: Topology { shards: 1, partitions: 64 },
+        epoch: 1,
+        limits: Limits {
+            sessions_max: SESSIONS,
+            channels_max: 100_000,
+            subscriptions_per_session_max: 100,
+            channel_name_bytes_max: 200,
+            outbox_messages_max: 100,
+            outbox_bytes_max: 10_000,
+            asks_per_session_max: 10,
+            asks_max: 10,
+            history_bytes_max: 0,
+            recovery: RecoveryLimits { messages_max: 100, bytes_max: 10_000, window_ms: 1000 },
+        },
+        rules: Vec::new(),
+    })
+}
+
+fn apply(hub: &mut Hub, command: Command) -> Effects {
+    let mut effects = Effects::default();
+    hub.apply(Millis(0), command, &mut effects);
+    effects
+}
+
+/// A ready session in one channel for all and one for ten.
+fn connect(hub: &mut Hub, n: u32) {
+    let opened = apply(hub, Command::Open(Open { tag: Tag(n), random: [7; 9], recover: false }));
+    let [Effect::Opened { session, .. }] = opened.list.as_slice() else { panic!("{opened:?}") };
+    let subscriptions = vec!["all".to_owned(), format!("ten/{}", n / 10)];
+    apply(hub, Command::Admit(Admit { session: *session, user: None, info: None, subscriptions }));
+    apply(hub, Command::Resume { session: *session, budget: 1 });
+}
+
+fn publish(channel: &ChannelName) -> Command {
+    Command::Publish(Publish {
+        id: MessageId(1),
+        target: Target::Channel(channel.clone()),
+        event: None,
+        body: Body::Raw(Bytes::from_static(b"hello")),
+        volatile: false,
+        except: None,
+        reply_within_ms: None,
+        token: None,
+    })
+}
+
+#[test]
+fn an_idle_session_keeps_to_its_budget_and_leaves_nothing() {
+    let mut hub = hub();
+    let connected = allocation_counter::measure(|| (0..SESSIONS).for_each(|n| connect(&mut hub, n)));
+    let each = connected.bytes_current / i64::from(SESSIONS);
+    // 88 for the session, 2 times 4 for its records, and its part of a channel of ten.
+    assert!(each <= 150, "{each} bytes per session");
+    let gone = allocation_counter::measure(|| {
+        for n in 0..SESSIONS {
+            apply(&mut hub, Command::End { session: SessionKey(n), reason: Reason::ConnectionClosed });
+        }
+    });
+    assert!(hub.is_idle());
+    assert_eq!(hub.capacity(), 0);
+    let left = connected.bytes_current + gone.bytes_current;
+    assert!(left < 1024, "{left} bytes left");
+}
+
+#[test]
+fn a_delivery_allocates_nothing_per_session() {
+    let mut hub = hub();
+    (0..SESSIONS).for_each(|n| connect(&mut hub, n));
+    let all = ChannelName::parse("all", 200).expect("valid");
+    let mut effects = Effects::default();
+    hub.apply(Millis(0), publish(&all), &mut effects);
+    effects.clear();
+    let command = publish(&all);
+    let delivered = allocation_counter::measure(|| hub.apply(Millis(0), command, &mut effects));
+    assert!(matches!(effects.list.as_slice(), [Effect::Deliver { to, .. }] if to.len() == SESSIONS as usize));
+    assert_eq!(delivered.count_total, 1, "the message itself, and nothing else");
+}

@@ -1,0 +1,416 @@
+//! One test per rule that a reader of the types would ask about. The simulation covers their combinations.
+
+#![allow(clippy::panic, clippy::indexing_slicing, reason = "tests and their helpers")]
+
+use bytes::Bytes;
+use trunkline_hub::{
+    Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Counts, Effect, Effects, HistoryRule,
+    Hub, HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Publish, Query, Reason,
+    RecoveryLimits, Refusal, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology,
+};
+
+const TOKEN: Token = Token(7);
+
+fn limits() -> Limits {
+    Limits {
+        sessions_max: 10,
+        channels_max: 10,
+        subscriptions_per_session_max: 5,
+        channel_name_bytes_max: 20,
+        outbox_messages_max: 3,
+        outbox_bytes_max: 100,
+        asks_per_session_max: 2,
+        asks_max: 3,
+        history_bytes_max: 1000,
+        recovery: RecoveryLimits { messages_max: 4, bytes_max: 1000, window_ms: 100 },
+    }
+}
+
+/// A hub under test with its clock.
+struct Bench {
+    hub: Hub,
+    now: u64,
+    next_tag: u32,
+}
+
+impl Bench {
+    fn with(limits: Limits, rules: Vec<ChannelRule>, shards: u8) -> Self {
+        let topology = Topology { shards, partitions: 8 };
+        let hub = Hub::new(Config { shard: ShardId(0), topology, epoch: 5, limits, rules });
+        Self { hub, now: 0, next_tag: 0 }
+    }
+
+    fn new() -> Self {
+        Self::with(limits(), Vec::new(), 1)
+    }
+
+    fn apply(&mut self, command: Command) -> Effects {
+        let mut effects = Effects::default();
+        self.hub.apply(Millis(self.now), command, &mut effects);
+        effects
+    }
+
+    fn open(&mut self, recover: bool) -> (SessionKey, SessionId) {
+        self.next_tag += 1;
+        let effects = self.apply(Command::Open(Open { tag: Tag(self.next_tag), random: [1; 9], recover }));
+        let [Effect::Opened { session, id, .. }] = effects.list.as_slice() else { panic!("{effects:?}") };
+        (*session, *id)
+    }
+
+    /// A ready session.
+    fn join(&mut self, recover: bool, subscriptions: &[&str]) -> (SessionKey, SessionId) {
+        let (session, id) = self.open(recover);
+        self.admit(session, subscriptions);
+        self.resume(session);
+        (session, id)
+    }
+
+    fn admit(&mut self, session: SessionKey, subscriptions: &[&str]) -> Effects {
+        let subscriptions = subscriptions.iter().map(|name| (*name).to_owned()).collect();
+        self.apply(Command::Admit(Admit { session, user: Some("bob".into()), info: None, subscriptions }))
+    }
+
+    fn resume(&mut self, session: SessionKey) -> Vec<Outgoing> {
+        let effects = self.apply(Command::Resume { session, budget: 100 });
+        let item = |effect| match effect {
+            Effect::Send { item, .. } => item,
+            other => panic!("{other:?}"),
+        };
+        effects.list.into_iter().map(item).collect()
+    }
+
+    fn publish_to(&mut self, target: Target, change: impl FnOnce(&mut Publish)) -> Effects {
+        let mut publish = Publish {
+            id: MessageId(u128::from(self.now)),
+            target,
+            event: None,
+            body: Body::Raw(Bytes::from_static(b"0123456789")),
+            volatile: false,
+            except: None,
+            reply_within_ms: None,
+            token: Some(TOKEN),
+        };
+        change(&mut publish);
+        self.apply(Command::Publish(publish))
+    }
+
+    fn publish(&mut self, channel: &str) -> Effects {
+        self.publish_to(Target::Channel(name(channel)), |_| {})
+    }
+
+    fn subscribe(&mut self, id: SessionId, filter: &str) -> Effects {
+        let of = Members::Session(id);
+        self.apply(Command::Subscribe { of, filter: filter.to_owned(), token: TOKEN })
+    }
+
+    fn history(&mut self, channel: &str, after: Option<trunkline_hub::Position>) -> Report {
+        let query = Query::History { channel: name(channel), after, limit: 10 };
+        report(self.apply(Command::Query { token: TOKEN, query }))
+    }
+}
+
+fn name(text: &str) -> ChannelName {
+    ChannelName::parse(text, 20).expect("a valid name")
+}
+
+/// The last report.
+fn report(mut effects: Effects) -> Report {
+    match effects.list.pop() {
+        Some(Effect::Report { token: TOKEN, report }) => report,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn counts(effects: Effects) -> (Counts, u32) {
+    match report(effects) {
+        Report::Delivered { counts, expecting, .. } => (counts, expecting),
+        other => panic!("{other:?}"),
+    }
+}
+
+fn kept(messages_max: u32, age_ms_max: u64) -> Vec<ChannelRule> {
+    let history = Some(HistoryRule { messages_max, age_ms_max });
+    vec![ChannelRule { filter: "kept/#".to_owned(), history, presence: true }]
+}
+
+#[test]
+fn what_is_sent_before_the_admission_follows_it() {
+    let mut bench = Bench::new();
+    let (session, id) = bench.open(false);
+    let (counts, _) = counts(bench.publish_to(Target::Session(id), |_| {}));
+    assert_eq!(counts, Counts { queued: 1, ..Counts::default() });
+    assert!(bench.resume(session).is_empty(), "not admitted");
+    bench.admit(session, &[]);
+    let items = bench.resume(session);
+    assert!(matches!(items.as_slice(), [Outgoing::Admitted { recovered: false }, Outgoing::Message { .. }]));
+}
+
+#[test]
+fn volatile_messages_never_wait() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.join(true, &["a"]);
+    bench.apply(Command::Pause(session));
+    let effects = bench.publish_to(Target::Channel(name("a")), |publish| publish.volatile = true);
+    assert_eq!(counts(effects).0, Counts { dropped: 1, ..Counts::default() });
+    assert!(bench.resume(session).is_empty());
+}
+
+#[test]
+fn a_full_outbox_closes_the_connection_once_and_stops() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.join(false, &["a"]);
+    bench.apply(Command::Pause(session));
+    (0..3).for_each(|_| assert_eq!(counts(bench.publish("a")).0.queued, 1));
+    let effects = bench.publish("a");
+    let close =
+        |effect: &Effect| matches!(effect, Effect::CloseConnection { reason: Reason::SlowConsumer, .. });
+    assert_eq!(effects.list.iter().filter(|effect| close(effect)).count(), 1);
+    let effects = bench.publish("a");
+    assert!(!effects.list.iter().any(close), "said once");
+    assert_eq!(counts(effects).0.dropped, 1);
+    assert!(bench.resume(session).is_empty(), "a gap must not be bridged");
+    let effects = bench.apply(Command::Detach { session, reason: Reason::SlowConsumer });
+    assert!(matches!(effects.list.as_slice(), [Effect::Ended { reason: Reason::SlowConsumer, .. }]));
+    assert!(bench.hub.is_idle());
+}
+
+#[test]
+fn one_message_may_exceed_the_bytes_of_an_outbox_alone() {
+    let mut bench = Bench::new();
+    let (session, id) = bench.join(false, &[]);
+    bench.apply(Command::Pause(session));
+    let large = |publish: &mut Publish| publish.body = Body::Raw(Bytes::from(vec![0; 1000]));
+    assert_eq!(counts(bench.publish_to(Target::Session(id), large)).0.queued, 1);
+    assert_eq!(counts(bench.publish_to(Target::Session(id), |_| {})).0.dropped, 1);
+}
+
+#[test]
+fn limits_refuse() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.join(false, &["a", "b", "c"]);
+    assert!(matches!(report(bench.subscribe(id, "d")), Report::Count(1)));
+    assert!(matches!(report(bench.subscribe(id, "e")), Report::Refused(Refusal::OverLimit)));
+    assert!(matches!(report(bench.subscribe(id, "d")), Report::Count(1)), "had already");
+    let (_, id) = bench.join(false, &["f", "g", "h", "i"]);
+    bench.join(false, &["j"]);
+    let (session, _) = bench.open(false);
+    let effects = bench.admit(session, &["k"]);
+    assert!(
+        matches!(effects.list.as_slice(), [Effect::Ended { reason: Reason::OverLimit, .. }]),
+        "channels_max"
+    );
+    assert!(matches!(report(bench.subscribe(id, "k")), Report::Refused(Refusal::OverLimit)));
+    for _ in 0..7 {
+        bench.open(false);
+    }
+    let effects = bench.apply(Command::Open(Open { tag: Tag(99), random: [0; 9], recover: false }));
+    assert!(matches!(effects.list.as_slice(), [Effect::OpenRefused { tag: Tag(99) }]), "sessions_max");
+}
+
+#[test]
+fn asks_are_limited_per_session_and_per_hub() {
+    let mut bench = Bench::new();
+    let ask = |publish: &mut Publish| publish.reply_within_ms = Some(50);
+    let (_, one) = bench.join(false, &["a"]);
+    assert_eq!(counts(bench.publish_to(Target::Channel(name("a")), ask)).1, 1);
+    assert_eq!(counts(bench.publish_to(Target::Channel(name("a")), ask)).1, 1);
+    let (two, _) = bench.join(false, &["a"]);
+    let (found, expecting) = counts(bench.publish_to(Target::Channel(name("a")), ask));
+    assert_eq!((found.delivered, found.dropped, expecting), (1, 1, 1), "the first has two open asks");
+    let refused = report(bench.publish_to(Target::Channel(name("a")), ask));
+    assert!(matches!(refused, Report::Refused(Refusal::OverLimit)), "the hub has three");
+    let body = Body::Raw(Bytes::new());
+    let effects = bench.apply(Command::Reply { session: two, ask: trunkline_hub::AskId(3), body });
+    let Report::RepliesClosed { missing, .. } = report(effects) else { panic!() };
+    assert_eq!(missing, [one], "it was never asked");
+    bench.now = 50;
+    assert_eq!(bench.hub.next_deadline(), Some(Millis(50)));
+    assert_eq!(bench.apply(Command::Tick).list.len(), 2);
+    assert_eq!(bench.hub.next_deadline(), None);
+}
+
+#[test]
+fn positions_survive_an_empty_history_while_somebody_is_subscribed() {
+    let mut bench = Bench::with(limits(), kept(2, 100), 1);
+    let (session, _) = bench.join(false, &["kept/a"]);
+    (0..3).for_each(|_| drop(bench.publish("kept/a")));
+    let Report::History(page, Some(newest)) = bench.history("kept/a", None) else { panic!() };
+    assert_eq!((page.items.len(), newest.offset), (2, 3));
+    let older = trunkline_hub::Position { offset: 0, ..newest };
+    assert!(matches!(bench.history("kept/a", Some(older)), Report::Refused(Refusal::PositionLost)));
+    bench.now = 100;
+    bench.apply(Command::Tick);
+    let Report::History(page, Some(still)) = bench.history("kept/a", Some(newest)) else { panic!() };
+    assert_eq!((page.items.len(), still), (0, newest));
+    bench.apply(Command::End { session, reason: Reason::ClientLeft });
+    assert!(bench.hub.is_idle());
+    bench.publish("kept/a");
+    let Report::History(_, Some(anew)) = bench.history("kept/a", None) else { panic!() };
+    assert!(anew.epoch != newest.epoch && anew.offset == 1, "no position is used twice");
+}
+
+#[test]
+fn presence_needs_a_rule() {
+    let mut bench = Bench::with(limits(), kept(1, 1), 1);
+    let (_, id) = bench.join(false, &["kept/a", "other"]);
+    let ask = |channel| Query::Presence { channel: name(channel), after: None, limit: 5 };
+    let Report::Presence(page) = report(bench.apply(Command::Query { token: TOKEN, query: ask("kept/a") }))
+    else {
+        panic!()
+    };
+    assert_eq!(page.items.iter().map(|member| member.session).collect::<Vec<_>>(), [id]);
+    let other = report(bench.apply(Command::Query { token: TOKEN, query: ask("other") }));
+    assert!(matches!(other, Report::Refused(Refusal::NotFound)));
+}
+
+/// Detaches, comes back after `after`, and returns what follows, or nothing if refused.
+fn come_back(
+    bench: &mut Bench,
+    (session, id): (SessionKey, SessionId),
+    after: Option<Offset>,
+) -> Option<Vec<Outgoing>> {
+    bench.apply(Command::Detach { session, reason: Reason::ConnectionFailed });
+    let effects = bench.apply(Command::Attach(Attach { session: id, tag: Tag(50), after }));
+    match effects.list.first() {
+        Some(Effect::Attached { tag: Tag(50), displaced: None, .. }) => Some(bench.resume(session)),
+        Some(Effect::AttachRefused { .. }) => {
+            assert!(matches!(effects.list[1], Effect::Ended { tag: None, reason: Reason::Expired, .. }));
+            None
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+/// The reference implementation refuses this: the client was idle until its offset's own entry was purged.
+#[test]
+fn an_idle_client_recovers_although_its_offset_was_purged() {
+    let mut bench = Bench::new();
+    let quiet = bench.join(true, &["quiet"]);
+    bench.join(true, &["busy"]);
+    bench.publish("quiet");
+    (0..20).for_each(|_| drop(bench.publish("busy")));
+    let items =
+        come_back(&mut bench, quiet, Some(Offset { epoch: 5, sequence: 1 })).expect("nothing is missing");
+    assert!(matches!(items.as_slice(), [Outgoing::Admitted { recovered: true }]));
+    assert!(come_back(&mut bench, quiet, None).is_none(), "its first message is gone");
+}
+
+#[test]
+fn an_offset_of_another_life_means_from_the_start() {
+    let mut bench = Bench::new();
+    let session = bench.join(true, &["a"]);
+    bench.publish("a");
+    for after in [None, Some(Offset { epoch: 4, sequence: 1 }), Some(Offset { epoch: 5, sequence: 9 })] {
+        assert_eq!(come_back(&mut bench, session, after).expect("all is there").len(), 2, "{after:?}");
+    }
+    let seen = Some(Offset { epoch: 5, sequence: 1 });
+    assert_eq!(come_back(&mut bench, session, seen).expect("all is there").len(), 1);
+}
+
+#[test]
+fn what_was_delivered_before_leaving_a_channel_is_recovered_and_nothing_after() {
+    let mut bench = Bench::new();
+    let (session, id) = bench.join(true, &["a"]);
+    bench.publish("a");
+    bench.apply(Command::Unsubscribe { of: Members::Session(id), filter: "a".to_owned(), token: TOKEN });
+    bench.join(true, &["a", "b"]);
+    bench.publish("a");
+    bench.publish("b");
+    bench.subscribe(id, "b");
+    bench.publish("b");
+    let items = come_back(&mut bench, (session, id), None).expect("all is there");
+    let sequences: Vec<u64> = items
+        .iter()
+        .filter_map(|item| match item {
+            Outgoing::Message { offset, .. } => offset.map(|offset| offset.sequence),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(sequences, [1, 4]);
+}
+
+#[test]
+fn a_session_that_is_thought_alive_is_taken_over() {
+    let mut bench = Bench::new();
+    let (session, id) = bench.join(true, &["a"]);
+    let effects = bench.apply(Command::Attach(Attach { session: id, tag: Tag(9), after: None }));
+    let [Effect::Attached { tag: Tag(9), session: again, displaced: Some(Tag(1)) }] = effects.list.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    assert_eq!(*again, session);
+}
+
+#[test]
+fn goodbye_is_for_ever_and_the_window_ends() {
+    let mut bench = Bench::new();
+    let (session, id) = bench.join(true, &["a"]);
+    bench.apply(Command::Detach { session, reason: Reason::ClientLeft });
+    let effects = bench.apply(Command::Attach(Attach { session: id, tag: Tag(9), after: None }));
+    assert!(matches!(effects.list.as_slice(), [Effect::AttachRefused { .. }]));
+    let (session, _) = bench.join(true, &["a"]);
+    bench.publish("a");
+    bench.apply(Command::Detach { session, reason: Reason::Silent });
+    bench.now = 100;
+    assert_eq!(bench.hub.next_deadline(), Some(Millis(100)));
+    let effects = bench.apply(Command::Tick);
+    assert!(matches!(effects.list.as_slice(), [Effect::Ended { tag: None, reason: Reason::Expired, .. }]));
+    assert!(bench.hub.is_idle());
+}
+
+#[test]
+fn the_log_goes_with_the_last_session_that_may_need_it() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.join(true, &["a"]);
+    bench.publish("a");
+    assert!(bench.hub.next_deadline().is_some(), "an entry ages");
+    bench.apply(Command::End { session, reason: Reason::Kicked });
+    assert!(bench.hub.is_idle());
+}
+
+#[test]
+fn nobody_pays_for_recovery_who_does_not_use_it() {
+    let mut bench = Bench::new();
+    bench.join(false, &["a"]);
+    let effects = bench.publish("a");
+    assert!(effects.list.iter().any(|effect| matches!(effect, Effect::Deliver { offset: None, .. })));
+    assert_eq!(bench.hub.next_deadline(), None);
+}
+
+/// The first member is announced to a foreign home; the answer and the admission wait for it.
+#[test]
+fn subscribers_of_a_foreign_channel_wait_for_its_home() {
+    let mut bench = Bench::with(limits(), Vec::new(), 2);
+    let topology = Topology { shards: 2, partitions: 8 };
+    let foreign = |name: &ChannelName| name.home(&topology) == ShardId(1);
+    let there = (0..).map(|n| name(&format!("c{n}"))).find(foreign).expect("half of them");
+    let (first, id) = bench.open(false);
+    let effects = bench.apply(Command::Admit(Admit {
+        session: first,
+        user: None,
+        info: None,
+        subscriptions: vec![there.to_string()],
+    }));
+    let [Effect::Mail { to: ShardId(1), mail: HubMail::Interest { wanted: true, token: Some(token), .. } }] =
+        effects.list.as_slice()
+    else {
+        panic!("{effects:?}")
+    };
+    let known = Command::Mail { from: ShardId(1), mail: HubMail::InterestKnown { token: *token } };
+    assert!(bench.resume(first).is_empty(), "the home does not know yet");
+    assert!(bench.subscribe(id, there.as_str()).list.is_empty(), "neither may this be reported");
+    let effects = bench.apply(known);
+    assert!(matches!(
+        effects.list.as_slice(),
+        [
+            Effect::Send { item: Outgoing::Admitted { .. }, .. },
+            Effect::Report { report: Report::Count(1), .. }
+        ]
+    ));
+    let effects = bench.apply(Command::End { session: first, reason: Reason::ClientLeft });
+    let retracted = |effect: &Effect| {
+        matches!(effect, Effect::Mail { mail: HubMail::Interest { wanted: false, token: None, .. }, .. })
+    };
+    assert!(effects.list.iter().any(retracted));
+    assert!(bench.hub.is_idle());
+}

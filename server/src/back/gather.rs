@@ -1,0 +1,246 @@
+//! Publishing from the back office and adding up what the shards report: counts, positions, replies.
+
+use super::office::{Answers, Office, OfficeError};
+use crate::mail::Mail;
+use hub::{Body, ChannelName, Command, Counts, Except, MessageId, Position, Publish, Report, SessionId, ShardId, Target};
+use std::collections::BTreeSet;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long the counts of a publish may take before shards are named as missing. Milliseconds: 200.
+pub const COUNT_WAIT: Duration = Duration::from_millis(200);
+
+/// Slack for the last replies, which shards close at the same deadline as we do.
+const CLOSING_SLACK: Duration = Duration::from_millis(250);
+
+/// What to publish.
+#[derive(Debug, Clone)]
+pub struct Outline {
+    /// Where: one channel, a union of channels, or one session.
+    pub target: Target,
+    /// The event's name.
+    pub event: Option<Box<str>>,
+    /// The content.
+    pub body: Body,
+    /// Drop for sessions that cannot take it at once.
+    pub volatile: bool,
+    /// Left out.
+    pub except: Option<Box<Except>>,
+    /// Wait so long for replies of the sessions reached.
+    pub reply_within: Option<Duration>,
+}
+
+/// One session's answer to an ask.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    /// Who.
+    pub session: SessionId,
+    /// Its values.
+    pub body: Body,
+}
+
+/// What became of a publish.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// The message's id.
+    pub id: MessageId,
+    /// Its place in the channel's history, when one is kept.
+    pub position: Option<Position>,
+    /// Sessions.
+    pub counts: Counts,
+    /// In order of arrival.
+    pub replies: Vec<Reply>,
+    /// Sessions that were asked and did not reply in time.
+    pub missing: Vec<SessionId>,
+    /// Shards that did not report their counts in time.
+    pub missing_shards: Vec<ShardId>,
+}
+
+impl Office {
+    /// Publishes and waits for the counts, and for replies when the outline asks for them.
+    ///
+    /// # Errors
+    /// [`OfficeError::Refused`] as the hub says; [`OfficeError::Busy`], [`OfficeError::Stopped`].
+    pub async fn publish(&self, outline: Outline) -> Result<Delivery, OfficeError> {
+        let id = message_id();
+        let answers = self.expect().await;
+        let involved = self.send_publish(id, &outline, &answers).await?;
+        Gathering::new(id, involved, &outline, answers).finish().await
+    }
+
+    /// Publishes without waiting for anything but room in the mailbox.
+    ///
+    /// # Errors
+    /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
+    pub async fn publish_only(&self, outline: Outline) -> Result<MessageId, OfficeError> {
+        let id = message_id();
+        for shard in self.shards_of(&outline.target) {
+            self.tell(shard, Mail::Hub(Command::Publish(outline.publish(id, None)))).await?;
+        }
+        Ok(id)
+    }
+
+    /// Sends the publish where it belongs; returns the shards that will report, unknown until routed for one channel.
+    async fn send_publish(&self, id: MessageId, outline: &Outline, answers: &Answers) -> Result<Involved, OfficeError> {
+        let shards = self.shards_of(&outline.target);
+        for shard in &shards {
+            let publish = outline.publish(id, Some(answers.token()));
+            self.tell(*shard, Mail::Hub(Command::Publish(publish))).await?;
+        }
+        Ok(match outline.target {
+            Target::Channel(_) => Involved::NotRoutedYet,
+            Target::Union(_) | Target::Session(_) => Involved::Shards(shards.into_iter().collect()),
+        })
+    }
+
+    fn shards_of(&self, target: &Target) -> Vec<ShardId> {
+        match target {
+            Target::Channel(channel) => vec![self.home_of_channel(channel)],
+            Target::Session(session) => vec![self.home_of(*session)],
+            Target::Union(_) => self.shards().collect(),
+        }
+    }
+
+    /// The shard that gives a channel's messages their position.
+    #[must_use]
+    pub fn home_of_channel(&self, channel: &ChannelName) -> ShardId {
+        channel.home(&self.topology())
+    }
+}
+
+impl Outline {
+    fn publish(&self, id: MessageId, token: Option<hub::Token>) -> Publish {
+        Publish {
+            id,
+            target: self.target.clone(),
+            event: self.event.clone(),
+            body: self.body.clone(),
+            volatile: self.volatile,
+            except: self.except.clone(),
+            reply_within_ms: self.reply_within.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            token,
+        }
+    }
+}
+
+/// Shards that owe a `Delivered`.
+enum Involved {
+    /// One channel: its home has not said yet.
+    NotRoutedYet,
+    /// These.
+    Shards(BTreeSet<ShardId>),
+}
+
+/// Adds up the reports to one publish until nothing more is owed or time is up.
+struct Gathering {
+    answers: Answers,
+    counts_owed: Involved,
+    /// Delivered came before Routed.
+    counted_early: BTreeSet<ShardId>,
+    replies_owed: BTreeSet<ShardId>,
+    counts_until: Instant,
+    replies_until: Option<Instant>,
+    delivery: Delivery,
+}
+
+impl Gathering {
+    fn new(id: MessageId, counts_owed: Involved, outline: &Outline, answers: Answers) -> Self {
+        let now = Instant::now();
+        Self {
+            answers,
+            counts_owed,
+            counted_early: BTreeSet::new(),
+            replies_owed: BTreeSet::new(),
+            counts_until: now + COUNT_WAIT,
+            replies_until: outline.reply_within.map(|wait| now + wait + CLOSING_SLACK),
+            delivery: Delivery {
+                id,
+                position: None,
+                counts: Counts::default(),
+                replies: Vec::new(),
+                missing: Vec::new(),
+                missing_shards: Vec::new(),
+            },
+        }
+    }
+
+    async fn finish(mut self) -> Result<Delivery, OfficeError> {
+        while let Some(until) = self.waits_until() {
+            let wait = until.saturating_duration_since(Instant::now());
+            match self.answers.within(wait).await {
+                Ok(report) => self.take(report),
+                Err(OfficeError::Unanswered) => self.give_up_on_overdue(),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(self.delivery)
+    }
+
+    /// Until when something is still owed; `None` = all is in.
+    fn waits_until(&self) -> Option<Instant> {
+        let counts_owed = match &self.counts_owed {
+            Involved::NotRoutedYet => true,
+            Involved::Shards(shards) => !shards.is_empty(),
+        };
+        if counts_owed {
+            return Some(self.counts_until);
+        }
+        self.replies_until.filter(|_| !self.replies_owed.is_empty())
+    }
+
+    fn take(&mut self, report: Report) {
+        match report {
+            Report::Routed { shards, position } => {
+                self.delivery.position = position;
+                let routed = (0..64).filter(|bit| shards & (1 << bit) != 0).map(ShardId);
+                self.counts_owed = Involved::Shards(routed.filter(|s| !self.counted_early.contains(s)).collect());
+            }
+            Report::Delivered { shard, counts, expecting } => self.count(shard, counts, expecting),
+            Report::Reply { session, body } => self.delivery.replies.push(Reply { session, body }),
+            Report::RepliesClosed { shard, missing } => {
+                self.replies_owed.remove(&shard);
+                self.delivery.missing.extend(missing);
+            }
+            // No other report is sent for a publish.
+            _ => {}
+        }
+    }
+
+    fn count(&mut self, shard: ShardId, counts: Counts, expecting: u32) {
+        self.delivery.counts.delivered += counts.delivered;
+        self.delivery.counts.queued += counts.queued;
+        self.delivery.counts.dropped += counts.dropped;
+        if expecting > 0 {
+            self.replies_owed.insert(shard);
+        }
+        match &mut self.counts_owed {
+            Involved::NotRoutedYet => {
+                self.counted_early.insert(shard);
+            }
+            Involved::Shards(shards) => {
+                shards.remove(&shard);
+            }
+        }
+    }
+
+    fn give_up_on_overdue(&mut self) {
+        match std::mem::replace(&mut self.counts_owed, Involved::Shards(BTreeSet::new())) {
+            Involved::Shards(late) if late.is_empty() => self.replies_owed.clear(),
+            Involved::Shards(late) => self.delivery.missing_shards.extend(late),
+            Involved::NotRoutedYet => {}
+        }
+    }
+}
+
+/// A ULID: 48 bits of milliseconds, 80 random bits.
+#[must_use]
+pub fn message_id() -> MessageId {
+    MessageId(ulid::Ulid::generate().0)
+}
+
+/// Where a publish to this name goes: `$client/<session>` names one session, every other name a channel.
+#[must_use]
+pub fn target_of(channel: ChannelName) -> Target {
+    let session = channel.as_str().strip_prefix("$client/").and_then(|id| id.parse().ok());
+    session.map_or(Target::Channel(channel), Target::Session)
+}

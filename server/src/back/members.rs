@@ -1,0 +1,39 @@
+//! Acting on sessions wherever they are: subscribe, unsubscribe, end. One session is asked at its home, a user's or a
+//! channel's sessions on every shard.
+
+use super::office::{Office, OfficeError};
+use hub::{Command, Members, Reason, Report, Token};
+
+impl Office {
+    /// Subscribes sessions; returns how many. A publish sent after this reaches them.
+    ///
+    /// # Errors
+    /// [`OfficeError::Refused`]: invalid or reserved name, a limit, no such session.
+    pub async fn subscribe(&self, of: Members, filter: String) -> Result<u64, OfficeError> {
+        self.count_members(&of, |token| Command::Subscribe { of: of.clone(), filter: filter.clone(), token }).await
+    }
+
+    /// Ends subscriptions; returns how many.
+    ///
+    /// # Errors
+    /// As [`Office::subscribe`].
+    pub async fn unsubscribe(&self, of: Members, filter: String) -> Result<u64, OfficeError> {
+        self.count_members(&of, |token| Command::Unsubscribe { of: of.clone(), filter: filter.clone(), token }).await
+    }
+
+    /// Ends sessions (`Kicked`) or closes the connections under them (`Disconnected`); returns how many.
+    ///
+    /// # Errors
+    /// [`OfficeError::Refused`] when there is no such session.
+    pub async fn end_members(&self, of: Members, reason: Reason) -> Result<u64, OfficeError> {
+        self.count_members(&of, |token| Command::EndMembers { of: of.clone(), reason, token }).await
+    }
+
+    async fn count_members(&self, of: &Members, command: impl Fn(Token) -> Command) -> Result<u64, OfficeError> {
+        let Members::Session(session) = of else { return self.count(command).await };
+        match self.ask(self.home_of(*session), command).await? {
+            Report::Count(count) => Ok(count),
+            _ => Ok(0),
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The back office: everything an ordinary back end touches, on tokio beside the shards.
+//!
+//! It asks shards through [`Office`] and never waits inside one. It must not know any client protocol; what a
+//! message looks like to a client is the front's business. Start at [`office`], then [`rest`].
+
+pub mod gather;
+mod members;
+pub mod metrics;
+pub mod office;
+pub mod rest;
+pub mod values;
+
+pub use gather::{Delivery, Reply};
+pub use rest::TailSink;
+pub use office::{Office, OfficeError, OfficePorts};

@@ -1,0 +1,58 @@
+//! Reading requests: JSON bodies and query strings, every failure as a [`Problem`] that names what is wrong.
+
+use super::problem::{MALFORMED, MEDIA_TYPE, Problem, TOO_LARGE, UNKNOWN_FIELD};
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::{StatusCode, header, request::Parts};
+use serde::de::DeserializeOwned;
+
+/// A JSON body.
+pub(super) struct Body<T>(pub T);
+
+/// Query parameters.
+pub(super) struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let media = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        // Also what keeps web pages from using a browser on this machine: only simple media types go without preflight.
+        if !media.is_some_and(is_json) {
+            return Err(Problem::new(&MEDIA_TYPE, "send Content-Type: application/json"));
+        }
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
+        serde_json::from_slice(&bytes).map(Self).map_err(|error| bad_json(&error))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(|error| {
+            let text = error.body_text();
+            let kind = if text.contains("unknown field") { &UNKNOWN_FIELD } else { &MALFORMED };
+            Problem::new(kind, text)
+        })
+    }
+}
+
+fn is_json(media: &str) -> bool {
+    let essence = media.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+fn unreadable(rejection: &BytesRejection) -> Problem {
+    if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        return Problem::new(&TOO_LARGE, "the body is over limits.rest_body_bytes_max");
+    }
+    Problem::new(&MALFORMED, rejection.body_text())
+}
+
+fn bad_json(error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    let kind = if text.starts_with("unknown field") { &UNKNOWN_FIELD } else { &MALFORMED };
+    Problem::new(kind, text)
+}

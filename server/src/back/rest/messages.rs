@@ -1,0 +1,338 @@
+//! Publishing and history: `POST` and `GET /v1/messages`.
+
+use super::extract::{Body, Query};
+use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT, TOO_LARGE};
+use super::{Desk, limit_of};
+use crate::back::gather::{Delivery, Outline, target_of};
+use crate::back::values;
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use hub::{ChannelName, Command, Except, Message, Position, Refusal, Report, SessionId, Target};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::str::FromStr as _;
+use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+
+/// Longest wait for replies: 10 minutes.
+const REPLY_WAIT_MS_MAX: u64 = 600_000;
+
+/// A message to publish. Exactly one of `channel` and `channels`, at most one of `data`, `args` and `data_base64`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PublishRequest {
+    /// Where: a channel (`chat/r1`), a user (`$user/42`) or a session (`$client/<session id>`).
+    channel: Option<String>,
+    /// Several channels at once; a session in more than one of them gets the message once.
+    #[serde(default)]
+    channels: Vec<String>,
+    /// The event's name; `message` when it is left out.
+    event: Option<String>,
+    /// The only argument of the event: any JSON value. Binary inside as `{"$binary":"<base64>"}`.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Object>)]
+    data: Option<Value>,
+    /// Several arguments.
+    #[schema(value_type = Option<Vec<Object>>)]
+    args: Option<Vec<Value>>,
+    /// One binary argument, as standard base64.
+    data_base64: Option<String>,
+    /// Sessions that are left out.
+    #[serde(default)]
+    except: Vec<String>,
+    /// Channels whose members are left out.
+    #[serde(default)]
+    except_channels: Vec<String>,
+    /// Only for sessions that can take it at once; never kept in a history.
+    #[serde(default)]
+    volatile: bool,
+    /// Wait for the acknowledgements of the sessions it reaches.
+    reply: Option<ReplyRequest>,
+    /// `false`: answer 202 at once, without counts.
+    #[serde(default = "yes")]
+    wait: bool,
+}
+
+/// Wait for replies.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplyRequest {
+    /// Milliseconds, 1 to 600,000.
+    #[schema(minimum = 1, maximum = 600_000)]
+    wait_ms: u64,
+}
+
+/// What became of a publish.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PublishResponse {
+    /// The message's id (26 characters, sorts by time).
+    id: String,
+    /// One entry per publish that was counted.
+    results: Vec<PublishResult>,
+    /// Acknowledgements in order of arrival; present when replies were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replies: Option<Vec<ReplyView>>,
+    /// Sessions that were asked and did not acknowledge in time; present when replies were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    missing: Option<Vec<String>>,
+}
+
+/// Counts of sessions.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct PublishResult {
+    /// The channel, or the first of several.
+    channel: String,
+    /// Its place in the channel's history, when one is kept: pass it as `after` to read on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
+    /// Handed to a connection that could take it.
+    delivered: u32,
+    /// Waiting for a connection that is busy, or for a client that may come back.
+    queued: u32,
+    /// Volatile and not deliverable at once, or over a limit.
+    dropped: u32,
+}
+
+/// One session's acknowledgement.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ReplyView {
+    /// Who.
+    session: String,
+    /// The acknowledgement's arguments.
+    #[schema(value_type = Vec<Object>)]
+    args: Vec<Value>,
+}
+
+/// Publish a message
+///
+/// The answer counts sessions, not programs: it says what the server did, replies say what the clients did.
+#[utoipa::path(
+    post, path = "/v1/messages", tag = "messages", request_body = PublishRequest,
+    responses(
+        (status = 200, description = "Published; counts, and replies when asked for.", body = PublishResponse),
+        (status = 202, description = "Accepted, with `wait: false`."),
+        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+        (status = 504, description = "Nobody replied in time.", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn publish(
+    State(desk): State<Desk>,
+    Body(request): Body<PublishRequest>,
+) -> Result<Response, Problem> {
+    let asks = request.reply.is_some();
+    let (wait, outline) = (request.wait, request.outline(&desk)?);
+    let channel = name_of(&outline.target);
+    if !wait {
+        let id = desk.office.publish_only(outline).await?;
+        return Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "id": id_text(id) }))).into_response());
+    }
+    let delivery = desk.office.publish(outline).await?;
+    if asks && delivery.replies.is_empty() && !delivery.missing.is_empty() {
+        return Err(Problem::new(&REPLY_TIMEOUT, format!("{} sessions did not reply", delivery.missing.len())));
+    }
+    Ok(Json(PublishResponse::new(channel, delivery, asks)).into_response())
+}
+
+impl PublishRequest {
+    fn outline(self, desk: &Desk) -> Result<Outline, Problem> {
+        let body = values::body_of(self.values()?)?;
+        if body.len_bytes() > desk.config.limits.message_bytes_max as usize {
+            return Err(Problem::new(&TOO_LARGE, "the message is over limits.message_bytes_max"));
+        }
+        let target = self.target(desk)?;
+        let except = Except {
+            sessions: self.except.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?,
+            channels: self.except_channels.iter().map(|name| desk.channel(name)).collect::<Result<_, _>>()?,
+        };
+        let reply_within = match &self.reply {
+            Some(reply) if !(1..=REPLY_WAIT_MS_MAX).contains(&reply.wait_ms) => {
+                return Err(Problem::new(&MALFORMED, "reply.wait_ms must be between 1 and 600000"));
+            }
+            reply => reply.as_ref().map(|reply| Duration::from_millis(reply.wait_ms)),
+        };
+        if reply_within.is_some() && (self.volatile || !self.wait) {
+            return Err(Problem::new(&MALFORMED, "reply goes neither with volatile nor with wait: false"));
+        }
+        Ok(Outline {
+            target,
+            event: Some(self.event.unwrap_or_else(|| "message".to_owned()).into()),
+            body,
+            volatile: self.volatile,
+            except: (except != Except::default()).then(|| Box::new(except)),
+            reply_within,
+        })
+    }
+
+    fn values(&self) -> Result<Vec<Value>, Problem> {
+        match (&self.data, &self.args, &self.data_base64) {
+            (None, None, None) => Ok(Vec::new()),
+            (Some(data), None, None) => Ok(vec![data.clone()]),
+            (None, Some(args), None) => Ok(args.clone()),
+            (None, None, Some(base64)) => match STANDARD.decode(base64) {
+                Ok(bytes) => Ok(vec![values::binary(&bytes)]),
+                Err(_) => Err(Problem::new(&MALFORMED, "data_base64 is not standard base64")),
+            },
+            _ => Err(Problem::new(&MALFORMED, "give only one of data, args and data_base64")),
+        }
+    }
+
+    fn target(&self, desk: &Desk) -> Result<Target, Problem> {
+        match (&self.channel, self.channels.as_slice()) {
+            (Some(channel), []) => desk.target(channel),
+            (None, [only]) => desk.target(only),
+            (None, [_, _, ..]) => {
+                let names = self.channels.iter().map(|name| desk.channel(name));
+                names.collect::<Result<_, _>>().map(Target::Union)
+            }
+            (None, []) => Err(Problem::new(&MALFORMED, "channel (or channels) is missing")),
+            (Some(_), _) => Err(Problem::new(&MALFORMED, "give channel or channels, not both")),
+        }
+    }
+}
+
+impl PublishResponse {
+    fn new(channel: String, delivery: Delivery, asks: bool) -> Self {
+        let Delivery { id, position, counts, replies, missing, .. } = delivery;
+        let reply_views = replies.into_iter().map(|reply| ReplyView {
+            session: reply.session.to_string(),
+            args: values::values_of(&reply.body),
+        });
+        Self {
+            id: id_text(id),
+            results: vec![PublishResult {
+                channel,
+                position: position.map(|position| position.to_string()),
+                delivered: counts.delivered,
+                queued: counts.queued,
+                dropped: counts.dropped,
+            }],
+            replies: asks.then(|| reply_views.collect()),
+            missing: asks.then(|| missing.iter().map(ToString::to_string).collect()),
+        }
+    }
+}
+
+/// Which part of a channel's history.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct HistoryQuery {
+    /// The channel.
+    channel: String,
+    /// Continue after this position; from the oldest kept when it is left out.
+    after: Option<String>,
+    /// Items of a page, 100 when it is left out.
+    limit: Option<u32>,
+}
+
+/// A kept message.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct MessageView {
+    id: String,
+    channel: String,
+    position: Option<String>,
+    event: Option<String>,
+    #[schema(value_type = Vec<Object>)]
+    args: Vec<Value>,
+}
+
+/// A page of history.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct HistoryPage {
+    items: Vec<MessageView>,
+    /// Position to pass as `after` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+    /// The newest position of the channel; absent when nothing was ever kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
+}
+
+/// Read a channel's history
+#[utoipa::path(
+    get, path = "/v1/messages", tag = "messages", params(HistoryQuery),
+    responses(
+        (status = 200, description = "A page, oldest first.", body = HistoryPage),
+        (status = 410, description = "Trimmed or lost.", content_type = "application/problem+json"),
+        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn history(
+    State(desk): State<Desk>,
+    Query(query): Query<HistoryQuery>,
+) -> Result<Json<HistoryPage>, Problem> {
+    let channel = desk.channel(&query.channel)?;
+    let after = query.after.map(|text| Position::from_str(&text)).transpose();
+    let after = after.map_err(|_| Problem::new(&MALFORMED, "after is not a position"))?;
+    let limit = limit_of(&desk, query.limit)?;
+    let home = desk.office.home_of_channel(&channel);
+    let query = hub::Query::History { channel, after, limit };
+    let report = desk.office.ask(home, |token| Command::Query { token, query }).await?;
+    let Report::History(page, newest) = report else { return Err(Problem::from(Refusal::NotFound)) };
+    let next = page.items.last().filter(|_| page.more).and_then(|last| last.position);
+    Ok(Json(HistoryPage {
+        items: page.items.iter().map(|message| view_of(message)).collect(),
+        next: next.map(|position| position.to_string()),
+        position: newest.map(|position| position.to_string()),
+    }))
+}
+
+pub(super) fn view_of(message: &Message) -> MessageView {
+    MessageView {
+        id: id_text(message.id),
+        channel: message.channel.as_str().to_owned(),
+        position: message.position.map(|position| position.to_string()),
+        event: message.event.as_deref().map(str::to_owned),
+        args: values::values_of(&message.body),
+    }
+}
+
+impl Desk {
+    /// A channel name, checked.
+    pub(super) fn channel(&self, name: &str) -> Result<ChannelName, Problem> {
+        ChannelName::parse(name, self.channel_name_bytes_max()).map_err(Problem::from)
+    }
+
+    fn target(&self, name: &str) -> Result<Target, Problem> {
+        match target_of(self.channel(name)?) {
+            Target::Channel(channel) if channel.as_str().starts_with("$client/") => Err(Refusal::NotFound.into()),
+            Target::Channel(channel) if is_foreign_reserved(&channel) => Err(Refusal::ReservedChannel.into()),
+            target => Ok(target),
+        }
+    }
+}
+
+/// `$` names other than those of users and clients.
+fn is_foreign_reserved(channel: &ChannelName) -> bool {
+    channel.as_str().starts_with('$') && !channel.as_str().starts_with("$user/")
+}
+
+pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
+    text.parse().map_err(|_| Problem::from(Refusal::NotFound))
+}
+
+fn name_of(target: &Target) -> String {
+    match target {
+        Target::Channel(channel) => channel.as_str().to_owned(),
+        Target::Union(channels) => channels.first().map_or_else(String::new, |first| first.as_str().to_owned()),
+        Target::Session(session) => format!("$client/{session}"),
+    }
+}
+
+fn id_text(id: hub::MessageId) -> String {
+    ulid::Ulid(id.0).to_string()
+}
+
+/// `null` is a value, absence is not.
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(deserializer).map(Some)
+}
+
+fn yes() -> bool {
+    true
+}
+

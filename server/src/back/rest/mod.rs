@@ -1,0 +1,166 @@
+//! The private port: REST under `/v1`, health, metrics, the OpenAPI document and a live page.
+//!
+//! One file per resource, each handler with its OpenAPI annotation beside it; the document is made from them. Must not
+//! know shards: everything goes through [`Office`].
+
+mod channels;
+mod extract;
+mod guard;
+mod messages;
+mod problem;
+mod server;
+mod sessions;
+mod tail;
+
+use crate::back::Office;
+use crate::config::Config;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use hub::{SessionId, ShardId};
+use problem::{MALFORMED, Problem};
+use serde::Serialize;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+use tokio::sync::Semaphore;
+use utoipa::{OpenApi, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+
+pub use tail::TailSink;
+
+/// What every handler works with; clones share everything.
+#[derive(Clone)]
+pub(crate) struct Desk {
+    office: Office,
+    config: Arc<Config>,
+    /// The zero of the shards' clock.
+    zero: Instant,
+    draining: Arc<AtomicBool>,
+    /// One permit per stream of `GET /v1/tail`.
+    tails: Arc<Semaphore>,
+}
+
+impl Desk {
+    /// A desk before the office; `zero` is the zero of the shards' clock.
+    #[must_use]
+    pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant) -> Self {
+        let tails = Arc::new(Semaphore::new(config.limits.tails_max));
+        Self { office, config, zero, draining: Arc::default(), tails }
+    }
+
+    /// From now on `/health/ready` says no.
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    fn now_ms(&self) -> u64 {
+        u64::try_from(self.zero.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn channel_name_bytes_max(&self) -> u32 {
+        u32::try_from(self.config.limits.channel_name_bytes_max).unwrap_or(u32::MAX)
+    }
+}
+
+/// A page of a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Page<T> {
+    items: Vec<T>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+}
+
+/// Where a list that goes from shard to shard continues. Opaque to callers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Cursor {
+    shard: u8,
+    after: Option<SessionId>,
+}
+
+impl Cursor {
+    fn at(shard: ShardId, after: Option<SessionId>) -> Self {
+        Self { shard: shard.0, after }
+    }
+
+    fn parse(text: Option<&str>) -> Result<Self, Problem> {
+        let Some(text) = text else { return Ok(Self::default()) };
+        let parsed = text.split_once('-').and_then(|(shard, after)| {
+            let after = if after.is_empty() { None } else { Some(after.parse().ok()?) };
+            Some(Self { shard: shard.parse().ok()?, after })
+        });
+        parsed.ok_or_else(|| Problem::new(&MALFORMED, "cursor is not one this server made"))
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-", self.shard)?;
+        self.after.map_or(Ok(()), |after| write!(f, "{after}"))
+    }
+}
+
+/// The `limit` parameter: 100 when absent, lowered to the configured maximum.
+fn limit_of(desk: &Desk, limit: Option<u32>) -> Result<u32, Problem> {
+    let limit_max = u32::try_from(desk.config.limits.rest_page_items_max).unwrap_or(u32::MAX);
+    match limit {
+        Some(0) => Err(Problem::new(&MALFORMED, "limit must be at least 1")),
+        limit => Ok(limit.unwrap_or(100).min(limit_max)),
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Trunkline back-end API",
+        description = "Publish to clients, ask them, and see who is there. Private port; keys as bearer tokens. \
+                       Errors are RFC 9457 problem documents.",
+        license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
+    ),
+    tags(
+        (name = "messages", description = "Publish, ask, history"),
+        (name = "sessions", description = "Connected clients and those that may come back"),
+        (name = "subscriptions", description = "Who is in which channel"),
+        (name = "channels", description = "Channels and their members"),
+        (name = "server", description = "The node itself")
+    )
+)]
+struct ApiDoc;
+
+/// The whole private port.
+pub(crate) fn router(desk: Desk) -> Router {
+    let (router, document) = described().split_for_parts();
+    let document = document.to_pretty_json().unwrap_or_default();
+    router
+        .route("/v1/openapi.json", axum::routing::get(move || server::openapi(document.clone())))
+        .merge(server::plain())
+        .fallback(server::not_found)
+        .method_not_allowed_fallback(server::method_not_allowed)
+        .layer(DefaultBodyLimit::max(desk.config.limits.rest_body_bytes_max))
+        .layer(axum::middleware::from_fn_with_state(desk.clone(), guard::check))
+        .with_state(desk)
+}
+
+/// The OpenAPI document as it is served.
+#[must_use]
+pub fn openapi_json() -> String {
+    described().into_openapi().to_pretty_json().unwrap_or_default()
+}
+
+fn described() -> OpenApiRouter<Desk> {
+    OpenApiRouter::with_openapi(ApiDoc::openapi())
+        .routes(routes!(messages::publish, messages::history))
+        .routes(routes!(sessions::list, sessions::end_many))
+        .routes(routes!(sessions::show, sessions::end))
+        .routes(routes!(sessions::join, sessions::leave, sessions::subscriptions))
+        .routes(routes!(channels::list))
+        .routes(routes!(channels::presence))
+        .routes(routes!(tail::tail))
+        .routes(routes!(server::info))
+        .routes(routes!(server::live))
+        .routes(routes!(server::ready))
+        .routes(routes!(server::metrics))
+}

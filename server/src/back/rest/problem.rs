@@ -1,0 +1,158 @@
+//! Every error of the private port: RFC 9457 problem documents from one table.
+//!
+//! A new error is a row in [`KINDS`]; the served pages and the status codes come from there.
+
+use crate::back::OfficeError;
+use crate::back::values::ValuesError;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use hub::Refusal;
+use serde_json::json;
+
+/// A row of the table: name, status, what it means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// Last part of the problem's `type`, and its `code`.
+    pub name: &'static str,
+    /// HTTP status.
+    pub status: u16,
+    /// One sentence for people.
+    pub title: &'static str,
+}
+
+macro_rules! kinds {
+    ($($(#[doc = $doc:literal])+ $constant:ident = $name:literal, $status:literal, $title:literal;)+) => {
+        $($(#[doc = $doc])+ pub(super) const $constant: Kind = Kind { name: $name, status: $status, title: $title };)+
+        /// All rows, in order of status.
+        pub(super) const KINDS: &[&Kind] = &[$(&$constant),+];
+    };
+}
+
+kinds! {
+    /// The body or a parameter cannot be read.
+    MALFORMED = "malformed", 400, "The request could not be read.";
+    /// A member or parameter that does not exist.
+    UNKNOWN_FIELD = "unknown-field", 400, "The request has a field that does not exist here.";
+    /// No key, or a wrong one.
+    UNAUTHENTICATED = "unauthenticated", 401, "A valid key is needed: Authorization: Bearer KEY.";
+    /// Not for this caller.
+    FORBIDDEN = "forbidden", 403, "This is not allowed.";
+    /// `$` names.
+    RESERVED_CHANNEL = "reserved-channel", 403, "Names that begin with $ are managed by the server.";
+    /// No such thing.
+    NOT_FOUND = "not-found", 404, "There is no such resource.";
+    /// Not this verb.
+    METHOD = "method-not-allowed", 405, "This resource does not know that method.";
+    /// History was trimmed or lost.
+    POSITION_LOST = "position-lost", 410, "The history no longer reaches back to that position.";
+    /// Body over the limit.
+    TOO_LARGE = "too-large", 413, "The request is larger than the limit.";
+    /// Not JSON.
+    MEDIA_TYPE = "media-type", 415, "The body must be application/json.";
+    /// Bad channel name.
+    INVALID_CHANNEL = "invalid-channel", 422, "That is not a valid channel name.";
+    /// Bad filter.
+    INVALID_FILTER = "invalid-filter", 422, "That is not a valid filter.";
+    /// A limit of the server.
+    OVER_LIMIT = "over-limit", 422, "A limit of the server was reached.";
+    /// Our fault.
+    INTERNAL = "internal", 500, "The server failed to answer; its log says why.";
+    /// Mailboxes are full.
+    BUSY = "busy", 503, "The server is overloaded; try again.";
+    /// Shutting down.
+    DRAINING = "draining", 503, "The server is shutting down.";
+    /// Nobody replied.
+    REPLY_TIMEOUT = "reply-timeout", 504, "No session replied in time.";
+}
+
+/// One error answer.
+#[derive(Debug)]
+pub(super) struct Problem {
+    kind: &'static Kind,
+    detail: String,
+}
+
+impl Problem {
+    /// With what happened in this case.
+    pub(super) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into() }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let body = json!({
+            "type": format!("/v1/problems/{}", self.kind.name),
+            "title": self.kind.title,
+            "status": self.kind.status,
+            "detail": self.detail,
+            "code": self.kind.name,
+        });
+        let status = StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let mut response =
+            (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response();
+        if self.kind.status == 503 {
+            response.headers_mut().insert(header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
+        }
+        if self.kind.status == 401 {
+            let bearer = axum::http::HeaderValue::from_static("Bearer realm=\"trunkline\"");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
+        }
+        response
+    }
+}
+
+impl From<OfficeError> for Problem {
+    fn from(error: OfficeError) -> Self {
+        let kind = match &error {
+            OfficeError::Refused(refusal) => return (*refusal).into(),
+            OfficeError::Busy => &BUSY,
+            OfficeError::Stopped => &DRAINING,
+            OfficeError::Unanswered => &INTERNAL,
+        };
+        Self::new(kind, error.to_string())
+    }
+}
+
+impl From<Refusal> for Problem {
+    fn from(refusal: Refusal) -> Self {
+        let (kind, detail) = match refusal {
+            Refusal::NotFound => (&NOT_FOUND, "no such session"),
+            Refusal::InvalidChannel => (
+                &INVALID_CHANNEL,
+                "a channel name is 1 to 2,048 bytes (by default) of UTF-8 without `+`, `#`, NUL or control characters",
+            ),
+            Refusal::InvalidFilter => (&INVALID_FILTER, "`+` stands for a whole level, `#` only at the end"),
+            Refusal::ReservedChannel => (&RESERVED_CHANNEL, "only the server subscribes sessions to this channel"),
+            Refusal::OverLimit => (&OVER_LIMIT, "too many channels, subscriptions or open asks"),
+            Refusal::PositionLost => (&POSITION_LOST, "read from the start, or from the newest position"),
+        };
+        Self::new(kind, detail)
+    }
+}
+
+impl From<ValuesError> for Problem {
+    fn from(error: ValuesError) -> Self {
+        Self::new(&MALFORMED, error.to_string())
+    }
+}
+
+/// The page of one problem, for people who follow its `type`.
+pub(super) fn page(name: &str) -> Option<String> {
+    let kind = KINDS.iter().find(|kind| kind.name == name)?;
+    Some(format!("{}\n\nHTTP status {}\n{}\n", kind.name, kind.status, kind.title))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_statuses_are_errors() {
+        let mut names: Vec<_> = KINDS.iter().map(|kind| kind.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), KINDS.len());
+        assert!(KINDS.iter().all(|kind| (400..600).contains(&kind.status)));
+    }
+}

@@ -1,0 +1,117 @@
+//! The node itself: information, health, metrics, problem pages, the OpenAPI document, the live page.
+
+use super::problem::{self, DRAINING, METHOD, NOT_FOUND, Problem};
+use super::Desk;
+use crate::back::metrics;
+use axum::extract::{Path, State};
+use axum::http::{StatusCode, header};
+use axum::response::{Html, IntoResponse};
+use axum::routing::get;
+use axum::{Json, Router};
+use serde::Serialize;
+use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// The node.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ServerInfo {
+    name: &'static str,
+    version: &'static str,
+    node: u16,
+    uptime_seconds: u64,
+    shards: u8,
+    draining: bool,
+    /// Open connections on the public port.
+    connections: u64,
+    /// Sessions, attached or waiting to be resumed.
+    sessions: u64,
+    /// Sessions waiting to be resumed.
+    detached: u64,
+    /// Channels per shard added up; one with subscribers on two shards counts twice.
+    channels: u64,
+    subscriptions: u64,
+    /// Messages waiting in outboxes.
+    queued: u64,
+    /// Resident memory of the process in bytes; absent where the system does not tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    resident_bytes: Option<u64>,
+}
+
+/// Look at the node
+#[utoipa::path(get, path = "/v1/server", tag = "server", responses((status = 200, body = ServerInfo)))]
+pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
+    let snapshot = metrics::gather(&desk.office).await;
+    Json(ServerInfo {
+        name: "trunkline",
+        version: env!("CARGO_PKG_VERSION"),
+        node: desk.config.server.node_id,
+        uptime_seconds: desk.zero.elapsed().as_secs(),
+        shards: desk.office.topology().shards,
+        draining: desk.draining.load(Ordering::Relaxed),
+        connections: snapshot.connections(),
+        sessions: snapshot.totals.sessions,
+        detached: snapshot.totals.detached,
+        channels: snapshot.totals.channels,
+        subscriptions: snapshot.totals.subscriptions,
+        queued: snapshot.totals.queued,
+        resident_bytes: metrics::resident_bytes(),
+    })
+}
+
+/// The process runs
+#[utoipa::path(get, path = "/health/live", tag = "server", responses((status = 200, description = "`ok`")))]
+pub(super) async fn live() -> &'static str {
+    "ok\n"
+}
+
+/// New clients are welcome
+#[utoipa::path(
+    get, path = "/health/ready", tag = "server",
+    responses(
+        (status = 200, description = "`ok`"),
+        (status = 503, description = "Shutting down.", content_type = "application/problem+json")
+    )
+)]
+pub(super) async fn ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
+    if desk.draining.load(Ordering::Relaxed) {
+        return Err(Problem::new(&DRAINING, "the server is closing its connections"));
+    }
+    Ok("ok\n")
+}
+
+/// Metrics in Prometheus' text format
+#[utoipa::path(
+    get, path = "/metrics", tag = "server",
+    responses((status = 200, description = "Prometheus text format 0.0.4.", content_type = "text/plain"))
+)]
+pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
+    let text = metrics::render(&metrics::gather(&desk.office).await);
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+}
+
+pub(super) async fn openapi(document: String) -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, JSON)], document)
+}
+
+/// Pages for people, outside the API document.
+pub(super) fn plain() -> Router<Desk> {
+    Router::new()
+        .route("/", get(|| async { Html(include_str!("live.html")) }))
+        .route("/v1/problems/{name}", get(problem_page))
+}
+
+async fn problem_page(Path(name): Path<String>) -> Result<impl IntoResponse, Problem> {
+    let page = problem::page(&name).ok_or_else(|| Problem::new(&NOT_FOUND, "no problem of that name"))?;
+    Ok((StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], page))
+}
+
+pub(super) async fn not_found() -> Problem {
+    Problem::new(&NOT_FOUND, "see /v1/openapi.json for what there is")
+}
+
+pub(super) async fn method_not_allowed() -> Problem {
+    Problem::new(&METHOD, "see /v1/openapi.json for what there is")
+}

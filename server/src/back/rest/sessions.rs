@@ -1,0 +1,314 @@
+//! Sessions: list, look at, end; and their subscriptions. `GET`, `DELETE /v1/sessions`, `PUT`, `DELETE /v1/subscriptions`.
+
+use super::extract::{Body, Query};
+use super::messages::session_id;
+use super::problem::{MALFORMED, Problem};
+use super::{Cursor, Desk, Page, limit_of};
+use crate::mail::{Inspection, Mail};
+use axum::Json;
+use axum::extract::{Path, State};
+use hub::{Command, Members, Reason, Refusal, Report, SessionId, SessionView, ShardId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::time::Duration;
+use utoipa::{IntoParams, ToSchema};
+
+/// Which sessions. At most one of `user` and `channel`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SessionsQuery {
+    /// Only those of this user.
+    user: Option<String>,
+    /// Only those subscribed to this channel by name.
+    channel: Option<String>,
+    /// From the page before.
+    cursor: Option<String>,
+    /// Items of a page, 100 when it is left out.
+    limit: Option<u32>,
+}
+
+/// A session.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct SessionItem {
+    /// Public id; Socket.IO's `socket.id`.
+    id: String,
+    /// Whether a connection is attached now.
+    connected: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    user: Option<String>,
+    /// Given at admission.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<Object>)]
+    info: Option<Value>,
+    /// Protocol and revision, such as `socketio/5`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    protocol: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespace: Option<String>,
+    /// `polling` or `websocket`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    transport: Option<&'static str>,
+    /// The peer's address; absent between polls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    remote: Option<String>,
+    /// Seconds since it was opened.
+    age_seconds: u64,
+    /// Channels and filters.
+    subscriptions: Vec<String>,
+    /// Messages waiting for it.
+    queued: u32,
+}
+
+/// List sessions
+#[utoipa::path(
+    get, path = "/v1/sessions", tag = "sessions", params(SessionsQuery),
+    responses(
+        (status = 200, description = "A page.", body = Page<SessionItem>),
+        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn list(
+    State(desk): State<Desk>,
+    Query(query): Query<SessionsQuery>,
+) -> Result<Json<Page<SessionItem>>, Problem> {
+    let limit = limit_of(&desk, query.limit)?;
+    let of = members(&desk, query.user.as_deref(), query.channel.as_deref())?;
+    let mut cursor = Cursor::parse(query.cursor.as_deref())?;
+    let mut items = Vec::new();
+    for shard in desk.office.shards().skip(usize::from(cursor.shard)) {
+        let room = limit - u32::try_from(items.len()).unwrap_or(limit);
+        let ask = hub::Query::Sessions { of: of.clone(), after: cursor.after.take(), limit: room };
+        let report = desk.office.ask(shard, |token| Command::Query { token, query: ask }).await?;
+        let Report::Sessions(page) = report else { break };
+        let last = page.items.last().map(|view| view.id);
+        items.extend(desk.describe(shard, page.items).await);
+        if page.more || (items.len() >= limit as usize && shard.0 + 1 < desk.office.topology().shards) {
+            let next = if page.more { Cursor::at(shard, last) } else { Cursor::at(ShardId(shard.0 + 1), None) };
+            return Ok(Json(Page { items, next: Some(next.to_string()) }));
+        }
+    }
+    Ok(Json(Page { items, next: None }))
+}
+
+/// Look at one session
+#[utoipa::path(
+    get, path = "/v1/sessions/{id}", tag = "sessions",
+    params(("id" = String, Path, description = "Session id.")),
+    responses(
+        (status = 200, body = SessionItem),
+        (status = 404, description = "No such session.", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<SessionItem>, Problem> {
+    let session = session_id(&id)?;
+    let home = desk.office.home_of(session);
+    let ask = hub::Query::Sessions { of: Some(Members::Session(session)), after: None, limit: 1 };
+    let report = desk.office.ask(home, |token| Command::Query { token, query: ask }).await?;
+    let Report::Sessions(page) = report else { return Err(Refusal::NotFound.into()) };
+    desk.describe(home, page.items).await.into_iter().next().map(Json).ok_or_else(|| Refusal::NotFound.into())
+}
+
+/// How sessions end.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EndQuery {
+    /// `false` (default): end the session, clients do not come back by themselves. `true`: close the connection under
+    /// it, clients reconnect.
+    #[serde(default)]
+    reconnect: bool,
+}
+
+/// End one session
+#[utoipa::path(
+    delete, path = "/v1/sessions/{id}", tag = "sessions",
+    params(("id" = String, Path, description = "Session id."), EndQuery),
+    responses(
+        (status = 200, description = "How many ended: 1.", body = Count),
+        (status = 404, description = "No such session.", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn end(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Query(query): Query<EndQuery>,
+) -> Result<Json<Count>, Problem> {
+    let count = desk.end(Members::Session(session_id(&id)?), query.reconnect).await?;
+    if count == 0 {
+        return Err(Refusal::NotFound.into());
+    }
+    Ok(Json(Count { count }))
+}
+
+/// Which sessions to end. Exactly one of `user` and `channel`.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct EndManyQuery {
+    /// All of this user.
+    user: Option<String>,
+    /// All subscribed to this channel by name.
+    channel: Option<String>,
+    /// As for one session.
+    #[serde(default)]
+    reconnect: bool,
+}
+
+/// A number of sessions.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Count {
+    /// Sessions.
+    count: u64,
+}
+
+/// End many sessions
+#[utoipa::path(
+    delete, path = "/v1/sessions", tag = "sessions", params(EndManyQuery),
+    responses(
+        (status = 200, description = "How many ended.", body = Count),
+        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn end_many(
+    State(desk): State<Desk>,
+    Query(query): Query<EndManyQuery>,
+) -> Result<Json<Count>, Problem> {
+    let of = members(&desk, query.user.as_deref(), query.channel.as_deref())?;
+    let of = of.ok_or_else(|| Problem::new(&MALFORMED, "user or channel is missing"))?;
+    Ok(Json(Count { count: desk.end(of, query.reconnect).await? }))
+}
+
+/// Who joins or leaves what. Exactly one of `session`, `user` and `members_of`.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SubscriptionRequest {
+    /// One session.
+    session: Option<String>,
+    /// Every session of this user.
+    user: Option<String>,
+    /// Every session subscribed to this channel.
+    members_of: Option<String>,
+    /// Channel to join or leave.
+    channel: String,
+}
+
+/// Join
+///
+/// A publish sent after the answer reaches the sessions that joined.
+#[utoipa::path(
+    put, path = "/v1/subscriptions", tag = "subscriptions", request_body = SubscriptionRequest,
+    responses(
+        (status = 200, description = "How many sessions are subscribed by this.", body = Count),
+        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn join(
+    State(desk): State<Desk>,
+    Body(request): Body<SubscriptionRequest>,
+) -> Result<Json<Count>, Problem> {
+    let (of, filter) = request.checked(&desk)?;
+    Ok(Json(Count { count: desk.office.subscribe(of, filter).await? }))
+}
+
+/// Leave
+#[utoipa::path(
+    delete, path = "/v1/subscriptions", tag = "subscriptions", request_body = SubscriptionRequest,
+    responses(
+        (status = 200, description = "How many sessions left by this.", body = Count),
+        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn leave(
+    State(desk): State<Desk>,
+    Body(request): Body<SubscriptionRequest>,
+) -> Result<Json<Count>, Problem> {
+    let (of, filter) = request.checked(&desk)?;
+    Ok(Json(Count { count: desk.office.unsubscribe(of, filter).await? }))
+}
+
+/// Whose subscriptions.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SubscriptionsQuery {
+    /// A session.
+    session: String,
+}
+
+/// List a session's subscriptions
+#[utoipa::path(
+    get, path = "/v1/subscriptions", tag = "subscriptions", params(SubscriptionsQuery),
+    responses(
+        (status = 200, description = "All of them.", body = Page<String>),
+        (status = 404, description = "No such session.", content_type = "application/problem+json"),
+    )
+)]
+pub(super) async fn subscriptions(
+    State(desk): State<Desk>,
+    Query(query): Query<SubscriptionsQuery>,
+) -> Result<Json<Page<String>>, Problem> {
+    let Json(item) = show(State(desk), Path(query.session)).await?;
+    Ok(Json(Page { items: item.subscriptions, next: None }))
+}
+
+impl SubscriptionRequest {
+    fn checked(&self, desk: &Desk) -> Result<(Members, String), Problem> {
+        let channel = desk.channel(&self.channel)?;
+        let of = match (&self.session, &self.user, &self.members_of) {
+            (Some(id), None, None) => Members::Session(session_id(id)?),
+            (None, Some(user), None) => Members::User(user.as_str().into()),
+            (None, None, Some(name)) => Members::Channel(desk.channel(name)?),
+            _ => return Err(Problem::new(&MALFORMED, "give exactly one of session, user and members_of")),
+        };
+        Ok((of, channel.as_str().to_owned()))
+    }
+}
+
+fn members(desk: &Desk, user: Option<&str>, channel: Option<&str>) -> Result<Option<Members>, Problem> {
+    match (user, channel) {
+        (None, None) => Ok(None),
+        (Some(user), None) => Ok(Some(Members::User(user.into()))),
+        (None, Some(channel)) => Ok(Some(Members::Channel(desk.channel(channel)?))),
+        (Some(_), Some(_)) => Err(Problem::new(&MALFORMED, "give user or channel, not both")),
+    }
+}
+
+impl Desk {
+    async fn end(&self, of: Members, reconnect: bool) -> Result<u64, Problem> {
+        let reason = if reconnect { Reason::Disconnected } else { Reason::Kicked };
+        Ok(self.office.end_members(of, reason).await?)
+    }
+
+    /// Adds what the front knows to what the hub knows; a shard that does not answer leaves it out.
+    async fn describe(&self, shard: ShardId, views: Vec<SessionView>) -> Vec<SessionItem> {
+        let ids: Vec<SessionId> = views.iter().map(|view| view.id).collect();
+        let (reply, inspections) = tokio::sync::oneshot::channel();
+        let mut known = Vec::new();
+        if self.office.tell(shard, Mail::Inspect { sessions: ids, reply }).await.is_ok() {
+            let wait = Duration::from_millis(500);
+            known = tokio::time::timeout(wait, inspections).await.ok().and_then(Result::ok).unwrap_or_default();
+        }
+        known.resize(views.len(), None);
+        let now_ms = self.now_ms();
+        views.into_iter().zip(known).map(|(view, known)| item_of(view, known, now_ms)).collect()
+    }
+}
+
+fn item_of(view: SessionView, known: Option<Inspection>, now_ms: u64) -> SessionItem {
+    let info = view.info.as_deref().and_then(|json| serde_json::from_slice(json).ok());
+    SessionItem {
+        id: view.id.to_string(),
+        connected: view.tag.is_some(),
+        user: view.user.as_deref().map(str::to_owned),
+        info,
+        protocol: known.as_ref().map(|known| known.protocol),
+        namespace: known.as_ref().map(|known| known.namespace.to_string()),
+        transport: known.as_ref().map(|known| known.transport),
+        remote: known.and_then(|known| known.remote).map(|remote| remote.to_string()),
+        age_seconds: now_ms.saturating_sub(view.since.0) / 1000,
+        subscriptions: view.subscriptions,
+        queued: view.queued,
+    }
+}
+

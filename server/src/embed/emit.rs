@@ -1,0 +1,145 @@
+//! Building a publish step by step, in the words of Socket.IO's server: to, except, volatile, emit, ask.
+
+use super::args::Args;
+use super::handle::Handle;
+use crate::back::gather::{Delivery, Outline, Reply, target_of};
+use crate::back::office::OfficeError;
+use hub::{ChannelName, Except, MessageId, Refusal, SessionId, Target};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Answers to an ask.
+#[derive(Debug, Clone)]
+pub struct Replies {
+    /// In order of arrival.
+    pub replies: Vec<(SessionId, Args)>,
+    /// Asked, but silent until the time was up, or gone.
+    pub missing: Vec<SessionId>,
+}
+
+/// A publish being put together. Nothing happens before [`Emit::emit`], [`Emit::ask`] or [`Emit::send`].
+#[derive(Clone)]
+#[must_use = "nothing is sent before `emit`, `ask` or `send`"]
+pub struct Emit {
+    handle: Handle,
+    namespace: Arc<str>,
+    targets: Vec<ChannelName>,
+    session: Option<SessionId>,
+    except: Except,
+    volatile: bool,
+    /// The first name that was not a valid room; reported when the message is sent.
+    invalid: Option<Refusal>,
+}
+
+impl Emit {
+    pub(super) fn new(handle: Handle, namespace: Arc<str>) -> Self {
+        Self {
+            handle,
+            namespace,
+            targets: Vec::new(),
+            session: None,
+            except: Except::default(),
+            volatile: false,
+            invalid: None,
+        }
+    }
+
+    /// Adds a room; several rooms are a union, each session once. No room at all = the whole namespace.
+    pub fn to(mut self, room: &str) -> Self {
+        match self.handle.room(&self.namespace, room) {
+            Ok(channel) => self.targets.push(channel),
+            Err(refusal) => self.invalid = self.invalid.or(Some(refusal)),
+        }
+        self
+    }
+
+    /// Adds a channel by its product-wide name.
+    pub fn channel(mut self, channel: ChannelName) -> Self {
+        self.targets.push(channel);
+        self
+    }
+
+    /// This session only.
+    pub fn session(mut self, session: SessionId) -> Self {
+        self.session = Some(session);
+        self
+    }
+
+    /// Leaves out the members of a room.
+    pub fn except(mut self, room: &str) -> Self {
+        match self.handle.room(&self.namespace, room) {
+            Ok(channel) => self.except.channels.push(channel),
+            Err(refusal) => self.invalid = self.invalid.or(Some(refusal)),
+        }
+        self
+    }
+
+    /// Leaves out one session.
+    pub fn except_session(mut self, session: SessionId) -> Self {
+        self.except.sessions.push(session);
+        self
+    }
+
+    /// Sessions that cannot take it at once do without.
+    pub fn volatile(mut self) -> Self {
+        self.volatile = true;
+        self
+    }
+
+    /// Publishes and tells how many sessions it reached.
+    ///
+    /// # Errors
+    /// [`OfficeError::Refused`] for invalid names or unknown sessions; [`OfficeError::Busy`].
+    pub async fn emit(self, event: &str, args: impl Into<Args>) -> Result<Delivery, OfficeError> {
+        let (handle, outline) = self.outline(event, args.into(), None)?;
+        handle.office().publish(outline).await
+    }
+
+    /// Publishes without waiting for counts: the fastest way.
+    ///
+    /// # Errors
+    /// [`OfficeError::Refused`] for invalid names; [`OfficeError::Busy`].
+    pub async fn send(self, event: &str, args: impl Into<Args>) -> Result<MessageId, OfficeError> {
+        let (handle, outline) = self.outline(event, args.into(), None)?;
+        handle.office().publish_only(outline).await
+    }
+
+    /// Publishes and waits until every session reached has acknowledged, or the time is up.
+    ///
+    /// # Errors
+    /// As [`Emit::emit`]. Silence is no error: see [`Replies::missing`].
+    pub async fn ask(self, event: &str, args: impl Into<Args>, wait: Duration) -> Result<Replies, OfficeError> {
+        let (handle, outline) = self.outline(event, args.into(), Some(wait))?;
+        let delivery = handle.office().publish(outline).await?;
+        let replies = delivery.replies.into_iter().map(|Reply { session, body }| (session, Args(body))).collect();
+        Ok(Replies { replies, missing: delivery.missing })
+    }
+
+    fn outline(mut self, event: &str, args: Args, wait: Option<Duration>) -> Result<(Handle, Outline), OfficeError> {
+        if let Some(refusal) = self.invalid {
+            return Err(OfficeError::Refused(refusal));
+        }
+        let target = match (self.session, self.targets.len()) {
+            (Some(session), _) => Target::Session(session),
+            (None, 0) => {
+                let whole = self.handle.namespace_channel(&self.namespace);
+                Target::Channel(whole.map_err(OfficeError::Refused)?)
+            }
+            (None, 1) => match self.targets.pop() {
+                Some(only) => target_of(only),
+                None => return Err(OfficeError::Refused(Refusal::InvalidChannel)),
+            },
+            (None, _) => Target::Union(self.targets),
+        };
+        let except = (self.except != Except::default()).then(|| Box::new(self.except));
+        let outline = Outline {
+            target,
+            event: Some(event.into()),
+            body: args.0,
+            volatile: self.volatile,
+            except,
+            reply_within: wait,
+        };
+        Ok((self.handle, outline))
+    }
+}

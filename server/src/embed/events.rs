@@ -1,0 +1,226 @@
+//! Client events as a `Stream`: who asks to connect, what they send, who left.
+//!
+//! Taking the stream makes the program the back end. It is bounded: a program that does not read it slows its
+//! clients down (the shards stop reading from them) instead of filling memory.
+
+use super::args::Args;
+use super::handle::{Handle, Session};
+use crate::back::office::OfficeError;
+use crate::mail::{Handshake, Mail, Upcall};
+use bytes::Bytes;
+use futures_core::Stream;
+use hub::{Body, Command, Reason, SessionId};
+use serde_json::Value;
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+use wire::values::{EventName, Values};
+
+/// Something a client did.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ClientEvent {
+    /// Asks to connect to a namespace: accept or refuse. Dropped unanswered, the client waits for its time-out.
+    Connect(Connect),
+    /// Sent an event.
+    Event(Event),
+    /// Came back with nothing missing (connection state recovery); nothing to decide.
+    Recovered(Session),
+    /// Lost its connection or left.
+    Disconnect(Disconnect),
+    /// Could have come back, did not: its state is gone now.
+    Expired(Session),
+}
+
+/// A client that asks to connect to a namespace.
+#[derive(Debug)]
+pub struct Connect {
+    /// The session it will have when accepted; its id is known already.
+    pub session: Session,
+    /// The client's `auth` payload, JSON object; `Null` when it sent none.
+    pub auth: Value,
+    /// Query, allow-listed headers and address of its first request.
+    pub handshake: Arc<Handshake>,
+}
+
+/// What an accepted session starts with.
+#[derive(Debug, Clone, Default)]
+pub struct Acceptance {
+    /// The user it belongs to.
+    pub user: Option<String>,
+    /// Shown in presence.
+    pub info: Option<Value>,
+    /// Rooms it is in from the start.
+    pub rooms: Vec<String>,
+}
+
+/// An event a client sent.
+#[derive(Debug)]
+pub struct Event {
+    /// Who.
+    pub session: Session,
+    /// The event's name (numbers as text).
+    pub name: String,
+    /// Its arguments.
+    pub args: Args,
+    /// Set when the client waits for an acknowledgement; dropped, its time-out runs.
+    pub reply: Option<Replier>,
+}
+
+/// A session that lost its connection or ended.
+#[derive(Debug)]
+pub struct Disconnect {
+    /// Who.
+    pub session: Session,
+    /// In Socket.IO's words, such as `transport close`.
+    pub reason: &'static str,
+    /// The same for programs.
+    pub cause: Reason,
+    /// It may come back within the recovery window.
+    pub resumable: bool,
+}
+
+/// The right to answer one event, once.
+#[derive(Debug)]
+pub struct Replier {
+    session: Session,
+    request: u64,
+}
+
+/// The stream of client events.
+pub struct Events {
+    handle: Handle,
+    batches: mpsc::Receiver<Vec<Upcall>>,
+    ready: VecDeque<Upcall>,
+}
+
+impl Events {
+    pub(super) fn new(handle: Handle, batches: mpsc::Receiver<Vec<Upcall>>) -> Self {
+        Self { handle, batches, ready: VecDeque::new() }
+    }
+
+    /// The next event; `None` when the server has stopped. The same as the stream's `next`.
+    pub async fn next(&mut self) -> Option<ClientEvent> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    pub(super) fn inbox_events_max(&self) -> usize {
+        self.handle.config().limits.inbox_events_max as usize
+    }
+
+    fn event_of(&self, upcall: Upcall) -> ClientEvent {
+        let session = |id: SessionId, namespace: Arc<str>| self.handle.session_of(id, namespace);
+        match upcall {
+            Upcall::Connect { session: id, namespace, auth, handshake } => {
+                let auth = auth.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
+                ClientEvent::Connect(Connect { session: session(id, namespace), auth, handshake })
+            }
+            Upcall::Event { session: id, namespace, values, request } => {
+                let session = session(id, namespace);
+                let reply = request.map(|request| Replier { session: session.clone(), request });
+                let (name, args) = parts_of(&values);
+                ClientEvent::Event(Event { session, name, args, reply })
+            }
+            Upcall::Recovered { session: id, namespace } => ClientEvent::Recovered(session(id, namespace)),
+            Upcall::Disconnected { session: id, namespace, reason: cause, text: reason, resumable } => {
+                ClientEvent::Disconnect(Disconnect { session: session(id, namespace), reason, cause, resumable })
+            }
+            Upcall::Expired { session: id, namespace } => ClientEvent::Expired(session(id, namespace)),
+        }
+    }
+}
+
+/// Name and arguments of an event; the front lets only events through that have a name.
+fn parts_of(values: &Values) -> (String, Args) {
+    let Some(event) = values.as_event() else { return (String::new(), Args::none()) };
+    let name = match &event.name {
+        EventName::Text(text) => text.to_string(),
+        EventName::Number(number) => (*number).to_owned(),
+    };
+    let (json, attachments) = event.args().into_parts();
+    (name, Args(Body::Values { json, attachments }))
+}
+
+impl Stream for Events {
+    type Item = ClientEvent;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientEvent>> {
+        loop {
+            if let Some(upcall) = self.ready.pop_front() {
+                return Poll::Ready(Some(self.event_of(upcall)));
+            }
+            match self.batches.poll_recv(cx) {
+                Poll::Ready(Some(batch)) => self.ready.extend(batch),
+                Poll::Ready(None) => return Poll::Ready(None),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+    }
+}
+
+impl Connect {
+    /// Accepts with nothing more to say.
+    ///
+    /// # Errors
+    /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
+    pub async fn accept(self) -> Result<Session, OfficeError> {
+        self.accept_with(Acceptance::default()).await
+    }
+
+    /// Accepts, with a user, presence info, or rooms to be in from the start.
+    ///
+    /// # Errors
+    /// As [`Connect::accept`]; [`OfficeError::Refused`] for a room name that is not valid (nothing is answered then).
+    pub async fn accept_with(self, acceptance: Acceptance) -> Result<Session, OfficeError> {
+        let handle = self.session.handle().clone();
+        let mut subscriptions = Vec::with_capacity(acceptance.rooms.len());
+        for room in &acceptance.rooms {
+            let channel = handle.room(self.session.namespace(), room).map_err(OfficeError::Refused)?;
+            subscriptions.push(channel.as_str().to_owned());
+        }
+        let mail = Mail::Admit {
+            session: self.session.id(),
+            user: acceptance.user.map(Arc::from),
+            info: acceptance.info.map(|info| Bytes::from(info.to_string())),
+            subscriptions,
+        };
+        handle.office().tell(handle.office().home_of(self.session.id()), mail).await?;
+        Ok(self.session)
+    }
+
+    /// Refuses for good: the client gets `connect_error` with this message and data, and does not try again.
+    ///
+    /// # Errors
+    /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
+    pub async fn refuse(self, message: &str, data: Option<Value>) -> Result<(), OfficeError> {
+        let data = data.map(|data| Bytes::from(data.to_string()));
+        let mail = Mail::Refuse { session: self.session.id(), message: message.into(), data };
+        let office = self.session.handle().office();
+        office.tell(office.home_of(self.session.id()), mail).await
+    }
+}
+
+impl Connect {
+    /// Says that no verdict can be given now: the connection is closed and the client comes back by itself.
+    ///
+    /// # Errors
+    /// As [`Connect::accept`].
+    pub async fn unavailable(self) -> Result<(), OfficeError> {
+        self.session.close_connection().await
+    }
+}
+
+impl Replier {
+    /// Acknowledges the event.
+    ///
+    /// # Errors
+    /// [`OfficeError::Busy`], [`OfficeError::Stopped`]. A session that is gone is no error.
+    pub async fn send(self, args: impl Into<Args>) -> Result<(), OfficeError> {
+        let (office, session) = (self.session.handle().office(), self.session.id());
+        let Args(body) = args.into();
+        let answer = Command::Answer { session, request: self.request, body };
+        office.tell(office.home_of(session), Mail::Hub(answer)).await
+    }
+}

@@ -1,0 +1,177 @@
+//! Starting and stopping a node: shards on their threads, the back office and the private port on the caller's tokio.
+
+use super::events::Events;
+use super::handle::Handle;
+use super::node::{self, NodeSetup};
+use crate::back::rest::{self, Desk};
+use crate::back::{Office, OfficePorts};
+use crate::config::Config;
+use crate::mail::{Mail, Upcall};
+use crate::shard::ShardHandle;
+use crate::tls::{self, TlsError};
+use hub::{ShardId, Topology};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
+const PARTITIONS: u16 = 64;
+
+/// Batches of client events that wait for the program; a shard that finds no room stops reading from clients.
+const EVENT_BATCHES_MAX: usize = 1024;
+
+/// How much longer than the drain window the shards may take to end.
+const DRAIN_SLACK: Duration = Duration::from_secs(5);
+
+/// Why a server does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address that cannot be listened on.
+    #[error("{port} port: cannot listen on {addr}: {error}")]
+    Listen {
+        /// `public` or `private`.
+        port: &'static str,
+        /// As configured.
+        addr: SocketAddr,
+        /// The system's reason.
+        error: std::io::Error,
+    },
+    /// Certificates.
+    #[error("TLS: {0}")]
+    Tls(#[from] TlsError),
+    /// Threads or polls.
+    #[error("cannot start a shard: {0}")]
+    Shard(std::io::Error),
+    /// The stream of events was taken before.
+    #[error("the events were already taken; there is one stream per server")]
+    EventsTaken,
+}
+
+/// A running node. Dropping it leaves the shards running; call [`Server::drain`].
+pub struct Server {
+    handle: Handle,
+    config: Arc<Config>,
+    desk: Desk,
+    shards: Vec<ShardHandle>,
+    upcalls: Option<mpsc::Receiver<Vec<Upcall>>>,
+    public_addr: SocketAddr,
+    private_addr: SocketAddr,
+    /// Dropped to end the private port.
+    private_stop: oneshot::Sender<()>,
+}
+
+impl Server {
+    /// Binds both ports and starts; must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let config = Arc::new(config);
+        let tls = config.tls.as_ref().map(tls::load).transpose()?;
+        let zero = Instant::now();
+        let shard_count = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
+        let topology = Topology { shards: shard_count, partitions: PARTITIONS };
+        let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
+        let (report_sender, reports) = mpsc::unbounded_channel();
+        let addr = config.server.public_listen;
+        let (bound, public_addr) = node::bind(&config, topology)
+            .map_err(|error| StartError::Listen { port: "public", addr, error })?;
+        let setup = NodeSetup {
+            config: Arc::clone(&config),
+            topology,
+            zero,
+            uplink: upcall_sender,
+            reports: report_sender,
+            tls,
+        };
+        let shards = node::spawn(&setup, bound).map_err(StartError::Shard)?;
+        let senders = shards.iter().map(|shard| shard.sender.clone()).collect();
+        let office = Office::start(OfficePorts { shards: senders, topology, reports });
+        let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
+        let (private_addr, private_stop) = serve_private(desk.clone(), config.server.private_listen).await?;
+        let handle = Handle::new(office, Arc::clone(&config));
+        Ok(Self { handle, config, desk, shards, upcalls: Some(upcalls), public_addr, private_addr, private_stop })
+    }
+
+    /// Where clients connect, port resolved.
+    #[must_use]
+    pub fn public_addr(&self) -> SocketAddr {
+        self.public_addr
+    }
+
+    /// Where the back end connects, port resolved.
+    #[must_use]
+    pub fn private_addr(&self) -> SocketAddr {
+        self.private_addr
+    }
+
+    /// To publish and ask from anywhere.
+    #[must_use]
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// The stream of client events, once: whoever has it is the back end.
+    ///
+    /// # Errors
+    /// [`StartError::EventsTaken`].
+    pub fn events(&mut self) -> Result<Events, StartError> {
+        let upcalls = self.upcalls.take().ok_or(StartError::EventsTaken)?;
+        Ok(Events::new(self.handle.clone(), upcalls))
+    }
+
+    /// Reads the certificate files again; connections accepted from now on get the new ones.
+    ///
+    /// # Errors
+    /// [`StartError::Tls`]; the old certificates stay in use.
+    pub async fn reload_tls(&self) -> Result<(), StartError> {
+        let Some(files) = &self.config.tls else { return Ok(()) };
+        let tls = tls::load(files)?;
+        for shard in 0..self.shards.len() {
+            let shard = ShardId(u8::try_from(shard).unwrap_or(u8::MAX));
+            if let Err(error) = self.handle.office().tell(shard, Mail::Tls(Arc::clone(&tls))).await {
+                tracing::warn!(shard = shard.0, %error, "a shard keeps its old certificates");
+            }
+        }
+        Ok(())
+    }
+
+    /// Stops accepting, closes connections at random times within the configured window, and ends.
+    pub async fn drain(self) {
+        self.desk.start_draining();
+        let window_ms = self.config.server.drain_window_ms;
+        for shard in 0..self.shards.len() {
+            let shard = ShardId(u8::try_from(shard).unwrap_or(u8::MAX));
+            if let Err(error) = self.handle.office().tell(shard, Mail::Drain { window_ms }).await {
+                tracing::warn!(shard = shard.0, %error, "a shard could not be told to drain");
+            }
+        }
+        let joining = tokio::task::spawn_blocking(move || {
+            let panicked = |handle: ShardHandle| handle.join.join().is_err();
+            self.shards.into_iter().map(panicked).filter(|panicked| *panicked).count()
+        });
+        if tokio::time::timeout(Duration::from_millis(window_ms) + DRAIN_SLACK, joining).await.is_err() {
+            tracing::warn!("some connections did not close in time");
+        }
+        drop(self.private_stop);
+    }
+}
+
+async fn serve_private(desk: Desk, addr: SocketAddr) -> Result<(SocketAddr, oneshot::Sender<()>), StartError> {
+    let listen = |error| StartError::Listen { port: "private", addr, error };
+    let listener = tokio::net::TcpListener::bind(addr).await.map_err(listen)?;
+    let bound = listener.local_addr().map_err(listen)?;
+    let (stop, stopped) = oneshot::channel::<()>();
+    let router = rest::router(desk);
+    tokio::spawn(async move {
+        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+            // Ends by the sender being dropped.
+            let _ = stopped.await;
+        });
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the private port ended");
+        }
+    });
+    Ok((bound, stop))
+}

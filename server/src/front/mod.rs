@@ -1,0 +1,104 @@
+//! What clients speak: finds the protocol of a request and keeps its sessions, one [`Front`] per shard.
+//!
+//! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`]; today all of it is
+//! [`socketio`].
+
+pub mod socketio;
+mod tail;
+
+use std::sync::Arc;
+
+use hub::{ShardId, Topology};
+use wire::http::Head;
+use wire::websocket::Event;
+
+use self::socketio::SocketIo;
+use crate::config::Config;
+use crate::mail::{Mail, PeerMail};
+use crate::shard::{Closed, ConnKey, Cx, Handler, Owner, Request, Response};
+
+pub use socketio::Migration;
+
+/// The protocols of one shard.
+#[derive(Debug)]
+pub struct Front {
+    socketio: SocketIo,
+}
+
+impl Front {
+    /// A front without sessions.
+    #[must_use]
+    pub fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
+        Self { socketio: SocketIo::new(config, shard, topology) }
+    }
+}
+
+impl Handler for Front {
+    fn route(&self, head: &Head<'_>) -> ShardId {
+        self.socketio.route(head)
+    }
+
+    fn body_limit(&self, head: &Head<'_>) -> Result<usize, Box<Response>> {
+        if self.socketio.serves(head.path) {
+            Ok(self.socketio.body_bytes_max())
+        } else {
+            Err(Box::new(not_found()))
+        }
+    }
+
+    fn request(&mut self, cx: &mut Cx<'_>, conn: ConnKey, request: &Request<'_>) {
+        if self.socketio.serves(request.head.path) {
+            self.socketio.request(cx, conn, request);
+        } else {
+            cx.io.respond(conn, not_found());
+        }
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, event: Event<'_>) {
+        self.socketio.message(cx, conn, owner, event);
+    }
+
+    fn closed(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, why: Closed) {
+        self.socketio.closed(cx, conn, owner, why);
+    }
+
+    fn blocked(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
+        self.socketio.blocked(cx, conn, owner);
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
+        self.socketio.writable(cx, conn, owner);
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
+        self.socketio.timer(cx, owner);
+    }
+
+    fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail) {
+        self.socketio.mail(cx, mail);
+    }
+
+    fn peer(&mut self, cx: &mut Cx<'_>, from: ShardId, mail: PeerMail) {
+        self.socketio.peer(cx, from, mail);
+    }
+
+    fn hub_deadline(&self, cx: &Cx<'_>) -> Option<hub::Millis> {
+        cx.hub.hub.next_deadline()
+    }
+
+    fn tick_hub(&mut self, cx: &mut Cx<'_>) {
+        self.socketio.apply(cx, hub::Command::Tick);
+    }
+
+    fn flush(&mut self, cx: &mut Cx<'_>) {
+        self.socketio.answer_polls(cx);
+    }
+
+    fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64) {
+        self.socketio.drain(cx, window_ms);
+    }
+}
+
+fn not_found() -> Response {
+    Response::new(404).header("content-type", "text/plain").body(&b"not found"[..])
+}

@@ -1,0 +1,83 @@
+//! What the back office asks of the front.
+//!
+//! Owns the look-up of sessions by their public id. Start at [`SocketIo::mail`].
+
+use hub::{Command, Reason, SessionId};
+use std::sync::Arc;
+use wire::engineio::Version;
+
+use super::SocketIo;
+use super::connect::Admission;
+use super::engine::{Carrier, Engine};
+use crate::mail::{Inspection, Mail};
+use crate::shard::{ConnKey, Cx};
+
+impl SocketIo {
+    /// Carries out a message of the back office; one about a session that is gone is ignored.
+    pub(in crate::front) fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail) {
+        match mail {
+            Mail::Hub(command) => self.command(cx, command),
+            Mail::Admit { session, user, info, subscriptions } => {
+                if let Some(tag) = self.tag_of(session) {
+                    self.admit(cx, tag, Admission { user, info, subscriptions });
+                }
+            }
+            Mail::Refuse { session, message, data } => {
+                if let Some(tag) = self.tag_of(session) {
+                    self.denied(cx, tag, &message, data.as_ref());
+                }
+            }
+            Mail::Disconnect { session } => {
+                if let Some(tag) = self.tag_of(session) {
+                    self.close_under(cx, tag, Reason::Disconnected);
+                }
+            }
+            Mail::Inspect { sessions, reply } => {
+                let found = sessions.into_iter().map(|session| self.inspect(cx, session)).collect();
+                // Nobody waits any more when the request was given up; that is no error.
+                let _ = reply.send(found);
+            }
+            Mail::Tail { filter, sink } => {
+                let open = self.tails.open((filter, sink), cx.io.random(), &mut self.commands);
+                self.apply(cx, open);
+            }
+            // The shard's own.
+            Mail::Stats { .. } | Mail::Tls(_) | Mail::Drain { .. } => {}
+        }
+    }
+
+    fn command(&mut self, cx: &mut Cx<'_>, command: Command) {
+        self.apply(cx, command);
+    }
+
+    fn inspect(&self, cx: &Cx<'_>, session: SessionId) -> Option<Inspection> {
+        let socket = self.socket(self.tag_of(session)?)?;
+        let engine = self.engine(socket.engine)?;
+        let protocol = match engine.version {
+            Version::V3 => "socketio/4",
+            Version::V4 => "socketio/5",
+        };
+        Some(Inspection {
+            protocol,
+            namespace: Arc::clone(&self.namespaces.known(socket.variant.namespace).name),
+            transport: transport(engine),
+            remote: self.connection_of(socket.engine).and_then(|conn| cx.io.peer_addr(conn)),
+        })
+    }
+
+    /// The connection of an engine session, if one is open now.
+    pub(super) fn connection_of(&self, slot: u32) -> Option<ConnKey> {
+        match &self.engine(slot)?.carrier {
+            Carrier::WebSocket(conn) => Some(*conn),
+            Carrier::Polling(polling) => polling.get.as_ref().map(|get| get.conn),
+            Carrier::Moved(_) => None,
+        }
+    }
+}
+
+fn transport(engine: &Engine) -> &'static str {
+    match engine.carrier {
+        Carrier::WebSocket(_) => "websocket",
+        Carrier::Polling(_) | Carrier::Moved(_) => "polling",
+    }
+}

@@ -1,0 +1,234 @@
+//! Long polling: the GET that waits, the POST that brings packets, and what goes into an answer.
+//!
+//! Owns when a GET is answered: at the end of the turn in which the first packet came, or at once when the payload
+//! is full. While no GET waits the sessions are paused in the hub, so messages wait there and not here.
+//! Start at [`SocketIo::poll`].
+
+use hub::{Command, Reason};
+use wire::engineio::{HandshakeError, Packet, Packets, PayloadError, PayloadForm, PayloadWriter, Version};
+use wire::http::Head;
+use wire::socketio::Encoded;
+
+use super::SocketIo;
+use super::ending::Told;
+use super::engine::{Carrier, Get, Post, Queued};
+use crate::shard::{ConnKey, Cx, Owner, Request};
+
+/// Packets of one POST. A client that means well sends fewer; each costs the work of an event.
+const PACKETS_MAX: usize = 65_536;
+
+/// Packets of the front's own that wait for a GET. More means that the client makes us answer without ever polling.
+const QUEUE_MAX: usize = 256;
+
+/// Packets asked of the hub at a time while a payload is filled; what comes beyond a full payload is at most this.
+pub(super) const BUDGET: u32 = 16;
+
+impl SocketIo {
+    /// A GET: answered at once with `6` during an upgrade, else held until there is something to say.
+    pub(super) fn poll(&mut self, cx: &mut Cx<'_>, slot: u32, conn: ConnKey, origin: Option<&str>) {
+        let Some(engine) = self.engines.get_mut(slot as usize) else { return };
+        let version = engine.version;
+        let Some(polling) = engine.polling() else { return };
+        let binary = polling.binary;
+        if polling.get.is_some() {
+            self.close_engine(cx, slot, Reason::ConnectionFailed, Told::Close);
+            let refusal = self.site.error(HandshakeError::BadRequest, origin);
+            return cx.io.respond(conn, refusal);
+        }
+        if polling.is_upgrading() {
+            let mut payload = PayloadWriter::new(version, binary);
+            payload.push(&Packet::Noop);
+            return cx.io.respond(conn, self.site.packets(payload.finish(), origin, None));
+        }
+        cx.io.hold(conn, Owner(slot));
+        let mut payload = PayloadWriter::new(version, binary);
+        for queued in polling.queue.drain(..) {
+            queued.write(&mut payload);
+        }
+        let listed = !payload.is_empty();
+        polling.get = Some(Get { conn, payload, origin: origin.map(Box::from), listed });
+        if listed {
+            self.answers.push(slot);
+        }
+        self.resume_engine(cx, slot);
+    }
+
+    /// A POST: every packet in order, then `ok`.
+    pub(super) fn post(&mut self, cx: &mut Cx<'_>, slot: u32, conn: ConnKey, request: &Request<'_>) {
+        let origin = request.head.header("origin");
+        let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) else { return };
+        let outcome = if polling.post.is_some() {
+            // A client sends one POST at a time.
+            self.close_engine(cx, slot, Reason::ConnectionFailed, Told::Close);
+            Err(HandshakeError::BadRequest)
+        } else if self.post_packets(cx, slot, request).is_err() {
+            self.close_engine(cx, slot, Reason::Malformed, Told::Close);
+            Err(HandshakeError::BadRequest)
+        } else if self.hold_post(cx, slot, conn, origin) {
+            return;
+        } else {
+            Ok(())
+        };
+        self.answer_post(cx, Post { conn, origin: origin.map(Box::from) }, outcome);
+    }
+
+    /// Ends early, without an error, when a packet ends the session or moves it.
+    fn post_packets(
+        &mut self,
+        cx: &mut Cx<'_>,
+        slot: u32,
+        request: &Request<'_>,
+    ) -> Result<(), PayloadError> {
+        let Some(engine) = self.engine(slot) else { return Ok(()) };
+        let version = engine.version;
+        let form = payload_form(version, &request.head).ok_or(PayloadError::NotUtf8)?;
+        let mut packets = Packets::new(form, request.body, PACKETS_MAX)?;
+        while let Some(packet) = packets.next() {
+            let packet = packet?;
+            self.engine_packet(cx, slot, &packet);
+            match self.engine(slot).map(|engine| &engine.carrier) {
+                Some(Carrier::Polling(_)) => {}
+                Some(Carrier::Moved(to)) => {
+                    let to = *to;
+                    self.forward_rest(cx, slot, to, packets);
+                    break;
+                }
+                Some(Carrier::WebSocket(_)) | None => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends a packet of the front's own: at once on a WebSocket, else with the waiting or the next GET.
+    pub(super) fn send_own(&mut self, cx: &mut Cx<'_>, slot: u32, packet: Queued) {
+        let Some(engine) = self.engines.get_mut(slot as usize) else { return };
+        let version = engine.version;
+        let upgrading = engine.polling().is_some_and(|polling| polling.is_upgrading());
+        match &mut engine.carrier {
+            Carrier::WebSocket(conn) => {
+                let conn = *conn;
+                cx.io.stage(conn, packet.frames(version));
+            }
+            Carrier::Polling(polling) => match &mut polling.get {
+                Some(get) if !upgrading => {
+                    packet.write(&mut get.payload);
+                    if !std::mem::replace(&mut get.listed, true) {
+                        self.answers.push(slot);
+                    }
+                }
+                _ if polling.queue.len() < QUEUE_MAX => polling.queue.push(packet),
+                _ => self.close_engine(cx, slot, Reason::SlowConsumer, Told::Close),
+            },
+            Carrier::Moved(_) => {}
+        }
+    }
+
+    /// Puts a message into the payload of the waiting GET; it is answered at the end of the turn, or now when the
+    /// payload has the size a client takes at once. A message that comes after that waits with our own packets.
+    pub(super) fn send_message(&mut self, cx: &mut Cx<'_>, slot: u32, encoded: &Encoded) {
+        let bytes_max = self.config.socketio.max_payload_bytes;
+        let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) else { return };
+        let full = match &mut polling.get {
+            Some(get) => {
+                encoded.write_payload(&mut get.payload);
+                get.payload.len() >= bytes_max
+            }
+            None => return self.send_own(cx, slot, Queued::Message(encoded.clone())),
+        };
+        if full {
+            self.answer(cx, slot);
+        } else if let Some(get) = &mut polling.get
+            && !std::mem::replace(&mut get.listed, true)
+        {
+            self.answers.push(slot);
+        }
+    }
+
+    /// Answers every GET that has something to say; called once at the end of a turn.
+    pub(in crate::front) fn answer_polls(&mut self, cx: &mut Cx<'_>) {
+        while let Some(slot) = self.answers.pop() {
+            self.answer(cx, slot);
+        }
+    }
+
+    /// Answers the waiting GET with what is in its payload, if anything is.
+    pub(super) fn answer(&mut self, cx: &mut Cx<'_>, slot: u32) {
+        let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) else { return };
+        let Some(get) = polling.get.take_if(|get| !get.payload.is_empty()) else { return };
+        self.respond_to(cx, get);
+        self.pause_engine(cx, slot);
+    }
+
+    /// Ends the waiting GET with one more packet.
+    pub(super) fn answer_with(&mut self, cx: &mut Cx<'_>, mut get: Get, packet: &Packet<'_>) {
+        get.payload.push(packet);
+        self.respond_to(cx, get);
+    }
+
+    /// Ends the waiting GET with what is in its payload.
+    pub(super) fn respond_to(&self, cx: &mut Cx<'_>, get: Get) {
+        let response = self.site.packets(get.payload.finish(), get.origin.as_deref(), None);
+        cx.io.respond(get.conn, response);
+    }
+
+    /// The transport can take more: what waits in the hub follows, until the payload or the socket is full.
+    pub(super) fn resume_engine(&mut self, cx: &mut Cx<'_>, slot: u32) {
+        for tag in self.tags_of_engine(slot) {
+            self.resume(cx, tag);
+        }
+    }
+
+    /// As [`Self::resume_engine`], for one socket.
+    pub(super) fn resume(&mut self, cx: &mut Cx<'_>, tag: u32) {
+        let Some(socket) = self.socket(tag) else { return };
+        let (slot, session) = (socket.engine, socket.session);
+        if self.can_take(cx, slot) && socket.stage != super::socket::Stage::Opening {
+            self.apply(cx, Command::Resume { session, budget: BUDGET });
+        }
+    }
+
+    /// The transport can take nothing now.
+    pub(super) fn pause_engine(&mut self, cx: &mut Cx<'_>, slot: u32) {
+        for tag in self.tags_of_engine(slot) {
+            let Some(socket) = self.socket(tag) else { continue };
+            if socket.stage != super::socket::Stage::Opening {
+                self.apply(cx, Command::Pause(socket.session));
+            }
+        }
+    }
+
+    /// Whether the transport can take a message.
+    fn can_take(&self, cx: &Cx<'_>, slot: u32) -> bool {
+        match self.engine(slot).map(|engine| &engine.carrier) {
+            Some(Carrier::WebSocket(conn)) => cx.io.is_writable(*conn),
+            Some(Carrier::Polling(polling)) => {
+                let bytes_max = self.config.socketio.max_payload_bytes;
+                !polling.is_upgrading()
+                    && polling.get.as_ref().is_some_and(|get| get.payload.len() < bytes_max)
+            }
+            Some(Carrier::Moved(_)) | None => false,
+        }
+    }
+}
+
+/// How a POST carries its packets; `None` for raw bytes in revision 4, which has no such form.
+fn payload_form(version: Version, head: &Head<'_>) -> Option<PayloadForm> {
+    let raw = head.header("content-type").is_some_and(|kind| kind.starts_with("application/octet-stream"));
+    match (version, raw) {
+        (Version::V4, false) => Some(PayloadForm::V4),
+        (Version::V4, true) => None,
+        (Version::V3, false) => Some(PayloadForm::V3Text),
+        (Version::V3, true) => Some(PayloadForm::V3Binary),
+    }
+}
+
+impl Queued {
+    /// Appends it to a poll answer.
+    pub(super) fn write(&self, payload: &mut PayloadWriter) {
+        match self {
+            Self::Ping => payload.push(&Packet::Ping("")),
+            Self::Pong => payload.push(&Packet::Pong("")),
+            Self::Message(encoded) => encoded.write_payload(payload),
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The parameters of an Engine.IO request and the checks that need nothing but them.
+//!
+//! Owns the reading of `EIO`, `transport`, `sid` and `b64`, and what of a first request the application may see.
+//! Must not know sessions. Start at [`Query::read`].
+
+use std::borrow::Cow;
+
+use wire::engineio::{BinaryAs, HandshakeError, Transport, Version};
+use wire::http::{Head, pairs};
+
+use super::sid::Sid;
+use crate::config;
+use crate::mail::Handshake;
+
+/// Parameters of the engine; everything else belongs to the application.
+const ENGINE_PARAMETERS: [&str; 6] = ["EIO", "transport", "sid", "t", "b64", "j"];
+
+/// Headers of the first request that the application gets, if the client sent them. They are kept as long as the
+/// connection, so the list is short.
+const HEADERS_KEPT: [&str; 5] = ["authorization", "cookie", "origin", "user-agent", "x-forwarded-for"];
+
+/// Bytes of one header value that are kept.
+const HEADER_BYTES_MAX: usize = 4096;
+
+/// The engine's parameters of one request.
+#[derive(Debug)]
+pub(super) struct Query<'a> {
+    eio: Option<Cow<'a, str>>,
+    transport: Option<Transport>,
+    sid: Option<Cow<'a, str>>,
+    b64: bool,
+}
+
+impl<'a> Query<'a> {
+    /// Reads a query. Of a repeated parameter the first counts.
+    pub(super) fn read(query: &'a str) -> Self {
+        let mut read = Self { eio: None, transport: None, sid: None, b64: false };
+        let mut transport = None;
+        for (key, value) in pairs(query) {
+            match &*key {
+                "EIO" if read.eio.is_none() => read.eio = Some(value),
+                "transport" if transport.is_none() => transport = Some(value),
+                "sid" if read.sid.is_none() => read.sid = Some(value),
+                "b64" => read.b64 = matches!(&*value, "1" | "true"),
+                _ => {}
+            }
+        }
+        read.transport = transport.as_deref().and_then(Transport::parse);
+        read
+    }
+
+    pub(super) fn transport(&self) -> Result<Transport, HandshakeError> {
+        self.transport.ok_or(HandshakeError::UnknownTransport)
+    }
+
+    /// The session named: `Ok(None)` without `sid`, an error for text that no session can have.
+    pub(super) fn sid(&self) -> Result<Option<Sid>, HandshakeError> {
+        match &self.sid {
+            None => Ok(None),
+            Some(text) => Sid::parse(text).map(Some).ok_or(HandshakeError::UnknownSid),
+        }
+    }
+
+    /// The revision asked for, if this listener serves it.
+    pub(super) fn version(&self, config: &config::SocketIo) -> Result<Version, HandshakeError> {
+        match self.eio.as_deref().and_then(Version::parse) {
+            Some(Version::V4) => Ok(Version::V4),
+            Some(Version::V3) if config.eio3 => Ok(Version::V3),
+            _ => Err(HandshakeError::UnsupportedVersion),
+        }
+    }
+
+    /// How polls carry binary messages: revision 3 without `b64=1` takes raw bytes.
+    pub(super) fn binary_as(&self, version: Version) -> BinaryAs {
+        match version {
+            Version::V3 if !self.b64 => BinaryAs::Raw,
+            Version::V3 | Version::V4 => BinaryAs::Base64,
+        }
+    }
+}
+
+/// What the application may see of a first request; address and TLS are filled in by the caller.
+pub(super) fn facts(head: &Head<'_>) -> Handshake {
+    let own = |(key, _): &(Cow<'_, str>, Cow<'_, str>)| !ENGINE_PARAMETERS.contains(&&**key);
+    let query =
+        pairs(head.query).filter(own).map(|(key, value)| (Box::from(key), Box::from(value))).collect();
+    let kept = |name: &&str| {
+        let value = head.header(name).filter(|value| value.len() <= HEADER_BYTES_MAX)?;
+        Some((Box::from(*name), Box::from(value)))
+    };
+    let headers = HEADERS_KEPT.iter().filter_map(kept).collect();
+    Handshake { query, headers, remote: None, secure: false }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_revision_is_read_strictly() {
+        let mut config = config::Config::loopback().socketio;
+        let off = config.clone();
+        config.eio3 = true;
+        let version = |query, config| Query::read(query).version(config);
+        assert_eq!(version("EIO=4", &off), Ok(Version::V4));
+        assert_eq!(version("EIO=3", &config), Ok(Version::V3));
+        assert_eq!(version("EIO=3", &off), Err(HandshakeError::UnsupportedVersion));
+        for query in ["", "EIO=abc", "EIO=2", "EIO=04", "EIO=", "eio=4"] {
+            assert_eq!(version(query, &config), Err(HandshakeError::UnsupportedVersion), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_transport_must_be_one_of_two() {
+        let transport = |query| Query::read(query).transport();
+        assert_eq!(transport("transport=polling"), Ok(Transport::Polling));
+        assert_eq!(transport("transport=websocket"), Ok(Transport::WebSocket));
+        for query in ["", "transport=abc", "transport=webtransport", "transport="] {
+            assert_eq!(transport(query), Err(HandshakeError::UnknownTransport), "{query}");
+        }
+    }
+
+    #[test]
+    fn a_sid_that_cannot_exist_is_unknown() {
+        assert!(matches!(Query::read("EIO=4").sid(), Ok(None)));
+        assert!(matches!(Query::read("sid=abc").sid(), Err(HandshakeError::UnknownSid)));
+        assert!(matches!(Query::read("sid=").sid(), Err(HandshakeError::UnknownSid)));
+    }
+
+    #[test]
+    fn raw_binary_is_for_revision_3_only() {
+        assert_eq!(Query::read("").binary_as(Version::V3), BinaryAs::Raw);
+        assert_eq!(Query::read("b64=1").binary_as(Version::V3), BinaryAs::Base64);
+        assert_eq!(Query::read("").binary_as(Version::V4), BinaryAs::Base64);
+    }
+}

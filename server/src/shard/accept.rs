@@ -1,0 +1,128 @@
+//! Accepting: from a listener to a registered connection, within the limits of the node, the shard and the process.
+//!
+//! Must not know what connections are for. Start at [`Shard::accept`].
+
+use super::Shard;
+use super::connection::{Connection, Flags};
+use super::handler::Handler;
+use super::io::ConnKey;
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::net::TcpStream;
+
+/// Connections taken in one turn before those that are here have theirs.
+const ACCEPTS_PER_TURN: usize = 128;
+
+/// What a client hears that comes when all seats are taken. Not under TLS: it would have to be let in for that.
+const NO_SEAT: &[u8] =
+    b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+
+/// A descriptor to give up when the process has none left, so that a waiting connection can be taken and closed instead
+/// of keeping the listener ready for ever.
+#[derive(Debug)]
+pub(super) struct Spare(Option<File>);
+
+impl Spare {
+    pub(super) fn new() -> Self {
+        Self(File::open("/dev/null").ok())
+    }
+}
+
+impl<H: Handler> Shard<H> {
+    /// Takes waiting connections; whether there may be more.
+    pub(super) fn accept(&mut self) -> bool {
+        let mut more = false;
+        let listeners = std::mem::take(&mut self.listeners);
+        for listener in &listeners {
+            more |= (0..ACCEPTS_PER_TURN).all(|_| self.accept_one(listener));
+        }
+        self.listeners = listeners;
+        more
+    }
+
+    /// Takes one connection; `false` when there is none.
+    fn accept_one(&mut self, listener: &std::net::TcpListener) -> bool {
+        match listener.accept() {
+            Ok((stream, _)) => {
+                self.admit(stream);
+                true
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+            Err(error) if is_out_of_files(&error) => self.refuse_one(listener),
+            // A connection that was reset while it waited, or a fault of the network (accept(2)): the next may be well.
+            Err(error) => matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted),
+        }
+    }
+
+    /// Closes one waiting connection with the help of the spare descriptor; `false` when there was none: without a free
+    /// descriptor accept(2) fails before it looks.
+    fn refuse_one(&mut self, listener: &std::net::TcpListener) -> bool {
+        self.spare.0 = None;
+        let refused = listener.accept().is_ok();
+        self.spare = Spare::new();
+        if refused {
+            self.io.stats.refused_files += 1;
+            // Said at every doubling: under an attack the log would be one more thing to run out.
+            if self.io.stats.refused_files.is_power_of_two() {
+                tracing::warn!(
+                    refused = self.io.stats.refused_files,
+                    "connections closed: no free file descriptor"
+                );
+            }
+        }
+        refused
+    }
+
+    fn admit(&mut self, stream: TcpStream) {
+        if !self.io.seats.try_take() {
+            self.io.stats.refused_connections_max += 1;
+            if self.tls.is_none() && stream.set_nonblocking(true).is_ok() {
+                let _ = (&stream).write(NO_SEAT);
+            }
+            return;
+        }
+        if self.take_in(stream).is_none() {
+            self.io.seats.leave();
+        }
+    }
+
+    fn take_in(&mut self, stream: TcpStream) -> Option<ConnKey> {
+        stream.set_nonblocking(true).ok()?;
+        // Frames are written whole, so there is nothing to wait for (RFC 896).
+        stream.set_nodelay(true).ok()?;
+        let mut connection = Connection::new(stream);
+        if let Some(config) = &self.tls {
+            connection.tls = Some(Box::new(rustls::ServerConnection::new(config.clone()).ok()?));
+        }
+        connection.flags.set(Flags::HALF_OPEN);
+        let conn = self.io.register(connection)?;
+        self.io.stats.accepted += 1;
+        self.io.stats.half_open += 1;
+        self.io.set_deadline(conn, self.io.config.limits.head_timeout_ms);
+        self.io.half_open.push(conn);
+        self.bound_half_open();
+        Some(conn)
+    }
+
+    /// Keeps `limits.half_open_max`: the oldest goes.
+    fn bound_half_open(&mut self) {
+        let io = &mut self.io;
+        let connections = &io.connections;
+        let still =
+            |conn| connections.get(conn).is_some_and(|connection| connection.flags.has(Flags::HALF_OPEN));
+        let half_open = io.stats.half_open as usize;
+        if half_open > io.config.limits.half_open_max {
+            if let Some(oldest) = io.half_open.pop_oldest(still) {
+                io.stats.closed_half_open += 1;
+                io.discard(oldest);
+            }
+        } else {
+            io.half_open.tidy(half_open, still);
+        }
+    }
+}
+
+/// EMFILE (24) and ENFILE (23), the same numbers on Linux and the BSDs. `ErrorKind` has no stable name for them.
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(23 | 24))
+}

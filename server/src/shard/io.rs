@@ -1,0 +1,331 @@
+//! What a handler can do to connections, timers and mailboxes.
+//!
+//! A stale [`ConnKey`] is harmless: the call does nothing. What follows from a call for the handler itself (a
+//! connection found broken, a full socket) is told after the present callback has returned, in the same turn.
+//! Must not know any protocol above WebSocket framing. Start at [`Io`]; the calls about requests are in `exchange.rs`,
+//! those that write in `transmit.rs`, those that move a connection in `handover.rs`.
+
+use super::addresses::Handshakes;
+use super::admission::{HalfOpen, Seats};
+use super::connection::{Connection, Connections, Flags, NONE, Phase};
+use super::entropy::Entropy;
+use super::handler::{Closed, Owner};
+use super::handover::Leaving;
+use super::outbox::Outbox;
+use super::staging::Staging;
+use super::stats::Stats;
+use super::timers::{Clock, Deadlines};
+use super::wheel::Wheel;
+use crate::config::Config;
+use crate::mail::{PeerMail, Upcall};
+use hub::{Millis, Report, ShardId, Token};
+use mio::unix::SourceFd;
+use mio::{Interest, Token as PollToken};
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use wire::http::HeadLimits;
+
+// A connection's index and generation have to fit into what the poll gives back.
+const _: () = assert!(usize::BITS >= 64);
+
+/// Names one connection of one shard. The generation makes a stale key miss.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Hash)]
+pub struct ConnKey {
+    pub(super) index: u32,
+    pub(super) generation: u32,
+}
+
+impl ConnKey {
+    /// What the poll gives back with an event. Indexes stay below [`NONE`], so no token of the shard's own is hit.
+    pub(super) fn poll_token(self) -> PollToken {
+        PollToken((u64::from(self.generation) << 32 | u64::from(self.index)) as usize)
+    }
+
+    pub(super) fn of(token: PollToken) -> Self {
+        let bits = token.0 as u64;
+        Self { index: bits as u32, generation: (bits >> 32) as u32 }
+    }
+}
+
+/// Something a handler is to be told once the present callback has returned.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Notice {
+    Closed(ConnKey, Owner, Closed),
+    Blocked(ConnKey, Owner),
+    Writable(ConnKey, Owner),
+}
+
+/// Connections, timers and mailboxes of one shard.
+#[derive(Debug)]
+pub struct Io {
+    pub(super) shard: ShardId,
+    pub(super) config: Arc<Config>,
+    pub(super) head_limits: HeadLimits,
+    pub(super) clock: Clock,
+    pub(super) registry: mio::Registry,
+    pub(super) connections: Connections,
+    pub(super) seats: Arc<Seats>,
+    pub(super) half_open: HalfOpen,
+    pub(super) staging: Staging,
+    pub(super) deadlines: Deadlines,
+    pub(super) owners: Wheel,
+    pub(super) outbox: Outbox,
+    /// To be read although no event will say so.
+    pub(super) ready: Vec<ConnKey>,
+    pub(super) notices: VecDeque<Notice>,
+    /// The connection whose bytes are being sorted.
+    pub(super) feeding: Option<ConnKey>,
+    pub(super) leaving: Option<Leaving>,
+    pub(super) draining: bool,
+    pub(super) handshakes: Handshakes,
+    pub(super) entropy: Entropy,
+    pub(super) stats: Stats,
+}
+
+impl Io {
+    /// Milliseconds since a zero shared by all shards of the process; read once per turn and before timers.
+    pub fn now(&self) -> Millis {
+        self.clock.now()
+    }
+
+    /// This shard.
+    pub fn shard(&self) -> ShardId {
+        self.shard
+    }
+
+    /// The checked configuration.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Bytes from the operating system's generator.
+    pub fn random<const N: usize>(&mut self) -> [u8; N] {
+        self.entropy.take()
+    }
+
+    /// Whether the shard is to end: no new sessions.
+    pub fn is_draining(&self) -> bool {
+        self.draining
+    }
+
+    /// The other end; a system call.
+    pub fn peer_addr(&self, conn: ConnKey) -> Option<SocketAddr> {
+        self.connections.get(conn).and_then(|connection| connection.stream.peer_addr().ok())
+    }
+
+    /// Whether the connection is under TLS.
+    pub fn is_secure(&self, conn: ConnKey) -> bool {
+        self.connections.get(conn).is_some_and(|connection| connection.tls.is_some())
+    }
+
+    /// Counts a handshake (a new session) of the peer's address. `false`: refuse it with 429 and `Retry-After: 1`
+    /// (`limits.handshakes_per_address_per_second`).
+    pub fn allow_handshake(&mut self, conn: ConnKey) -> bool {
+        let Some(address) = self.peer_addr(conn) else { return true };
+        let allowed = self.handshakes.allow(address.ip(), self.clock.now());
+        self.stats.refused_handshakes += u64::from(!allowed);
+        allowed
+    }
+
+    /// Sets the owner's only timer; a later call replaces it. It fires at most 2 ms late and never early, and to move
+    /// it to a later time costs a store.
+    pub fn arm(&mut self, owner: Owner, at: Millis) {
+        self.owners.arm(owner.0, at.0);
+    }
+
+    /// Unsets it.
+    pub fn disarm(&mut self, owner: Owner) {
+        self.owners.disarm(owner.0);
+    }
+
+    /// For the back office; leaves at the end of the turn.
+    pub fn upcall(&mut self, event: Upcall) {
+        self.stats.upcalls += 1;
+        self.outbox.upcall(event);
+    }
+
+    /// For the back office; leaves at the end of the turn.
+    pub fn report(&mut self, token: Token, report: Report) {
+        self.outbox.report(token, report);
+    }
+
+    /// For another shard; leaves at the end of the turn, in order.
+    pub fn post(&mut self, to: ShardId, mail: PeerMail) {
+        self.post_at(to, mail);
+    }
+
+    pub(super) fn post_at(&mut self, to: ShardId, mail: PeerMail) -> usize {
+        self.outbox.post(to, mail)
+    }
+
+    /// Whether what this peer sends is read as it comes; false while back pressure, or [`Io::pause_reading`], stops
+    /// the shard from reading. A heartbeat must not expire then: the answer may wait in the socket.
+    pub fn is_reading(&self, conn: ConnKey) -> bool {
+        let unread = |c: &Connection| c.flags.has(Flags::QUEUED) || c.flags.has(Flags::PAUSED);
+        !self.outbox.is_stalled() && self.connections.get(conn).is_some_and(|connection| !unread(connection))
+    }
+
+    /// Whether nothing is read from any client at present, as the back office or another shard is behind. What clients
+    /// owe must not be held against them then, connected or between two polls.
+    pub fn is_stalled(&self) -> bool {
+        self.outbox.is_stalled()
+    }
+
+    /// Gives no more messages of a WebSocket to the handler until [`Io::resume_reading`]; what the client sends waits
+    /// in the socket, and soon the client waits too.
+    pub fn pause_reading(&mut self, conn: ConnKey) {
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.flags.set(Flags::PAUSED);
+        }
+    }
+
+    /// Reads again.
+    pub fn resume_reading(&mut self, conn: ConnKey) {
+        let paused = |connection: &mut Connection| connection.flags.take(Flags::PAUSED);
+        if self.connections.get_mut(conn).is_some_and(paused) {
+            self.queue(conn);
+        }
+    }
+
+    /// Closes at once; nothing more is written.
+    pub fn close(&mut self, conn: ConnKey) {
+        if self.discard(conn) {
+            self.stats.closed_handler += 1;
+        }
+    }
+
+    /// Writes what is staged, within a linger time, then closes.
+    pub fn close_after_flush(&mut self, conn: ConnKey) {
+        if self.connections.get(conn).is_some_and(|connection| connection.phase != Phase::Closing) {
+            self.stats.closed_handler += 1;
+            self.begin_closing(conn);
+        }
+    }
+
+    /// Takes a new connection in and registers it; `None` when the kernel refuses.
+    pub(super) fn register(&mut self, connection: Connection) -> Option<ConnKey> {
+        let descriptor = connection.stream.as_raw_fd();
+        let conn = self.connections.insert(connection);
+        let registered =
+            self.registry.register(&mut SourceFd(&descriptor), conn.poll_token(), Interest::READABLE);
+        if let Err(error) = registered {
+            tracing::warn!(%error, "a connection could not be registered with the poll");
+            self.connections.remove(conn);
+            return None;
+        }
+        Some(conn)
+    }
+
+    /// Changes the phase and what is counted by phase.
+    pub(super) fn enter(&mut self, conn: ConnKey, phase: Phase) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        let before = std::mem::replace(&mut connection.phase, phase);
+        if let Some(gauge) = gauge(&mut self.stats, before) {
+            *gauge -= 1;
+        }
+        if let Some(gauge) = gauge(&mut self.stats, phase) {
+            *gauge += 1;
+        }
+    }
+
+    /// Marks a connection to be read without an event.
+    pub(super) fn queue(&mut self, conn: ConnKey) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if !connection.flags.has(Flags::QUEUED) {
+            connection.flags.set(Flags::QUEUED);
+            self.ready.push(conn);
+        }
+    }
+
+    /// Ends a connection that broke, and has its owner told.
+    pub(super) fn fail(&mut self, conn: ConnKey, why: Closed) {
+        let Some(connection) = self.connections.get(conn) else { return };
+        let owned = matches!(connection.phase, Phase::WebSocket | Phase::Held | Phase::Moving);
+        let owner = connection.owner().filter(|_| owned);
+        // The end of a closing connection was counted when it began.
+        if connection.phase != Phase::Closing {
+            self.count_closed(why);
+        }
+        self.discard(conn);
+        if let Some(owner) = owner {
+            self.notices.push_back(Notice::Closed(conn, owner, why));
+        }
+    }
+
+    pub(super) fn count_closed(&mut self, why: Closed) {
+        let counter = match why {
+            Closed::Peer => &mut self.stats.closed_peer,
+            Closed::Error => &mut self.stats.closed_error,
+            Closed::Violation(_) => &mut self.stats.closed_violation,
+            Closed::TooLong => &mut self.stats.closed_too_long,
+            Closed::Idle => &mut self.stats.closed_timeout,
+        };
+        *counter += 1;
+    }
+
+    /// Drops a connection and frees its seat; whether there was one.
+    pub(super) fn discard(&mut self, conn: ConnKey) -> bool {
+        self.unstage(conn);
+        let found = self.detach(conn).is_some();
+        if found {
+            self.seats.leave();
+        }
+        found
+    }
+
+    /// Takes a connection out of everything but the poll.
+    pub(super) fn detach(&mut self, conn: ConnKey) -> Option<Connection> {
+        self.no_longer_half_open(conn);
+        self.enter(conn, Phase::Closing);
+        let mut connection = self.connections.remove(conn)?;
+        self.deadlines.release(std::mem::replace(&mut connection.timer, NONE));
+        connection.batch = NONE;
+        if let Some(unsent) = &connection.unsent {
+            self.stats.blocked -= 1;
+            self.stats.write_buffer_bytes -= unsent.bytes as u64;
+        }
+        Some(connection)
+    }
+
+    pub(super) fn no_longer_half_open(&mut self, conn: ConnKey) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        if connection.flags.take(Flags::HALF_OPEN) {
+            self.stats.half_open -= 1;
+        }
+    }
+
+    /// Sets the connection's own deadline; what it means follows from the phase.
+    pub(super) fn set_deadline(&mut self, conn: ConnKey, in_ms: u64) {
+        let at = Millis(self.clock.now().0 + in_ms);
+        if let Some(connection) = self.connections.get_mut(conn) {
+            connection.timer = self.deadlines.arm(conn, connection.timer, at);
+        }
+    }
+
+    pub(super) fn no_deadline(&mut self, conn: ConnKey) {
+        if let Some(connection) = self.connections.get_mut(conn) {
+            self.deadlines.release(std::mem::replace(&mut connection.timer, NONE));
+        }
+    }
+
+    /// The figures with those that are only known by looking.
+    pub(super) fn snapshot(&self) -> Stats {
+        Stats {
+            connections: self.connections.len() as u64,
+            upcalls_waiting: self.outbox.upcalls_waiting() as u64,
+            posts_waiting: self.outbox.posts_waiting() as u64,
+            ..self.stats.clone()
+        }
+    }
+}
+
+/// The gauge that counts connections in a phase.
+fn gauge(stats: &mut Stats, phase: Phase) -> Option<&mut u64> {
+    match phase {
+        Phase::WebSocket => Some(&mut stats.websockets),
+        Phase::Held => Some(&mut stats.held),
+        Phase::Head | Phase::Body | Phase::Asked | Phase::Moving | Phase::Closing => None,
+    }
+}

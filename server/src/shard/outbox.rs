@@ -1,0 +1,222 @@
+//! What leaves a shard for other threads: events and reports for the back office, posts for other shards.
+//!
+//! Owns the batches of a turn and what could not be delivered. Must not know what is said.
+//! Start at [`Outbox::push_all`]. While the receivers are behind, [`Outbox::is_stalled`] makes the shard stop reading
+//! from clients, so what waits here is bounded by what one turn can cause.
+
+use super::mailbox::Sender;
+use super::stats::Stats;
+use crate::mail::{PeerMail, Upcall};
+use hub::{Report, ShardId, Token};
+use tokio::sync::mpsc;
+
+/// Events of one turn that are pushed without waiting for its end, so that one busy turn cannot pile up more.
+const UPCALL_BATCH_MAX: usize = 256;
+
+/// The other ends.
+#[derive(Debug)]
+pub(super) struct Outbox {
+    shard: ShardId,
+    uplink: mpsc::Sender<Vec<Upcall>>,
+    reporter: mpsc::UnboundedSender<Vec<(Token, Report)>>,
+    peers: Vec<Sender>,
+    upcalls: Vec<Upcall>,
+    reports: Vec<(Token, Report)>,
+    /// By shard.
+    posts: Vec<Vec<PeerMail>>,
+    /// The last attempt to hand `upcalls` over failed.
+    upcalls_refused: bool,
+    /// Posts that may wait for one shard before reading stops.
+    posts_max: usize,
+}
+
+/// Who listens to a shard.
+#[derive(Debug)]
+pub(super) struct Receivers {
+    pub(super) uplink: mpsc::Sender<Vec<Upcall>>,
+    pub(super) reporter: mpsc::UnboundedSender<Vec<(Token, Report)>>,
+    /// By shard, itself included.
+    pub(super) peers: Vec<Sender>,
+}
+
+impl Outbox {
+    pub(super) fn new(shard: ShardId, receivers: Receivers, posts_max: usize) -> Self {
+        let Receivers { uplink, reporter, peers } = receivers;
+        let posts = peers.iter().map(|_| Vec::new()).collect();
+        let (upcalls, reports) = (Vec::new(), Vec::new());
+        Self { shard, uplink, reporter, peers, upcalls, reports, posts, upcalls_refused: false, posts_max }
+    }
+
+    pub(super) fn upcall(&mut self, event: Upcall) {
+        self.upcalls.push(event);
+        if self.upcalls.len() >= UPCALL_BATCH_MAX && !self.upcalls_refused {
+            self.push_upcalls();
+        }
+    }
+
+    pub(super) fn report(&mut self, token: Token, report: Report) {
+        self.reports.push((token, report));
+    }
+
+    /// Queues mail for a shard and returns its place in that queue, which is good until the end of the turn.
+    pub(super) fn post(&mut self, to: ShardId, mail: PeerMail) -> usize {
+        match self.posts.get_mut(usize::from(to.0)) {
+            Some(queue) => {
+                queue.push(mail);
+                queue.len() - 1
+            }
+            None => {
+                tracing::error!(shard = to.0, "mail for a shard that does not exist was dropped");
+                usize::MAX
+            }
+        }
+    }
+
+    /// Mail queued in this turn, by its place.
+    pub(super) fn posted_mut(&mut self, to: ShardId, place: usize) -> Option<&mut PeerMail> {
+        self.posts.get_mut(usize::from(to.0)).and_then(|queue| queue.get_mut(place))
+    }
+
+    /// Hands over what can be handed over.
+    pub(super) fn push_all(&mut self, stats: &mut Stats) {
+        self.push_upcalls();
+        if !self.reports.is_empty() {
+            stats.reports += self.reports.len() as u64;
+            // Fails only when the back office has ended.
+            let _ = self.reporter.send(std::mem::take(&mut self.reports));
+        }
+        for (queue, peer) in self.posts.iter_mut().zip(&self.peers) {
+            if queue.is_empty() {
+                continue;
+            }
+            let messages = queue.len() as u64;
+            match peer.try_post(self.shard, std::mem::take(queue)) {
+                Ok(()) => stats.posts_out += messages,
+                Err(batch) => *queue = batch,
+            }
+        }
+    }
+
+    /// Whether reading from clients must stop until the receivers catch up.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.upcalls_refused || self.posts.iter().any(|queue| queue.len() >= self.posts_max)
+    }
+
+    /// Whether something is left to be pushed.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.upcalls_waiting() + self.posts_waiting() > 0
+    }
+
+    pub(super) fn upcalls_waiting(&self) -> usize {
+        self.upcalls.len()
+    }
+
+    pub(super) fn posts_waiting(&self) -> usize {
+        self.posts.iter().map(Vec::len).sum()
+    }
+
+    fn push_upcalls(&mut self) {
+        if self.upcalls.is_empty() {
+            self.upcalls_refused = false;
+            return;
+        }
+        match self.uplink.try_reserve() {
+            Ok(permit) => {
+                permit.send(std::mem::take(&mut self.upcalls));
+                self.upcalls_refused = false;
+            }
+            Err(mpsc::error::TrySendError::Full(())) => self.upcalls_refused = true,
+            // The back office has ended: there is nobody to tell.
+            Err(mpsc::error::TrySendError::Closed(())) => self.upcalls.clear(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::mailbox::{Inbox, Letter, mailbox};
+    use hub::HubMail;
+
+    const OWN: ShardId = ShardId(0);
+    const OTHER: ShardId = ShardId(1);
+
+    struct Rig {
+        outbox: Outbox,
+        other: Inbox,
+        uplink: mpsc::Receiver<Vec<Upcall>>,
+        _polls: [mio::Poll; 2],
+    }
+
+    /// The other shard's box holds 3 messages, the uplink one batch; reading stops at 5 waiting posts.
+    fn rig() -> Rig {
+        let (poll_own, poll_other) = (mio::Poll::new().unwrap(), mio::Poll::new().unwrap());
+        let make = |poll: &mio::Poll| mailbox(mio::Waker::new(poll.registry(), mio::Token(0)).unwrap(), 3);
+        let ((own, _), (peer, other)) = (make(&poll_own), make(&poll_other));
+        let (uplink, uplink_out) = mpsc::channel(1);
+        let (reporter, _) = mpsc::unbounded_channel();
+        let outbox = Outbox::new(OWN, Receivers { uplink, reporter, peers: vec![own, peer] }, 5);
+        Rig { outbox, other, uplink: uplink_out, _polls: [poll_own, poll_other] }
+    }
+
+    fn post(outbox: &mut Outbox, numbers: std::ops::Range<u64>) {
+        for token in numbers {
+            outbox.post(OTHER, PeerMail::Hub(HubMail::InterestKnown { token }));
+        }
+    }
+
+    fn taken(inbox: &Inbox) -> Vec<u64> {
+        let Some(Letter::Peers(OWN, batch)) = inbox.take() else { return Vec::new() };
+        let token = |mail| match mail {
+            PeerMail::Hub(HubMail::InterestKnown { token }) => token,
+            other => panic!("not posted: {other:?}"),
+        };
+        batch.into_iter().map(token).collect()
+    }
+
+    #[test]
+    fn posts_wait_for_a_full_peer_in_order_and_stop_reading_when_they_are_many() {
+        let Rig { mut outbox, other, .. } = rig();
+        let mut stats = Stats::default();
+        post(&mut outbox, 0..3);
+        outbox.push_all(&mut stats);
+        post(&mut outbox, 3..7);
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.posts_waiting(), outbox.is_stalled(), outbox.is_waiting()), (4, false, true));
+        post(&mut outbox, 7..8);
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.posts_waiting(), outbox.is_stalled()), (5, true));
+        assert_eq!(taken(&other), [0, 1, 2]);
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.posts_waiting(), outbox.is_stalled(), stats.posts_out), (0, false, 8));
+        assert_eq!(taken(&other), [3, 4, 5, 6, 7]);
+    }
+
+    #[test]
+    fn a_refused_batch_of_events_stalls_until_it_is_taken_and_loses_nothing() {
+        let Rig { mut outbox, mut uplink, .. } = rig();
+        let mut stats = Stats::default();
+        let event = || crate::shard::tests::upcall("e");
+        outbox.upcall(event());
+        outbox.push_all(&mut stats);
+        assert!(!outbox.is_stalled());
+        (0..UPCALL_BATCH_MAX).for_each(|_| outbox.upcall(event()));
+        assert!(outbox.is_stalled(), "a full batch is pushed within the turn");
+        outbox.upcall(event());
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.is_stalled(), outbox.upcalls_waiting()), (true, UPCALL_BATCH_MAX + 1));
+        assert_eq!(uplink.try_recv().unwrap().len(), 1);
+        outbox.push_all(&mut stats);
+        assert_eq!((outbox.is_stalled(), outbox.upcalls_waiting()), (false, 0));
+        assert_eq!(uplink.try_recv().unwrap().len(), UPCALL_BATCH_MAX + 1);
+    }
+
+    #[test]
+    fn when_the_back_office_has_ended_nothing_piles_up() {
+        let Rig { mut outbox, uplink, .. } = rig();
+        drop(uplink);
+        (0..1000).for_each(|_| outbox.upcall(crate::shard::tests::upcall("e")));
+        outbox.push_all(&mut Stats::default());
+        assert_eq!((outbox.upcalls_waiting(), outbox.is_stalled(), outbox.is_waiting()), (0, false, false));
+    }
+}

@@ -1,0 +1,214 @@
+//! Bringing shards up: listeners, mailboxes, threads.
+//!
+//! Must not know what a shard does with them. Start at [`Shard::spawn`]; before it, [`listeners`] and [`inlet`].
+
+use super::accept::Spare;
+use super::addresses::Handshakes;
+use super::admission::{HalfOpen, Seats};
+use super::connection::Connections;
+use super::entropy::Entropy;
+use super::handler::{Handler, HubPort};
+use super::io::Io;
+use super::mailbox::{Inbox, Sender, mailbox};
+use super::outbox::{Outbox, Receivers};
+use super::staging::Staging;
+use super::stats::Stats;
+use super::timers::{Clock, Deadlines};
+use super::wheel::Wheel;
+use super::{READ_BUFFER_BYTES, Shard, WAKE_TOKEN, listener_token};
+use crate::config::Config;
+use crate::mail::Upcall;
+use hub::{Report, ShardId, Token, Topology};
+use mio::unix::SourceFd;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::VecDeque;
+use std::io;
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::AsRawFd;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Instant;
+use tokio::sync::mpsc;
+use wire::http::HeadLimits;
+
+/// Connections that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
+const BACKLOG: i32 = 4096;
+/// Events taken from the kernel at once.
+const EVENTS: usize = 1024;
+
+/// One listener per shard on the same address: the kernel spreads new connections over them (SO_REUSEPORT). With port
+/// 0 the kernel chooses the port once.
+///
+/// # Errors
+/// Those of the operating system, such as an address in use.
+pub fn listeners(address: SocketAddr, shards: u8) -> io::Result<Vec<TcpListener>> {
+    // With SO_REUSEPORT a second server on the same port would get a part of the clients, and nobody would notice.
+    // Without it the address is refused if anybody has it. A port that the kernel chooses is nobody's.
+    if address.port() != 0 {
+        drop(TcpListener::bind(address)?);
+    }
+    let first = listen(address)?;
+    let address = first.local_addr()?;
+    let rest = (1..shards).map(|_| listen(address));
+    std::iter::once(Ok(first)).chain(rest).collect()
+}
+
+fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    // A restarted server must get its port although old connections are in TIME_WAIT.
+    socket.set_reuse_address(true)?;
+    socket.set_reuse_port(true)?;
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    Ok(socket.into())
+}
+
+/// The receiving side of a shard that does not run yet.
+#[derive(Debug)]
+pub struct Inlet {
+    poll: mio::Poll,
+    inbox: Inbox,
+}
+
+/// A mailbox for a shard. All shards need the senders of all others, so the mailboxes come first.
+///
+/// # Errors
+/// Those of the operating system (file descriptors).
+pub fn inlet(config: &Config) -> io::Result<(Sender, Inlet)> {
+    let poll = mio::Poll::new()?;
+    let waker = mio::Waker::new(poll.registry(), WAKE_TOKEN)?;
+    let (sender, inbox) = mailbox(waker, config.limits.mailbox_messages_max);
+    Ok((sender, Inlet { poll, inbox }))
+}
+
+/// What a shard is made of.
+#[derive(Debug)]
+pub struct ShardSetup {
+    /// Its number.
+    pub id: ShardId,
+    /// All shards of the node.
+    pub topology: Topology,
+    /// The checked configuration.
+    pub config: Arc<Config>,
+    /// Zero of the milliseconds that all shards of the process see.
+    pub zero: Instant,
+    /// From [`listeners`], one of each address.
+    pub listeners: Vec<TcpListener>,
+    /// From [`inlet`].
+    pub inlet: Inlet,
+    /// The mailboxes of all shards, by number, its own included.
+    pub peers: Vec<Sender>,
+    /// The connections of the node, shared by all shards.
+    pub seats: Arc<Seats>,
+    /// Client events, in batches. When it is full the shard stops reading from clients.
+    pub uplink: mpsc::Sender<Vec<Upcall>>,
+    /// Answers to what the back office asked; bounded by what it asked.
+    pub reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
+    /// For TLS on all listeners.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// A running shard.
+#[derive(Debug)]
+pub struct ShardHandle {
+    /// Its mailbox.
+    pub sender: Sender,
+    /// Ends after [`crate::mail::Mail::Drain`].
+    pub join: JoinHandle<()>,
+}
+
+impl<H: Handler + 'static> Shard<H> {
+    /// Starts the thread of a shard. `make` runs on it.
+    ///
+    /// # Errors
+    /// Those of the operating system: threads, registration of the listeners.
+    pub fn spawn<M>(setup: ShardSetup, make: M) -> io::Result<ShardHandle>
+    where
+        M: FnOnce() -> (H, HubPort) + Send + 'static,
+    {
+        let own = setup.peers.get(usize::from(setup.id.0));
+        let sender =
+            own.cloned().ok_or_else(|| io::Error::other("a shard needs its own mailbox among its peers"))?;
+        for (index, listener) in setup.listeners.iter().enumerate() {
+            let token = listener_token(index);
+            let mut source = SourceFd(&listener.as_raw_fd());
+            setup.inlet.poll.registry().register(&mut source, token, mio::Interest::READABLE)?;
+        }
+        let registry = setup.inlet.poll.registry().try_clone()?;
+        let join = std::thread::Builder::new().name(format!("shard-{}", setup.id.0)).spawn(move || {
+            let (handler, hub) = make();
+            Self::new(setup, registry, handler, hub).run();
+        })?;
+        Ok(ShardHandle { sender, join })
+    }
+
+    fn new(setup: ShardSetup, registry: mio::Registry, handler: H, hub: HubPort) -> Self {
+        let ShardSetup { id, topology, config, zero, listeners, inlet, peers, seats, uplink, reports, tls } =
+            setup;
+        let receivers = Receivers { uplink, reporter: reports, peers };
+        let outbox = Outbox::new(id, receivers, config.limits.mailbox_messages_max);
+        let clock = Clock::new(zero);
+        let io = Io {
+            shard: id,
+            head_limits: head_limits(&config),
+            clock,
+            registry,
+            connections: Connections::new(),
+            seats,
+            half_open: HalfOpen::default(),
+            staging: Staging::default(),
+            deadlines: Deadlines::new(clock.now()),
+            owners: Wheel::new(clock.now().0),
+            outbox,
+            ready: Vec::new(),
+            notices: VecDeque::new(),
+            feeding: None,
+            leaving: None,
+            draining: false,
+            handshakes: Handshakes::new(config.limits.handshakes_per_address_per_second, topology.shards),
+            entropy: Entropy::new(),
+            stats: Stats::default(),
+            config,
+        };
+        Self {
+            io,
+            handler,
+            hub,
+            poll: inlet.poll,
+            events: mio::Events::with_capacity(EVENTS),
+            inbox: inlet.inbox,
+            listeners,
+            accepting: false,
+            buffer: vec![0; READ_BUFFER_BYTES].into(),
+            arrivals: super::Arrivals::default(),
+            tls,
+            spare: Spare::new(),
+            drained_at: None,
+        }
+    }
+}
+
+/// The handler decides about bodies, request by request.
+fn head_limits(config: &Config) -> HeadLimits {
+    let limits = &config.limits;
+    HeadLimits {
+        head_bytes_max: limits.head_bytes_max,
+        headers_max: limits.headers_max,
+        query_bytes_max: limits.query_bytes_max,
+        body_bytes_max: u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_a_port_and_two_servers_do_not() {
+        let shared = listeners(([127, 0, 0, 1], 0).into(), 4).expect("any port is free");
+        let address = shared[0].local_addr().unwrap();
+        assert!(shared.iter().all(|listener| listener.local_addr().unwrap() == address));
+        assert_eq!(listeners(address, 4).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    }
+}

@@ -1,0 +1,10 @@
+//! A shard over real loopback sockets, with a handler made for the tests.
+
+mod http;
+mod limits;
+mod moving;
+mod rig;
+mod secure;
+mod websocket;
+
+pub(super) use self::rig::upcall;

@@ -1,0 +1,495 @@
+//! The handler of the tests, the shards it runs on, and a blocking client. Nothing sleeps: clients block on sockets,
+//! tests on the channel of what the handler saw.
+
+use crate::config::Config;
+use crate::front::Migration;
+use crate::mail::{Handshake, Mail, PeerMail, Upcall};
+use crate::shard::{
+    Closed, ConnKey, Cx, Handler, HubPort, Owner, Request, Response, Seats, Sender, Shard, ShardHandle,
+    ShardSetup, Stats, inlet, listeners,
+};
+use hub::{Effects, Hub, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
+use std::collections::HashMap;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+use wire::http::Head;
+use wire::websocket::{Event, accept, text_frame};
+
+/// Longer than anything takes; only a failing test waits for it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What the handler was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    Request(u8, String),
+    Held(ConnKey, Owner),
+    Upgraded(ConnKey, Owner),
+    Closed(Owner, Closed),
+    Blocked(Owner),
+    Writable(Owner),
+    /// Due, now.
+    Timer(Owner, u64, u64),
+    Adopted(u8, ConnKey),
+    Text(u8, String),
+}
+
+type Order = Box<dyn FnOnce(&mut Double, &mut Cx<'_>) + Send>;
+
+/// Echoes, holds, upgrades. The first segment of a path says what to do, `/on/N/..` on which shard.
+pub(super) struct Double {
+    shard: ShardId,
+    seen: std::sync::mpsc::Sender<Seen>,
+    orders: Receiver<Order>,
+    next_owner: u32,
+    pub(super) conns: HashMap<Owner, ConnKey>,
+    pub(super) armed: HashMap<Owner, Millis>,
+    /// Every text message becomes an upcall.
+    pub(super) upcalls: bool,
+}
+
+impl Double {
+    pub(super) fn see(&self, seen: Seen) {
+        self.seen.send(seen).ok();
+    }
+
+    fn own(&mut self, conn: ConnKey) -> Owner {
+        let owner = Owner(self.next_owner);
+        self.next_owner += 1;
+        self.conns.insert(owner, conn);
+        owner
+    }
+}
+
+pub(in crate::shard) fn upcall(text: &str) -> Upcall {
+    let handshake = Arc::new(Handshake::default());
+    Upcall::Connect { session: SessionId([0; 15]), namespace: text.into(), auth: None, handshake }
+}
+
+/// Any migration will do: the handler of the tests moves connections without sessions.
+pub(super) fn luggage() -> Box<Migration> {
+    Box::new(Migration::Packets { slot: 0, packets: Vec::new() })
+}
+
+/// Of `/on/3/get`: 3 and `get`.
+fn place(path: &str) -> (Option<u8>, &str) {
+    match path.strip_prefix("/on/").and_then(|rest| rest.split_once('/')) {
+        Some((shard, what)) => (shard.parse().ok(), what),
+        None => (None, path.trim_start_matches('/')),
+    }
+}
+
+impl Handler for Double {
+    fn route(&self, head: &Head<'_>) -> ShardId {
+        place(head.path).0.map_or(self.shard, ShardId)
+    }
+
+    fn body_limit(&self, head: &Head<'_>) -> Result<usize, Box<Response>> {
+        match place(head.path).1 {
+            "nowhere" => Err(Box::new(Response::new(404))),
+            _ => Ok(1 << 20),
+        }
+    }
+
+    fn request(&mut self, cx: &mut Cx<'_>, conn: ConnKey, request: &Request<'_>) {
+        self.see(Seen::Request(self.shard.0, request.head.path.to_owned()));
+        match place(request.head.path).1 {
+            "hold" => {
+                let owner = self.own(conn);
+                cx.io.hold(conn, owner);
+                self.see(Seen::Held(conn, owner));
+            }
+            "ws" => {
+                let owner = self.own(conn);
+                let mut answer = Vec::new();
+                accept(&request.head).expect("the tests ask properly").respond(None, &mut answer);
+                cx.io.upgrade_websocket(conn, owner, answer, 1 << 20);
+                self.see(Seen::Upgraded(conn, owner));
+            }
+            "echo" => cx.io.respond(conn, Response::new(200).body(request.body.to_vec())),
+            "silence" => {}
+            what => cx.io.respond(conn, Response::new(200).body(format!("{} on {}", what, self.shard.0))),
+        }
+    }
+
+    fn message(&mut self, cx: &mut Cx<'_>, conn: ConnKey, _owner: Owner, event: Event<'_>) {
+        let Event::Text(text) = event else {
+            let Event::Binary(bytes) = event else { return };
+            return cx.io.stage(conn, wire::websocket::binary_frame(&[&bytes]));
+        };
+        if self.upcalls {
+            cx.io.upcall(upcall(&text));
+            return;
+        }
+        let mut words = text.split(' ');
+        let mut number = |or: usize| words.next().and_then(|word| word.parse().ok()).unwrap_or(or);
+        match text.split(' ').next().unwrap_or_default() {
+            "flood" => {
+                number(0);
+                let (count, bytes) = (number(1), number(1));
+                let frame = text_frame(&["x".repeat(bytes).as_bytes()]);
+                (0..count).for_each(|_| cx.io.stage(conn, frame.clone()));
+            }
+            "bye" => {
+                cx.io.stage(conn, text_frame(&[b"goodbye"]));
+                cx.io.close_after_flush(conn);
+            }
+            "pause" => cx.io.pause_reading(conn),
+            "move" => {
+                number(0);
+                let to = ShardId(number(0) as u8);
+                cx.io.stage(conn, text_frame(&[b"staged before the move"]));
+                cx.io.migrate(conn, to, luggage());
+            }
+            _ => {
+                self.see(Seen::Text(self.shard.0, text.to_string()));
+                cx.io.stage(conn, text_frame(&[text.as_bytes()]));
+            }
+        }
+    }
+
+    fn closed(&mut self, _cx: &mut Cx<'_>, _conn: ConnKey, owner: Owner, why: Closed) {
+        self.see(Seen::Closed(owner, why));
+    }
+
+    fn blocked(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
+        assert!(!cx.io.is_writable(conn));
+        self.see(Seen::Blocked(owner));
+    }
+
+    fn writable(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
+        assert!(cx.io.is_writable(conn));
+        self.see(Seen::Writable(owner));
+    }
+
+    fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
+        let due = self.armed.get(&owner).map_or(0, |at| at.0);
+        self.see(Seen::Timer(owner, due, cx.io.now().0));
+    }
+
+    fn mail(&mut self, cx: &mut Cx<'_>, _mail: Mail) {
+        while let Ok(order) = self.orders.try_recv() {
+            order(self, cx);
+        }
+    }
+
+    fn peer(&mut self, cx: &mut Cx<'_>, _from: ShardId, mail: PeerMail) {
+        if let PeerMail::Engine { connection: Some(connection), .. } = mail {
+            let owner = Owner(self.next_owner);
+            self.next_owner += 1;
+            let conn = cx.io.adopt(connection, owner).expect("the client is there");
+            self.conns.insert(owner, conn);
+            self.see(Seen::Adopted(self.shard.0, conn));
+            cx.io.stage(conn, text_frame(&[b"moved"]));
+        }
+    }
+
+    fn hub_deadline(&self, cx: &Cx<'_>) -> Option<Millis> {
+        cx.hub.hub.next_deadline()
+    }
+
+    fn tick_hub(&mut self, _cx: &mut Cx<'_>) {}
+
+    fn flush(&mut self, _cx: &mut Cx<'_>) {}
+
+    fn drain(&mut self, _cx: &mut Cx<'_>, _window_ms: u64) {}
+}
+
+fn hub_config(shard: ShardId, topology: Topology) -> hub::Config {
+    let recovery = RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 };
+    let limits = Limits {
+        sessions_max: 1,
+        channels_max: 1,
+        subscriptions_per_session_max: 1,
+        channel_name_bytes_max: 64,
+        outbox_messages_max: 1,
+        outbox_bytes_max: 1,
+        asks_per_session_max: 1,
+        asks_max: 1,
+        history_bytes_max: 1,
+        recovery,
+    };
+    hub::Config { shard, topology, epoch: 1, limits, rules: Vec::new() }
+}
+
+/// How to start.
+pub(super) struct Plan {
+    pub(super) shards: u8,
+    pub(super) config: Config,
+    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) uplink_batches: usize,
+}
+
+impl Default for Plan {
+    fn default() -> Self {
+        Self { shards: 1, config: Config::loopback(), tls: None, uplink_batches: 64 }
+    }
+}
+
+/// Running shards.
+pub(super) struct Rig {
+    pub(super) address: SocketAddr,
+    handles: Vec<ShardHandle>,
+    orders: Vec<std::sync::mpsc::Sender<Order>>,
+    pub(super) seen: Receiver<Seen>,
+    pub(super) uplink: tokio::sync::mpsc::Receiver<Vec<Upcall>>,
+    pub(super) seats: Arc<Seats>,
+}
+
+impl Rig {
+    pub(super) fn one() -> Self {
+        Self::start(Plan::default())
+    }
+
+    pub(super) fn start(plan: Plan) -> Self {
+        let Plan { shards, config, tls, uplink_batches } = plan;
+        let config = Arc::new(config);
+        let topology = Topology { shards, partitions: 64 };
+        let seats = Arc::new(Seats::new(config.limits.connections_max));
+        let listeners = listeners(config.server.public_listen, shards).unwrap();
+        let address = listeners[0].local_addr().unwrap();
+        let (peers, inlets): (Vec<Sender>, Vec<_>) = (0..shards).map(|_| inlet(&config).unwrap()).unzip();
+        let (uplink, uplink_out) = tokio::sync::mpsc::channel(uplink_batches);
+        let (reports, _) = tokio::sync::mpsc::unbounded_channel();
+        let (seen_in, seen) = channel();
+        let zero = Instant::now();
+        let mut orders = Vec::new();
+        let mut handles = Vec::new();
+        for (id, (listener, inlet)) in (0..shards).zip(listeners.into_iter().zip(inlets)) {
+            let id = ShardId(id);
+            let (order, orders_out) = channel();
+            orders.push(order);
+            let setup = ShardSetup {
+                id,
+                topology,
+                config: config.clone(),
+                zero,
+                listeners: vec![listener],
+                inlet,
+                peers: peers.clone(),
+                seats: seats.clone(),
+                uplink: uplink.clone(),
+                reports: reports.clone(),
+                tls: tls.clone(),
+            };
+            let seen = seen_in.clone();
+            let make = move || {
+                let (conns, armed) = (HashMap::new(), HashMap::new());
+                let double = Double {
+                    shard: id,
+                    seen,
+                    orders: orders_out,
+                    next_owner: 0,
+                    conns,
+                    armed,
+                    upcalls: false,
+                };
+                let port = HubPort { hub: Hub::new(hub_config(id, topology)), effects: Effects::default() };
+                (double, port)
+            };
+            handles.push(Shard::spawn(setup, make).unwrap());
+        }
+        Self { address, handles, orders, seen, uplink: uplink_out, seats }
+    }
+
+    pub(super) fn sender(&self, shard: usize) -> &Sender {
+        &self.handles[shard].sender
+    }
+
+    /// Has a shard do something.
+    pub(super) fn order(&self, shard: usize, order: impl FnOnce(&mut Double, &mut Cx<'_>) + Send + 'static) {
+        self.orders[shard].send(Box::new(order)).unwrap();
+        self.sender(shard).try_send(Mail::Disconnect { session: SessionId([0; 15]) }).unwrap();
+    }
+
+    pub(super) fn stats(&self, shard: usize) -> Stats {
+        let (reply, stats) = tokio::sync::oneshot::channel();
+        self.sender(shard).try_send(Mail::Stats { reply }).unwrap();
+        stats.blocking_recv().unwrap()
+    }
+
+    /// Asks until the figures are as wanted; each answer takes a turn of the shard.
+    pub(super) fn stats_when(&self, shard: usize, wanted: impl Fn(&Stats) -> bool) -> Stats {
+        let begin = Instant::now();
+        loop {
+            let stats = self.stats(shard);
+            if wanted(&stats) {
+                return stats;
+            }
+            assert!(begin.elapsed() < PATIENCE, "still {stats:?}");
+        }
+    }
+
+    pub(super) fn client(&self) -> Client<TcpStream> {
+        let stream = TcpStream::connect(self.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Client { stream, buffer: Vec::new() }
+    }
+
+    /// The next thing the handler saw.
+    pub(super) fn next(&self) -> Seen {
+        self.seen.recv_timeout(PATIENCE).expect("the handler sees something")
+    }
+
+    /// The next thing it saw that `pick` takes; others are skipped.
+    pub(super) fn wait<T>(&self, pick: impl Fn(Seen) -> Option<T>) -> T {
+        std::iter::from_fn(|| Some(self.next())).find_map(pick).expect("it never ends")
+    }
+
+    /// Ends all shards and waits for their threads.
+    pub(super) fn end(mut self) {
+        self.finish();
+    }
+
+    fn finish(&mut self) {
+        for handle in &self.handles {
+            handle.sender.try_send(Mail::Drain { window_ms: 0 }).ok();
+        }
+        for handle in self.handles.drain(..) {
+            handle.join.join().expect("the shard did not panic");
+        }
+    }
+}
+
+impl Drop for Rig {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.finish();
+        }
+    }
+}
+
+/// A blocking client.
+pub(super) struct Client<S> {
+    pub(super) stream: S,
+    buffer: Vec<u8>,
+}
+
+/// An answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) status: u16,
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl<S: Read + Write> Client<S> {
+    pub(super) fn over(stream: S) -> Self {
+        Self { stream, buffer: Vec::new() }
+    }
+
+    pub(super) fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.stream.write_all(bytes.as_ref()).unwrap();
+        self.stream.flush().unwrap();
+    }
+
+    pub(super) fn get(&mut self, path: &str) {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n"));
+    }
+
+    /// Reads more; `false` at the end. A reset counts as one.
+    fn more(&mut self) -> bool {
+        let mut chunk = [0; 65536];
+        match self.stream.read(&mut chunk) {
+            Ok(0) => false,
+            Ok(bytes) => {
+                self.buffer.extend_from_slice(&chunk[..bytes]);
+                true
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => false,
+            Err(error) => panic!("the client waited in vain: {error}"),
+        }
+    }
+
+    fn take(&mut self, bytes: usize) -> Vec<u8> {
+        while self.buffer.len() < bytes {
+            assert!(self.more(), "the server ended early");
+        }
+        self.buffer.drain(..bytes).collect()
+    }
+
+    /// The head of an answer, with its empty line.
+    pub(super) fn head(&mut self) -> String {
+        loop {
+            if let Some(at) = self.buffer.windows(4).position(|four| four == b"\r\n\r\n") {
+                return String::from_utf8(self.take(at + 4)).unwrap();
+            }
+            assert!(self.more(), "the server ended early, after {:?}", String::from_utf8_lossy(&self.buffer));
+        }
+    }
+
+    pub(super) fn answer(&mut self) -> Answer {
+        let head = self.head();
+        let status = head[9..12].parse().unwrap();
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let body = self.take(length.map_or(0, |length| length.parse().unwrap()));
+        Answer { status, head, body: String::from_utf8(body).unwrap() }
+    }
+
+    /// All that still comes.
+    pub(super) fn until_end(&mut self) -> Vec<u8> {
+        while self.more() {}
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Whether nothing comes any more.
+    pub(super) fn is_ended(&mut self) -> bool {
+        self.buffer.is_empty() && !self.more()
+    }
+
+    pub(super) fn upgrade(&mut self, path: &str) {
+        let fields = "upgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-version: 13";
+        let key = "sec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==";
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: x\r\n{fields}\r\n{key}\r\n\r\n"));
+        assert!(self.head().starts_with("HTTP/1.1 101 "));
+    }
+
+    /// A masked frame: first byte as given, mask of zeros or not.
+    pub(super) fn frame(&mut self, first: u8, payload: &[u8]) {
+        self.send(masked(first, payload));
+    }
+
+    pub(super) fn text(&mut self, text: &str) {
+        self.frame(0x81, text.as_bytes());
+    }
+
+    /// The next frame: first byte and payload.
+    pub(super) fn receive(&mut self) -> (u8, Vec<u8>) {
+        let head = self.take(2);
+        let length = match head[1] {
+            126 => u64::from(u16::from_be_bytes(self.take(2).try_into().unwrap())),
+            127 => u64::from_be_bytes(self.take(8).try_into().unwrap()),
+            short => u64::from(short),
+        };
+        (head[0], self.take(length as usize))
+    }
+
+    pub(super) fn receive_text(&mut self) -> String {
+        let (first, payload) = self.receive();
+        assert_eq!(first, 0x81, "{:?}", String::from_utf8_lossy(&payload));
+        String::from_utf8(payload).unwrap()
+    }
+}
+
+pub(super) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [1, 2, 3, 4];
+    let mut out = vec![first];
+    match payload.len() {
+        length @ 0..=125 => out.push(0x80 | length as u8),
+        length @ 126..=65535 => {
+            out.push(0x80 | 126);
+            out.extend((length as u16).to_be_bytes());
+        }
+        length => {
+            out.push(0x80 | 127);
+            out.extend((length as u64).to_be_bytes());
+        }
+    }
+    out.extend(mask);
+    out.extend(payload.iter().zip(mask.iter().cycle()).map(|(byte, key)| byte ^ key));
+    out
+}

@@ -1,0 +1,123 @@
+//! The same under TLS.
+
+use super::rig::{Client, PATIENCE, Plan, Rig, Seen};
+use crate::shard::Closed;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
+use std::net::TcpStream;
+use std::sync::Arc;
+
+struct Secure {
+    rig: Rig,
+    client: Arc<ClientConfig>,
+}
+
+impl Secure {
+    fn start(shards: u8) -> Self {
+        Self::with_head_timeout(shards, 60_000)
+    }
+
+    fn with_head_timeout(shards: u8, head_timeout_ms: u64) -> Self {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        let certificate = made.cert.der().clone();
+        let server = ServerConfig::builder()
+            .with_no_client_auth()
+            .with_single_cert(vec![certificate.clone()], key.into())
+            .unwrap();
+        let mut roots = RootCertStore::empty();
+        roots.add(certificate).unwrap();
+        let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
+        let mut plan = Plan { shards, tls: Some(Arc::new(server)), ..Plan::default() };
+        plan.config.limits.write_buffer_bytes_max = 64 << 20;
+        plan.config.limits.head_timeout_ms = head_timeout_ms;
+        Self { rig: Rig::start(plan), client: Arc::new(client) }
+    }
+
+    fn client(&self) -> Client<StreamOwned<ClientConnection, TcpStream>> {
+        let stream = TcpStream::connect(self.rig.address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let session = ClientConnection::new(self.client.clone(), "localhost".try_into().unwrap()).unwrap();
+        Client::over(StreamOwned::new(session, stream))
+    }
+}
+
+#[test]
+fn requests_and_websockets_work_as_without() {
+    let secure = Secure::start(1);
+    let mut client = secure.client();
+    client.get("/a");
+    assert_eq!(client.answer().body, "a on 0");
+    client.upgrade("/ws");
+    let conn = secure.rig.wait(|seen| if let Seen::Upgraded(conn, _) = seen { Some(conn) } else { None });
+    for size in [0, 10, 20_000, 1 << 20] {
+        let payload = vec![7; size];
+        client.frame(0x82, &payload);
+        assert_eq!(client.receive(), (0x82, payload));
+    }
+    secure.rig.order(0, move |double, cx| {
+        assert!(cx.io.is_secure(conn));
+        double.see(Seen::Text(0, "checked".into()));
+    });
+    assert_eq!(secure.rig.next(), Seen::Text(0, "checked".into()));
+    let stats = secure.rig.stats(0);
+    assert_eq!((stats.tls_handshakes, stats.tls_failures), (1, 0));
+}
+
+#[test]
+fn a_client_that_does_not_read_blocks_and_gets_everything_in_the_end() {
+    let secure = Secure::start(1);
+    let mut client = secure.client();
+    client.upgrade("/ws");
+    client.text("flood 400 50000");
+    let owner = secure.rig.wait(|seen| if let Seen::Blocked(owner) = seen { Some(owner) } else { None });
+    (0..400).for_each(|_| assert_eq!(client.receive_text().len(), 50_000));
+    assert_eq!(secure.rig.next(), Seen::Writable(owner));
+    client.text("bye");
+    assert_eq!(client.receive_text(), "goodbye");
+    // A clean end, by close_notify: a bare FIN would be an error on this side.
+    assert!(client.is_ended());
+}
+
+#[test]
+fn a_session_moves_between_shards() {
+    let secure = Secure::start(4);
+    let mut client = secure.client();
+    for shard in [3, 1, 0, 2] {
+        client.get(&format!("/on/{shard}/get"));
+        assert_eq!(client.answer().body, format!("get on {shard}"));
+    }
+    client.upgrade("/on/0/ws");
+    client.text("move 3");
+    assert_eq!(client.receive_text(), "staged before the move");
+    assert_eq!(client.receive_text(), "moved");
+    client.text("hello");
+    assert_eq!(client.receive_text(), "hello");
+}
+
+#[test]
+fn a_held_poll_ends_with_its_connection_and_plain_text_is_refused() {
+    let secure = Secure::start(1);
+    let mut client = secure.client();
+    // An answer first: it comes behind the session tickets, and a client that leaves with bytes unread sends a reset.
+    client.get("/a");
+    client.answer();
+    client.get("/hold");
+    let owner = secure.rig.wait(|seen| if let Seen::Held(_, owner) = seen { Some(owner) } else { None });
+    drop(client);
+    assert_eq!(secure.rig.next(), Seen::Closed(owner, Closed::Peer));
+    let mut plain = secure.rig.client();
+    plain.get("/a");
+    // The answer is an alert of TLS.
+    assert!(plain.until_end().starts_with(&[21, 3]));
+    assert_eq!(secure.rig.stats_when(0, |stats| stats.connections == 0).tls_failures, 1);
+}
+
+#[test]
+fn a_handshake_that_does_not_end_in_time_is_cut() {
+    let secure = Secure::with_head_timeout(1, 60);
+    let (mut silent, mut half) = (secure.rig.client(), secure.rig.client());
+    half.send([22, 3, 1, 1, 0, 1]);
+    assert!(silent.is_ended() && half.is_ended());
+    let stats = secure.rig.stats_when(0, |stats| stats.connections == 0);
+    assert_eq!((stats.closed_timeout, stats.half_open, stats.tls_handshakes), (2, 0, 0));
+}

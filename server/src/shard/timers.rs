@@ -1,0 +1,98 @@
+//! Time and deadlines of a shard: the clock that callbacks see, and one deadline per connection that needs one.
+//!
+//! Must not know what a deadline means: that follows from the connection's phase. Start at [`Clock`] and [`Deadlines`].
+
+use super::connection::NONE;
+use super::io::ConnKey;
+use super::wheel::Wheel;
+use hub::Millis;
+use std::time::{Duration, Instant};
+
+/// Milliseconds since a zero that all shards of the process share.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Clock {
+    zero: Instant,
+    now: Millis,
+}
+
+impl Clock {
+    pub(super) fn new(zero: Instant) -> Self {
+        let mut clock = Self { zero, now: Millis(0) };
+        clock.read();
+        clock
+    }
+
+    /// The time of the last [`Clock::read`].
+    pub(super) fn now(&self) -> Millis {
+        self.now
+    }
+
+    /// Asks the operating system.
+    pub(super) fn read(&mut self) {
+        self.now = Millis(self.zero.elapsed().as_millis() as u64);
+    }
+
+    /// How long to sleep until `at`; zero when it has come. Exact, since the poll rounds up by itself.
+    pub(super) fn until(&self, at: Millis) -> Duration {
+        Duration::from_millis(at.0).saturating_sub(self.zero.elapsed())
+    }
+}
+
+/// Deadlines of connections. An index is given to a connection only while it has one, so that an idle WebSocket, whose
+/// heartbeat is its owner's timer, costs nothing here.
+#[derive(Debug)]
+pub(super) struct Deadlines {
+    wheel: Wheel,
+    keys: Vec<ConnKey>,
+    free: Vec<u32>,
+}
+
+impl Deadlines {
+    pub(super) fn new(now: Millis) -> Self {
+        Self { wheel: Wheel::new(now.0), keys: Vec::new(), free: Vec::new() }
+    }
+
+    /// Sets the deadline of a connection whose index so far is `timer`; returns its index from now on.
+    pub(super) fn arm(&mut self, conn: ConnKey, timer: u32, at: Millis) -> u32 {
+        let timer = if timer == NONE { self.allot(conn) } else { timer };
+        self.wheel.arm(timer, at.0);
+        timer
+    }
+
+    /// Takes an index back.
+    pub(super) fn release(&mut self, timer: u32) {
+        if timer == NONE {
+            return;
+        }
+        self.wheel.disarm(timer);
+        self.free.push(timer);
+        if self.free.len() == self.keys.len() {
+            (self.keys, self.free) = (Vec::new(), Vec::new());
+        }
+    }
+
+    /// The next connection whose deadline has come. It keeps its index.
+    pub(super) fn expire(&mut self, now: Millis) -> Option<ConnKey> {
+        self.wheel.expire(now.0).and_then(|timer| self.keys.get(timer as usize).copied())
+    }
+
+    /// When [`Deadlines::expire`] is due.
+    pub(super) fn next(&self) -> Option<Millis> {
+        self.wheel.next().map(Millis)
+    }
+
+    fn allot(&mut self, conn: ConnKey) -> u32 {
+        match self.free.pop() {
+            Some(timer) => {
+                if let Some(key) = self.keys.get_mut(timer as usize) {
+                    *key = conn;
+                }
+                timer
+            }
+            None => {
+                self.keys.push(conn);
+                self.keys.len() as u32 - 1
+            }
+        }
+    }
+}

@@ -1,0 +1,233 @@
+//! A client that says exactly what a test tells it to: raw HTTP requests and WebSocket messages, blocking.
+//!
+//! Every read gives up after [`PATIENCE`], so that a test that waits for nothing fails instead of hanging.
+
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::time::Duration;
+
+use wire::http::{BodyLength, HeadLimits, Request, parse_response_head, write_request};
+use wire::websocket::{
+    Decoded, Decoder, Event, Opcode, Role, UpgradeRequest, check_response, client_key, masked_frame,
+    write_upgrade_request,
+};
+
+/// How long a read may take.
+pub const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A response.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: u16,
+    pub headers: Vec<(String, String)>,
+    pub body: Vec<u8>,
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| &**value)
+    }
+
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+}
+
+/// One HTTP connection.
+pub struct Http {
+    stream: TcpStream,
+    buffer: Vec<u8>,
+}
+
+impl Http {
+    pub fn connect(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_nodelay(true).unwrap();
+        Self { stream, buffer: Vec::new() }
+    }
+
+    /// Sends a request and does not wait for the answer.
+    pub fn send(&mut self, method: &str, target: &str, headers: &[(&str, &str)], body: Option<&[u8]>) {
+        let mut out = Vec::new();
+        write_request(&mut out, &Request { method, target, host: "localhost", headers, body });
+        self.stream.write_all(&out).unwrap();
+    }
+
+    /// Reads one response.
+    pub fn answer(&mut self) -> Answer {
+        loop {
+            let limits = HeadLimits::default();
+            if let Some(head) = parse_response_head(&self.buffer, &limits).unwrap() {
+                let bytes = match head.body {
+                    BodyLength::None => 0,
+                    BodyLength::Length(bytes) => usize::try_from(bytes).unwrap(),
+                    other => panic!("unexpected body {other:?}"),
+                };
+                if self.buffer.len() >= head.len + bytes {
+                    let headers = head.fields.iter().map(|field| {
+                        (field.name.to_owned(), String::from_utf8_lossy(field.value).into_owned())
+                    });
+                    let (status, headers, start) = (head.status, headers.collect(), head.len);
+                    let body = self.buffer[start..start + bytes].to_vec();
+                    self.buffer.drain(..start + bytes);
+                    return Answer { status, headers, body };
+                }
+            }
+            let mut more = [0; 16 << 10];
+            let read = self.stream.read(&mut more).expect("an answer in time");
+            assert!(read > 0, "closed before the answer, after {:?}", String::from_utf8_lossy(&self.buffer));
+            self.buffer.extend_from_slice(&more[..read]);
+        }
+    }
+
+    pub fn get(&mut self, target: &str) -> Answer {
+        self.send("GET", target, &[], None);
+        self.answer()
+    }
+
+    pub fn post(&mut self, target: &str, body: &str) -> Answer {
+        self.send("POST", target, &[("content-type", "text/plain;charset=UTF-8")], Some(body.as_bytes()));
+        self.answer()
+    }
+}
+
+/// One request on a connection of its own.
+pub fn get(address: SocketAddr, target: &str) -> Answer {
+    Http::connect(address).get(target)
+}
+
+pub fn post(address: SocketAddr, target: &str, body: &str) -> Answer {
+    Http::connect(address).post(target, body)
+}
+
+/// A message, or the end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Said {
+    Text(String),
+    Binary(Vec<u8>),
+    /// A close frame with this code, or the end of the connection.
+    Closed(Option<u16>),
+}
+
+/// A WebSocket.
+pub struct WebSocket {
+    stream: TcpStream,
+    decoder: Decoder,
+    buffer: Vec<u8>,
+}
+
+impl WebSocket {
+    /// Opens one, or gives the refusal.
+    pub fn try_connect(
+        address: SocketAddr,
+        target: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<Self, Box<Answer>> {
+        let mut http = Http::connect(address);
+        let key = client_key([7; 16]);
+        let mut out = Vec::new();
+        write_upgrade_request(&mut out, &UpgradeRequest { target, host: "localhost", key: &key, headers });
+        http.stream.write_all(&out).unwrap();
+        loop {
+            if let Some(head) = parse_response_head(&http.buffer, &HeadLimits::default()).unwrap() {
+                if head.status != 101 {
+                    return Err(Box::new(http.answer()));
+                }
+                check_response(&head, &key).unwrap();
+                let buffer = http.buffer[head.len..].to_vec();
+                return Ok(Self {
+                    stream: http.stream,
+                    decoder: Decoder::new(Role::Client, 64 << 20),
+                    buffer,
+                });
+            }
+            let mut more = [0; 4096];
+            let read = http.stream.read(&mut more).expect("an answer in time");
+            assert!(read > 0, "closed before the answer");
+            http.buffer.extend_from_slice(&more[..read]);
+        }
+    }
+
+    pub fn connect(address: SocketAddr, target: &str) -> Self {
+        Self::try_connect(address, target, &[]).unwrap_or_else(|answer| panic!("refused: {answer:?}"))
+    }
+
+    pub fn text(&mut self, text: &str) {
+        self.frame(Opcode::Text, text.as_bytes());
+    }
+
+    pub fn binary(&mut self, data: &[u8]) {
+        self.frame(Opcode::Binary, data);
+    }
+
+    /// Several text messages in one write.
+    pub fn texts(&mut self, texts: &[&str]) {
+        let mut out = Vec::new();
+        texts.iter().for_each(|text| masked_frame(Opcode::Text, text.as_bytes(), [1, 2, 3, 4], &mut out));
+        self.stream.write_all(&out).unwrap();
+    }
+
+    fn frame(&mut self, opcode: Opcode, data: &[u8]) {
+        let mut out = Vec::new();
+        masked_frame(opcode, data, [1, 2, 3, 4], &mut out);
+        self.stream.write_all(&out).unwrap();
+    }
+
+    /// What the server says next.
+    pub fn next(&mut self) -> Said {
+        loop {
+            let mut answer = None;
+            let consumed = match self.decoder.decode(&mut self.buffer).unwrap() {
+                Decoded::NeedMore { consumed, .. } => consumed,
+                Decoded::Event { event, consumed } => {
+                    answer = match event {
+                        Event::Text(text) => Some(Said::Text(text.into_owned())),
+                        Event::Binary(data) => Some(Said::Binary(data.into_owned())),
+                        Event::Close { code, .. } => Some(Said::Closed(code.map(|code| code.0))),
+                        Event::Ping(_) | Event::Pong(_) => None,
+                    };
+                    consumed
+                }
+            };
+            self.buffer.drain(..consumed);
+            if let Some(said) = answer {
+                return said;
+            }
+            if consumed > 0 {
+                continue;
+            }
+            let mut more = [0; 64 << 10];
+            match self.stream.read(&mut more) {
+                Ok(0) => return Said::Closed(None),
+                Ok(read) => self.buffer.extend_from_slice(&more[..read]),
+                Err(error) if error.kind() == ErrorKind::ConnectionReset => return Said::Closed(None),
+                Err(error) => panic!("nothing came: {error}"),
+            }
+        }
+    }
+
+    /// The next message, which is a text.
+    pub fn next_text(&mut self) -> String {
+        match self.next() {
+            Said::Text(text) => text,
+            other => panic!("expected a text, got {other:?}"),
+        }
+    }
+
+    /// Reads to the end, which has to come; what came before it is passed over.
+    pub fn until_closed(&mut self) -> Option<u16> {
+        loop {
+            if let Said::Closed(code) = self.next() {
+                return code;
+            }
+        }
+    }
+}
+
+/// The value of a key of a flat JSON object in a packet.
+pub fn field(packet: &str, key: &str) -> Option<String> {
+    let json = &packet[packet.find('{')?..];
+    let value: serde_json::Value = serde_json::from_str(json).ok()?;
+    Some(value.get(key)?.as_str()?.to_owned())
+}
