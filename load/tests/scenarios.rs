@@ -1,14 +1,18 @@
 //! Scenarios against a small server in the same process. Start at the tests.
 
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests and their peer")]
+
+extern crate trunkline_load as load;
+
 mod peer;
 
 use std::time::Duration;
 
-use peer::{Manner, Peer};
-use trunkline_load::{
+use load::{
     Attack, Bounds, Clients, Confirm, Console, Destination, Fanout, Hostile, Idle, Join, Pids, Protocol,
     Report, Stream,
 };
+use peer::{Manner, Peer};
 
 fn clients(peer: &Peer, connections: u32) -> Clients {
     let targets = vec![format!("http://{}", peer.public).parse().unwrap()];
