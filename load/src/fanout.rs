@@ -15,7 +15,7 @@ use crate::floor::Floor;
 use crate::latency::{Latencies, Plan};
 use crate::pool::{Counts, Pool};
 use crate::process::{Pids, Usage};
-use crate::publish::{Destination, Publisher};
+use crate::publish::{Destination, Publisher, metric};
 use crate::report::Report;
 use crate::session::{Join, Protocol, Script};
 use crate::target::Clients;
@@ -39,6 +39,8 @@ pub struct Fanout {
     pub stream: Stream,
     /// The measured processes.
     pub server: Pids,
+    /// A counter of system calls that write, in the server's `/metrics` beside `destination`.
+    pub writes_metric: String,
     /// The floor to compare with, measured in turns; three rounds then instead of one.
     pub floor: Option<Floor>,
 }
@@ -68,6 +70,8 @@ pub(crate) struct Round {
     pub(crate) elapsed: Duration,
     pub(crate) usage: Usage,
     pub(crate) latencies: Latencies,
+    /// Calls that write, as the server itself counts them.
+    pub(crate) own_writes: Option<u64>,
     pub(crate) failure: Option<String>,
 }
 
@@ -77,15 +81,29 @@ pub(crate) trait Sender {
     fn send(&mut self, numbers: std::ops::Range<u32>, payload_bytes: usize) -> Result<(), Error>;
     /// Whether all of it was taken; an error if something was refused.
     fn finish(&mut self) -> Result<(), Error>;
+    /// How often the sender's process has called write so far, if it says so.
+    fn writes(&self) -> Option<u64> {
+        None
+    }
 }
 
-impl Sender for Publisher {
+/// A server, seen through its private port.
+struct Door<'a> {
+    publisher: Publisher,
+    scenario: &'a Fanout,
+}
+
+impl Sender for Door<'_> {
     fn send(&mut self, numbers: std::ops::Range<u32>, payload_bytes: usize) -> Result<(), Error> {
-        self.publish(numbers, payload_bytes)
+        self.publisher.publish(numbers, payload_bytes)
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        self.wait_answered()
+        self.publisher.wait_answered()
+    }
+
+    fn writes(&self) -> Option<u64> {
+        metric(&self.scenario.destination.url, &self.scenario.writes_metric)
     }
 }
 
@@ -126,10 +144,10 @@ impl Fanout {
         let script = Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: None };
         let pool = Pool::start(&self.clients, script, Arc::clone(&plan))?;
         pool.wait_ready(console)?;
-        let mut publisher = Publisher::connect(&self.destination)?;
+        let mut door = Door { publisher: Publisher::connect(&self.destination)?, scenario: self };
         let (stream, server) = (&self.stream, &self.server);
         let measurement = Measurement { pool: &pool, plan: &plan, stream, server, console };
-        let round = measurement.run(&mut publisher)?;
+        let round = measurement.run(&mut door)?;
         pool.leave(console);
         Ok(round)
     }
@@ -195,6 +213,7 @@ impl Measurement<'_> {
         if !pool.wait_messages(delivered(stream.batch), stream.patience) {
             sender.finish()?;
         }
+        let writes = sender.writes();
         let (used, counted, start) = (server.usage()?, pool.counts(), Instant::now());
         self.send(clients, start, sender)?;
         sender.finish()?;
@@ -210,6 +229,7 @@ impl Measurement<'_> {
             elapsed,
             usage,
             latencies: pool.latencies(),
+            own_writes: sender.writes().zip(writes).map(|(now, before)| now.saturating_sub(before)),
             failure: pool.first_failure(),
         })
     }
@@ -258,8 +278,11 @@ impl Round {
             report.number("cpu_seconds", self.usage.cpu_ns as f64 / 1e9);
             report.number("cpu_us_per_delivery", self.cpu_us_per_delivery());
             report.number("cpu_cores_used", self.usage.cpu_ns as f64 / 1e9 / seconds);
-            report
-                .number("write_calls_per_delivery", self.usage.write_calls as f64 / delivered.max(1) as f64);
+            let writes = self.usage.write_calls as f64;
+            report.number("proc_io_writes_per_delivery", writes / delivered.max(1) as f64);
+        }
+        if let Some(writes) = self.own_writes {
+            report.number("writes_per_delivery", writes as f64 / delivered.max(1) as f64);
         }
     }
 

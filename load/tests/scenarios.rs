@@ -86,6 +86,7 @@ fn fanout(manner: Manner, rate: Option<f64>) -> Report {
             patience: Duration::from_millis(700),
         },
         server: Pids(vec![std::process::id()]),
+        writes_metric: "none".into(),
         floor: None,
     };
     scenario.run(Console::Silent).unwrap()

@@ -130,9 +130,12 @@ struct FanoutArgs {
     /// Measure the floor too, in turns, three rounds each, and print the ratio of CPU per delivery
     #[arg(long)]
     with_floor: bool,
-    /// Threads of the floor's writer; as many as the server has shards
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Threads of the floor's writer, as many as the server has shards; 0 = one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
     floor_writers: u32,
+    /// Counter of write calls in the server's /metrics
+    #[arg(long, value_name = "NAME", default_value = "trunkline_writes")]
+    writes_metric: String,
     #[command(flatten)]
     clients: ClientArgs,
 }
@@ -168,8 +171,8 @@ struct FloorArgs {
     /// Frames in one write
     #[arg(long, value_name = "N", default_value_t = 1)]
     frames_per_write: u32,
-    /// Threads that write
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Threads that write; 0 = one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
     writers: u32,
     /// Event loops of the receivers; 0 = one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -332,6 +335,7 @@ impl FanoutArgs {
             destination,
             stream,
             server: self.clients.common.server(),
+            writes_metric: self.writes_metric.clone(),
             floor: self.with_floor.then(floor).transpose()?,
         })
     }
