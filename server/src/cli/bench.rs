@@ -19,8 +19,8 @@ use super::{Failure, print};
     after_help = "Build with --release, and raise the limit of open files (ulimit -n) above the connections.
 
 Examples:
-  trunkline bench idle --target http://127.0.0.1:8000 --connections 15000 --server-pid $(pidof trunkline)
-  trunkline bench fanout --publish-url http://127.0.0.1:9000 --channel main --messages 100 --with-floor"
+  trunkline bench idle --connections 15000 --room-event join --server-pid 4711
+  trunkline bench fanout --channel main --messages 100 --server-pid 4711 --with-floor"
 )]
 pub(super) struct Bench {
     #[command(subcommand)]
@@ -104,7 +104,7 @@ struct IdleArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   trunkline bench fanout --connections 10000 --messages 100 --batch 1 --server-pid 4711
-  trunkline bench fanout --connections 10000 --messages 320 --batch 32 --server-pid 4711 --with-floor
+  trunkline bench fanout --messages 3200 --batch 32 --server-pid 4711 --with-floor
   trunkline bench fanout --connections 1000 --messages 1000 --rate 50")]
 struct FanoutArgs {
     /// How many subscribers
@@ -186,9 +186,14 @@ struct FloorArgs {
 #[command(
     after_help = "Exit status 1 if memory grew beyond --allow-bytes or the canary was not served in time.
 
-Kinds: never-reads (asks and never reads, while messages are published if --publish-url is given),
-byte-per-second (slow heads), half-open (10,000 unfinished handshakes), huge-frame (announces 1 GiB),
-deep-json (200,000 levels), many-rooms (100,000 joins by one client; needs --room-event), all.
+Kinds:
+  never-reads      asks and never reads, while messages are published if --publish-url is given
+  byte-per-second  sends the head of its request so slowly
+  half-open        10,000 handshakes that are never finished
+  huge-frame       announces a frame of 1 GiB and begins to send it
+  deep-json        events of JSON with 200,000 levels
+  many-rooms       100,000 joins by one client; needs --room-event
+  all
 
 Examples:
   trunkline bench hostile --server-pid 4711
