@@ -15,7 +15,7 @@ use crate::floor::Floor;
 use crate::latency::{Latencies, Plan};
 use crate::pool::{Counts, Pool};
 use crate::process::{Pids, Usage};
-use crate::publish::{Destination, Publisher};
+use crate::publish::{Destination, Publisher, metric};
 use crate::report::Report;
 use crate::session::{Join, Protocol, Script};
 use crate::target::Clients;
@@ -25,9 +25,6 @@ const OVERTIME_MAX: f64 = 1.5;
 
 /// Rounds of a run that is compared with the floor.
 const ROUNDS_WITH_FLOOR: usize = 3;
-
-/// How long the tail may take.
-const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 
 /// The scenario's arguments.
 #[derive(Clone, Debug)]
@@ -42,6 +39,8 @@ pub struct Fanout {
     pub stream: Stream,
     /// The measured processes.
     pub server: Pids,
+    /// A counter of system calls that write, in the server's `/metrics` beside `destination`.
+    pub writes_metric: String,
     /// The floor to compare with, measured in turns; three rounds then instead of one.
     pub floor: Option<Floor>,
 }
@@ -57,6 +56,8 @@ pub struct Stream {
     pub rate: Option<f64>,
     /// Characters of the data of a message.
     pub payload_bytes: usize,
+    /// How long nothing may arrive before the rest counts as lost.
+    pub patience: Duration,
 }
 
 /// What one round showed.
@@ -69,6 +70,8 @@ pub(crate) struct Round {
     pub(crate) elapsed: Duration,
     pub(crate) usage: Usage,
     pub(crate) latencies: Latencies,
+    /// Calls that write, as the server itself counts them.
+    pub(crate) own_writes: Option<u64>,
     pub(crate) failure: Option<String>,
 }
 
@@ -78,15 +81,29 @@ pub(crate) trait Sender {
     fn send(&mut self, numbers: std::ops::Range<u32>, payload_bytes: usize) -> Result<(), Error>;
     /// Whether all of it was taken; an error if something was refused.
     fn finish(&mut self) -> Result<(), Error>;
+    /// How often the sender's process has called write so far, if it says so.
+    fn writes(&self) -> Option<u64> {
+        None
+    }
 }
 
-impl Sender for Publisher {
+/// A server, seen through its private port.
+struct Door<'a> {
+    publisher: Publisher,
+    scenario: &'a Fanout,
+}
+
+impl Sender for Door<'_> {
     fn send(&mut self, numbers: std::ops::Range<u32>, payload_bytes: usize) -> Result<(), Error> {
-        self.publish(numbers, payload_bytes)
+        self.publisher.publish(numbers, payload_bytes)
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        self.wait_answered()
+        self.publisher.wait_answered()
+    }
+
+    fn writes(&self) -> Option<u64> {
+        metric(&self.scenario.destination.url, &self.scenario.writes_metric)
     }
 }
 
@@ -127,8 +144,10 @@ impl Fanout {
         let script = Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: None };
         let pool = Pool::start(&self.clients, script, Arc::clone(&plan))?;
         pool.wait_ready(console)?;
-        let mut publisher = Publisher::connect(&self.destination)?;
-        let round = measure(&pool, &plan, &self.stream, &self.server, &mut publisher, console)?;
+        let mut door = Door { publisher: Publisher::connect(&self.destination)?, scenario: self };
+        let (stream, server) = (&self.stream, &self.server);
+        let measurement = Measurement { pool: &pool, plan: &plan, stream, server, console };
+        let round = measurement.run(&mut door)?;
         pool.leave(console);
         Ok(round)
     }
@@ -175,49 +194,66 @@ impl Stream {
     }
 }
 
-/// Sends the whole stream to the clients of `pool` and counts.
-pub(crate) fn measure(
-    pool: &Pool,
-    plan: &Plan,
-    stream: &Stream,
-    server: &Pids,
-    sender: &mut impl Sender,
-    console: Console,
-) -> Result<Round, Error> {
-    let clients = pool.counts().ready;
-    let delivered = |numbers: u32| clients * u64::from(numbers);
-    let arrived = |goal: u64| pool.wait(Console::Silent.progress("", goal), goal, |counts| counts.messages);
-    sender.send(0..stream.batch, stream.payload_bytes)?;
-    if !arrived(delivered(stream.batch)) {
-        sender.finish()?;
-    }
-    let bar = console.progress("publishing", u64::from(stream.messages));
-    let before = (server.usage()?, pool.counts(), Instant::now());
-    let start = Instant::now();
-    let mut number = stream.batch;
-    while number < stream.total() {
-        let end = number.saturating_add(stream.batch).min(stream.total());
-        let due = stream.due(number).map_or_else(Instant::now, |after| start + after);
-        std::thread::sleep(due.saturating_duration_since(Instant::now()));
-        (number..end).for_each(|number| plan.set(number, due));
-        sender.send(number..end, stream.payload_bytes)?;
-        if stream.rate.is_none() && !arrived(delivered(end)) {
-            break;
+/// A round while it runs.
+pub(crate) struct Measurement<'a> {
+    pub(crate) pool: &'a Pool,
+    pub(crate) plan: &'a Plan,
+    pub(crate) stream: &'a Stream,
+    pub(crate) server: &'a Pids,
+    pub(crate) console: Console,
+}
+
+impl Measurement<'_> {
+    /// Sends the whole stream to the clients of the pool and counts.
+    pub(crate) fn run(&self, sender: &mut impl Sender) -> Result<Round, Error> {
+        let Self { pool, stream, server, .. } = self;
+        let clients = pool.counts().ready;
+        let delivered = |numbers: u32| clients * u64::from(numbers);
+        sender.send(0..stream.batch, stream.payload_bytes)?;
+        if !pool.wait_messages(delivered(stream.batch), stream.patience) {
+            sender.finish()?;
         }
-        bar.set_position(u64::from(end - stream.batch));
-        number = end;
+        let writes = sender.writes();
+        let (used, counted, start) = (server.usage()?, pool.counts(), Instant::now());
+        self.send(clients, start, sender)?;
+        sender.finish()?;
+        if stream.rate.is_some() {
+            pool.wait_messages(delivered(stream.total()), stream.patience);
+        }
+        let (elapsed, usage) = (start.elapsed(), server.usage()?.since(&used));
+        Ok(Round {
+            clients,
+            expected: delivered(stream.total()) - counted.messages,
+            counts: pool.counts().since(&counted),
+            by_loop: pool.by_loop(),
+            elapsed,
+            usage,
+            latencies: pool.latencies(),
+            own_writes: sender.writes().zip(writes).map(|(now, before)| now.saturating_sub(before)),
+            failure: pool.first_failure(),
+        })
     }
-    bar.finish_and_clear();
-    sender.finish()?;
-    let tail = Instant::now();
-    while pool.counts().messages < delivered(number) && tail.elapsed() < DRAIN_WITHIN {
-        std::thread::sleep(Duration::from_millis(1));
+
+    /// Sends what is measured. Without a rate it stops where a message does not arrive.
+    fn send(&self, clients: u64, start: Instant, sender: &mut impl Sender) -> Result<(), Error> {
+        let Self { pool, plan, stream, .. } = self;
+        let bar = self.console.progress("publishing", u64::from(stream.messages));
+        let mut number = stream.batch;
+        while number < stream.total() {
+            let end = number.saturating_add(stream.batch).min(stream.total());
+            let due = stream.due(number).map_or_else(Instant::now, |after| start + after);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            (number..end).for_each(|number| plan.set(number, due));
+            sender.send(number..end, stream.payload_bytes)?;
+            if stream.rate.is_none() && !pool.wait_messages(clients * u64::from(end), stream.patience) {
+                break;
+            }
+            bar.set_position(u64::from(end - stream.batch));
+            number = end;
+        }
+        bar.finish_and_clear();
+        Ok(())
     }
-    let (elapsed, usage) = (before.2.elapsed(), server.usage()?.since(&before.0));
-    let counts = pool.counts().since(&before.1);
-    let expected = delivered(stream.total()) - before.1.messages;
-    let (by_loop, latencies, failure) = (pool.by_loop(), pool.latencies(), pool.first_failure());
-    Ok(Round { clients, expected, counts, by_loop, elapsed, usage, latencies, failure })
 }
 
 impl Round {
@@ -242,8 +278,11 @@ impl Round {
             report.number("cpu_seconds", self.usage.cpu_ns as f64 / 1e9);
             report.number("cpu_us_per_delivery", self.cpu_us_per_delivery());
             report.number("cpu_cores_used", self.usage.cpu_ns as f64 / 1e9 / seconds);
-            report
-                .number("write_calls_per_delivery", self.usage.write_calls as f64 / delivered.max(1) as f64);
+            let writes = self.usage.write_calls as f64;
+            report.number("proc_io_writes_per_delivery", writes / delivered.max(1) as f64);
+        }
+        if let Some(writes) = self.own_writes {
+            report.number("writes_per_delivery", writes as f64 / delivered.max(1) as f64);
         }
     }
 

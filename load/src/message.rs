@@ -53,6 +53,6 @@ mod tests {
     fn a_frame_is_what_a_server_sends() {
         let mut out = Vec::new();
         frame(3, 20, &mut out);
-        assert_eq!(out, b"\x81\x2342[\"message\",\"#00000003xxxxxxxxxxx\"]".as_slice());
+        assert_eq!(out, b"\x81\x2442[\"message\",\"#00000003xxxxxxxxxxx\"]".as_slice());
     }
 }

@@ -18,6 +18,9 @@ use crate::target::Target;
 /// How long an answer may take.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 
+/// How long the page of metrics may take.
+const METRICS_WITHIN: Duration = Duration::from_secs(2);
+
 /// Where messages are published.
 #[derive(Clone, Debug)]
 pub struct Destination {
@@ -138,6 +141,34 @@ impl Drop for Publisher {
     }
 }
 
+/// The sum of a counter in the server's `/metrics`; `None` if it has no such page or counter.
+pub(crate) fn metric(url: &Target, name: &str) -> Option<u64> {
+    let mut stream = TcpStream::connect_timeout(&url.address, METRICS_WITHIN).ok()?;
+    stream.set_read_timeout(Some(METRICS_WITHIN)).ok()?;
+    let mut out = Vec::new();
+    let (method, target, host) = ("GET", "/metrics", url.host.as_str());
+    write_request(&mut out, &Request { method, target, host, headers: &[], body: None });
+    stream.write_all(&out).ok()?;
+    let (mut held, mut buf) = (Vec::new(), vec![0; 64 << 10]);
+    loop {
+        if let Some((_, 200, body)) = answer(&held).ok()? {
+            return sum(&String::from_utf8_lossy(&body), name);
+        }
+        let read = stream.read(&mut buf).ok().filter(|read| *read > 0)?;
+        held.extend_from_slice(buf.get(..read)?);
+    }
+}
+
+/// Adds up the samples of a metric over its labels (Prometheus text format).
+fn sum(page: &str, name: &str) -> Option<u64> {
+    let samples = page.lines().filter_map(|line| {
+        let rest = line.strip_prefix(name)?;
+        let value = if rest.starts_with('{') { rest.rsplit_once('}')?.1 } else { rest.strip_prefix(' ')? };
+        value.trim().parse::<f64>().ok()
+    });
+    samples.map(|value| value as u64).reduce(|a, b| a + b)
+}
+
 fn read_answers(mut stream: TcpStream, answers: &Mutex<Answers>) {
     let (mut held, mut buf) = (Vec::new(), vec![0; 64 << 10]);
     let trouble = loop {
@@ -172,4 +203,28 @@ fn take_answers(held: &mut Vec<u8>, answers: &Mutex<Answers>) -> Result<(), Stri
     }
     held.drain(..start);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn metrics_are_summed_over_their_labels() {
+        let page = "# TYPE a counter\na{shard=\"0\"} 3\na{shard=\"1\"} 4\nab 100\nb 5\n";
+        assert_eq!((sum(page, "a"), sum(page, "b"), sum(page, "c")), (Some(7), Some(5), None));
+    }
+
+    #[test]
+    fn answers_are_counted_across_reads() {
+        let answers = Mutex::new(Answers::default());
+        let mut held = b"HTTP/1.1 202 A\r\ncontent-length: 2\r\n\r\n{}HTTP/1.1 200 O\r\ncontent-le".to_vec();
+        take_answers(&mut held, &answers).unwrap();
+        assert_eq!((answers.lock().unwrap().accepted, held.len()), (1, 28));
+        held.extend_from_slice(b"ngth: 0\r\n\r\nHTTP/1.1 422 U\r\ncontent-length: 3\r\n\r\nbad");
+        take_answers(&mut held, &answers).unwrap();
+        let answers = answers.into_inner().unwrap();
+        assert_eq!((answers.accepted, answers.refused), (2, 1));
+        assert_eq!(answers.trouble.as_deref(), Some("422 bad"));
+    }
 }

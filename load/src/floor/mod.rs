@@ -12,11 +12,11 @@ use std::sync::Arc;
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::fanout::{Round, Sender, Stream, measure};
+use crate::fanout::{Measurement, Round, Sender, Stream};
 use crate::latency::Plan;
 use crate::pool::Pool;
 use crate::process::Pids;
-use crate::report::Report;
+use crate::report::{Report, cores};
 use crate::session::{Protocol, Script};
 use crate::target::{Clients, Target};
 pub use writer::{WriterSettings, serve_writer};
@@ -28,7 +28,7 @@ pub struct Floor {
     pub connections: u32,
     /// Event loops of the receivers; 0 = one per core.
     pub threads: usize,
-    /// Threads that write, each for its share of the sockets.
+    /// Threads that write, each for its share of the sockets; 0 = one per core, as a server has shards.
     pub writers: u32,
     /// What is written; the batch is the number of frames in one write.
     pub stream: Stream,
@@ -82,7 +82,8 @@ impl Floor {
         pool.wait_ready(console)?;
         writer.expect("ready")?;
         let pids = Pids(vec![writer.child.id()]);
-        measure(&pool, &plan, &self.stream, &pids, &mut writer, console)
+        let (stream, server) = (&self.stream, &pids);
+        Measurement { pool: &pool, plan: &plan, stream, server, console }.run(&mut writer)
     }
 }
 
@@ -100,7 +101,8 @@ impl Writer {
         let WriterCommand { program, arguments } = &floor.writer;
         let mut command = Command::new(program);
         command.args(arguments).arg("--connections").arg(floor.connections.to_string());
-        command.arg("--writers").arg(floor.writers.to_string());
+        let writers = if floor.writers == 0 { cores() } else { floor.writers as usize };
+        command.arg("--writers").arg(writers.to_string());
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
         let mut child =
             started.map_err(|error| Error::io(format!("starting {}", program.display()), &error))?;

@@ -127,6 +127,11 @@ impl Pool {
         Ok(Self { loops, clients: u64::from(clients.connections) })
     }
 
+    /// Waits until `messages` numbered messages have arrived in all, or none has for as long as `patience`.
+    pub(crate) fn wait_messages(&self, messages: u64, patience: Duration) -> bool {
+        self.wait(&indicatif::ProgressBar::hidden(), messages, patience, |counts| counts.messages)
+    }
+
     /// Everything so far.
     pub(crate) fn counts(&self) -> Counts {
         self.by_loop().into_iter().fold(Counts::default(), Counts::add)
@@ -148,7 +153,9 @@ impl Pool {
     pub(crate) fn wait_ready(&self, console: Console) -> Result<Duration, Error> {
         let begun = Instant::now();
         let all = self.clients;
-        let _ = self.wait(console.progress("connecting", all), all, |counts| counts.ready + counts.failed);
+        let _ = self.wait(&console.progress("connecting", all), all, STANDSTILL, |counts| {
+            counts.ready + counts.failed
+        });
         let counts = self.counts();
         if counts.ready > 0 && counts.ready + counts.failed >= all {
             return Ok(begun.elapsed());
@@ -160,11 +167,12 @@ impl Pool {
         )))
     }
 
-    /// Waits until `measure` of the counts reaches `goal`, or nothing changes for 30 seconds; says which.
+    /// Waits until `measure` of the counts reaches `goal`, or nothing changes for as long as `patience`; says which.
     pub(crate) fn wait(
         &self,
-        bar: indicatif::ProgressBar,
+        bar: &indicatif::ProgressBar,
         goal: u64,
+        patience: Duration,
         measure: impl Fn(&Counts) -> u64,
     ) -> bool {
         let mut last = (self.counts(), Instant::now());
@@ -172,7 +180,7 @@ impl Pool {
             let counts = self.counts();
             let reached = measure(&counts);
             bar.set_position(reached);
-            if reached >= goal || last.1.elapsed() > STANDSTILL {
+            if reached >= goal || last.1.elapsed() > patience {
                 bar.finish_and_clear();
                 return reached >= goal;
             }
@@ -187,7 +195,7 @@ impl Pool {
     pub(crate) fn leave(&self, console: Console) {
         self.loops.iter().for_each(|each| each.tell(Command::Leave));
         let gone = |counts: &Counts| counts.failed + counts.cut + counts.left;
-        let _ = self.wait(console.progress("leaving", self.clients), self.clients, gone);
+        let _ = self.wait(&console.progress("leaving", self.clients), self.clients, STANDSTILL, gone);
     }
 
     /// Latencies of all loops since the last call.

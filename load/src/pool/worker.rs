@@ -1,4 +1,4 @@
-//! One event loop.
+//! One event loop with its share of the clients.
 //!
 //! Owns the poll, its clients and the order in which they connect. Must not know protocols. Start at [`Worker::run`].
 

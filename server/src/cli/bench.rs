@@ -19,8 +19,8 @@ use super::{Failure, print};
     after_help = "Build with --release, and raise the limit of open files (ulimit -n) above the connections.
 
 Examples:
-  trunkline bench idle --target http://127.0.0.1:8000 --connections 15000 --server-pid $(pidof trunkline)
-  trunkline bench fanout --publish-url http://127.0.0.1:9000 --channel main --messages 100 --with-floor"
+  trunkline bench idle --connections 15000 --room-event join --server-pid 4711
+  trunkline bench fanout --channel main --messages 100 --server-pid 4711 --with-floor"
 )]
 pub(super) struct Bench {
     #[command(subcommand)]
@@ -104,7 +104,7 @@ struct IdleArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   trunkline bench fanout --connections 10000 --messages 100 --batch 1 --server-pid 4711
-  trunkline bench fanout --connections 10000 --messages 320 --batch 32 --server-pid 4711 --with-floor
+  trunkline bench fanout --messages 3200 --batch 32 --server-pid 4711 --with-floor
   trunkline bench fanout --connections 1000 --messages 1000 --rate 50")]
 struct FanoutArgs {
     /// How many subscribers
@@ -130,9 +130,12 @@ struct FanoutArgs {
     /// Measure the floor too, in turns, three rounds each, and print the ratio of CPU per delivery
     #[arg(long)]
     with_floor: bool,
-    /// Threads of the floor's writer; as many as the server has shards
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Threads of the floor's writer, as many as the server has shards; 0 = one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
     floor_writers: u32,
+    /// Counter of write calls in the server's /metrics
+    #[arg(long, value_name = "NAME", default_value = "trunkline_writes")]
+    writes_metric: String,
     #[command(flatten)]
     clients: ClientArgs,
 }
@@ -149,6 +152,9 @@ struct StreamArgs {
     /// Characters of the data of each message
     #[arg(long, value_name = "N", default_value_t = 200)]
     payload_bytes: usize,
+    /// How long nothing may arrive before the rest counts as lost
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    patience: Duration,
 }
 
 /// What the kernel alone costs: bare writes of the same frames to as many sockets
@@ -165,8 +171,8 @@ struct FloorArgs {
     /// Frames in one write
     #[arg(long, value_name = "N", default_value_t = 1)]
     frames_per_write: u32,
-    /// Threads that write
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    /// Threads that write; 0 = one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
     writers: u32,
     /// Event loops of the receivers; 0 = one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
@@ -180,9 +186,14 @@ struct FloorArgs {
 #[command(
     after_help = "Exit status 1 if memory grew beyond --allow-bytes or the canary was not served in time.
 
-Kinds: never-reads (asks and never reads, while messages are published if --publish-url is given),
-byte-per-second (slow heads), half-open (10,000 unfinished handshakes), huge-frame (announces 1 GiB),
-deep-json (200,000 levels), many-rooms (100,000 joins by one client; needs --room-event), all.
+Kinds:
+  never-reads      asks and never reads, while messages are published if --publish-url is given
+  byte-per-second  sends the head of its request so slowly
+  half-open        10,000 handshakes that are never finished
+  huge-frame       announces a frame of 1 GiB and begins to send it
+  deep-json        events of JSON with 200,000 levels
+  many-rooms       100,000 joins by one client; needs --room-event
+  all
 
 Examples:
   trunkline bench hostile --server-pid 4711
@@ -300,8 +311,8 @@ impl IdleArgs {
 
 impl StreamArgs {
     fn stream(&self, batch: u32) -> Stream {
-        let Self { messages, rate, payload_bytes } = *self;
-        Stream { messages, batch, rate, payload_bytes }
+        let Self { messages, rate, payload_bytes, patience } = *self;
+        Stream { messages, batch, rate, payload_bytes, patience }
     }
 }
 
@@ -329,6 +340,7 @@ impl FanoutArgs {
             destination,
             stream,
             server: self.clients.common.server(),
+            writes_metric: self.writes_metric.clone(),
             floor: self.with_floor.then(floor).transpose()?,
         })
     }

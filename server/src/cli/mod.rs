@@ -60,7 +60,7 @@ enum Command {
     Pub(publish::Publish),
     Sub(subscribe::Subscribe),
     Status(status::Status),
-    Bench(bench::Bench),
+    Bench(Box<bench::Bench>),
     Reference(reference::Reference),
 }
 

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use clap::{CommandFactory, ValueEnum};
+use clap::{Command, CommandFactory, ValueEnum};
 use trunkline::config;
 
 use super::{Cli, Failure, print};
@@ -55,13 +55,18 @@ pub(super) fn cli_reference() -> String {
             .to_owned();
     let mut cli = Cli::command();
     cli.build();
-    for command in
-        cli.get_subcommands_mut().filter(|command| !command.is_hide_set() && command.get_name() != "help")
-    {
-        let name = command.get_name().to_owned();
-        let help = command.render_long_help();
-        let _infallible =
-            write!(page, "\n## trunkline {name}\n\n```\n{}\n```\n", help.to_string().trim_end());
-    }
+    describe(&mut cli, "trunkline", &mut page);
     page
+}
+
+/// Appends the help of all commands below one. Commands are nested two deep at most, as written in their declaration.
+fn describe(parent: &mut Command, path: &str, page: &mut String) {
+    for command in
+        parent.get_subcommands_mut().filter(|command| !command.is_hide_set() && command.get_name() != "help")
+    {
+        let path = format!("{path} {}", command.get_name());
+        let help = command.render_long_help();
+        let _infallible = write!(page, "\n## {path}\n\n```\n{}\n```\n", help.to_string().trim_end());
+        describe(command, &path, page);
+    }
 }
