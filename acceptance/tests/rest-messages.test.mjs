@@ -137,8 +137,9 @@ ours("a client of Engine.IO 3 and one with msgpack get the same message", async 
   const { default: msgpack } = await import("socket.io-msgpack-parser");
   const e = name("e");
   const old = open2(t, server, "/chat");
+  const admitted = next(old, "auth");
   const packed = await connected(t, server, "/chat", { parser: msgpack });
-  await next(old, "auth");
+  await admitted;
   const got = [next(old, e), next(packed, e)];
   await publish({ channel: "chat", event: e, args: [{ a: [1] }, { $binary: "AQI=" }] });
   for (const args of await Promise.all(got)) assert.deepEqual(args.map((x) => (ArrayBuffer.isView(x) ? Buffer.from(x) : x)), [{ a: [1] }, Buffer.from([1, 2])]);

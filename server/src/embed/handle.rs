@@ -178,6 +178,12 @@ impl Session {
         self.handle.office.end_members(Members::Session(self.id), Reason::Kicked).await.map(drop)
     }
 
+    /// Stops, or starts again, reading from the session's connection.
+    pub(super) async fn hold(&self, hold: bool) -> Result<(), OfficeError> {
+        let mail = if hold { Mail::Hold { session: self.id } } else { Mail::LetGo { session: self.id } };
+        self.handle.office.tell(self.handle.office.home_of(self.id), mail).await
+    }
+
     /// Closes the connection under this session, with every session on it; clients reconnect.
     ///
     /// # Errors
