@@ -178,9 +178,17 @@ impl Session {
         self.handle.office.end_members(Members::Session(self.id), Reason::Kicked).await.map(drop)
     }
 
-    /// Stops, or starts again, reading from the session's connection.
-    pub(super) async fn hold(&self, hold: bool) -> Result<(), OfficeError> {
-        let mail = if hold { Mail::Hold { session: self.id } } else { Mail::LetGo { session: self.id } };
+    /// Stops reading from the session's connection.
+    pub(super) async fn hold(&self) -> Result<(), OfficeError> {
+        self.tell_home(Mail::Hold { session: self.id }).await
+    }
+
+    /// Reads from it again.
+    pub(super) async fn let_go(&self) -> Result<(), OfficeError> {
+        self.tell_home(Mail::LetGo { session: self.id }).await
+    }
+
+    async fn tell_home(&self, mail: Mail) -> Result<(), OfficeError> {
         self.handle.office.tell(self.handle.office.home_of(self.id), mail).await
     }
 
@@ -189,8 +197,7 @@ impl Session {
     /// # Errors
     /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
     pub async fn close_connection(&self) -> Result<(), OfficeError> {
-        let shard = self.handle.office.home_of(self.id);
-        self.handle.office.tell(shard, Mail::Disconnect { session: self.id }).await
+        self.tell_home(Mail::Disconnect { session: self.id }).await
     }
 }
 
