@@ -29,9 +29,8 @@ pub async fn start_echo(path: &str) -> Result<(Server, Option<String>), Failure>
 }
 
 fn config() -> Result<Config, Failure> {
-    let file = argument("--config").map(|name| {
-        std::fs::read_to_string(&name).map(|text| SourceFile { name, text })
-    });
+    let file =
+        argument("--config").map(|name| std::fs::read_to_string(&name).map(|text| SourceFile { name, text }));
     let set = arguments("--set").into_iter().map(|setting| {
         let (key, value) = setting.split_once('=').unwrap_or((&setting, ""));
         Argument { shown: format!("--set {key}"), key: key.to_owned(), value: value.to_owned() }

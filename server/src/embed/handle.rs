@@ -119,8 +119,14 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::emit`].
-    pub async fn ask(&self, event: &str, args: impl Into<Args>, wait: Duration) -> Result<Option<Args>, OfficeError> {
-        let Replies { replies, .. } = self.handle.of(&self.namespace).session(self.id).ask(event, args, wait).await?;
+    pub async fn ask(
+        &self,
+        event: &str,
+        args: impl Into<Args>,
+        wait: Duration,
+    ) -> Result<Option<Args>, OfficeError> {
+        let Replies { replies, .. } =
+            self.handle.of(&self.namespace).session(self.id).ask(event, args, wait).await?;
         Ok(replies.into_iter().next().map(|(_, args)| args))
     }
 
@@ -203,6 +209,9 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("id", &self.id).field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
     }
 }
