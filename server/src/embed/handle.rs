@@ -184,13 +184,26 @@ impl Session {
         self.handle.office.end_members(Members::Session(self.id), Reason::Kicked).await.map(drop)
     }
 
+    /// Stops reading from the session's connection.
+    pub(super) async fn hold(&self) -> Result<(), OfficeError> {
+        self.tell_home(Mail::Hold { session: self.id }).await
+    }
+
+    /// Reads from it again.
+    pub(super) async fn let_go(&self) -> Result<(), OfficeError> {
+        self.tell_home(Mail::LetGo { session: self.id }).await
+    }
+
+    async fn tell_home(&self, mail: Mail) -> Result<(), OfficeError> {
+        self.handle.office.tell(self.handle.office.home_of(self.id), mail).await
+    }
+
     /// Closes the connection under this session, with every session on it; clients reconnect.
     ///
     /// # Errors
     /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
     pub async fn close_connection(&self) -> Result<(), OfficeError> {
-        let shard = self.handle.office.home_of(self.id);
-        self.handle.office.tell(shard, Mail::Disconnect { session: self.id }).await
+        self.tell_home(Mail::Disconnect { session: self.id }).await
     }
 }
 

@@ -317,7 +317,7 @@ fn is_foreign_reserved(channel: &ChannelName) -> bool {
 }
 
 pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
-    text.parse().map_err(|_| Problem::from(Refusal::NotFound))
+    text.parse().map_err(|_| Problem::new(&MALFORMED, "a session id is 20 characters of base64url"))
 }
 
 fn name_of(target: &Target) -> String {
