@@ -1,7 +1,7 @@
 // CONNECT, auth, refusals, namespaces, and what socket.io-client does after each kind of ending.
 import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
-import { TRANSPORTS, ask, collect, connected, next, open, settled } from "../lib/clients.mjs";
+import { TRANSPORTS, ask, collect, connected, next, open, settled, upgraded } from "../lib/clients.mjs";
 
 const server = await shared("acceptance", { connectTimeoutMs: 2_000 });
 
@@ -93,6 +93,7 @@ both("server disconnects: 'io server disconnect', no reconnect before connect() 
 both("server closes the transport: the client reconnects by itself with a new id", async (t) => {
   for (const transports of Object.values(TRANSPORTS)) {
     const socket = await connected(t, server, "/custom", { transports });
+    if (transports.length === 2) await upgraded(socket);
     const before = socket.id;
     const gone = next(socket, "disconnect");
     socket.emit("kick-transport");
@@ -151,12 +152,16 @@ both("a slow CONNECT of one namespace does not hold up another", async (t) => {
   assert.deepEqual(order, ["quick", "slow"]);
 });
 
-ours("back end down: the transport is closed or the handshake refused, never CONNECT_ERROR; the client comes back", async (t) => {
-  let tries = 0;
-  const socket = open(t, server, "/custom", { auth: (send) => send(++tries < 3 ? { unavailable: true } : { ok: 1 }) });
-  const refusals = [];
-  socket.on("connect_error", (e) => e.message && socket.active === false && refusals.push(e.message));
-  assert.deepEqual(await next(socket, "auth", 20_000), [{ ok: 1 }]);
-  assert.equal(tries, 3);
-  assert.deepEqual(refusals, []);
-});
+// Not over an upgrade: a websocket that closes between 3probe and 5 leaves the client of version 4.8.4 hanging until its ping
+// time-out, whichever server closes it.
+for (const transports of [["polling"], ["websocket"]]) {
+  ours(`${transports}: back end down: the transport is closed or the handshake refused, never CONNECT_ERROR; the client comes back`, async (t) => {
+    let tries = 0;
+    const socket = open(t, server, "/custom", { transports, auth: (send) => send(++tries < 3 ? { unavailable: true } : { ok: 1 }) });
+    const refusals = [];
+    socket.on("connect_error", (e) => e.message && socket.active === false && refusals.push(e.message));
+    assert.deepEqual(await next(socket, "auth", 20_000), [{ ok: 1 }]);
+    assert.equal(tries, 3);
+    assert.deepEqual(refusals, []);
+  });
+}

@@ -1,7 +1,7 @@
 // Connection state recovery: what a cut connection gets back. Every known defect of the reference is a test of ours.
 import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
-import { ask, collect, connected, next, open, settled } from "../lib/clients.mjs";
+import { TRANSPORTS, ask, collect, connected, next, open, settled, upgraded } from "../lib/clients.mjs";
 import { Ws, arrived, joined, within } from "../lib/raw.mjs";
 
 const server = await shared("acceptance", { csrWindowMs: 1_500, shards: 4, pingIntervalMs: 600, pingTimeoutMs: 400 });
@@ -65,6 +65,19 @@ both("socket.io-client: cut, missed events come before connect, in order, same i
   assert.deepEqual(await ask(socket, "rooms"), [[`room-${e}`]]);
   assert.deepEqual(auths, []);
 });
+
+for (const [name, transports] of Object.entries(TRANSPORTS)) {
+  both(`${name}: socket.io-client recovers wherever its next connection lands, upgrading or not`, async (t) => {
+    await Promise.all(Array.from({ length: 20 }, async () => {
+      const socket = await connected(t, server, "/csr", { transports, reconnectionDelay: 200, reconnectionDelayMax: 200 });
+      if (name === "upgrade") await upgraded(socket);
+      const { id } = socket;
+      socket.io.engine.close();
+      await next(socket, "connect");
+      assert.deepEqual([socket.recovered, socket.id], [true, id]);
+    }));
+  });
+}
 
 both("missed binary events come back as binary", async (t) => {
   const send = await sender(t);
@@ -340,10 +353,9 @@ ours("off by default: the main namespace has no pid and events have no offset", 
 
 ours("socket.io-client that saw no event recovers too", async (t) => {
   const socket = open(t, server, "/csr-opt", { auth: { csr: true }, reconnectionDelay: 200, reconnectionDelayMax: 200, transports: ["websocket"] });
-  await next(socket, "connect");
-  socket._lastOffset = undefined;
-  const { id } = socket;
   await next(socket, "auth");
+  const { id } = socket;
+  // What the client knows when nothing was emitted to it: a pid and no offset.
   socket._lastOffset = undefined;
   const again = next(socket, "connect");
   socket.io.engine.close();

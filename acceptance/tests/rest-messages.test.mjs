@@ -137,8 +137,7 @@ ours("a client of Engine.IO 3 and one with msgpack get the same message", async 
   const { default: msgpack } = await import("socket.io-msgpack-parser");
   const e = name("e");
   const old = open2(t, server, "/chat");
-  const packed = await connected(t, server, "/chat", { parser: msgpack });
-  await next(old, "auth");
+  const [packed] = await Promise.all([connected(t, server, "/chat", { parser: msgpack }), next(old, "auth")]);
   const got = [next(old, e), next(packed, e)];
   await publish({ channel: "chat", event: e, args: [{ a: [1] }, { $binary: "AQI=" }] });
   for (const args of await Promise.all(got)) assert.deepEqual(args.map((x) => (ArrayBuffer.isView(x) ? Buffer.from(x) : x)), [{ a: [1] }, Buffer.from([1, 2])]);
@@ -227,7 +226,7 @@ for (const [title, body, status, code] of [
   ["a channel of 3,000 bytes", { channel: "c".repeat(3_000), data: 1 }, 422, "invalid-channel"],
   ["a reserved channel", { channel: "$sys/x", data: 1 }, 403, "reserved-channel"],
   ["a wait of no time", { channel: "chat/x", reply: { wait_ms: 0 } }, 400, "malformed"],
-  ["a session id that is none", { channel: "chat/x", except: ["?"] }, 400, "malformed"],
+  ["a session id that is none", { channel: "chat/x", except: ["?"] }, 404, "not-found"],
 ]) {
   ours(`${title}: ${status} ${code}`, async () => {
     assertProblem(assert, await api(server, "POST", "/v1/messages", body), status, code);

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use trunkline::{Acceptance, Args, ClientEvent, Connect, Emit, Event, OfficeError, Replier, Replies, Session};
+use trunkline::{
+    Acceptance, Args, ClientEvent, Connect, Emit, Event, OfficeError, Replier, Replies, Session,
+};
 
 #[path = "support/mod.rs"]
 mod support;
@@ -61,7 +63,9 @@ async fn handle(event: Event, calls: Calls) -> Result<(), Failure> {
         "message" => session.emit("message-back", args).await.map(|_| None)?,
         "message-with-ack" => Some(args),
         "never" => None,
-        "handshake" | "join" | "leave" | "rooms" | "kick" | "kick-transport" => about(&session, &name, args).await?,
+        "handshake" | "join" | "leave" | "rooms" | "kick" | "kick-transport" => {
+            about(&session, &name, args).await?
+        }
         "flood" | "volatile" => Some(flood(&session, &name, args).await?),
         "flaky" => flaky(&args, &calls)?,
         "slow-ack" | "ask-me" | "ask-room" => {
@@ -77,7 +81,12 @@ async fn handle(event: Event, calls: Calls) -> Result<(), Failure> {
 }
 
 /// Events whose handler takes as long as clients take.
-async fn wait_for_clients(session: Session, name: String, args: Args, reply: Option<Replier>) -> Result<(), Failure> {
+async fn wait_for_clients(
+    session: Session,
+    name: String,
+    args: Args,
+    reply: Option<Replier>,
+) -> Result<(), Failure> {
     let answer = match name.as_str() {
         "ask-me" => return ask_me(&session, args).await,
         "ask-room" => ask_room(&session, args).await?,
@@ -106,7 +115,8 @@ async fn about(session: &Session, name: &str, args: Args) -> Result<Option<Args>
         }
         _ => {
             for room in names(args.to_values().first()) {
-                let done = if name == "join" { session.join(&room).await } else { session.leave(&room).await };
+                let done =
+                    if name == "join" { session.join(&room).await } else { session.leave(&room).await };
                 if let Err(OfficeError::Refused(refusal)) = &done {
                     return Ok(Some(json!({ "error": format!("{refusal:?}") }).into()));
                 }
@@ -162,7 +172,8 @@ async fn ask_me(session: &Session, args: Args) -> Result<(), Failure> {
     let wait = Duration::from_millis(take_number(&mut values)?);
     let event = take_text(&mut values)?;
     let reply = session.ask(&event, Args::from_values(values)?, wait).await?;
-    let asked = json!({ "timeout": reply.is_none(), "args": reply.map_or_else(Vec::new, |args| args.to_values()) });
+    let asked =
+        json!({ "timeout": reply.is_none(), "args": reply.map_or_else(Vec::new, |args| args.to_values()) });
     session.emit("asked", Args::from_values(vec![asked])?).await?;
     Ok(())
 }

@@ -10,7 +10,10 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
-    let config = Config::embedded_with(&["server.public_listen=127.0.0.1:8000", "server.private_listen=127.0.0.1:9000"])?;
+    let config = Config::embedded_with(&[
+        "server.public_listen=127.0.0.1:8000",
+        "server.private_listen=127.0.0.1:9000",
+    ])?;
     let mut server = Server::start(config).await?;
     println!("Socket.IO on http://{}", server.public_addr());
     server.events()?.serve(|event| async { told(on(event).await) }).await;

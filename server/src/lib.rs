@@ -14,8 +14,8 @@ pub mod tls;
 pub use back::{Delivery, OfficeError};
 pub use config::Config;
 pub use embed::{
-    Acceptance, Args, ClientEvent, Connect, Disconnect, Emit, Event, Events, Handle, Replier, Replies, Server, Session,
-    StartError,
+    Acceptance, Args, ClientEvent, Connect, Disconnect, Emit, Event, Events, Handle, Replier, Replies,
+    Server, Session, StartError,
 };
 pub use hub::{Reason, Refusal, SessionId};
 pub use mail::Handshake;

@@ -34,6 +34,16 @@ pub enum Mail {
         /// JSON, optional.
         data: Option<Bytes>,
     },
+    /// The back end is behind with a session's events: its connection is not read from until [`Mail::LetGo`].
+    Hold {
+        /// Who.
+        session: SessionId,
+    },
+    /// The back end has caught up.
+    LetGo {
+        /// Who.
+        session: SessionId,
+    },
     /// The back end closes the connection under a session; the client may come back.
     Disconnect {
         /// Who.

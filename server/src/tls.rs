@@ -35,7 +35,8 @@ pub fn load(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
         let path = path.to_owned();
         move |error| TlsError::File { path, error }
     };
-    let chain = CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let chain =
+        CertificateDer::pem_file_iter(&files.certificate).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let chain = chain.map_err(file_error(&files.certificate))?;
     if chain.is_empty() {
         return Err(TlsError::Empty(files.certificate.clone()));

@@ -4,6 +4,7 @@
 
 mod support;
 
+use std::collections::VecDeque;
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use hub::{ChannelName, Command, Except, Members, Reason, Report, SessionId, Target, Token};
@@ -26,6 +27,7 @@ enum Seen {
 struct Bench {
     node: Node,
     seen: Receiver<Seen>,
+    reports: VecDeque<(Token, Report)>,
 }
 
 fn config() -> Config {
@@ -51,7 +53,7 @@ fn config() -> Config {
 fn start(config: Config) -> Bench {
     let (tell, seen) = channel();
     let node = Node::start(config, move |office, upcall| back_end(office, &tell, upcall));
-    Bench { node, seen }
+    Bench { node, seen, reports: VecDeque::new() }
 }
 
 fn back_end(office: &Office, tell: &Sender<Seen>, upcall: Upcall) {
@@ -114,10 +116,12 @@ impl Bench {
 
     fn report(&mut self, token: Token) -> Report {
         loop {
-            let batch = self.node.reports.blocking_recv().unwrap();
-            if let Some((_, report)) = batch.into_iter().find(|(one, _)| *one == token) {
-                return report;
+            while let Some((one, report)) = self.reports.pop_front() {
+                if one == token {
+                    return report;
+                }
             }
+            self.reports.extend(self.node.reports.blocking_recv().unwrap());
         }
     }
 
@@ -511,6 +515,7 @@ fn revision_3_clients_are_in_the_root_at_once() {
 #[test]
 fn anonymous_clients_are_let_in_without_asking() {
     let mut config = config();
+    config.auth.mode = trunkline::config::AuthMode::Anonymous;
     config.ask_always = false;
     let bench = start(config);
     let mut socket = bench.socket();
@@ -558,14 +563,21 @@ fn the_handshake_holds_application_parameters_only() {
 
 #[test]
 fn a_volatile_message_is_dropped_without_a_waiting_poll() {
-    let bench = start(config());
+    let mut bench = start(config());
     let sid = field(get(bench.node.address, POLL).text(), "sid").unwrap();
     let target = format!("{POLL}&sid={sid}");
     post(bench.node.address, &target, "40");
     let id: SessionId = field(get(bench.node.address, &target).text(), "sid").unwrap().parse().unwrap();
     let to = Target::Session(id);
-    let volatile = hub::Publish { volatile: true, ..message(1, to.clone(), "volatile", &args("[]")) };
+    let token = Some(Token(3));
+    let volatile = hub::Publish { volatile: true, token, ..message(1, to.clone(), "volatile", &args("[]")) };
     bench.node.office.publish_as(&to, volatile);
+    let dropped = loop {
+        if let Report::Delivered { counts, .. } = bench.report(Token(3)) {
+            break counts.dropped;
+        }
+    };
+    assert_eq!(dropped, 1);
     bench.node.office.emit(id, "kept", &args("[]"));
     assert_eq!(get(bench.node.address, &target).text(), r#"42["kept"]"#);
     bench.node.stop();

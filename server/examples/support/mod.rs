@@ -15,23 +15,22 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 static HANDSHAKES: OnceLock<Mutex<HashMap<SessionId, (Value, Arc<Handshake>)>>> = OnceLock::new();
 
 /// Starts a server from `--config FILE` and `--set key=value` arguments; also returns the private port's key.
-pub async fn start() -> Result<(Server, Option<String>), Failure> {
+pub(crate) async fn start() -> Result<(Server, Option<String>), Failure> {
     let config = config()?;
     let key = config.private.keys.first().map(|key| String::from_utf8_lossy(key.expose()).into_owned());
     Ok((Server::start(config).await?, key))
 }
 
 /// As [`start`], with an Engine.IO echo at a path.
-pub async fn start_echo(path: &str) -> Result<(Server, Option<String>), Failure> {
+pub(crate) async fn start_echo(path: &str) -> Result<(Server, Option<String>), Failure> {
     let mut config = config()?;
     config.engine_echo_path = Some(HttpPath::parse(path)?);
     Ok((Server::start(config).await?, None))
 }
 
 fn config() -> Result<Config, Failure> {
-    let file = argument("--config").map(|name| {
-        std::fs::read_to_string(&name).map(|text| SourceFile { name, text })
-    });
+    let file =
+        argument("--config").map(|name| std::fs::read_to_string(&name).map(|text| SourceFile { name, text }));
     let set = arguments("--set").into_iter().map(|setting| {
         let (key, value) = setting.split_once('=').unwrap_or((&setting, ""));
         Argument { shown: format!("--set {key}"), key: key.to_owned(), value: value.to_owned() }
@@ -50,7 +49,7 @@ fn config() -> Result<Config, Failure> {
 }
 
 /// Writes where the server listens, complete and at once.
-pub fn write_ready_file(server: &Server, key: Option<String>) -> Result<(), Failure> {
+pub(crate) fn write_ready_file(server: &Server, key: Option<String>) -> Result<(), Failure> {
     let Some(path) = argument("--ready-file") else {
         println!("public http://{} private http://{}", server.public_addr(), server.private_addr());
         return Ok(());
@@ -66,7 +65,7 @@ pub fn write_ready_file(server: &Server, key: Option<String>) -> Result<(), Fail
 }
 
 /// Serves until SIGTERM or SIGINT, then drains; SIGHUP reads the certificates again.
-pub async fn until_stopped(server: Server) -> Result<(), Failure> {
+pub(crate) async fn until_stopped(server: Server) -> Result<(), Failure> {
     let (mut term, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
     loop {
         tokio::select! {
@@ -84,19 +83,19 @@ pub async fn until_stopped(server: Server) -> Result<(), Failure> {
 }
 
 /// Tells a handler's failure; it concerns nobody else.
-pub fn told(result: Result<(), Failure>) {
+pub(crate) fn told(result: Result<(), Failure>) {
     if let Err(error) = result {
         eprintln!("handler: {error}");
     }
 }
 
 /// Goes on with something slow while the session's next event is handled.
-pub fn meanwhile(work: impl Future<Output = Result<(), Failure>> + Send + 'static) {
+pub(crate) fn meanwhile(work: impl Future<Output = Result<(), Failure>> + Send + 'static) {
     tokio::spawn(async move { told(work.await) });
 }
 
 /// The auth payload, `{}` when there was none; remembered with the handshake.
-pub fn auth_of(connect: &Connect) -> Value {
+pub(crate) fn auth_of(connect: &Connect) -> Value {
     let auth = if connect.auth.is_object() { connect.auth.clone() } else { json!({}) };
     let known = HANDSHAKES.get_or_init(Mutex::default);
     if let Ok(mut known) = known.lock() {
@@ -106,7 +105,7 @@ pub fn auth_of(connect: &Connect) -> Value {
 }
 
 /// What a session's connection said at its start.
-pub fn handshake_of(session: &Session) -> Value {
+pub(crate) fn handshake_of(session: &Session) -> Value {
     let known = HANDSHAKES.get_or_init(Mutex::default);
     let found = known.lock().ok().and_then(|known| known.get(&session.id()).cloned());
     let (auth, handshake) = found.unwrap_or_default();

@@ -2,7 +2,10 @@
 
 use super::office::{Answers, Office, OfficeError};
 use crate::mail::Mail;
-use hub::{Body, ChannelName, Command, Counts, Except, MessageId, Position, Publish, Report, SessionId, ShardId, Target};
+use hub::{
+    Body, ChannelName, Command, Counts, Except, MessageId, Position, Publish, Report, SessionId, ShardId,
+    Target,
+};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -81,7 +84,12 @@ impl Office {
     }
 
     /// Sends the publish where it belongs; returns the shards that will report, unknown until routed for one channel.
-    async fn send_publish(&self, id: MessageId, outline: &Outline, answers: &Answers) -> Result<Involved, OfficeError> {
+    async fn send_publish(
+        &self,
+        id: MessageId,
+        outline: &Outline,
+        answers: &Answers,
+    ) -> Result<Involved, OfficeError> {
         let shards = self.shards_of(&outline.target);
         for shard in &shards {
             let publish = outline.publish(id, Some(answers.token()));
@@ -117,7 +125,9 @@ impl Outline {
             body: self.body.clone(),
             volatile: self.volatile,
             except: self.except.clone(),
-            reply_within_ms: self.reply_within.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
+            reply_within_ms: self
+                .reply_within
+                .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
             token,
         }
     }
@@ -193,7 +203,8 @@ impl Gathering {
             Report::Routed { shards, position } => {
                 self.delivery.position = position;
                 let routed = (0..64).filter(|bit| shards & (1 << bit) != 0).map(ShardId);
-                self.counts_owed = Involved::Shards(routed.filter(|s| !self.counted_early.contains(s)).collect());
+                self.counts_owed =
+                    Involved::Shards(routed.filter(|s| !self.counted_early.contains(s)).collect());
             }
             Report::Delivered { shard, counts, expecting } => self.count(shard, counts, expecting),
             Report::Reply { session, body } => self.delivery.replies.push(Reply { session, body }),

@@ -10,7 +10,8 @@ impl Office {
     /// # Errors
     /// [`OfficeError::Refused`]: invalid or reserved name, a limit, no such session.
     pub async fn subscribe(&self, of: Members, filter: String) -> Result<u64, OfficeError> {
-        self.count_members(&of, |token| Command::Subscribe { of: of.clone(), filter: filter.clone(), token }).await
+        self.count_members(&of, |token| Command::Subscribe { of: of.clone(), filter: filter.clone(), token })
+            .await
     }
 
     /// Ends subscriptions; returns how many.
@@ -18,7 +19,12 @@ impl Office {
     /// # Errors
     /// As [`Office::subscribe`].
     pub async fn unsubscribe(&self, of: Members, filter: String) -> Result<u64, OfficeError> {
-        self.count_members(&of, |token| Command::Unsubscribe { of: of.clone(), filter: filter.clone(), token }).await
+        self.count_members(&of, |token| Command::Unsubscribe {
+            of: of.clone(),
+            filter: filter.clone(),
+            token,
+        })
+        .await
     }
 
     /// Ends sessions (`Kicked`) or closes the connections under them (`Disconnected`); returns how many.
@@ -29,7 +35,11 @@ impl Office {
         self.count_members(&of, |token| Command::EndMembers { of: of.clone(), reason, token }).await
     }
 
-    async fn count_members(&self, of: &Members, command: impl Fn(Token) -> Command) -> Result<u64, OfficeError> {
+    async fn count_members(
+        &self,
+        of: &Members,
+        command: impl Fn(Token) -> Command,
+    ) -> Result<u64, OfficeError> {
         let Members::Session(session) = of else { return self.count(command).await };
         match self.ask(self.home_of(*session), command).await? {
             Report::Count(count) => Ok(count),

@@ -44,7 +44,9 @@ pub async fn gather(office: &Office) -> Snapshot {
             }
         }
         let ask = |token| Command::Query { token, query: Query::Totals };
-        if let Ok(Report::Totals { sessions, detached, channels, subscriptions, queued }) = office.ask(shard, ask).await {
+        if let Ok(Report::Totals { sessions, detached, channels, subscriptions, queued }) =
+            office.ask(shard, ask).await
+        {
             snapshot.totals.sessions += u64::from(sessions);
             snapshot.totals.detached += u64::from(detached);
             snapshot.totals.channels += u64::from(channels);

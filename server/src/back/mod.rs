@@ -11,5 +11,5 @@ pub mod rest;
 pub mod values;
 
 pub use gather::{Delivery, Reply};
-pub use rest::TailSink;
 pub use office::{Office, OfficeError, OfficePorts};
+pub use rest::TailSink;

@@ -139,7 +139,11 @@ impl Office {
     ///
     /// # Errors
     /// As [`Office::tell`]; [`OfficeError::Refused`] when the hub refuses; [`OfficeError::Unanswered`].
-    pub async fn ask(&self, shard: ShardId, command: impl FnOnce(Token) -> Command) -> Result<Report, OfficeError> {
+    pub async fn ask(
+        &self,
+        shard: ShardId,
+        command: impl FnOnce(Token) -> Command,
+    ) -> Result<Report, OfficeError> {
         let mut answers = self.expect().await;
         self.tell(shard, Mail::Hub(command(answers.token()))).await?;
         answers.within(ANSWER_WAIT).await

@@ -3,7 +3,6 @@
 //! Must not know signals or arguments. Start at [`start`].
 
 use std::future::Future;
-use std::net::SocketAddr;
 
 use trunkline::Server;
 use trunkline::config::Config;
@@ -12,10 +11,6 @@ use super::dev_back_end;
 
 /// A running server.
 pub(super) trait Service {
-    /// The address clients connect to, with the port that the kernel chose.
-    fn public_addr(&self) -> SocketAddr;
-    /// The address of the private port, likewise.
-    fn private_addr(&self) -> SocketAddr;
     /// Reads the files of TLS again; the old ones stay when that fails.
     fn reload_tls(&self) -> impl Future<Output = Result<(), String>>;
     /// Stops accepting, closes connections over the configured time, and ends.
@@ -42,14 +37,6 @@ pub(super) async fn start(config: Config, back_end: BackEnd) -> Result<Server, S
 }
 
 impl Service for Server {
-    fn public_addr(&self) -> SocketAddr {
-        Self::public_addr(self)
-    }
-
-    fn private_addr(&self) -> SocketAddr {
-        Self::private_addr(self)
-    }
-
     async fn reload_tls(&self) -> Result<(), String> {
         Self::reload_tls(self).await.map_err(|error| error.to_string())
     }

@@ -201,14 +201,6 @@ enum Drain {
 }
 
 impl Service for Noted<'_> {
-    fn public_addr(&self) -> SocketAddr {
-        addresses(0).public
-    }
-
-    fn private_addr(&self) -> SocketAddr {
-        addresses(0).private
-    }
-
     async fn reload_tls(&self) -> Result<(), String> {
         self.notes.borrow_mut().push("reload");
         Err("no such file".into())

@@ -136,7 +136,9 @@ impl Config {
     }
 
     fn on_loopback(machine: Machine) -> Self {
-        Self::load(&Self::loopback_sources(), machine).expect("the defaults are valid, which a test shows").config
+        Self::load(&Self::loopback_sources(), machine)
+            .expect("the defaults are valid, which a test shows")
+            .config
     }
 
     /// The program is the back end, and both ports are on loopback and chosen by the kernel.

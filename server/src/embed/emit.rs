@@ -108,14 +108,25 @@ impl Emit {
     ///
     /// # Errors
     /// As [`Emit::emit`]. Silence is no error: see [`Replies::missing`].
-    pub async fn ask(self, event: &str, args: impl Into<Args>, wait: Duration) -> Result<Replies, OfficeError> {
+    pub async fn ask(
+        self,
+        event: &str,
+        args: impl Into<Args>,
+        wait: Duration,
+    ) -> Result<Replies, OfficeError> {
         let (handle, outline) = self.outline(event, args.into(), Some(wait))?;
         let delivery = handle.office().publish(outline).await?;
-        let replies = delivery.replies.into_iter().map(|Reply { session, body }| (session, Args(body))).collect();
+        let replies =
+            delivery.replies.into_iter().map(|Reply { session, body }| (session, Args(body))).collect();
         Ok(Replies { replies, missing: delivery.missing })
     }
 
-    fn outline(mut self, event: &str, args: Args, wait: Option<Duration>) -> Result<(Handle, Outline), OfficeError> {
+    fn outline(
+        mut self,
+        event: &str,
+        args: Args,
+        wait: Option<Duration>,
+    ) -> Result<(Handle, Outline), OfficeError> {
         if let Some(refusal) = self.invalid {
             return Err(OfficeError::Refused(refusal));
         }

@@ -125,7 +125,12 @@ impl Events {
             }
             Upcall::Recovered { session: id, namespace } => ClientEvent::Recovered(session(id, namespace)),
             Upcall::Disconnected { session: id, namespace, reason: cause, text: reason, resumable } => {
-                ClientEvent::Disconnect(Disconnect { session: session(id, namespace), reason, cause, resumable })
+                ClientEvent::Disconnect(Disconnect {
+                    session: session(id, namespace),
+                    reason,
+                    cause,
+                    resumable,
+                })
             }
             Upcall::Expired { session: id, namespace } => ClientEvent::Expired(session(id, namespace)),
         }

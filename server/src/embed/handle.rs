@@ -119,8 +119,14 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::emit`].
-    pub async fn ask(&self, event: &str, args: impl Into<Args>, wait: Duration) -> Result<Option<Args>, OfficeError> {
-        let Replies { replies, .. } = self.handle.of(&self.namespace).session(self.id).ask(event, args, wait).await?;
+    pub async fn ask(
+        &self,
+        event: &str,
+        args: impl Into<Args>,
+        wait: Duration,
+    ) -> Result<Option<Args>, OfficeError> {
+        let Replies { replies, .. } =
+            self.handle.of(&self.namespace).session(self.id).ask(event, args, wait).await?;
         Ok(replies.into_iter().next().map(|(_, args)| args))
     }
 
@@ -178,18 +184,34 @@ impl Session {
         self.handle.office.end_members(Members::Session(self.id), Reason::Kicked).await.map(drop)
     }
 
+    /// Stops reading from the session's connection.
+    pub(super) async fn hold(&self) -> Result<(), OfficeError> {
+        self.tell_home(Mail::Hold { session: self.id }).await
+    }
+
+    /// Reads from it again.
+    pub(super) async fn let_go(&self) -> Result<(), OfficeError> {
+        self.tell_home(Mail::LetGo { session: self.id }).await
+    }
+
+    async fn tell_home(&self, mail: Mail) -> Result<(), OfficeError> {
+        self.handle.office.tell(self.handle.office.home_of(self.id), mail).await
+    }
+
     /// Closes the connection under this session, with every session on it; clients reconnect.
     ///
     /// # Errors
     /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
     pub async fn close_connection(&self) -> Result<(), OfficeError> {
-        let shard = self.handle.office.home_of(self.id);
-        self.handle.office.tell(shard, Mail::Disconnect { session: self.id }).await
+        self.tell_home(Mail::Disconnect { session: self.id }).await
     }
 }
 
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Session").field("id", &self.id).field("namespace", &self.namespace).finish_non_exhaustive()
+        f.debug_struct("Session")
+            .field("id", &self.id)
+            .field("namespace", &self.namespace)
+            .finish_non_exhaustive()
     }
 }

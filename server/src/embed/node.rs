@@ -25,7 +25,10 @@ pub(super) struct NodeSetup {
 }
 
 /// Binds the public port once per shard; with port 0 the kernel chooses one port for all.
-pub(super) fn bind(config: &Config, topology: Topology) -> io::Result<(Vec<std::net::TcpListener>, SocketAddr)> {
+pub(super) fn bind(
+    config: &Config,
+    topology: Topology,
+) -> io::Result<(Vec<std::net::TcpListener>, SocketAddr)> {
     let listeners = listeners(config.server.public_listen, topology.shards)?;
     let addr = listeners.first().ok_or_else(|| io::Error::other("no shard"))?.local_addr()?;
     Ok((listeners, addr))

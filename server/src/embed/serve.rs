@@ -1,69 +1,115 @@
 //! Handlers side by side for different sessions, one after the other within a session: what most back ends want.
 //!
-//! Owns the queues between the stream and the handlers. Start at [`Events::serve`].
+//! Owns what waits between the stream and the handlers. A session costs nothing here while no event of it is handled.
+//! Start at [`Events::serve`].
 
 use super::events::{ClientEvent, Events};
 use super::handle::Session;
 use hub::SessionId;
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use std::sync::Arc;
-use tokio::sync::mpsc;
-
-/// Queues of the sessions that have had an event and are not gone.
-type Queues = HashMap<SessionId, mpsc::Sender<ClientEvent>>;
+use tokio::task::{Id, JoinError, JoinSet};
 
 impl Events {
     /// Runs `handler` for every event until the server stops. Events of one session are handled in their order, each
     /// after the one before is done; different sessions do not wait for each other. A handler that waits long should
     /// spawn that part.
     ///
-    /// A session with `limits.inbox_events_max` events waiting for its handler is too fast for it: its connection is
-    /// closed.
+    /// While `limits.inbox_events_max` events of a session wait for its handler, its connection is not read from: the
+    /// client feels it as a slow network, and other clients do not feel it. A handler that panics ends its own event
+    /// only.
     pub async fn serve<H, F>(mut self, handler: H)
     where
         H: Fn(ClientEvent) -> F + Send + Sync + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let handler = Arc::new(handler);
-        let waiting_max = self.inbox_events_max();
-        let mut queues = Queues::new();
-        while let Some(event) = self.next().await {
-            let (session, ends) = (event.session().clone(), event.ends_session());
-            let queue = queues.entry(session.id()).or_insert_with(|| start_queue(&handler, waiting_max));
-            let sent = queue.try_send(event);
-            if ends {
-                queues.remove(&session.id());
-            } else if sent.is_err() {
-                close(session);
+        let mut desk = Desk {
+            handler,
+            waiting_max: self.inbox_events_max().max(1),
+            running: JoinSet::new(),
+            sessions: HashMap::new(),
+            busy: HashMap::new(),
+        };
+        loop {
+            tokio::select! {
+                Some(done) = desk.running.join_next_with_id() => desk.go_on(done).await,
+                event = self.next() => match event {
+                    Some(event) => desk.take(event).await,
+                    None => break,
+                },
             }
+        }
+        while let Some(done) = desk.running.join_next_with_id().await {
+            desk.go_on(done).await;
         }
     }
 }
 
-/// A task that handles what comes, in order, and ends when its queue is dropped.
-fn start_queue<H, F>(handler: &Arc<H>, waiting_max: usize) -> mpsc::Sender<ClientEvent>
-where
-    H: Fn(ClientEvent) -> F + Send + Sync + 'static,
-    F: Future<Output = ()> + Send + 'static,
-{
-    let (sender, mut events) = mpsc::channel(waiting_max);
-    let handler = Arc::clone(handler);
-    tokio::spawn(async move {
-        while let Some(event) = events.recv().await {
-            handler(event).await;
-        }
-    });
-    sender
+/// Hands events to handlers.
+struct Desk<H> {
+    handler: H,
+    waiting_max: usize,
+    /// One task per busy session.
+    running: JoinSet<()>,
+    /// Whose the tasks are.
+    sessions: HashMap<Id, Session>,
+    busy: HashMap<SessionId, Waiting>,
 }
 
-fn close(session: Session) {
-    tracing::debug!("a session sends events faster than they are handled; its connection is closed");
-    tokio::spawn(async move {
-        if let Err(error) = session.close_connection().await {
-            tracing::warn!(%error, "a connection could not be closed");
+/// Events of a session that is busy with an earlier one. What was read before the connection was held comes on top of
+/// the limit, and is bounded by what the shards may hand over.
+#[derive(Default)]
+struct Waiting {
+    events: VecDeque<ClientEvent>,
+    held: bool,
+}
+
+impl<H, F> Desk<H>
+where
+    H: Fn(ClientEvent) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    async fn take(&mut self, event: ClientEvent) {
+        let session = event.session().clone();
+        let Some(waiting) = self.busy.get_mut(&session.id()) else {
+            self.busy.insert(session.id(), Waiting::default());
+            return self.start(session, event);
+        };
+        waiting.events.push_back(event);
+        if !waiting.held && waiting.events.len() >= self.waiting_max {
+            waiting.held = true;
+            told(session.hold().await);
         }
-    });
+    }
+
+    /// A handler is done: its session's next event, or none.
+    async fn go_on(&mut self, done: Result<(Id, ()), JoinError>) {
+        let id = match &done {
+            Ok((id, ())) => *id,
+            Err(error) => error.id(),
+        };
+        let Some(session) = self.sessions.remove(&id) else { return };
+        let Some(waiting) = self.busy.get_mut(&session.id()) else { return };
+        if waiting.held && waiting.events.len() <= self.waiting_max / 2 {
+            waiting.held = false;
+            told(session.let_go().await);
+        }
+        match waiting.events.pop_front() {
+            Some(event) => self.start(session, event),
+            None => drop(self.busy.remove(&session.id())),
+        }
+    }
+
+    fn start(&mut self, session: Session, event: ClientEvent) {
+        let task = self.running.spawn((self.handler)(event));
+        self.sessions.insert(task.id(), session);
+    }
+}
+
+fn told(result: Result<(), crate::back::OfficeError>) {
+    if let Err(error) = result {
+        tracing::warn!(%error, "a connection could not be held or let go");
+    }
 }
 
 impl ClientEvent {
@@ -75,15 +121,6 @@ impl ClientEvent {
             Self::Event(event) => &event.session,
             Self::Disconnect(gone) => &gone.session,
             Self::Recovered(session) | Self::Expired(session) => session,
-        }
-    }
-
-    /// No other event of this session follows.
-    fn ends_session(&self) -> bool {
-        match self {
-            Self::Disconnect(gone) => !gone.resumable,
-            Self::Expired(_) => true,
-            Self::Connect(_) | Self::Event(_) | Self::Recovered(_) => false,
         }
     }
 }

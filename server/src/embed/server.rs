@@ -75,8 +75,11 @@ impl Server {
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
         let addr = config.server.public_listen;
-        let (bound, public_addr) = node::bind(&config, topology)
-            .map_err(|error| StartError::Listen { port: "public", addr, error })?;
+        let (bound, public_addr) = node::bind(&config, topology).map_err(|error| StartError::Listen {
+            port: "public",
+            addr,
+            error,
+        })?;
         let setup = NodeSetup {
             config: Arc::clone(&config),
             topology,
@@ -91,7 +94,16 @@ impl Server {
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
         let (private_addr, private_stop) = serve_private(desk.clone(), config.server.private_listen).await?;
         let handle = Handle::new(office, Arc::clone(&config));
-        Ok(Self { handle, config, desk, shards, upcalls: Some(upcalls), public_addr, private_addr, private_stop })
+        Ok(Self {
+            handle,
+            config,
+            desk,
+            shards,
+            upcalls: Some(upcalls),
+            public_addr,
+            private_addr,
+            private_stop,
+        })
     }
 
     /// Where clients connect, port resolved.
@@ -158,7 +170,10 @@ impl Server {
     }
 }
 
-async fn serve_private(desk: Desk, addr: SocketAddr) -> Result<(SocketAddr, oneshot::Sender<()>), StartError> {
+async fn serve_private(
+    desk: Desk,
+    addr: SocketAddr,
+) -> Result<(SocketAddr, oneshot::Sender<()>), StartError> {
     let listen = |error| StartError::Listen { port: "private", addr, error };
     let listener = tokio::net::TcpListener::bind(addr).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;

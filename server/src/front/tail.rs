@@ -71,7 +71,9 @@ impl Tails {
                     self.offer(to.tag, &message, commands);
                 }
             }
-            Effect::CloseConnection { to, .. } if index(to.tag).is_some() => commands.push_back(end(to.session)),
+            Effect::CloseConnection { to, .. } if index(to.tag).is_some() => {
+                commands.push_back(end(to.session))
+            }
             other => return Some(other),
         }
         None

@@ -149,7 +149,8 @@ pub(super) async fn presence(
         let last = page.items.last().map(|member| member.session);
         items.extend(page.items.into_iter().map(|member| member_of(member, now_ms)));
         if page.more || (items.len() >= limit as usize && shard.0 + 1 < desk.office.topology().shards) {
-            let next = if page.more { Cursor::at(shard, last) } else { Cursor::at(ShardId(shard.0 + 1), None) };
+            let next =
+                if page.more { Cursor::at(shard, last) } else { Cursor::at(ShardId(shard.0 + 1), None) };
             return Ok(Json(Page { items, next: Some(next.to_string()) }));
         }
     }

@@ -31,11 +31,13 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(|error| {
-            let text = error.body_text();
-            let kind = if text.contains("unknown field") { &UNKNOWN_FIELD } else { &MALFORMED };
-            Problem::new(kind, text)
-        })
+        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(
+            |error| {
+                let text = error.body_text();
+                let kind = if text.contains("unknown field") { &UNKNOWN_FIELD } else { &MALFORMED };
+                Problem::new(kind, text)
+            },
+        )
     }
 }
 

@@ -8,7 +8,11 @@ use axum::middleware::Next;
 use axum::response::Response;
 
 /// Lets a request through or answers 401 or 403.
-pub(super) async fn check(State(desk): State<Desk>, request: Request, next: Next) -> Result<Response, Problem> {
+pub(super) async fn check(
+    State(desk): State<Desk>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Problem> {
     let keys = &desk.config.private.keys;
     if keys.is_empty() {
         loopback_host(request.headers())?;
@@ -40,7 +44,10 @@ fn loopback_host(headers: &HeaderMap) -> Result<(), Problem> {
     if is_address || name.eq_ignore_ascii_case("localhost") {
         return Ok(());
     }
-    Err(Problem::new(&FORBIDDEN, "without private.keys the Host header must be localhost or a loopback address"))
+    Err(Problem::new(
+        &FORBIDDEN,
+        "without private.keys the Host header must be localhost or a loopback address",
+    ))
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

@@ -132,7 +132,10 @@ pub(super) async fn publish(
     }
     let delivery = desk.office.publish(outline).await?;
     if asks && delivery.replies.is_empty() && !delivery.missing.is_empty() {
-        return Err(Problem::new(&REPLY_TIMEOUT, format!("{} sessions did not reply", delivery.missing.len())));
+        return Err(Problem::new(
+            &REPLY_TIMEOUT,
+            format!("{} sessions did not reply", delivery.missing.len()),
+        ));
     }
     Ok(Json(PublishResponse::new(channel, delivery, asks)).into_response())
 }
@@ -299,7 +302,9 @@ impl Desk {
 
     fn target(&self, name: &str) -> Result<Target, Problem> {
         match target_of(self.channel(name)?) {
-            Target::Channel(channel) if channel.as_str().starts_with("$client/") => Err(Refusal::NotFound.into()),
+            Target::Channel(channel) if channel.as_str().starts_with("$client/") => {
+                Err(Refusal::NotFound.into())
+            }
             Target::Channel(channel) if is_foreign_reserved(&channel) => Err(Refusal::ReservedChannel.into()),
             target => Ok(target),
         }
@@ -312,13 +317,15 @@ fn is_foreign_reserved(channel: &ChannelName) -> bool {
 }
 
 pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
-    text.parse().map_err(|_| Problem::from(Refusal::NotFound))
+    text.parse().map_err(|_| Problem::new(&MALFORMED, "a session id is 20 characters of base64url"))
 }
 
 fn name_of(target: &Target) -> String {
     match target {
         Target::Channel(channel) => channel.as_str().to_owned(),
-        Target::Union(channels) => channels.first().map_or_else(String::new, |first| first.as_str().to_owned()),
+        Target::Union(channels) => {
+            channels.first().map_or_else(String::new, |first| first.as_str().to_owned())
+        }
         Target::Session(session) => format!("$client/{session}"),
     }
 }
@@ -335,4 +342,3 @@ fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<V
 fn yes() -> bool {
     true
 }
-

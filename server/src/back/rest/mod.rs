@@ -28,7 +28,6 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-
 pub use tail::TailSink;
 
 /// What every handler works with; clones share everything.

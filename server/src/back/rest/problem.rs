@@ -123,7 +123,9 @@ impl From<Refusal> for Problem {
                 "a channel name is 1 to 2,048 bytes (by default) of UTF-8 without `+`, `#`, NUL or control characters",
             ),
             Refusal::InvalidFilter => (&INVALID_FILTER, "`+` stands for a whole level, `#` only at the end"),
-            Refusal::ReservedChannel => (&RESERVED_CHANNEL, "only the server subscribes sessions to this channel"),
+            Refusal::ReservedChannel => {
+                (&RESERVED_CHANNEL, "only the server subscribes sessions to this channel")
+            }
             Refusal::OverLimit => (&OVER_LIMIT, "too many channels, subscriptions or open asks"),
             Refusal::PositionLost => (&POSITION_LOST, "read from the start, or from the newest position"),
         };

@@ -1,7 +1,7 @@
 //! The node itself: information, health, metrics, problem pages, the OpenAPI document, the live page.
 
-use super::problem::{self, DRAINING, METHOD, NOT_FOUND, Problem};
 use super::Desk;
+use super::problem::{self, DRAINING, METHOD, NOT_FOUND, Problem};
 use crate::back::metrics;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};

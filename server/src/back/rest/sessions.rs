@@ -84,7 +84,8 @@ pub(super) async fn list(
         let last = page.items.last().map(|view| view.id);
         items.extend(desk.describe(shard, page.items).await);
         if page.more || (items.len() >= limit as usize && shard.0 + 1 < desk.office.topology().shards) {
-            let next = if page.more { Cursor::at(shard, last) } else { Cursor::at(ShardId(shard.0 + 1), None) };
+            let next =
+                if page.more { Cursor::at(shard, last) } else { Cursor::at(ShardId(shard.0 + 1), None) };
             return Ok(Json(Page { items, next: Some(next.to_string()) }));
         }
     }
@@ -100,7 +101,10 @@ pub(super) async fn list(
         (status = 404, description = "No such session.", content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn show(State(desk): State<Desk>, Path(id): Path<String>) -> Result<Json<SessionItem>, Problem> {
+pub(super) async fn show(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+) -> Result<Json<SessionItem>, Problem> {
     let session = session_id(&id)?;
     let home = desk.office.home_of(session);
     let ask = hub::Query::Sessions { of: Some(Members::Session(session)), after: None, limit: 1 };
@@ -287,7 +291,8 @@ impl Desk {
         let mut known = Vec::new();
         if self.office.tell(shard, Mail::Inspect { sessions: ids, reply }).await.is_ok() {
             let wait = Duration::from_millis(500);
-            known = tokio::time::timeout(wait, inspections).await.ok().and_then(Result::ok).unwrap_or_default();
+            known =
+                tokio::time::timeout(wait, inspections).await.ok().and_then(Result::ok).unwrap_or_default();
         }
         known.resize(views.len(), None);
         let now_ms = self.now_ms();
@@ -311,4 +316,3 @@ fn item_of(view: SessionView, known: Option<Inspection>, now_ms: u64) -> Session
         queued: view.queued,
     }
 }
-

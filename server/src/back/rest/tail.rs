@@ -2,10 +2,10 @@
 //!
 //! A tail is a subscription like a client's, without a client; a reader that is too slow loses lines and is told how many.
 
+use super::Desk;
 use super::extract::Query;
 use super::messages::view_of;
 use super::problem::{BUSY, Problem};
-use super::Desk;
 use crate::mail::Mail;
 use axum::body::Body;
 use axum::extract::State;
@@ -81,7 +81,10 @@ struct Tail {
         (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
     )
 )]
-pub(super) async fn tail(State(desk): State<Desk>, Query(query): Query<TailQuery>) -> Result<Response, Problem> {
+pub(super) async fn tail(
+    State(desk): State<Desk>,
+    Query(query): Query<TailQuery>,
+) -> Result<Response, Problem> {
     hub::check_filter(&query.filter, desk.channel_name_bytes_max())?;
     let permit = Arc::clone(&desk.tails).try_acquire_owned();
     let permit = permit.map_err(|_| Problem::new(&BUSY, "limits.tails_max streams are open"))?;
@@ -96,7 +99,8 @@ pub(super) async fn tail(State(desk): State<Desk>, Query(query): Query<TailQuery
         let chunk = tail.next_lines().await?;
         Some((Ok::<_, Infallible>(chunk), tail))
     }));
-    Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], body).into_response())
+    Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], body)
+        .into_response())
 }
 
 impl Tail {

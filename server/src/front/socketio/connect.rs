@@ -103,6 +103,7 @@ impl SocketIo {
             session: SessionKey(NONE),
             id: SessionId([0; 15]),
             stage: Stage::Opening,
+            held: false,
             requests: None,
         };
         let tag = u32::try_from(self.sockets.insert(socket)).expect("fewer sockets than 32 bits count");

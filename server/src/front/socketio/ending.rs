@@ -102,6 +102,7 @@ impl SocketIo {
 
     /// The hub keeps the session for a client that may come back.
     pub(super) fn session_detached(&mut self, cx: &mut Cx<'_>, tag: u32, reason: Reason) {
+        self.let_go(cx, tag);
         let Some(socket) = self.remove_socket_kept(tag) else { return };
         let namespace = socket.variant.namespace;
         self.detached.insert(socket.session, (socket.id, namespace));
@@ -117,6 +118,7 @@ impl SocketIo {
 
     /// The session is gone. The client is told as the reason asks.
     pub(super) fn session_ended(&mut self, cx: &mut Cx<'_>, tag: u32, reason: Reason) {
+        self.let_go(cx, tag);
         let Some(socket) = self.socket(tag) else { return };
         let (slot, session, variant) = (socket.engine, socket.id, socket.variant);
         let namespace = Arc::clone(&self.namespaces.known(variant.namespace).name);

@@ -40,6 +40,8 @@ pub(super) struct Engine {
     pub(super) decoder: Decoder,
     /// Only with a limit of events or bytes per second.
     pub(super) rate: Option<Box<Rate>>,
+    /// Sockets whose events the back end is behind with; while there are any, nothing is read from the client.
+    pub(super) holds: u16,
     /// Application parameters and headers of the first request, where there are any.
     pub(super) handshake: Option<Arc<Handshake>>,
     pub(super) beat: Beat,
@@ -230,6 +232,7 @@ impl Engine {
             carrier,
             decoder: Decoder::new(Role::Server, Revision::from(version)),
             rate: None,
+            holds: 0,
             handshake: None,
             beat,
             join_by: None,
@@ -247,6 +250,11 @@ impl Engine {
             Carrier::Polling(polling) => Some(polling),
             Carrier::WebSocket(_) | Carrier::Moved(_) => None,
         }
+    }
+
+    /// Whether nothing more is to be read from the client now.
+    pub(super) fn is_paused(&self) -> bool {
+        self.holds > 0 || self.rate.as_ref().is_some_and(|rate| rate.paused_until().is_some())
     }
 
     /// The WebSocket that is the transport.

@@ -49,7 +49,8 @@ impl SocketIo {
         match due {
             Due::Nothing => {}
             Due::Ping => self.send_own(cx, slot, Queued::Ping),
-            Due::Dead if unread => {
+            // A POST that is held, or a connection that is not read from, keeps the client's answer from us.
+            Due::Dead if unread || engine.is_paused() => {
                 engine.beat.excuse(Millis(now.0 + EXCUSED_MS));
                 return Due::Nothing;
             }

@@ -27,6 +27,16 @@ impl SocketIo {
                     self.denied(cx, tag, &message, data.as_ref());
                 }
             }
+            Mail::Hold { session } => {
+                if let Some(tag) = self.tag_of(session) {
+                    self.hold(cx, tag);
+                }
+            }
+            Mail::LetGo { session } => {
+                if let Some(tag) = self.tag_of(session) {
+                    self.let_go(cx, tag);
+                }
+            }
             Mail::Disconnect { session } => {
                 if let Some(tag) = self.tag_of(session) {
                     self.close_under(cx, tag, Reason::Disconnected);

@@ -112,7 +112,7 @@ impl SocketIo {
         origin: Option<&str>,
     ) -> bool {
         let Some(engine) = self.engine_mut(slot) else { return false };
-        let paused = engine.rate.as_ref().is_some_and(|rate| rate.paused_until.is_some());
+        let paused = engine.is_paused();
         let Some(polling) = engine.polling().filter(|_| paused) else { return false };
         polling.post = Some(Post { conn, origin: origin.map(Box::from) });
         cx.io.hold(conn, Owner(slot));
@@ -126,6 +126,35 @@ impl SocketIo {
         if engine.rate.as_mut().and_then(|rate| rate.paused_until.take_if(over)).is_none() {
             return;
         }
+        self.read_again(cx, slot);
+    }
+
+    /// The back end is behind with a socket's events: nothing is read from its client until it has caught up.
+    pub(super) fn hold(&mut self, cx: &mut Cx<'_>, tag: u32) {
+        let Some(socket) = self.socket_mut(tag).filter(|socket| !socket.held) else { return };
+        socket.held = true;
+        let slot = socket.engine;
+        let Some(engine) = self.engine_mut(slot) else { return };
+        engine.holds += 1;
+        if let Some(conn) = engine.websocket() {
+            cx.io.pause_reading(conn);
+        }
+    }
+
+    /// The back end has caught up with a socket, or the socket is gone.
+    pub(super) fn let_go(&mut self, cx: &mut Cx<'_>, tag: u32) {
+        let Some(socket) = self.socket_mut(tag).filter(|socket| socket.held) else { return };
+        socket.held = false;
+        let slot = socket.engine;
+        if let Some(engine) = self.engine_mut(slot) {
+            engine.holds = engine.holds.saturating_sub(1);
+            self.read_again(cx, slot);
+        }
+    }
+
+    /// Reads from the client, unless there is another reason not to.
+    fn read_again(&mut self, cx: &mut Cx<'_>, slot: u32) {
+        let Some(engine) = self.engine_mut(slot).filter(|engine| !engine.is_paused()) else { return };
         match &mut engine.carrier {
             Carrier::WebSocket(conn) => cx.io.resume_reading(*conn),
             Carrier::Polling(polling) => {

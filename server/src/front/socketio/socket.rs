@@ -23,6 +23,8 @@ pub(super) struct Socket {
     pub(super) session: SessionKey,
     pub(super) id: SessionId,
     pub(super) stage: Stage,
+    /// The back end is behind with its events.
+    pub(super) held: bool,
     /// Numbers of the client's requests that are not answered. Boxed, as nearly no socket has any at a given time.
     #[expect(clippy::box_collection, reason = "8 bytes in every socket instead of 24")]
     pub(super) requests: Option<Box<Vec<u64>>>,

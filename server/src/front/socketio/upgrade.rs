@@ -11,7 +11,7 @@ use wire::websocket::{CloseCode, Event, Opcode, frame, frame_header, text_frame}
 
 use super::SocketIo;
 use super::ending::Told;
-use super::engine::{Carrier, Probe, ProbeState, Queued};
+use super::engine::{Carrier, Engine, Probe, ProbeState, Queued};
 use crate::shard::{Closed, ConnKey, Cx, Owner};
 
 /// Complete frames of single packets.
@@ -123,6 +123,9 @@ impl SocketIo {
             if let Some(socket) = self.socket_mut(tag) {
                 socket.conn = Some(conn);
             }
+        }
+        if self.engine(slot).is_some_and(Engine::is_paused) {
+            cx.io.pause_reading(conn);
         }
         self.arm(cx, slot);
         self.resume_engine(cx, slot);
