@@ -8,7 +8,7 @@ import { after, test } from "node:test";
 import { toToml } from "./config.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-export const BIN_DIR = resolve(process.env.TRUNKLINE_BIN_DIR ?? join(HERE, "../../target/release"));
+export const BIN_DIR = resolve(process.env.TRUNKLINE_BIN_DIR ?? join(HERE, "../../target/debug"));
 const READY_MS_MAX = 15_000;
 const STOP_MS_MAX = 10_000;
 

@@ -27,7 +27,9 @@ impl Body {
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         match self {
-            Self::Values { json, attachments } => json.len() + attachments.iter().map(Bytes::len).sum::<usize>(),
+            Self::Values { json, attachments } => {
+                json.len() + attachments.iter().map(Bytes::len).sum::<usize>()
+            }
             Self::Raw(bytes) => bytes.len(),
         }
     }

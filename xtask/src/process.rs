@@ -1,7 +1,7 @@
 //! Running programs: shown as they run, their lines read along, results as errors.
 
 use std::io::{BufRead as _, BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result};
@@ -11,6 +11,14 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned()));
     command.args(arguments).current_dir(root);
     command
+}
+
+/// Builds every binary and example as the tests of the workspace do, so that nothing is built for a second time with other
+/// features or another profile. Gives the folder they are in: this program's own.
+pub(crate) fn build(root: &Path) -> Result<PathBuf> {
+    run(&mut cargo(root, &["build", "--quiet", "--workspace", "--bins", "--examples"]))?;
+    let own = std::env::current_exe().context("the path of this program")?;
+    own.parent().map(Path::to_path_buf).context("a program stands in a folder")
 }
 
 /// A program in a folder.

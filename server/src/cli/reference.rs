@@ -5,6 +5,7 @@
 use std::fmt::Write as _;
 
 use clap::{Command, CommandFactory, ValueEnum};
+use trunkline::back::{metrics, rest};
 use trunkline::config;
 
 use super::{Cli, Failure, print};
@@ -17,6 +18,8 @@ use super::{Cli, Failure, print};
   trunkline reference config > docs/config.md
   trunkline reference limits > docs/limits.md
   trunkline reference cli > docs/cli.md
+  trunkline reference metrics > docs/metrics.md
+  trunkline reference openapi > docs/openapi.json
   trunkline reference example > trunkline.toml"
 )]
 pub(super) struct Reference {
@@ -32,6 +35,10 @@ enum Page {
     Limits,
     /// The command line, in Markdown
     Cli,
+    /// The metrics, in Markdown
+    Metrics,
+    /// The REST interface, as an OpenAPI document
+    Openapi,
     /// An example configuration file
     Example,
 }
@@ -43,6 +50,8 @@ impl Reference {
             Page::Config => config::config_reference(),
             Page::Limits => config::limits_reference(),
             Page::Cli => cli_reference(),
+            Page::Metrics => metrics::reference(),
+            Page::Openapi => rest::openapi_json() + "\n",
             Page::Example => config::example(),
         })
     }

@@ -9,9 +9,9 @@ section! {
     /// What each part may hold. "Per session" is per client and namespace, "per connection" per transport, "per shard"
     /// per thread (`server.shards`), "per node" for the whole process. 0 switches a limit off only where it says so.
     pub struct Limits at Once "limits" {
-        /// Open connections, both ports. 0 derives it from the number of files the process may open, which it raises
-        /// to the hard limit at the start; the checked configuration holds the resolved number. Each shard may use an
-        /// equal part. At the limit new connections are accepted and closed at once, and counted.
+        /// Open connections of the public port. 0 derives it from the number of files the process may open, which it
+        /// raises to the hard limit at the start; the checked configuration holds the resolved number. At the limit new
+        /// connections are accepted and closed at once, and counted.
         connections_max: usize = 0, 0..=100_000_000 "connections per node";
         /// Sessions, connected or kept for recovery. At the limit a handshake is answered 503 and a CONNECT closes the
         /// transport, so that clients come back later.
@@ -57,7 +57,8 @@ section! {
         message_bytes_max: usize = 1_048_576, 1024..=268_435_456 "bytes";
         /// Binary attachments of one packet. Beyond it the connection is closed.
         attachments_max: usize = 10, 0..=1000 "attachments";
-        /// Nesting of JSON from clients and the back end. Beyond it: 400 for the back end, close for a client.
+        /// Nesting of JSON from clients. Beyond it the connection is closed. Bodies on the private port may nest 127
+        /// levels, whatever stands here; beyond it: 400.
         json_depth_max: usize = 64, 4..=128 "levels";
 
         /// Namespaces that one connection joins. At the limit a CONNECT is answered by a CONNECT_ERROR.
@@ -90,8 +91,6 @@ section! {
 
         /// Body of a request on the private port. Beyond it: 413.
         rest_body_bytes_max: usize = 4_194_304, 1024..=1_073_741_824 "bytes";
-        /// Messages of one batch. Beyond it: 422.
-        rest_batch_messages_max: usize = 1000, 1..=100_000 "messages";
         /// Items of one page of a list. A larger `limit` is lowered to it.
         rest_page_items_max: usize = 1000, 1..=100_000 "items";
         /// Streams of `GET /v1/tail`. At the limit: 503.

@@ -60,97 +60,101 @@ fn idle_decoder_is_small() {
     assert_eq!(size_of::<Codec>(), 2);
 }
 
-/// Rows of the documents: `docs/socket.io-protocol/v5-current.md` "Examples" and "Sample session", v4.md "Examples".
-/// Each is decoded as a client would, and encoded again to the same bytes.
+/// A row of a document: a text, its attachments, the packet. Decoded as a client would, and encoded again to the same bytes.
+fn document_vectors(codec: Codec, rows: &[(String, &[&'static [u8]], Packet)]) {
+    for (text, attachments, expected) in rows {
+        let mut decoder = Decoder::with_codec(Role::Client, codec);
+        assert_eq!(decode(&mut decoder, text, attachments).as_ref(), Ok(expected), "{text}");
+        let encoded = codec.packet(expected);
+        assert_eq!(encoded.text, format!("4{text}"));
+        assert_eq!(encoded.attachments, *attachments);
+    }
+}
+
+const PLACEHOLDER: &str = r#"{"_placeholder":true,"num":0}"#;
+
+/// `docs/socket.io-protocol/v5-current.md`, "Examples" and "Sample session".
 #[test]
-fn document_vectors() {
-    let placeholder = r#"{"_placeholder":true,"num":0}"#;
-    let rows: Vec<(Codec, String, &[&'static [u8]], Packet)> = vec![
-        (TEXT5, "0".into(), &[], packet("/", Kind::Connect(None))),
+fn vectors_of_revision_5() {
+    let rows: Vec<(String, &[&'static [u8]], Packet)> = vec![
+        ("0".into(), &[], packet("/", Kind::Connect(None))),
         (
-            TEXT5,
             r#"0/admin,{"sid":"oSO0OpakMV_3jnilAAAA"}"#.into(),
             &[],
             packet("/admin", Kind::Connect(Some(json(r#"{"sid":"oSO0OpakMV_3jnilAAAA"}"#)))),
         ),
         (
-            TEXT5,
             r#"4{"message":"Not authorized"}"#.into(),
             &[],
             packet("/", Kind::ConnectError(json(r#"{"message":"Not authorized"}"#))),
         ),
-        (TEXT5, r#"2["foo"]"#.into(), &[], packet("/", event(None, values(r#"["foo"]"#, &[])))),
-        (TEXT5, r#"2/admin,["bar"]"#.into(), &[], packet("/admin", event(None, values(r#"["bar"]"#, &[])))),
+        (r#"2["foo"]"#.into(), &[], packet("/", event(None, values(r#"["foo"]"#, &[])))),
+        (r#"2/admin,["bar"]"#.into(), &[], packet("/admin", event(None, values(r#"["bar"]"#, &[])))),
         (
-            TEXT5,
-            format!(r#"51-["baz",{placeholder}]"#),
+            format!(r#"51-["baz",{PLACEHOLDER}]"#),
             &[&[1, 2, 3, 4]],
-            packet("/", event(None, values(&format!(r#"["baz",{placeholder}]"#), &[&[1, 2, 3, 4]]))),
+            packet("/", event(None, values(&format!(r#"["baz",{PLACEHOLDER}]"#), &[&[1, 2, 3, 4]]))),
         ),
         (
-            TEXT5,
-            format!(r#"52-/admin,["baz",{placeholder},{{"_placeholder":true,"num":1}}]"#),
+            format!(r#"52-/admin,["baz",{PLACEHOLDER},{{"_placeholder":true,"num":1}}]"#),
             &[&[1, 2], &[3, 4]],
             packet(
                 "/admin",
                 event(
                     None,
                     values(
-                        &format!(r#"["baz",{placeholder},{{"_placeholder":true,"num":1}}]"#),
+                        &format!(r#"["baz",{PLACEHOLDER},{{"_placeholder":true,"num":1}}]"#),
                         &[&[1, 2], &[3, 4]],
                     ),
                 ),
             ),
         ),
-        (TEXT5, r#"212["foo"]"#.into(), &[], packet("/", event(Some(12), values(r#"["foo"]"#, &[])))),
-        (TEXT5, r#"3/admin,13["bar"]"#.into(), &[], packet("/admin", ack(13, values(r#"["bar"]"#, &[])))),
+        (r#"212["foo"]"#.into(), &[], packet("/", event(Some(12), values(r#"["foo"]"#, &[])))),
+        (r#"3/admin,13["bar"]"#.into(), &[], packet("/admin", ack(13, values(r#"["bar"]"#, &[])))),
         (
-            TEXT5,
-            format!(r#"61-15["bar",{placeholder}]"#),
+            format!(r#"61-15["bar",{PLACEHOLDER}]"#),
             &[&[1, 2, 3, 4]],
-            packet("/", ack(15, values(&format!(r#"["bar",{placeholder}]"#), &[&[1, 2, 3, 4]]))),
+            packet("/", ack(15, values(&format!(r#"["bar",{PLACEHOLDER}]"#), &[&[1, 2, 3, 4]]))),
         ),
-        (TEXT5, "1".into(), &[], packet("/", Kind::Disconnect)),
-        (TEXT5, "1/admin,".into(), &[], packet("/admin", Kind::Disconnect)),
-        (TEXT4, "0".into(), &[], packet("/", Kind::Connect(None))),
-        (TEXT4, "0/admin,".into(), &[], packet("/admin", Kind::Connect(None))),
-        (TEXT4, r#"2["hello",1]"#.into(), &[], packet("/", event(None, values(r#"["hello",1]"#, &[])))),
+        ("1".into(), &[], packet("/", Kind::Disconnect)),
+        ("1/admin,".into(), &[], packet("/admin", Kind::Disconnect)),
+    ];
+    document_vectors(TEXT5, &rows);
+}
+
+/// `docs/socket.io-protocol/v4.md`, "Examples".
+#[test]
+fn vectors_of_revision_4() {
+    let rows: Vec<(String, &[&'static [u8]], Packet)> = vec![
+        ("0".into(), &[], packet("/", Kind::Connect(None))),
+        ("0/admin,".into(), &[], packet("/admin", Kind::Connect(None))),
+        (r#"2["hello",1]"#.into(), &[], packet("/", event(None, values(r#"["hello",1]"#, &[])))),
         (
-            TEXT4,
             r#"2/admin,456["project:delete",123]"#.into(),
             &[],
             packet("/admin", event(Some(456), values(r#"["project:delete",123]"#, &[]))),
         ),
-        (TEXT4, "3/admin,456[]".into(), &[], packet("/admin", ack(456, values("[]", &[])))),
+        ("3/admin,456[]".into(), &[], packet("/admin", ack(456, values("[]", &[])))),
         (
-            TEXT4,
             r#"4/admin,"Not authorized""#.into(),
             &[],
             packet("/admin", Kind::ConnectError(json(r#""Not authorized""#))),
         ),
         (
-            TEXT4,
-            format!(r#"51-/admin,456["project:delete",{placeholder}]"#),
+            format!(r#"51-/admin,456["project:delete",{PLACEHOLDER}]"#),
             &[&[1, 2, 3]],
             packet(
                 "/admin",
-                event(Some(456), values(&format!(r#"["project:delete",{placeholder}]"#), &[&[1, 2, 3]])),
+                event(Some(456), values(&format!(r#"["project:delete",{PLACEHOLDER}]"#), &[&[1, 2, 3]])),
             ),
         ),
         (
-            TEXT4,
-            format!("61-/admin,456[{placeholder}]"),
+            format!("61-/admin,456[{PLACEHOLDER}]"),
             &[&[3, 2, 1]],
-            packet("/admin", ack(456, values(&format!("[{placeholder}]"), &[&[3, 2, 1]]))),
+            packet("/admin", ack(456, values(&format!("[{PLACEHOLDER}]"), &[&[3, 2, 1]]))),
         ),
     ];
-    for (codec, text, attachments, expected) in rows {
-        let mut decoder = Decoder::with_codec(Role::Client, codec);
-        assert_eq!(decode(&mut decoder, &text, attachments).as_ref(), Ok(&expected), "{text}");
-        let encoded = codec.packet(&expected);
-        assert_eq!(encoded.text, format!("4{text}"));
-        assert_eq!(encoded.attachments, attachments);
-    }
+    document_vectors(TEXT4, &rows);
 }
 
 /// `40/custom`, `41/custom` without comma are valid.

@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::{Outcome, Suite};
-use crate::process::{self, cargo, program, works};
+use crate::process::{self, build, program, works};
 
 /// A program the clients need: how to see that it works, and Debian's package.
 const PROGRAMS: [(&str, &[&str], &str); 5] = [
@@ -26,10 +26,10 @@ pub(super) fn run(suite: &Suite<'_>) -> Result<Outcome> {
         return Ok(Outcome::Skipped("no acceptance/package.json"));
     }
     packages()?;
-    build(suite.root)?;
+    let binaries = build(suite.root)?;
     node_modules(&folder)?;
     python(&folder)?;
-    suite.tests(&mut program("node", &["run.mjs"], &folder))?;
+    suite.tests(program("node", &["run.mjs"], &folder).env("TRUNKLINE_BIN_DIR", binaries))?;
     Ok(Outcome::Passed)
 }
 
@@ -52,11 +52,6 @@ fn packages() -> Result<()> {
 
 fn apt(arguments: &[&str]) -> Result<()> {
     process::run(program("apt-get", arguments, Path::new("/")).env("DEBIAN_FRONTEND", "noninteractive"))
-}
-
-/// The binary and the example servers the clients talk to.
-fn build(root: &Path) -> Result<()> {
-    process::run(&mut cargo(root, &["build", "--release", "--package", "trunkline", "--bins", "--examples"]))
 }
 
 /// `npm ci`, unless the folder is younger than the lock file.

@@ -28,7 +28,7 @@ pub(crate) const STAGES: [Stage; 6] = [
     Stage { name: "unit", about: "every test of the workspace", run: stages::unit },
     Stage { name: "docs", about: "generated references are up to date", run: stages::docs },
     Stage { name: "fuzz", about: "short deterministic runs of the fuzz targets", run: stages::fuzz },
-    Stage { name: "acceptance", about: "foreign clients against the release binary", run: acceptance::run },
+    Stage { name: "acceptance", about: "foreign clients against the binary", run: acceptance::run },
 ];
 
 /// How a stage that did not fail ended.
