@@ -10,7 +10,9 @@ const SEARCH_BYTES: usize = 256;
 
 /// The data of message `number`: a string of `bytes` characters, and at least the marker.
 pub(crate) fn data(number: u32, bytes: usize) -> String {
-    format!("{:x<bytes$}", format!("#{number:0DIGITS$}"))
+    let marker = format!("#{number:0DIGITS$}");
+    let filler = bytes.saturating_sub(marker.len());
+    marker + &"x".repeat(filler)
 }
 
 /// The frame that carries message `number` to a Socket.IO client of the main namespace, as a server writes it.
@@ -40,6 +42,7 @@ mod tests {
         assert_eq!(number(text.as_bytes()), Some(70_123));
         assert_eq!(data(70_123, 200).len(), 200);
         assert_eq!(data(1, 0), "#00000001");
+        assert_eq!(data(1, 1 << 20).len(), 1 << 20);
     }
 
     #[test]

@@ -349,3 +349,39 @@ fn recover_by_polling(bench: &Bench, pid: &str) {
     assert_eq!(field(reply, "pid").as_deref(), Some(pid), "{answers}");
     assert_eq!(post(address, &target, "41").text(), "ok", "requests find the session at its new place");
 }
+
+/// A client that upgrades while it comes back: its probe moves with the engine session.
+#[test]
+fn recovery_from_any_shard_takes_the_probe_along() {
+    let mut config = config();
+    config.server.shards = 3;
+    let bench = start(config);
+    for round in 0..12 {
+        let client = bench.client();
+        drop(client.socket);
+        assert_eq!(bench.seen(), Seen::Disconnected(client.sid, "transport close", true));
+        let target = format!("{POLL}&sid={}", field(get(bench.node.address, POLL).text(), "sid").unwrap());
+        let mut socket = WebSocket::connect(bench.node.address, &target.replace("polling", "websocket"));
+        let body = format!("40{{\"pid\":\"{}\"}}", client.pid);
+        // The CONNECT that moves the session comes before the probe's answer in one half of the rounds.
+        if round % 2 == 0 {
+            assert_eq!(post(bench.node.address, &target, &body).text(), "ok");
+            socket.text("2probe");
+            assert_eq!(socket.next_text(), "3probe");
+        } else {
+            socket.text("2probe");
+            assert_eq!(socket.next_text(), "3probe");
+            assert_eq!(post(bench.node.address, &target, &body).text(), "ok");
+        }
+        assert_eq!(get(bench.node.address, &target).text(), "6");
+        socket.text("5");
+        let reply = socket.next_text();
+        assert_eq!(field(&reply, "pid").as_deref(), Some(&*client.pid), "{reply}");
+        assert_eq!(bench.seen(), Seen::Recovered(client.sid));
+        socket.text(r#"42["ev",5]"#);
+        assert!(socket.next_text().starts_with(r#"42["back",5,"#));
+        drop(socket);
+        assert_eq!(bench.seen(), Seen::Disconnected(client.sid, "transport close", true));
+    }
+    bench.node.stop();
+}

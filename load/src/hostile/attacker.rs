@@ -13,7 +13,8 @@ use crate::target::Target;
 /// What an attacker does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attack {
-    /// Joins, asks for as many acknowledgements as it can and never reads again, while messages are published.
+    /// Joins and never reads again while messages are published; every second one also asks for as many
+    /// acknowledgements as it can.
     NeverReads,
     /// Sends the head of a request, one byte a second.
     BytePerSecond,
@@ -83,6 +84,9 @@ const ROOMS: u64 = 100_000;
 /// Events written at one tick, when the ones before are on their way.
 const EVENTS_PER_TICK: u64 = 1000;
 
+/// Joins of the client with the many rooms that are not acknowledged yet.
+const JOINS_IN_FLIGHT: u64 = 16;
+
 /// Length that the huge frame announces.
 const HUGE_BYTES: u64 = 1 << 30;
 
@@ -101,6 +105,8 @@ pub(crate) struct Attacker {
     index: u32,
     ticks: u64,
     events: u64,
+    /// Acknowledgements of them.
+    acks: u64,
     /// The request that is sent byte by byte.
     head: Vec<u8>,
 }
@@ -108,7 +114,16 @@ pub(crate) struct Attacker {
 impl Attacker {
     /// Attacker `index`; `join` is the event that enters a room.
     pub(crate) fn new(attack: Attack, join: Option<Join>, index: u32) -> Self {
-        Self { attack, client: WebSocket::new(index), join, index, ticks: 0, events: 0, head: Vec::new() }
+        Self {
+            attack,
+            client: WebSocket::new(index),
+            join,
+            index,
+            ticks: 0,
+            events: 0,
+            acks: 0,
+            head: Vec::new(),
+        }
     }
 
     /// See [`crate::session::Session::connected`].
@@ -147,7 +162,11 @@ impl Attacker {
         if matches!(self.attack, Attack::BytePerSecond | Attack::HalfOpen) {
             return Ok(Took { consumed: buf.len(), next: Next::Continue });
         }
-        let took = self.client.received(script, buf, out, sink)?;
+        let mut counting = Counting { sink, acks: &mut self.acks };
+        let took = self.client.received(script, buf, out, &mut counting)?;
+        if self.attack == Attack::ManyRooms && self.client.is_ready() {
+            self.join_more(out);
+        }
         let deaf = self.attack == Attack::NeverReads && self.client.is_ready();
         Ok(if deaf { Took { next: Next::Deaf, ..took } } else { took })
     }
@@ -159,28 +178,35 @@ impl Attacker {
         }
         self.ticks += 1;
         match self.attack {
-            Attack::NeverReads => self.flood("r", out),
+            Attack::NeverReads if self.index.is_multiple_of(2) => self.flood(out),
+            Attack::NeverReads => {}
             Attack::BytePerSecond => self.drip(out),
             Attack::HalfOpen => {}
             Attack::HugeFrame => self.huge(out),
             Attack::DeepJson => self.deep(out),
-            Attack::ManyRooms if self.events < ROOMS => self.flood("many", out),
-            Attack::ManyRooms => {}
+            Attack::ManyRooms => self.join_more(out),
         }
         Next::Continue
     }
 
-    /// Joins one room after the other and wants each one acknowledged. The id 0 is that of the first join.
-    fn flood(&mut self, prefix: &str, out: &mut Vec<u8>) {
-        let name = self.join.as_ref().map_or("join", |join| &join.event);
-        for _ in 0..EVENTS_PER_TICK {
-            self.events += 1;
-            let room = match self.attack {
-                Attack::ManyRooms => format!("{prefix}-{}", self.events),
-                _ => prefix.to_owned(),
-            };
-            say(&event(name, &room, Some(self.events)), self.index, out);
+    /// Asks for very many acknowledgements.
+    fn flood(&mut self, out: &mut Vec<u8>) {
+        (0..EVENTS_PER_TICK).for_each(|_| self.join_room("flood", out));
+    }
+
+    /// Joins one room after the other, politely, so that only the number of rooms is an attack.
+    fn join_more(&mut self, out: &mut Vec<u8>) {
+        while self.events < ROOMS && self.events < self.acks + JOINS_IN_FLIGHT {
+            let room = format!("many-{}", self.events);
+            self.join_room(&room, out);
         }
+    }
+
+    /// The id 0 is that of the join in the handshake.
+    fn join_room(&mut self, room: &str, out: &mut Vec<u8>) {
+        self.events += 1;
+        let name = self.join.as_ref().map_or("join", |join| &join.event);
+        say(&event(name, room, Some(self.events)), self.index, out);
     }
 
     fn drip(&mut self, out: &mut Vec<u8>) {
@@ -203,5 +229,24 @@ impl Attacker {
     fn deep(&mut self, out: &mut Vec<u8>) {
         let text = ["42[\"deep\",", &"[".repeat(LEVELS), &"]".repeat(LEVELS), "]"].concat();
         masked_frame(Opcode::Text, text.as_bytes(), mask(self.index), out);
+    }
+}
+
+/// Counts acknowledgements on their way.
+struct Counting<'a, S> {
+    sink: &'a mut S,
+    acks: &'a mut u64,
+}
+
+impl<S: Sink> Sink for Counting<'_, S> {
+    fn ready(&mut self) {
+        self.sink.ready();
+    }
+    fn message(&mut self, number: Option<u32>) {
+        self.sink.message(number);
+    }
+    fn ack(&mut self) {
+        *self.acks += 1;
+        self.sink.ack();
     }
 }

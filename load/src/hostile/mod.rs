@@ -29,7 +29,7 @@ const SETTLE_WITHIN: Duration = Duration::from_secs(10);
 const SAMPLE_EVERY: Duration = Duration::from_millis(50);
 
 /// Messages published while nobody reads: one per look, of this size.
-const FLOOD_PAYLOAD_BYTES: usize = 16 << 10;
+const FLOOD_PAYLOAD_BYTES: usize = 64 << 10;
 
 /// The scenario's arguments.
 #[derive(Clone, Debug)]
@@ -164,6 +164,7 @@ impl Hostile {
             "canary_answered",
             "newcomers_max_ms",
             "newcomers_served",
+            "attackers_acks",
         ];
         report.row(columns.map(str::to_owned));
         report
@@ -190,6 +191,7 @@ impl Outcome {
             format!("{}/{}", canary.answered, canary.asked),
             ms(newcomers, 1.0),
             format!("{}/{}", newcomers.answered, newcomers.asked),
+            counts.acks.to_string(),
         ]);
         let name = self.attack.name();
         if growth_bytes > bounds.growth_bytes_max {

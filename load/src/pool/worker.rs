@@ -214,6 +214,10 @@ impl Worker {
             let deaf = self.poll.registry().reregister(stream, Token(at), Interest::WRITABLE);
             deaf.map_err(|error| End::Lost(error.to_string()))?;
         }
+        // Who does not read learns only here that the connection was reset.
+        if event.is_error() || event.is_write_closed() {
+            return Err(End::Lost("closed by the server".into()));
+        }
         Ok(())
     }
 

@@ -208,7 +208,7 @@ struct HostileArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     connections: u32,
     /// How long each attack lasts
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "12s", value_parser = duration)]
     duration: Duration,
     /// By how much the server's resident memory may grow during an attack
     #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]

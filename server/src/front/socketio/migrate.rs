@@ -1,8 +1,9 @@
 //! Engine sessions that move to another shard.
 //!
 //! A client that comes back names a session by its pid, and that session lives on the shard its id says. So the
-//! engine session moves there with its connection, before it has any socket; the shard that made the sid keeps a
-//! forwarding entry until the session ends. Owns both sides. Start at [`SocketIo::migrate`].
+//! engine session moves there with its WebSocket, be that its transport or only a probe, before it has any socket; the
+//! shard that made the sid keeps a forwarding entry until the session ends. Owns both sides. Start at
+//! [`SocketIo::migrate`].
 
 use std::sync::Arc;
 
@@ -12,10 +13,10 @@ use wire::engineio::{BinaryAs, Packet, Packets, Version};
 use wire::values::JsonText;
 
 use super::SocketIo;
-use super::engine::{Beat, Carrier, Consumer, Engine, Polling, Queued};
+use super::engine::{Beat, Carrier, Consumer, Engine, Polling, Probe, ProbeState, Queued};
 use super::sid::Secret;
 use crate::mail::{Handshake, PeerMail};
-use crate::shard::{Cx, Handover, Owner};
+use crate::shard::{ConnKey, Cx, Handover, Owner};
 
 /// What shards tell each other about engine sessions.
 #[derive(Debug)]
@@ -51,8 +52,17 @@ pub struct Arrival {
     join_by: Option<Millis>,
     joined: bool,
     /// Present while the client polls.
-    polling: Option<(BinaryAs, SmallVec<[Queued; 2]>)>,
+    polling: Option<Polled>,
     ask: Ask,
+}
+
+/// What of a polling session moves.
+#[derive(Debug)]
+struct Polled {
+    binary: BinaryAs,
+    queue: SmallVec<[Queued; 2]>,
+    /// Of the probe whose connection comes along, and when it is given up.
+    probe: Option<(ProbeState, Millis)>,
 }
 
 /// The CONNECT that makes a session move.
@@ -63,15 +73,11 @@ pub(super) struct Ask {
 }
 
 impl SocketIo {
-    /// Whether a session can move: nothing ties it to this shard, and no second connection is under way.
+    /// Whether a session can move: nothing ties it to this shard.
     pub(super) fn may_migrate(&self, slot: u32) -> bool {
         let Some(engine) = self.engine(slot) else { return false };
-        let alone = match &engine.carrier {
-            Carrier::WebSocket(_) => true,
-            Carrier::Polling(polling) => polling.probe.is_none(),
-            Carrier::Moved(_) => false,
-        };
-        alone && engine.socket_count == 0 && engine.origin.is_none() && engine.consumer == Consumer::SocketIo
+        let here = !matches!(engine.carrier, Carrier::Moved(_));
+        here && engine.socket_count == 0 && engine.origin.is_none() && engine.consumer == Consumer::SocketIo
     }
 
     /// Sends a session to another shard, which then carries on with the CONNECT that made it move.
@@ -101,9 +107,13 @@ impl SocketIo {
                     // The client asks again at once, and is led to the new place.
                     self.answer_with(cx, get, &Packet::Noop);
                 }
-                arrival.polling = Some((polling.binary, polling.queue));
+                let probe = polling.probe.map(|probe| (probe.state, probe.by));
+                arrival.polling = Some(Polled { binary: polling.binary, queue: polling.queue, probe });
                 let migration = Box::new(Migration::Arrives(Box::new(arrival)));
-                cx.io.post(to, PeerMail::Engine { migration, connection: None });
+                match polling.probe {
+                    Some(probe) => cx.io.migrate(probe.conn, to, migration),
+                    None => cx.io.post(to, PeerMail::Engine { migration, connection: None }),
+                }
             }
             Carrier::Moved(_) => {}
         }
@@ -158,12 +168,10 @@ impl SocketIo {
     fn arrive(&mut self, cx: &mut Cx<'_>, from: ShardId, arrival: Arrival, connection: Option<Handover>) {
         let entry = self.engines.vacant_entry();
         let slot = u32::try_from(entry.key()).expect("fewer sessions than 32 bits count");
-        let carrier = match (arrival.polling, connection) {
-            (Some((binary, queue)), _) => {
-                Some(Carrier::Polling(Box::new(Polling { queue, ..Polling::new(binary) })))
-            }
-            (None, Some(handover)) => cx.io.adopt(handover, Owner(slot)).map(Carrier::WebSocket),
-            (None, None) => None,
+        let conn = connection.and_then(|handover| cx.io.adopt(handover, Owner(slot)));
+        let carrier = match arrival.polling {
+            Some(polled) => Some(Carrier::Polling(Box::new(polled.arrived(conn)))),
+            None => conn.map(Carrier::WebSocket),
         };
         let Some(carrier) = carrier else {
             // The connection died on the way, and nothing but it held the session.
@@ -192,5 +200,14 @@ impl SocketIo {
                 self.engine_packet(cx, slot, &packet);
             }
         }
+    }
+}
+
+impl Polled {
+    /// The session at its new place. A probe whose connection died on the way has failed: polling goes on.
+    fn arrived(self, conn: Option<ConnKey>) -> Polling {
+        let Self { binary, queue, probe } = self;
+        let probe = conn.zip(probe).map(|(conn, (state, by))| Probe { conn, state, by });
+        Polling { queue, probe, ..Polling::new(binary) }
     }
 }

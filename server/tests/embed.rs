@@ -1,0 +1,140 @@
+//! The embedding API against a raw client: what a program sees and what the client sees of it.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
+
+mod support;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::client::{WebSocket, field};
+use tokio::sync::Mutex;
+use trunkline::{Acceptance, Args, ClientEvent, Config, Event, Events, OfficeError, Refusal, Server};
+
+const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket&colour=blue";
+
+async fn start(settings: &[&str]) -> (Server, Events, SocketAddr) {
+    let mut server = Server::start(Config::embedded_with(settings).unwrap()).await.unwrap();
+    let events = server.events().unwrap();
+    let address = server.public_addr();
+    (server, events, address)
+}
+
+/// A client that speaks while the program listens: the raw client blocks, so it has a thread.
+async fn client<T: Send + 'static>(address: SocketAddr, script: impl FnOnce(WebSocket) -> T + Send + 'static) -> T {
+    tokio::task::spawn_blocking(move || script(WebSocket::connect(address, SOCKET))).await.unwrap()
+}
+
+async fn next_event(events: &mut Events) -> Event {
+    match events.next().await {
+        Some(ClientEvent::Event(event)) => event,
+        other => panic!("an event was expected, not {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_accepts_answers_asks_and_hears_of_the_end() {
+    let (server, mut events, address) = start(&["server.shards=2"]).await;
+    let client = tokio::spawn(client(address, |mut socket| {
+        socket.next_text();
+        socket.text(r#"40{"token":"t"}"#);
+        let id = field(&socket.next_text(), "sid").unwrap();
+        socket.text(r#"427["add",1,2]"#);
+        assert_eq!(socket.next_text(), "437[3]");
+        let question = socket.next_text();
+        let (ask, rest) = question.strip_prefix("42").unwrap().split_once('[').unwrap();
+        assert_eq!(rest, r#""colour?"]"#);
+        socket.text(&format!(r#"43{ask}["red"]"#));
+        socket.text("41");
+        id
+    }));
+    let Some(ClientEvent::Connect(connect)) = events.next().await else { panic!("a connect was expected") };
+    assert_eq!(connect.auth, json!({ "token": "t" }));
+    assert_eq!(&*connect.handshake.query[0].0, "colour");
+    let acceptance = Acceptance { user: Some("ada".into()), rooms: vec!["tea".into()], ..Acceptance::default() };
+    let session = connect.accept_with(acceptance).await.unwrap();
+    let event = next_event(&mut events).await;
+    let (a, b) = event.args.parse::<(u32, u32)>().unwrap();
+    assert_eq!((event.name.as_str(), event.session.id()), ("add", session.id()));
+    event.reply.unwrap().send(json!([a + b])).await.unwrap();
+    assert_eq!(session.rooms().await.unwrap(), ["tea"]);
+    let reply = session.ask("colour?", Args::none(), Duration::from_secs(10)).await.unwrap();
+    assert_eq!(reply.unwrap().to_values(), [json!("red")]);
+    let Some(ClientEvent::Disconnect(gone)) = events.next().await else { panic!("a disconnect was expected") };
+    assert_eq!((gone.reason, gone.resumable), ("client namespace disconnect", false));
+    assert_eq!(client.await.unwrap(), session.id().to_string());
+    assert_eq!(session.emit("late", "x").await.unwrap_err(), OfficeError::Refused(Refusal::NotFound));
+    server.drain().await;
+    assert!(events.next().await.is_none(), "the stream ends with the server");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_refusal_carries_message_and_data() {
+    let (server, mut events, address) = start(&[]).await;
+    let client = tokio::spawn(client(address, |mut socket| {
+        socket.next_text();
+        socket.text("40");
+        socket.next_text()
+    }));
+    let Some(ClientEvent::Connect(connect)) = events.next().await else { panic!("a connect was expected") };
+    assert_eq!(connect.auth, Value::Null);
+    connect.refuse("members only", Some(json!({ "code": 7 }))).await.unwrap();
+    let refusal: Value = serde_json::from_str(client.await.unwrap().strip_prefix("44").unwrap()).unwrap();
+    assert_eq!(refusal, json!({ "message": "members only", "data": { "code": 7 } }));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handlers_of_one_session_run_in_order_and_a_burst_over_the_inbox_limit_loses_nothing() {
+    const BURST: u32 = 2_000;
+    let (server, events, address) = start(&["limits.inbox_events_max=10"]).await;
+    let handled = Arc::new(Mutex::new(Vec::new()));
+    let log = Arc::clone(&handled);
+    let serving = tokio::spawn(events.serve(move |event| {
+        let log = Arc::clone(&log);
+        async move {
+            match event {
+                ClientEvent::Connect(connect) => drop(connect.accept().await.unwrap()),
+                ClientEvent::Event(Event { args, reply, .. }) => {
+                    tokio::task::yield_now().await;
+                    log.lock().await.push(args.parse::<(u32,)>().unwrap().0);
+                    if let Some(reply) = reply {
+                        reply.send("all").await.unwrap();
+                    }
+                }
+                _ => {}
+            }
+        }
+    }));
+    let last = client(address, |mut socket| {
+        socket.next_text();
+        socket.text("40");
+        socket.next_text();
+        for number in 0..BURST {
+            socket.text(&format!(r#"42["n",{number}]"#));
+        }
+        socket.text(&format!(r#"421["n",{BURST}]"#));
+        socket.next_text()
+    });
+    assert_eq!(last.await, r#"431["all"]"#);
+    assert_eq!(*handled.lock().await, (0..=BURST).collect::<Vec<_>>());
+    server.drain().await;
+    serving.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn there_is_one_stream_of_events_and_names_are_checked() {
+    let (mut server, _events, _) = start(&[]).await;
+    assert!(server.events().is_err());
+    let handle = server.handle();
+    assert_eq!(handle.channel("a/#").err(), Some(Refusal::InvalidChannel));
+    let refused = handle.of("/").to("").emit("x", Args::none()).await;
+    assert_eq!(refused.unwrap_err(), OfficeError::Refused(Refusal::InvalidChannel));
+    let nobody = handle.of("/").to("empty").emit("x", Args::none()).await.unwrap();
+    assert_eq!((nobody.counts.delivered, nobody.counts.queued), (0, 0));
+    let wrong = Config::embedded_with(&["server.shards=many"]).unwrap_err().to_string();
+    assert!(wrong.contains("server.shards"), "{wrong}");
+    server.drain().await;
+}
