@@ -23,7 +23,10 @@ async fn start(settings: &[&str]) -> (Server, Events, SocketAddr) {
 }
 
 /// A client that speaks while the program listens: the raw client blocks, so it has a thread.
-async fn client<T: Send + 'static>(address: SocketAddr, script: impl FnOnce(WebSocket) -> T + Send + 'static) -> T {
+async fn client<T: Send + 'static>(
+    address: SocketAddr,
+    script: impl FnOnce(WebSocket) -> T + Send + 'static,
+) -> T {
     tokio::task::spawn_blocking(move || script(WebSocket::connect(address, SOCKET))).await.unwrap()
 }
 
@@ -53,7 +56,8 @@ async fn a_program_accepts_answers_asks_and_hears_of_the_end() {
     let Some(ClientEvent::Connect(connect)) = events.next().await else { panic!("a connect was expected") };
     assert_eq!(connect.auth, json!({ "token": "t" }));
     assert_eq!(&*connect.handshake.query[0].0, "colour");
-    let acceptance = Acceptance { user: Some("ada".into()), rooms: vec!["tea".into()], ..Acceptance::default() };
+    let acceptance =
+        Acceptance { user: Some("ada".into()), rooms: vec!["tea".into()], ..Acceptance::default() };
     let session = connect.accept_with(acceptance).await.unwrap();
     let event = next_event(&mut events).await;
     let (a, b) = event.args.parse::<(u32, u32)>().unwrap();
@@ -62,7 +66,9 @@ async fn a_program_accepts_answers_asks_and_hears_of_the_end() {
     assert_eq!(session.rooms().await.unwrap(), ["tea"]);
     let reply = session.ask("colour?", Args::none(), Duration::from_secs(10)).await.unwrap();
     assert_eq!(reply.unwrap().to_values(), [json!("red")]);
-    let Some(ClientEvent::Disconnect(gone)) = events.next().await else { panic!("a disconnect was expected") };
+    let Some(ClientEvent::Disconnect(gone)) = events.next().await else {
+        panic!("a disconnect was expected")
+    };
     assert_eq!((gone.reason, gone.resumable), ("client namespace disconnect", false));
     assert_eq!(client.await.unwrap(), session.id().to_string());
     assert_eq!(session.emit("late", "x").await.unwrap_err(), OfficeError::Refused(Refusal::NotFound));
