@@ -1,6 +1,7 @@
 //! The back end that the acceptance tests drive clients against; `acceptance/README.md` says what each event does.
 //!
 //! `acceptance --ready-file PATH --config FILE`: handlers on the embedding API, everything else as configured.
+#![allow(clippy::indexing_slicing, reason = "what an object of JSON does not have is null")]
 
 use serde_json::{Value, json};
 use std::collections::HashMap;

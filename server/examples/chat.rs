@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release --example chat`
 
-use serde_json::json;
+use serde_json::{Value, json};
 use trunkline::{Acceptance, ClientEvent, Config, Event, Server};
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
@@ -28,13 +28,15 @@ fn told(result: Result<(), Failure>) {
 
 async fn on(event: ClientEvent) -> Result<(), Failure> {
     match event {
-        ClientEvent::Connect(connect) => match connect.auth["name"].as_str().map(str::to_owned) {
-            Some(name) => {
-                let acceptance = Acceptance { user: Some(name), ..Acceptance::default() };
-                connect.accept_with(acceptance).await.map(drop)?;
+        ClientEvent::Connect(connect) => {
+            match connect.auth.get("name").and_then(Value::as_str).map(str::to_owned) {
+                Some(name) => {
+                    let acceptance = Acceptance { user: Some(name), ..Acceptance::default() };
+                    connect.accept_with(acceptance).await.map(drop)?;
+                }
+                None => connect.refuse("tell me your name", Some(json!({ "field": "auth.name" }))).await?,
             }
-            None => connect.refuse("tell me your name", Some(json!({ "field": "auth.name" }))).await?,
-        },
+        }
         ClientEvent::Event(event) => handle(event).await?,
         ClientEvent::Disconnect(gone) => println!("{} left: {}", gone.session.id(), gone.reason),
         _ => {}

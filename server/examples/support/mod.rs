@@ -12,7 +12,10 @@ use trunkline::{Config, Connect, Handshake, Server, Session, SessionId};
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Handshakes of the sessions admitted, so that an event can show what its connection said.
-static HANDSHAKES: OnceLock<Mutex<HashMap<SessionId, (Value, Arc<Handshake>)>>> = OnceLock::new();
+static HANDSHAKES: OnceLock<Mutex<HashMap<SessionId, Said>>> = OnceLock::new();
+
+/// The auth payload and the handshake of a connection.
+type Said = (Value, Arc<Handshake>);
 
 /// Starts a server from `--config FILE` and `--set key=value` arguments; also returns the private port's key.
 pub(crate) async fn start() -> Result<(Server, Option<String>), Failure> {
@@ -120,5 +123,6 @@ fn argument(name: &str) -> Option<String> {
 
 fn arguments(name: &str) -> Vec<String> {
     let all: Vec<String> = std::env::args().collect();
-    all.windows(2).filter(|pair| pair[0] == name).map(|pair| pair[1].clone()).collect()
+    let pairs = all.iter().zip(all.iter().skip(1));
+    pairs.filter(|(argument, _)| *argument == name).map(|(_, value)| value.clone()).collect()
 }

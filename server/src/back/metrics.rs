@@ -59,10 +59,10 @@ pub async fn gather(office: &Office) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for shard in office.shards() {
         let (reply, stats) = tokio::sync::oneshot::channel();
-        if office.tell(shard, Mail::Stats { reply }).await.is_ok() {
-            if let Ok(Ok(stats)) = tokio::time::timeout(Duration::from_millis(500), stats).await {
-                snapshot.shards.push((shard, stats));
-            }
+        if office.tell(shard, Mail::Stats { reply }).await.is_ok()
+            && let Ok(Ok(stats)) = tokio::time::timeout(Duration::from_millis(500), stats).await
+        {
+            snapshot.shards.push((shard, stats));
         }
         let ask = |token| Command::Query { token, query: Query::Totals };
         if let Ok(Report::Totals { sessions, detached, channels, subscriptions, queued }) =

@@ -107,7 +107,7 @@ impl Events {
     }
 
     pub(super) fn inbox_events_max(&self) -> usize {
-        self.handle.config().limits.inbox_events_max as usize
+        self.handle.config().limits.inbox_events_max
     }
 
     fn event_of(&self, upcall: Upcall) -> ClientEvent {

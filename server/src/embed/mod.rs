@@ -15,6 +15,7 @@
 //!         ClientEvent::Connect(connect) => connect.accept().await.map(drop)?,
 //!         ClientEvent::Event(event) => event.session.emit("echo", event.args.clone()).await.map(drop)?,
 //!         ClientEvent::Disconnect(gone) => println!("{} left: {}", gone.session.id(), gone.reason),
+//!         _ => {}
 //!     }
 //! }
 //! # Ok(()) }

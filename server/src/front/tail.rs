@@ -55,7 +55,7 @@ impl Tails {
     pub(super) fn perform(&mut self, effect: Effect, commands: &mut VecDeque<Command>) -> Option<Effect> {
         match effect {
             Effect::Opened { tag, session, id } if index(tag).is_some() => {
-                let Some(tail) = index(tag).and_then(|index| self.open.get_mut(index)) else { return None };
+                let tail = index(tag).and_then(|index| self.open.get_mut(index))?;
                 tail.session = Some(session);
                 let admit = Admit { session, user: None, info: None, subscriptions: Vec::new() };
                 let (of, filter) = (Members::Session(id), tail.filter.clone());

@@ -143,7 +143,7 @@ pub(super) async fn publish(
 impl PublishRequest {
     fn outline(self, desk: &Desk) -> Result<Outline, Problem> {
         let body = values::body_of(self.values()?)?;
-        if body.len_bytes() > desk.config.limits.message_bytes_max as usize {
+        if body.len_bytes() > desk.config.limits.message_bytes_max {
             return Err(Problem::new(&TOO_LARGE, "the message is over limits.message_bytes_max"));
         }
         let target = self.target(desk)?;

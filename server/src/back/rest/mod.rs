@@ -60,7 +60,7 @@ impl Desk {
     }
 
     fn channel_name_bytes_max(&self) -> u32 {
-        u32::try_from(self.config.limits.channel_name_bytes_max).unwrap_or(u32::MAX)
+        self.config.limits.channel_name_bytes_max
     }
 }
 

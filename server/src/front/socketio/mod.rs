@@ -1,6 +1,6 @@
 //! Engine.IO and Socket.IO: from requests and frames to hub commands, from hub effects to frames and poll answers.
 //!
-//! One [`SocketIo`] per shard owns the engine sessions ([`engine`]) and the sockets in them ([`socket`]). The code is
+//! One `SocketIo` per shard owns the engine sessions (`engine`) and the sockets in them (`socket`). The code is
 //! split by what happens: `request` and `handshake` (a request comes), `polling`, `upgrade` and `heartbeat` (Engine.IO),
 //! `packets` and `connect` (Socket.IO from the client), `effects` and `deliver` (from the hub), `ending` (everything
 //! that ends a session), `recovery` and `migrate`, `office` (from the back office).
