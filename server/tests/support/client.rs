@@ -207,6 +207,14 @@ impl WebSocket {
         }
     }
 
+    /// Whether nothing of the server's waits to be read, not even the end.
+    pub fn is_silent(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        self.buffer.is_empty() && peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
     /// The next message, which is a text.
     pub fn next_text(&mut self) -> String {
         match self.next() {
