@@ -185,3 +185,57 @@ fn a_client_that_never_switches_is_closed_when_the_upgrade_takes_too_long() {
     assert!(start.elapsed() >= Duration::from_millis(300), "{:?}", start.elapsed());
     node.stop();
 }
+
+/// The head of a POST, and the first byte of its content.
+fn begin_post(http: &mut Http, target: &str) {
+    let head = format!("POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\n\r\n3");
+    http.write(head.as_bytes());
+}
+
+/// An answer on this connection, so that the server knows it.
+fn greeted(node: &Node) -> Http {
+    let mut http = Http::connect(node.address);
+    assert_eq!(http.get("/nothing").status, 404);
+    http
+}
+
+#[test]
+fn a_second_post_while_one_is_read_ends_the_session() {
+    let node = start(|_| {});
+    for whole in [true, false] {
+        let (target, _) = joined(&node);
+        let (mut first, mut second) = (greeted(&node), greeted(&node));
+        let mut poll = waiting_get(&node, &target);
+        assert_eq!(greeted(&node).post(&target, "3").text(), "ok");
+        begin_post(&mut first, &target);
+        if whole {
+            assert_eq!(second.post(&target, "3").status, 400);
+        } else {
+            begin_post(&mut second, &target);
+        }
+        assert_eq!(seen(&mut poll), (200, "1".to_owned()));
+        first.write(b"\x1e3");
+        assert_eq!(seen(&mut first).0, 400);
+        let answer = get(node.address, &target);
+        assert_eq!((answer.status, answer.text()), UNKNOWN_SID);
+    }
+    node.stop();
+}
+
+#[test]
+fn a_post_in_two_pieces_is_one_and_may_be_given_up() {
+    let node = start(|_| {});
+    let (target, _) = joined(&node);
+    let mut first = greeted(&node);
+    for _ in 0..2 {
+        begin_post(&mut first, &target);
+        assert_eq!(get(node.address, "/nothing").status, 404);
+        first.write(b"\x1e3");
+        assert_eq!(seen(&mut first), (200, "ok".to_owned()));
+    }
+    begin_post(&mut first, &target);
+    assert_eq!(get(node.address, "/nothing").status, 404);
+    drop(first);
+    assert_eq!(post(node.address, &target, "3").text(), "ok");
+    node.stop();
+}

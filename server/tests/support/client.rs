@@ -54,6 +54,11 @@ impl Http {
         self.stream.write_all(&out).unwrap();
     }
 
+    /// Sends bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
     /// Reads one response.
     pub fn answer(&mut self) -> Answer {
         loop {

@@ -90,6 +90,8 @@ pub(super) struct Polling {
     /// What the front itself sends while no GET waits, in order. Messages wait in the hub instead.
     pub(super) queue: SmallVec<[Queued; 2]>,
     pub(super) probe: Option<Probe>,
+    /// The connection of the POST whose content is coming.
+    pub(super) reading: Option<ConnKey>,
     /// The POST whose answer waits because the client sent too much.
     pub(super) post: Option<Post>,
     pub(super) binary: BinaryAs,
@@ -222,7 +224,12 @@ pub(super) struct Times {
 
 impl Polling {
     pub(super) fn new(binary: BinaryAs) -> Self {
-        Self { get: None, queue: SmallVec::new(), probe: None, post: None, binary }
+        Self { get: None, queue: SmallVec::new(), probe: None, reading: None, post: None, binary }
+    }
+
+    /// Whether a POST other than that of this connection is under way. A client sends one at a time.
+    pub(super) fn has_other_post(&self, conn: ConnKey) -> bool {
+        self.post.is_some() || self.reading.is_some_and(|reading| reading != conn)
     }
 
     /// Messages stay queued: an upgrade is between `3probe` and `5`.

@@ -7,13 +7,16 @@
 
 use bytes::Bytes;
 use hub::{Command, Reason};
-use wire::engineio::{HandshakeError, Packet, Packets, PayloadError, PayloadForm, PayloadWriter, Version};
+use wire::engineio::{
+    HandshakeError, Packet, Packets, PayloadError, PayloadForm, PayloadWriter, Transport, Version,
+};
 use wire::http::Head;
 use wire::socketio::Encoded;
 
 use super::SocketIo;
 use super::ending::Told;
 use super::engine::{Carrier, Get, Post, Queued};
+use super::query::Query;
 use crate::shard::{ConnKey, Cx, Owner, Request};
 
 /// Packets of one POST. A client that means well sends fewer; each costs the work of an event.
@@ -65,12 +68,35 @@ impl SocketIo {
         self.resume_engine(cx, slot);
     }
 
+    /// The head of a POST has come, its content has not. A second one ends the session here; that its own answer is a
+    /// 400 follows when it is complete.
+    pub(in crate::front) fn begins(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnKey,
+        head: &Head<'_>,
+    ) -> Option<Owner> {
+        let query = Query::read(head.query);
+        if head.method != "POST" || head.websocket || query.transport() != Ok(Transport::Polling) {
+            return None;
+        }
+        let sid = query.sid().ok().flatten()?;
+        let slot = self.slot_of(cx, &sid)?;
+        let polling = self.engine_mut(slot)?.polling()?;
+        if polling.has_other_post(conn) {
+            self.close_engine(cx, slot, Reason::ConnectionFailed, Told::Close);
+            return None;
+        }
+        polling.reading = Some(conn);
+        Some(Owner(slot))
+    }
+
     /// A POST: every packet in order, then `ok`.
     pub(super) fn post(&mut self, cx: &mut Cx<'_>, slot: u32, conn: ConnKey, request: &Request<'_>) {
         let origin = request.head.header("origin");
         let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) else { return };
-        let outcome = if polling.post.is_some() {
-            // A client sends one POST at a time.
+        polling.reading.take_if(|reading| *reading == conn);
+        let outcome = if polling.has_other_post(conn) {
             self.close_engine(cx, slot, Reason::ConnectionFailed, Told::Close);
             Err(HandshakeError::BadRequest)
         } else if self.post_packets(cx, slot, request).is_err() {

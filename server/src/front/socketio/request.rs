@@ -116,7 +116,7 @@ impl SocketIo {
     }
 
     /// The live session of a sid. One whose heartbeat is overdue ends here, even if its timer has not fired.
-    fn slot_of(&mut self, cx: &mut Cx<'_>, sid: &Sid) -> Option<u32> {
+    pub(super) fn slot_of(&mut self, cx: &mut Cx<'_>, sid: &Sid) -> Option<u32> {
         if sid.node != self.config.server.node_id {
             return None;
         }

@@ -157,6 +157,7 @@ impl SocketIo {
                     self.probe_over(cx, slot);
                 } else if let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) {
                     polling.post.take_if(|post| post.conn == conn);
+                    polling.reading.take_if(|reading| *reading == conn);
                 }
             }
             Some(Carrier::WebSocket(_) | Carrier::Moved(_) | Carrier::Over(_)) | None => {}
