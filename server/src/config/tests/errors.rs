@@ -148,7 +148,7 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:2:16: socketio.root_channel: must not be \"chat\": that is the channel of namespace /chat",
     ),
     (
-        "[limits]\nmessage_bytes_max = 3_000_000",
+        "[limits]\nmessage_bytes_max = 3_000_000\noutbox_bytes_max = 3_000_000",
         "trunkline.toml: limits.write_buffer_bytes_max: must be at least 4000000, a third more than limits.message_bytes_max 3000000",
     ),
     (
