@@ -226,7 +226,7 @@ for (const [title, body, status, code] of [
   ["a channel of 3,000 bytes", { channel: "c".repeat(3_000), data: 1 }, 422, "invalid-channel"],
   ["a reserved channel", { channel: "$sys/x", data: 1 }, 403, "reserved-channel"],
   ["a wait of no time", { channel: "chat/x", reply: { wait_ms: 0 } }, 400, "malformed"],
-  ["a session id that is none", { channel: "chat/x", except: ["?"] }, 404, "not-found"],
+  ["a session id that is none", { channel: "chat/x", except: ["?"] }, 400, "malformed"],
 ]) {
   ours(`${title}: ${status} ${code}`, async () => {
     assertProblem(assert, await api(server, "POST", "/v1/messages", body), status, code);

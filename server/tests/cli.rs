@@ -68,9 +68,27 @@ fn answer_once(response: &'static str) -> (String, JoinHandle<String>) {
     (url, thread)
 }
 
+/// Somebody gets the events that clients send.
+const RELAY: &str = "[[socketio.namespace]]\nname = \"/\"\nevents = \"relay\"\n";
+
+#[test]
+fn without_a_way_to_ask_a_back_end_serve_refuses_or_says_what_is_lost() {
+    let file = TempFile::new("asks", "[auth]\nmode = \"back_end\"\n");
+    for command in [&["serve", "--config", file.path()][..], &["check-config", file.path()]] {
+        let (status, _, err) = told(&trunkline(command, &[]));
+        assert_eq!(status, 1, "{command:?}");
+        assert!(err.starts_with("auth.mode: \"back_end\" asks a Rust program"), "{err}");
+    }
+    let file =
+        TempFile::new("drops", "[auth]\nmode = \"anonymous\"\n[server]\npublic_listen = \"127.0.0.1:0\"\n");
+    let (status, out, _) = told(&trunkline(&["check-config", file.path()], &[]));
+    assert_eq!(status, 0);
+    assert!(out.starts_with("warning: socketio.namespace /: events that clients send are dropped"), "{out}");
+}
+
 #[test]
 fn check_config_says_ok_with_warnings() {
-    let file = TempFile::new("ok", "[auth]\nmode = \"anonymous\"\n");
+    let file = TempFile::new("ok", &format!("[auth]\nmode = \"anonymous\"\n{RELAY}"));
     let path = file.path();
     let warning = "tls.certificate: is not set: clients connect without encryption unless a proxy adds it";
     let expected = format!("warning: {path}: {warning}\n{path}: OK\n");
@@ -91,7 +109,8 @@ fn check_config_tells_all_errors_and_fails() {
 
 #[test]
 fn check_config_takes_the_environment_into_account() {
-    let file = TempFile::new("environment", "[server]\npublic_listen = \"127.0.0.1:8000\"\n");
+    let file =
+        TempFile::new("environment", &format!("[server]\npublic_listen = \"127.0.0.1:8000\"\n{RELAY}"));
     let (status, out, _) =
         told(&trunkline(&["check-config", file.path()], &[("TRUNKLINE_AUTH__MODE", "anonymous")]));
     assert_eq!((status, out), (0, format!("{}: OK\n", file.path())));

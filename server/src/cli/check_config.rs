@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use trunkline::config::{Config, Loaded, Sources};
 
 use super::load::{Overrides, check, environment, read_file};
+use super::serve::without_back_end;
 use super::{Failure, print};
 
 /// Check a configuration file as `serve` would read it, environment included
@@ -36,8 +37,10 @@ impl CheckConfig {
         };
         let Loaded { config, warnings } = check(&sources)?;
         unreadable_files(&config)?;
+        let unheard: String =
+            without_back_end(&config)?.iter().map(|warning| format!("warning: {warning}\n")).collect();
         let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-        print(&format!("{warnings}{name}: OK\n"))
+        print(&format!("{warnings}{unheard}{name}: OK\n"))
     }
 }
 

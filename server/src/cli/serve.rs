@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use trunkline::config::{Loaded, Sources};
+use trunkline::config::{AuthMode, Config, EventRoute, Loaded, NamespaceRule, Sources};
 
 use super::Failure;
 use super::load::{Overrides, check, environment, read_file};
@@ -42,12 +42,36 @@ impl Serve {
             arguments: self.overrides.arguments(),
         };
         let Loaded { config, warnings } = check(&sources)?;
+        let unheard = without_back_end(&config)?;
         run::until_signal((config, BackEnd::None), self.ready_file.as_deref(), move |addresses| {
             for warning in &warnings {
+                tracing::warn!("{warning}");
+            }
+            for warning in &unheard {
                 tracing::warn!("{warning}");
             }
             tracing::info!(public = %addresses.public, private = %addresses.private, "ready");
             Ok(())
         })
     }
+}
+
+/// What a configuration asks of a back end that this program does not have: a refusal to start, or warnings.
+pub(super) fn without_back_end(config: &Config) -> Result<Vec<String>, Failure> {
+    if config.auth.mode == AuthMode::BackEnd {
+        return Err(Failure(
+            "auth.mode: \"back_end\" asks a Rust program with Trunkline inside; `trunkline serve` has no way to ask a back \
+             end yet, so nobody could connect. Use \"anonymous\"."
+                .into(),
+        ));
+    }
+    let heard = |rule: &&NamespaceRule| rule.events == EventRoute::BackEnd;
+    let warning = |rule: &NamespaceRule| {
+        format!(
+            "socketio.namespace {}: events that clients send are dropped, because `trunkline serve` has no way to send them \
+             to a back end yet; with events = \"relay\" they go to the other clients",
+            rule.names
+        )
+    };
+    Ok(config.namespaces.iter().filter(heard).map(warning).collect())
 }

@@ -67,7 +67,7 @@ section! {
     pub struct Auth at Once "auth" {
         /// How a connection is admitted. There is no default: `trunkline serve` starts only when this choice was made,
         /// on loopback too. `trunkline dev` takes `anonymous`.
-        mode: AuthMode = required, example "back_end";
+        mode: AuthMode = required, example "anonymous";
     }
 }
 
@@ -76,7 +76,7 @@ words! {
     pub enum AuthMode {
         /// anybody who reaches the public port is let in, without a user
         Anonymous = "anonymous",
-        /// the back end is asked at every connect and may refuse
+        /// the back end is asked at every connect and may refuse; today that is a Rust program with Trunkline inside
         BackEnd = "back_end",
     }
 }

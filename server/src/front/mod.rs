@@ -46,6 +46,10 @@ impl Handler for Front {
         }
     }
 
+    fn begins(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>) -> Option<Owner> {
+        self.socketio.serves(head.path).then(|| self.socketio.begins(cx, conn, head)).flatten()
+    }
+
     fn request(&mut self, cx: &mut Cx<'_>, conn: ConnKey, request: &Request<'_>) {
         if self.socketio.serves(request.head.path) {
             self.socketio.request(cx, conn, request);

@@ -69,6 +69,13 @@ pub trait Handler {
     /// announced.
     fn body_limit(&self, head: &Head<'_>) -> Result<usize, Box<Response>>;
 
+    /// The head of a request whose content has not come with it. Not called when the whole request came at once. With
+    /// an owner, [`Handler::closed`] is called if the connection ends before the request is complete.
+    fn begins(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>) -> Option<Owner> {
+        let _ = (cx, conn, head);
+        None
+    }
+
     /// A complete request. Exactly one of [`Io::respond`], [`Io::hold`], [`Io::upgrade_websocket`] or a close is owed.
     fn request(&mut self, cx: &mut Cx<'_>, conn: ConnKey, request: &Request<'_>);
 

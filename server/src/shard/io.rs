@@ -218,10 +218,15 @@ impl Io {
         Some(conn)
     }
 
-    /// Changes the phase and what is counted by phase.
+    /// Changes the phase and what is counted by phase. Who waits for a request's content hears here that it will not
+    /// come, as this has many reasons.
     pub(super) fn enter(&mut self, conn: ConnKey, phase: Phase) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         let before = std::mem::replace(&mut connection.phase, phase);
+        if before == Phase::Body && phase == Phase::Closing {
+            let owner = connection.owner();
+            self.notices.extend(owner.map(|owner| Notice::Closed(conn, owner, Closed::Peer)));
+        }
         if let Some(gauge) = gauge(&mut self.stats, before) {
             *gauge -= 1;
         }

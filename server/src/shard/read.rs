@@ -5,7 +5,7 @@
 
 use super::Shard;
 use super::connection::{Body, Flags, NONE, Partial, Phase};
-use super::handler::{Closed, Handler, Request};
+use super::handler::{Closed, Cx, Handler, Request};
 use super::io::{ConnKey, Notice};
 use super::response::Response;
 use super::tls::{self, Received};
@@ -192,11 +192,14 @@ impl<H: Handler> Shard<H> {
             self.io.write(conn, Bytes::from_static(CONTINUE));
         }
         let body = Body { head: head_text.to_vec(), decoder, content: Vec::new() };
+        let owner = self.handler.begins(&mut Cx { io: &mut self.io, hub: &mut self.hub }, conn, &head);
         self.io.enter(conn, Phase::Body);
         self.io.set_deadline(conn, self.io.config.limits.body_timeout_ms);
         if let Some(connection) = self.io.connections.get_mut(conn) {
+            connection.owner = owner.map_or(NONE, |owner| owner.0);
             connection.partial = Some(Box::new(Partial { bytes: Vec::new(), body: Some(body) }));
         }
+        self.tell();
         Step::on(head_text.len())
     }
 
@@ -332,6 +335,7 @@ impl<H: Handler> Shard<H> {
             Phase::Head | Phase::Body => {
                 self.io.count_closed(Closed::Peer);
                 self.io.begin_closing(conn);
+                self.tell();
             }
             Phase::Closing if nothing_left => drop(self.io.discard(conn)),
             Phase::Closing | Phase::Asked | Phase::Held | Phase::Moving => {}

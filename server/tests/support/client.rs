@@ -54,6 +54,11 @@ impl Http {
         self.stream.write_all(&out).unwrap();
     }
 
+    /// Sends bytes as they are.
+    pub fn write(&mut self, bytes: &[u8]) {
+        self.stream.write_all(bytes).unwrap();
+    }
+
     /// Reads one response.
     pub fn answer(&mut self) -> Answer {
         loop {
@@ -205,6 +210,14 @@ impl WebSocket {
                 Err(error) => panic!("nothing came: {error}"),
             }
         }
+    }
+
+    /// Whether nothing of the server's waits to be read, not even the end.
+    pub fn is_silent(&self) -> bool {
+        self.stream.set_nonblocking(true).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_nonblocking(false).unwrap();
+        self.buffer.is_empty() && peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
     }
 
     /// The next message, which is a text.

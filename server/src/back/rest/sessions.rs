@@ -105,7 +105,7 @@ pub(super) async fn show(
     State(desk): State<Desk>,
     Path(id): Path<String>,
 ) -> Result<Json<SessionItem>, Problem> {
-    let session = session_id(&id)?;
+    let session = in_path(&id)?;
     let home = desk.office.home_of(session);
     let ask = hub::Query::Sessions { of: Some(Members::Session(session)), after: None, limit: 1 };
     let report = desk.office.ask(home, |token| Command::Query { token, query: ask }).await?;
@@ -138,7 +138,7 @@ pub(super) async fn end(
     Path(id): Path<String>,
     Query(query): Query<EndQuery>,
 ) -> Result<Json<Count>, Problem> {
-    let count = desk.end(Members::Session(session_id(&id)?), query.reconnect).await?;
+    let count = desk.end(Members::Session(in_path(&id)?), query.reconnect).await?;
     if count == 0 {
         return Err(Refusal::NotFound.into());
     }
@@ -254,6 +254,11 @@ pub(super) async fn subscriptions(
 ) -> Result<Json<Page<String>>, Problem> {
     let Json(item) = show(State(desk), Path(query.session)).await?;
     Ok(Json(Page { items: item.subscriptions, next: None }))
+}
+
+/// What is no session id names no resource.
+fn in_path(id: &str) -> Result<SessionId, Problem> {
+    id.parse().map_err(|_| Refusal::NotFound.into())
 }
 
 impl SubscriptionRequest {

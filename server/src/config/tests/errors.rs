@@ -148,7 +148,7 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:2:16: socketio.root_channel: must not be \"chat\": that is the channel of namespace /chat",
     ),
     (
-        "[limits]\nmessage_bytes_max = 3_000_000\noutbox_bytes_max = 3_000_000",
+        "[limits]\noutbox_bytes_max = 4_000_000\nmessage_bytes_max = 3_000_000",
         "trunkline.toml: limits.write_buffer_bytes_max: must be at least 4000000, a third more than limits.message_bytes_max 3000000",
     ),
     (
@@ -181,7 +181,7 @@ fn the_choice_of_admission_has_to_be_made() {
     let mut sources = file("[server]\nshards = 2");
     sources.presets.clear();
     let meaning = "\"anonymous\" (anybody who reaches the public port is let in, without a user) or \
-                   \"back_end\" (the back end is asked at every connect and may refuse)";
+                   \"back_end\" (the back end is asked at every connect and may refuse; today that is a Rust program with Trunkline inside)";
     assert_eq!(problems(&sources), format!("trunkline.toml: auth.mode: must be set: {meaning}"));
     sources.file = None;
     assert_eq!(problems(&sources), format!("configuration: auth.mode: must be set: {meaning}"));

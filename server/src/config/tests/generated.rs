@@ -35,7 +35,7 @@ fn example_with(mut choose: impl FnMut() -> bool) -> String {
 }
 
 fn defaults() -> Config {
-    let text = "[auth]\nmode = \"back_end\"";
+    let text = "[auth]\nmode = \"anonymous\"";
     load(text).config
 }
 

@@ -14,6 +14,7 @@ use wire::values::{JsonText, Values};
 
 use super::SocketIo;
 use super::connect::Entry;
+use super::engine::Queued;
 use super::namespaces::Namespaces;
 use super::socket::{Offsets, Variant};
 use super::upgrade::frames;
@@ -59,7 +60,7 @@ impl SocketIo {
         let Some(socket) = self.sockets.get(tag as usize) else { return };
         let slot = socket.engine;
         let encoded = encoder.packet(socket.variant, &self.namespaces);
-        self.send_message(cx, slot, &encoded);
+        self.send_own(cx, slot, Queued::Message(encoded));
     }
 
     /// Performs one thing for one session.
@@ -85,7 +86,7 @@ impl SocketIo {
         let encoded = variant.codec.ack(namespace, AckId(request), &arguments(body));
         match conn {
             Some(conn) => cx.io.stage(conn, frames(&encoded, version(variant))),
-            None => self.send_message(cx, slot, &encoded),
+            None => self.send_own(cx, slot, Queued::Message(encoded)),
         }
     }
 }

@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use hub::{Command, Millis, Reason, SessionId, SessionKey};
 use slab::Slab;
-use wire::engineio::Packet;
+use wire::engineio::{HandshakeError, Packet};
 
 use super::SocketIo;
-use super::engine::{Carrier, Engine, NONE, Polling, Queued};
+use super::engine::{Carrier, Engine, NONE, Polling, ProbeState, Queued};
 use super::migrate::Migration;
 use super::reasons::{self, Farewell};
 use super::socket::{Socket, Stage};
@@ -25,7 +25,8 @@ pub(super) enum Told {
     Nothing,
     /// A waiting GET ends with `6`: the client closed the session itself.
     Noop,
-    /// A waiting GET ends with `1`, a WebSocket with a close frame.
+    /// A WebSocket ends with a close frame; a waiting GET with `1` or, when the client is to come back, with 400:
+    /// python-socketio takes `1` for its own wish and stays away.
     Close,
 }
 
@@ -38,8 +39,11 @@ pub(super) struct Drain {
 
 impl Drain {
     /// When this session is closed. The secret is random, so it serves as the session's place in the window and
-    /// costs no memory.
+    /// costs no memory. What is over already ends as it would have.
     pub(super) fn at(&self, engine: &Engine) -> Millis {
+        if matches!(engine.carrier, Carrier::Over(_)) {
+            return engine.deadline();
+        }
         Millis(self.start.0 + engine.secret.spread() % self.window_ms.max(1))
     }
 }
@@ -48,17 +52,13 @@ impl SocketIo {
     /// Ends an engine session and with it all its sockets. Does nothing for one that is gone.
     pub(super) fn close_engine(&mut self, cx: &mut Cx<'_>, slot: u32, reason: Reason, told: Told) {
         let tags = self.tags_of_engine(slot);
-        let Some(engine) = self.engines.try_remove(slot as usize) else { return };
-        if self.engines.is_empty() {
-            self.engines = Slab::new();
-        }
-        cx.io.disarm(Owner(slot));
+        let Some(engine) = self.take_engine(cx, slot) else { return };
         if let Some((shard, slot)) = engine.origin {
             self.adopted.remove(&(shard.0, slot));
             let migration = Box::new(Migration::Ended { slot, secret: engine.secret });
             cx.io.post(shard, PeerMail::Engine { migration, connection: None });
         }
-        self.part(cx, engine.carrier, told);
+        self.part(cx, engine.carrier, told, reason);
         for tag in tags {
             let Some(socket) = self.socket_mut(tag) else { continue };
             socket.engine = NONE;
@@ -71,16 +71,34 @@ impl SocketIo {
         }
     }
 
-    fn part(&mut self, cx: &mut Cx<'_>, carrier: Carrier, told: Told) {
+    /// Takes an engine session away, or leaves its remains.
+    fn take_engine(&mut self, cx: &mut Cx<'_>, slot: u32) -> Option<Engine> {
+        let engine = self.engines.get_mut(slot as usize)?;
+        if let Some(remains) = engine.remains() {
+            let engine = std::mem::replace(engine, remains);
+            self.arm(cx, slot);
+            return Some(engine);
+        }
+        let engine = self.engines.try_remove(slot as usize);
+        if self.engines.is_empty() {
+            self.engines = Slab::new();
+        }
+        cx.io.disarm(Owner(slot));
+        engine
+    }
+
+    fn part(&mut self, cx: &mut Cx<'_>, carrier: Carrier, told: Told, reason: Reason) {
         match (carrier, told) {
-            (Carrier::Moved(_), _) | (Carrier::WebSocket(_), Told::Nothing) => {}
-            (Carrier::WebSocket(conn), Told::Noop | Told::Close) => close_websocket(cx, conn, None),
-            (Carrier::Polling(polling), told) => self.part_polling(cx, *polling, told),
+            (Carrier::Moved(_), _) | (Carrier::WebSocket(_) | Carrier::Over(_), Told::Nothing) => {}
+            (Carrier::WebSocket(conn) | Carrier::Over(conn), Told::Noop | Told::Close) => {
+                close_websocket(cx, conn, None)
+            }
+            (Carrier::Polling(polling), told) => self.part_polling(cx, *polling, told, reason),
         }
     }
 
-    fn part_polling(&mut self, cx: &mut Cx<'_>, mut polling: Polling, told: Told) {
-        if let Some(probe) = polling.probe {
+    fn part_polling(&mut self, cx: &mut Cx<'_>, mut polling: Polling, told: Told, reason: Reason) {
+        if let Some(probe) = polling.probe.filter(|probe| probe.state == ProbeState::Silent) {
             close_websocket(cx, probe.conn, None);
         }
         if let Some(post) = polling.post.take() {
@@ -89,7 +107,15 @@ impl SocketIo {
         match (polling.get.take(), told) {
             (None, _) | (_, Told::Nothing) => {}
             (Some(get), Told::Noop) => self.answer_with(cx, get, &Packet::Noop),
-            (Some(get), Told::Close) => self.answer_with(cx, get, &Packet::Close),
+            (Some(get), Told::Close) if !reasons::may_come_back(reason) => {
+                self.answer_with(cx, get, &Packet::Close)
+            }
+            // What was said before the end is not lost: the 400 is the answer to the next GET then.
+            (Some(get), Told::Close) if !get.payload.is_empty() => self.respond_to(cx, get),
+            (Some(get), Told::Close) => {
+                let refusal = self.site.error(HandshakeError::UnknownSid, get.origin.as_deref());
+                cx.io.respond(get.conn, refusal);
+            }
         }
     }
 

@@ -10,7 +10,8 @@
 //!   GET, POST ----> Polling --> Polling, probed --> WebSocket <----+
 //!                       ^            |
 //!                       +------------+  upgradeTimeout, wrong packet, probe closed
-//!   any state: Moved when its first namespace belongs to another shard; gone when closed or silent
+//!   any state: Moved when its first namespace belongs to another shard; gone when closed or silent, but Over first
+//!   when that happens between `3probe` and `5`
 //! ```
 
 use std::sync::Arc;
@@ -67,6 +68,9 @@ pub(super) enum Carrier {
     Polling(Box<Polling>),
     /// The session lives on that shard; this slot only forwards, until it ends there.
     Moved(ShardId),
+    /// The session ended in the middle of an upgrade: this WebSocket stays open until the client has switched to it.
+    /// socket.io-client would not notice a close before that, as it polls no more by then, and wait for a ping.
+    Over(ConnKey),
 }
 
 /// Who gets the messages.
@@ -86,6 +90,8 @@ pub(super) struct Polling {
     /// What the front itself sends while no GET waits, in order. Messages wait in the hub instead.
     pub(super) queue: SmallVec<[Queued; 2]>,
     pub(super) probe: Option<Probe>,
+    /// The connection of the POST whose content is coming.
+    pub(super) reading: Option<ConnKey>,
     /// The POST whose answer waits because the client sent too much.
     pub(super) post: Option<Post>,
     pub(super) binary: BinaryAs,
@@ -105,6 +111,8 @@ pub(super) struct Get {
     pub(super) conn: ConnKey,
     /// What the answer's body will be.
     pub(super) payload: PayloadWriter,
+    /// How many packets are in it.
+    pub(super) packets: usize,
     /// Its Origin, for the CORS fields of the answer.
     pub(super) origin: Option<Box<str>>,
     /// It is in the list of those that are answered at the end of the turn.
@@ -216,7 +224,12 @@ pub(super) struct Times {
 
 impl Polling {
     pub(super) fn new(binary: BinaryAs) -> Self {
-        Self { get: None, queue: SmallVec::new(), probe: None, post: None, binary }
+        Self { get: None, queue: SmallVec::new(), probe: None, reading: None, post: None, binary }
+    }
+
+    /// Whether a POST other than that of this connection is under way. A client sends one at a time.
+    pub(super) fn has_other_post(&self, conn: ConnKey) -> bool {
+        self.post.is_some() || self.reading.is_some_and(|reading| reading != conn)
     }
 
     /// Messages stay queued: an upgrade is between `3probe` and `5`.
@@ -248,7 +261,7 @@ impl Engine {
     pub(super) fn polling(&mut self) -> Option<&mut Polling> {
         match &mut self.carrier {
             Carrier::Polling(polling) => Some(polling),
-            Carrier::WebSocket(_) | Carrier::Moved(_) => None,
+            Carrier::WebSocket(_) | Carrier::Moved(_) | Carrier::Over(_) => None,
         }
     }
 
@@ -257,11 +270,27 @@ impl Engine {
         self.holds > 0 || self.rate.as_ref().is_some_and(|rate| rate.paused_until().is_some())
     }
 
+    /// What stays of a session that ends while the client switches to a WebSocket: that, until the probe's time is up.
+    pub(super) fn remains(&self) -> Option<Self> {
+        let Carrier::Polling(polling) = &self.carrier else { return None };
+        let probe = polling.probe.filter(|probe| probe.state == ProbeState::Answered)?;
+        let (carrier, beat) = (Carrier::Over(probe.conn), Beat::ClientBy(probe.by));
+        Some(Self::new(self.secret, carrier, self.version, beat))
+    }
+
+    /// Whether the session lives here.
+    pub(super) fn is_here(&self) -> bool {
+        match self.carrier {
+            Carrier::WebSocket(_) | Carrier::Polling(_) => true,
+            Carrier::Moved(_) | Carrier::Over(_) => false,
+        }
+    }
+
     /// The WebSocket that is the transport.
     pub(super) fn websocket(&self) -> Option<ConnKey> {
         match self.carrier {
             Carrier::WebSocket(conn) => Some(conn),
-            Carrier::Polling(_) | Carrier::Moved(_) => None,
+            Carrier::Polling(_) | Carrier::Moved(_) | Carrier::Over(_) => None,
         }
     }
 

@@ -76,8 +76,10 @@ impl SocketIo {
     /// Whether a session can move: nothing ties it to this shard.
     pub(super) fn may_migrate(&self, slot: u32) -> bool {
         let Some(engine) = self.engine(slot) else { return false };
-        let here = !matches!(engine.carrier, Carrier::Moved(_));
-        here && engine.socket_count == 0 && engine.origin.is_none() && engine.consumer == Consumer::SocketIo
+        engine.is_here()
+            && engine.socket_count == 0
+            && engine.origin.is_none()
+            && engine.consumer == Consumer::SocketIo
     }
 
     /// Sends a session to another shard, which then carries on with the CONNECT that made it move.
@@ -115,7 +117,7 @@ impl SocketIo {
                     None => cx.io.post(to, PeerMail::Engine { migration, connection: None }),
                 }
             }
-            Carrier::Moved(_) => {}
+            Carrier::Moved(_) | Carrier::Over(_) => {}
         }
     }
 

@@ -80,7 +80,7 @@ impl SocketIo {
         match &self.engine(slot)?.carrier {
             Carrier::WebSocket(conn) => Some(*conn),
             Carrier::Polling(polling) => polling.get.as_ref().map(|get| get.conn),
-            Carrier::Moved(_) => None,
+            Carrier::Moved(_) | Carrier::Over(_) => None,
         }
     }
 }
@@ -88,6 +88,6 @@ impl SocketIo {
 fn transport(engine: &Engine) -> &'static str {
     match engine.carrier {
         Carrier::WebSocket(_) => "websocket",
-        Carrier::Polling(_) | Carrier::Moved(_) => "polling",
+        Carrier::Polling(_) | Carrier::Moved(_) | Carrier::Over(_) => "polling",
     }
 }

@@ -1,21 +1,30 @@
 //! Long polling: the GET that waits, the POST that brings packets, and what goes into an answer.
 //!
 //! Owns when a GET is answered: at the end of the turn in which the first packet came, or at once when the payload
-//! is full. While no GET waits the sessions are paused in the hub, so messages wait there and not here.
+//! is full. While no GET waits the sessions are paused in the hub, so messages wait there and not here; only what was
+//! on its way when the payload became full waits here. So while a GET waits, nothing else does.
 //! Start at [`SocketIo::poll`].
 
+use bytes::Bytes;
 use hub::{Command, Reason};
-use wire::engineio::{HandshakeError, Packet, Packets, PayloadError, PayloadForm, PayloadWriter, Version};
+use wire::engineio::{
+    HandshakeError, Packet, Packets, PayloadError, PayloadForm, PayloadWriter, Transport, Version,
+};
 use wire::http::Head;
 use wire::socketio::Encoded;
 
 use super::SocketIo;
 use super::ending::Told;
 use super::engine::{Carrier, Get, Post, Queued};
+use super::query::Query;
 use crate::shard::{ConnKey, Cx, Owner, Request};
 
 /// Packets of one POST. A client that means well sends fewer; each costs the work of an event.
 const PACKETS_MAX: usize = 65_536;
+
+/// Packets of one answer. python-engineio takes more for an attack (its `max_decode_packets`) and gives the connection
+/// up, and it says so to nobody.
+const ANSWER_PACKETS_MAX: usize = 16;
 
 /// Packets of the front's own that wait for a GET. More means that the client makes us answer without ever polling.
 const QUEUE_MAX: usize = 256;
@@ -26,6 +35,7 @@ pub(super) const BUDGET: u32 = 16;
 impl SocketIo {
     /// A GET: answered at once with `6` during an upgrade, else held until there is something to say.
     pub(super) fn poll(&mut self, cx: &mut Cx<'_>, slot: u32, conn: ConnKey, origin: Option<&str>) {
+        let bytes_max = self.config.socketio.max_payload_bytes;
         let Some(engine) = self.engines.get_mut(slot as usize) else { return };
         let version = engine.version;
         let Some(polling) = engine.polling() else { return };
@@ -41,24 +51,52 @@ impl SocketIo {
             return cx.io.respond(conn, self.site.packets(payload.finish(), origin, None));
         }
         cx.io.hold(conn, Owner(slot));
-        let mut payload = PayloadWriter::new(version, binary);
-        for queued in polling.queue.drain(..) {
-            queued.write(&mut payload);
+        let payload = PayloadWriter::new(version, binary);
+        let mut get = Get { conn, payload, packets: 0, origin: origin.map(Box::from), listed: false };
+        while !get.is_full(bytes_max) && !polling.queue.is_empty() {
+            let rest = get.take(polling.queue.remove(0));
+            polling.queue.insert_many(0, rest);
         }
-        let listed = !payload.is_empty();
-        polling.get = Some(Get { conn, payload, origin: origin.map(Box::from), listed });
-        if listed {
+        if get.is_full(bytes_max) {
+            return self.respond_to(cx, get);
+        }
+        get.listed = get.packets > 0;
+        if get.listed {
             self.answers.push(slot);
         }
+        polling.get = Some(get);
         self.resume_engine(cx, slot);
+    }
+
+    /// The head of a POST has come, its content has not. A second one ends the session here; that its own answer is a
+    /// 400 follows when it is complete.
+    pub(in crate::front) fn begins(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnKey,
+        head: &Head<'_>,
+    ) -> Option<Owner> {
+        let query = Query::read(head.query);
+        if head.method != "POST" || head.websocket || query.transport() != Ok(Transport::Polling) {
+            return None;
+        }
+        let sid = query.sid().ok().flatten()?;
+        let slot = self.slot_of(cx, &sid)?;
+        let polling = self.engine_mut(slot)?.polling()?;
+        if polling.has_other_post(conn) {
+            self.close_engine(cx, slot, Reason::ConnectionFailed, Told::Close);
+            return None;
+        }
+        polling.reading = Some(conn);
+        Some(Owner(slot))
     }
 
     /// A POST: every packet in order, then `ok`.
     pub(super) fn post(&mut self, cx: &mut Cx<'_>, slot: u32, conn: ConnKey, request: &Request<'_>) {
         let origin = request.head.header("origin");
         let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) else { return };
-        let outcome = if polling.post.is_some() {
-            // A client sends one POST at a time.
+        polling.reading.take_if(|reading| *reading == conn);
+        let outcome = if polling.has_other_post(conn) {
             self.close_engine(cx, slot, Reason::ConnectionFailed, Told::Close);
             Err(HandshakeError::BadRequest)
         } else if self.post_packets(cx, slot, request).is_err() {
@@ -93,14 +131,16 @@ impl SocketIo {
                     self.forward_rest(cx, slot, to, packets);
                     break;
                 }
-                Some(Carrier::WebSocket(_)) | None => break,
+                Some(Carrier::WebSocket(_) | Carrier::Over(_)) | None => break,
             }
         }
         Ok(())
     }
 
-    /// Sends a packet of the front's own: at once on a WebSocket, else with the waiting or the next GET.
+    /// Sends a packet: at once on a WebSocket, else with the waiting or the next GET. The waiting GET is answered at the
+    /// end of the turn, or now when its payload has what a client takes at once.
     pub(super) fn send_own(&mut self, cx: &mut Cx<'_>, slot: u32, packet: Queued) {
+        let bytes_max = self.config.socketio.max_payload_bytes;
         let Some(engine) = self.engines.get_mut(slot as usize) else { return };
         let version = engine.version;
         let upgrading = engine.polling().is_some_and(|polling| polling.is_upgrading());
@@ -111,36 +151,17 @@ impl SocketIo {
             }
             Carrier::Polling(polling) => match &mut polling.get {
                 Some(get) if !upgrading => {
-                    packet.write(&mut get.payload);
-                    if !std::mem::replace(&mut get.listed, true) {
+                    polling.queue.extend(get.take(packet));
+                    if get.is_full(bytes_max) {
+                        self.answer(cx, slot);
+                    } else if !std::mem::replace(&mut get.listed, true) {
                         self.answers.push(slot);
                     }
                 }
                 _ if polling.queue.len() < QUEUE_MAX => polling.queue.push(packet),
                 _ => self.close_engine(cx, slot, Reason::SlowConsumer, Told::Close),
             },
-            Carrier::Moved(_) => {}
-        }
-    }
-
-    /// Puts a message into the payload of the waiting GET; it is answered at the end of the turn, or now when the
-    /// payload has the size a client takes at once. A message that comes after that waits with our own packets.
-    pub(super) fn send_message(&mut self, cx: &mut Cx<'_>, slot: u32, encoded: &Encoded) {
-        let bytes_max = self.config.socketio.max_payload_bytes;
-        let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) else { return };
-        let full = match &mut polling.get {
-            Some(get) => {
-                encoded.write_payload(&mut get.payload);
-                get.payload.len() >= bytes_max
-            }
-            None => return self.send_own(cx, slot, Queued::Message(encoded.clone())),
-        };
-        if full {
-            self.answer(cx, slot);
-        } else if let Some(get) = &mut polling.get
-            && !std::mem::replace(&mut get.listed, true)
-        {
-            self.answers.push(slot);
+            Carrier::Moved(_) | Carrier::Over(_) => {}
         }
     }
 
@@ -203,10 +224,9 @@ impl SocketIo {
             Some(Carrier::WebSocket(conn)) => cx.io.is_writable(*conn),
             Some(Carrier::Polling(polling)) => {
                 let bytes_max = self.config.socketio.max_payload_bytes;
-                !polling.is_upgrading()
-                    && polling.get.as_ref().is_some_and(|get| get.payload.len() < bytes_max)
+                !polling.is_upgrading() && polling.get.as_ref().is_some_and(|get| !get.is_full(bytes_max))
             }
-            Some(Carrier::Moved(_)) | None => false,
+            Some(Carrier::Moved(_) | Carrier::Over(_)) | None => false,
         }
     }
 }
@@ -222,13 +242,44 @@ fn payload_form(version: Version, head: &Head<'_>) -> Option<PayloadForm> {
     }
 }
 
+impl Get {
+    /// Whether it is to be answered now.
+    fn is_full(&self, bytes_max: usize) -> bool {
+        self.packets >= ANSWER_PACKETS_MAX || self.payload.len() >= bytes_max
+    }
+
+    /// Appends what the answer has room for and gives back the rest.
+    fn take(&mut self, packet: Queued) -> Option<Queued> {
+        let (now, rest) = packet.split(ANSWER_PACKETS_MAX.saturating_sub(self.packets));
+        self.packets += now.packets();
+        match &now {
+            Queued::Ping => self.payload.push(&Packet::Ping("")),
+            Queued::Pong => self.payload.push(&Packet::Pong("")),
+            Queued::Message(encoded) => encoded.write_payload(&mut self.payload),
+        }
+        rest
+    }
+}
+
 impl Queued {
-    /// Appends it to a poll answer.
-    pub(super) fn write(&self, payload: &mut PayloadWriter) {
+    /// How many Engine.IO packets it is.
+    fn packets(&self) -> usize {
         match self {
-            Self::Ping => payload.push(&Packet::Ping("")),
-            Self::Pong => payload.push(&Packet::Pong("")),
-            Self::Message(encoded) => encoded.write_payload(payload),
+            Self::Ping | Self::Pong => 1,
+            Self::Message(encoded) => encoded.frames().count(),
+        }
+    }
+
+    /// Its first packets, at most `room`, which is not 0; and the others: the attachments that have no room.
+    fn split(self, room: usize) -> (Self, Option<Self>) {
+        let over = self.packets().saturating_sub(room);
+        match self {
+            Self::Message(mut encoded) if over > 0 => {
+                let attachments = encoded.attachments.split_off(encoded.attachments.len() - over);
+                let rest = Self::Message(Encoded { text: Bytes::new(), attachments });
+                (Self::Message(encoded), Some(rest))
+            }
+            whole => (whole, None),
         }
     }
 }

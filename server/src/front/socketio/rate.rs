@@ -162,7 +162,7 @@ impl SocketIo {
                     self.answer_post(cx, post, Ok(()));
                 }
             }
-            Carrier::Moved(_) => {}
+            Carrier::Moved(_) | Carrier::Over(_) => {}
         }
     }
 

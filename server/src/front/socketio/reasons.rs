@@ -58,6 +58,29 @@ pub(super) fn farewell(reason: Reason) -> Farewell {
     }
 }
 
+/// Whether the client of a connection that we close is to come back by itself, or was closed for what it did (or
+/// has come back already, on another connection).
+pub(super) fn may_come_back(reason: Reason) -> bool {
+    match reason {
+        Reason::Silent
+        | Reason::Disconnected
+        | Reason::SlowConsumer
+        | Reason::OverLimit
+        | Reason::NeverAdmitted
+        | Reason::Expired
+        | Reason::CredentialsExpired
+        | Reason::Draining => true,
+        Reason::ClientLeft
+        | Reason::ConnectionClosed
+        | Reason::ConnectionFailed
+        | Reason::Malformed
+        | Reason::Misbehaved
+        | Reason::Kicked
+        | Reason::Refused
+        | Reason::TakenOver => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

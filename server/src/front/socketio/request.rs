@@ -44,7 +44,7 @@ impl SocketIo {
         match self.engine(sid.slot) {
             Some(engine) if engine.secret.matches(&sid.secret) => match engine.carrier {
                 Carrier::Moved(to) => to,
-                Carrier::WebSocket(_) | Carrier::Polling(_) => self.shard,
+                Carrier::WebSocket(_) | Carrier::Polling(_) | Carrier::Over(_) => self.shard,
             },
             _ => self.shard,
         }
@@ -116,7 +116,7 @@ impl SocketIo {
     }
 
     /// The live session of a sid. One whose heartbeat is overdue ends here, even if its timer has not fired.
-    fn slot_of(&mut self, cx: &mut Cx<'_>, sid: &Sid) -> Option<u32> {
+    pub(super) fn slot_of(&mut self, cx: &mut Cx<'_>, sid: &Sid) -> Option<u32> {
         if sid.node != self.config.server.node_id {
             return None;
         }
@@ -126,7 +126,7 @@ impl SocketIo {
             None => return None,
         };
         let engine = self.engine(slot)?;
-        if !engine.secret.matches(&sid.secret) || matches!(engine.carrier, Carrier::Moved(_)) {
+        if !engine.secret.matches(&sid.secret) || !engine.is_here() {
             return None;
         }
         (self.beat(cx, slot) != Due::Dead).then_some(slot)

@@ -77,6 +77,10 @@ impl SocketIo {
                     self.probe_packet(cx, slot, probe, packet.ok().flatten());
                 }
             }
+            // The client has switched: now it notices.
+            (Carrier::Over(own), _) if *own == conn => {
+                self.close_engine(cx, slot, Reason::ConnectionClosed, Told::Close)
+            }
             _ => {}
         }
     }
@@ -143,7 +147,7 @@ impl SocketIo {
     pub(in crate::front) fn closed(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, why: Closed) {
         let slot = owner.0;
         match self.engine(slot).map(|engine| &engine.carrier) {
-            Some(Carrier::WebSocket(own)) if *own == conn => {
+            Some(Carrier::WebSocket(own) | Carrier::Over(own)) if *own == conn => {
                 self.close_engine(cx, slot, reason_of(why), Told::Nothing);
             }
             Some(Carrier::Polling(polling)) => {
@@ -153,9 +157,10 @@ impl SocketIo {
                     self.probe_over(cx, slot);
                 } else if let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) {
                     polling.post.take_if(|post| post.conn == conn);
+                    polling.reading.take_if(|reading| *reading == conn);
                 }
             }
-            Some(Carrier::WebSocket(_) | Carrier::Moved(_)) | None => {}
+            Some(Carrier::WebSocket(_) | Carrier::Moved(_) | Carrier::Over(_)) | None => {}
         }
     }
 
