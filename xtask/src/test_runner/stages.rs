@@ -6,7 +6,7 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use super::{Outcome, Suite};
-use crate::process::{cargo, program, run, works};
+use crate::process::{cargo, program, run};
 use crate::{docs, tidy};
 
 /// The rules of `tidy`, counted as one check.
@@ -45,14 +45,9 @@ fn components(root: &Path) -> Result<()> {
     run(&mut program("rustup", &add, root)).with_context(|| format!("missing: {}", tools.join(", ")))
 }
 
-/// cargo-nextest where it is installed; it runs no examples in documentation, Cargo does.
+/// Tests, examples in documentation, and with them every binary and example. All of them run, so that one report has all failures.
 pub(super) fn unit(suite: &Suite<'_>) -> Result<Outcome> {
-    if works("cargo-nextest", &["--version"]) {
-        suite.tests(&mut cargo(suite.root, &["nextest", "run", "--workspace", "--no-tests", "pass"]))?;
-        suite.tests(&mut cargo(suite.root, &["test", "--quiet", "--workspace", "--doc"]))?;
-    } else {
-        suite.tests(&mut cargo(suite.root, &["test", "--quiet", "--workspace"]))?;
-    }
+    suite.tests(&mut cargo(suite.root, &["test", "--quiet", "--workspace", "--no-fail-fast"]))?;
     Ok(Outcome::Passed)
 }
 
