@@ -3,13 +3,9 @@
 import asyncio
 import unittest
 
-import engineio
 import socketio
 
 from .sut import TRANSPORTS, WAIT_S, ServerCase
-
-# The client drops a polling answer with more packets than this (16 by default).
-engineio.payload.Payload.max_decode_packets = 1000
 
 NESTED = {"list": [1, [b"\x01\x02"]], "deep": {"a": b"\x00\xff"}}
 

@@ -3,13 +3,9 @@
 import threading
 import unittest
 
-import engineio
 import socketio
 
 from .sut import TRANSPORTS, WAIT_S, Inbox, ServerCase, eventually, ours
-
-# The client drops a polling answer with more packets than this (16 by default).
-engineio.payload.Payload.max_decode_packets = 1000
 
 NESTED = {"list": [1, "two", None, True, [b"\x01\x02"]], "deep": {"a": {"b": b"\x00\xff\x1e"}}, "empty": b""}
 UNICODE = ["てすと", "Ä ä Ü ü ß", "\U0001f600", 'q"\\/,[]{}', "\u2028"]

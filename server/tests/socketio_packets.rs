@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use hub::{ChannelName, Command, Except, Members, Reason, Report, SessionId, Target, Token};
 use support::client::{Http, Said, WebSocket, field, get, post};
 use support::{Node, Office, args, message};
-use trunkline::config::{Config, EventRoute, NamespaceMatch, NamespaceName, NamespacePattern};
+use trunkline::config::{Config, EventRoute, HeaderName, NamespaceMatch, NamespaceName, NamespacePattern};
 use trunkline::mail::{Mail, Upcall};
 
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
@@ -558,6 +558,25 @@ fn the_handshake_holds_application_parameters_only() {
     assert_eq!(handshake.query, [("room".into(), "a b".into())]);
     assert_eq!(handshake.headers, [("authorization".into(), "Bearer x".into())]);
     assert!(handshake.remote.unwrap().ip().is_loopback() && !handshake.secure);
+    node.stop();
+}
+
+#[test]
+fn the_configuration_says_which_headers_the_back_end_is_shown() {
+    let (tell, seen) = channel();
+    let mut config = config();
+    config.ask_always = true;
+    config.socketio.handshake_headers = vec![HeaderName::parse("X-Other").unwrap()];
+    let node = Node::start(config, move |_, upcall| {
+        if let Upcall::Connect { handshake, .. } = upcall {
+            tell.send(handshake).unwrap();
+        }
+    });
+    let headers = [("authorization", "Bearer x"), ("x-other", "1")];
+    let mut socket = WebSocket::try_connect(node.address, SOCKET, &headers).ok().unwrap();
+    socket.text("40");
+    let handshake = seen.recv_timeout(support::client::PATIENCE).unwrap();
+    assert_eq!(handshake.headers, [("x-other".into(), "1".into())]);
     node.stop();
 }
 

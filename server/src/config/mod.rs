@@ -22,8 +22,8 @@ use std::path::PathBuf;
 
 pub use limits::Limits;
 pub use names::{
-    ChannelFilter, ChannelName, CookieName, HttpPath, LogFilter, NamespaceName, NamespacePattern, Origin,
-    Origins, Secret,
+    ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,
+    Origin, Origins, Secret,
 };
 pub use problem::{Place, Problem, Problems};
 pub use reference::{config_reference, example, limits_reference};

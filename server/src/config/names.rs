@@ -333,12 +333,35 @@ impl CookieName {
     /// # Errors
     /// Says which rule is broken, as a predicate (`must ..`).
     pub fn parse(text: &str) -> Result<Self, String> {
-        let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
-        if text.is_empty() || !text.bytes().all(token) {
+        if text.is_empty() || !text.bytes().all(is_token) {
             return Err(format!("must be a cookie name (letters, digits, `-`, `_`, `.`), got \"{text}\""));
         }
         Ok(Self(text.into()))
     }
+}
+
+text_type! {
+    /// The name of a header field (RFC 9110 section 5.1), in lower case.
+    HeaderName
+}
+text_setting!(HeaderName, "header name");
+
+impl HeaderName {
+    /// Parses a name; upper case is read as lower case.
+    ///
+    /// # Errors
+    /// Says which rule is broken, as a predicate (`must ..`).
+    pub fn parse(text: &str) -> Result<Self, String> {
+        if text.is_empty() || !text.bytes().all(is_token) {
+            return Err(format!("must be a header name (letters, digits, `-`, `_`, `.`), got \"{text}\""));
+        }
+        Ok(Self(text.to_ascii_lowercase()))
+    }
+}
+
+/// Whether a byte may stand in a token (RFC 9110 section 5.6.2).
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// A shared secret of at least 16 bytes. Its text appears in no log and no message.

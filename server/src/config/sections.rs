@@ -7,8 +7,8 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::names::{
-    ChannelFilter, ChannelName, CookieName, HttpPath, LogFilter, NamespaceName, NamespacePattern, Origins,
-    Secret,
+    ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,
+    Origins, Secret,
 };
 use super::table::{Flaw, Kind, Setting, Value, section, words};
 
@@ -120,6 +120,9 @@ section! {
         /// Name of a cookie that carries the session id, for balancers that stick by cookie. Trunkline does not need
         /// it.
         cookie: Option<CookieName> = none, example "io";
+        /// Headers of a connection's first request that the back end is shown. They are kept as long as the connection,
+        /// so each costs memory; one of more than 4096 bytes is left out.
+        handshake_headers: Vec<HeaderName> = ["authorization", "cookie", "origin", "user-agent", "x-forwarded-for"];
         /// Channel of a broadcast to the whole namespace `/`. A room of `/` with this name is the same channel.
         root_channel: ChannelName = "main";
     }

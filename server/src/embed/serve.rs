@@ -75,6 +75,8 @@ where
             self.busy.insert(session.id(), Waiting::default());
             return self.start(session, event);
         };
+        // The client is on a new connection, which nobody holds yet.
+        waiting.held &= !matches!(event, ClientEvent::Recovered(_));
         waiting.events.push_back(event);
         if !waiting.held && waiting.events.len() >= self.waiting_max {
             waiting.held = true;

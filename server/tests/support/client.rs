@@ -86,6 +86,14 @@ impl Http {
         }
     }
 
+    /// The answer if its first bytes come within this time.
+    pub fn answer_within(&mut self, time: Duration) -> Option<Answer> {
+        self.stream.set_read_timeout(Some(time)).unwrap();
+        let peeked = self.stream.peek(&mut [0]);
+        self.stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        peeked.is_ok().then(|| self.answer())
+    }
+
     pub fn get(&mut self, target: &str) -> Answer {
         self.send("GET", target, &[], None);
         self.answer()
@@ -164,6 +172,12 @@ impl WebSocket {
 
     pub fn binary(&mut self, data: &[u8]) {
         self.frame(Opcode::Binary, data);
+    }
+
+    /// The same WebSocket once more, to write from another thread. Must not be read.
+    pub fn writer(&self) -> Self {
+        let decoder = Decoder::new(Role::Client, 0);
+        Self { stream: self.stream.try_clone().unwrap(), decoder, buffer: Vec::new() }
     }
 
     /// Several text messages in one write.

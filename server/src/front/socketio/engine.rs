@@ -206,10 +206,10 @@ impl Beat {
         }
     }
 
-    /// Moves a deadline that must not be enforced now.
+    /// Moves a deadline that must not be enforced before then: what the client owes may be behind what we did not read.
     pub(super) fn excuse(&mut self, until: Millis) {
         match self {
-            Self::PongBy(by) | Self::ClientBy(by) => *by = until,
+            Self::PongBy(by) | Self::ClientBy(by) => *by = until.max(*by),
             Self::PingAt(_) => {}
         }
     }

@@ -87,7 +87,7 @@ impl SocketIo {
             engine.consumer = Consumer::Echo;
         } else {
             engine.join_by = Some(Millis(now.0 + self.config.socketio.connect_timeout_ms));
-            let mut facts = query::facts(head);
+            let mut facts = query::facts(head, &self.config.socketio);
             if !facts.query.is_empty() || !facts.headers.is_empty() {
                 facts.remote = cx.io.peer_addr(opening.conn);
                 facts.secure = cx.io.is_secure(opening.conn);

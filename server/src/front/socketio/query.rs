@@ -15,10 +15,6 @@ use crate::mail::Handshake;
 /// Parameters of the engine; everything else belongs to the application.
 const ENGINE_PARAMETERS: [&str; 6] = ["EIO", "transport", "sid", "t", "b64", "j"];
 
-/// Headers of the first request that the application gets, if the client sent them. They are kept as long as the
-/// connection, so the list is short.
-const HEADERS_KEPT: [&str; 5] = ["authorization", "cookie", "origin", "user-agent", "x-forwarded-for"];
-
 /// Bytes of one header value that are kept.
 const HEADER_BYTES_MAX: usize = 4096;
 
@@ -80,15 +76,15 @@ impl<'a> Query<'a> {
 }
 
 /// What the application may see of a first request; address and TLS are filled in by the caller.
-pub(super) fn facts(head: &Head<'_>) -> Handshake {
+pub(super) fn facts(head: &Head<'_>, config: &config::SocketIo) -> Handshake {
     let own = |(key, _): &(Cow<'_, str>, Cow<'_, str>)| !ENGINE_PARAMETERS.contains(&&**key);
     let query =
         pairs(head.query).filter(own).map(|(key, value)| (Box::from(key), Box::from(value))).collect();
-    let kept = |name: &&str| {
-        let value = head.header(name).filter(|value| value.len() <= HEADER_BYTES_MAX)?;
-        Some((Box::from(*name), Box::from(value)))
+    let kept = |name: &config::HeaderName| {
+        let value = head.header(name.as_str()).filter(|value| value.len() <= HEADER_BYTES_MAX)?;
+        Some((Box::from(name.as_str()), Box::from(value)))
     };
-    let headers = HEADERS_KEPT.iter().filter_map(kept).collect();
+    let headers = config.handshake_headers.iter().filter_map(kept).collect();
     Handshake { query, headers, remote: None, secure: false }
 }
 
