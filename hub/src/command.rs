@@ -126,6 +126,8 @@ pub struct Open {
     pub random: [u8; 9],
     /// Whether it may be resumed after its connection is lost (window in `Limits::recovery`).
     pub recover: bool,
+    /// It watches for the back end: gets what is published, and is neither counted, listed nor asked.
+    pub observer: bool,
 }
 
 /// The back end's yes to a session.

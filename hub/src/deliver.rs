@@ -182,6 +182,12 @@ impl Pass<'_> {
         if self.except.iter().any(|roster| session.is_subscribed(*roster)) {
             return;
         }
+        if session.observer {
+            if session.state == State::Ready {
+                self.effects.recipients.push(Recipient { session: key, tag: session.tag });
+            }
+            return;
+        }
         if self.ask.is_some() && session.asks >= self.limits.asks_per_session_max {
             self.counts.dropped += 1;
             self.missing.push(session.id);
@@ -263,7 +269,7 @@ mod tests {
     fn deliveries_go_on_when_their_numbers_start_over() {
         let (mut hub, mut effects) = (hub(), Effects::default());
         let session = SessionKey(0);
-        let open = Open { tag: Tag(0), random: [0; 9], recover: false };
+        let open = Open { tag: Tag(0), random: [0; 9], recover: false, observer: false };
         let subscriptions = vec!["a".to_owned(), "#".to_owned()];
         let admit = Admit { session, user: None, info: None, subscriptions };
         let resume = Command::Resume { session, budget: 9 };

@@ -27,6 +27,7 @@ impl Hub {
             held: 0,
             asks: 0,
             closing: false,
+            observer: open.observer,
             subscriptions: SmallVec::new(),
             since: now,
             identity: None,

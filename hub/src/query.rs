@@ -52,7 +52,8 @@ impl Hub {
 
     fn page_of_all(&self, after: Option<SessionId>, limit: usize) -> Page<SessionKey> {
         let start = after.map_or(0, |after| after.slot().saturating_add(1));
-        let mut keys = self.sessions.iter_from(start).map(|(key, _)| key);
+        let clients = self.sessions.iter_from(start).filter(|(_, session)| !session.observer);
+        let mut keys = clients.map(|(key, _)| key);
         let items = keys.by_ref().take(limit).collect();
         Page { items, more: keys.next().is_some() }
     }
@@ -89,10 +90,15 @@ impl Hub {
         let more = keep_smallest_by(&mut found, limit, |a, b| a.1.name.cmp(&b.1.name));
         let view = |(key, roster): (RosterKey, &Roster)| ChannelView {
             channel: roster.name.clone(),
-            sessions: u32::try_from(roster.members.len()).expect("no more than sessions"),
+            sessions: u32::try_from(self.clients(roster).count()).expect("no more than sessions"),
             position: self.newest_position(key),
         };
         Page { items: found.into_iter().map(view).collect(), more }
+    }
+
+    /// The members of a roster that are clients.
+    pub(crate) fn clients<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = SessionKey> + 'a {
+        roster.members.iter().copied().filter(|key| !self.sessions.known(*key).observer)
     }
 
     fn presence(
@@ -121,7 +127,8 @@ impl Hub {
     fn totals(&self) -> Report {
         let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
         Report::Totals {
-            sessions: sessions - self.sessions.pending,
+            // One that is not admitted yet is subtracted twice, for the moment until it is.
+            sessions: sessions.saturating_sub(self.sessions.pending + self.sessions.observers),
             detached: self.sessions.detached,
             channels: self.rosters.listed,
             subscriptions: self.sessions.subscriptions,

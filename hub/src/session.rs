@@ -51,6 +51,8 @@ pub(crate) struct Session {
     pub(crate) asks: u16,
     /// The front was told to close the connection; nothing is handed to it any more.
     pub(crate) closing: bool,
+    /// Watches for the back end: not counted, listed or asked.
+    pub(crate) observer: bool,
     /// Two fit without an allocation: the usual client has its own channel and one more.
     pub(crate) subscriptions: SmallVec<[Subscription; 2]>,
     pub(crate) since: Millis,
@@ -106,6 +108,7 @@ pub(crate) struct Sessions {
     pub(crate) detached: u32,
     /// Not admitted yet.
     pub(crate) pending: u32,
+    pub(crate) observers: u32,
     /// Subscription records of all sessions.
     pub(crate) subscriptions: u64,
     /// Things waiting in all outboxes.
@@ -125,6 +128,7 @@ impl Sessions {
     /// Adds a session whose id names `next_slot`.
     pub(crate) fn insert(&mut self, session: Session) -> SessionKey {
         self.recovering += u32::from(session.recovery.is_some());
+        self.observers += u32::from(session.observer);
         self.pending += 1;
         SessionKey(u32::try_from(self.slab.insert(session)).expect("slots are checked by `next_slot`"))
     }
@@ -133,6 +137,7 @@ impl Sessions {
     pub(crate) fn remove(&mut self, key: SessionKey) -> Session {
         let session = self.slab.remove(key.0 as usize);
         self.recovering -= u32::from(session.recovery.is_some());
+        self.observers -= u32::from(session.observer);
         self.detached -= u32::from(session.state == State::Detached);
         self.pending -= u32::from(session.state == State::Pending);
         self.queued -= session.waiting();

@@ -163,7 +163,7 @@ impl Hub {
             Members::Channel(channel) => channel,
         };
         let Some(roster) = self.rosters.find(channel.as_str()) else { return Vec::new() };
-        let mut members = self.rosters.known(roster).members.clone();
+        let mut members: Vec<SessionKey> = self.clients(self.rosters.known(roster)).collect();
         members.sort_unstable();
         members
     }

@@ -40,7 +40,8 @@ fn apply(hub: &mut Hub, command: Command) -> Effects {
 
 /// A ready session in one channel for all and one for ten.
 fn connect(hub: &mut Hub, n: u32) {
-    let opened = apply(hub, Command::Open(Open { tag: Tag(n), random: [7; 9], recover: false }));
+    let opened =
+        apply(hub, Command::Open(Open { tag: Tag(n), random: [7; 9], recover: false, observer: false }));
     let [Effect::Opened { session, .. }] = opened.list.as_slice() else { panic!("{opened:?}") };
     let subscriptions = vec!["all".to_owned(), format!("ten/{}", n / 10)];
     apply(hub, Command::Admit(Admit { session: *session, user: None, info: None, subscriptions }));

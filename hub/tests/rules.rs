@@ -52,7 +52,12 @@ impl Bench {
 
     fn open(&mut self, recover: bool) -> (SessionKey, SessionId) {
         self.next_tag += 1;
-        let effects = self.apply(Command::Open(Open { tag: Tag(self.next_tag), random: [1; 9], recover }));
+        let effects = self.apply(Command::Open(Open {
+            tag: Tag(self.next_tag),
+            random: [1; 9],
+            recover,
+            observer: false,
+        }));
         let [Effect::Opened { session, id, .. }] = effects.list.as_slice() else { panic!("{effects:?}") };
         (*session, *id)
     }
@@ -203,7 +208,8 @@ fn limits_refuse() {
     for _ in 0..7 {
         bench.open(false);
     }
-    let effects = bench.apply(Command::Open(Open { tag: Tag(99), random: [0; 9], recover: false }));
+    let effects =
+        bench.apply(Command::Open(Open { tag: Tag(99), random: [0; 9], recover: false, observer: false }));
     assert!(matches!(effects.list.as_slice(), [Effect::OpenRefused { tag: Tag(99) }]), "sessions_max");
 }
 
@@ -413,4 +419,42 @@ fn subscribers_of_a_foreign_channel_wait_for_its_home() {
     };
     assert!(effects.list.iter().any(retracted));
     assert!(bench.hub.is_idle());
+}
+
+#[test]
+fn an_observer_sees_without_being_seen() {
+    let mut bench = Bench::with(limits(), kept(10, u64::MAX), 1);
+    let open = Open { tag: Tag(77), random: [2; 9], recover: false, observer: true };
+    let effects = bench.apply(Command::Open(open));
+    let [Effect::Opened { session, id, .. }] = effects.list.as_slice() else { panic!("{effects:?}") };
+    bench.apply(Command::Admit(Admit {
+        session: *session,
+        user: None,
+        info: None,
+        subscriptions: vec!["#".into()],
+    }));
+    bench.resume(*session);
+    bench.subscribe(*id, "a");
+    let (client, _) = bench.join(false, &["a"]);
+    let effects = bench.publish_to(Target::Channel(name("a")), |publish| publish.reply_within_ms = Some(5));
+    let seen: Vec<_> = effects.recipients.iter().map(|recipient| recipient.session).collect();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.contains(session) && seen.contains(&client), "once each, although it is subscribed twice");
+    assert_eq!(counts(effects), (Counts { delivered: 1, queued: 0, dropped: 0 }, 1), "one client is asked");
+    let query = Query::Sessions { of: None, after: None, limit: 10 };
+    let Report::Sessions(page) = report(bench.apply(Command::Query { token: TOKEN, query })) else {
+        panic!()
+    };
+    assert_eq!(page.items.len(), 1);
+    let query = Query::Channels { filter: None, after: None, limit: 10 };
+    let Report::Channels(page) = report(bench.apply(Command::Query { token: TOKEN, query })) else {
+        panic!()
+    };
+    assert!(page.items.iter().all(|channel| channel.sessions == 1), "{:?}", page.items);
+    let Report::Totals { sessions, .. } =
+        report(bench.apply(Command::Query { token: TOKEN, query: Query::Totals }))
+    else {
+        panic!()
+    };
+    assert_eq!(sessions, 1);
 }

@@ -399,7 +399,7 @@ impl Node {
         let mut random = [0; 9];
         random[..8].copy_from_slice(&self.rng.next().to_be_bytes());
         self.next += 1;
-        let open = Open { tag: Tag(self.next as u32), random, recover: self.rng.chance(60) };
+        let open = Open { tag: Tag(self.next as u32), random, recover: self.rng.chance(60), observer: false };
         if let Some((_, id)) = self.sites[shard].open(self.now, open) {
             self.ids.push(id);
         }

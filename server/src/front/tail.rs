@@ -40,7 +40,7 @@ impl Tails {
         commands.extend(abandoned.filter_map(|(_, tail)| tail.session).map(end));
         let index = self.open.insert(Tail { filter, sink, session: None });
         let tag = Tag(TAIL | u32::try_from(index).expect("limits.tails_max is far below"));
-        Command::Open(Open { tag, random, recover: false })
+        Command::Open(Open { tag, random, recover: false, observer: true })
     }
 
     /// Hands a message to the tail of this tag, if it is one.

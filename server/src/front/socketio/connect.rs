@@ -73,7 +73,7 @@ impl SocketIo {
         let Some(socket) = self.socket(tag) else { return };
         let recover = socket.variant.offsets == Offsets::Appended;
         let random = cx.io.random();
-        self.apply(cx, Command::Open(Open { tag: Tag(tag), random, recover }));
+        self.apply(cx, Command::Open(Open { tag: Tag(tag), random, recover, observer: false }));
     }
 
     /// Tells a client that it may not join.
