@@ -35,7 +35,7 @@ ours("transports are closed spread over the drain time, then exit code 0", async
   assert.deepEqual(await within(server.exited, 4_000, "exit"), { code: 0, signal: null });
   const spread = Math.max(...times) - Math.min(...times);
   assert.ok(spread > DRAIN_MS * 0.4, `all within ${spread} ms`);
-  assert.ok(Math.max(...times) < DRAIN_MS + 1_500, `last after ${Math.max(...times)} ms`);
+  assert.ok(Math.max(...times) < DRAIN_MS + 3_000, `last after ${Math.max(...times)} ms`);
 });
 
 ours("new handshakes are refused with 503 on open connections, new connections are not accepted or get 503", async (t) => {

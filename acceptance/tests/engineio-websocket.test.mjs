@@ -169,10 +169,10 @@ both("upgrade: another packet than the probe closes that websocket, polling goes
 
 both("upgrade: no 5 in time closes that websocket, polling goes on", async () => {
   const s = await poll();
+  const began = Date.now();
   const ws = await upgrade(s);
   ws.send("2probe");
   assert.equal(await ws.next(), "3probe");
-  const began = Date.now();
   await ws.close_within(2_000);
   assert.ok(Date.now() - began > 300);
   await s.post("4x");

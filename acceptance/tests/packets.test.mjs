@@ -141,7 +141,7 @@ both("no namespace joined in time: the connection is closed", async () => {
   await ws.next();
   await ws.close_within(3_000);
   const took = Date.now() - began;
-  assert.ok(took >= 380 && took < 1_500, `${took} ms`);
+  assert.ok(took >= 380 && took < 3_000, `${took} ms`);
 });
 
 both("after the first join and its 41 the connection stays", async () => {

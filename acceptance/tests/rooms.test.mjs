@@ -144,7 +144,7 @@ both("broadcast ack: nobody there is answered at once", async (t) => {
   const began = Date.now();
   const [result] = await ask(a, "ask-room", room("empty"), 4_000, "q");
   assert.deepEqual(result, { replies: [], missing: 0 });
-  assert.ok(Date.now() - began < 2_000);
+  assert.ok(Date.now() - began < 4_000, "it did not wait for the time-out");
 });
 
 ours("broadcast ack keeps every argument of an answer", async (t) => {

@@ -67,7 +67,8 @@ pub(super) fn fuzz(suite: &Suite<'_>) -> Result<Outcome> {
     if !suite.root.join("fuzz/Cargo.toml").is_file() {
         return Ok(Outcome::Skipped("no fuzz/Cargo.toml"));
     }
-    let mut command: Command = cargo(suite.root, &["test", "--quiet", "--manifest-path", "fuzz/Cargo.toml"]);
+    let mut command: Command =
+        cargo(suite.root, &["test", "--quiet", "--locked", "--manifest-path", "fuzz/Cargo.toml"]);
     suite.tests(command.env("CARGO_TARGET_DIR", suite.root.join("target/fuzz")))?;
     Ok(Outcome::Passed)
 }
