@@ -211,7 +211,8 @@ struct HostileArgs {
     #[arg(long, value_name = "TIME", default_value = "12s", value_parser = duration)]
     duration: Duration,
     /// By how much the server's resident memory may grow during an attack
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    /// 50 clients that never read may each hold limits.outbox_bytes_max and limits.write_buffer_bytes_max
+    #[arg(long, value_name = "BYTES", default_value_t = 256 << 20)]
     allow_bytes: u64,
     /// How long the canary may wait for an answer
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1000)]
