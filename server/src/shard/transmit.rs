@@ -24,7 +24,7 @@ const SLICES: usize = 64;
 const STAGED_BYTES_MAX: usize = 64 << 10;
 /// What a piece in a write buffer costs besides its bytes; counted, so that many small frames are bounded too.
 const UNSENT_PIECE_BYTES: usize = size_of::<Bytes>();
-/// How long a closing connection may take: to write what is left, as long as some of it moves, and then to end its side.
+/// How long a closing connection may take to be given what is left and to end its side.
 pub(super) const LINGER_MS: u64 = 5_000;
 /// An answer of which nothing moves for this long is given up.
 const WRITE_STALL_MS: u64 = 30_000;
@@ -236,12 +236,11 @@ impl Io {
         }
     }
 
-    /// Whoever does not take an answer, or what is left of a closing connection, is not waited for forever. A WebSocket
-    /// has its owner's heartbeat for that.
+    /// Whoever does not take an answer is not waited for forever. A WebSocket has its owner's heartbeat for that, and a
+    /// closing connection its deadline, which no progress moves: a byte now and then would keep a full buffer alive.
     fn expect_progress(&mut self, conn: ConnKey) {
         match self.connections.get(conn).map(|connection| connection.phase) {
-            None | Some(Phase::WebSocket | Phase::Moving) => {}
-            Some(Phase::Closing) => self.set_deadline(conn, LINGER_MS),
+            None | Some(Phase::WebSocket | Phase::Moving | Phase::Closing) => {}
             Some(Phase::Head | Phase::Body | Phase::Asked | Phase::Held) => {
                 self.set_deadline(conn, WRITE_STALL_MS);
             }

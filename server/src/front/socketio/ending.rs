@@ -90,6 +90,8 @@ impl SocketIo {
     fn part(&mut self, cx: &mut Cx<'_>, carrier: Carrier, told: Told, reason: Reason) {
         match (carrier, told) {
             (Carrier::Moved(_), _) | (Carrier::WebSocket(_) | Carrier::Over(_), Told::Nothing) => {}
+            // Whoever does not read what it was sent will not read the goodbye either; what waits for it is freed.
+            (Carrier::WebSocket(conn), _) if reason == Reason::SlowConsumer => cx.io.close(conn),
             (Carrier::WebSocket(conn) | Carrier::Over(conn), Told::Noop | Told::Close) => {
                 close_websocket(cx, conn, None)
             }
