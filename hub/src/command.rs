@@ -171,7 +171,8 @@ pub enum Members {
 pub enum Target {
     /// One channel; this hub is its home.
     Channel(ChannelName),
-    /// The members of any of these channels, each session once; every shard's hub gets the command.
+    /// The members of any of these channels, and the sessions named as `$client/<id>` among them, each session once;
+    /// every shard's hub gets the command.
     Union(Vec<ChannelName>),
     /// One session of this hub.
     Session(SessionId),

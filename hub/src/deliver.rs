@@ -29,8 +29,27 @@ pub(crate) struct Delivery<'a> {
 pub(crate) enum Reach<'a> {
     /// Members of any of these, each once.
     Members(&'a [RosterKey]),
+    /// Members of any of these and these sessions, each once.
+    Union(&'a [RosterKey], &'a [SessionKey]),
     /// One session.
     One(SessionKey),
+}
+
+impl Reach<'_> {
+    pub(crate) fn rosters(&self) -> &[RosterKey] {
+        match self {
+            Reach::Members(rosters) | Reach::Union(rosters, _) => rosters,
+            Reach::One(_) => &[],
+        }
+    }
+
+    fn sessions(&self) -> &[SessionKey] {
+        match self {
+            Reach::Members(_) => &[],
+            Reach::Union(_, sessions) => sessions,
+            Reach::One(session) => std::slice::from_ref(session),
+        }
+    }
 }
 
 impl Hub {
@@ -63,15 +82,13 @@ impl Hub {
             sessions: &mut self.sessions,
             effects,
         };
-        match reach {
-            Reach::One(key) => pass.offer(key),
-            Reach::Members(rosters) => {
-                for roster in rosters {
-                    for key in &self.rosters.known(*roster).members {
-                        pass.offer(*key);
-                    }
-                }
+        for roster in reach.rosters() {
+            for key in &self.rosters.known(*roster).members {
+                pass.offer(*key);
             }
+        }
+        for key in reach.sessions() {
+            pass.offer(*key);
         }
         let Pass { counts, asked, missing, is_recovering, mut offset, ask, start, .. } = pass;
         if logged && is_recovering {
@@ -110,10 +127,8 @@ impl Hub {
     }
 
     fn reach_max(&self, reach: Reach<'_>) -> usize {
-        match reach {
-            Reach::One(_) => 1,
-            Reach::Members(rosters) => rosters.iter().map(|key| self.rosters.known(*key).members.len()).sum(),
-        }
+        let members = reach.rosters().iter().map(|key| self.rosters.known(*key).members.len());
+        members.sum::<usize>() + reach.sessions().len()
     }
 
     /// Stamps start over after 2^32 deliveries; then what the sessions remember is void.

@@ -104,6 +104,12 @@ impl ChannelName {
         Self(Arc::from(format!("$client/{session}")))
     }
 
+    /// The session that `$client/<id>` names; `None` for every other name, and where `<id>` is no session id.
+    #[must_use]
+    pub fn session(&self) -> Option<SessionId> {
+        self.0.strip_prefix("$client/")?.parse().ok()
+    }
+
     /// The name's text.
     #[must_use]
     pub fn as_str(&self) -> &str {

@@ -5,7 +5,7 @@ use crate::command::{Publish, Target};
 use crate::deliver::{Delivery, Reach};
 use crate::effect::{Counts, Effect, Effects, HubMail, Refusal, Report};
 use crate::hub::Hub;
-use crate::ids::{ChannelName, Millis, Position, SessionId, Token};
+use crate::ids::{ChannelName, Millis, Position, SessionId, SessionKey, Token};
 use crate::interest::shards_in;
 use crate::limits::HistoryRule;
 use crate::message::Message;
@@ -74,15 +74,17 @@ impl Hub {
         };
         let reply_until = reply_until(now, &publish);
         let message = Arc::new(message(publish, first, None));
-        for channel in &channels {
+        for channel in channels.iter().filter(|channel| channel.session().is_none()) {
             self.keep_copy(now, channel, &message);
         }
+        let named = channels.iter().filter_map(ChannelName::session);
+        let sessions: Vec<SessionKey> = named.filter_map(|id| self.sessions.key_of(&id)).collect();
         let mut rosters = self.take_concerned(&channels);
         rosters.sort_unstable();
         rosters.dedup();
         let delivery =
             Delivery { message: &message, scope: Scope::Union(channels.into()), reply_until, token };
-        self.deliver(now, &delivery, Reach::Members(&rosters), effects);
+        self.deliver(now, &delivery, Reach::Union(&rosters, &sessions), effects);
         rosters.clear();
         self.concerned = rosters;
     }

@@ -36,7 +36,7 @@ pub(crate) struct Entry {
 pub(crate) enum Scope {
     /// Subscribers of the message's channel.
     Channel,
-    /// Subscribers of any of these.
+    /// Subscribers of any of these, and the sessions among the names.
     Union(Arc<[ChannelName]>),
     /// One session.
     Session(SessionId),
@@ -147,6 +147,15 @@ impl Entry {
         }
     }
 
+    /// Sessions it was for by name.
+    fn sessions(&self) -> Vec<SessionId> {
+        match &self.scope {
+            Scope::Session(id) => vec![*id],
+            Scope::Union(names) => names.iter().filter_map(ChannelName::session).collect(),
+            Scope::Channel => Vec::new(),
+        }
+    }
+
     /// Whether it was for a session that was subscribed as `spans` tell.
     fn concerns(&self, sequence: u64, id: &SessionId, spans: &[Span]) -> bool {
         let then = || spans.iter().filter(|span| span.holds(sequence));
@@ -154,7 +163,8 @@ impl Entry {
             |channel: &ChannelName| then().any(|span| filter_matches(span.name.as_str(), channel.as_str()));
         let included = match &self.scope {
             Scope::Session(session) => session == id,
-            _ => self.channels().iter().any(matches),
+            Scope::Channel => self.channels().iter().any(matches),
+            Scope::Union(names) => names.iter().any(|name| name.session() == Some(*id) || matches(name)),
         };
         let in_channel = |channel: &ChannelName| then().any(|span| span.name == *channel);
         included
@@ -208,10 +218,8 @@ impl Hub {
     pub(crate) fn append_to_log(&mut self, now: Millis, delivery: &Delivery<'_>, reach: Reach<'_>) {
         let entry = Entry { message: Arc::clone(delivery.message), scope: delivery.scope.clone(), at: now };
         self.log.push(entry);
-        if let Reach::Members(rosters) = reach {
-            for roster in rosters {
-                self.rosters.known_mut(*roster).logged = self.log.last();
-            }
+        for roster in reach.rosters() {
+            self.rosters.known_mut(*roster).logged = self.log.last();
         }
         self.trim_log(now);
     }
@@ -224,8 +232,8 @@ impl Hub {
 
     /// Leaves a mark where the entry was delivered, so that who needs it can be told from who does not.
     fn note_purged(&mut self, sequence: u64, entry: &Entry) {
-        if let Scope::Session(id) = &entry.scope {
-            let session = self.sessions.key_of(id).map(|key| self.sessions.known_mut(key));
+        for id in entry.sessions() {
+            let session = self.sessions.key_of(&id).map(|key| self.sessions.known_mut(key));
             if let Some(recovery) = session.and_then(|session| session.recovery.as_mut()) {
                 recovery.lost = sequence;
             }

@@ -5,7 +5,7 @@
 
 use bytes::Bytes;
 
-use super::packet::is_reserved;
+use super::packet::is_reserved_event;
 use super::{AckId, Codec, Kind, Limits, Namespace, Packet, Parser, Revision, Role, Violation, msgpack};
 use crate::values::{EventName, JsonText, Values};
 
@@ -190,7 +190,7 @@ impl Decoder {
 fn event(payload: &str, limits: &Limits) -> Result<Values, Violation> {
     let values = Values::parse_header(payload, &limits.values)?;
     match values.as_event().ok_or(Violation::BadPayload)?.name {
-        EventName::Text(name) if is_reserved(&name) => Err(Violation::ReservedEvent),
+        EventName::Text(name) if is_reserved_event(&name) => Err(Violation::ReservedEvent),
         _ => Ok(values),
     }
 }

@@ -94,8 +94,9 @@ impl fmt::Debug for Namespace {
 const RESERVED_EVENTS: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
 
-/// Whether an event may not be called so.
-pub(super) fn is_reserved(name: &str) -> bool {
+/// Whether an event may not be called so: a client ends its connection at one, and the decoder takes none. The empty
+/// name is like any other, in the reference implementation too.
+pub fn is_reserved_event(name: &str) -> bool {
     RESERVED_EVENTS.contains(&name)
 }
 
