@@ -13,8 +13,8 @@ section! {
         /// raises to the hard limit at the start; the checked configuration holds the resolved number. At the limit new
         /// connections are accepted and closed at once, and counted.
         connections_max: usize = 0, 0..=100_000_000 "connections per node";
-        /// Sessions, connected or kept for recovery. At the limit a handshake is answered 503 and a CONNECT closes the
-        /// transport, so that clients come back later.
+        /// Sessions, connected or kept for recovery; and transports, whether they have joined a namespace or not. At the
+        /// limit a handshake is answered 503 and a CONNECT closes the transport, so that clients come back later.
         sessions_max: u32 = 2_000_000, 1..=100_000_000 "sessions per shard";
         /// Channels with subscribers, history or presence. At the limit a join or publish that would make a new one
         /// fails: 503 for the back end, an event is dropped and counted.
@@ -23,6 +23,20 @@ section! {
         /// Connections that have not finished their handshake. At the limit the oldest of them is closed for each new
         /// one.
         half_open_max: usize = 10_000, 1..=10_000_000 "connections per shard";
+        /// Transports that have joined no namespace yet; a polling one needs no open connection for that until
+        /// `socketio.connect_timeout_ms` is over. At the limit a handshake is answered 503 with `Retry-After`. Together
+        /// they keep at most this many times `handshake_bytes_max`, and a few hundred bytes each.
+        unjoined_max: usize = 10_000, 1..=100_000_000 "transports per shard";
+        /// What is kept of a transport's first request for the back end: the application's query parameters and
+        /// `socketio.handshake_headers`, names and values, each with 64 bytes on top. For parameters beyond it the
+        /// handshake is answered 414; a header that has no room behind those listed before it is left out.
+        handshake_bytes_max: usize = 8192, 256..=1_048_576 "bytes per transport";
+        /// What a client may send at once before it has joined a namespace, so it has to hold a CONNECT with its
+        /// credentials: one WebSocket message (close code 1009 beyond it), one request body (413 beyond it). A body
+        /// that is larger and names no session is refused before it is read. `socketio.max_payload_bytes` is the
+        /// limit after that, and where it is the smaller one. So a connection that has not joined makes the server hold
+        /// at most `head_bytes_max` and twice this.
+        connect_bytes_max: usize = 16_384, 64..=1_073_741_824 "bytes";
         /// Handshakes of one address. Beyond it: 429 with `Retry-After`. 0 switches it off, which is right behind a
         /// proxy, where all clients have one address.
         handshakes_per_address_per_second: u32 = 0, 0..=1_000_000 "handshakes per second";

@@ -121,7 +121,8 @@ section! {
         /// it.
         cookie: Option<CookieName> = none, example "io";
         /// Headers of a connection's first request that the back end is shown. They are kept as long as the connection,
-        /// so each costs memory; one of more than 4096 bytes is left out.
+        /// so each costs memory; one of more than 4096 bytes is left out, and so is one that has no room in
+        /// `limits.handshake_bytes_max`.
         handshake_headers: Vec<HeaderName> = ["authorization", "cookie", "origin", "user-agent", "x-forwarded-for"];
         /// Channel of a broadcast to the whole namespace `/`. A room of `/` with this name is the same channel.
         root_channel: ChannelName = "main";

@@ -40,7 +40,7 @@ impl Handler for Front {
 
     fn body_limit(&self, head: &Head<'_>) -> Result<usize, Box<Response>> {
         if self.socketio.serves(head.path) {
-            Ok(self.socketio.body_bytes_max())
+            self.socketio.body_bytes_max(head)
         } else {
             Err(Box::new(not_found()))
         }

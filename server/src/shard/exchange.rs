@@ -71,6 +71,13 @@ impl Io {
         }
     }
 
+    /// Changes the most bytes that further messages of a WebSocket may have.
+    pub fn limit_messages(&mut self, conn: ConnKey, message_bytes_max: u32) {
+        if let Some(decoder) = self.connections.get_mut(conn).and_then(|c| c.decoder.as_mut()) {
+            decoder.limit(message_bytes_max);
+        }
+    }
+
     /// Between two requests: the next may have been read already, or may never come.
     pub(super) fn rest(&mut self, conn: ConnKey) {
         let keep_alive_ms = u64::from(self.config.limits.keep_alive_seconds) * 1000;

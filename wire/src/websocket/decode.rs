@@ -178,6 +178,11 @@ impl Decoder {
         Self { assembly: None, message_bytes_max, role, closed: false }
     }
 
+    /// Changes the limit for the frames that come from now on.
+    pub fn limit(&mut self, message_bytes_max: u32) {
+        self.message_bytes_max = message_bytes_max;
+    }
+
     /// Bytes held on the heap for a message in progress; 0 for an idle connection.
     pub fn held_bytes(&self) -> usize {
         self.assembly.as_ref().map_or(0, |assembly| size_of::<Assembly>() + assembly.message.capacity())

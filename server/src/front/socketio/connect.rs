@@ -179,12 +179,22 @@ impl SocketIo {
         let pid = (variant.offsets == Offsets::Appended).then(|| super::sid::pid(id));
         let packet = variant.codec.connected(&name, &id.to_string(), pid.as_deref());
         self.send_own(cx, slot, Queued::Message(packet));
-        if let Some(engine) = self.engine_mut(slot) {
-            engine.joined = true;
-        }
+        self.joined_once(cx, slot);
         self.joining_over(slot);
         if entry == Entry::Recovered {
             cx.io.upcall(Upcall::Recovered { session: id, namespace: name });
+        }
+    }
+
+    /// From the first namespace on, what a client sends may be as large as it was told.
+    fn joined_once(&mut self, cx: &mut Cx<'_>, slot: u32) {
+        let Some(engine) = self.engines.get_mut(slot as usize).filter(|engine| !engine.joined) else {
+            return;
+        };
+        self.unjoined -= usize::from(engine.is_unjoined());
+        engine.joined = true;
+        if let Some(conn) = engine.websocket() {
+            cx.io.limit_messages(conn, self.message_bytes_max(slot));
         }
     }
 

@@ -74,6 +74,7 @@ impl SocketIo {
     /// Takes an engine session away, or leaves its remains.
     fn take_engine(&mut self, cx: &mut Cx<'_>, slot: u32) -> Option<Engine> {
         let engine = self.engines.get_mut(slot as usize)?;
+        self.unjoined -= usize::from(engine.is_unjoined());
         if let Some(remains) = engine.remains() {
             let engine = std::mem::replace(engine, remains);
             self.arm(cx, slot);

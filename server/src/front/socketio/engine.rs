@@ -278,6 +278,16 @@ impl Engine {
         Some(Self::new(self.secret, carrier, self.version, beat))
     }
 
+    /// Whether it lives here and has joined no namespace yet: what `limits.unjoined_max` counts.
+    pub(super) fn is_unjoined(&self) -> bool {
+        self.is_here() && self.has_to_join()
+    }
+
+    /// Whether it has to join a namespace before more than a CONNECT is taken from it.
+    pub(super) fn has_to_join(&self) -> bool {
+        !self.joined && self.consumer == Consumer::SocketIo
+    }
+
     /// Whether the session lives here.
     pub(super) fn is_here(&self) -> bool {
         match self.carrier {

@@ -41,11 +41,17 @@ impl SocketIo {
 
     fn turned_away(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>) -> Option<Response> {
         let origin = head.header("origin");
-        let sessions_max = self.config.limits.sessions_max as usize;
-        if self.drain.is_some() || self.sockets.len() >= sessions_max {
+        let limits = &self.config.limits;
+        let full = self.sockets.len().max(self.engines.len()) >= limits.sessions_max as usize
+            || self.unjoined >= limits.unjoined_max;
+        if self.drain.is_some() || full {
             return Some(self.site.unavailable(origin));
         }
-        (!cx.io.allow_handshake(conn)).then(|| self.site.too_many(origin))
+        if !cx.io.allow_handshake(conn) {
+            return Some(self.site.too_many(origin));
+        }
+        let too_long = query::kept_bytes(head.query) > limits.handshake_bytes_max;
+        too_long.then(|| self.site.query_too_long(origin))
     }
 
     fn open_polling(&mut self, cx: &mut Cx<'_>, head: &Head<'_>, opening: Opening) {
@@ -73,7 +79,7 @@ impl SocketIo {
         let slot = self.add_engine(cx, head, opening, Carrier::WebSocket(conn));
         let mut answer = Vec::new();
         accept.respond(None, &mut answer);
-        cx.io.upgrade_websocket(conn, Owner(slot), answer, self.message_bytes_max());
+        cx.io.upgrade_websocket(conn, Owner(slot), answer, self.message_bytes_max(slot));
         let data = self.open_data(&self.sid_of(slot), Upgrades::None);
         cx.io.stage(conn, text_frame(&[b"0", data.as_bytes()]));
         self.begin(cx, slot);
@@ -87,13 +93,14 @@ impl SocketIo {
             engine.consumer = Consumer::Echo;
         } else {
             engine.join_by = Some(Millis(now.0 + self.config.socketio.connect_timeout_ms));
-            let mut facts = query::facts(head, &self.config.socketio);
+            let mut facts = query::facts(head, &self.config);
             if !facts.query.is_empty() || !facts.headers.is_empty() {
                 facts.remote = cx.io.peer_addr(opening.conn);
                 facts.secure = cx.io.is_secure(opening.conn);
                 engine.handshake = Some(Arc::new(facts));
             }
         }
+        self.unjoined += usize::from(engine.is_unjoined());
         u32::try_from(self.engines.insert(engine)).expect("fewer sessions than 32 bits count")
     }
 
@@ -125,8 +132,17 @@ impl SocketIo {
         data
     }
 
-    /// Largest WebSocket message; beyond it close code 1009.
-    pub(super) fn message_bytes_max(&self) -> u32 {
-        u32::try_from(self.config.socketio.max_payload_bytes).unwrap_or(u32::MAX)
+    /// Largest WebSocket message of a session; beyond it close code 1009.
+    pub(super) fn message_bytes_max(&self, slot: u32) -> u32 {
+        let bytes = match self.engine(slot) {
+            Some(engine) if !engine.has_to_join() => self.config.socketio.max_payload_bytes,
+            _ => self.connect_bytes_max(),
+        };
+        u32::try_from(bytes).unwrap_or(u32::MAX)
+    }
+
+    /// Most bytes that a client may send at once before it has joined.
+    pub(super) fn connect_bytes_max(&self) -> usize {
+        self.config.limits.connect_bytes_max.min(self.config.socketio.max_payload_bytes)
     }
 }

@@ -52,6 +52,12 @@ impl Site {
         self.cors(response.body(Bytes::from_static(b"unavailable")), origin)
     }
 
+    /// The query of a handshake has more parameters than are kept.
+    pub(super) fn query_too_long(&self, origin: Option<&str>) -> Response {
+        let response = Response::new(414).header("content-type", "text/plain");
+        self.cors(response.body(Bytes::from_static(b"query too long")), origin)
+    }
+
     /// Too many handshakes of one address.
     pub(super) fn too_many(&self, origin: Option<&str>) -> Response {
         let response = Response::new(429).header("content-type", "text/plain").header("retry-after", "1");

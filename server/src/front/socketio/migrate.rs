@@ -87,6 +87,7 @@ impl SocketIo {
         let Some(engine) = self.engines.get_mut(slot as usize) else { return };
         let stub = Engine::new(engine.secret, Carrier::Moved(to), engine.version, engine.beat);
         let engine = std::mem::replace(engine, stub);
+        self.unjoined -= usize::from(engine.is_unjoined());
         cx.io.disarm(Owner(slot));
         let mut arrival = Arrival {
             slot,
@@ -180,7 +181,7 @@ impl SocketIo {
             let migration = Box::new(Migration::Ended { slot: arrival.slot, secret: arrival.secret });
             return cx.io.post(from, PeerMail::Engine { migration, connection: None });
         };
-        entry.insert(Engine {
+        let engine = entry.insert(Engine {
             decoder: arrival.decoder,
             handshake: arrival.handshake,
             join_by: arrival.join_by,
@@ -188,6 +189,7 @@ impl SocketIo {
             origin: Some((from, arrival.slot)),
             ..Engine::new(arrival.secret, carrier, arrival.version, arrival.beat)
         });
+        self.unjoined += usize::from(engine.is_unjoined());
         self.adopted.insert((from.0, arrival.slot), slot);
         self.arm(cx, slot);
         self.connect(cx, slot, &arrival.ask.namespace, arrival.ask.auth);

@@ -61,6 +61,8 @@ pub(super) struct SocketIo {
     limits: Limits,
     /// Engine sessions; `Owner` is the index.
     engines: Slab<Engine>,
+    /// How many of them are [`Engine::is_unjoined`].
+    unjoined: usize,
     /// Sockets; the hub's `Tag` is the index.
     sockets: Slab<Socket>,
     namespaces: Namespaces,
@@ -96,6 +98,7 @@ impl SocketIo {
             times,
             limits,
             engines: Slab::new(),
+            unjoined: 0,
             sockets: Slab::new(),
             namespaces: Namespaces::default(),
             connecting: HashMap::new(),

@@ -18,6 +18,9 @@ const ENGINE_PARAMETERS: [&str; 6] = ["EIO", "transport", "sid", "t", "b64", "j"
 /// Bytes of one header value that are kept.
 const HEADER_BYTES_MAX: usize = 4096;
 
+/// What a name and its value cost beside their bytes: two pointers with lengths, two allocations.
+const PAIR_BYTES: usize = 64;
+
 /// The engine's parameters of one request.
 #[derive(Debug)]
 pub(super) struct Query<'a> {
@@ -75,16 +78,27 @@ impl<'a> Query<'a> {
     }
 }
 
-/// What the application may see of a first request; address and TLS are filled in by the caller.
-pub(super) fn facts(head: &Head<'_>, config: &config::SocketIo) -> Handshake {
-    let own = |(key, _): &(Cow<'_, str>, Cow<'_, str>)| !ENGINE_PARAMETERS.contains(&&**key);
-    let query =
-        pairs(head.query).filter(own).map(|(key, value)| (Box::from(key), Box::from(value))).collect();
+/// The parameters of a query that belong to the application.
+fn own_pairs<'a>(query: &'a str) -> impl Iterator<Item = (Cow<'a, str>, Cow<'a, str>)> {
+    pairs(query).filter(|(key, _)| !ENGINE_PARAMETERS.contains(&&**key))
+}
+
+/// What the application's parameters cost to keep.
+pub(super) fn kept_bytes(query: &str) -> usize {
+    own_pairs(query).map(|(key, value)| PAIR_BYTES + key.len() + value.len()).sum()
+}
+
+/// What the application may see of a first request; address and TLS are filled in by the caller. The parameters are
+/// all kept: more than `limits.handshake_bytes_max` is for the caller to refuse ([`kept_bytes`]).
+pub(super) fn facts(head: &Head<'_>, config: &config::Config) -> Handshake {
+    let mut room = config.limits.handshake_bytes_max.saturating_sub(kept_bytes(head.query));
+    let query = own_pairs(head.query).map(|(key, value)| (Box::from(key), Box::from(value))).collect();
     let kept = |name: &config::HeaderName| {
         let value = head.header(name.as_str()).filter(|value| value.len() <= HEADER_BYTES_MAX)?;
+        room = room.checked_sub(PAIR_BYTES + name.as_str().len() + value.len())?;
         Some((Box::from(name.as_str()), Box::from(value)))
     };
-    let headers = config.handshake_headers.iter().filter_map(kept).collect();
+    let headers = config.socketio.handshake_headers.iter().filter_map(kept).collect();
     Handshake { query, headers, remote: None, secure: false }
 }
 

@@ -5,14 +5,14 @@
 
 use hub::ShardId;
 use wire::engineio::{HandshakeError, Transport};
-use wire::http::Head;
+use wire::http::{BodyLength, Head};
 
 use super::SocketIo;
-use super::engine::{Carrier, Due};
+use super::engine::{Carrier, Due, Engine};
 use super::handshake::Opening;
 use super::query::Query;
 use super::sid::Sid;
-use crate::shard::{ConnKey, Cx, Request};
+use crate::shard::{ConnKey, Cx, Request, Response};
 
 /// What a request asks for.
 enum Call {
@@ -50,9 +50,47 @@ impl SocketIo {
         }
     }
 
-    /// Most bytes of a request's body; beyond it 413.
-    pub(in crate::front) fn body_bytes_max(&self) -> usize {
-        self.config.socketio.max_payload_bytes
+    /// Most bytes of a request's body; beyond it 413. Only a session that has joined may send much. A small body is
+    /// read whatever the request is, so that the connection can stay.
+    ///
+    /// # Errors
+    /// The answer to a request that is refused, before a larger body is read.
+    pub(in crate::front) fn body_bytes_max(&self, head: &Head<'_>) -> Result<usize, Box<Response>> {
+        let small = self.connect_bytes_max();
+        if matches!(head.body, BodyLength::None)
+            || matches!(head.body, BodyLength::Length(bytes) if bytes <= small as u64)
+            || head.method == "OPTIONS"
+        {
+            return Ok(small);
+        }
+        match self.posting(head) {
+            Ok(engine) if engine.has_to_join() => Ok(small),
+            Ok(_) => Ok(self.config.socketio.max_payload_bytes),
+            Err(error) => Err(Box::new(self.site.error(error, head.header("origin")))),
+        }
+    }
+
+    /// The session that a request with a body brings packets for.
+    fn posting(&self, head: &Head<'_>) -> Result<&Engine, HandshakeError> {
+        let query = Query::read(head.query);
+        let transport = self.transport(&query, head)?;
+        let sid = query.sid()?.ok_or(HandshakeError::BadHandshakeMethod)?;
+        let slot = self.slot_here(&sid).ok_or(HandshakeError::UnknownSid)?;
+        let polls = |engine: &&Engine| matches!(engine.carrier, Carrier::Polling(_));
+        let posts = head.method == "POST" && transport == Transport::Polling && !head.websocket;
+        self.engine(slot).filter(polls).filter(|_| posts).ok_or(HandshakeError::BadRequest)
+    }
+
+    /// The transport asked for, if this listener serves it to this origin.
+    fn transport(&self, query: &Query<'_>, head: &Head<'_>) -> Result<Transport, HandshakeError> {
+        let transport = query.transport()?;
+        if !self.allows(transport) {
+            return Err(HandshakeError::UnknownTransport);
+        }
+        if head.websocket && !self.site.allows_origin(head.header("origin")) {
+            return Err(HandshakeError::BadRequest);
+        }
+        Ok(transport)
     }
 
     /// Carries out a request.
@@ -78,13 +116,7 @@ impl SocketIo {
 
     fn call(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>) -> Result<Call, HandshakeError> {
         let query = Query::read(head.query);
-        let transport = query.transport()?;
-        if !self.allows(transport) {
-            return Err(HandshakeError::UnknownTransport);
-        }
-        if head.websocket && !self.site.allows_origin(head.header("origin")) {
-            return Err(HandshakeError::BadRequest);
-        }
+        let transport = self.transport(&query, head)?;
         match query.sid()? {
             Some(sid) => self.call_of_session(cx, head, transport, &sid),
             None if head.method != "GET" => Err(HandshakeError::BadHandshakeMethod),
@@ -117,6 +149,12 @@ impl SocketIo {
 
     /// The live session of a sid. One whose heartbeat is overdue ends here, even if its timer has not fired.
     pub(super) fn slot_of(&mut self, cx: &mut Cx<'_>, sid: &Sid) -> Option<u32> {
+        let slot = self.slot_here(sid)?;
+        (self.beat(cx, slot) != Due::Dead).then_some(slot)
+    }
+
+    /// The session of a sid, if it lives here.
+    fn slot_here(&self, sid: &Sid) -> Option<u32> {
         if sid.node != self.config.server.node_id {
             return None;
         }
@@ -125,11 +163,8 @@ impl SocketIo {
             None if sid.shard == self.shard => sid.slot,
             None => return None,
         };
-        let engine = self.engine(slot)?;
-        if !engine.secret.matches(&sid.secret) || !engine.is_here() {
-            return None;
-        }
-        (self.beat(cx, slot) != Due::Dead).then_some(slot)
+        let known = |engine: &&Engine| engine.secret.matches(&sid.secret) && engine.is_here();
+        self.engine(slot).filter(known).map(|_| slot)
     }
 
     pub(super) fn allows(&self, transport: Transport) -> bool {

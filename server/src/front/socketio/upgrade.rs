@@ -32,7 +32,9 @@ impl SocketIo {
         polling.probe = Some(Probe { conn, state: ProbeState::Silent, by });
         let mut answer = Vec::new();
         accept.respond(None, &mut answer);
-        cx.io.upgrade_websocket(conn, Owner(slot), answer, self.message_bytes_max());
+        // What a probe says is short, and the session may end before the WebSocket is its transport.
+        let bytes_max = self.message_bytes_max(super::engine::NONE);
+        cx.io.upgrade_websocket(conn, Owner(slot), answer, bytes_max);
         self.arm(cx, slot);
     }
 
@@ -45,7 +47,8 @@ impl SocketIo {
         let mut answer = Vec::new();
         accept.respond(None, &mut answer);
         // The owner is never used: nothing is reported about a connection that the front closes.
-        cx.io.upgrade_websocket(conn, Owner(super::engine::NONE), answer, self.message_bytes_max());
+        let nobody = super::engine::NONE;
+        cx.io.upgrade_websocket(conn, Owner(nobody), answer, self.message_bytes_max(nobody));
         close_websocket(cx, conn, None);
     }
 
@@ -123,6 +126,7 @@ impl SocketIo {
                 cx.io.stage(conn, queued.frames(version));
             }
         }
+        cx.io.limit_messages(conn, self.message_bytes_max(slot));
         for tag in self.tags_of_engine(slot) {
             if let Some(socket) = self.socket_mut(tag) {
                 socket.conn = Some(conn);
