@@ -462,10 +462,10 @@ fn an_observer_sees_without_being_seen() {
 #[test]
 fn a_union_reaches_the_sessions_among_its_names_once_and_they_recover_it() {
     let mut bench = Bench::new();
-    let (_, in_room) = bench.join(true, &["r"]);
+    let (_, by_channel) = bench.join(true, &["r"]);
     let other = bench.join(true, &["s"]);
     bench.join(true, &["t"]);
-    let names = [name("r"), ChannelName::client(in_room), ChannelName::client(other.1)];
+    let names = [name("r"), ChannelName::client(by_channel), ChannelName::client(other.1)];
     let union = Target::Union(names.to_vec());
     let effects = bench.publish_to(union.clone(), |_| {});
     assert_eq!(counts(effects).0, Counts { delivered: 2, ..Counts::default() });

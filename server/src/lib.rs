@@ -11,7 +11,7 @@ pub mod mail;
 pub mod shard;
 pub mod tls;
 
-pub use back::{Delivery, OfficeError};
+pub use back::{Delivery, Invalid, OfficeError};
 pub use config::Config;
 pub use embed::{
     Acceptance, Args, ClientEvent, Connect, Disconnect, Emit, Event, Events, Handle, Replier, Replies,

@@ -252,6 +252,5 @@ pub fn message_id() -> MessageId {
 /// Where a publish to this name goes: `$client/<session>` names one session, every other name a channel.
 #[must_use]
 pub fn target_of(channel: ChannelName) -> Target {
-    let session = channel.as_str().strip_prefix("$client/").and_then(|id| id.parse().ok());
-    session.map_or(Target::Channel(channel), Target::Session)
+    channel.session().map_or(Target::Channel(channel), Target::Session)
 }

@@ -3,6 +3,7 @@
 //! It asks shards through [`Office`] and never waits inside one. It must not know any client protocol; what a
 //! message looks like to a client is the front's business. Start at [`office`], then [`rest`].
 
+pub mod checked;
 pub mod gather;
 mod members;
 pub mod metrics;
@@ -10,6 +11,7 @@ pub mod office;
 pub mod rest;
 pub mod values;
 
+pub use checked::Invalid;
 pub use gather::{Delivery, Reply};
 pub use office::{Office, OfficeError, OfficePorts};
 pub use rest::TailSink;

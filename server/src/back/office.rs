@@ -3,6 +3,7 @@
 //! Bounded by the shards' mailboxes (a full one is waited for, at most [`FULL_WAIT`]) and by [`PENDING_MAX`]
 //! unanswered commands. The lock here guards the table of waiting callers; no shard ever takes it.
 
+use super::checked::Invalid;
 use crate::mail::Mail;
 use crate::shard::{Full, Sender};
 use hub::{Command, Refusal, Report, SessionId, ShardId, Token, Topology};
@@ -27,6 +28,9 @@ pub enum OfficeError {
     /// The hub said no.
     #[error("refused: {0:?}")]
     Refused(Refusal),
+    /// Clients cannot be sent this.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
     /// A shard's mailbox stayed full.
     #[error("the server is overloaded, try again")]
     Busy,

@@ -1,12 +1,17 @@
 //! Values as the back end writes them (JSON, binary as `{"$binary":"<base64>"}`) from and to message bodies.
 //!
-//! Owns that one notation; both REST and embedding use it, and webhooks will.
+//! Owns that one notation; both REST and embedding use it, and webhooks will. Works on JSON text: names stay in their
+//! order and numbers as they were written, whatever their size; only white space goes.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hub::Body;
-use serde_json::{Map, Value, json};
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+use std::fmt;
+use wire::values::{Bounds, JsonText};
 
 /// Why values cannot become a body.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,18 +22,24 @@ pub enum ValuesError {
     /// An object with the reserved key of attachments.
     #[error("the key \"_placeholder\" is reserved")]
     Reserved,
+    /// What strict parsers refuse, such as a number beyond 64-bit floating point, or nested far too deep.
+    #[error("{0}")]
+    Json(wire::values::ValuesError),
 }
+
+/// For the shape only: sizes and depth are limited where a message is published.
+const BOUNDS: Bounds = Bounds { bytes_max: usize::MAX, attachments_max: usize::MAX, depth_max: 120 };
 
 /// Builds a body from a list of values, moving binary ones out into attachments, numbered depth first.
 ///
 /// # Errors
 /// [`ValuesError`].
-pub fn body_of(mut values: Vec<Value>) -> Result<Body, ValuesError> {
+pub fn body_of(list: &str) -> Result<Body, ValuesError> {
+    let list = JsonText::parse(list, &BOUNDS).map_err(ValuesError::Json)?;
     let mut attachments = Vec::new();
-    for value in &mut values {
-        detach(value, &mut attachments)?;
-    }
-    Ok(Body::Values { json: Bytes::from(Value::Array(values).to_string()), attachments })
+    let mut json = String::with_capacity(list.as_str().len());
+    rewrite(list.as_str(), &mut json, &mut |members| detach(members, &mut attachments))?;
+    Ok(Body::Values { json: Bytes::from(json), attachments })
 }
 
 /// The values of a body; raw bytes are one value: JSON if they parse, else a string if they are UTF-8, else binary.
@@ -36,14 +47,25 @@ pub fn body_of(mut values: Vec<Value>) -> Result<Body, ValuesError> {
 pub fn values_of(body: &Body) -> Vec<Value> {
     match body {
         Body::Raw(bytes) => vec![raw_value(bytes)],
-        Body::Values { json, attachments } => {
-            let Ok(Value::Array(mut values)) = serde_json::from_slice(json) else { return Vec::new() };
-            for value in &mut values {
-                attach(value, attachments);
-            }
-            values
-        }
+        Body::Values { .. } => serde_json::from_str(text_of(body).get()).unwrap_or_default(),
     }
+}
+
+/// The same as text, an array on one line.
+#[must_use]
+pub fn text_of(body: &Body) -> Box<RawValue> {
+    let text = match body {
+        Body::Raw(bytes) => Value::Array(vec![raw_value(bytes)]).to_string(),
+        Body::Values { json, attachments } => {
+            let mut text = String::with_capacity(json.len());
+            let list = std::str::from_utf8(json).unwrap_or_default();
+            match rewrite(list, &mut text, &mut |members| Ok(attach(members, attachments))) {
+                Ok(()) => text,
+                Err(_) => String::from("[]"),
+            }
+        }
+    };
+    RawValue::from_string(text).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 /// A binary value in the notation of the back end.
@@ -60,45 +82,92 @@ fn raw_value(bytes: &Bytes) -> Value {
     }
 }
 
-fn detach(value: &mut Value, attachments: &mut Vec<Bytes>) -> Result<(), ValuesError> {
-    match value {
-        Value::Array(items) => items.iter_mut().try_for_each(|item| detach(item, attachments)),
-        Value::Object(members) if members.contains_key("_placeholder") => Err(ValuesError::Reserved),
-        Value::Object(members) => match binary_text(members) {
-            None => members.values_mut().try_for_each(|member| detach(member, attachments)),
-            Some(text) => {
-                let bytes = STANDARD.decode(text.as_str().unwrap_or("?")).map_err(|_| ValuesError::Base64)?;
-                *value = json!({ "_placeholder": true, "num": attachments.len() });
-                attachments.push(Bytes::from(bytes));
-                Ok(())
-            }
-        },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Ok(()),
+/// Copies JSON text of bounded depth without its white space, objects replaced where `replace` says by what.
+fn rewrite(
+    text: &str,
+    out: &mut String,
+    replace: &mut impl FnMut(&Members<'_>) -> Result<Option<String>, ValuesError>,
+) -> Result<(), ValuesError> {
+    if text.starts_with('[') {
+        let items: Vec<&RawValue> = serde_json::from_str(text).map_err(not_json)?;
+        out.push('[');
+        for (place, item) in items.into_iter().enumerate() {
+            out.push_str(if place > 0 { "," } else { "" });
+            rewrite(item.get(), out, replace)?;
+        }
+        out.push(']');
+    } else if text.starts_with('{') {
+        let members: Members<'_> = serde_json::from_str(text).map_err(not_json)?;
+        if let Some(other) = replace(&members)? {
+            out.push_str(&other);
+            return Ok(());
+        }
+        out.push('{');
+        for (place, (key, value)) in members.0.into_iter().enumerate() {
+            out.push_str(if place > 0 { "," } else { "" });
+            out.push_str(JsonText::string(&key).as_str());
+            out.push(':');
+            rewrite(value.get(), out, replace)?;
+        }
+        out.push('}');
+    } else {
+        out.push_str(text);
+    }
+    Ok(())
+}
+
+fn not_json(_: serde_json::Error) -> ValuesError {
+    ValuesError::Json(wire::values::ValuesError::NotJson)
+}
+
+/// An object's members as they stand in its text.
+struct Members<'a>(Vec<(String, &'a RawValue)>);
+
+impl<'a> Members<'a> {
+    fn get(&self, key: &str) -> Option<&'a str> {
+        self.0.iter().find(|(known, _)| known == key).map(|(_, value)| value.get())
     }
 }
 
-fn binary_text(members: &Map<String, Value>) -> Option<&Value> {
-    members.get("$binary").filter(|_| members.len() == 1)
-}
-
-fn attach(value: &mut Value, attachments: &[Bytes]) {
-    match value {
-        Value::Array(items) => items.iter_mut().for_each(|item| attach(item, attachments)),
-        Value::Object(members) => match placeholder(members) {
-            None => members.values_mut().for_each(|member| attach(member, attachments)),
-            Some(index) => {
-                if let Some(bytes) = attachments.get(index) {
-                    *value = binary(bytes);
-                }
-            }
-        },
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+impl<'de: 'a, 'a> Deserialize<'de> for Members<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_map(MembersVisitor)
     }
 }
 
-fn placeholder(members: &Map<String, Value>) -> Option<usize> {
-    members.get("_placeholder").filter(|flag| flag.as_bool() == Some(true))?;
-    usize::try_from(members.get("num")?.as_u64()?).ok()
+struct MembersVisitor;
+
+impl<'de> Visitor<'de> for MembersVisitor {
+    type Value = Members<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Members<'de>, A::Error> {
+        let mut members = Vec::new();
+        while let Some(member) = map.next_entry()? {
+            members.push(member);
+        }
+        Ok(Members(members))
+    }
+}
+
+fn detach(members: &Members<'_>, attachments: &mut Vec<Bytes>) -> Result<Option<String>, ValuesError> {
+    if members.get("_placeholder").is_some() {
+        return Err(ValuesError::Reserved);
+    }
+    let Some(text) = members.get("$binary").filter(|_| members.0.len() == 1) else { return Ok(None) };
+    let text: String = serde_json::from_str(text).map_err(|_| ValuesError::Base64)?;
+    let bytes = STANDARD.decode(text).map_err(|_| ValuesError::Base64)?;
+    attachments.push(Bytes::from(bytes));
+    Ok(Some(format!("{{\"_placeholder\":true,\"num\":{}}}", attachments.len() - 1)))
+}
+
+fn attach(members: &Members<'_>, attachments: &[Bytes]) -> Option<String> {
+    members.get("_placeholder").filter(|flag| *flag == "true")?;
+    let bytes = attachments.get(members.get("num")?.parse::<usize>().ok()?)?;
+    Some(binary(bytes).to_string())
 }
 
 #[cfg(test)]
@@ -108,7 +177,7 @@ mod tests {
     #[test]
     fn binary_values_become_attachments_and_come_back() {
         let values = vec![json!({"a": [{"$binary": "AQI="}, 1]}), json!({"$binary": ""})];
-        let body = body_of(values.clone()).unwrap();
+        let body = body_of(&Value::Array(values.clone()).to_string()).unwrap();
         let Body::Values { json, attachments } = &body else { panic!("values expected") };
         assert_eq!(json, &br#"[{"a":[{"_placeholder":true,"num":0},1]},{"_placeholder":true,"num":1}]"#[..]);
         assert_eq!(attachments, &[Bytes::from_static(&[1, 2]), Bytes::new()]);
@@ -117,9 +186,18 @@ mod tests {
 
     #[test]
     fn reserved_and_broken_values_are_refused() {
-        assert_eq!(body_of(vec![json!({"_placeholder": true, "num": 0})]), Err(ValuesError::Reserved));
-        assert_eq!(body_of(vec![json!([{"$binary": "%"}])]), Err(ValuesError::Base64));
-        assert_eq!(body_of(vec![json!([{"$binary": 7}])]), Err(ValuesError::Base64));
+        assert_eq!(body_of(r#"[{"_placeholder": true, "num": 0}]"#), Err(ValuesError::Reserved));
+        assert_eq!(body_of(r#"[[{"$binary": "%"}]]"#), Err(ValuesError::Base64));
+        assert_eq!(body_of(r#"[[{"$binary": 7}]]"#), Err(ValuesError::Base64));
+        assert!(matches!(body_of("[1e999]"), Err(ValuesError::Json(_))));
+        assert!(matches!(body_of(&"[".repeat(100_000)), Err(ValuesError::Json(_))));
+    }
+
+    #[test]
+    fn order_of_names_and_large_numbers_stay_as_they_were_written() {
+        let text = r#"[{"z":123456789012345678901234567890,"a":[1.10,-0],"\u00e9":{"$binary":"AQI="}}]"#;
+        let body = body_of(&text.replace(',', " ,\n ")).unwrap();
+        assert_eq!(text_of(&body).get(), text.replace("\\u00e9", "é"));
     }
 
     #[test]

@@ -30,6 +30,7 @@ async fn handle(event: Event) -> Result<(), OfficeError> {
     let answer = match (name.as_str(), args.parse::<(String,)>()) {
         ("join", Ok((room,))) => done(session.join(&room).await)?,
         ("leave", Ok((room,))) => done(session.leave(&room).await)?,
+        ("join" | "leave", Err(_)) => json!([{ "error": "the name of one room is expected" }]).into(),
         _ => session.broadcast().emit(&name, args).await.map(|_| Args::none())?,
     };
     match reply {

@@ -69,10 +69,10 @@ section! {
         /// One message with all its attachments, from either side. Beyond it: 413 for the back end, close for a
         /// client. With SSE, NDJSON and queues the encoded form may be larger.
         message_bytes_max: usize = 1_048_576, 1024..=268_435_456 "bytes";
-        /// Binary attachments of one packet. Beyond it the connection is closed.
+        /// Binary attachments of one packet. Beyond it the connection is closed; 422 for the back end.
         attachments_max: usize = 10, 0..=1000 "attachments";
-        /// Nesting of JSON from clients. Beyond it the connection is closed. Bodies on the private port may nest 127
-        /// levels, whatever stands here; beyond it: 400.
+        /// Nesting of JSON, the list of an event's arguments being a level. Beyond it the connection is closed; 400 for
+        /// the back end.
         json_depth_max: usize = 64, 4..=128 "levels";
 
         /// Namespaces that one connection joins. At the limit a CONNECT is answered by a CONNECT_ERROR.

@@ -27,9 +27,9 @@ impl Args {
     /// From a list of values.
     ///
     /// # Errors
-    /// A `$binary` member that is not base64, or the reserved key `_placeholder`.
+    /// A `$binary` member that is not base64, the reserved key `_placeholder`, or more than 120 levels.
     pub fn from_values(values: Vec<Value>) -> Result<Self, ValuesError> {
-        values::body_of(values).map(Self)
+        values::body_of(&Value::Array(values).to_string()).map(Self)
     }
 
     /// All arguments as JSON values.

@@ -89,7 +89,8 @@ impl Emit {
     /// Publishes and tells how many sessions it reached.
     ///
     /// # Errors
-    /// [`OfficeError::Refused`] for invalid names or unknown sessions; [`OfficeError::Busy`].
+    /// [`OfficeError::Refused`] for invalid names or unknown sessions; [`OfficeError::Invalid`] for what clients cannot
+    /// be sent; [`OfficeError::Busy`].
     pub async fn emit(self, event: &str, args: impl Into<Args>) -> Result<Delivery, OfficeError> {
         let (handle, outline) = self.outline(event, args.into(), None)?;
         handle.office().publish(outline).await
@@ -98,7 +99,7 @@ impl Emit {
     /// Publishes without waiting for counts: the fastest way.
     ///
     /// # Errors
-    /// [`OfficeError::Refused`] for invalid names; [`OfficeError::Busy`].
+    /// [`OfficeError::Refused`] for invalid names; [`OfficeError::Invalid`]; [`OfficeError::Busy`].
     pub async fn send(self, event: &str, args: impl Into<Args>) -> Result<MessageId, OfficeError> {
         let (handle, outline) = self.outline(event, args.into(), None)?;
         handle.office().publish_only(outline).await
@@ -151,6 +152,7 @@ impl Emit {
             except,
             reply_within: wait,
         };
+        let outline = outline.checked(&self.handle.config().limits)?;
         Ok((self.handle, outline))
     }
 }

@@ -5,6 +5,7 @@
 
 use super::args::Args;
 use super::handle::{Handle, Session};
+use crate::back::checked::check_body;
 use crate::back::office::OfficeError;
 use crate::mail::{Handshake, Mail, Upcall};
 use bytes::Bytes;
@@ -221,10 +222,12 @@ impl Replier {
     /// Acknowledges the event.
     ///
     /// # Errors
-    /// [`OfficeError::Busy`], [`OfficeError::Stopped`]. A session that is gone is no error.
+    /// [`OfficeError::Invalid`], and the client's time-out runs; [`OfficeError::Busy`], [`OfficeError::Stopped`]. A
+    /// session that is gone is no error.
     pub async fn send(self, args: impl Into<Args>) -> Result<(), OfficeError> {
         let (office, session) = (self.session.handle().office(), self.session.id());
         let Args(body) = args.into();
+        check_body(&body, &self.session.handle().config().limits)?;
         let answer = Command::Answer { session, request: self.request, body };
         office.tell(office.home_of(session), Mail::Hub(answer)).await
     }

@@ -28,7 +28,9 @@ mod packet;
 
 pub use decode::Decoder;
 pub use encode::{Encoded, Frame, Refusal, Suffix};
-pub use packet::{AckId, ConnectReply, Kind, Namespace, Packet, RecoveryRequest, Violation, is_reserved_event};
+pub use packet::{
+    AckId, ConnectReply, Kind, Namespace, Packet, RecoveryRequest, Violation, is_reserved_event,
+};
 
 use crate::engineio::Version;
 use crate::values::Bounds;

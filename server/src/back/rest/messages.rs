@@ -11,9 +11,9 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hub::{ChannelName, Command, Except, Message, Position, Refusal, Report, SessionId, Target};
+use hub::{ChannelName, Command, Except, Members, Message, Position, Refusal, Report, SessionId, Target};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::value::RawValue;
 use std::str::FromStr as _;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -27,7 +27,7 @@ const REPLY_WAIT_MS_MAX: u64 = 600_000;
 pub(super) struct PublishRequest {
     /// Where: a channel (`chat/r1`), a user (`$user/42`) or a session (`$client/<session id>`).
     channel: Option<String>,
-    /// Several channels at once; a session in more than one of them gets the message once.
+    /// Several channels, users or sessions at once; a session in more than one of them gets the message once.
     #[serde(default)]
     channels: Vec<String>,
     /// The event's name; `message` when it is left out.
@@ -35,10 +35,10 @@ pub(super) struct PublishRequest {
     /// The only argument of the event: any JSON value. Binary inside as `{"$binary":"<base64>"}`.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<Object>)]
-    data: Option<Value>,
+    data: Option<Box<RawValue>>,
     /// Several arguments.
     #[schema(value_type = Option<Vec<Object>>)]
-    args: Option<Vec<Value>>,
+    args: Option<Box<RawValue>>,
     /// One binary argument, as standard base64.
     data_base64: Option<String>,
     /// Sessions that are left out.
@@ -104,7 +104,7 @@ pub(super) struct ReplyView {
     session: String,
     /// The acknowledgement's arguments.
     #[schema(value_type = Vec<Object>)]
-    args: Vec<Value>,
+    args: Box<RawValue>,
 }
 
 /// Publish a message
@@ -142,7 +142,7 @@ pub(super) async fn publish(
 
 impl PublishRequest {
     fn outline(self, desk: &Desk) -> Result<Outline, Problem> {
-        let body = values::body_of(self.values()?)?;
+        let body = values::body_of(&self.values()?)?;
         if body.len_bytes() > desk.config.limits.message_bytes_max {
             return Err(Problem::new(&TOO_LARGE, "the message is over limits.message_bytes_max"));
         }
@@ -160,23 +160,26 @@ impl PublishRequest {
         if reply_within.is_some() && (self.volatile || !self.wait) {
             return Err(Problem::new(&MALFORMED, "reply goes neither with volatile nor with wait: false"));
         }
-        Ok(Outline {
+        let outline = Outline {
             target,
             event: Some(self.event.unwrap_or_else(|| "message".to_owned()).into()),
             body,
             volatile: self.volatile,
             except: (except != Except::default()).then(|| Box::new(except)),
             reply_within,
-        })
+        };
+        Ok(outline.checked(&desk.config.limits)?)
     }
 
-    fn values(&self) -> Result<Vec<Value>, Problem> {
+    /// The arguments as JSON text of an array.
+    fn values(&self) -> Result<String, Problem> {
         match (&self.data, &self.args, &self.data_base64) {
-            (None, None, None) => Ok(Vec::new()),
-            (Some(data), None, None) => Ok(vec![data.clone()]),
-            (None, Some(args), None) => Ok(args.clone()),
+            (None, None, None) => Ok("[]".to_owned()),
+            (Some(data), None, None) => Ok(format!("[{data}]")),
+            (None, Some(args), None) if args.get().starts_with('[') => Ok(args.get().to_owned()),
+            (None, Some(_), None) => Err(Problem::new(&MALFORMED, "args must be a list")),
             (None, None, Some(base64)) => match STANDARD.decode(base64) {
-                Ok(bytes) => Ok(vec![values::binary(&bytes)]),
+                Ok(bytes) => Ok(format!("[{}]", values::binary(&bytes))),
                 Err(_) => Err(Problem::new(&MALFORMED, "data_base64 is not standard base64")),
             },
             _ => Err(Problem::new(&MALFORMED, "give only one of data, args and data_base64")),
@@ -185,8 +188,8 @@ impl PublishRequest {
 
     fn target(&self, desk: &Desk) -> Result<Target, Problem> {
         match (&self.channel, self.channels.as_slice()) {
-            (Some(channel), []) => desk.target(channel),
-            (None, [only]) => desk.target(only),
+            (Some(channel), []) => desk.channel(channel).map(target_of),
+            (None, [only]) => desk.channel(only).map(target_of),
             (None, [_, _, ..]) => {
                 let names = self.channels.iter().map(|name| desk.channel(name));
                 names.collect::<Result<_, _>>().map(Target::Union)
@@ -202,7 +205,7 @@ impl PublishResponse {
         let Delivery { id, position, counts, replies, missing, .. } = delivery;
         let reply_views = replies.into_iter().map(|reply| ReplyView {
             session: reply.session.to_string(),
-            args: values::values_of(&reply.body),
+            args: values::text_of(&reply.body),
         });
         Self {
             id: id_text(id),
@@ -240,7 +243,7 @@ pub(super) struct MessageView {
     position: Option<String>,
     event: Option<String>,
     #[schema(value_type = Vec<Object>)]
-    args: Vec<Value>,
+    args: Box<RawValue>,
 }
 
 /// A page of history.
@@ -290,7 +293,7 @@ pub(super) fn view_of(message: &Message) -> MessageView {
         channel: message.channel.as_str().to_owned(),
         position: message.position.map(|position| position.to_string()),
         event: message.event.as_deref().map(str::to_owned),
-        args: values::values_of(&message.body),
+        args: values::text_of(&message.body),
     }
 }
 
@@ -300,20 +303,15 @@ impl Desk {
         ChannelName::parse(name, self.channel_name_bytes_max()).map_err(Problem::from)
     }
 
-    fn target(&self, name: &str) -> Result<Target, Problem> {
-        match target_of(self.channel(name)?) {
-            Target::Channel(channel) if channel.as_str().starts_with("$client/") => {
-                Err(Refusal::NotFound.into())
+    /// The members of a channel, or the session that a `$client/` name is.
+    pub(super) fn members_of(&self, name: &str) -> Result<Members, Problem> {
+        Ok(match self.channel(name)? {
+            channel if channel.as_str().starts_with("$client/") => {
+                Members::Session(channel.session().ok_or(Refusal::NotFound)?)
             }
-            Target::Channel(channel) if is_foreign_reserved(&channel) => Err(Refusal::ReservedChannel.into()),
-            target => Ok(target),
-        }
+            channel => Members::Channel(channel),
+        })
     }
-}
-
-/// `$` names other than those of users and clients.
-fn is_foreign_reserved(channel: &ChannelName) -> bool {
-    channel.as_str().starts_with('$') && !channel.as_str().starts_with("$user/")
 }
 
 pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {
@@ -335,8 +333,8 @@ fn id_text(id: hub::MessageId) -> String {
 }
 
 /// `null` is a value, absence is not.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Value>, D::Error> {
-    Value::deserialize(deserializer).map(Some)
+fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 fn yes() -> bool {

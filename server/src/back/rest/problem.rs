@@ -2,8 +2,8 @@
 //!
 //! A new error is a row in [`KINDS`]; the served pages and the status codes come from there.
 
-use crate::back::OfficeError;
 use crate::back::values::ValuesError;
+use crate::back::{Invalid, OfficeError};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hub::Refusal;
@@ -53,6 +53,8 @@ kinds! {
     INVALID_CHANNEL = "invalid-channel", 422, "That is not a valid channel name.";
     /// Bad filter.
     INVALID_FILTER = "invalid-filter", 422, "That is not a valid filter.";
+    /// Reserved event name.
+    INVALID_EVENT = "invalid-event", 422, "Clients keep that event name for themselves.";
     /// A limit of the server.
     OVER_LIMIT = "over-limit", 422, "A limit of the server was reached.";
     /// Our fault.
@@ -106,6 +108,7 @@ impl From<OfficeError> for Problem {
     fn from(error: OfficeError) -> Self {
         let kind = match &error {
             OfficeError::Refused(refusal) => return (*refusal).into(),
+            OfficeError::Invalid(invalid) => return (*invalid).into(),
             OfficeError::Busy => &BUSY,
             OfficeError::Stopped => &DRAINING,
             OfficeError::Unanswered => &INTERNAL,
@@ -130,6 +133,18 @@ impl From<Refusal> for Problem {
             Refusal::PositionLost => (&POSITION_LOST, "read from the start, or from the newest position"),
         };
         Self::new(kind, detail)
+    }
+}
+
+impl From<Invalid> for Problem {
+    fn from(invalid: Invalid) -> Self {
+        let kind = match invalid {
+            Invalid::Event => &INVALID_EVENT,
+            Invalid::Attachments => &OVER_LIMIT,
+            Invalid::Depth => &MALFORMED,
+            Invalid::Target(refusal) => return refusal.into(),
+        };
+        Self::new(kind, invalid.to_string())
     }
 }
 

@@ -267,7 +267,7 @@ impl SubscriptionRequest {
         let of = match (&self.session, &self.user, &self.members_of) {
             (Some(id), None, None) => Members::Session(session_id(id)?),
             (None, Some(user), None) => Members::User(user.as_str().into()),
-            (None, None, Some(name)) => Members::Channel(desk.channel(name)?),
+            (None, None, Some(name)) => desk.members_of(name)?,
             _ => return Err(Problem::new(&MALFORMED, "give exactly one of session, user and members_of")),
         };
         Ok((of, channel.as_str().to_owned()))
@@ -278,7 +278,7 @@ fn members(desk: &Desk, user: Option<&str>, channel: Option<&str>) -> Result<Opt
     match (user, channel) {
         (None, None) => Ok(None),
         (Some(user), None) => Ok(Some(Members::User(user.into()))),
-        (None, Some(channel)) => Ok(Some(Members::Channel(desk.channel(channel)?))),
+        (None, Some(channel)) => Ok(Some(desk.members_of(channel)?)),
         (Some(_), Some(_)) => Err(Problem::new(&MALFORMED, "give user or channel, not both")),
     }
 }
