@@ -1,6 +1,6 @@
 //! Publishing from the back office and adding up what the shards report: counts, positions, replies.
 
-use super::office::{Answers, Office, OfficeError};
+use super::office::{ANSWER_WAIT, Answers, Office, OfficeError};
 use crate::mail::Mail;
 use hub::{
     Body, ChannelName, Command, Counts, Except, MessageId, Position, Publish, Report, SessionId, ShardId,
@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long the counts of a publish may take before shards are named as missing. Milliseconds: 200.
+/// How long the counts of a publish may take, once it is known who owes them, before shards are named as missing.
+/// Milliseconds: 200.
 pub const COUNT_WAIT: Duration = Duration::from_millis(200);
 
 /// Slack for the last replies, which shards close at the same deadline as we do.
@@ -63,7 +64,8 @@ impl Office {
     /// Publishes and waits for the counts, and for replies when the outline asks for them.
     ///
     /// # Errors
-    /// [`OfficeError::Refused`] as the hub says; [`OfficeError::Busy`], [`OfficeError::Stopped`].
+    /// [`OfficeError::Refused`] as the hub says; [`OfficeError::Busy`], [`OfficeError::Stopped`];
+    /// [`OfficeError::Uncertain`] when the channel's home said nothing within [`ANSWER_WAIT`].
     pub async fn publish(&self, outline: Outline) -> Result<Delivery, OfficeError> {
         let id = message_id();
         let answers = self.expect().await;
@@ -158,10 +160,10 @@ impl Gathering {
         let now = Instant::now();
         Self {
             answers,
+            counts_until: now + counts_wait(&counts_owed),
             counts_owed,
             counted_early: BTreeSet::new(),
             replies_owed: BTreeSet::new(),
-            counts_until: now + COUNT_WAIT,
             replies_until: outline.reply_within.map(|wait| now + wait + CLOSING_SLACK),
             delivery: Delivery {
                 id,
@@ -179,7 +181,7 @@ impl Gathering {
             let wait = until.saturating_duration_since(Instant::now());
             match self.answers.within(wait).await {
                 Ok(report) => self.take(report),
-                Err(OfficeError::Unanswered) => self.give_up_on_overdue(),
+                Err(OfficeError::Unanswered) => self.give_up_on_overdue()?,
                 Err(error) => return Err(error),
             }
         }
@@ -202,6 +204,7 @@ impl Gathering {
         match report {
             Report::Routed { shards, position } => {
                 self.delivery.position = position;
+                self.counts_until = Instant::now() + COUNT_WAIT;
                 let routed = (0..64).filter(|bit| shards & (1 << bit) != 0).map(ShardId);
                 self.counts_owed =
                     Involved::Shards(routed.filter(|s| !self.counted_early.contains(s)).collect());
@@ -234,12 +237,22 @@ impl Gathering {
         }
     }
 
-    fn give_up_on_overdue(&mut self) {
+    /// Names the shards that are late, then the replies. A home that said nothing may be stuck before or after it published.
+    fn give_up_on_overdue(&mut self) -> Result<(), OfficeError> {
         match std::mem::replace(&mut self.counts_owed, Involved::Shards(BTreeSet::new())) {
             Involved::Shards(late) if late.is_empty() => self.replies_owed.clear(),
             Involved::Shards(late) => self.delivery.missing_shards.extend(late),
-            Involved::NotRoutedYet => {}
+            Involved::NotRoutedYet => return Err(OfficeError::Uncertain),
         }
+        Ok(())
+    }
+}
+
+/// A home that is behind is waited for like any answer, since without it nothing is known at all.
+fn counts_wait(owed: &Involved) -> Duration {
+    match owed {
+        Involved::NotRoutedYet => ANSWER_WAIT,
+        Involved::Shards(_) => COUNT_WAIT,
     }
 }
 
@@ -253,4 +266,39 @@ pub fn message_id() -> MessageId {
 #[must_use]
 pub fn target_of(channel: ChannelName) -> Target {
     channel.session().map_or(Target::Channel(channel), Target::Session)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::back::OfficePorts;
+
+    /// A publish whose time is up before any shard said a word.
+    async fn overdue(owed: Involved) -> Result<Delivery, OfficeError> {
+        let topology = hub::Topology { shards: 2, partitions: 64 };
+        let (_keep, reports) = tokio::sync::mpsc::unbounded_channel();
+        let office = Office::start(OfficePorts { shards: Vec::new(), topology, reports });
+        let outline = Outline {
+            target: Target::Union(Vec::new()),
+            event: None,
+            body: Body::Values { json: "[]".into(), attachments: Vec::new() },
+            volatile: false,
+            except: None,
+            reply_within: None,
+        };
+        let mut gathering = Gathering::new(MessageId(1), owed, &outline, office.expect().await);
+        gathering.counts_until = Instant::now();
+        gathering.finish().await
+    }
+
+    #[tokio::test]
+    async fn a_publish_that_no_home_confirmed_is_no_success() {
+        assert_eq!(overdue(Involved::NotRoutedYet).await.unwrap_err(), OfficeError::Uncertain);
+    }
+
+    #[tokio::test]
+    async fn shards_that_did_not_count_are_named() {
+        let late = Involved::Shards(BTreeSet::from([ShardId(1)]));
+        assert_eq!(overdue(late).await.unwrap().missing_shards, [ShardId(1)]);
+    }
 }

@@ -2,7 +2,7 @@
 //! channel's sessions on every shard.
 
 use super::office::{Office, OfficeError};
-use hub::{Command, Members, Reason, Report, Token};
+use hub::{Command, Members, Reason, Refusal, Report, Token};
 
 impl Office {
     /// Subscribes sessions; returns how many. A publish sent after this reaches them.
@@ -10,8 +10,13 @@ impl Office {
     /// # Errors
     /// [`OfficeError::Refused`]: invalid or reserved name, a limit, no such session.
     pub async fn subscribe(&self, of: Members, filter: String) -> Result<u64, OfficeError> {
-        self.count_members(&of, |token| Command::Subscribe { of: of.clone(), filter: filter.clone(), token })
-            .await
+        let command = |token| Command::Subscribe { of: of.clone(), filter: filter.clone(), token };
+        let count = self.count_members(&of, command).await?;
+        // One that is subscribed already counts, so none means that there is no such session.
+        if count == 0 && matches!(of, Members::Session(_)) {
+            return Err(OfficeError::Refused(Refusal::NotFound));
+        }
+        Ok(count)
     }
 
     /// Ends subscriptions; returns how many.

@@ -91,10 +91,11 @@ impl Snapshot {
 pub fn render(snapshot: &Snapshot) -> String {
     let mut text = String::new();
     for (index, field) in STATS.iter().enumerate() {
-        head(&mut text, field.name, kind(field), field.doc);
+        let name = full_name(field);
+        head(&mut text, &name, kind(field), field.doc);
         for (shard, stats) in &snapshot.shards {
             let value = stats.values().get(index).copied().unwrap_or_default();
-            let _ = writeln!(text, "trunkline_{}{{shard=\"{}\"}} {value}", field.name, shard.0);
+            let _ = writeln!(text, "trunkline_{name}{{shard=\"{}\"}} {value}", shard.0);
         }
     }
     for (row, value) in TOTALS.iter().zip(snapshot.totals.values()) {
@@ -128,7 +129,15 @@ pub fn reference() -> String {
 fn table(page: &mut String, title: &str, about: &str, rows: &[Stat]) {
     let _ = write!(page, "\n## {title}\n\n{about}\n\n| metric | kind | what it is |\n|---|---|---|\n");
     for row in rows {
-        let _ = writeln!(page, "| `{}` | {} | {} |", row.name, kind(row), row.doc);
+        let _ = writeln!(page, "| `{}` | {} | {} |", full_name(row), kind(row), row.doc);
+    }
+}
+
+/// Counters end in `_total`, as Prometheus' rules for names and OpenMetrics have it.
+fn full_name(row: &Stat) -> String {
+    match row.kind {
+        StatKind::Counter => format!("{}_total", row.name),
+        StatKind::Gauge => row.name.to_owned(),
     }
 }
 
@@ -149,4 +158,19 @@ pub fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find(|line| line.starts_with("VmRSS:"))?;
     line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kib| kib * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_and_nothing_else_end_in_total() {
+        let snapshot = Snapshot { shards: vec![(ShardId(0), Stats::default())], ..Snapshot::default() };
+        let text = render(&snapshot);
+        let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
+        assert!(types.contains(&"trunkline_writes_total counter"), "{text}");
+        assert!(types.iter().all(|line| line.ends_with(" counter") == line.contains("_total ")), "{types:?}");
+        assert!(text.contains("\ntrunkline_writes_total{shard=\"0\"} 0\n"), "{text}");
+    }
 }

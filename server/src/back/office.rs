@@ -40,6 +40,9 @@ pub enum OfficeError {
     /// A shard did not answer in time.
     #[error("a shard did not answer in time")]
     Unanswered,
+    /// A publish that its channel's home neither confirmed nor refused in time.
+    #[error("the shard of the channel did not answer in time: the message may have been published or not")]
+    Uncertain,
 }
 
 /// What reports of one token go to.

@@ -134,7 +134,7 @@ struct FanoutArgs {
     #[arg(long, value_name = "N", default_value_t = 0)]
     floor_writers: u32,
     /// Counter of write calls in the server's /metrics
-    #[arg(long, value_name = "NAME", default_value = "trunkline_writes")]
+    #[arg(long, value_name = "NAME", default_value = "trunkline_writes_total")]
     writes_metric: String,
     #[command(flatten)]
     clients: ClientArgs,

@@ -79,7 +79,8 @@ pub(super) trait Signals {
 pub(super) async fn supervise(service: impl Service, signals: &mut impl Signals) {
     while signals.next().await == Signal::Reload {
         match service.reload_tls().await {
-            Ok(()) => tracing::info!("the files of TLS were read again"),
+            Ok(true) => tracing::info!("the files of TLS were read again"),
+            Ok(false) => tracing::info!("nothing to read again: TLS is not configured"),
             Err(error) => tracing::error!(error, "the files of TLS could not be read, the old ones stay"),
         }
     }

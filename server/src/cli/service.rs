@@ -12,7 +12,7 @@ use super::dev_back_end;
 /// A running server.
 pub(super) trait Service {
     /// Reads the files of TLS again; the old ones stay when that fails.
-    fn reload_tls(&self) -> impl Future<Output = Result<(), String>>;
+    fn reload_tls(&self) -> impl Future<Output = Result<bool, String>>;
     /// Stops accepting, closes connections over the configured time, and ends.
     fn drain(self) -> impl Future<Output = ()>;
 }
@@ -39,7 +39,7 @@ pub(super) async fn start(config: Config, back_end: BackEnd) -> Result<Server, S
 }
 
 impl Service for Server {
-    async fn reload_tls(&self) -> Result<(), String> {
+    async fn reload_tls(&self) -> Result<bool, String> {
         Self::reload_tls(self).await.map_err(|error| error.to_string())
     }
 

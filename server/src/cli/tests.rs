@@ -201,7 +201,7 @@ enum Drain {
 }
 
 impl Service for Noted<'_> {
-    async fn reload_tls(&self) -> Result<(), String> {
+    async fn reload_tls(&self) -> Result<bool, String> {
         self.notes.borrow_mut().push("reload");
         Err("no such file".into())
     }

@@ -133,12 +133,13 @@ impl Server {
         Ok(Events::new(self.handle.clone(), upcalls))
     }
 
-    /// Reads the certificate files again; connections accepted from now on get the new ones.
+    /// Reads the certificate files again; connections accepted from now on get the new ones. `false`: TLS is not
+    /// configured, so there was nothing to read.
     ///
     /// # Errors
     /// [`StartError::Tls`]; the old certificates stay in use.
-    pub async fn reload_tls(&self) -> Result<(), StartError> {
-        let Some(files) = &self.config.tls else { return Ok(()) };
+    pub async fn reload_tls(&self) -> Result<bool, StartError> {
+        let Some(files) = &self.config.tls else { return Ok(false) };
         let tls = tls::load(files)?;
         for shard in 0..self.shards.len() {
             let shard = ShardId(u8::try_from(shard).unwrap_or(u8::MAX));
@@ -146,7 +147,7 @@ impl Server {
                 tracing::warn!(shard = shard.0, %error, "a shard keeps its old certificates");
             }
         }
-        Ok(())
+        Ok(true)
     }
 
     /// Stops accepting, closes connections at random times within the configured window, and ends.

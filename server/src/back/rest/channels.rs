@@ -1,11 +1,13 @@
 //! Channels and who is in them: `GET /v1/channels`, `GET /v1/presence`.
 
+use super::document::{Listing, One};
 use super::extract::Query;
-use super::problem::Problem;
+use super::problem::{NOT_FOUND, Problem};
 use super::{Cursor, Desk, Page, limit_of};
+use crate::back::OfficeError;
 use axum::Json;
 use axum::extract::State;
-use hub::{ChannelName, ChannelView, Command, PresenceMember, Report, ShardId};
+use hub::{ChannelName, ChannelView, Command, PresenceMember, Refusal, Report, ShardId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -20,7 +22,8 @@ pub(super) struct ChannelsQuery {
     filter: Option<String>,
     /// From the page before.
     cursor: Option<String>,
-    /// Items of a page, 100 when it is left out.
+    /// Items of a page, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
+    #[param(minimum = 1)]
     limit: Option<u32>,
 }
 
@@ -37,10 +40,10 @@ pub(super) struct ChannelItem {
 
 /// List channels
 #[utoipa::path(
-    get, path = "/v1/channels", tag = "channels", params(ChannelsQuery),
+    get, path = "/v1/channels", tag = "channels", operation_id = "listChannels", params(ChannelsQuery),
     responses(
         (status = 200, description = "A page, in order of name.", body = Page<ChannelItem>),
-        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+        Listing,
     )
 )]
 pub(super) async fn list(
@@ -103,10 +106,12 @@ fn add(merged: &mut BTreeMap<String, ChannelItem>, view: ChannelView) {
 #[into_params(parameter_in = Query)]
 pub(super) struct PresenceQuery {
     /// The channel; a channel rule must switch presence on for it.
+    #[param(min_length = 1)]
     channel: String,
     /// From the page before.
     cursor: Option<String>,
-    /// Items of a page, 100 when it is left out.
+    /// Items of a page, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
+    #[param(minimum = 1)]
     limit: Option<u32>,
 }
 
@@ -126,10 +131,10 @@ pub(super) struct MemberItem {
 
 /// List a channel's members
 #[utoipa::path(
-    get, path = "/v1/presence", tag = "channels", params(PresenceQuery),
+    get, path = "/v1/presence", tag = "channels", operation_id = "listMembers", params(PresenceQuery),
     responses(
         (status = 200, description = "A page.", body = Page<MemberItem>),
-        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+        One,
     )
 )]
 pub(super) async fn presence(
@@ -144,8 +149,8 @@ pub(super) async fn presence(
     for shard in desk.office.shards().skip(usize::from(cursor.shard)) {
         let room = limit - u32::try_from(items.len()).unwrap_or(limit);
         let ask = hub::Query::Presence { channel: channel.clone(), after: cursor.after.take(), limit: room };
-        let report = desk.office.ask(shard, |token| Command::Query { token, query: ask }).await?;
-        let Report::Presence(page) = report else { break };
+        let report = desk.office.ask(shard, |token| Command::Query { token, query: ask }).await;
+        let Report::Presence(page) = report.map_err(presence_problem)? else { break };
         let last = page.items.last().map(|member| member.session);
         items.extend(page.items.into_iter().map(|member| member_of(member, now_ms)));
         if page.more || (items.len() >= limit as usize && shard.0 + 1 < desk.office.topology().shards) {
@@ -155,6 +160,17 @@ pub(super) async fn presence(
         }
     }
     Ok(Json(Page { items, next: None }))
+}
+
+/// Of a channel without presence the hub says that it is not found.
+fn presence_problem(error: OfficeError) -> Problem {
+    match error {
+        OfficeError::Refused(Refusal::NotFound) => Problem::new(
+            &NOT_FOUND,
+            "presence is off for this channel: a channel rule with presence = true is needed",
+        ),
+        error => error.into(),
+    }
 }
 
 fn member_of(member: PresenceMember, now_ms: u64) -> MemberItem {

@@ -1,5 +1,6 @@
 //! Publishing and history: `POST` and `GET /v1/messages`.
 
+use super::document::{History, Publish};
 use super::extract::{Body, Query};
 use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT, TOO_LARGE};
 use super::{Desk, limit_of};
@@ -26,6 +27,7 @@ const REPLY_WAIT_MS_MAX: u64 = 600_000;
 #[serde(deny_unknown_fields)]
 pub(super) struct PublishRequest {
     /// Where: a channel (`chat/r1`), a user (`$user/42`) or a session (`$client/<session id>`).
+    #[schema(min_length = 1)]
     channel: Option<String>,
     /// Several channels, users or sessions at once; a session in more than one of them gets the message once.
     #[serde(default)]
@@ -79,6 +81,9 @@ pub(super) struct PublishResponse {
     /// Sessions that were asked and did not acknowledge in time; present when replies were asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     missing: Option<Vec<String>>,
+    /// Shards that did not report their counts in time, so that `results` may be too low; absent when all did.
+    #[serde(skip_serializing_if = "is_zero")]
+    missing_shards: usize,
 }
 
 /// Counts of sessions.
@@ -111,12 +116,11 @@ pub(super) struct ReplyView {
 ///
 /// The answer counts sessions, not programs: it says what the server did, replies say what the clients did.
 #[utoipa::path(
-    post, path = "/v1/messages", tag = "messages", request_body = PublishRequest,
+    post, path = "/v1/messages", tag = "messages", operation_id = "publish", request_body = PublishRequest,
     responses(
         (status = 200, description = "Published; counts, and replies when asked for.", body = PublishResponse),
         (status = 202, description = "Accepted, with `wait: false`."),
-        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
-        (status = 504, description = "Nobody replied in time.", content_type = "application/problem+json"),
+        Publish,
     )
 )]
 pub(super) async fn publish(
@@ -202,7 +206,7 @@ impl PublishRequest {
 
 impl PublishResponse {
     fn new(channel: String, delivery: Delivery, asks: bool) -> Self {
-        let Delivery { id, position, counts, replies, missing, .. } = delivery;
+        let Delivery { id, position, counts, replies, missing, missing_shards } = delivery;
         let reply_views = replies.into_iter().map(|reply| ReplyView {
             session: reply.session.to_string(),
             args: values::text_of(&reply.body),
@@ -218,6 +222,7 @@ impl PublishResponse {
             }],
             replies: asks.then(|| reply_views.collect()),
             missing: asks.then(|| missing.iter().map(ToString::to_string).collect()),
+            missing_shards: missing_shards.len(),
         }
     }
 }
@@ -228,10 +233,12 @@ impl PublishResponse {
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryQuery {
     /// The channel.
+    #[param(min_length = 1)]
     channel: String,
     /// Continue after this position; from the oldest kept when it is left out.
     after: Option<String>,
-    /// Items of a page, 100 when it is left out.
+    /// Items of a page, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
+    #[param(minimum = 1)]
     limit: Option<u32>,
 }
 
@@ -260,11 +267,10 @@ pub(super) struct HistoryPage {
 
 /// Read a channel's history
 #[utoipa::path(
-    get, path = "/v1/messages", tag = "messages", params(HistoryQuery),
+    get, path = "/v1/messages", tag = "messages", operation_id = "readHistory", params(HistoryQuery),
     responses(
         (status = 200, description = "A page, oldest first.", body = HistoryPage),
-        (status = 410, description = "Trimmed or lost.", content_type = "application/problem+json"),
-        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+        History,
     )
 )]
 pub(super) async fn history(
@@ -335,6 +341,11 @@ fn id_text(id: hub::MessageId) -> String {
 /// `null` is a value, absence is not.
 fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(deserializer).map(Some)
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 fn yes() -> bool {

@@ -4,6 +4,7 @@
 //! know shards: everything goes through [`Office`].
 
 mod channels;
+mod document;
 mod extract;
 mod guard;
 mod messages;
@@ -16,6 +17,7 @@ use crate::back::Office;
 use crate::config::Config;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use document::Keys;
 use hub::{SessionId, ShardId};
 use problem::{MALFORMED, Problem};
 use serde::Serialize;
@@ -116,9 +118,12 @@ fn limit_of(desk: &Desk, limit: Option<u32>) -> Result<u32, Problem> {
     info(
         title = "Trunkline back-end API",
         description = "Publish to clients, ask them, and see who is there. Private port; keys as bearer tokens. \
-                       Errors are RFC 9457 problem documents.",
+                       Errors are RFC 9457 problem documents, also for paths (404) and methods (405) that are not here.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
+    components(schemas(document::ProblemDocument)),
+    modifiers(&Keys),
+    security(("key" = [])),
     tags(
         (name = "messages", description = "Publish, ask, history"),
         (name = "sessions", description = "Connected clients and those that may come back"),
@@ -162,4 +167,5 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(server::live))
         .routes(routes!(server::ready))
         .routes(routes!(server::metrics))
+        .routes(routes!(server::problem_page))
 }

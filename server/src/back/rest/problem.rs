@@ -2,12 +2,12 @@
 //!
 //! A new error is a row in [`KINDS`]; the served pages and the status codes come from there.
 
+use super::document::ProblemDocument;
 use crate::back::values::ValuesError;
 use crate::back::{Invalid, OfficeError};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hub::Refusal;
-use serde_json::json;
 
 /// A row of the table: name, status, what it means.
 #[derive(Debug, PartialEq, Eq)]
@@ -83,16 +83,17 @@ impl Problem {
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
-        let body = json!({
-            "type": format!("/v1/problems/{}", self.kind.name),
-            "title": self.kind.title,
-            "status": self.kind.status,
-            "detail": self.detail,
-            "code": self.kind.name,
-        });
+        let document = ProblemDocument {
+            r#type: format!("/v1/problems/{}", self.kind.name),
+            title: self.kind.title,
+            status: self.kind.status,
+            detail: self.detail,
+            code: self.kind.name,
+        };
+        let body = serde_json::to_string(&document).unwrap_or_default();
         let status = StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response =
-            (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response();
+            (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
         if self.kind.status == 503 {
             response.headers_mut().insert(header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
         }
@@ -109,7 +110,7 @@ impl From<OfficeError> for Problem {
         let kind = match &error {
             OfficeError::Refused(refusal) => return (*refusal).into(),
             OfficeError::Invalid(invalid) => return (*invalid).into(),
-            OfficeError::Busy => &BUSY,
+            OfficeError::Busy | OfficeError::Uncertain => &BUSY,
             OfficeError::Stopped => &DRAINING,
             OfficeError::Unanswered => &INTERNAL,
         };

@@ -1,9 +1,11 @@
 //! The node itself: information, health, metrics, problem pages, the OpenAPI document, the live page.
 
 use super::Desk;
+use super::document::{Node, Page, Probe, Ready};
+use super::extract::Path;
 use super::problem::{self, DRAINING, METHOD, NOT_FOUND, Problem};
 use crate::back::metrics;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
@@ -41,7 +43,10 @@ pub(super) struct ServerInfo {
 }
 
 /// Look at the node
-#[utoipa::path(get, path = "/v1/server", tag = "server", responses((status = 200, body = ServerInfo)))]
+#[utoipa::path(
+    get, path = "/v1/server", tag = "server", operation_id = "getServer",
+    responses((status = 200, description = "The node now.", body = ServerInfo), Node)
+)]
 pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
     let snapshot = metrics::gather(&desk.office).await;
     Json(ServerInfo {
@@ -62,18 +67,18 @@ pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
 }
 
 /// The process runs
-#[utoipa::path(get, path = "/health/live", tag = "server", responses((status = 200, description = "`ok`")))]
+#[utoipa::path(
+    get, path = "/health/live", tag = "server", operation_id = "isLive", security(()),
+    responses((status = 200, description = "`ok`"), Probe)
+)]
 pub(super) async fn live() -> &'static str {
     "ok\n"
 }
 
 /// New clients are welcome
 #[utoipa::path(
-    get, path = "/health/ready", tag = "server",
-    responses(
-        (status = 200, description = "`ok`"),
-        (status = 503, description = "Shutting down.", content_type = "application/problem+json")
-    )
+    get, path = "/health/ready", tag = "server", operation_id = "isReady", security(()),
+    responses((status = 200, description = "`ok`"), Ready)
 )]
 pub(super) async fn ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
     if desk.draining.load(Ordering::Relaxed) {
@@ -84,8 +89,8 @@ pub(super) async fn ready(State(desk): State<Desk>) -> Result<&'static str, Prob
 
 /// Metrics in Prometheus' text format
 #[utoipa::path(
-    get, path = "/metrics", tag = "server",
-    responses((status = 200, description = "Prometheus text format 0.0.4.", content_type = "text/plain"))
+    get, path = "/metrics", tag = "server", operation_id = "getMetrics",
+    responses((status = 200, description = "Prometheus text format 0.0.4.", content_type = "text/plain"), Node)
 )]
 pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
     let text = metrics::render(&metrics::gather(&desk.office).await);
@@ -98,12 +103,16 @@ pub(super) async fn openapi(document: String) -> impl IntoResponse {
 
 /// Pages for people, outside the API document.
 pub(super) fn plain() -> Router<Desk> {
-    Router::new()
-        .route("/", get(|| async { Html(include_str!("live.html")) }))
-        .route("/v1/problems/{name}", get(problem_page))
+    Router::new().route("/", get(|| async { Html(include_str!("live.html")) }))
 }
 
-async fn problem_page(Path(name): Path<String>) -> Result<impl IntoResponse, Problem> {
+/// What a problem means
+#[utoipa::path(
+    get, path = "/v1/problems/{name}", tag = "server", operation_id = "getProblemPage", security(()),
+    params(("name" = String, Path, description = "The `code` of a problem document.")),
+    responses((status = 200, description = "A page for people.", content_type = "text/plain"), Page)
+)]
+pub(super) async fn problem_page(Path(name): Path<String>) -> Result<impl IntoResponse, Problem> {
     let page = problem::page(&name).ok_or_else(|| Problem::new(&NOT_FOUND, "no problem of that name"))?;
     Ok((StatusCode::OK, [(header::CONTENT_TYPE, TEXT)], page))
 }

@@ -1,12 +1,13 @@
 //! Sessions: list, look at, end; and their subscriptions. `GET`, `DELETE /v1/sessions`, `PUT`, `DELETE /v1/subscriptions`.
 
-use super::extract::{Body, Query};
+use super::document::{Change, Listing, One};
+use super::extract::{Body, Path, Query};
 use super::messages::session_id;
 use super::problem::{MALFORMED, Problem};
 use super::{Cursor, Desk, Page, limit_of};
 use crate::mail::{Inspection, Mail};
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use hub::{Command, Members, Reason, Refusal, Report, SessionId, SessionView, ShardId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -24,7 +25,8 @@ pub(super) struct SessionsQuery {
     channel: Option<String>,
     /// From the page before.
     cursor: Option<String>,
-    /// Items of a page, 100 when it is left out.
+    /// Items of a page, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
+    #[param(minimum = 1)]
     limit: Option<u32>,
 }
 
@@ -32,6 +34,7 @@ pub(super) struct SessionsQuery {
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct SessionItem {
     /// Public id; Socket.IO's `socket.id`.
+    #[schema(pattern = "^[A-Za-z0-9_-]{20}$")]
     id: String,
     /// Whether a connection is attached now.
     connected: bool,
@@ -62,10 +65,10 @@ pub(super) struct SessionItem {
 
 /// List sessions
 #[utoipa::path(
-    get, path = "/v1/sessions", tag = "sessions", params(SessionsQuery),
+    get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions", params(SessionsQuery),
     responses(
         (status = 200, description = "A page.", body = Page<SessionItem>),
-        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+        Listing,
     )
 )]
 pub(super) async fn list(
@@ -94,11 +97,11 @@ pub(super) async fn list(
 
 /// Look at one session
 #[utoipa::path(
-    get, path = "/v1/sessions/{id}", tag = "sessions",
-    params(("id" = String, Path, description = "Session id.")),
+    get, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "getSession",
+    params(("id" = String, Path, description = "Session id.", pattern = "^[A-Za-z0-9_-]{20}$")),
     responses(
-        (status = 200, body = SessionItem),
-        (status = 404, description = "No such session.", content_type = "application/problem+json"),
+        (status = 200, description = "The session.", body = SessionItem),
+        One,
     )
 )]
 pub(super) async fn show(
@@ -126,11 +129,11 @@ pub(super) struct EndQuery {
 
 /// End one session
 #[utoipa::path(
-    delete, path = "/v1/sessions/{id}", tag = "sessions",
-    params(("id" = String, Path, description = "Session id."), EndQuery),
+    delete, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "endSession",
+    params(("id" = String, Path, description = "Session id.", pattern = "^[A-Za-z0-9_-]{20}$"), EndQuery),
     responses(
         (status = 200, description = "How many ended: 1.", body = Count),
-        (status = 404, description = "No such session.", content_type = "application/problem+json"),
+        One,
     )
 )]
 pub(super) async fn end(
@@ -168,10 +171,10 @@ pub(super) struct Count {
 
 /// End many sessions
 #[utoipa::path(
-    delete, path = "/v1/sessions", tag = "sessions", params(EndManyQuery),
+    delete, path = "/v1/sessions", tag = "sessions", operation_id = "endSessions", params(EndManyQuery),
     responses(
         (status = 200, description = "How many ended.", body = Count),
-        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+        Listing,
     )
 )]
 pub(super) async fn end_many(
@@ -188,12 +191,14 @@ pub(super) async fn end_many(
 #[serde(deny_unknown_fields)]
 pub(super) struct SubscriptionRequest {
     /// One session.
+    #[schema(pattern = "^[A-Za-z0-9_-]{20}$")]
     session: Option<String>,
     /// Every session of this user.
     user: Option<String>,
     /// Every session subscribed to this channel.
     members_of: Option<String>,
     /// Channel to join or leave.
+    #[schema(min_length = 1)]
     channel: String,
 }
 
@@ -201,10 +206,10 @@ pub(super) struct SubscriptionRequest {
 ///
 /// A publish sent after the answer reaches the sessions that joined.
 #[utoipa::path(
-    put, path = "/v1/subscriptions", tag = "subscriptions", request_body = SubscriptionRequest,
+    put, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "join", request_body = SubscriptionRequest,
     responses(
         (status = 200, description = "How many sessions are subscribed by this.", body = Count),
-        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+        Change,
     )
 )]
 pub(super) async fn join(
@@ -217,10 +222,10 @@ pub(super) async fn join(
 
 /// Leave
 #[utoipa::path(
-    delete, path = "/v1/subscriptions", tag = "subscriptions", request_body = SubscriptionRequest,
+    delete, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "leave", request_body = SubscriptionRequest,
     responses(
         (status = 200, description = "How many sessions left by this.", body = Count),
-        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+        Change,
     )
 )]
 pub(super) async fn leave(
@@ -237,15 +242,16 @@ pub(super) async fn leave(
 #[into_params(parameter_in = Query)]
 pub(super) struct SubscriptionsQuery {
     /// A session.
+    #[param(pattern = "^[A-Za-z0-9_-]{20}$")]
     session: String,
 }
 
 /// List a session's subscriptions
 #[utoipa::path(
-    get, path = "/v1/subscriptions", tag = "subscriptions", params(SubscriptionsQuery),
+    get, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "listSubscriptions", params(SubscriptionsQuery),
     responses(
         (status = 200, description = "All of them.", body = Page<String>),
-        (status = 404, description = "No such session.", content_type = "application/problem+json"),
+        One,
     )
 )]
 pub(super) async fn subscriptions(

@@ -3,6 +3,7 @@
 //! A tail is a subscription like a client's, without a client; a reader that is too slow loses lines and is told how many.
 
 use super::Desk;
+use super::document::Listing;
 use super::extract::Query;
 use super::messages::view_of;
 use super::problem::{BUSY, Problem};
@@ -74,11 +75,11 @@ struct Tail {
 
 /// Follow messages as they are published
 #[utoipa::path(
-    get, path = "/v1/tail", tag = "messages", params(TailQuery),
+    get, path = "/v1/tail", tag = "messages", operation_id = "tail", params(TailQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson",
          description = "Endless; a message per line, `{}` every 15 s, `{\"lost\":n}` when the reader was too slow."),
-        (status = "4XX", description = "Problem document.", content_type = "application/problem+json"),
+        Listing,
     )
 )]
 pub(super) async fn tail(

@@ -1,0 +1,94 @@
+//! What the OpenAPI document says beside the handlers: the key, and which problems an operation answers with.
+//!
+//! Must not know any handler. An operation names one of the [`refusals`] after its own responses.
+
+use super::problem::{
+    BUSY, DRAINING, FORBIDDEN, INTERNAL, INVALID_CHANNEL, INVALID_FILTER, Kind, MALFORMED, MEDIA_TYPE,
+    NOT_FOUND, OVER_LIMIT, POSITION_LOST, REPLY_TIMEOUT, RESERVED_CHANNEL, TOO_LARGE, UNAUTHENTICATED,
+    UNKNOWN_FIELD,
+};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::{IntoResponses, Modify, ToSchema};
+
+/// An error (RFC 9457).
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ProblemDocument {
+    /// Where the page about this kind of problem is, relative to the private port.
+    pub r#type: String,
+    /// The kind of problem, for people.
+    pub title: &'static str,
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What happened in this case, for people.
+    pub detail: String,
+    /// The kind of problem, for programs; the last part of `type`.
+    pub code: &'static str,
+}
+
+/// Adds the scheme of `private.keys`.
+pub(super) struct Keys;
+
+impl Modify for Keys {
+    fn modify(&self, document: &mut OpenApi) {
+        let about = "One of `private.keys`. Without keys the port is on loopback and open to this machine.";
+        let key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build();
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("key", SecurityScheme::Http(key));
+    }
+}
+
+macro_rules! refusals {
+    ($($(#[doc = $doc:literal])+ $name:ident: $($kind:ident)+;)+) => {$(
+        $(#[doc = $doc])+
+        pub(super) struct $name;
+
+        impl IntoResponses for $name {
+            fn responses() -> BTreeMap<String, RefOr<Response>> {
+                documented(&[$(&$kind),+])
+            }
+        }
+    )+};
+}
+
+refusals! {
+    /// Open to everybody on this machine, or with keys to everybody.
+    Probe: FORBIDDEN;
+    /// As [`Probe`], and says no while the server shuts down.
+    Ready: FORBIDDEN DRAINING;
+    /// A page of a fixed set.
+    Page: FORBIDDEN NOT_FOUND MALFORMED;
+    /// The node itself: always there.
+    Node: UNAUTHENTICATED FORBIDDEN;
+    /// Many things, chosen by parameters.
+    Listing: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN INVALID_CHANNEL INVALID_FILTER INTERNAL BUSY DRAINING;
+    /// One thing by name.
+    One: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND INVALID_CHANNEL INTERNAL BUSY DRAINING;
+    /// Subscriptions, by a body.
+    Change: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN RESERVED_CHANNEL NOT_FOUND TOO_LARGE MEDIA_TYPE
+        INVALID_CHANNEL OVER_LIMIT INTERNAL BUSY DRAINING;
+    /// A message, by a body.
+    Publish: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN RESERVED_CHANNEL NOT_FOUND TOO_LARGE MEDIA_TYPE
+        INVALID_CHANNEL OVER_LIMIT INTERNAL BUSY DRAINING REPLY_TIMEOUT;
+    /// Messages of before.
+    History: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND POSITION_LOST INVALID_CHANNEL INTERNAL
+        BUSY DRAINING;
+}
+
+/// One response per status, which names all kinds of that status.
+fn documented(kinds: &[&Kind]) -> BTreeMap<String, RefOr<Response>> {
+    let mut texts: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for kind in kinds {
+        texts.entry(kind.status.to_string()).or_default().push(format!("`{}`: {}", kind.name, kind.title));
+    }
+    let respond = |text: Vec<String>| {
+        let schema = Ref::from_schema_name("ProblemDocument");
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        let response = ResponseBuilder::new().description(text.join(" "));
+        RefOr::T(response.content("application/problem+json", content).build())
+    };
+    texts.into_iter().map(|(status, text)| (status, respond(text))).collect()
+}
