@@ -25,7 +25,8 @@ section! {
         half_open_max: usize = 10_000, 1..=10_000_000 "connections per shard";
         /// Transports that have joined no namespace yet; a polling one needs no open connection for that until
         /// `socketio.connect_timeout_ms` is over. At the limit a handshake is answered 503 with `Retry-After`. Together
-        /// they keep at most this many times `handshake_bytes_max`, and a few hundred bytes each.
+        /// they keep at most this many times `handshake_bytes_max`, and a few hundred bytes each; and while the back end
+        /// is asked, the credentials of each CONNECT (`connect_bytes_max`, `namespaces_per_connection_max`).
         unjoined_max: usize = 10_000, 1..=100_000_000 "transports per shard";
         /// What is kept of a transport's first request for the back end: the application's query parameters and
         /// `socketio.handshake_headers`, names and values, each with 64 bytes on top. For parameters beyond it the

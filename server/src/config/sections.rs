@@ -110,7 +110,8 @@ section! {
         /// A connection that joined no namespace in this time is closed. A slow answer of the back end counts.
         connect_timeout_ms: u64 = 45_000, 100..=600_000 "milliseconds";
         /// Largest body of a polling request and largest websocket message from a client. Clients are told at the
-        /// handshake. Beyond it: 413, or close code 1009.
+        /// handshake. Beyond it: 413, or close code 1009. Before a client has joined a namespace
+        /// `limits.connect_bytes_max` is its limit.
         max_payload_bytes: usize = 1_000_000, 64..=1_073_741_824 "bytes";
         /// Web pages of other origins that may connect, as `scheme://host[:port]`, or `["*"]` for all. With a list a
         /// websocket of another origin is refused too; without one no CORS headers are sent.
