@@ -63,6 +63,8 @@ pub enum Mail {
         /// Where messages go.
         sink: crate::back::TailSink,
     },
+    /// A reader of a tail went away: tails that nobody reads end.
+    TailClosed,
     /// Counters of the shard.
     Stats {
         /// A snapshot.
