@@ -46,8 +46,8 @@ section! {
         /// missed when it comes back.
         outbox_messages_max: u32 = 1000, 1..=1_000_000 "messages per session";
         /// Bytes of those messages; the same happens. Frames are shared between sessions, so this is not memory per
-        /// session.
-        outbox_bytes_max: u64 = 1_048_576, 1024..=1_073_741_824 "bytes per session";
+        /// session. At least twice `message_bytes_max`, so that two large messages between two polls end nothing.
+        outbox_bytes_max: u64 = 2_097_152, 1024..=1_073_741_824 "bytes per session";
         /// Encoded bytes that wait while the socket of a connection would block. As long as any wait, further messages
         /// stay in the outboxes. Beyond the limit the connection is closed with reason `slow consumer`. It has to hold
         /// one message of `message_bytes_max`, which base64 makes a third larger on polling.
