@@ -146,6 +146,51 @@ async fn there_is_one_stream_of_events_and_names_are_checked() {
     server.drain().await;
 }
 
+/// A program that only publishes. The bounded way for events must not fill up and stop the public port.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_never_takes_the_events_still_serves() {
+    let settings = ["auth.mode=anonymous", "server.shards=1"];
+    let server = Server::start(Config::embedded_with(&settings).unwrap()).await.unwrap();
+    let address = server.public_addr();
+    let coming_and_going = tokio::task::spawn_blocking(move || {
+        for _ in 0..2_000 {
+            let mut socket = WebSocket::connect(address, SOCKET);
+            socket.next_text();
+            socket.text("40");
+            assert!(socket.next_text().starts_with("40{"));
+        }
+    });
+    coming_and_going.await.unwrap();
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_to_connect_while_nobody_listens_is_closed_and_comes_back() {
+    let mut server = Server::start(Config::embedded()).await.unwrap();
+    let address = server.public_addr();
+    client(address, |mut socket| {
+        socket.next_text();
+        socket.text("40");
+        socket.until_closed();
+    })
+    .await;
+    let mut events = server.events().unwrap();
+    let back = tokio::spawn(client(address, |mut socket| {
+        socket.next_text();
+        socket.text("40");
+        socket.next_text()
+    }));
+    loop {
+        match events.next().await {
+            Some(ClientEvent::Connect(connect)) => break drop(connect.accept().await.unwrap()),
+            Some(ClientEvent::Disconnect(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(back.await.unwrap().starts_with("40{"));
+    server.drain().await;
+}
+
 /// Two messages of over half of `limits.message_bytes_max` wait for the next polls.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_large_messages_between_two_polls_do_not_end_the_session() {

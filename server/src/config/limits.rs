@@ -76,7 +76,8 @@ section! {
         /// Publishes that wait for acknowledgements. At the limit a further one is refused: 422 for the back end.
         asks_max: u32 = 100_000, 1..=10_000_000 "publishes per shard";
         /// Events of a session that wait for the back end, one of which is in flight. At the limit reading from the
-        /// connection stops.
+        /// connection stops. Apart from these, 16 MiB of events per shard wait for a program that takes none; then the
+        /// shard reads from no client until some are taken.
         inbox_events_max: usize = 100, 1..=100_000 "events per session";
         /// Messages that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
         events_per_second: u32 = 0, 0..=10_000_000 "messages per second and connection";
