@@ -10,6 +10,7 @@ use crate::mail::{PeerMail, Upcall, Upcalls};
 use hub::{Report, ShardId, Token};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Events of one turn that are pushed without waiting for its end, so that one busy turn cannot pile up more.
@@ -38,6 +39,8 @@ pub(super) struct Outbox {
     posts: Vec<Vec<PeerMail>>,
     /// The last attempt to hand `upcalls` over failed.
     upcalls_refused: bool,
+    /// Since when every push left it stalled.
+    stalled_since: Option<Instant>,
     /// Posts that may wait for one shard before reading stops.
     posts_max: usize,
 }
@@ -67,6 +70,7 @@ impl Outbox {
             reports,
             posts,
             upcalls_refused: false,
+            stalled_since: None,
             posts_max,
         }
     }
@@ -121,6 +125,13 @@ impl Outbox {
                 Err(batch) => *queue = batch,
             }
         }
+        let since = self.stalled_since.take();
+        self.stalled_since = self.is_stalled().then(|| since.unwrap_or_else(Instant::now));
+    }
+
+    /// How long nothing has been read from clients.
+    pub(super) fn stalled_ms(&self) -> u64 {
+        self.stalled_since.map_or(0, |since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Whether reading from clients must stop until the receivers catch up.

@@ -1,7 +1,7 @@
 //! The node itself: information, health, metrics, problem pages, the OpenAPI document, the live page.
 
 use super::Desk;
-use super::problem::{self, DRAINING, METHOD, NOT_FOUND, Problem};
+use super::problem::{self, BUSY, DRAINING, METHOD, NOT_FOUND, Problem};
 use crate::back::metrics;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
@@ -14,6 +14,9 @@ use utoipa::ToSchema;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A shard that is stalled for longer is not ready: a program that is merely slow takes events more often.
+const STALLED_MS_MAX: u64 = 5_000;
 
 /// The node.
 #[derive(Debug, Serialize, ToSchema)]
@@ -72,12 +75,19 @@ pub(super) async fn live() -> &'static str {
     get, path = "/health/ready", tag = "server",
     responses(
         (status = 200, description = "`ok`"),
-        (status = 503, description = "Shutting down.", content_type = "application/problem+json")
+        (status = 503, description = "Shutting down, or a shard has read nothing from its clients for over 5 s.", content_type = "application/problem+json")
     )
 )]
 pub(super) async fn ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
     if desk.draining.load(Ordering::Relaxed) {
         return Err(Problem::new(&DRAINING, "the server is closing its connections"));
+    }
+    for shard in desk.office.shards() {
+        let stalled_ms = metrics::stats_of(&desk.office, shard).await.map_or(0, |stats| stats.stalled_ms);
+        if stalled_ms > STALLED_MS_MAX {
+            let text = format!("shard {} has read nothing from its clients for {stalled_ms} ms", shard.0);
+            return Err(Problem::new(&BUSY, text));
+        }
     }
     Ok("ok\n")
 }
