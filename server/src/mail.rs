@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hub::{Command, Reason, SessionId};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::values::Values;
 
 /// From the back office to one shard.
@@ -63,6 +64,8 @@ pub enum Mail {
         /// Where messages go.
         sink: crate::back::TailSink,
     },
+    /// A reader of a tail went away: tails that nobody reads end.
+    TailClosed,
     /// Counters of the shard.
     Stats {
         /// A snapshot.
@@ -142,6 +145,51 @@ pub enum Upcall {
         /// Its namespace.
         namespace: Arc<str>,
     },
+}
+
+impl Upcall {
+    /// What it keeps in memory, about.
+    #[must_use]
+    pub fn len_bytes(&self) -> usize {
+        let content = match self {
+            Self::Connect { namespace, auth, .. } => namespace.len() + auth.as_ref().map_or(0, Bytes::len),
+            Self::Event { values, .. } => values.len_bytes(),
+            Self::Recovered { .. } | Self::Disconnected { .. } | Self::Expired { .. } => 0,
+        };
+        size_of::<Self>() + content
+    }
+}
+
+/// Events of one turn of a shard, in order. Counts for as long as it exists against what its shard may have under way.
+#[derive(Debug)]
+pub struct Upcalls {
+    events: Vec<Upcall>,
+    bytes: usize,
+    under_way_bytes: Arc<AtomicUsize>,
+}
+
+impl Upcalls {
+    /// Adds these events, of so many bytes, to what is under way.
+    #[must_use]
+    pub fn new(events: Vec<Upcall>, bytes: usize, under_way_bytes: &Arc<AtomicUsize>) -> Self {
+        under_way_bytes.fetch_add(bytes, Ordering::Relaxed);
+        Self { events, bytes, under_way_bytes: Arc::clone(under_way_bytes) }
+    }
+}
+
+impl IntoIterator for Upcalls {
+    type Item = Upcall;
+    type IntoIter = std::vec::IntoIter<Upcall>;
+
+    fn into_iter(mut self) -> Self::IntoIter {
+        std::mem::take(&mut self.events).into_iter()
+    }
+}
+
+impl Drop for Upcalls {
+    fn drop(&mut self) {
+        self.under_way_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
 }
 
 /// Facts of a connection's first request that the application may see. Kept as long as the connection, so it holds

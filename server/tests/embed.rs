@@ -4,12 +4,13 @@
 
 mod support;
 
+use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use support::client::{WebSocket, field};
+use support::client::{PATIENCE, WebSocket, field, get, post};
 use tokio::sync::Mutex;
 use trunkline::{Acceptance, Args, ClientEvent, Config, Event, Events, OfficeError, Refusal, Server};
 
@@ -142,5 +143,101 @@ async fn there_is_one_stream_of_events_and_names_are_checked() {
     assert_eq!((nobody.counts.delivered, nobody.counts.queued), (0, 0));
     let wrong = Config::embedded_with(&["server.shards=many"]).unwrap_err().to_string();
     assert!(wrong.contains("server.shards"), "{wrong}");
+    server.drain().await;
+}
+
+/// A program that only publishes. The bounded way for events must not fill up and stop the public port.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_that_never_takes_the_events_still_serves() {
+    let settings = ["auth.mode=anonymous", "server.shards=1"];
+    let server = Server::start(Config::embedded_with(&settings).unwrap()).await.unwrap();
+    let address = server.public_addr();
+    let coming_and_going = tokio::task::spawn_blocking(move || {
+        for _ in 0..2_000 {
+            let mut socket = WebSocket::connect(address, SOCKET);
+            socket.next_text();
+            socket.text("40");
+            assert!(socket.next_text().starts_with("40{"));
+        }
+    });
+    coming_and_going.await.unwrap();
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_to_connect_while_nobody_listens_is_closed_and_comes_back() {
+    let mut server = Server::start(Config::embedded()).await.unwrap();
+    let address = server.public_addr();
+    client(address, |mut socket| {
+        socket.next_text();
+        socket.text("40");
+        socket.until_closed();
+    })
+    .await;
+    let mut events = server.events().unwrap();
+    let back = tokio::spawn(client(address, |mut socket| {
+        socket.next_text();
+        socket.text("40");
+        socket.next_text()
+    }));
+    loop {
+        match events.next().await {
+            Some(ClientEvent::Connect(connect)) => break drop(connect.accept().await.unwrap()),
+            Some(ClientEvent::Disconnect(_)) => {}
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(back.await.unwrap().starts_with("40{"));
+    server.drain().await;
+}
+
+/// Two messages of over half of `limits.message_bytes_max` wait for the next polls.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_large_messages_between_two_polls_do_not_end_the_session() {
+    const POLL: &str = "/socket.io/?EIO=4&transport=polling";
+    let (server, mut events, address) = start(&[]).await;
+    let joining = tokio::task::spawn_blocking(move || {
+        let target = format!("{POLL}&sid={}", field(get(address, POLL).text(), "sid").unwrap());
+        assert_eq!(post(address, &target, "40").text(), "ok");
+        assert!(get(address, &target).text().starts_with("40{"));
+        target
+    });
+    let Some(ClientEvent::Connect(connect)) = events.next().await else { panic!("a connect was expected") };
+    let session = connect.accept().await.unwrap();
+    let target = joining.await.unwrap();
+    for _ in 0..2 {
+        session.emit("file", "x".repeat(600_000).as_str()).await.unwrap();
+    }
+    let mut bytes = 0;
+    while bytes < 1_200_000 {
+        let target = target.clone();
+        let answer = tokio::task::spawn_blocking(move || get(address, &target)).await.unwrap();
+        assert_eq!(answer.status, 200);
+        bytes += answer.body.len();
+    }
+    server.drain().await;
+}
+
+async fn subscriptions_become(private: SocketAddr, expected: u64) {
+    let start = std::time::Instant::now();
+    loop {
+        let answer = tokio::task::spawn_blocking(move || get(private, "/v1/server")).await.unwrap();
+        let info: Value = serde_json::from_str(answer.text()).unwrap();
+        if info["subscriptions"] == json!(expected) {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{info}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_tail_that_is_closed_leaves_no_subscription() {
+    let (server, _events, _) = start(&[]).await;
+    let private = server.private_addr();
+    let mut tail = std::net::TcpStream::connect(private).unwrap();
+    tail.write_all(b"GET /v1/tail HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    subscriptions_become(private, 1).await;
+    drop(tail);
+    subscriptions_become(private, 0).await;
     server.drain().await;
 }

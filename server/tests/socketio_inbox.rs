@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use support::client::{Http, Said, WebSocket, field, get};
+use support::client::{Http, Said, WebSocket, field, get, post};
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -128,6 +128,26 @@ fn a_burst_on_polling_is_slowed_not_lost() {
     bench.assert_handled();
     assert_eq!(http.post(&target, "3\u{1e}421[\"ev\",7]").text(), "ok");
     while !get(bench.address(), &target).text().contains(r#"431["ok"]"#) {}
+    bench.stop();
+}
+
+/// The hold stays when the connection of the held POST goes: the next POST is not carried out, it ends the session.
+#[test]
+fn giving_up_a_held_post_does_not_make_room_for_another() {
+    let mut bench = Bench::start();
+    let (mut http, target, _) = bench.polling("40");
+    let numbers: Vec<_> = (0..EVENTS).collect();
+    let bursts: Vec<_> = numbers.chunks(50).map(burst).collect();
+    let sent = post_until_held(&mut http, &target, &bursts);
+    http.give_up();
+    assert_eq!(post(bench.address(), &target, &bursts[sent]).status, 400);
+    bench.permits.add_permits(EVENTS);
+    for expected in 0..sent * 50 {
+        assert_eq!(bench.handled.blocking_recv(), Some(expected));
+    }
+    let target = &target.replace("polling", "websocket");
+    assert!(WebSocket::try_connect(bench.address(), target, &[]).is_err(), "the session is over");
+    assert!(bench.handled.try_recv().is_err());
     bench.stop();
 }
 

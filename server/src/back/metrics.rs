@@ -54,16 +54,18 @@ pub struct Snapshot {
     pub totals: Totals,
 }
 
+/// Asks one shard; waits at most half a second once it was asked.
+pub async fn stats_of(office: &Office, shard: ShardId) -> Option<Stats> {
+    let (reply, stats) = tokio::sync::oneshot::channel();
+    office.tell(shard, Mail::Stats { reply }).await.ok()?;
+    tokio::time::timeout(Duration::from_millis(500), stats).await.ok()?.ok()
+}
+
 /// Asks every shard; waits at most half a second for each.
 pub async fn gather(office: &Office) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for shard in office.shards() {
-        let (reply, stats) = tokio::sync::oneshot::channel();
-        if office.tell(shard, Mail::Stats { reply }).await.is_ok()
-            && let Ok(Ok(stats)) = tokio::time::timeout(Duration::from_millis(500), stats).await
-        {
-            snapshot.shards.push((shard, stats));
-        }
+        snapshot.shards.extend(stats_of(office, shard).await.map(|stats| (shard, stats)));
         let ask = |token| Command::Query { token, query: Query::Totals };
         if let Ok(Report::Totals { sessions, detached, channels, subscriptions, queued }) =
             office.ask(shard, ask).await

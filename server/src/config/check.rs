@@ -190,14 +190,18 @@ fn message_sizes(raw: &mut Raw, config: &Config) {
             format!("must be at least {encoded}, a third more than limits.message_bytes_max {message}");
         raw.problem(raw.place("limits.write_buffer_bytes_max"), "limits.write_buffer_bytes_max", text);
     }
-    let outbox = usize::try_from(limits.outbox_bytes_max).unwrap_or(usize::MAX);
-    for (key, bytes) in
-        [("limits.outbox_bytes_max", outbox), ("limits.rest_body_bytes_max", limits.rest_body_bytes_max)]
-    {
-        if bytes < message {
-            let text = format!("must be at least limits.message_bytes_max {message}, got {bytes}");
-            raw.problem(raw.place(key), key, text);
-        }
+    let twice = message as u64 * 2;
+    if limits.outbox_bytes_max < twice {
+        let text = format!(
+            "must be at least {twice}, twice limits.message_bytes_max {message}, got {}",
+            limits.outbox_bytes_max
+        );
+        raw.problem(raw.place("limits.outbox_bytes_max"), "limits.outbox_bytes_max", text);
+    }
+    let body = limits.rest_body_bytes_max;
+    if body < message {
+        let text = format!("must be at least limits.message_bytes_max {message}, got {body}");
+        raw.problem(raw.place("limits.rest_body_bytes_max"), "limits.rest_body_bytes_max", text);
     }
 }
 

@@ -61,8 +61,8 @@ section! {
         /// missed when it comes back.
         outbox_messages_max: u32 = 1000, 1..=1_000_000 "messages per session";
         /// Bytes of those messages; the same happens. Frames are shared between sessions, so this is not memory per
-        /// session.
-        outbox_bytes_max: u64 = 1_048_576, 1024..=1_073_741_824 "bytes per session";
+        /// session. At least twice `message_bytes_max`, so that two large messages between two polls end nothing.
+        outbox_bytes_max: u64 = 2_097_152, 1024..=1_073_741_824 "bytes per session";
         /// Encoded bytes that wait while the socket of a connection would block. As long as any wait, further messages
         /// stay in the outboxes. Beyond the limit the connection is closed with reason `slow consumer`. It has to hold
         /// one message of `message_bytes_max`, which base64 makes a third larger on polling.
@@ -91,7 +91,8 @@ section! {
         /// Publishes that wait for acknowledgements. At the limit a further one is refused: 422 for the back end.
         asks_max: u32 = 100_000, 1..=10_000_000 "publishes per shard";
         /// Events of a session that wait for the back end, one of which is in flight. At the limit reading from the
-        /// connection stops.
+        /// connection stops. Apart from these, 16 MiB of events per shard wait for a program that takes none; then the
+        /// shard reads from no client until some are taken.
         inbox_events_max: usize = 100, 1..=100_000 "events per session";
         /// Messages that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
         events_per_second: u32 = 0, 0..=10_000_000 "messages per second and connection";

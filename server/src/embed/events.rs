@@ -7,7 +7,7 @@ use super::args::Args;
 use super::handle::{Handle, Session};
 use crate::back::checked::check_body;
 use crate::back::office::OfficeError;
-use crate::mail::{Handshake, Mail, Upcall};
+use crate::mail::{Handshake, Mail, Upcall, Upcalls};
 use bytes::Bytes;
 use futures_core::Stream;
 use hub::{Body, Command, Reason, SessionId};
@@ -93,12 +93,12 @@ pub struct Replier {
 /// The stream of client events.
 pub struct Events {
     handle: Handle,
-    batches: mpsc::Receiver<Vec<Upcall>>,
+    batches: mpsc::Receiver<Upcalls>,
     ready: VecDeque<Upcall>,
 }
 
 impl Events {
-    pub(super) fn new(handle: Handle, batches: mpsc::Receiver<Vec<Upcall>>) -> Self {
+    pub(super) fn new(handle: Handle, batches: mpsc::Receiver<Upcalls>) -> Self {
         Self { handle, batches, ready: VecDeque::new() }
     }
 

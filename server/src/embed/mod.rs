@@ -28,6 +28,7 @@ mod handle;
 mod node;
 mod serve;
 mod server;
+mod unheard;
 
 pub use args::Args;
 pub use emit::{Emit, Replies};

@@ -4,7 +4,7 @@
 
 use crate::config::Config;
 use crate::front::Front;
-use crate::mail::Upcall;
+use crate::mail::Upcalls;
 use crate::shard::{HubPort, Seats, Sender, Shard, ShardHandle, ShardSetup, inlet, listeners};
 use hub::{ChannelRule, HistoryRule, Hub, Limits, RecoveryLimits, Report, ShardId, Token, Topology};
 use std::io;
@@ -19,7 +19,7 @@ pub(super) struct NodeSetup {
     pub(super) topology: Topology,
     /// Zero of the shards' clock.
     pub(super) zero: Instant,
-    pub(super) uplink: mpsc::Sender<Vec<Upcall>>,
+    pub(super) uplink: mpsc::Sender<Upcalls>,
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
 }

@@ -3,10 +3,11 @@
 use super::events::Events;
 use super::handle::Handle;
 use super::node::{self, NodeSetup};
+use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
 use crate::back::{Office, OfficePorts};
 use crate::config::Config;
-use crate::mail::{Mail, Upcall};
+use crate::mail::Mail;
 use crate::shard::ShardHandle;
 use crate::tls::{self, TlsError};
 use hub::{ShardId, Topology};
@@ -54,7 +55,7 @@ pub struct Server {
     config: Arc<Config>,
     desk: Desk,
     shards: Vec<ShardHandle>,
-    upcalls: Option<mpsc::Receiver<Vec<Upcall>>>,
+    upcalls: Unheard,
     public_addr: SocketAddr,
     private_addr: SocketAddr,
     /// Dropped to end the private port.
@@ -94,16 +95,8 @@ impl Server {
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
         let (private_addr, private_stop) = serve_private(desk.clone(), config.server.private_listen).await?;
         let handle = Handle::new(office, Arc::clone(&config));
-        Ok(Self {
-            handle,
-            config,
-            desk,
-            shards,
-            upcalls: Some(upcalls),
-            public_addr,
-            private_addr,
-            private_stop,
-        })
+        let upcalls = Unheard::start(upcalls, handle.clone());
+        Ok(Self { handle, config, desk, shards, upcalls, public_addr, private_addr, private_stop })
     }
 
     /// Where clients connect, port resolved.
@@ -124,12 +117,14 @@ impl Server {
         self.handle.clone()
     }
 
-    /// The stream of client events, once: whoever has it is the back end.
+    /// The stream of client events, once: whoever has it is the back end. Taken within a second of the start it has
+    /// everything from the first client on. Later it begins with what comes then: until then events are dropped, and
+    /// clients that ask to connect are closed and come back.
     ///
     /// # Errors
     /// [`StartError::EventsTaken`].
     pub fn events(&mut self) -> Result<Events, StartError> {
-        let upcalls = self.upcalls.take().ok_or(StartError::EventsTaken)?;
+        let upcalls = self.upcalls.hand_over().ok_or(StartError::EventsTaken)?;
         Ok(Events::new(self.handle.clone(), upcalls))
     }
 

@@ -29,18 +29,17 @@ struct Tail {
 }
 
 impl Tails {
-    /// The command that opens a tail; tails that nobody reads any more are ended on the way.
-    pub(super) fn open(
-        &mut self,
-        (filter, sink): (String, TailSink),
-        random: [u8; 9],
-        commands: &mut VecDeque<Command>,
-    ) -> Command {
-        let abandoned = self.open.iter().filter(|(_, tail)| tail.sink.is_closed());
-        commands.extend(abandoned.filter_map(|(_, tail)| tail.session).map(end));
+    /// The command that opens a tail.
+    pub(super) fn open(&mut self, (filter, sink): (String, TailSink), random: [u8; 9]) -> Command {
         let index = self.open.insert(Tail { filter, sink, session: None });
         let tag = Tag(TAIL | u32::try_from(index).expect("limits.tails_max is far below"));
         Command::Open(Open { tag, random, recover: false, observer: true })
+    }
+
+    /// The commands that end the tails that nobody reads any more.
+    pub(super) fn sweep(&self) -> Vec<Command> {
+        let abandoned = self.open.iter().filter(|(_, tail)| tail.sink.is_closed());
+        abandoned.filter_map(|(_, tail)| tail.session).map(end).collect()
     }
 
     /// Hands a message to the tail of this tag, if it is one.

@@ -321,6 +321,7 @@ impl Io {
             connections: self.connections.len() as u64,
             upcalls_waiting: self.outbox.upcalls_waiting() as u64,
             posts_waiting: self.outbox.posts_waiting() as u64,
+            stalled_ms: self.outbox.stalled_ms(),
             ..self.stats.clone()
         }
     }

@@ -6,26 +6,41 @@
 
 use super::mailbox::Sender;
 use super::stats::Stats;
-use crate::mail::{PeerMail, Upcall};
+use crate::mail::{PeerMail, Upcall, Upcalls};
 use hub::{Report, ShardId, Token};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 use tokio::sync::mpsc;
 
 /// Events of one turn that are pushed without waiting for its end, so that one busy turn cannot pile up more.
 const UPCALL_BATCH_MAX: usize = 256;
 
+/// As [`UPCALL_BATCH_MAX`], in bytes.
+const UPCALL_BATCH_BYTES_MAX: usize = 1 << 20;
+
+/// Bytes of events that the back office has not taken; with as many, nothing more is handed over and reading stops.
+/// One batch may go beyond it, and what a turn has read by then waits here.
+const UNDER_WAY_BYTES_MAX: usize = 16 << 20;
+
 /// The other ends.
 #[derive(Debug)]
 pub(super) struct Outbox {
     shard: ShardId,
-    uplink: mpsc::Sender<Vec<Upcall>>,
+    uplink: mpsc::Sender<Upcalls>,
     reporter: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     peers: Vec<Sender>,
     upcalls: Vec<Upcall>,
+    upcalls_bytes: usize,
+    /// Of batches that were handed over and not taken.
+    under_way_bytes: Arc<AtomicUsize>,
     reports: Vec<(Token, Report)>,
     /// By shard.
     posts: Vec<Vec<PeerMail>>,
     /// The last attempt to hand `upcalls` over failed.
     upcalls_refused: bool,
+    /// Since when every push left it stalled.
+    stalled_since: Option<Instant>,
     /// Posts that may wait for one shard before reading stops.
     posts_max: usize,
 }
@@ -33,7 +48,7 @@ pub(super) struct Outbox {
 /// Who listens to a shard.
 #[derive(Debug)]
 pub(super) struct Receivers {
-    pub(super) uplink: mpsc::Sender<Vec<Upcall>>,
+    pub(super) uplink: mpsc::Sender<Upcalls>,
     pub(super) reporter: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     /// By shard, itself included.
     pub(super) peers: Vec<Sender>,
@@ -44,12 +59,27 @@ impl Outbox {
         let Receivers { uplink, reporter, peers } = receivers;
         let posts = peers.iter().map(|_| Vec::new()).collect();
         let (upcalls, reports) = (Vec::new(), Vec::new());
-        Self { shard, uplink, reporter, peers, upcalls, reports, posts, upcalls_refused: false, posts_max }
+        Self {
+            shard,
+            uplink,
+            reporter,
+            peers,
+            upcalls,
+            upcalls_bytes: 0,
+            under_way_bytes: Arc::default(),
+            reports,
+            posts,
+            upcalls_refused: false,
+            stalled_since: None,
+            posts_max,
+        }
     }
 
     pub(super) fn upcall(&mut self, event: Upcall) {
+        self.upcalls_bytes += event.len_bytes();
         self.upcalls.push(event);
-        if self.upcalls.len() >= UPCALL_BATCH_MAX && !self.upcalls_refused {
+        let full = self.upcalls.len() >= UPCALL_BATCH_MAX || self.upcalls_bytes >= UPCALL_BATCH_BYTES_MAX;
+        if full && !self.upcalls_refused {
             self.push_upcalls();
         }
     }
@@ -95,6 +125,13 @@ impl Outbox {
                 Err(batch) => *queue = batch,
             }
         }
+        let since = self.stalled_since.take();
+        self.stalled_since = self.is_stalled().then(|| since.unwrap_or_else(Instant::now));
+    }
+
+    /// How long nothing has been read from clients.
+    pub(super) fn stalled_ms(&self) -> u64 {
+        self.stalled_since.map_or(0, |since| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Whether reading from clients must stop until the receivers catch up.
@@ -121,13 +158,20 @@ impl Outbox {
             return;
         }
         match self.uplink.try_reserve() {
+            Ok(_) if self.under_way_bytes.load(Ordering::Relaxed) >= UNDER_WAY_BYTES_MAX => {
+                self.upcalls_refused = true;
+            }
             Ok(permit) => {
-                permit.send(std::mem::take(&mut self.upcalls));
+                let bytes = std::mem::take(&mut self.upcalls_bytes);
+                permit.send(Upcalls::new(std::mem::take(&mut self.upcalls), bytes, &self.under_way_bytes));
                 self.upcalls_refused = false;
             }
             Err(mpsc::error::TrySendError::Full(())) => self.upcalls_refused = true,
             // The back office has ended: there is nobody to tell.
-            Err(mpsc::error::TrySendError::Closed(())) => self.upcalls.clear(),
+            Err(mpsc::error::TrySendError::Closed(())) => {
+                self.upcalls.clear();
+                self.upcalls_bytes = 0;
+            }
         }
     }
 }
@@ -144,7 +188,7 @@ mod tests {
     struct Rig {
         outbox: Outbox,
         other: Inbox,
-        uplink: mpsc::Receiver<Vec<Upcall>>,
+        uplink: mpsc::Receiver<Upcalls>,
         _polls: [mio::Poll; 2],
     }
 
@@ -205,10 +249,32 @@ mod tests {
         outbox.upcall(event());
         outbox.push_all(&mut stats);
         assert_eq!((outbox.is_stalled(), outbox.upcalls_waiting()), (true, UPCALL_BATCH_MAX + 1));
-        assert_eq!(uplink.try_recv().unwrap().len(), 1);
+        assert_eq!(uplink.try_recv().unwrap().into_iter().count(), 1);
         outbox.push_all(&mut stats);
         assert_eq!((outbox.is_stalled(), outbox.upcalls_waiting()), (false, 0));
-        assert_eq!(uplink.try_recv().unwrap().len(), UPCALL_BATCH_MAX + 1);
+        assert_eq!(uplink.try_recv().unwrap().into_iter().count(), UPCALL_BATCH_MAX + 1);
+    }
+
+    #[test]
+    fn large_events_stall_by_their_bytes_although_the_uplink_has_room() {
+        let (mut rig, (uplink, mut taken)) = (rig(), mpsc::channel(1024));
+        rig.outbox.uplink = uplink;
+        let mut count = 0;
+        while !rig.outbox.is_stalled() {
+            rig.outbox.upcall(crate::shard::tests::upcall(&"x".repeat(900_000)));
+            rig.outbox.push_all(&mut Stats::default());
+            count += 1;
+            assert!(count < 30, "600 such events took 550 MB");
+        }
+        let first = taken.try_recv().unwrap();
+        rig.outbox.push_all(&mut Stats::default());
+        assert!(rig.outbox.is_stalled(), "only what is taken out of its batch makes room");
+        first.into_iter().for_each(drop);
+        while let Ok(more) = taken.try_recv() {
+            drop(more);
+        }
+        rig.outbox.push_all(&mut Stats::default());
+        assert_eq!((rig.outbox.is_stalled(), rig.outbox.upcalls_waiting()), (false, 0));
     }
 
     #[test]

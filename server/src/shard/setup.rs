@@ -17,7 +17,7 @@ use super::timers::{Clock, Deadlines};
 use super::wheel::Wheel;
 use super::{READ_BUFFER_BYTES, Shard, WAKE_TOKEN, listener_token};
 use crate::config::Config;
-use crate::mail::Upcall;
+use crate::mail::Upcalls;
 use hub::{Report, ShardId, Token, Topology};
 use mio::unix::SourceFd;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -101,8 +101,8 @@ pub struct ShardSetup {
     pub peers: Vec<Sender>,
     /// The connections of the node, shared by all shards.
     pub seats: Arc<Seats>,
-    /// Client events, in batches. When it is full the shard stops reading from clients.
-    pub uplink: mpsc::Sender<Vec<Upcall>>,
+    /// Client events, in batches. When it is full, or 16 MiB of them are not taken, the shard stops reading from clients.
+    pub uplink: mpsc::Sender<Upcalls>,
     /// Answers to what the back office asked; bounded by what it asked.
     pub reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     /// For TLS on all listeners.

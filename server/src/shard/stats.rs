@@ -58,6 +58,7 @@ stats! {
     Gauge write_buffer_bytes = "Bytes in write buffers.";
     Gauge upcalls_waiting = "Client events that the back office has not taken yet.";
     Gauge posts_waiting = "Messages that other shards have not taken yet.";
+    Gauge stalled_ms = "Milliseconds for which nothing has been read from clients, as the back office or another shard is behind.";
     Counter accepted = "Connections accepted.";
     Counter refused_connections_max = "Connections closed at accept: limits.connections_max.";
     Counter refused_files = "Connections closed at accept: the process has no free file descriptor.";

@@ -94,6 +94,12 @@ impl Http {
         peeked.is_ok().then(|| self.answer())
     }
 
+    /// Ends the connection and waits until the server has seen it.
+    pub fn give_up(mut self) {
+        self.stream.shutdown(std::net::Shutdown::Write).unwrap();
+        self.stream.read_to_end(&mut self.buffer).expect("an end in time");
+    }
+
     pub fn get(&mut self, target: &str) -> Answer {
         self.send("GET", target, &[], None);
         self.answer()

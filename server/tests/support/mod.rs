@@ -26,7 +26,7 @@ use hub::{
 use tokio::sync::mpsc;
 use trunkline::config::Config;
 use trunkline::front::Front;
-use trunkline::mail::{Mail, Upcall};
+use trunkline::mail::{Mail, Upcall, Upcalls};
 use trunkline::shard::{HubPort, Seats, Sender, Shard, ShardSetup, inlet, listeners};
 use wire::values::Values;
 
@@ -55,7 +55,7 @@ impl Node {
         let sockets = listeners(config.server.public_listen, shards).unwrap();
         let address = sockets[0].local_addr().unwrap();
         let (peers, inlets): (Vec<_>, Vec<_>) = (0..shards).map(|_| inlet(&config).unwrap()).unzip();
-        let (uplink, mut upcalls) = mpsc::channel::<Vec<Upcall>>(1024);
+        let (uplink, mut upcalls) = mpsc::channel::<Upcalls>(1024);
         let (report, reports) = mpsc::unbounded_channel();
         let (zero, seats) = (Instant::now(), Arc::new(Seats::new(10_000)));
         let mut joins = Vec::new();

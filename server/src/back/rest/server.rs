@@ -3,7 +3,7 @@
 use super::Desk;
 use super::document::{Node, Page, Probe, Ready};
 use super::extract::Path;
-use super::problem::{self, DRAINING, METHOD, NOT_FOUND, Problem};
+use super::problem::{self, BUSY, DRAINING, METHOD, NOT_FOUND, Problem};
 use crate::back::metrics;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -16,6 +16,9 @@ use utoipa::ToSchema;
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
+
+/// A shard that is stalled for longer is not ready: a program that is merely slow takes events more often.
+const STALLED_MS_MAX: u64 = 5_000;
 
 /// The node.
 #[derive(Debug, Serialize, ToSchema)]
@@ -83,6 +86,13 @@ pub(super) async fn live() -> &'static str {
 pub(super) async fn ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
     if desk.draining.load(Ordering::Relaxed) {
         return Err(Problem::new(&DRAINING, "the server is closing its connections"));
+    }
+    for shard in desk.office.shards() {
+        let stalled_ms = metrics::stats_of(&desk.office, shard).await.map_or(0, |stats| stats.stalled_ms);
+        if stalled_ms > STALLED_MS_MAX {
+            let text = format!("shard {} has read nothing from its clients for {stalled_ms} ms", shard.0);
+            return Err(Problem::new(&BUSY, text));
+        }
     }
     Ok("ok\n")
 }

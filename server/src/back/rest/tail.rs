@@ -68,6 +68,7 @@ impl TailSink {
 }
 
 struct Tail {
+    desk: Desk,
     lines: mpsc::Receiver<Arc<Message>>,
     lost: Arc<AtomicU64>,
     _permit: OwnedSemaphorePermit,
@@ -92,16 +93,28 @@ pub(super) async fn tail(
     let (sender, lines) = mpsc::channel(desk.config.limits.tail_messages_max);
     let lost = Arc::new(AtomicU64::new(0));
     let sink = TailSink { lines: sender, lost: Arc::clone(&lost) };
+    // Made before the shard is told, so that it is told of the end too when this request is given up meanwhile.
+    let tail = Tail { desk: desk.clone(), lines, lost, _permit: permit };
     if let Some(first) = desk.office.shards().next() {
         desk.office.tell(first, Mail::Tail { filter: query.filter, sink }).await?;
     }
-    let tail = Tail { lines, lost, _permit: permit };
     let body = Body::from_stream(stream::unfold(tail, |mut tail| async move {
         let chunk = tail.next_lines().await?;
         Some((Ok::<_, Infallible>(chunk), tail))
     }));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson"), (header::CACHE_CONTROL, "no-store")], body)
         .into_response())
+}
+
+impl Drop for Tail {
+    /// The shard ends what nobody reads. When its mailbox is full now, a later end or message makes it do so.
+    fn drop(&mut self) {
+        self.lines.close();
+        let office = self.desk.office.clone();
+        if let (Some(first), Ok(runtime)) = (office.shards().next(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(async move { office.tell(first, Mail::TailClosed).await });
+        }
+    }
 }
 
 impl Tail {

@@ -148,12 +148,12 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:2:16: socketio.root_channel: must not be \"chat\": that is the channel of namespace /chat",
     ),
     (
-        "[limits]\noutbox_bytes_max = 4_000_000\nmessage_bytes_max = 3_000_000",
+        "[limits]\noutbox_bytes_max = 6_000_000\nmessage_bytes_max = 3_000_000",
         "trunkline.toml: limits.write_buffer_bytes_max: must be at least 4000000, a third more than limits.message_bytes_max 3000000",
     ),
     (
         "[limits]\noutbox_bytes_max = 2048",
-        "trunkline.toml:2:20: limits.outbox_bytes_max: must be at least limits.message_bytes_max 1048576, got 2048",
+        "trunkline.toml:2:20: limits.outbox_bytes_max: must be at least 2097152, twice limits.message_bytes_max 1048576, got 2048",
     ),
 ];
 

@@ -48,8 +48,13 @@ impl SocketIo {
                 let _ = reply.send(found);
             }
             Mail::Tail { filter, sink } => {
-                let open = self.tails.open((filter, sink), cx.io.random(), &mut self.commands);
+                let open = self.tails.open((filter, sink), cx.io.random());
                 self.apply(cx, open);
+            }
+            Mail::TailClosed => {
+                for end in self.tails.sweep() {
+                    self.apply(cx, end);
+                }
             }
             // The shard's own.
             Mail::Stats { .. } | Mail::Tls(_) | Mail::Drain { .. } => {}

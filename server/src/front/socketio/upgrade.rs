@@ -160,7 +160,8 @@ impl SocketIo {
                 } else if polling.probe.is_some_and(|probe| probe.conn == conn) {
                     self.probe_over(cx, slot);
                 } else if let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) {
-                    polling.post.take_if(|post| post.conn == conn);
+                    // A held POST stays the one that is under way even if nobody waits for its answer: else a
+                    // client that gives its POSTs up could send as many as it likes.
                     polling.reading.take_if(|reading| *reading == conn);
                 }
             }

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::front::Migration;
-use crate::mail::{Handshake, Mail, PeerMail, Upcall};
+use crate::mail::{Handshake, Mail, PeerMail, Upcall, Upcalls};
 use crate::shard::{
     Closed, ConnKey, Cx, Handler, HubPort, Owner, Request, Response, Seats, Sender, Shard, ShardHandle,
     ShardSetup, Stats, inlet, listeners,
@@ -234,7 +234,7 @@ pub(super) struct Rig {
     handles: Vec<ShardHandle>,
     orders: Vec<std::sync::mpsc::Sender<Order>>,
     pub(super) seen: Receiver<Seen>,
-    pub(super) uplink: tokio::sync::mpsc::Receiver<Vec<Upcall>>,
+    pub(super) uplink: tokio::sync::mpsc::Receiver<Upcalls>,
     pub(super) seats: Arc<Seats>,
 }
 
