@@ -123,7 +123,7 @@ section! {
         /// Headers of a connection's first request that the back end is shown. They are kept as long as the connection,
         /// so each costs memory; one of more than 4096 bytes is left out.
         handshake_headers: Vec<HeaderName> = ["authorization", "cookie", "origin", "user-agent", "x-forwarded-for"];
-        /// Channel of a broadcast to the whole namespace `/`. A room of `/` with this name is the same channel.
+        /// Channel of a broadcast to the whole namespace `/`. A room of `/` with this name is refused.
         root_channel: ChannelName = "main";
     }
 }
@@ -142,8 +142,8 @@ section! {
     /// A Socket.IO namespace, or a family of them. A client that connects to any other namespace is told
     /// `Invalid namespace`. Exact names are looked up first, then patterns in the order of the file. Without any
     /// `[[socketio.namespace]]` there is `/` alone, with the defaults below. Namespace `/chat` owns the channels `chat` and
-    /// `chat/<room>`; since rooms of `/` have no prefix, a room of `/` named `chat/r1` is the same channel as room `r1`
-    /// of `/chat`.
+    /// `chat/<room>`. Rooms of `/` have no prefix, so a room of `/` named `chat` or `chat/r1` would be a channel of `/chat`:
+    /// to join or address such a room is refused. Back ends use the names of channels, which have no such rule.
     pub(super) struct NamespaceEntry at Many "socketio.namespace" {
         /// Exact name: `/` or for example `/chat`. Either this or `pattern`.
         name: Option<NamespaceName> = none, example "/";
