@@ -26,7 +26,8 @@ section! {
         /// Where the back end, the command line and monitoring connect. Beyond loopback it needs `private.keys`.
         private_listen: SocketAddr = "127.0.0.1:9000";
         /// At SIGTERM or SIGINT connections are closed in random order over this time, so that the clients do not all
-        /// come back to the other nodes in the same moment. A second signal ends the process at once.
+        /// come back to the other nodes in the same moment. New handshakes hear 503 meanwhile, so the port is free for a next
+        /// server only when this one has ended. A second signal ends the process at once.
         drain_window_ms: u64 = 10_000, 0..=3_600_000 "milliseconds";
     }
 }
