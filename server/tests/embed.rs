@@ -132,6 +132,44 @@ async fn handlers_of_one_session_run_in_order_and_a_burst_over_the_inbox_limit_l
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_new_client_of_a_server_that_drains_hears_503() {
+    use std::io::{Read as _, Write as _};
+    let (server, events, address) = start(&["server.drain_window_ms=3000", "auth.mode=anonymous"]).await;
+    drop(events);
+    let (clients, draining) = tokio::join!(
+        // So many that they do not all end before the handshakes below.
+        tokio::task::spawn_blocking(move || [(); 20].map(|()| WebSocket::connect(address, SOCKET))),
+        async { server },
+    );
+    let _clients = clients.unwrap();
+    let drained = tokio::spawn(draining.drain());
+    let heard = tokio::task::spawn_blocking(move || {
+        loop {
+            let mut stream = std::net::TcpStream::connect(address).unwrap();
+            let request = "GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nhost: a\r\n";
+            stream.write_all(format!("{request}connection: close\r\n\r\n").as_bytes()).unwrap();
+            let mut answer = String::new();
+            stream.read_to_string(&mut answer).unwrap();
+            if !answer.starts_with("HTTP/1.1 200 ") {
+                return answer.to_ascii_lowercase();
+            }
+        }
+    });
+    let heard = heard.await.unwrap();
+    assert!(heard.starts_with("http/1.1 503 "), "{heard}");
+    assert!(heard.contains("\r\nretry-after: ") && heard.contains("\r\nconnection: close"), "{heard}");
+    drained.await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_room_of_the_root_cannot_be_another_namespace() {
+    let (server, _events, _) = start(&[]).await;
+    let whole = server.handle().of("/").to("main").emit("x", Args::none()).await;
+    assert_eq!(whole.unwrap_err(), OfficeError::Refused(Refusal::ReservedChannel));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn there_is_one_stream_of_events_and_names_are_checked() {
     let (mut server, _events, _) = start(&[]).await;
     assert!(server.events().is_err());

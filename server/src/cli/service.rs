@@ -13,7 +13,7 @@ use super::dev_back_end;
 pub(super) trait Service {
     /// Reads the files of TLS again; the old ones stay when that fails.
     fn reload_tls(&self) -> impl Future<Output = Result<bool, String>>;
-    /// Stops accepting, closes connections over the configured time, and ends.
+    /// Refuses handshakes, closes connections over the configured time, and ends.
     fn drain(self) -> impl Future<Output = ()>;
 }
 

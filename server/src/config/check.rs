@@ -220,7 +220,7 @@ fn doubts(raw: &Raw, config: &Config, machine: Machine, warnings: &mut Vec<Probl
         warnings.push(Problem { place: raw.place(key), key: key.into(), text });
     };
     for (inner, outer) in shared_channels(&config.namespaces) {
-        let text = format!("{inner} lies inside {outer}: rooms of {outer} can be the same channels");
+        let text = format!("{inner} lies inside {outer}: rooms of {outer} with its name are refused");
         warn("socketio.namespace", text);
     }
     let possible = connections_possible(machine);
@@ -241,7 +241,7 @@ fn doubts(raw: &Raw, config: &Config, machine: Machine, warnings: &mut Vec<Probl
     }
 }
 
-/// Pairs of namespaces in which a room of the second can be a channel of the first: `/chat/vip` inside `/chat`. The
+/// Pairs of namespaces in which a room of the second would be a channel of the first: `/chat/vip` inside `/chat`. The
 /// root is left out: there it holds for every other namespace, and the reference says so.
 fn shared_channels(rules: &[NamespaceRule]) -> Vec<(String, String)> {
     let names: Vec<String> =

@@ -26,7 +26,8 @@ section! {
         /// Where the back end, the command line and monitoring connect. Beyond loopback it needs `private.keys`.
         private_listen: SocketAddr = "127.0.0.1:9000";
         /// At SIGTERM or SIGINT connections are closed in random order over this time, so that the clients do not all
-        /// come back to the other nodes in the same moment. A second signal ends the process at once.
+        /// come back to the other nodes in the same moment. New handshakes hear 503 meanwhile, so the port is free for a next
+        /// server only when this one has ended. A second signal ends the process at once.
         drain_window_ms: u64 = 10_000, 0..=3_600_000 "milliseconds";
     }
 }
@@ -125,7 +126,7 @@ section! {
         /// so each costs memory; one of more than 4096 bytes is left out, and so is one that has no room in
         /// `limits.handshake_bytes_max`.
         handshake_headers: Vec<HeaderName> = ["authorization", "cookie", "origin", "user-agent", "x-forwarded-for"];
-        /// Channel of a broadcast to the whole namespace `/`. A room of `/` with this name is the same channel.
+        /// Channel of a broadcast to the whole namespace `/`. A room of `/` with this name is refused.
         root_channel: ChannelName = "main";
     }
 }
@@ -144,8 +145,8 @@ section! {
     /// A Socket.IO namespace, or a family of them. A client that connects to any other namespace is told
     /// `Invalid namespace`. Exact names are looked up first, then patterns in the order of the file. Without any
     /// `[[socketio.namespace]]` there is `/` alone, with the defaults below. Namespace `/chat` owns the channels `chat` and
-    /// `chat/<room>`; since rooms of `/` have no prefix, a room of `/` named `chat/r1` is the same channel as room `r1`
-    /// of `/chat`.
+    /// `chat/<room>`. Rooms of `/` have no prefix, so a room of `/` named `chat` or `chat/r1` would be a channel of `/chat`:
+    /// to join or address such a room is refused. Back ends use the names of channels, which have no such rule.
     pub(super) struct NamespaceEntry at Many "socketio.namespace" {
         /// Exact name: `/` or for example `/chat`. Either this or `pattern`.
         name: Option<NamespaceName> = none, example "/";

@@ -74,9 +74,13 @@ impl Handle {
         self.checked(rooms::namespace_channel(namespace, self.config.socketio.root_channel.as_str()))
     }
 
-    /// The channel of a room.
+    /// The channel of a room; [`Refusal::ReservedChannel`] when that belongs to another namespace.
     pub(crate) fn room(&self, namespace: &str, room: &str) -> Result<ChannelName, Refusal> {
-        self.checked(rooms::room_channel(namespace, room))
+        let channel = self.checked(rooms::room_channel(namespace, room))?;
+        if rooms::is_foreign_room(namespace, room, &self.config) {
+            return Err(Refusal::ReservedChannel);
+        }
+        Ok(channel)
     }
 
     fn checked(&self, name: Option<String>) -> Result<ChannelName, Refusal> {

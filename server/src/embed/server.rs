@@ -145,7 +145,8 @@ impl Server {
         Ok(true)
     }
 
-    /// Stops accepting, closes connections at random times within the configured window, and ends.
+    /// Closes connections at random times within the configured window, answers new handshakes with 503 meanwhile, and
+    /// ends.
     pub async fn drain(self) {
         self.desk.start_draining();
         let window_ms = self.config.server.drain_window_ms;

@@ -333,8 +333,7 @@ impl<H: Handler> Shard<H> {
     }
 
     fn drain(&mut self, window_ms: u64) {
-        self.listeners.clear();
-        self.accepting = false;
+        // Who comes now is let in to hear 503: a refused connection would look like a server that is not there.
         self.io.draining = true;
         self.drained_at = Some(Millis(self.io.clock.now().0 + window_ms));
         self.call(|handler, cx| handler.drain(cx, window_ms));

@@ -45,6 +45,18 @@ fn the_example_as_it_is_has_the_defaults() {
 }
 
 #[test]
+fn the_example_as_it_is_lets_nobody_in_by_accident() {
+    let text = example();
+    let sources =
+        Sources { file: Some(SourceFile { name: "trunkline.toml".into(), text }), ..Sources::default() };
+    assert!(
+        problems(&sources).starts_with("trunkline.toml: auth.mode: must be set"),
+        "{}",
+        problems(&sources)
+    );
+}
+
+#[test]
 fn the_example_with_every_default_commented_in_has_the_defaults() {
     let text = example_with(|| true);
     assert!(text.contains("\nping_interval_ms = 25000\n"), "something was commented in");

@@ -104,8 +104,8 @@ const WARNINGS: &[(&str, &[&str])] = &[
          [[socketio.namespace]]\nname = \"/\"\n[[socketio.namespace]]\npattern = \"/ch*/vip\"\n\
          [[socketio.namespace]]\nname = \"/chats\"",
         &[
-            "trunkline.toml: socketio.namespace: /ch*/vip lies inside /chat: rooms of /chat can be the same channels",
-            "trunkline.toml: socketio.namespace: /ch*/vip lies inside /chats: rooms of /chats can be the same channels",
+            "trunkline.toml: socketio.namespace: /ch*/vip lies inside /chat: rooms of /chat with its name are refused",
+            "trunkline.toml: socketio.namespace: /ch*/vip lies inside /chats: rooms of /chats with its name are refused",
         ],
     ),
 ];

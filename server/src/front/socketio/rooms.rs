@@ -4,6 +4,7 @@
 //! membership is a subscription record, and no channel name is ever parsed back into a room.
 //! Start at [`room_channel`].
 
+use crate::config::Config;
 use hub::SessionId;
 
 /// The channel of a broadcast to a whole namespace: `chat` for `/chat`, and `root` for `/`.
@@ -34,6 +35,23 @@ pub fn room_channel(namespace: &str, room: &str) -> Option<String> {
         "" => encode(room),
         name => encode(&format!("{name}/{room}")),
     }
+}
+
+/// Whether the channel of a room is the channel of a whole namespace or a room of another one: `custom` and `custom/r` of
+/// `/` when there is a `/custom`. Clients often choose the names of rooms, so such a room would let them listen there.
+#[must_use]
+pub fn is_foreign_room(namespace: &str, room: &str, config: &Config) -> bool {
+    if room.parse::<SessionId>().is_ok() {
+        return false;
+    }
+    let own = if namespace == "/" { "" } else { namespace };
+    let whole = format!("{own}/{room}");
+    if whole.strip_prefix('/') == Some(config.socketio.root_channel.as_str()) {
+        return true;
+    }
+    let ends = whole.match_indices('/').map(|(at, _)| at).chain([whole.len()]);
+    let mut inner = ends.filter(|end| *end > own.len()).filter_map(|end| whole.get(..end));
+    inner.any(|name| name != "/" && config.namespace(name).is_some())
 }
 
 /// The room of a namespace that a channel is, to show it to people and back ends; `None` for the namespace's own
@@ -72,6 +90,7 @@ fn encode(name: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{NamespaceMatch, NamespaceName, NamespacePattern, NamespaceRule};
 
     #[test]
     fn rooms_of_the_root_have_no_prefix() {
@@ -106,6 +125,43 @@ mod tests {
         assert_eq!(room_channel("/", "a\nb").as_deref(), Some("a%0Ab"));
         assert_eq!(room_channel("/", "\u{85}").as_deref(), Some("%C2%85"));
         assert_eq!(room_channel("/", "grün/1").as_deref(), Some("grün/1"));
+    }
+
+    #[test]
+    fn a_room_that_is_another_namespace_is_foreign() {
+        let mut config = Config::loopback();
+        let root = config.namespaces[0].clone();
+        for name in ["/custom", "/chat", "/chat/vip"] {
+            let names = NamespaceMatch::Exact(NamespaceName::parse(name).unwrap());
+            config.namespaces.push(NamespaceRule { names, ..root.clone() });
+        }
+        let names = NamespaceMatch::Pattern(NamespacePattern::parse("/team-*").unwrap());
+        config.namespaces.push(NamespaceRule { names, ..root });
+        for (namespace, room) in [
+            ("/", "custom"),
+            ("/", "custom/r"),
+            ("/", "team-1"),
+            ("/", "main"),
+            ("/chat", "vip"),
+            ("/chat", "vip/r"),
+        ] {
+            assert!(is_foreign_room(namespace, room, &config), "{namespace} {room}");
+        }
+        let id = SessionId([7; 15]).to_string();
+        for (namespace, room) in [
+            ("/", "r"),
+            ("/", "/r"),
+            ("/", "customs"),
+            ("/", "a/custom"),
+            ("/", id.as_str()),
+            ("/custom", "r"),
+            ("/custom", "custom"),
+            ("/chat", "vips"),
+            ("/chat", "main"),
+            ("/chat/vip", "r"),
+        ] {
+            assert!(!is_foreign_room(namespace, room, &config), "{namespace} {room}");
+        }
     }
 
     #[test]
