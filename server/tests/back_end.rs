@@ -127,6 +127,10 @@ async fn session_names_work_wherever_channels_are_listed() {
     assert_eq!((one.next_text(), two.next_text()), (r#"42["message"]"#.into(), r#"42["message"]"#.into()));
     let delivery = bench.server.handle().of("/").to("r").to(&other).emit("x", Args::none()).await.unwrap();
     assert_eq!(delivery.counts.delivered + delivery.counts.queued, 2);
+    let session = other.parse().unwrap();
+    let delivery =
+        bench.server.handle().of("/").session(session).to("r").emit("x", Args::none()).await.unwrap();
+    assert_eq!(delivery.counts.delivered + delivery.counts.queued, 2);
     assert_eq!(bench.reached(&format!(r#"{{"channels":["r","s"],"except_channels":["$client/{id}"]}}"#)), 1);
     let listed = bench.request("GET", &format!("/v1/sessions?channel=$client/{other}"), None);
     let listed: Value = serde_json::from_slice(&listed.body).unwrap();

@@ -24,7 +24,6 @@ pub struct Emit {
     handle: Handle,
     namespace: Arc<str>,
     targets: Vec<ChannelName>,
-    session: Option<SessionId>,
     except: Except,
     volatile: bool,
     /// The first name that was not a valid room; reported when the message is sent.
@@ -37,7 +36,6 @@ impl Emit {
             handle,
             namespace,
             targets: Vec::new(),
-            session: None,
             except: Except::default(),
             volatile: false,
             invalid: None,
@@ -59,10 +57,9 @@ impl Emit {
         self
     }
 
-    /// This session only.
-    pub fn session(mut self, session: SessionId) -> Self {
-        self.session = Some(session);
-        self
+    /// Adds one session; with rooms it is part of the union.
+    pub fn session(self, session: SessionId) -> Self {
+        self.channel(ChannelName::client(session))
     }
 
     /// Leaves out the members of a room.
@@ -131,17 +128,16 @@ impl Emit {
         if let Some(refusal) = self.invalid {
             return Err(OfficeError::Refused(refusal));
         }
-        let target = match (self.session, self.targets.len()) {
-            (Some(session), _) => Target::Session(session),
-            (None, 0) => {
+        let target = match self.targets.len() {
+            0 => {
                 let whole = self.handle.namespace_channel(&self.namespace);
                 Target::Channel(whole.map_err(OfficeError::Refused)?)
             }
-            (None, 1) => match self.targets.pop() {
+            1 => match self.targets.pop() {
                 Some(only) => target_of(only),
                 None => return Err(OfficeError::Refused(Refusal::InvalidChannel)),
             },
-            (None, _) => Target::Union(self.targets),
+            _ => Target::Union(self.targets),
         };
         let except = (self.except != Except::default()).then(|| Box::new(self.except));
         let outline = Outline {
