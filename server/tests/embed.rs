@@ -229,6 +229,37 @@ async fn who_asks_to_connect_while_nobody_listens_is_closed_and_comes_back() {
     server.drain().await;
 }
 
+/// Takes the 5 s after which a stalled shard counts.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_whose_program_takes_no_more_events_is_not_ready() {
+    let (server, events, address) = start(&["auth.mode=anonymous", "server.shards=1"]).await;
+    let private = server.private_addr();
+    let ready = move || get(private, "/health/ready");
+    assert_eq!(tokio::task::spawn_blocking(ready).await.unwrap().status, 200);
+    let flooding = tokio::task::spawn_blocking(move || {
+        let mut socket = WebSocket::connect(address, SOCKET);
+        socket.next_text();
+        socket.text("40");
+        socket.next_text();
+        let event = format!(r#"42["e","{}"]"#, "x".repeat(900_000));
+        let mut writer = socket.writer();
+        std::thread::spawn(move || (0..40).for_each(|_| writer.text(&event)));
+        let start = std::time::Instant::now();
+        loop {
+            let answer = ready();
+            if answer.status != 200 {
+                return (answer.status, answer.text().contains("busy"), start.elapsed());
+            }
+            assert!(start.elapsed() < PATIENCE);
+        }
+    });
+    let (status, busy, after) = flooding.await.unwrap();
+    assert_eq!((status, busy), (503, true));
+    assert!(after > Duration::from_secs(5), "{after:?}");
+    drop(events);
+    server.drain().await;
+}
+
 /// Two messages of over half of `limits.message_bytes_max` wait for the next polls.
 #[tokio::test(flavor = "multi_thread")]
 async fn two_large_messages_between_two_polls_do_not_end_the_session() {
