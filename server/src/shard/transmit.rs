@@ -328,6 +328,10 @@ fn write_all(connection: &mut Connection, source: &mut impl Source, stats: &mut 
 fn write_some(connection: &mut Connection, slices: &[IoSlice<'_>], stats: &mut Stats) -> io::Result<usize> {
     if connection.tls.is_none() {
         stats.writes += 1;
+        // The usual case; the kernel takes one piece with less ado than a list of one.
+        if let [only] = slices {
+            return (&connection.stream).write(only);
+        }
         return (&connection.stream).write_vectored(slices);
     }
     // What TLS holds goes first: as long as it does not leave, the socket is full and will say when it is not.
