@@ -3,11 +3,11 @@
 use super::document::{Listing, One};
 use super::extract::Query;
 use super::problem::{NOT_FOUND, Problem};
-use super::{Cursor, Desk, Page, limit_of};
+use super::{Cursor, Desk, Page, Taken, limit_of};
 use crate::back::OfficeError;
 use axum::Json;
 use axum::extract::State;
-use hub::{ChannelName, ChannelView, Command, PresenceMember, Refusal, Report, ShardId};
+use hub::{ChannelName, ChannelView, Command, PresenceMember, Refusal, Report};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
@@ -153,9 +153,8 @@ pub(super) async fn presence(
         let Report::Presence(page) = report.map_err(presence_problem)? else { break };
         let last = page.items.last().map(|member| member.session);
         items.extend(page.items.into_iter().map(|member| member_of(member, now_ms)));
-        if page.more || (items.len() >= limit as usize && shard.0 + 1 < desk.office.topology().shards) {
-            let next =
-                if page.more { Cursor::at(shard, last) } else { Cursor::at(ShardId(shard.0 + 1), None) };
+        let taken = Taken { last, more: page.more, full: items.len() >= limit as usize };
+        if let Some(next) = Cursor::behind(&desk, shard, &taken) {
             return Ok(Json(Page { items, next: Some(next.to_string()) }));
         }
     }

@@ -87,6 +87,18 @@ impl Cursor {
         Self { shard: shard.0, after }
     }
 
+    /// Where the next answer begins once this shard's page has filled the present one: behind its last item if the
+    /// shard has more, else with the next shard. `None`: the present answer goes on, or was the last.
+    fn behind(desk: &Desk, shard: ShardId, page: &Taken) -> Option<Self> {
+        match page {
+            Taken { more: true, last, .. } => Some(Self::at(shard, *last)),
+            Taken { full: true, .. } if shard.0 + 1 < desk.office.topology().shards => {
+                Some(Self::at(ShardId(shard.0 + 1), None))
+            }
+            Taken { .. } => None,
+        }
+    }
+
     fn parse(text: Option<&str>) -> Result<Self, Problem> {
         let Some(text) = text else { return Ok(Self::default()) };
         let parsed = text.split_once('-').and_then(|(shard, after)| {
@@ -95,6 +107,15 @@ impl Cursor {
         });
         parsed.ok_or_else(|| Problem::new(&MALFORMED, "cursor is not one this server made"))
     }
+}
+
+/// What one shard gave to a list that goes from shard to shard.
+struct Taken {
+    last: Option<SessionId>,
+    /// The shard has more.
+    more: bool,
+    /// The answer has as many items as were asked for.
+    full: bool,
 }
 
 impl fmt::Display for Cursor {

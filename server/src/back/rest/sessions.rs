@@ -4,7 +4,7 @@ use super::document::{Change, Listing, One};
 use super::extract::{Body, Path, Query};
 use super::messages::session_id;
 use super::problem::{MALFORMED, Problem};
-use super::{Cursor, Desk, Page, limit_of};
+use super::{Cursor, Desk, Page, Taken, limit_of};
 use crate::mail::{Inspection, Mail};
 use axum::Json;
 use axum::extract::State;
@@ -86,9 +86,8 @@ pub(super) async fn list(
         let Report::Sessions(page) = report else { break };
         let last = page.items.last().map(|view| view.id);
         items.extend(desk.describe(shard, page.items).await);
-        if page.more || (items.len() >= limit as usize && shard.0 + 1 < desk.office.topology().shards) {
-            let next =
-                if page.more { Cursor::at(shard, last) } else { Cursor::at(ShardId(shard.0 + 1), None) };
+        let taken = Taken { last, more: page.more, full: items.len() >= limit as usize };
+        if let Some(next) = Cursor::behind(&desk, shard, &taken) {
             return Ok(Json(Page { items, next: Some(next.to_string()) }));
         }
     }
