@@ -1,0 +1,158 @@
+//! Arguments that several scenarios share, and what they become.
+//!
+//! Must not know scenarios. Start at [`ClientArgs`].
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::Args;
+use load::{Clients, Confirm, Destination, Join, Pids, Report, Stream, Target, WriterCommand};
+
+use crate::cli::{Failure, print};
+
+/// Who connects
+#[derive(Debug, Args)]
+pub(super) struct ClientArgs {
+    /// Public port of the server; several are used in turn
+    #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "http://127.0.0.1:8000")]
+    pub(super) target: Vec<Target>,
+    /// Addresses to connect from; on loopback we choose some of 127.0.0.0/8
+    #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
+    pub(super) source: Vec<IpAddr>,
+    /// Connections that may be in their handshake at the same time
+    #[arg(long, value_name = "N", default_value_t = 256)]
+    pub(super) opening_max: u32,
+    /// Event loops of the generator; 0 = one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) threads: usize,
+    /// Event that each client emits to get into a room, acknowledged by the server
+    #[arg(long, value_name = "EVENT")]
+    pub(super) room_event: Option<String>,
+    /// Argument of that event; %{i} is the number of the client, %{i%100} its remainder
+    #[arg(long, value_name = "ROOM", default_value = "room-%{i%100}")]
+    pub(super) room: String,
+    #[command(flatten)]
+    pub(super) common: CommonArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct CommonArgs {
+    /// Process of the server, on this machine; several are added up
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    pub(super) server_pid: Vec<u32>,
+    #[command(flatten)]
+    pub(super) output: OutputArgs,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct OutputArgs {
+    /// Print the report as JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What is sent
+#[derive(Debug, Args)]
+pub(super) struct StreamArgs {
+    /// How many messages, besides one batch of warm-up
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    pub(super) messages: u32,
+    /// Messages per second, at times fixed beforehand; without it a batch follows when the last one arrived
+    #[arg(long, value_name = "N")]
+    pub(super) rate: Option<f64>,
+    /// Characters of the data of each message
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub(super) payload_bytes: usize,
+    /// How long nothing may arrive before the rest counts as lost
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = duration)]
+    pub(super) patience: Duration,
+}
+
+/// Where messages are published
+#[derive(Debug, Args)]
+pub(super) struct PublishArgs {
+    /// Private port of the server; with a path if it is not /v1/messages
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    publish_url: Target,
+    /// One of the server's private.keys, if it has any
+    #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Channel to publish to; main is the namespace /
+    #[arg(long, default_value = "main")]
+    channel: String,
+    /// Let the server count deliveries before it answers a publish
+    #[arg(long)]
+    confirm: bool,
+}
+
+impl OutputArgs {
+    pub(super) fn print(&self, report: &Report) -> Result<(), Failure> {
+        print(&if self.json { format!("{}\n", report.json()) } else { report.to_string() })?;
+        match report.passed() {
+            true => Ok(()),
+            false => Err(Failure("the run is void or a condition was not met".into())),
+        }
+    }
+}
+
+impl ClientArgs {
+    pub(super) fn clients(&self, connections: u32) -> Clients {
+        Clients {
+            targets: self.target.clone(),
+            sources: self.source.clone(),
+            connections,
+            opening_max: self.opening_max,
+            threads: self.threads,
+        }
+    }
+
+    pub(super) fn join(&self) -> Option<Join> {
+        let event = self.room_event.clone()?;
+        Some(Join { event, room: self.room.clone() })
+    }
+}
+
+impl CommonArgs {
+    pub(super) fn server(&self) -> Pids {
+        Pids(self.server_pid.clone())
+    }
+}
+
+impl StreamArgs {
+    pub(super) fn stream(&self, batch: u32) -> Stream {
+        let Self { messages, rate, payload_bytes, patience } = *self;
+        Stream { messages, batch, rate, payload_bytes, patience }
+    }
+}
+
+impl PublishArgs {
+    pub(super) fn destination(&self) -> Destination {
+        Destination {
+            url: self.publish_url.clone(),
+            channel: self.channel.clone(),
+            key: self.key.clone(),
+            confirm: if self.confirm { Confirm::Yes } else { Confirm::No },
+        }
+    }
+}
+
+/// This program once more.
+pub(super) fn floor_writer() -> Result<WriterCommand, Failure> {
+    let arguments = vec!["bench".into(), "floor-writer".into()];
+    Ok(WriterCommand { program: std::env::current_exe()?, arguments })
+}
+
+/// `5s`, `500ms`, `2m`.
+pub(super) fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time such as 5s, 500ms or 2m");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (number, unit) = text.split_at(digits);
+    let ms_each = match unit {
+        "ms" => 1,
+        "s" => 1000,
+        "m" => 60_000,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    number.checked_mul(ms_each).map(Duration::from_millis).ok_or_else(wrong)
+}

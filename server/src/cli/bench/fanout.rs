@@ -1,0 +1,61 @@
+//! `trunkline bench fanout`. Start at [`FanoutArgs`].
+
+use clap::Args;
+use load::{Fanout, Floor};
+
+use super::args::{ClientArgs, PublishArgs, StreamArgs, floor_writer};
+use crate::cli::Failure;
+
+/// Deliveries of one message to all
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  trunkline bench fanout --connections 10000 --messages 100 --batch 1 --server-pid 4711
+  trunkline bench fanout --messages 3200 --batch 32 --server-pid 4711 --with-floor
+  trunkline bench fanout --connections 1000 --messages 1000 --rate 50")]
+pub(super) struct FanoutArgs {
+    /// How many subscribers
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    connections: u32,
+    #[command(flatten)]
+    stream: StreamArgs,
+    /// Messages that are published at the same moment
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    batch: u32,
+    #[command(flatten)]
+    publish: PublishArgs,
+    /// Measure the floor too, in turns, three rounds each, and print the ratio of CPU per delivery
+    #[arg(long)]
+    with_floor: bool,
+    /// Threads of the floor's writer, as many as the server has shards; 0 = one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    floor_writers: u32,
+    /// Counter of write calls in the server's /metrics
+    #[arg(long, value_name = "NAME", default_value = "trunkline_writes_total")]
+    writes_metric: String,
+    #[command(flatten)]
+    pub(super) clients: ClientArgs,
+}
+
+impl FanoutArgs {
+    pub(super) fn scenario(&self) -> Result<Fanout, Failure> {
+        let stream = self.stream.stream(self.batch);
+        let floor = || -> Result<Floor, Failure> {
+            Ok(Floor {
+                connections: self.connections,
+                threads: self.clients.threads,
+                writers: self.floor_writers,
+                stream,
+                writer: floor_writer()?,
+            })
+        };
+        Ok(Fanout {
+            clients: self.clients.clients(self.connections),
+            join: self.clients.join(),
+            destination: self.publish.destination(),
+            stream,
+            server: self.clients.common.server(),
+            writes_metric: self.writes_metric.clone(),
+            floor: self.with_floor.then(floor).transpose()?,
+        })
+    }
+}
