@@ -6,13 +6,14 @@
 //! work is between two batches and no bound on queues is met. With a rate the times are fixed beforehand and latency
 //! counts from them.
 
-use std::sync::Arc;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use crate::console::Console;
 use crate::error::Error;
 use crate::floor::Floor;
-use crate::latency::{Latencies, Plan};
+use crate::latency::{Latencies, now_ns};
+use crate::message::{Batch, NUMBERS_MAX};
 use crate::pool::{Counts, Pool};
 use crate::process::{Pids, Usage};
 use crate::publish::{Destination, Publisher, metric};
@@ -77,8 +78,8 @@ pub(crate) struct Round {
 
 /// What sends messages to everybody: a server through its back end's door, or the floor.
 pub(crate) trait Sender {
-    /// Sends the messages with these numbers.
-    fn send(&mut self, numbers: std::ops::Range<u32>, payload_bytes: usize) -> Result<(), Error>;
+    /// Sends the messages of a batch.
+    fn send(&mut self, batch: &Batch) -> Result<(), Error>;
     /// Whether all of it was taken; an error if something was refused.
     fn finish(&mut self) -> Result<(), Error>;
     /// How often the sender's process has called write so far, if it says so.
@@ -94,8 +95,8 @@ struct Door<'a> {
 }
 
 impl Sender for Door<'_> {
-    fn send(&mut self, numbers: std::ops::Range<u32>, payload_bytes: usize) -> Result<(), Error> {
-        self.publisher.publish(numbers, payload_bytes)
+    fn send(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.publisher.publish(batch)
     }
 
     fn finish(&mut self) -> Result<(), Error> {
@@ -140,13 +141,12 @@ impl Fanout {
     }
 
     fn round(&self, console: Console) -> Result<Round, Error> {
-        let plan = Arc::new(Plan::new(self.stream.total() as usize));
         let script = Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: None };
-        let pool = Pool::start(&self.clients, script, Arc::clone(&plan))?;
+        let pool = Pool::start(&self.clients, script)?;
         pool.wait_ready(console)?;
         let mut door = Door { publisher: Publisher::connect(&self.destination)?, scenario: self };
         let (stream, server) = (&self.stream, &self.server);
-        let measurement = Measurement { pool: &pool, plan: &plan, stream, server, console };
+        let measurement = Measurement { pool: &pool, stream, server, console };
         let round = measurement.run(&mut door)?;
         pool.leave(console);
         Ok(round)
@@ -170,7 +170,7 @@ impl Stream {
 
     /// Refuses what cannot be numbered or counted.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.messages == 0 || self.batch == 0 || self.total() >= 100_000_000 {
+        if self.messages == 0 || self.batch == 0 || self.total() >= NUMBERS_MAX {
             return Err(Error::new("messages and batch must be at least 1, together below 100,000,000"));
         }
         if self.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
@@ -189,15 +189,18 @@ impl Stream {
     }
 
     /// When the batch that begins with measured message `number` is due, after the start.
-    fn due(&self, number: u32) -> Option<Duration> {
-        self.rate.map(|rate| Duration::from_secs_f64(f64::from(number - self.batch) / rate))
+    fn due_ns(&self, number: u32) -> Option<u64> {
+        self.rate.map(|rate| (f64::from(number - self.batch) / rate * 1e9) as u64)
+    }
+
+    fn batch(&self, numbers: Range<u32>, due_ns: u64) -> Batch {
+        Batch { numbers, due_ns, payload_bytes: self.payload_bytes }
     }
 }
 
 /// A round while it runs.
 pub(crate) struct Measurement<'a> {
     pub(crate) pool: &'a Pool,
-    pub(crate) plan: &'a Plan,
     pub(crate) stream: &'a Stream,
     pub(crate) server: &'a Pids,
     pub(crate) console: Console,
@@ -209,13 +212,13 @@ impl Measurement<'_> {
         let Self { pool, stream, server, .. } = self;
         let clients = pool.counts().ready;
         let delivered = |numbers: u32| clients * u64::from(numbers);
-        sender.send(0..stream.batch, stream.payload_bytes)?;
+        sender.send(&stream.batch(0..stream.batch, 0))?;
         if !pool.wait_messages(delivered(stream.batch), stream.patience) {
             sender.finish()?;
         }
         let writes = sender.writes();
         let (used, counted, start) = (server.usage()?, pool.counts(), Instant::now());
-        self.send(clients, start, sender)?;
+        self.send(clients, now_ns(), sender)?;
         sender.finish()?;
         if stream.rate.is_some() {
             pool.wait_messages(delivered(stream.total()), stream.patience);
@@ -235,16 +238,15 @@ impl Measurement<'_> {
     }
 
     /// Sends what is measured. Without a rate it stops where a message does not arrive.
-    fn send(&self, clients: u64, start: Instant, sender: &mut impl Sender) -> Result<(), Error> {
-        let Self { pool, plan, stream, .. } = self;
+    fn send(&self, clients: u64, start_ns: u64, sender: &mut impl Sender) -> Result<(), Error> {
+        let Self { pool, stream, .. } = self;
         let bar = self.console.progress("publishing", u64::from(stream.messages));
         let mut number = stream.batch;
         while number < stream.total() {
             let end = number.saturating_add(stream.batch).min(stream.total());
-            let due = stream.due(number).map_or_else(Instant::now, |after| start + after);
-            std::thread::sleep(due.saturating_duration_since(Instant::now()));
-            (number..end).for_each(|number| plan.set(number, due));
-            sender.send(number..end, stream.payload_bytes)?;
+            let due_ns = stream.due_ns(number).map_or_else(now_ns, |after_ns| start_ns + after_ns);
+            std::thread::sleep(Duration::from_nanos(due_ns.saturating_sub(now_ns())));
+            sender.send(&stream.batch(number..end, due_ns))?;
             if stream.rate.is_none() && !pool.wait_messages(clients * u64::from(end), stream.patience) {
                 break;
             }

@@ -4,12 +4,10 @@
 //! after a small warm-up, so that pages of code and buffers per thread are not charged to the clients.
 //! Start at [`Idle::run`].
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::latency::Plan;
 use crate::pool::Pool;
 use crate::process::{Memory, Pids};
 use crate::report::Report;
@@ -96,7 +94,7 @@ impl Idle {
 
     fn open(&self, clients: &Clients) -> Result<Pool, Error> {
         let script = Script { protocol: self.protocol, join: self.join.clone(), attack: None };
-        Pool::start(clients, script, Arc::new(Plan::new(0)))
+        Pool::start(clients, script)
     }
 
     fn report(&self) -> Report {

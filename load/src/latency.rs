@@ -1,11 +1,10 @@
 //! Times: when a message was due, and how long after that it arrived.
 //!
-//! Owns the histogram and the plan of send times. One clock, one process. A message counts from the moment it was
-//! *planned*, not from the moment it was really sent, so that a generator or server that stalls shows the stall in
-//! every message it delayed ("coordinated omission"). Start at [`Plan`].
+//! Owns the clock and the histogram. One clock, one machine. A message counts from the moment it was *planned*, not from
+//! the moment it was really sent, so that a generator or server that stalls shows the stall in every message it delayed
+//! ("coordinated omission"). Start at [`Latencies`].
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
@@ -14,40 +13,10 @@ use crate::report::Report;
 /// Longest latency that is told apart: an hour. Longer ones are counted as an hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 
-/// When each message is due, by its number. Shared between the publisher, who writes it, and the receivers.
-#[derive(Debug)]
-pub(crate) struct Plan {
-    epoch: Instant,
-    due_ns: Box<[AtomicU64]>,
-}
-
-/// Marks a message that is not measured: warm-up, or a number nobody planned.
-const NOT_MEASURED: u64 = u64::MAX;
-
-impl Plan {
-    /// A plan of messages 0 to `messages` - 1, none of them measured yet.
-    pub(crate) fn new(messages: usize) -> Self {
-        let due_ns = std::iter::repeat_with(|| AtomicU64::new(NOT_MEASURED)).take(messages).collect();
-        Self { epoch: Instant::now(), due_ns }
-    }
-
-    /// Plans one message; call it before the message is sent.
-    pub(crate) fn set(&self, number: u32, due: Instant) {
-        let due_ns = due.saturating_duration_since(self.epoch).as_nanos() as u64;
-        if let Some(slot) = self.due_ns.get(number as usize) {
-            slot.store(due_ns, Ordering::Release);
-        }
-    }
-
-    /// Time now, in the plan's measure.
-    pub(crate) fn now_ns(&self) -> u64 {
-        self.epoch.elapsed().as_nanos() as u64
-    }
-
-    fn due_ns(&self, number: u32) -> Option<u64> {
-        let due_ns = self.due_ns.get(number as usize)?.load(Ordering::Acquire);
-        (due_ns != NOT_MEASURED).then_some(due_ns)
-    }
+/// The clock of every latency: nanoseconds since the machine started, the same for all its processes.
+pub(crate) fn now_ns() -> u64 {
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs()
 }
 
 /// Latencies of one event loop; those of several are added up, never averaged.
@@ -64,12 +33,12 @@ impl Latencies {
         Self { us, negative: 0 }
     }
 
-    /// A message that arrived at `now_ns`.
-    pub(crate) fn arrived(&mut self, plan: &Plan, number: u32, now_ns: u64) {
-        match plan.due_ns(number).map(|due_ns| now_ns.checked_sub(due_ns)) {
-            Some(Some(ns)) => self.us.saturating_record(ns / 1000),
-            Some(None) => self.negative += 1,
-            None => {}
+    /// A message that was due at `due_ns` and arrived at `now_ns`, both of [`now_ns`].
+    pub(crate) fn arrived(&mut self, due_ns: u64, now_ns: u64) {
+        match now_ns.checked_sub(due_ns) {
+            _ if due_ns == 0 => {}
+            Some(ns) => self.us.saturating_record(ns / 1000),
+            None => self.negative += 1,
         }
     }
 
@@ -118,18 +87,23 @@ mod tests {
 
     #[test]
     fn latency_counts_from_the_planned_time() {
-        let plan = Plan::new(3);
-        plan.set(0, plan.epoch + Duration::from_millis(10));
-        plan.set(1, plan.epoch + Duration::from_millis(30));
         let mut latencies = Latencies::new();
-        latencies.arrived(&plan, 0, 15_000_000);
+        latencies.arrived(10_000_000, 15_000_000);
         assert_eq!(latencies.len(), 1);
         assert!((latencies.ms(0.5) - 5.0).abs() < 0.01);
-        latencies.arrived(&plan, 1, 29_000_000);
+        latencies.arrived(30_000_000, 29_000_000);
         assert_eq!((latencies.len(), latencies.negative()), (1, 1));
-        latencies.arrived(&plan, 2, 1);
-        latencies.arrived(&plan, 99, 1);
-        assert_eq!((latencies.len(), latencies.negative()), (1, 1), "unplanned messages are not measured");
+        latencies.arrived(0, 1);
+        assert_eq!((latencies.len(), latencies.negative()), (1, 1), "what is not to be measured is not");
+    }
+
+    #[test]
+    fn the_clock_is_that_of_instants() {
+        let (started, before) = (std::time::Instant::now(), now_ns());
+        while started.elapsed() < Duration::from_millis(2) {
+            std::hint::spin_loop();
+        }
+        assert!((2_000_000..2_000_000_000).contains(&(now_ns() - before)));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use wire::http::{Request, write_request};
 
 use crate::error::Error;
-use crate::message;
+use crate::message::Batch;
 use crate::session::answer;
 use crate::target::Target;
 
@@ -75,17 +75,11 @@ impl Publisher {
         Ok(Self { stream, destination: destination.clone(), answers, reader, sent: 0 })
     }
 
-    /// Publishes the messages with these numbers in one write, without waiting for answers.
-    pub(crate) fn publish(
-        &mut self,
-        numbers: std::ops::Range<u32>,
-        payload_bytes: usize,
-    ) -> Result<(), Error> {
+    /// Publishes the messages of a batch in one write, without waiting for answers.
+    pub(crate) fn publish(&mut self, batch: &Batch) -> Result<(), Error> {
         let mut out = Vec::new();
-        self.sent += u64::from(numbers.end - numbers.start);
-        for number in numbers {
-            self.write(&message::data(number, payload_bytes), &mut out);
-        }
+        self.sent += batch.numbers.len() as u64;
+        batch.data().for_each(|data| self.write(&data, &mut out));
         let written = self.stream.write_all(&out);
         written.map_err(|error| {
             let trouble = self.answers().trouble.unwrap_or_default();

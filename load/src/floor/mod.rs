@@ -8,12 +8,11 @@ mod writer;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::sync::Arc;
 
 use crate::console::Console;
 use crate::error::Error;
 use crate::fanout::{Measurement, Round, Sender, Stream};
-use crate::latency::Plan;
+use crate::message::Batch;
 use crate::pool::Pool;
 use crate::process::Pids;
 use crate::report::{Report, cores};
@@ -76,14 +75,13 @@ impl Floor {
             opening_max: 256,
             threads: self.threads,
         };
-        let plan = Arc::new(Plan::new(self.stream.total() as usize));
         let script = Script { protocol: Protocol::Frames, join: None, attack: None };
-        let pool = Pool::start(&clients, script, Arc::clone(&plan))?;
+        let pool = Pool::start(&clients, script)?;
         pool.wait_ready(console)?;
         writer.expect("ready")?;
         let pids = Pids(vec![writer.child.id()]);
         let (stream, server) = (&self.stream, &pids);
-        Measurement { pool: &pool, plan: &plan, stream, server, console }.run(&mut writer)
+        Measurement { pool: &pool, stream, server, console }.run(&mut writer)
     }
 }
 
@@ -126,9 +124,10 @@ impl Writer {
 }
 
 impl Sender for Writer {
-    fn send(&mut self, numbers: std::ops::Range<u32>, payload_bytes: usize) -> Result<(), Error> {
+    fn send(&mut self, batch: &Batch) -> Result<(), Error> {
         self.ordered += 1;
-        writeln!(self.orders, "{} {} {payload_bytes}", numbers.start, numbers.end)
+        let Batch { numbers, due_ns, payload_bytes } = batch;
+        writeln!(self.orders, "{} {} {due_ns} {payload_bytes}", numbers.start, numbers.end)
             .and_then(|()| self.orders.flush())
             .map_err(|error| Error::io("the floor's writer", &error))
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{self, Receiver, Sender};
 
 use crate::error::Error;
-use crate::message;
+use crate::message::{self, Batch};
 
 /// Arguments of the writer's process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct WriterSettings {
 }
 
 /// Speaks with [`super::Floor`]: says `port <n>`, then `ready` when everybody is there; reads orders
-/// `<first number> <end> <payload bytes>` and answers each one with `done`. Ends with the input.
+/// `<first number> <end> <due, ns> <payload bytes>` and answers each one with `done`. Ends with the input.
 ///
 /// # Errors
 /// [`Error`] if it cannot listen or write.
@@ -80,15 +80,17 @@ fn obey(shares: Vec<Vec<TcpStream>>, orders: impl BufRead, out: &mut impl Write)
 
 /// What an order wants written.
 fn frames(order: &str) -> std::io::Result<Vec<u8>> {
-    let mut fields = order.split_whitespace().map(str::parse::<u32>);
-    let (Some(Ok(first)), Some(Ok(end)), Some(Ok(payload_bytes))) =
-        (fields.next(), fields.next(), fields.next())
-    else {
-        return Err(std::io::Error::other(format!("not an order: {order:?}")));
-    };
+    let batch = parse(order).ok_or_else(|| std::io::Error::other(format!("not an order: {order:?}")))?;
     let mut bytes = Vec::new();
-    (first..end).for_each(|number| message::frame(number, payload_bytes as usize, &mut bytes));
+    batch.data().for_each(|data| message::frame(&data, &mut bytes));
     Ok(bytes)
+}
+
+fn parse(order: &str) -> Option<Batch> {
+    let mut fields = order.split_whitespace();
+    let numbers = fields.next()?.parse().ok()?..fields.next()?.parse().ok()?;
+    let (due_ns, payload_bytes) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    Some(Batch { numbers, due_ns, payload_bytes })
 }
 
 /// The floor itself.

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use wire::websocket::{Opcode, UpgradeRequest, client_key, masked_frame, write_upgrade_request};
 
+use crate::message::Marker;
 use crate::session::{Join, Next, Script, Sink, Took, WebSocket, event, mask, say};
 use crate::target::Target;
 
@@ -242,8 +243,8 @@ impl<S: Sink> Sink for Counting<'_, S> {
     fn ready(&mut self) {
         self.sink.ready();
     }
-    fn message(&mut self, number: Option<u32>) {
-        self.sink.message(number);
+    fn message(&mut self, marker: Option<Marker>) {
+        self.sink.message(marker);
     }
     fn ack(&mut self) {
         *self.acks += 1;

@@ -5,7 +5,6 @@
 mod attacker;
 mod visitor;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 pub use attacker::Attack;
@@ -13,7 +12,7 @@ pub(crate) use attacker::Attacker;
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::latency::Plan;
+use crate::message::Batch;
 use crate::pool::{Counts, Pool};
 use crate::process::Pids;
 use crate::publish::{Destination, Publisher};
@@ -108,7 +107,7 @@ impl Hostile {
         };
         let clients = Clients { connections: attackers, ..self.clients.clone() };
         let script = Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: Some(attack) };
-        let pool = Pool::start(&clients, script, Arc::new(Plan::new(0)))?;
+        let pool = Pool::start(&clients, script)?;
         let peak = self.watch(attack, before_bytes, console);
         let counts = pool.counts();
         let [canary, newcomers] = witnesses.finish();
@@ -129,7 +128,11 @@ impl Hostile {
         let (begun, mut peak_bytes) = (Instant::now(), before_bytes);
         for sample in 0..samples {
             if let Some(publisher) = &mut publisher {
-                publisher.publish(sample..sample + 1, FLOOD_PAYLOAD_BYTES)?;
+                publisher.publish(&Batch {
+                    numbers: sample..sample + 1,
+                    due_ns: 0,
+                    payload_bytes: FLOOD_PAYLOAD_BYTES,
+                })?;
             }
             peak_bytes = peak_bytes.max(self.server.rss()?);
             bar.set_position(u64::from(sample));

@@ -14,6 +14,7 @@ use wire::websocket::{Opcode, masked_frame};
 
 use crate::error::Error;
 use crate::latency::Latencies;
+use crate::message::Marker;
 use crate::session::{Protocol, Script, Sink, WebSocket, event, mask, say};
 use crate::target::Target;
 
@@ -116,7 +117,7 @@ impl Sink for Seen {
     fn ready(&mut self) {
         self.ready = true;
     }
-    fn message(&mut self, _number: Option<u32>) {}
+    fn message(&mut self, _marker: Option<Marker>) {}
     fn ack(&mut self) {
         self.acks += 1;
     }

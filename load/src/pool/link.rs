@@ -7,7 +7,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use mio::net::TcpStream;
 
 use super::Counts;
-use crate::latency::{Latencies, Plan};
+use crate::latency::{Latencies, now_ns};
+use crate::message::Marker;
 use crate::session::{Next, Script, Session, Sink};
 
 /// A client: some 150 bytes as long as it is quiet.
@@ -53,7 +54,6 @@ impl State {
 /// What all links of a loop share while one of them works.
 pub(super) struct Shared<'a> {
     pub(super) script: &'a Script,
-    pub(super) plan: &'a Plan,
     pub(super) counts: &'a mut Counts,
     pub(super) latencies: &'a mut Latencies,
     /// The read buffer.
@@ -75,7 +75,6 @@ pub(super) enum End {
 struct Tally<'a> {
     counts: &'a mut Counts,
     latencies: &'a mut Latencies,
-    plan: &'a Plan,
     next_number: &'a mut u32,
     is_ready: &'a mut bool,
     /// Read once per read call, when it is first needed.
@@ -88,8 +87,8 @@ impl Sink for Tally<'_> {
         self.counts.ready += 1;
     }
 
-    fn message(&mut self, number: Option<u32>) {
-        let Some(number) = number else {
+    fn message(&mut self, marker: Option<Marker>) {
+        let Some(Marker { number, due_ns }) = marker else {
             self.counts.foreign += 1;
             return;
         };
@@ -99,8 +98,8 @@ impl Sink for Tally<'_> {
         }
         *self.next_number = number + 1;
         self.counts.messages += 1;
-        let now_ns = *self.now_ns.get_or_insert_with(|| self.plan.now_ns());
-        self.latencies.arrived(self.plan, number, now_ns);
+        let now_ns = *self.now_ns.get_or_insert_with(now_ns);
+        self.latencies.arrived(due_ns, now_ns);
     }
 
     fn ack(&mut self) {
@@ -249,7 +248,6 @@ impl Link {
         let tally = Tally {
             counts: shared.counts,
             latencies: shared.latencies,
-            plan: shared.plan,
             next_number: &mut self.next_number,
             is_ready: &mut self.is_ready,
             now_ns: None,

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::latency::{Latencies, Plan};
+use crate::latency::Latencies;
 use crate::report::cores;
 use crate::session::Script;
 use crate::target::{Clients, Route};
@@ -107,8 +107,8 @@ struct Loop {
 }
 
 impl Pool {
-    /// Starts to open all clients; `plan` says when numbered messages are due.
-    pub(crate) fn start(clients: &Clients, script: Script, plan: Arc<Plan>) -> Result<Self, Error> {
+    /// Starts to open all clients.
+    pub(crate) fn start(clients: &Clients, script: Script) -> Result<Self, Error> {
         clients.reserve_files()?;
         let wanted = if clients.threads == 0 { cores() } else { clients.threads };
         let threads = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1, clients.connections.max(1));
@@ -117,7 +117,6 @@ impl Pool {
             let setup = Setup {
                 route: Arc::clone(&route),
                 script: Arc::clone(&script),
-                plan: Arc::clone(&plan),
                 indexes: (number..clients.connections).step_by(threads as usize).collect(),
                 opening_max: (clients.opening_max / threads).max(1),
             };

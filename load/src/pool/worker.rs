@@ -13,7 +13,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::link::{End, Link, Shared, State};
 use super::{Command, Counts, Shown};
-use crate::latency::{Latencies, Plan};
+use crate::latency::Latencies;
 use crate::session::{Script, Session};
 use crate::target::Route;
 
@@ -35,7 +35,6 @@ const WAKE: Token = Token(usize::MAX);
 pub(super) struct Setup {
     pub(super) route: Arc<Route>,
     pub(super) script: Arc<Script>,
-    pub(super) plan: Arc<Plan>,
     /// Numbers of its clients.
     pub(super) indexes: Vec<u32>,
     pub(super) opening_max: u32,
@@ -50,7 +49,6 @@ pub(super) struct Worker {
     opening_max: u32,
     route: Arc<Route>,
     script: Arc<Script>,
-    plan: Arc<Plan>,
     counts: Counts,
     latencies: Latencies,
     buf: Vec<u8>,
@@ -81,7 +79,6 @@ impl Worker {
             opening_max: setup.opening_max,
             route: setup.route,
             script: setup.script,
-            plan: setup.plan,
             latencies: Latencies::new(),
             buf: vec![0; READ_BYTES],
             commands,
@@ -193,7 +190,6 @@ impl Worker {
         let Some(stream) = &link.stream else { return Ok(()) };
         let mut shared = Shared {
             script: &self.script,
-            plan: &self.plan,
             counts: &mut self.counts,
             latencies: &mut self.latencies,
             buf: &mut self.buf,

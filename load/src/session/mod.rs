@@ -13,6 +13,7 @@ use wire::socketio::{AckId, Codec, Parser, Revision, Suffix};
 use wire::values::Values;
 
 use crate::hostile::{Attack, Attacker};
+use crate::message::Marker;
 use crate::target::Target;
 pub(crate) use polling::{Polling, answer};
 pub(crate) use websocket::{WebSocket, mask, say};
@@ -107,8 +108,8 @@ pub(crate) const CODEC: Codec = Codec { revision: Revision::V5, parser: Parser::
 pub(crate) trait Sink {
     /// The handshake is over, the client is where the scenario wants it.
     fn ready(&mut self);
-    /// An event arrived; `number` if it is one of the scenario's messages.
-    fn message(&mut self, number: Option<u32>);
+    /// An event arrived; with its marker if it is one of the scenario's messages.
+    fn message(&mut self, marker: Option<Marker>);
     /// An acknowledgement or a pong arrived.
     fn ack(&mut self);
 }

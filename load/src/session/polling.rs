@@ -9,7 +9,7 @@ use wire::engineio::{Handshake, Packet, Packets, PayloadForm};
 use wire::http::{BodyDecoder, HeadLimits, Request, parse_response_head, write_request};
 
 use super::{CODEC, Next, Script, Sink, Took};
-use crate::message;
+use crate::message::Marker;
 use crate::target::Target;
 
 /// Largest answer taken.
@@ -165,7 +165,7 @@ impl Polling {
                 None => self.ready(sink),
             },
             (Phase::Room, Some(b'3')) => self.ready(sink),
-            (_, Some(b'2')) => sink.message(message::number(message.as_bytes())),
+            (_, Some(b'2')) => sink.message(Marker::find(message.as_bytes())),
             _ => return Err(format!("not let in: 4{message:.200}")),
         }
         Ok(())
@@ -228,7 +228,7 @@ mod tests {
         fn ready(&mut self) {
             self.ready += 1;
         }
-        fn message(&mut self, _number: Option<u32>) {
+        fn message(&mut self, _marker: Option<Marker>) {
             self.messages += 1;
         }
         fn ack(&mut self) {}

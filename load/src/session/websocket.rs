@@ -11,7 +11,7 @@ use wire::websocket::{
 };
 
 use super::{CODEC, Next, Script, Sink, Took};
-use crate::message;
+use crate::message::Marker;
 use crate::target::Target;
 
 /// Largest message taken from a server.
@@ -155,7 +155,7 @@ fn packet<S: Sink>(phase: &mut Phase, text: &str, turn: Turn<'_, S>) -> Result<(
         }
         (Phase::Namespace | Phase::Room, Packet::Text(message)) => joined(phase, message, turn)?,
         (Phase::Ready, Packet::Text(message)) => match message.as_bytes().first() {
-            Some(b'2') => turn.sink.message(message::number(message.as_bytes())),
+            Some(b'2') => turn.sink.message(Marker::find(message.as_bytes())),
             Some(b'3') => turn.sink.ack(),
             _ => return Err(format!("unexpected packet 4{message:.60}")),
         },
@@ -182,7 +182,7 @@ fn joined<S: Sink>(phase: &mut Phase, message: &str, turn: Turn<'_, S>) -> Resul
             *phase = Phase::Ready;
             turn.sink.ready();
         }
-        (Phase::Room, Some(b'2')) => turn.sink.message(message::number(message.as_bytes())),
+        (Phase::Room, Some(b'2')) => turn.sink.message(Marker::find(message.as_bytes())),
         _ => return Err(format!("not let in: 4{message:.200}")),
     }
     Ok(())
@@ -201,6 +201,7 @@ pub(crate) fn mask(index: u32) -> [u8; 4] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::{self, Batch};
     use crate::session::{Join, Protocol};
     use wire::http::parse_head;
     use wire::websocket::{accept, frame};
@@ -216,8 +217,8 @@ mod tests {
         fn ready(&mut self) {
             self.ready += 1;
         }
-        fn message(&mut self, number: Option<u32>) {
-            self.numbers.push(number);
+        fn message(&mut self, marker: Option<Marker>) {
+            self.numbers.push(marker.map(|marker| marker.number));
         }
         fn ack(&mut self) {
             self.acks += 1;
@@ -264,8 +265,8 @@ mod tests {
         for text in ["40{\"sid\":\"x\"}", "2", "430[]"] {
             frame(Opcode::Text, text.as_bytes(), &mut more);
         }
-        message::frame(0, 200, &mut more);
-        message::frame(1, 200, &mut more);
+        let batch = Batch { numbers: 0..2, due_ns: 1, payload_bytes: 200 };
+        batch.data().for_each(|data| message::frame(&data, &mut more));
         frame(Opcode::Text, b"42[\"hello\"]", &mut more);
         client.received(&script, &mut more, &mut out, &mut seen).unwrap();
         assert_eq!(said(&mut out), ["420[\"join\",\"r5\"]", "3"]);
