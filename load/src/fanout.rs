@@ -2,9 +2,9 @@
 //!
 //! Owns publishing, counting and the comparison with the floor. Start at [`Fanout::run`].
 //!
-//! Without a rate a batch is published when the one before has reached everybody, so that nothing but the server's own
-//! work is between two batches and no bound on queues is met. With a rate the times are fixed beforehand and latency
-//! counts from them.
+//! Without a rate a bounded number of batches is on its way: by default one, so that a batch is published when the one
+//! before has reached everybody and nothing but the server's own work is between two; more of them keep a server busy all
+//! the time. With a rate the times are fixed beforehand and latency counts from them.
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -53,6 +53,8 @@ pub struct Stream {
     pub messages: u32,
     /// Messages that are published at the same moment.
     pub batch: u32,
+    /// Batches that are on their way at the same time, without a rate.
+    pub in_flight: u32,
     /// Messages per second; none = as fast as they are delivered.
     pub rate: Option<f64>,
     /// Characters of the data of a message.
@@ -170,8 +172,8 @@ impl Stream {
 
     /// Refuses what cannot be numbered or counted.
     pub(crate) fn check(&self) -> Result<(), Error> {
-        if self.messages == 0 || self.batch == 0 || self.total() >= NUMBERS_MAX {
-            return Err(Error::new("messages and batch must be at least 1, together below 100,000,000"));
+        if self.messages == 0 || self.batch == 0 || self.in_flight == 0 || self.total() >= NUMBERS_MAX {
+            return Err(Error::new("messages, batch and in-flight must be at least 1, below 100,000,000"));
         }
         if self.rate.is_some_and(|rate| !rate.is_finite() || rate <= 0.0) {
             return Err(Error::new("the rate must be above 0"));
@@ -185,6 +187,8 @@ impl Stream {
         report.setting("payload_bytes", self.payload_bytes);
         if let Some(rate) = self.rate {
             report.setting("rate_per_second", rate);
+        } else {
+            report.setting("in_flight", self.in_flight);
         }
     }
 
@@ -220,9 +224,7 @@ impl Measurement<'_> {
         let (used, counted, start) = (server.usage()?, pool.counts(), Instant::now());
         self.send(clients, now_ns(), sender)?;
         sender.finish()?;
-        if stream.rate.is_some() {
-            pool.wait_messages(delivered(stream.total()), stream.patience);
-        }
+        pool.wait_messages(delivered(stream.total()), stream.patience);
         let (elapsed, usage) = (start.elapsed(), server.usage()?.since(&used));
         Ok(Round {
             clients,
@@ -237,7 +239,8 @@ impl Measurement<'_> {
         })
     }
 
-    /// Sends what is measured. Without a rate it stops where a message does not arrive.
+    /// Sends what is measured. Without a rate a batch is sent when the one `in_flight` before it has arrived; it stops where
+    /// a message does not arrive.
     fn send(&self, clients: u64, start_ns: u64, sender: &mut impl Sender) -> Result<(), Error> {
         let Self { pool, stream, .. } = self;
         let bar = self.console.progress("publishing", u64::from(stream.messages));
@@ -247,7 +250,8 @@ impl Measurement<'_> {
             let due_ns = stream.due_ns(number).map_or_else(now_ns, |after_ns| start_ns + after_ns);
             std::thread::sleep(Duration::from_nanos(due_ns.saturating_sub(now_ns())));
             sender.send(&stream.batch(number..end, due_ns))?;
-            if stream.rate.is_none() && !pool.wait_messages(clients * u64::from(end), stream.patience) {
+            let awaited = end.saturating_sub((stream.in_flight - 1).saturating_mul(stream.batch));
+            if stream.rate.is_none() && !pool.wait_messages(clients * u64::from(awaited), stream.patience) {
                 break;
             }
             bar.set_position(u64::from(end - stream.batch));

@@ -81,6 +81,7 @@ fn fanout(manner: Manner, rate: Option<f64>) -> Report {
         stream: Stream {
             messages: 20,
             batch: 2,
+            in_flight: 1,
             rate,
             payload_bytes: 50,
             patience: Duration::from_millis(700),

@@ -20,7 +20,7 @@ impl Io {
         let keep = connection.reply.keeps_alive() && !response.close && !self.draining;
         let reply = if keep { connection.reply } else { connection.reply.close() };
         let bytes = response.encode(reply);
-        self.write(conn, bytes);
+        self.write(conn, &bytes);
         if keep {
             self.enter(conn, Phase::Head);
             self.rest(conn);
@@ -64,7 +64,7 @@ impl Io {
                 self.stats.upgrades += 1;
                 self.enter(conn, Phase::WebSocket);
                 self.no_deadline(conn);
-                self.write(conn, Bytes::from(answer));
+                self.write(conn, &Bytes::from(answer));
             }
             Some(_) => {}
             None => self.notices.push_back(Notice::Closed(conn, owner, Closed::Error)),
@@ -97,7 +97,7 @@ impl Io {
     /// Refuses what a connection sent with a complete answer, and ends it.
     pub(super) fn refuse(&mut self, conn: ConnKey, answer: Bytes) {
         self.stats.requests_refused += 1;
-        self.write(conn, answer);
+        self.write(conn, &answer);
         self.begin_closing(conn);
     }
 }

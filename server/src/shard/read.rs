@@ -189,7 +189,7 @@ impl<H: Handler> Shard<H> {
             return Step::on(used);
         }
         if head.expect_continue && after.is_empty() {
-            self.io.write(conn, Bytes::from_static(CONTINUE));
+            self.io.write(conn, &Bytes::from_static(CONTINUE));
         }
         let body = Body { head: head_text.to_vec(), decoder, content: Vec::new() };
         let owner = self.handler.begins(&mut Cx { io: &mut self.io, hub: &mut self.hub }, conn, &head);
@@ -288,7 +288,7 @@ impl<H: Handler> Shard<H> {
             Event::Ping(payload) => {
                 let mut pong = Vec::with_capacity(payload.len() + 2);
                 websocket::frame(Opcode::Pong, payload, &mut pong);
-                self.io.write(conn, pong.into());
+                self.io.write(conn, &pong.into());
             }
             Event::Pong(_) => {}
             Event::Close { code, .. } => {
@@ -313,7 +313,7 @@ impl<H: Handler> Shard<H> {
     fn end_websocket(&mut self, conn: ConnKey, last: Vec<u8>, why: Closed) {
         let owner = self.io.connections.get(conn).and_then(|connection| connection.owner());
         self.io.count_closed(why);
-        self.io.write(conn, last.into());
+        self.io.write(conn, &last.into());
         // The flush of a large batch may have found the connection broken and told the owner already.
         if self.io.connections.get(conn).is_some() {
             self.io.notices.extend(owner.map(|owner| Notice::Closed(conn, owner, why)));

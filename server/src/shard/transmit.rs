@@ -7,19 +7,16 @@
 use super::connection::{Connection, Flags, NONE, Phase, Unsent};
 use super::handler::Closed;
 use super::io::{ConnKey, Io, Notice};
-use super::staging::Staging;
+use super::staging::{Slices, Staging, slices};
 use super::stats::Stats;
 use super::tls;
 use bytes::{Buf, Bytes};
 use mio::Interest;
 use mio::unix::SourceFd;
-use smallvec::SmallVec;
 use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 
-/// Pieces of one system call; the kernel takes up to 1,024 (IOV_MAX), but their list lies on the stack.
-const SLICES: usize = 64;
 /// A connection with more than this staged is flushed at once, so that its pieces do not pile up.
 const STAGED_BYTES_MAX: usize = 64 << 10;
 /// What a piece in a write buffer costs besides its bytes; counted, so that many small frames are bounded too.
@@ -29,11 +26,10 @@ pub(super) const LINGER_MS: u64 = 5_000;
 /// An answer of which nothing moves for this long is given up.
 const WRITE_STALL_MS: u64 = 30_000;
 
-type Slices<'a> = SmallVec<[IoSlice<'a>; SLICES]>;
-
 /// A queue of pieces to write from.
 trait Source {
-    fn slices(&self) -> Slices<'_>;
+    /// What is left, for one system call; empty when nothing is.
+    fn slices(&mut self) -> Slices<'_>;
     fn advance(&mut self, bytes: usize);
 }
 
@@ -44,8 +40,8 @@ struct Staged<'a> {
 }
 
 impl Source for Staged<'_> {
-    fn slices(&self) -> Slices<'_> {
-        self.staging.pieces(self.batch).take(SLICES).map(|piece| IoSlice::new(piece)).collect()
+    fn slices(&mut self) -> Slices<'_> {
+        self.staging.slices(self.batch)
     }
 
     fn advance(&mut self, bytes: usize) {
@@ -54,8 +50,8 @@ impl Source for Staged<'_> {
 }
 
 impl Source for Unsent {
-    fn slices(&self) -> Slices<'_> {
-        self.pieces.iter().take(SLICES).map(|piece| IoSlice::new(piece)).collect()
+    fn slices(&mut self) -> Slices<'_> {
+        slices(self.pieces.iter())
     }
 
     fn advance(&mut self, mut bytes: usize) {
@@ -88,7 +84,7 @@ enum Sent {
 
 impl Io {
     /// Queues a complete frame of a WebSocket for this turn's flush. The bytes are kept by reference.
-    pub fn stage(&mut self, conn: ConnKey, bytes: Bytes) {
+    pub fn stage(&mut self, conn: ConnKey, bytes: &Bytes) {
         let open = |phase| matches!(phase, Phase::WebSocket | Phase::Moving);
         if self.connections.get(conn).is_some_and(|connection| open(connection.phase)) {
             self.write(conn, bytes);
@@ -101,7 +97,7 @@ impl Io {
     }
 
     /// Queues bytes in any phase.
-    pub(super) fn write(&mut self, conn: ConnKey, bytes: Bytes) {
+    pub(super) fn write(&mut self, conn: ConnKey, bytes: &Bytes) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         if bytes.is_empty() {
             return;
@@ -119,8 +115,7 @@ impl Io {
     /// Takes back what is staged.
     pub(super) fn unstage(&mut self, conn: ConnKey) -> Vec<Bytes> {
         let Some(connection) = self.connections.get(conn) else { return Vec::new() };
-        let (staging, batch) = (&mut self.staging, connection.batch);
-        std::iter::from_fn(|| staging.pop(batch)).collect()
+        self.staging.take(connection.batch)
     }
 
     /// Stages what came with a connection from another shard, and has its TLS session flushed.
@@ -129,7 +124,7 @@ impl Io {
         if connection.tls.as_ref().is_some_and(|tls| tls.wants_write()) {
             connection.batch = self.staging.open(conn);
         }
-        for piece in pieces {
+        for piece in &pieces {
             self.write(conn, piece);
         }
     }
@@ -172,9 +167,7 @@ impl Io {
         let fresh = connection.unsent.is_none();
         let unsent = connection.unsent.get_or_insert_default();
         let before = unsent.bytes;
-        while let Some(piece) = self.staging.pop(connection.batch) {
-            unsent.push(piece);
-        }
+        self.staging.take(connection.batch).into_iter().for_each(|piece| unsent.push(piece));
         self.stats.write_buffer_bytes += (unsent.bytes - before) as u64;
         self.stats.blocked += u64::from(fresh);
         let websocket = connection.phase == Phase::WebSocket;

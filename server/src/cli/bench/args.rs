@@ -57,7 +57,10 @@ pub(super) struct StreamArgs {
     /// How many messages, besides one batch of warm-up
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(super) messages: u32,
-    /// Messages per second, at times fixed beforehand; without it a batch follows when the last one arrived
+    /// Batches that are on their way at the same time; without --rate
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub(super) in_flight: u32,
+    /// Messages per second, at times fixed beforehand; without it a batch follows when one has arrived
     #[arg(long, value_name = "N")]
     pub(super) rate: Option<f64>,
     /// Characters of the data of each message
@@ -120,8 +123,8 @@ impl CommonArgs {
 
 impl StreamArgs {
     pub(super) fn stream(&self, batch: u32) -> Stream {
-        let Self { messages, rate, payload_bytes, patience } = *self;
-        Stream { messages, batch, rate, payload_bytes, patience }
+        let Self { messages, in_flight, rate, payload_bytes, patience } = *self;
+        Stream { messages, batch, in_flight, rate, payload_bytes, patience }
     }
 }
 

@@ -45,11 +45,11 @@ impl SocketIo {
                 continue;
             };
             match &last {
-                Some((variant, bytes)) if *variant == socket.variant => cx.io.stage(conn, bytes.clone()),
+                Some((variant, bytes)) if *variant == socket.variant => cx.io.stage(conn, bytes),
                 _ => {
                     let variant = socket.variant;
                     let bytes = encoder.frames(variant, &self.namespaces);
-                    cx.io.stage(conn, bytes.clone());
+                    cx.io.stage(conn, &bytes);
                     last = Some((variant, bytes));
                 }
             }
@@ -85,7 +85,7 @@ impl SocketIo {
         let namespace = &self.namespaces.known(variant.namespace).name;
         let encoded = variant.codec.ack(namespace, AckId(request), &arguments(body));
         match conn {
-            Some(conn) => cx.io.stage(conn, frames(&encoded, version(variant))),
+            Some(conn) => cx.io.stage(conn, &frames(&encoded, version(variant))),
             None => self.send_own(cx, slot, Queued::Message(encoded)),
         }
     }

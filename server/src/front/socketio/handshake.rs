@@ -81,7 +81,7 @@ impl SocketIo {
         accept.respond(None, &mut answer);
         cx.io.upgrade_websocket(conn, Owner(slot), answer, self.message_bytes_max(slot));
         let data = self.open_data(&self.sid_of(slot), Upgrades::None);
-        cx.io.stage(conn, text_frame(&[b"0", data.as_bytes()]));
+        cx.io.stage(conn, &text_frame(&[b"0", data.as_bytes()]));
         self.begin(cx, slot);
     }
 

@@ -147,7 +147,7 @@ impl SocketIo {
         match &mut engine.carrier {
             Carrier::WebSocket(conn) => {
                 let conn = *conn;
-                cx.io.stage(conn, packet.frames(version));
+                cx.io.stage(conn, &packet.frames(version));
             }
             Carrier::Polling(polling) => match &mut polling.get {
                 Some(get) if !upgrading => {

@@ -102,7 +102,7 @@ impl SocketIo {
 
     /// From here to `5` messages stay queued; a waiting GET goes home at once.
     fn probe_answered(&mut self, cx: &mut Cx<'_>, slot: u32, probe: Probe) {
-        cx.io.stage(probe.conn, text_frame(&[b"3probe"]));
+        cx.io.stage(probe.conn, &text_frame(&[b"3probe"]));
         let Some(polling) = self.engine_mut(slot).and_then(|engine| engine.polling()) else { return };
         polling.probe = Some(Probe { state: ProbeState::Answered, ..probe });
         match polling.get.take() {
@@ -123,7 +123,7 @@ impl SocketIo {
                 self.answer_post(cx, post, Ok(()));
             }
             for queued in polling.queue {
-                cx.io.stage(conn, queued.frames(version));
+                cx.io.stage(conn, &queued.frames(version));
             }
         }
         cx.io.limit_messages(conn, self.message_bytes_max(slot));
@@ -203,7 +203,7 @@ pub(super) fn close_websocket(cx: &mut Cx<'_>, conn: ConnKey, code: Option<Close
             Bytes::from(bytes)
         }
     };
-    cx.io.stage(conn, bytes);
+    cx.io.stage(conn, &bytes);
     cx.io.close_after_flush(conn);
 }
 

@@ -117,7 +117,7 @@ impl Handler for Double {
     fn message(&mut self, cx: &mut Cx<'_>, conn: ConnKey, _owner: Owner, event: Event<'_>) {
         let Event::Text(text) = event else {
             let Event::Binary(bytes) = event else { return };
-            return cx.io.stage(conn, wire::websocket::binary_frame(&[&bytes]));
+            return cx.io.stage(conn, &wire::websocket::binary_frame(&[&bytes]));
         };
         if self.upcalls {
             cx.io.upcall(upcall(&text));
@@ -130,22 +130,22 @@ impl Handler for Double {
                 number(0);
                 let (count, bytes) = (number(1), number(1));
                 let frame = text_frame(&["x".repeat(bytes).as_bytes()]);
-                (0..count).for_each(|_| cx.io.stage(conn, frame.clone()));
+                (0..count).for_each(|_| cx.io.stage(conn, &frame));
             }
             "bye" => {
-                cx.io.stage(conn, text_frame(&[b"goodbye"]));
+                cx.io.stage(conn, &text_frame(&[b"goodbye"]));
                 cx.io.close_after_flush(conn);
             }
             "pause" => cx.io.pause_reading(conn),
             "move" => {
                 number(0);
                 let to = ShardId(number(0) as u8);
-                cx.io.stage(conn, text_frame(&[b"staged before the move"]));
+                cx.io.stage(conn, &text_frame(&[b"staged before the move"]));
                 cx.io.migrate(conn, to, luggage());
             }
             _ => {
                 self.see(Seen::Text(self.shard.0, text.to_string()));
-                cx.io.stage(conn, text_frame(&[text.as_bytes()]));
+                cx.io.stage(conn, &text_frame(&[text.as_bytes()]));
             }
         }
     }
@@ -182,7 +182,7 @@ impl Handler for Double {
             let conn = cx.io.adopt(connection, owner).expect("the client is there");
             self.conns.insert(owner, conn);
             self.see(Seen::Adopted(self.shard.0, conn));
-            cx.io.stage(conn, text_frame(&[b"moved"]));
+            cx.io.stage(conn, &text_frame(&[b"moved"]));
         }
     }
 

@@ -128,7 +128,7 @@ fn a_turn_writes_each_connection_once() {
     rig.order(0, move |_, cx| {
         for n in 0..50 {
             let frame = text_frame(&[format!("frame {n}").as_bytes()]);
-            conns.iter().for_each(|conn| cx.io.stage(*conn, frame.clone()));
+            conns.iter().for_each(|conn| cx.io.stage(*conn, &frame));
         }
     });
     for client in &mut clients {
@@ -140,17 +140,17 @@ fn a_turn_writes_each_connection_once() {
 }
 
 #[test]
-fn more_pieces_than_one_call_takes_arrive_in_order() {
+fn a_thousand_small_pieces_arrive_in_order_by_one_call() {
     let rig = Rig::one();
     let mut client = rig.client();
     client.upgrade("/ws");
     let (conn, _) = upgraded(&rig);
     let before = rig.stats(0).writes;
     rig.order(0, move |_, cx| {
-        (0..1000).for_each(|n| cx.io.stage(conn, text_frame(&[format!("{n:04}").as_bytes()])));
+        (0..1000).for_each(|n| cx.io.stage(conn, &text_frame(&[format!("{n:04}").as_bytes()])));
     });
     (0..1000).for_each(|n| assert_eq!(client.receive_text(), format!("{n:04}")));
-    assert_eq!(rig.stats(0).writes - before, 16);
+    assert_eq!(rig.stats(0).writes - before, 1);
 }
 
 #[test]
@@ -242,9 +242,9 @@ fn nothing_is_staged_for_a_stale_key() {
     client.upgrade("/ws");
     let (conn, owner) = upgraded(&rig);
     rig.order(0, move |_, cx| {
-        cx.io.stage(conn, Bytes::from_static(b"never sent"));
+        cx.io.stage(conn, &Bytes::from_static(b"never sent"));
         cx.io.close(conn);
-        cx.io.stage(conn, Bytes::from_static(b"never sent"));
+        cx.io.stage(conn, &Bytes::from_static(b"never sent"));
         cx.io.arm(owner, cx.io.now());
         cx.io.disarm(owner);
     });
