@@ -132,7 +132,7 @@ impl Fanout {
         rounds.iter().for_each(|round| round.judge(&self.stream, &mut report));
         let median = rounds.get(rounds.len() / 2).expect("there is at least one round");
         median.report(&mut report);
-        latencies.report("latency", &mut report);
+        report.latencies("latency", &latencies);
         if !self.server.is_empty() {
             median.usage.report_threads(&mut report);
         }
