@@ -16,13 +16,16 @@ const HALF_WIDTH: u32 = 432;
 /// A line has no more points than these stretches of its axis have ends: more cannot be told apart.
 const STRETCHES: usize = 800;
 
+/// A series of so many values or fewer shows each of them.
+const DOTS_MAX: usize = 40;
+
 /// Characters of a bar's label.
 const LABEL_MAX: usize = 36;
 
 /// Names of units of time, so that an axis says so.
 const TIMES: [&str; 8] = ["us", "µs", "ms", "s", "seconds", "min", "minutes", "h"];
 
-/// How much of the width a chart of bars takes.
+/// How much of the width a chart of bars takes. In the small ones each bar has the colour of its place, as lines have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Width {
     Full,
@@ -91,7 +94,10 @@ pub(super) fn series(chart: &SeriesChart) -> Result<Picture, Error> {
     let layers = chart.series.iter().map(|series| {
         let placed: Vec<_> =
             series.points.iter().map(|(at, value)| (x.at(*at), y.at(value * factor))).collect();
-        Layer { name: series.name.clone(), shape: Shape::Line(thinned(&placed)) }
+        Layer {
+            name: series.name.clone(),
+            shape: if placed.len() <= DOTS_MAX { Shape::Dots(placed) } else { Shape::Line(thinned(&placed)) },
+        }
     });
     let layers = layers.collect();
     Plot { title: chart.title.clone(), x, y, layers, grid: Grid::Both, size: (WIDTH, HEIGHT) }.draw()
@@ -102,7 +108,9 @@ pub(super) fn bars(bars: &Bars, width: Width) -> Result<Picture, Error> {
     let (low, high) = span(bars.bars.iter().map(|(_, value)| *value));
     let (factor, unit) = unit::scaled(&bars.unit, high);
     let shown = |value: f64| value * factor;
-    let mut x = Axis::linear(unit.as_str(), shown(low), shown(high));
+    // The name of a small chart ends with the unit.
+    let told = width == Width::Half && unit == bars.unit;
+    let mut x = Axis::linear(if told { "" } else { unit.as_str() }, shown(low), shown(high));
     // Room for the value behind the longest bar.
     let texts = bars.bars.iter().map(|(_, value)| unit::number(shown(*value)).len()).max().unwrap_or(0);
     let pixels = match width {
@@ -122,8 +130,12 @@ pub(super) fn bars(bars: &Bars, width: Width) -> Result<Picture, Error> {
         boxes.push(([(0.0, middle - 0.32), (value, middle + 0.32)], unit::number(value)));
     }
     let y = Axis::places("", 0.0..count, marks);
-    let layers = vec![Layer { name: bars.name.clone(), shape: Shape::Boxes(boxes) }];
-    let size = (pixels, 100 + 30 * bars.bars.len() as u32);
+    let layer = |boxes| Layer { name: String::new(), shape: Shape::Boxes(boxes) };
+    let layers = match width {
+        Width::Full => vec![layer(boxes)],
+        Width::Half => boxes.into_iter().map(|each| layer(vec![each])).collect(),
+    };
+    let size = (pixels, if told { 80 } else { 98 } + 30 * bars.bars.len() as u32);
     Plot { title: bars.name.clone(), x, y, layers, grid: Grid::X, size }.draw()
 }
 

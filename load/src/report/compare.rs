@@ -115,8 +115,8 @@ impl Comparison {
             let Some(bars) = values.collect::<Option<Vec<_>>>() else { continue };
             let first = bars.first().map(|(_, value)| *value);
             if bars.iter().any(|(_, value)| Some(*value) != first) {
-                let (label, unit) = unit::of(&name);
-                pictures.push(chart::bars(&Bars { name: label, unit, bars }, Width::Half)?);
+                let (name, unit) = (page::named(&name), unit::of(&name).1);
+                pictures.push(chart::bars(&Bars { name, unit, bars }, Width::Half)?);
             }
         }
         Ok(pictures)

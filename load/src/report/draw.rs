@@ -9,7 +9,7 @@ use std::fmt::Write as _;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::{
-    ChartBuilder, DrawingArea, DrawingAreaErrorKind, EmptyElement, FontStyle, IntoDrawingArea as _,
+    ChartBuilder, Circle, DrawingArea, DrawingAreaErrorKind, EmptyElement, FontStyle, IntoDrawingArea as _,
     IntoFont as _, LineSeries, RGBColor, Rectangle, SVGBackend, Text, TextStyle,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
@@ -80,7 +80,7 @@ pub(super) struct Plot {
     pub(super) size: (u32, u32),
 }
 
-/// What has one colour and one name in the legend. A legend is drawn for two and more.
+/// What has one colour and one name in the legend. A legend is drawn for two and more that are named.
 #[derive(Clone, Debug)]
 pub(super) struct Layer {
     pub(super) name: String,
@@ -92,6 +92,8 @@ pub(super) struct Layer {
 pub(super) enum Shape {
     /// Points that are joined.
     Line(Vec<(f64, f64)>),
+    /// Points that are joined and seen.
+    Dots(Vec<(f64, f64)>),
     /// Filled boxes, each by two corners, with a text to the right of the second.
     Boxes(Vec<([(f64, f64); 2], String)>),
 }
@@ -156,12 +158,13 @@ impl Plot {
         self.paint_head(&head, &legend)?;
         let widest = self.y.marks.iter().map(|(_, text)| text.chars().count()).max().unwrap_or(0);
         let title_width = if self.y.title.is_empty() { 0 } else { 24 };
+        let below = if self.x.title.is_empty() { 28 } else { 46 };
         let mut chart = ChartBuilder::on(&body)
             .margin_right(28)
             .margin_left(8)
             .margin_bottom(4)
             .margin_top(6)
-            .x_label_area_size(46)
+            .x_label_area_size(below)
             .y_label_area_size((14 + title_width + widest * CHARACTER_WIDTH) as u32)
             .build_cartesian_2d(self.x.clone(), self.y.clone())?;
         let mut mesh = chart.configure_mesh();
@@ -183,13 +186,17 @@ impl Plot {
                 Shape::Line(points) => {
                     chart.draw_series(LineSeries::new(points.iter().copied(), hue.stroke_width(2)))?;
                 }
+                Shape::Dots(points) => {
+                    chart.draw_series(LineSeries::new(points.iter().copied(), hue.stroke_width(2)))?;
+                    chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, hue.filled())))?;
+                }
                 Shape::Boxes(boxes) => {
                     let filled = boxes.iter().map(|(corners, _)| Rectangle::new(*corners, hue.filled()));
                     chart.draw_series(filled)?;
                     let style = text(15, &INK).pos(Pos::new(HPos::Left, VPos::Center));
                     let told = boxes.iter().filter(|(_, told)| !told.is_empty()).map(|(corners, told)| {
                         let [(_, from), (x, to)] = *corners;
-                        EmptyElement::at((x, f64::midpoint(from, to)))
+                        EmptyElement::at((x.max(0.0), f64::midpoint(from, to)))
                             + Text::new(told.clone(), (6, 0), style.clone())
                     });
                     chart.draw_series(told)?;
@@ -202,7 +209,8 @@ impl Plot {
 
     /// The names of layers and where they stand below the title, if there are several.
     fn legend(&self) -> Vec<(&str, (i32, i32))> {
-        let names = self.layers.iter().map(|layer| layer.name.as_str()).filter(|_| self.layers.len() > 1);
+        let several = self.layers.iter().filter(|layer| !layer.name.is_empty()).count() > 1;
+        let names = self.layers.iter().map(|layer| layer.name.as_str()).filter(|_| several);
         let (mut x, mut y) = (14, 0);
         let placed = names.map(|name| {
             let width = (name.chars().count() * CHARACTER_WIDTH) as i32 + 44;

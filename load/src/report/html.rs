@@ -21,12 +21,13 @@ p{margin:6px 0}.faint{color:var(--faint)}
 table{border-collapse:collapse;margin:6px 0}
 th,td{padding:4px 14px 4px 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.columns{columns:2 380px;column-gap:40px}.columns table{width:100%}.columns tr{break-inside:avoid}
+.columns{columns:2 380px;column-gap:40px}.columns .wide{overflow:visible}.columns table{width:100%}.columns tr{break-inside:avoid}
 .halves{display:flex;flex-wrap:wrap;gap:8px 16px}.halves figure{flex:1 1 400px;max-width:452px}
 figure{margin:14px 0;padding:8px;border:1px solid var(--line);border-radius:8px}
 figure svg{display:block;width:100%;height:auto}
 pre{margin:6px 0;padding:12px;overflow-x:auto;border-radius:8px;background:var(--soft);
 font:13px/1.45 ui-monospace,monospace}
+.command{white-space:pre-wrap;overflow-wrap:anywhere}
 ";
 
 const DARK: &str = ":root{--ink:#e6edf3;--faint:#9aa4af;--line:#30363d;--soft:#161b22;--back:#0d1117;
@@ -103,6 +104,11 @@ pub(super) fn list(class: &str, texts: &[String]) -> String {
 /// Text in a fixed width.
 pub(super) fn verbatim(text: &str) -> String {
     format!("<pre>{}</pre>\n", escape(text.trim_end()))
+}
+
+/// What is typed into a shell, broken where the window ends.
+pub(super) fn command(text: &str) -> String {
+    format!("<pre class=\"command\">{}</pre>\n", escape(text))
 }
 
 /// A chart inside the page.

@@ -194,7 +194,7 @@ impl Report {
 
     /// Published figures to stand beside ours.
     pub fn historic(&mut self, lines: &[Historic<&str>]) {
-        self.historic.extend(lines.iter().map(Historic::to_owned));
+        self.historic.extend(lines.iter().map(Historic::kept));
     }
 
     /// A reason why the figures prove nothing.
@@ -259,7 +259,7 @@ impl Series {
 }
 
 impl Historic<&str> {
-    fn to_owned(&self) -> Historic {
+    fn kept(&self) -> Historic {
         let Self { who, date, machine, figures, measures } = self;
         let [who, date, machine, figures, measures] =
             [who, date, machine, figures, measures].map(|text| (*text).to_owned());

@@ -38,10 +38,10 @@ pub(super) fn page(report: &Report, pictures: &[Picture]) -> String {
     body += &html::section("Settings", &columns(&settings(report)));
     body += &html::section("Figures", &columns(&figures(report)));
     let charts: String = pictures.iter().map(html::figure).collect();
+    body += &html::section("Latencies", &percentiles(&report.histograms));
     body += &html::section("Charts", &charts);
-    body += &html::section("Percentiles", &percentiles(&report.histograms));
     body += &tail(report);
-    body += &html::section("Once more", &command(report));
+    body += &html::section("Command", &command(report));
     html::document(&format!("{}: {}", report.scenario, report.verdict().text()), &body)
 }
 
@@ -75,7 +75,7 @@ pub(super) fn tail(report: &Report) -> String {
 /// What to type for another run; nothing if it is not known.
 pub(super) fn command(report: &Report) -> String {
     let typed = report.origin.typed();
-    if typed.is_empty() { typed } else { html::verbatim(&typed) }
+    if typed.is_empty() { typed } else { html::command(&typed) }
 }
 
 /// The name of a figure and the unit, in a cell.
@@ -84,9 +84,19 @@ pub(super) fn named(name: &str) -> String {
     if unit.is_empty() { label } else { format!("{label}, {unit}") }
 }
 
+/// All but those that the table of latencies shows.
 fn figures(report: &Report) -> String {
+    let of_histogram = |name: &str| {
+        let of = |histogram: &Histogram| {
+            name.strip_prefix(&histogram.name)?.strip_prefix('_')?.strip_suffix("_ms")
+        };
+        let last = report.histograms.iter().find_map(of);
+        last.is_some_and(|last| {
+            QUANTILES.iter().any(|(q, _)| *q == last) || ["min", "max", "mean"].contains(&last)
+        })
+    };
     let value = |value: &serde_json::Value| value.as_f64().map_or_else(|| bare(value), unit::number);
-    let rows = report.figures.iter().map(|(name, figure)| {
+    let rows = report.figures.iter().filter(|(name, _)| !of_histogram(name)).map(|(name, figure)| {
         let (label, unit) = unit::of(name);
         vec![label, value(figure), unit]
     });

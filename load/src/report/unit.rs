@@ -25,7 +25,7 @@ pub(super) fn of(name: &str) -> (String, String) {
     let Some((head, tail)) = name.rsplit_once("_per_") else { return (words(name), String::new()) };
     let per = format!("per {}", words(tail));
     match with_unit(head) {
-        Some((label, unit)) if tail == "second" => (words(label), format!("{unit}/s")),
+        Some(("megabytes", unit)) => ("data".to_owned(), format!("{unit} {per}")),
         Some((label, unit)) => (words(label), format!("{unit} {per}")),
         None => (words(head), per),
     }
@@ -95,7 +95,7 @@ mod tests {
             ("latency_p99_9_ms", "latency p99.9", "ms"),
             ("cpu_us_per_delivery", "cpu", "µs per delivery"),
             ("deliveries_per_second", "deliveries", "per second"),
-            ("megabytes_per_second", "megabytes", "MB/s"),
+            ("megabytes_per_second", "data", "MB per second"),
             ("rss_per_session_bytes", "rss per session", "bytes"),
             ("delivered_percent", "delivered", "%"),
             ("sessions", "sessions", ""),

@@ -32,9 +32,7 @@ impl ReportArgs {
     pub(super) fn run(self) -> Result<(), Failure> {
         let (files, names) = (self.files.len(), self.name.len());
         if names > 0 && names != files {
-            return Err(Failure(format!(
-                "{files} files but {names} names: --name is for all of them or none"
-            )));
+            return Err(Failure(format!("{files} files but {names} of --name: one for each file, or none")));
         }
         let mut reports = Vec::new();
         for (index, file) in self.files.iter().enumerate() {
