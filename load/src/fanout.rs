@@ -17,7 +17,7 @@ use crate::message::{Batch, NUMBERS_MAX};
 use crate::pool::{Counts, Pool};
 use crate::process::{Pids, Usage};
 use crate::publish::{Destination, Publisher, metric};
-use crate::report::Report;
+use crate::report::{Bars, Report};
 use crate::session::{Join, Protocol, Script};
 use crate::target::Clients;
 
@@ -135,7 +135,7 @@ impl Fanout {
         rounds.iter().for_each(|round| round.judge(&self.stream, &mut report));
         let median = rounds.get(rounds.len() / 2).expect("there is at least one round");
         median.report(&mut report);
-        latencies.report("latency", &mut report);
+        report.latencies("latency", &latencies);
         if !self.server.is_empty() {
             median.usage.report_threads(&mut report);
         }
@@ -369,7 +369,14 @@ fn compare(rounds: &[Round], floors: &[Round], report: &mut Report) {
     };
     report.note(format!("CPU us per delivery, server: {}; floor: {}", figures(rounds), figures(floors)));
     let mut floor_us: Vec<f64> = floors.iter().map(Round::cpu_us_per_delivery).collect();
-    report.number("floor_cpu_us_per_delivery", median(&mut floor_us));
+    let mut server_us: Vec<f64> = rounds.iter().map(Round::cpu_us_per_delivery).collect();
+    let (server_us, floor_us) = (median(&mut server_us), median(&mut floor_us));
+    report.number("floor_cpu_us_per_delivery", floor_us);
+    report.bars(Bars {
+        name: "CPU per delivery".into(),
+        unit: "µs".into(),
+        bars: vec![("server".into(), server_us), ("floor".into(), floor_us)],
+    });
     report.number("ratio_to_floor", median(&mut ratios));
     for floor in floors.iter().filter(|floor| floor.counts.messages != floor.expected) {
         report.void(format!("the floor delivered {} of {}", floor.counts.messages, floor.expected));

@@ -10,7 +10,7 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::pool::Pool;
 use crate::process::{Memory, Pids};
-use crate::report::Report;
+use crate::report::{Bars, Report};
 use crate::session::{Join, Protocol, Script};
 use crate::target::Clients;
 
@@ -129,6 +129,19 @@ impl Stages {
         each("kernel_slab_per_session_bytes", held.slab, warm.slab);
         each("kernel_tcp_buffers_per_session_bytes", held.tcp_buffers, warm.tcp_buffers);
         each("kernel_tcp_sockets_per_session", held.tcp_sockets, warm.tcp_sockets);
+        let each = |label: &str, held: u64, warm: u64| {
+            (label.to_owned(), (held as f64 - warm as f64) / sessions.max(1) as f64)
+        };
+        report.bars(Bars {
+            name: "memory per session".into(),
+            unit: "bytes".into(),
+            bars: vec![
+                each("server, resident", held.rss, warm.rss),
+                each("server, proportional", held.pss, warm.pss),
+                each("kernel, slab", held.slab, warm.slab),
+                each("kernel, TCP buffers", held.tcp_buffers, warm.tcp_buffers),
+            ],
+        });
         report.note(
             "kernel figures are of the whole machine: with the generator on it they hold both ends of each \
              connection, and whatever else ran",

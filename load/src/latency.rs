@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use hdrhistogram::Histogram;
 
-use crate::report::Report;
-
 /// Longest latency that is told apart: an hour. Longer ones are counted as an hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
 
@@ -68,16 +66,22 @@ impl Latencies {
         self.us.value_at_quantile(quantile) as f64 / 1000.0
     }
 
-    /// Adds the percentiles to a report, as `<name>_p50_ms` and so on.
-    pub(crate) fn report(&self, name: &str, report: &mut Report) {
-        if self.us.is_empty() {
-            return;
-        }
-        for (label, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999)] {
-            report.number(&format!("{name}_{label}_ms"), self.ms(quantile));
-        }
-        report.number(&format!("{name}_min_ms"), self.us.min() as f64 / 1000.0);
-        report.number(&format!("{name}_max_ms"), self.us.max() as f64 / 1000.0);
+    /// Upper end of each bucket that holds something, ascending, with how many it holds.
+    pub(crate) fn buckets_us(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
+        let upper_us = |value: u64| self.us.highest_equivalent(value);
+        self.us
+            .iter_recorded()
+            .map(move |bucket| (upper_us(bucket.value_iterated_to()), bucket.count_at_value()))
+    }
+
+    /// The smallest; 0 if there are none.
+    pub(crate) fn min_us(&self) -> u64 {
+        self.us.min()
+    }
+
+    /// The mean; 0 if there are none.
+    pub(crate) fn mean_us(&self) -> f64 {
+        self.us.mean()
     }
 }
 

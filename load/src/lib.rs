@@ -28,6 +28,6 @@ pub use hostile::{Attack, Bounds, Hostile};
 pub use idle::Idle;
 pub use process::Pids;
 pub use publish::{Confirm, Destination};
-pub use report::Report;
+pub use report::{Bars, Comparison, Histogram, Historic, Report, Series};
 pub use session::{Join, Protocol};
 pub use target::{Clients, Target};

@@ -58,7 +58,7 @@ impl Floor {
         self.stream.settings(&mut report);
         round.judge(&self.stream, &mut report);
         round.report(&mut report);
-        round.latencies.report("latency", &mut report);
+        report.latencies("latency", &round.latencies);
         round.usage.report_threads(&mut report);
         report
             .note("write_calls counts write and writev only; the floor calls send once per socket and batch");

@@ -16,7 +16,7 @@ use crate::message::Batch;
 use crate::pool::{Counts, Pool};
 use crate::process::Pids;
 use crate::publish::{Destination, Publisher};
-use crate::report::Report;
+use crate::report::{Report, Series};
 use crate::session::{Join, Protocol, Script};
 use crate::target::Clients;
 use visitor::{Testimony, Witnesses};
@@ -65,7 +65,8 @@ struct Outcome {
     attack: Attack,
     attackers: u32,
     before_bytes: u64,
-    peak_bytes: u64,
+    /// Seconds since the attack began, and bytes.
+    memory: Vec<(f64, f64)>,
     after_bytes: u64,
     counts: Counts,
     canary: Testimony,
@@ -80,18 +81,25 @@ impl Hostile {
     pub fn run(&self, console: Console) -> Result<Report, Error> {
         self.server.check()?;
         let mut report = self.report();
+        let mut memory = Vec::new();
         for attack in &self.attacks {
             if *attack == Attack::ManyRooms && self.join.is_none() {
                 report.note("many-rooms is left out: it needs --room-event");
                 continue;
             }
             match self.attack(*attack, console) {
-                Ok(outcome) => outcome.report(&self.bounds, &mut report),
+                Ok(outcome) => {
+                    outcome.report(&self.bounds, &mut report);
+                    memory.push(outcome.into_series());
+                }
                 Err(error) => {
                     report.failure(format!("{}: {error}", attack.name()));
                     break;
                 }
             }
+        }
+        if !self.server.is_empty() {
+            report.chart("memory of the server during each attack", memory);
         }
         Ok(report)
     }
@@ -108,24 +116,24 @@ impl Hostile {
         let clients = Clients { connections: attackers, ..self.clients.clone() };
         let script = Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: Some(attack) };
         let pool = Pool::start(&clients, script)?;
-        let peak = self.watch(attack, before_bytes, console);
+        let memory = self.watch(attack, console);
         let counts = pool.counts();
         let [canary, newcomers] = witnesses.finish();
         pool.leave(Console::Silent);
         drop(pool);
-        let peak_bytes = peak?;
+        let memory = memory?;
         self.server.settle(SETTLE_WITHIN)?;
         let after_bytes = self.server.rss()?;
-        Ok(Outcome { attack, attackers, before_bytes, peak_bytes, after_bytes, counts, canary, newcomers })
+        Ok(Outcome { attack, attackers, before_bytes, memory, after_bytes, counts, canary, newcomers })
     }
 
     /// Watches memory until the attack is over, and publishes meanwhile where that belongs to it.
-    fn watch(&self, attack: Attack, before_bytes: u64, console: Console) -> Result<u64, Error> {
+    fn watch(&self, attack: Attack, console: Console) -> Result<Vec<(f64, f64)>, Error> {
         let destination = self.destination.as_ref().filter(|_| attack == Attack::NeverReads);
         let mut publisher = destination.map(Publisher::connect).transpose()?;
         let samples = (self.duration.as_secs_f64() / SAMPLE_EVERY.as_secs_f64()).ceil() as u32;
         let bar = console.progress(attack.name(), u64::from(samples));
-        let (begun, mut peak_bytes) = (Instant::now(), before_bytes);
+        let (begun, mut memory) = (Instant::now(), Vec::new());
         for sample in 0..samples {
             if let Some(publisher) = &mut publisher {
                 publisher.publish(&Batch {
@@ -134,14 +142,14 @@ impl Hostile {
                     payload_bytes: FLOOD_PAYLOAD_BYTES,
                 })?;
             }
-            peak_bytes = peak_bytes.max(self.server.rss()?);
+            memory.push((begun.elapsed().as_secs_f64(), self.server.rss()? as f64));
             bar.set_position(u64::from(sample));
             std::thread::sleep(
                 (begun + SAMPLE_EVERY * (sample + 1)).saturating_duration_since(Instant::now()),
             );
         }
         bar.finish_and_clear();
-        Ok(peak_bytes)
+        Ok(memory)
     }
 
     fn report(&self) -> Report {
@@ -178,7 +186,8 @@ impl Outcome {
     fn report(&self, bounds: &Bounds, report: &mut Report) {
         let Self { canary, newcomers, counts, .. } = self;
         let mb = |bytes: u64| format!("{:.1}", bytes as f64 / 1e6);
-        let growth_bytes = self.peak_bytes.saturating_sub(self.before_bytes);
+        let peak_bytes = self.memory.iter().map(|(_, bytes)| *bytes as u64).max().unwrap_or(0);
+        let growth_bytes = peak_bytes.saturating_sub(self.before_bytes);
         let ms = |testimony: &Testimony, quantile: f64| format!("{:.1}", testimony.latencies.ms(quantile));
         report.row([
             self.attack.name().to_owned(),
@@ -211,5 +220,10 @@ impl Outcome {
         if counts.connected == 0 {
             report.void(format!("{name}: no attacker was connected"));
         }
+    }
+
+    fn into_series(self) -> Series {
+        let (unit, x_unit) = ("bytes".into(), "s".into());
+        Series { name: self.attack.name().into(), unit, x_unit, points: self.memory }
     }
 }

@@ -3,6 +3,7 @@
 //! Must not know scenarios. Start at [`ClientArgs`].
 
 use std::net::IpAddr;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
@@ -46,9 +47,12 @@ pub(super) struct CommonArgs {
 
 #[derive(Debug, Args)]
 pub(super) struct OutputArgs {
-    /// Print the report as JSON
+    /// Print the report as one JSON object, with every histogram and series
     #[arg(long)]
     pub(super) json: bool,
+    /// Write a page with charts to this folder: index.html, one SVG file for each chart, report.json
+    #[arg(long, value_name = "DIR", value_parser = folder)]
+    report: Option<PathBuf>,
 }
 
 /// What is sent
@@ -89,8 +93,14 @@ pub(super) struct PublishArgs {
 }
 
 impl OutputArgs {
+    /// Writes the folder, prints the report, and fails if the run did not pass. Files come first: a reader of the text
+    /// who goes away ends the program.
     pub(super) fn print(&self, report: &Report) -> Result<(), Failure> {
-        print(&if self.json { format!("{}\n", report.json()) } else { report.to_string() })?;
+        let page = self.report.as_deref().map(|folder| report.write_to(folder));
+        print(&if self.json { report.json_text() + "\n" } else { report.to_string() })?;
+        if let (Some(page), false) = (page.transpose()?, self.json) {
+            print(&format!("report: {}\n", page.display()))?;
+        }
         match report.passed() {
             true => Ok(()),
             false => Err(Failure("the run is void or a condition was not met".into())),
@@ -143,6 +153,16 @@ impl PublishArgs {
 pub(super) fn floor_writer() -> Result<WriterCommand, Failure> {
     let arguments = vec!["bench".into(), "floor-writer".into()];
     Ok(WriterCommand { program: std::env::current_exe()?, arguments })
+}
+
+/// A folder that is there or can be made; a mistake is told before the run, not after it.
+pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
+    let path = PathBuf::from(text);
+    let nearest = path.ancestors().find(|part| part.exists());
+    match nearest {
+        Some(part) if !part.is_dir() => Err(format!("{} is no folder", part.display())),
+        _ => Ok(path),
+    }
 }
 
 /// `5s`, `500ms`, `2m`.

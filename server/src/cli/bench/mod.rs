@@ -7,6 +7,7 @@ mod fanout;
 mod floor;
 mod hostile;
 mod idle;
+mod report;
 
 use clap::Subcommand;
 use load::Console;
@@ -18,9 +19,15 @@ use super::Failure;
 #[command(
     after_help = "Build with --release, and raise the limit of open files (ulimit -n) above the connections.
 
+Every scenario prints its report as text. --json prints it as one JSON object instead, --report DIR also
+writes a page with charts, and `trunkline bench report` shows several saved reports side by side.
+
 Examples:
   trunkline bench idle --connections 15000 --room-event join --server-pid 4711
-  trunkline bench fanout --channel main --messages 100 --server-pid 4711 --with-floor"
+  trunkline bench fanout --channel main --messages 100 --server-pid 4711 --with-floor
+  trunkline bench fanout --connections 1000 --rate 50 --json > ours.json
+  trunkline bench fanout --connections 1000 --rate 50 --report fanout-1000
+  trunkline bench report ours.json theirs.json --report compared"
 )]
 pub(super) struct Bench {
     #[command(subcommand)]
@@ -33,6 +40,7 @@ enum Scenario {
     Fanout(fanout::FanoutArgs),
     Floor(floor::FloorArgs),
     Hostile(hostile::HostileArgs),
+    Report(report::ReportArgs),
     #[command(hide = true)]
     FloorWriter(floor::FloorWriterArgs),
 }
@@ -46,6 +54,7 @@ impl Bench {
             Scenario::Fanout(args) => (args.scenario()?.run(console)?, args.clients.common.output),
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
             Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Report(args) => return args.run(),
             Scenario::FloorWriter(args) => return args.run(),
         };
         output.print(&report)
