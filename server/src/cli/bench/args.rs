@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
-use load::{Clients, Confirm, Destination, Join, Pids, Report, Stream, Target, WriterCommand};
+use load::{Clients, Confirm, Destination, Join, Pids, PublishBody, Report, Stream, Target, WriterCommand};
 
 use crate::cli::{Failure, print};
 
@@ -83,6 +83,9 @@ pub(super) struct PublishArgs {
     /// Let the server count deliveries before it answers a publish
     #[arg(long)]
     confirm: bool,
+    /// json, or raw for other servers: the bare data to exactly the URL, any 2xx is success
+    #[arg(long, value_name = "KIND", default_value = "json")]
+    publish_body: PublishBody,
 }
 
 impl OutputArgs {
@@ -132,6 +135,7 @@ impl PublishArgs {
             channel: self.channel.clone(),
             key: self.key.clone(),
             confirm: if self.confirm { Confirm::Yes } else { Confirm::No },
+            body: self.publish_body,
         }
     }
 }
