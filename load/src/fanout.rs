@@ -32,6 +32,8 @@ const ROUNDS_WITH_FLOOR: usize = 3;
 pub struct Fanout {
     /// Who subscribes.
     pub clients: Clients,
+    /// What they speak.
+    pub protocol: Protocol,
     /// What each client joins; without it they hear the namespace.
     pub join: Option<Join>,
     /// Where messages are published.
@@ -143,7 +145,7 @@ impl Fanout {
     }
 
     fn round(&self, console: Console) -> Result<Round, Error> {
-        let script = Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: None };
+        let script = Script { protocol: self.protocol, join: self.join.clone(), attack: None };
         let pool = Pool::start(&self.clients, script)?;
         pool.wait_ready(console)?;
         let mut door = Door { publisher: Publisher::connect(&self.destination)?, scenario: self };
@@ -156,7 +158,7 @@ impl Fanout {
 
     fn report(&self) -> Report {
         let mut report = Report::new("fanout");
-        report.setting("protocol", Protocol::SocketIo.name());
+        report.setting("protocol", self.protocol.name());
         report.setting("connections", self.clients.connections);
         report.setting("channel", self.destination.channel.as_str());
         self.stream.settings(&mut report);

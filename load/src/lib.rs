@@ -27,7 +27,7 @@ pub use floor::{Floor, WriterCommand, WriterSettings, serve_writer};
 pub use hostile::{Attack, Bounds, Hostile};
 pub use idle::Idle;
 pub use process::Pids;
-pub use publish::{Confirm, Destination};
+pub use publish::{Confirm, Destination, PublishBody};
 pub use report::{Bars, Comparison, Histogram, Historic, Report, Series};
 pub use session::{Join, Protocol};
 pub use target::{Clients, Target};

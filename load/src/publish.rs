@@ -1,9 +1,11 @@
-//! Publishing as a back end does: `POST /v1/messages` over one kept connection, several requests on their way.
+//! Publishing as a back end does: `POST /v1/messages` over one kept connection, several requests on their way; or the bare data
+//! to whatever address another server takes it at.
 //!
 //! Owns requests and answers. Must not know who receives. Start at [`Publisher::connect`].
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::str::FromStr;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -32,6 +34,29 @@ pub struct Destination {
     pub key: Option<String>,
     /// Whether the server is asked to count what it delivered before it answers.
     pub confirm: Confirm,
+    /// What a request holds.
+    pub body: PublishBody,
+}
+
+/// See [`Destination::body`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PublishBody {
+    /// An object with channel, event and data, as this product takes it.
+    Json,
+    /// The data and nothing else, to exactly the path and query of the URL, which then names the channel.
+    Raw,
+}
+
+impl FromStr for PublishBody {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "json" => Ok(Self::Json),
+            "raw" => Ok(Self::Raw),
+            _ => Err("known are json and raw".into()),
+        }
+    }
 }
 
 /// See [`Destination::confirm`].
@@ -41,6 +66,30 @@ pub enum Confirm {
     No,
     /// The server's default.
     Yes,
+}
+
+impl Destination {
+    /// Appends the request that publishes `data`.
+    fn write(&self, data: &str, out: &mut Vec<u8>) {
+        let (path, content_type, body) = match self.body {
+            PublishBody::Json => ("/v1/messages", "application/json", self.json(data)),
+            PublishBody::Raw => ("/", "text/plain", data.to_owned()),
+        };
+        let bearer = self.key.as_ref().map(|key| format!("Bearer {key}"));
+        let mut headers = vec![("content-type", content_type)];
+        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
+        let target = if self.url.path.is_empty() { path } else { &self.url.path };
+        let (host, body) = (self.url.host.as_str(), Some(body.as_bytes()));
+        write_request(out, &Request { method: "POST", target, host, headers: &headers, body });
+    }
+
+    fn json(&self, data: &str) -> String {
+        let mut body = serde_json::json!({ "channel": self.channel, "event": "message", "data": data });
+        if let (Confirm::No, Some(members)) = (self.confirm, body.as_object_mut()) {
+            members.insert("wait".into(), false.into());
+        }
+        body.to_string()
+    }
 }
 
 /// What the server answered so far.
@@ -79,27 +128,12 @@ impl Publisher {
     pub(crate) fn publish(&mut self, batch: &Batch) -> Result<(), Error> {
         let mut out = Vec::new();
         self.sent += batch.numbers.len() as u64;
-        batch.data().for_each(|data| self.write(&data, &mut out));
+        batch.data().for_each(|data| self.destination.write(&data, &mut out));
         let written = self.stream.write_all(&out);
         written.map_err(|error| {
             let trouble = self.answers().trouble.unwrap_or_default();
             Error::io(format!("publishing to {} {trouble}", self.destination.url.host), &error)
         })
-    }
-
-    fn write(&self, data: &str, out: &mut Vec<u8>) {
-        let Destination { url, channel, key, confirm } = &self.destination;
-        let mut body = serde_json::json!({ "channel": channel, "event": "message", "data": data });
-        if let (Confirm::No, Some(members)) = (confirm, body.as_object_mut()) {
-            members.insert("wait".into(), false.into());
-        }
-        let bearer = key.as_ref().map(|key| format!("Bearer {key}"));
-        let mut headers = vec![("content-type", "application/json")];
-        headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
-        let target = if url.path.is_empty() { "/v1/messages" } else { &url.path };
-        let body = body.to_string();
-        let body = Some(body.as_bytes());
-        write_request(out, &Request { method: "POST", target, host: &url.host, headers: &headers, body });
     }
 
     /// What came back.
@@ -207,6 +241,24 @@ mod tests {
     fn metrics_are_summed_over_their_labels() {
         let page = "# TYPE a counter\na{shard=\"0\"} 3\na{shard=\"1\"} 4\nab 100\nb 5\n";
         assert_eq!((sum(page, "a"), sum(page, "b"), sum(page, "c")), (Some(7), Some(5), None));
+    }
+
+    #[test]
+    fn a_request_holds_an_object_or_the_bare_data() {
+        let written = |url: &str, body| {
+            let (url, channel) = (url.parse().unwrap(), "main".into());
+            let mut out = Vec::new();
+            Destination { url, channel, key: None, confirm: Confirm::No, body }.write("#1", &mut out);
+            String::from_utf8(out).unwrap()
+        };
+        let json = written("http://127.0.0.1:9", PublishBody::Json);
+        assert!(json.starts_with("POST /v1/messages HTTP/1.1\r\n"), "{json}");
+        assert!(
+            json.ends_with(r##"{"channel":"main","data":"#1","event":"message","wait":false}"##),
+            "{json}"
+        );
+        let raw = written("http://127.0.0.1:9/pub/main?a=b", PublishBody::Raw);
+        assert!(raw.starts_with("POST /pub/main?a=b HTTP/1.1\r\n") && raw.ends_with("\r\n\r\n#1"), "{raw}");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use load::{
     Attack, Bounds, Clients, Confirm, Console, Destination, Fanout, Hostile, Idle, Join, Pids, Protocol,
-    Report, Stream,
+    PublishBody, Report, Stream,
 };
 use peer::{Manner, Peer};
 
@@ -76,8 +76,15 @@ fn fanout(manner: Manner, rate: Option<f64>) -> Report {
     let url = format!("http://{}", peer.private).parse().unwrap();
     let scenario = Fanout {
         clients: clients(&peer, 100),
+        protocol: Protocol::SocketIo,
         join: None,
-        destination: Destination { url, channel: "main".into(), key: None, confirm: Confirm::No },
+        destination: Destination {
+            url,
+            channel: "main".into(),
+            key: None,
+            confirm: Confirm::No,
+            body: PublishBody::Json,
+        },
         stream: Stream {
             messages: 20,
             batch: 2,

@@ -1,9 +1,11 @@
-//! Repository chores: `cargo xtask tidy | test | docs | fuzz`. Start at [`Task`].
+//! Repository chores: `cargo xtask tidy | test | docs | fuzz | compare`. Start at [`Task`].
 //!
 //! Knows the repository, never the product's code: it reads sources as text and runs programs.
 
+mod compare;
 mod docs;
 mod fuzz;
+mod install;
 mod process;
 mod test_runner;
 mod tidy;
@@ -46,6 +48,7 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    Compare(compare::Options),
 }
 
 fn main() -> ExitCode {
@@ -80,6 +83,7 @@ fn run(root: &Path, task: Task) -> Result<bool> {
             Ok(true)
         }
         Task::Fuzz { target, seconds } => fuzz::fuzz(root, target, seconds).map(|()| true),
+        Task::Compare(options) => compare::run(root, &options).map(|()| true),
     }
 }
 

@@ -25,6 +25,9 @@ pub enum Protocol {
     SocketIo,
     /// The same over HTTP polling. Between two polls a client has no connection.
     SocketIoPoll,
+    /// A bare WebSocket at the path of the target, which may hold the placeholders of [`Join::room`]; every message is a
+    /// delivery. Nothing is said but answers to pings.
+    WebSocket,
     /// Frames of a WebSocket without any handshake, as the floor's writer sends them.
     Frames,
 }
@@ -35,6 +38,7 @@ impl Protocol {
         match self {
             Self::SocketIo => "socketio",
             Self::SocketIoPoll => "socketio-poll",
+            Self::WebSocket => "websocket",
             Self::Frames => "frames",
         }
     }
@@ -47,7 +51,8 @@ impl FromStr for Protocol {
         match text {
             "socketio" => Ok(Self::SocketIo),
             "socketio-poll" => Ok(Self::SocketIoPoll),
-            _ => Err("known are socketio and socketio-poll".into()),
+            "websocket" => Ok(Self::WebSocket),
+            _ => Err("known are socketio, socketio-poll and websocket".into()),
         }
     }
 }
@@ -62,16 +67,21 @@ pub struct Join {
 }
 
 impl Join {
-    /// The room of client `index`. What is no valid placeholder stays as it is.
+    /// The room of client `index`.
     pub(crate) fn room_of(&self, index: u32) -> String {
-        let Some((before, rest)) = self.room.split_once("%{i") else { return self.room.clone() };
-        let Some((inner, after)) = rest.split_once('}') else { return self.room.clone() };
-        let modulus = inner.strip_prefix('%').and_then(|digits| digits.parse::<u32>().ok());
-        match (inner, modulus) {
-            ("", _) => format!("{before}{index}{after}"),
-            (_, Some(modulus)) if modulus > 0 => format!("{before}{}{after}", index % modulus),
-            _ => self.room.clone(),
-        }
+        filled(&self.room, index)
+    }
+}
+
+/// `template` for client `index`. What is no valid placeholder stays as it is.
+fn filled(template: &str, index: u32) -> String {
+    let Some((before, rest)) = template.split_once("%{i") else { return template.to_owned() };
+    let Some((inner, after)) = rest.split_once('}') else { return template.to_owned() };
+    let modulus = inner.strip_prefix('%').and_then(|digits| digits.parse::<u32>().ok());
+    match (inner, modulus) {
+        ("", _) => format!("{before}{index}{after}"),
+        (_, Some(modulus)) if modulus > 0 => format!("{before}{}{after}", index % modulus),
+        _ => template.to_owned(),
     }
 }
 
@@ -150,6 +160,7 @@ impl Session {
         match (script.attack, script.protocol) {
             (Some(attack), _) => Self::Attacker(Box::new(Attacker::new(attack, script.join.clone(), index))),
             (None, Protocol::SocketIo) => Self::WebSocket(WebSocket::new(index)),
+            (None, Protocol::WebSocket) => Self::WebSocket(WebSocket::bare(index)),
             (None, Protocol::Frames) => Self::WebSocket(WebSocket::without_handshake(index)),
             (None, Protocol::SocketIoPoll) => Self::Polling(Polling::new(index)),
         }

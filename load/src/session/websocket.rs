@@ -1,7 +1,7 @@
-//! A Socket.IO client that begins with a WebSocket.
+//! A client that begins with a WebSocket: of Socket.IO, or bare.
 //!
-//! Owns the way from the upgrade request to the acknowledged join, and the answers to pings. Start at
-//! [`WebSocket::received`].
+//! Owns the way from the upgrade request to the acknowledged join, and the answers to pings. A bare one is ready with the
+//! answer to its upgrade request. Start at [`WebSocket::received`].
 
 use wire::engineio::{Handshake, Packet, Version};
 use wire::http::{HeadLimits, parse_response_head};
@@ -10,7 +10,7 @@ use wire::websocket::{
     write_upgrade_request,
 };
 
-use super::{CODEC, Next, Script, Sink, Took};
+use super::{CODEC, Next, Script, Sink, Took, filled};
 use crate::message::Marker;
 use crate::target::Target;
 
@@ -25,6 +25,7 @@ const NONCE: [u8; 16] = *b"trunkline bench\0";
 /// ```text
 /// Upgrading ──101──> Opening ──"0{..}"──> Joining the namespace ──"40{..}"──> Ready
 ///                                                  └─(with a join)─> Joining a room ──"430[..]"──> Ready
+/// UpgradingBare ──101──> Listening
 /// ```
 #[derive(Debug)]
 pub(crate) struct WebSocket {
@@ -36,7 +37,11 @@ pub(crate) struct WebSocket {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// Ready as soon as it is connected; nothing is ever said.
-    Bare,
+    Frames,
+    /// On the way to [`Phase::Listening`].
+    UpgradingBare,
+    /// Every message is a delivery.
+    Listening,
     Upgrading,
     Opening,
     Namespace,
@@ -50,9 +55,14 @@ impl WebSocket {
         Self { decoder: Decoder::new(Role::Client, MESSAGE_BYTES_MAX), index, phase: Phase::Upgrading }
     }
 
+    /// Client `index` of a server that speaks nothing above WebSocket.
+    pub(crate) fn bare(index: u32) -> Self {
+        Self { phase: Phase::UpgradingBare, ..Self::new(index) }
+    }
+
     /// A receiver of bare frames.
     pub(crate) fn without_handshake(index: u32) -> Self {
-        Self { phase: Phase::Bare, ..Self::new(index) }
+        Self { phase: Phase::Frames, ..Self::new(index) }
     }
 
     /// Whether the way to the session's goal is behind it.
@@ -62,12 +72,15 @@ impl WebSocket {
 
     /// See [`super::Session::connected`].
     pub(crate) fn connected(&mut self, target: &Target, out: &mut Vec<u8>, sink: &mut impl Sink) {
-        if self.phase == Phase::Bare {
+        if self.phase == Phase::Frames {
             self.phase = Phase::Ready;
             return sink.ready();
         }
-        let path = if target.path.is_empty() { "/socket.io/" } else { &target.path };
-        let at = format!("{path}?EIO=4&transport=websocket");
+        let path = |default| if target.path.is_empty() { default } else { target.path.as_str() };
+        let at = match self.phase {
+            Phase::UpgradingBare => filled(path("/"), self.index),
+            _ => format!("{}?EIO=4&transport=websocket", path("/socket.io/")),
+        };
         let key = client_key(NONCE);
         write_upgrade_request(
             out,
@@ -84,8 +97,8 @@ impl WebSocket {
         sink: &mut impl Sink,
     ) -> Result<Took, String> {
         let mut start = 0;
-        if self.phase == Phase::Upgrading {
-            start = self.upgraded(buf)?;
+        if matches!(self.phase, Phase::Upgrading | Phase::UpgradingBare) {
+            start = self.upgraded(buf, sink)?;
             if start == 0 {
                 return Ok(Took { consumed: 0, next: Next::Continue });
             }
@@ -105,14 +118,19 @@ impl WebSocket {
     }
 
     /// Bytes of the response head; 0 while it is incomplete.
-    fn upgraded(&mut self, buf: &[u8]) -> Result<usize, String> {
+    fn upgraded(&mut self, buf: &[u8], sink: &mut impl Sink) -> Result<usize, String> {
         let limits = HeadLimits::default();
         let Some(head) = parse_response_head(buf, &limits).map_err(|error| error.to_string())? else {
             return Ok(0);
         };
         check_response(&head, &client_key(NONCE))
             .map_err(|error| format!("upgrade refused with {}: {error}", head.status))?;
-        self.phase = Phase::Opening;
+        if self.phase == Phase::UpgradingBare {
+            self.phase = Phase::Listening;
+            sink.ready();
+        } else {
+            self.phase = Phase::Opening;
+        }
         Ok(head.len)
     }
 }
@@ -127,6 +145,10 @@ struct Turn<'a, S> {
 
 fn handle<S: Sink>(phase: &mut Phase, event: Event<'_>, turn: Turn<'_, S>) -> Result<(), String> {
     match event {
+        Event::Text(text) if *phase == Phase::Listening => {
+            turn.sink.message(Marker::find(text.as_bytes()));
+            Ok(())
+        }
         Event::Text(text) => packet(phase, &text, turn),
         Event::Ping(payload) => {
             masked_frame(Opcode::Pong, payload, mask(turn.index), turn.out);
@@ -136,7 +158,12 @@ fn handle<S: Sink>(phase: &mut Phase, event: Event<'_>, turn: Turn<'_, S>) -> Re
             turn.sink.ack();
             Ok(())
         }
-        Event::Binary(_) => Ok(()),
+        Event::Binary(bytes) => {
+            if *phase == Phase::Listening {
+                turn.sink.message(Marker::find(&bytes));
+            }
+            Ok(())
+        }
         Event::Close { code, reason } => {
             Err(format!("closed by the server: {} {reason}", code.map_or(1005, |code| code.0)))
         }
@@ -272,6 +299,32 @@ mod tests {
         assert_eq!(said(&mut out), ["420[\"join\",\"r5\"]", "3"]);
         assert_eq!(seen, Seen { ready: 1, numbers: vec![Some(0), Some(1), None], acks: 0 });
         assert!(client.is_ready());
+    }
+
+    #[test]
+    fn a_bare_client_is_ready_with_the_answer_and_takes_every_message() {
+        let script = Script { protocol: Protocol::WebSocket, join: None, attack: None };
+        let target = "http://127.0.0.1:9/sub/room-%{i%100}".parse().unwrap();
+        let (mut client, mut out, mut seen) = (WebSocket::bare(1207), Vec::new(), Seen::default());
+        client.connected(&target, &mut out, &mut seen);
+        let head = parse_head(&out, &HeadLimits::default()).unwrap().unwrap();
+        assert_eq!((head.path, head.query), ("/sub/room-7", ""));
+        let mut reply = Vec::new();
+        accept(&head).unwrap().respond(None, &mut reply);
+        out.clear();
+        client.received(&script, &mut reply, &mut out, &mut seen).unwrap();
+        assert_eq!(seen.ready, 1);
+
+        let mut more = Vec::new();
+        frame(Opcode::Text, Marker { number: 4, due_ns: 0 }.data(20).as_bytes(), &mut more);
+        frame(Opcode::Binary, Marker { number: 5, due_ns: 0 }.data(20).as_bytes(), &mut more);
+        frame(Opcode::Ping, b"p", &mut more);
+        frame(Opcode::Text, b"2", &mut more);
+        client.received(&script, &mut more, &mut out, &mut seen).unwrap();
+        assert_eq!(seen.numbers, [Some(4), Some(5), None]);
+        let mut decoder = Decoder::new(Role::Server, 1 << 20);
+        let answered = decoder.decode(&mut out).unwrap();
+        assert!(matches!(answered, Decoded::Event { event: Event::Pong(b"p"), .. }), "{answered:?}");
     }
 
     #[test]

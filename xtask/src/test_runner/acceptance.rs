@@ -8,10 +8,11 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 
 use super::{Outcome, Suite};
-use crate::process::{self, build, program, works};
+use crate::install;
+use crate::process::{self, build, program};
 
-/// A program the clients need: how to see that it works, and Debian's package.
-const PROGRAMS: [(&str, &[&str], &str); 5] = [
+/// What the clients need.
+const PROGRAMS: [install::Program; 5] = [
     ("curl", &["--version"], "curl"),
     ("node", &["--version"], "nodejs"),
     ("npm", &["--version"], "npm"),
@@ -25,47 +26,18 @@ pub(super) fn run(suite: &Suite<'_>) -> Result<Outcome> {
     if !folder.join("package.json").is_file() {
         return Ok(Outcome::Skipped("no acceptance/package.json"));
     }
-    packages()?;
+    install::debian(&PROGRAMS)?;
     let binaries = build(suite.root)?;
-    node_modules(&folder)?;
+    install::node_modules(&folder)?;
     python(&folder)?;
     suite.tests(program("node", &["run.mjs"], &folder).env("TRUNKLINE_BIN_DIR", binaries))?;
     Ok(Outcome::Passed)
 }
 
-/// Installs what is missing, or says what to install.
-fn packages() -> Result<()> {
-    let missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(name, arguments, _)| !works(name, arguments)).map(|row| row.2).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let list = missing.join(" ");
-    anyhow::ensure!(
-        works("apt-get", &["--version"]) && works("sh", &["-c", "test \"$(id -u)\" = 0"]),
-        "missing: {list}; install them (as root on Debian: apt-get install {list})"
-    );
-    apt(&["update", "-q"])?;
-    let install = [&["install", "-q", "-y", "--no-install-recommends"], missing.as_slice()].concat();
-    apt(&install)
-}
-
-fn apt(arguments: &[&str]) -> Result<()> {
-    process::run(program("apt-get", arguments, Path::new("/")).env("DEBIAN_FRONTEND", "noninteractive"))
-}
-
-/// `npm ci`, unless the folder is younger than the lock file.
-fn node_modules(folder: &Path) -> Result<()> {
-    if is_newer(&folder.join("node_modules/.package-lock.json"), &folder.join("package-lock.json")) {
-        return Ok(());
-    }
-    process::run(&mut program("npm", &["ci", "--no-audit", "--no-fund"], folder))
-}
-
 /// A virtual environment, unless one is younger than the list of packages.
 fn python(folder: &Path) -> Result<()> {
     let (list, stamp) = (folder.join("requirements.txt"), folder.join(".venv/installed"));
-    if !list.is_file() || is_newer(&stamp, &list) {
+    if !list.is_file() || install::is_newer(&stamp, &list) {
         return Ok(());
     }
     process::run(&mut program("python3", &["-m", "venv", ".venv"], folder))?;
@@ -73,10 +45,4 @@ fn python(folder: &Path) -> Result<()> {
         ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"];
     process::run(&mut program(folder.join(".venv/bin/python3"), &install, folder))?;
     std::fs::write(&stamp, "").with_context(|| format!("{}", stamp.display()))
-}
-
-/// Whether `made` exists and is not older than what it was made from.
-fn is_newer(made: &Path, from: &Path) -> bool {
-    let time = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();
-    time(made) >= time(from) && time(made).is_some()
 }

@@ -72,13 +72,14 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Finding>> {
     let files = committed(root)?;
     let mut findings = Vec::new();
     let texts = read(root, &files);
-    let packages = packages(&texts)?;
+    let mut packages = packages(&texts)?;
     workspace::check_graph(&packages, &mut findings);
     workspace::check_reasons(&packages, texts.get("deny.toml").map_or("", String::as_str), &mut findings);
     architecture(&texts, &mut findings);
     for (path, text) in &texts {
         words::check_text(path, text, &mut findings);
     }
+    packages.extend(peers(&texts)?);
     rust(&files, &packages, texts, &mut findings)?;
     findings.sort();
     findings.dedup();
@@ -110,6 +111,18 @@ fn packages(texts: &BTreeMap<String, String>) -> Result<Vec<Package>> {
     let manifests =
         texts.iter().filter_map(|(path, text)| match path.split('/').collect::<Vec<_>>().as_slice() {
             [folder, "Cargo.toml"] => Some(Package::parse(folder, text.clone())),
+            _ => None,
+        });
+    manifests.collect()
+}
+
+/// Servers to compare with, which are built by themselves: their sources are ours, their dependencies are not.
+fn peers(texts: &BTreeMap<String, String>) -> Result<Vec<Package>> {
+    let manifests =
+        texts.iter().filter_map(|(path, text)| match path.split('/').collect::<Vec<_>>().as_slice() {
+            ["xtask", "peers", name, "Cargo.toml"] => {
+                Some(Package::parse(&format!("xtask/peers/{name}"), text.clone()))
+            }
             _ => None,
         });
     manifests.collect()

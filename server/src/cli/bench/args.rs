@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use load::{Clients, Confirm, Destination, Join, Pids, Report, Stream, Target, WriterCommand};
+use load::{Clients, Confirm, Destination, Join, Pids, PublishBody, Report, Stream, Target, WriterCommand};
 
 use crate::cli::{Failure, print};
 
@@ -90,6 +90,9 @@ pub(super) struct PublishArgs {
     /// Let the server count deliveries before it answers a publish
     #[arg(long)]
     confirm: bool,
+    /// json, or raw for other servers: the bare data to exactly the URL, any 2xx is success
+    #[arg(long, value_name = "KIND", default_value = "json")]
+    publish_body: PublishBody,
 }
 
 impl OutputArgs {
@@ -145,6 +148,7 @@ impl PublishArgs {
             channel: self.channel.clone(),
             key: self.key.clone(),
             confirm: if self.confirm { Confirm::Yes } else { Confirm::No },
+            body: self.publish_body,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! `trunkline bench fanout`. Start at [`FanoutArgs`].
 
 use clap::Args;
-use load::{Fanout, Floor};
+use load::{Fanout, Floor, Protocol};
 
 use super::args::{ClientArgs, PublishArgs, StreamArgs, floor_writer};
 use crate::cli::Failure;
@@ -16,6 +16,9 @@ pub(super) struct FanoutArgs {
     /// How many subscribers
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     connections: u32,
+    /// socketio, socketio-poll or websocket
+    #[arg(long, default_value = "socketio")]
+    protocol: Protocol,
     #[command(flatten)]
     stream: StreamArgs,
     /// Messages that are published at the same moment
@@ -50,6 +53,7 @@ impl FanoutArgs {
         };
         Ok(Fanout {
             clients: self.clients.clients(self.connections),
+            protocol: self.protocol,
             join: self.clients.join(),
             destination: self.publish.destination(),
             stream,

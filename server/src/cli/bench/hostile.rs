@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Attack, Bounds, Confirm, Destination, Hostile, Target};
+use load::{Attack, Bounds, Confirm, Destination, Hostile, PublishBody, Target};
 
 use super::args::{ClientArgs, duration};
 
@@ -77,6 +77,7 @@ impl HostileArgs {
             channel: self.channel.clone(),
             key: self.key.clone(),
             confirm: Confirm::No,
+            body: PublishBody::Json,
         };
         Hostile {
             clients: self.clients.clients(self.connections),

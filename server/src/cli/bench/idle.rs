@@ -16,7 +16,7 @@ pub(super) struct IdleArgs {
     /// How many clients
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     connections: u32,
-    /// socketio or socketio-poll
+    /// socketio, socketio-poll or websocket
     #[arg(long, default_value = "socketio")]
     protocol: Protocol,
     /// How long all are idle before memory is read

@@ -1,0 +1,118 @@
+//! Charts: made by `trunkline bench report` out of the saved reports, one folder for each run.
+//!
+//! Must not know what is on them. Where the binary makes none, there are none. Start at [`draw`].
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::Result;
+
+use super::results::{Results, RunResult};
+use super::scenario::Section;
+
+/// A chart in the folder it was asked for.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Chart {
+    pub(crate) section: String,
+    pub(crate) file: String,
+    pub(crate) title: String,
+}
+
+/// Draws what every run of these sections showed, in the median turn of each server, into `out`. Reports are in `saved`.
+pub(crate) fn draw(
+    trunkline: &Path,
+    results: &Results,
+    sections: &[&Section],
+    saved: &Path,
+    out: &Path,
+) -> Result<Vec<Chart>> {
+    let mut charts = Vec::new();
+    for section in sections {
+        let Some(figure) = section.figures.first() else { continue };
+        for run in section.runs {
+            let Some(result) = results.run(section, run) else { continue };
+            let folder = saved.join("charts").join(format!("{}-{}", section.name, run.name));
+            if !ask(trunkline, result, figure.name, saved, &folder)? {
+                continue;
+            }
+            for path in svg_files(&folder)? {
+                charts.push(take(section, run.name, &path, out)?);
+            }
+        }
+    }
+    Ok(charts)
+}
+
+/// Whether the binary drew anything. The reports get the names of their servers, which are those on the charts.
+fn ask(trunkline: &Path, run: &RunResult, figure: &str, saved: &Path, folder: &Path) -> Result<bool> {
+    let named = folder.join("reports");
+    std::fs::create_dir_all(&named)?;
+    let mut command = Command::new(trunkline);
+    command.args(["bench", "report"]);
+    let mut count = 0;
+    for server in &run.servers {
+        let Some(report) = server.median_report(figure) else { continue };
+        let copy = named.join(format!("{}.json", server.server));
+        std::fs::copy(saved.join(report), &copy)?;
+        command.arg(&copy);
+        count += 1;
+    }
+    if count == 0 {
+        return Ok(false);
+    }
+    command.arg("--report").arg(folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    Ok(command.status().is_ok_and(|status| status.success()))
+}
+
+fn svg_files(folder: &Path) -> Result<Vec<PathBuf>> {
+    let entries = std::fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<Result<Vec<_>>>()?;
+    let is_svg = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "svg");
+    let mut files: Vec<PathBuf> = entries.into_iter().filter(is_svg).collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Copies a chart under a name that says where it belongs.
+fn take(section: &Section, run: &str, path: &Path, out: &Path) -> Result<Chart> {
+    let stem = path.file_stem().map(|stem| stem.to_string_lossy().into_owned()).unwrap_or_default();
+    let file = format!("{}-{run}-{stem}.svg", section.name);
+    std::fs::create_dir_all(out)?;
+    std::fs::copy(path, out.join(&file))?;
+    Ok(Chart { section: section.name.to_owned(), file, title: format!("{run}: {}", stem.replace('-', " ")) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::testing::{results, server};
+    use super::*;
+    use crate::compare::scenario::SECTIONS;
+
+    #[test]
+    fn charts_of_the_binary_are_taken_over_under_names_of_their_own() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let saved = std::env::temp_dir().join(format!("xtask-charts-{}", std::process::id()));
+        std::fs::create_dir_all(&saved).unwrap();
+        let program = saved.join("trunkline");
+        let script =
+            "#!/bin/sh\nwhile [ \"$1\" != --report ]; do echo \"$1\"; shift; done > \"$2/a-b.svg\"\n";
+        std::fs::write(&program, script).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        std::fs::write(saved.join("r.json"), "{}").unwrap();
+        let section = SECTIONS.iter().find(|section| section.name == "fanout").unwrap();
+        let mut ours = server("trunkline", section.figures[0].name, &[1.0]);
+        ours.turns[0].report = Some("r.json".into());
+        let results = results("fanout", section.runs[0].name, vec![ours, server("nchan", "other", &[1.0])]);
+        let charts = draw(&program, &results, &[section], &saved, &saved.join("out")).unwrap();
+        assert_eq!(charts.len(), 1);
+        assert_eq!(
+            (charts[0].file.as_str(), charts[0].title.as_str()),
+            ("fanout-batch-a-b.svg", "batch: a b")
+        );
+        let asked = std::fs::read_to_string(saved.join("out/fanout-batch-a-b.svg")).unwrap();
+        assert!(
+            asked.starts_with("bench\nreport\n") && asked.ends_with("reports/trunkline.json\n"),
+            "{asked}"
+        );
+        std::fs::remove_dir_all(&saved).unwrap();
+    }
+}

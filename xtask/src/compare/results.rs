@@ -1,0 +1,227 @@
+//! What was measured, as it is saved: every turn of every server, and medians over them.
+//!
+//! Owns the shape of `results.json`. Must not know how it came about or how it is shown. Start at [`Results`].
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::scenario::{Run, Section};
+
+/// The name of what the kernel allows, among the servers of a run.
+pub(crate) const FLOOR: &str = "floor";
+
+/// A whole comparison.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Results {
+    pub(crate) head: Head,
+    pub(crate) runs: Vec<RunResult>,
+}
+
+/// Where and with what it was made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Head {
+    pub(crate) began: String,
+    pub(crate) ended: String,
+    /// `release`, or `debug` for a quick try.
+    pub(crate) build: String,
+    /// Name and value.
+    pub(crate) machine: Vec<(String, String)>,
+    /// Name of the server and its versions.
+    pub(crate) versions: Vec<(String, String)>,
+}
+
+/// One run with everybody who took part.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct RunResult {
+    pub(crate) section: String,
+    pub(crate) run: String,
+    /// Of the machine when it began, over one minute.
+    pub(crate) load_average: f64,
+    pub(crate) servers: Vec<ServerResult>,
+}
+
+/// One server, or the floor.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct ServerResult {
+    pub(crate) server: String,
+    /// What a reader types.
+    pub(crate) command: String,
+    pub(crate) turns: Vec<Turn>,
+}
+
+/// One measurement.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Turn {
+    pub(crate) figures: BTreeMap<String, f64>,
+    /// Why the figures prove nothing.
+    pub(crate) void: Vec<String>,
+    /// What the server did not do.
+    pub(crate) failures: Vec<String>,
+    /// Why there is no report at all.
+    pub(crate) trouble: Option<String>,
+    /// The report, beside `results.json`.
+    pub(crate) report: Option<String>,
+}
+
+impl Results {
+    /// What an earlier comparison saved.
+    pub(crate) fn read(folder: &Path) -> Result<Self> {
+        let path = folder.join("results.json");
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        serde_json::from_str(&text).with_context(|| path.display().to_string())
+    }
+
+    pub(crate) fn write(&self, folder: &Path) -> Result<()> {
+        let path = folder.join("results.json");
+        std::fs::write(&path, serde_json::to_string_pretty(self)?).with_context(|| path.display().to_string())
+    }
+
+    /// A run, if it was made.
+    pub(crate) fn run(&self, section: &Section, run: &Run) -> Option<&RunResult> {
+        self.named(section.name, run.name)
+    }
+
+    /// The same by names.
+    pub(crate) fn named(&self, section: &str, run: &str) -> Option<&RunResult> {
+        self.runs.iter().find(|each| each.section == section && each.run == run)
+    }
+}
+
+impl RunResult {
+    pub(crate) fn server(&self, name: &str) -> Option<&ServerResult> {
+        self.servers.iter().find(|each| each.server == name)
+    }
+
+    /// The median of a figure of one server.
+    pub(crate) fn median(&self, server: &str, figure: &str) -> Option<f64> {
+        self.server(server)?.median(figure)
+    }
+}
+
+impl ServerResult {
+    /// The median over the turns that prove something; of two the worse to no one's favour: the lower.
+    pub(crate) fn median(&self, figure: &str) -> Option<f64> {
+        let mut values: Vec<f64> = self.values(figure).into_iter().flatten().collect();
+        values.sort_by(f64::total_cmp);
+        let middle = values.len().checked_sub(1)? / 2;
+        values.get(middle).copied()
+    }
+
+    /// The figure of each turn; none where a turn proves nothing.
+    pub(crate) fn values(&self, figure: &str) -> Vec<Option<f64>> {
+        let value = |turn: &Turn| turn.figures.get(figure).copied().filter(|_| turn.is_valid());
+        self.turns.iter().map(value).collect()
+    }
+
+    /// Whether every turn is valid and nothing failed in any.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.turns.iter().all(|turn| turn.is_valid() && turn.failures.is_empty())
+    }
+
+    /// The report of the turn whose figure is the median.
+    pub(crate) fn median_report(&self, figure: &str) -> Option<&str> {
+        let median = self.median(figure)?;
+        let turn =
+            self.turns.iter().find(|turn| turn.is_valid() && turn.figures.get(figure) == Some(&median));
+        turn?.report.as_deref()
+    }
+}
+
+impl Turn {
+    /// One that came to no report.
+    pub(crate) fn without_report(trouble: impl Into<String>) -> Self {
+        Self { trouble: Some(trouble.into()), ..Self::default() }
+    }
+
+    /// Out of the JSON that `trunkline bench --json` prints.
+    pub(crate) fn from_report(report: &serde_json::Value) -> Self {
+        let texts = |name: &str| {
+            let list = report.get(name).and_then(serde_json::Value::as_array).into_iter().flatten();
+            list.filter_map(|text| text.as_str().map(str::to_owned)).collect()
+        };
+        let figures = report.get("figures").and_then(serde_json::Value::as_object).into_iter().flatten();
+        Self {
+            figures: figures.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?))).collect(),
+            void: texts("void"),
+            failures: texts("failures"),
+            trouble: None,
+            report: None,
+        }
+    }
+
+    pub(crate) fn is_valid(&self) -> bool {
+        self.trouble.is_none() && self.void.is_empty()
+    }
+
+    /// What is to be said of it, if anything.
+    pub(crate) fn remark(&self) -> Option<String> {
+        let void = self.void.iter().map(|reason| format!("void: {reason}"));
+        let failures = self.failures.iter().map(|reason| format!("failed: {reason}"));
+        let trouble = self.trouble.iter().map(|reason| format!("no report: {reason}"));
+        let all: Vec<String> = trouble.chain(void).chain(failures).collect();
+        (!all.is_empty()).then(|| all.join("; "))
+    }
+}
+
+#[cfg(test)]
+pub(super) mod testing {
+    use super::*;
+
+    /// A turn with these figures.
+    pub(in super::super) fn turn(figures: &[(&str, f64)]) -> Turn {
+        let figures = figures.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
+        Turn { figures, ..Turn::default() }
+    }
+
+    /// A server whose turns gave these values of one figure.
+    pub(in super::super) fn server(name: &str, figure: &str, values: &[f64]) -> ServerResult {
+        let turns = values.iter().map(|value| turn(&[(figure, *value)])).collect();
+        ServerResult { server: name.into(), command: format!("trunkline bench for {name}"), turns }
+    }
+
+    /// A comparison of one run.
+    pub(in super::super) fn results(section: &str, run: &str, servers: Vec<ServerResult>) -> Results {
+        let run = RunResult { section: section.into(), run: run.into(), load_average: 0.5, servers };
+        Results { head: Head::default(), runs: vec![run] }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use testing::{server, turn};
+
+    #[test]
+    fn medians_leave_out_what_proves_nothing() {
+        let mut server = server("a", "rate", &[3.0, 1.0, 2.0]);
+        assert_eq!(server.median("rate"), Some(2.0));
+        server.turns.push(Turn { void: vec!["saturated".into()], ..turn(&[("rate", 0.1)]) });
+        server.turns.push(Turn::without_report("timed out"));
+        assert_eq!(server.median("rate"), Some(2.0));
+        assert_eq!(server.values("rate"), [Some(3.0), Some(1.0), Some(2.0), None, None]);
+        assert!(!server.is_sound());
+        assert_eq!(server.median("other"), None);
+    }
+
+    #[test]
+    fn a_report_is_read_and_saved_and_read_again() {
+        let report = serde_json::json!({
+            "scenario": "fanout", "figures": {"rate": 5, "word": "x"}, "void": [], "failures": ["3 are missing"],
+        });
+        let turn = Turn::from_report(&report);
+        assert_eq!((turn.figures.get("rate"), turn.figures.len()), (Some(&5.0), 1));
+        assert_eq!(turn.remark().as_deref(), Some("failed: 3 are missing"));
+        let servers =
+            vec![ServerResult { server: "a".into(), command: "c".into(), turns: vec![turn.clone()] }];
+        let results = testing::results("fanout", "x", servers);
+        let folder = std::env::temp_dir().join(format!("xtask-results-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        results.write(&folder).unwrap();
+        let read = Results::read(&folder).unwrap();
+        assert_eq!(read.named("fanout", "x").unwrap().server("a").unwrap().turns, [turn]);
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+}

@@ -1,0 +1,241 @@
+//! Servers as processes: started for one measurement, ended by their own number.
+//!
+//! Owns starting, readiness and ending. A server that does not become ready in time is an error with what it said.
+//! Must not know what is measured. Start at [`start`].
+
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result};
+
+use super::nchan;
+use super::scenario::Mode;
+use super::server::{Program, Reach, Server};
+
+/// How long a server may take to be ready.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// How long a server may take to end after it was asked to.
+const END_WITHIN: Duration = Duration::from_secs(10);
+
+/// How long a client may be away where recovery is on: longer than any scenario keeps one away.
+const RECOVERY_MS: &str = "120000";
+
+/// Programs that are built, and where files may be written.
+#[derive(Clone, Debug)]
+pub(crate) struct Kit {
+    /// Our binary.
+    pub(crate) trunkline: PathBuf,
+    /// The binary of `xtask/peers/socketioxide`.
+    pub(crate) socketioxide: PathBuf,
+    /// `xtask/peers/socketio`.
+    pub(crate) node_folder: PathBuf,
+    /// For configurations, addresses and what servers print.
+    pub(crate) folder: PathBuf,
+}
+
+/// A server that accepts connections; ends with this value.
+#[derive(Debug)]
+pub(crate) struct Running {
+    children: Vec<Child>,
+    /// Where it is.
+    pub(crate) reach: Reach,
+}
+
+/// Starts `processes` independent processes of a server.
+pub(crate) fn start(kit: &Kit, server: &Server, mode: Mode, processes: u16) -> Result<Running> {
+    let mut running = Running { children: Vec::new(), reach: Reach::default() };
+    for number in 0..processes {
+        let name = format!("{}-{number}", server.name);
+        start_one(kit, server.program, mode, &name, &mut running).with_context(|| {
+            format!("starting {name}; what it printed is in {}", log_path(kit, &name).display())
+        })?;
+    }
+    Ok(running)
+}
+
+fn start_one(kit: &Kit, program: Program, mode: Mode, name: &str, running: &mut Running) -> Result<()> {
+    match program {
+        Program::Ours => ours(kit, mode, name, running),
+        Program::Node(arguments) => {
+            let mut command = Command::new("node");
+            command.arg("server.mjs").args(arguments).current_dir(&kit.node_folder);
+            if mode == Mode::Recovery {
+                command.args(["--recovery", RECOVERY_MS]);
+            }
+            peer(kit, command, name, running)
+        }
+        Program::Socketioxide => peer(kit, Command::new(&kit.socketioxide), name, running),
+        Program::Nchan => {
+            let nchan = nchan::Nchan::prepare(&kit.folder.join(name))?;
+            let child = spawn(kit, nchan.command(), name, running)?;
+            let pids = nchan.ready(child, READY_WITHIN)?;
+            running.add(nchan.public, nchan.private, pids);
+            Ok(())
+        }
+    }
+}
+
+/// Our own server says where it is in a file.
+fn ours(kit: &Kit, mode: Mode, name: &str, running: &mut Running) -> Result<()> {
+    let ready = kit.folder.join(format!("{name}.ready.json"));
+    let _ = std::fs::remove_file(&ready);
+    let mut command = Command::new(&kit.trunkline);
+    command.args(["dev", "--public", "127.0.0.1:0", "--private", "127.0.0.1:0", "--ready-file"]).arg(&ready);
+    if mode == Mode::Recovery {
+        let path = kit.folder.join("recovery.toml");
+        let text = "[[socketio.namespace]]\nname = \"/\"\nrecovery = \"always\"\n";
+        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
+        command.arg("--config").arg(&path);
+    }
+    let pid = spawn(kit, command, name, running)?;
+    let told = within(READY_WITHIN, || std::fs::read_to_string(&ready).ok())?;
+    running.add_told(&told, pid)
+}
+
+/// A peer of ours says where it is in its first line.
+fn peer(kit: &Kit, mut command: Command, name: &str, running: &mut Running) -> Result<()> {
+    command.stdout(Stdio::piped());
+    let pid = spawn(kit, command, name, running)?;
+    let stdout = running.children.last_mut().and_then(|child| child.stdout.take()).context("no output")?;
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut lines = BufReader::new(stdout).lines().map_while(Result::ok);
+        let _ = tell.send(lines.next().unwrap_or_default());
+        // Read on, so that whatever else it prints blocks nobody.
+        lines.for_each(drop);
+    });
+    let told = told.recv_timeout(READY_WITHIN).context("not ready in time")?;
+    running.add_told(&told, pid)
+}
+
+/// Starts a process whose standard input stays open as long as we live; what it says goes to a file.
+fn spawn(kit: &Kit, mut command: Command, name: &str, running: &mut Running) -> Result<u32> {
+    let log = File::create(log_path(kit, name))?;
+    if command.get_program() == kit.trunkline {
+        command.stdout(log.try_clone()?);
+    }
+    let child = command.stdin(Stdio::piped()).stderr(log).spawn()?;
+    let pid = child.id();
+    running.children.push(child);
+    Ok(pid)
+}
+
+fn log_path(kit: &Kit, name: &str) -> PathBuf {
+    kit.folder.join(format!("{name}.log"))
+}
+
+impl Running {
+    fn add(&mut self, public: String, private: String, pids: Vec<u32>) {
+        self.reach.public.push(public);
+        self.reach.private.push(private);
+        self.reach.pids.extend(pids.iter().map(u32::to_string));
+    }
+
+    /// `{"public","private"}` and perhaps `pids`.
+    fn add_told(&mut self, told: &str, pid: u32) -> Result<()> {
+        let told: serde_json::Value =
+            serde_json::from_str(told).with_context(|| format!("it said {told:?}"))?;
+        let address = |name| Some(told.get(name)?.as_str()?.to_owned());
+        let (public, private) = (address("public"), address("private"));
+        let pids = told.get("pids").and_then(serde_json::Value::as_array);
+        let pids: Vec<u32> =
+            pids.into_iter().flatten().filter_map(|pid| pid.as_u64()?.try_into().ok()).collect();
+        let pids = if pids.is_empty() { vec![pid] } else { pids };
+        self.add(public.context("no public address")?, private.context("no private address")?, pids);
+        Ok(())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in &self.children {
+            terminate(child.id());
+        }
+        for child in &mut self.children {
+            drop(child.stdin.take());
+            let ended = within(END_WITHIN, || child.try_wait().ok().flatten());
+            if ended.is_err() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
+
+/// SIGTERM, which the standard library cannot send.
+fn terminate(pid: u32) {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("kill -TERM {pid}")]).stdin(Stdio::null()).stderr(Stdio::null());
+    let _ = command.status();
+}
+
+/// Asks again and again until there is an answer.
+pub(super) fn within<T>(time: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T> {
+    let until = Instant::now() + time;
+    loop {
+        if let Some(answer) = ask() {
+            return Ok(answer);
+        }
+        anyhow::ensure!(Instant::now() < until, "nothing after {} s", time.as_secs());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// How many files a process of ours may open.
+pub(super) fn files_max() -> u64 {
+    let limits = std::fs::read_to_string(Path::new("/proc/self/limits")).unwrap_or_default();
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files")).unwrap_or_default();
+    line.split_whitespace().nth(1).and_then(|hard| hard.parse().ok()).unwrap_or(1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kit(name: &str) -> Kit {
+        let folder = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        Kit { trunkline: "sh".into(), socketioxide: "sh".into(), node_folder: folder.clone(), folder }
+    }
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_peer_is_known_by_its_first_line_and_ends_with_its_owner() {
+        let kit = kit("peer");
+        let mut running = Running { children: Vec::new(), reach: Reach::default() };
+        let script = r#"echo '{"public":"127.0.0.1:1","private":"127.0.0.1:2","pids":[7,8]}'; exec cat"#;
+        let kit = Kit { trunkline: "no such program".into(), ..kit };
+        peer(&kit, shell(script), "a", &mut running).unwrap();
+        assert_eq!(running.reach.public, ["127.0.0.1:1"]);
+        assert_eq!(running.reach.pids, ["7", "8"]);
+        let pid = running.children[0].id();
+        drop(running);
+        assert!(!Path::new(&format!("/proc/{pid}")).exists());
+        std::fs::remove_dir_all(&kit.folder).unwrap();
+    }
+
+    #[test]
+    fn a_peer_that_says_nothing_useful_is_an_error() {
+        let kit = Kit { trunkline: "no such program".into(), ..kit("mute") };
+        for said in ["", "hello", "{}", r#"{"public":"127.0.0.1:1"}"#] {
+            let mut running = Running { children: Vec::new(), reach: Reach::default() };
+            assert!(peer(&kit, shell(&format!("echo '{said}'")), "a", &mut running).is_err(), "{said}");
+        }
+        std::fs::remove_dir_all(&kit.folder).unwrap();
+    }
+
+    #[test]
+    fn the_limit_of_files_is_read() {
+        assert!(files_max() > 64);
+    }
+}

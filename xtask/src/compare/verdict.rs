@@ -1,0 +1,338 @@
+//! What the product promises, judged by the figures of one comparison.
+//!
+//! Owns the table of claims and how each is computed. A claim without figures is not measured, never passed. Must not
+//! know how pages look. Start at [`verdicts`].
+
+use super::results::{FLOOR, Results, RunResult};
+use super::scenario::Better;
+use super::server::{OURS, Speaks, by_name};
+
+/// One promise.
+struct Claim {
+    /// On the page.
+    text: &'static str,
+    section: &'static str,
+    run: &'static str,
+    /// Of our own report.
+    figure: &'static str,
+    rule: Rule,
+}
+
+/// What our figure has to be.
+enum Rule {
+    AtMost(f64),
+    AtLeast(f64),
+    /// Times a figure of the floor.
+    AtMostTheFloor(f64, &'static str),
+    AtLeastTheFloor(f64, &'static str),
+    /// Times the best of the peers, those that speak this or all.
+    AtLeastTheBest(f64, Option<Speaks>),
+    /// Not above the figure of the Socket.IO peer that is best in another one.
+    NotAboveThatOfTheBestIn(&'static str),
+    /// Not above our own figure in another run of the section.
+    NotAboveRun(&'static str),
+    /// Within so many percent of the smallest over these runs of the section.
+    FlatOver(f64, &'static [&'static str]),
+}
+
+/// One line of the table.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Verdict {
+    pub(crate) text: &'static str,
+    /// What was measured, in words.
+    pub(crate) measured: String,
+    pub(crate) outcome: Outcome,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Met,
+    NotMet,
+    NotMeasured,
+}
+
+const GROWTH: [&str; 3] = ["100", "1000", "10000"];
+const GROWTH_IDLE: [&str; 3] = ["1000", "5000", "15000"];
+
+const CLAIMS: &[Claim] = &[
+    claim("an idle session takes at most 800 bytes, at 15,000", "idle", "15000", BYTES, Rule::AtMost(800.0)),
+    claim("an idle session takes at most 800 bytes, at 60,000", "idle", "60000", BYTES, Rule::AtMost(800.0)),
+    claim("and not more at 60,000 than at 15,000", "idle", "60000", BYTES, Rule::NotAboveRun("15000")),
+    claim(
+        "a message to 10,000 reaches the last one within 1.3 times the floor",
+        "broadcast",
+        "10000",
+        "last_ms",
+        Rule::AtMostTheFloor(1.3, "last_ms"),
+    ),
+    claim(
+        "a message to 20,000 reaches the last one within 1.3 times the floor",
+        "broadcast",
+        "20000",
+        "last_ms",
+        Rule::AtMostTheFloor(1.3, "last_ms"),
+    ),
+    claim(
+        "fan-out in batches has at least half the rate of the floor",
+        "fanout",
+        "batch",
+        RATE,
+        Rule::AtLeastTheFloor(0.5, RATE),
+    ),
+    claim(
+        "fan-out in batches has at least 5 times the rate of the best Socket.IO peer",
+        "fanout",
+        "batch",
+        RATE,
+        Rule::AtLeastTheBest(5.0, Some(Speaks::SocketIo)),
+    ),
+    claim(
+        "fan-out in batches has at least 3 times the rate of the best peer of any protocol",
+        "fanout",
+        "batch",
+        RATE,
+        Rule::AtLeastTheBest(3.0, None),
+    ),
+    claim(
+        "echo holds at least 3 times the rate of the best Socket.IO peer",
+        "echo",
+        "2000",
+        "sustained_rate",
+        Rule::AtLeastTheBest(3.0, Some(Speaks::SocketIo)),
+    ),
+    claim(
+        "at an equal or lower p99",
+        "echo",
+        "2000",
+        "latency_p99_ms",
+        Rule::NotAboveThatOfTheBestIn("sustained_rate"),
+    ),
+    claim(
+        "with recovery, every message arrives exactly once, however connections are cut",
+        "cuts",
+        "recovery",
+        "delivered_exactly_once_percent",
+        Rule::AtLeast(100.0),
+    ),
+    claim("and none twice", "cuts", "recovery", "twice", Rule::AtMost(0.0)),
+    claim(
+        "after a restart all 15,000 clients are back",
+        "avalanche",
+        "15000",
+        "never_back",
+        Rule::AtMost(0.0),
+    ),
+    claim("and all are recovered", "avalanche", "15000", "recovered_percent", Rule::AtLeast(100.0)),
+    claim(
+        "a delivery costs the same within 15 % at 100, 1,000 and 10,000 subscribers",
+        "growth-fanout",
+        "100",
+        "cpu_us_per_delivery",
+        Rule::FlatOver(15.0, &GROWTH),
+    ),
+    claim(
+        "a session takes the same within 15 % at 1,000, 5,000 and 15,000",
+        "growth-idle",
+        "1000",
+        BYTES,
+        Rule::FlatOver(15.0, &GROWTH_IDLE),
+    ),
+];
+
+const BYTES: &str = "rss_per_session_bytes";
+const RATE: &str = "deliveries_per_second";
+
+const fn claim(
+    text: &'static str,
+    section: &'static str,
+    run: &'static str,
+    figure: &'static str,
+    rule: Rule,
+) -> Claim {
+    Claim { text, section, run, figure, rule }
+}
+
+/// Every claim, judged.
+pub(crate) fn verdicts(results: &Results) -> Vec<Verdict> {
+    CLAIMS.iter().map(|claim| claim.judge(results)).collect()
+}
+
+/// The peer with the best figure among those that did all they should, by name.
+pub(crate) fn best_peer<'a>(
+    run: &'a RunResult,
+    figure: &str,
+    better: Better,
+    speaks: Option<Speaks>,
+) -> Option<(&'a str, f64)> {
+    let speaks_it =
+        |name: &str| by_name(name).is_some_and(|server| speaks.is_none_or(|it| it == server.speaks));
+    let peers = run.servers.iter().filter(|each| each.server != OURS && each.server != FLOOR);
+    let figures = peers
+        .filter(|each| speaks_it(&each.server) && each.is_sound())
+        .filter_map(|each| Some((each.server.as_str(), each.median(figure)?)));
+    figures.reduce(|best, each| if better.is_better(each.1, best.1) { each } else { best })
+}
+
+impl Claim {
+    fn judge(&self, results: &Results) -> Verdict {
+        let (measured, outcome) = match self.measure(results) {
+            Some((measured, true)) => (measured, Outcome::Met),
+            Some((measured, false)) => (measured, Outcome::NotMet),
+            None => ("not measured".to_owned(), Outcome::NotMeasured),
+        };
+        Verdict { text: self.text, measured, outcome }
+    }
+
+    /// What was measured, and whether it is enough.
+    fn measure(&self, results: &Results) -> Option<(String, bool)> {
+        let run = results.named(self.section, self.run)?;
+        let ours = run.median(OURS, self.figure)?;
+        let of_run = |name: &str| results.named(self.section, name)?.median(OURS, self.figure);
+        let times = |other: f64, whose: &str| {
+            format!("{} against {} of {whose}: {:.2} times", short(ours), short(other), ours / other)
+        };
+        Some(match &self.rule {
+            Rule::AtMost(most) => (short(ours), ours <= *most),
+            Rule::AtLeast(least) => (short(ours), ours >= *least),
+            Rule::AtMostTheFloor(most, figure) => {
+                let floor = run.median(FLOOR, figure)?;
+                (times(floor, "the floor"), ours <= most * floor)
+            }
+            Rule::AtLeastTheFloor(least, figure) => {
+                let floor = run.median(FLOOR, figure)?;
+                (times(floor, "the floor"), ours >= least * floor)
+            }
+            Rule::AtLeastTheBest(least, speaks) => {
+                let (name, best) = best_peer(run, self.figure, Better::Higher, *speaks)?;
+                (times(best, title(name)), ours >= least * best)
+            }
+            Rule::NotAboveThatOfTheBestIn(figure) => {
+                let (name, _) = best_peer(run, figure, Better::Higher, Some(Speaks::SocketIo))?;
+                let theirs = run.median(name, self.figure)?;
+                (times(theirs, title(name)), ours <= theirs)
+            }
+            Rule::NotAboveRun(name) => {
+                let other = of_run(name)?;
+                (format!("{} against {}", short(ours), short(other)), ours <= other)
+            }
+            Rule::FlatOver(percent, runs) => {
+                flat(*percent, runs.iter().map(|name| of_run(name)).collect::<Option<_>>()?)
+            }
+        })
+    }
+}
+
+/// How far the largest is above the smallest.
+fn flat(percent_max: f64, values: Vec<f64>) -> (String, bool) {
+    let smallest = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let largest = values.iter().copied().fold(0.0, f64::max);
+    let percent = 100.0 * (largest / smallest - 1.0);
+    let shown: Vec<String> = values.into_iter().map(short).collect();
+    (format!("{}: within {percent:.1} %", shown.join(", ")), percent <= percent_max)
+}
+
+fn title(name: &str) -> &str {
+    by_name(name).map_or(name, |server| server.title)
+}
+
+/// A figure as a reader wants it: whole above 100, else three digits that count.
+pub(crate) fn short(value: f64) -> String {
+    let size = value.abs();
+    match size {
+        _ if size >= 100.0 => grouped(value.round()),
+        _ if value.fract() == 0.0 => format!("{value}"),
+        _ if size >= 10.0 => format!("{value:.1}"),
+        _ if size >= 1.0 => format!("{value:.2}"),
+        _ => format!("{value:.3}"),
+    }
+}
+
+/// With a comma before every three digits.
+fn grouped(value: f64) -> String {
+    let digits = format!("{}", value.abs());
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    if value < 0.0 { format!("-{text}") } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::results::testing::{results, server};
+    use super::super::results::{ServerResult, Turn};
+    use super::*;
+    use crate::compare::scenario::SECTIONS;
+
+    fn outcomes(results: &Results, section: &str) -> Vec<(Outcome, String)> {
+        let claims = CLAIMS.iter().filter(|claim| claim.section == section);
+        claims.map(|claim| claim.judge(results)).map(|verdict| (verdict.outcome, verdict.measured)).collect()
+    }
+
+    fn batch(ours: f64, others: Vec<ServerResult>) -> Vec<Outcome> {
+        let mut servers = vec![server(OURS, RATE, &[ours]), server(FLOOR, RATE, &[2e6])];
+        servers.extend(others);
+        outcomes(&results("fanout", "batch", servers), "fanout").into_iter().map(|each| each.0).collect()
+    }
+
+    #[test]
+    fn claims_name_runs_and_figures_that_are_shown() {
+        for claim in CLAIMS {
+            let section = SECTIONS.iter().find(|section| section.name == claim.section).unwrap();
+            assert!(section.runs.iter().any(|run| run.name == claim.run), "{}", claim.text);
+            assert!(section.figures.iter().any(|figure| figure.name == claim.figure), "{}", claim.text);
+            if let Rule::FlatOver(_, runs) = claim.rule {
+                assert!(runs.iter().all(|name| section.runs.iter().any(|run| run.name == *name)));
+            }
+        }
+    }
+
+    #[test]
+    fn rates_are_compared_with_the_floor_and_with_the_best_of_each_kind() {
+        use Outcome::{Met, NotMeasured, NotMet};
+        let peers = || vec![server("socketio", RATE, &[1e5]), server("nchan", RATE, &[3e5, 4e5, 2e5])];
+        assert_eq!(batch(1.2e6, peers()), [Met, Met, Met]);
+        assert_eq!(batch(0.8e6, peers()), [NotMet, Met, NotMet]);
+        assert_eq!(batch(0.4e6, peers()), [NotMet, NotMet, NotMet]);
+        assert_eq!(batch(1.2e6, Vec::new()), [Met, NotMeasured, NotMeasured]);
+    }
+
+    #[test]
+    fn a_peer_that_lost_messages_is_not_the_best() {
+        let mut loses = server("socketio", RATE, &[9e5]);
+        loses.turns[0].failures.push("1 of 2 deliveries are missing".into());
+        let mut void = server("socketioxide", RATE, &[1e5]);
+        void.turns.push(Turn { void: vec!["saturated".into()], ..Turn::default() });
+        let good = server("socketio-2", RATE, &[2e5]);
+        let results = results("fanout", "batch", vec![server(OURS, RATE, &[1.2e6]), loses, void, good]);
+        let best = best_peer(&results.runs[0], RATE, Better::Higher, None);
+        assert_eq!(best, Some(("socketio-2", 2e5)));
+    }
+
+    #[test]
+    fn growth_is_judged_by_the_extremes() {
+        let results = |values: [f64; 3]| {
+            let run = |(name, value)| results("growth-idle", name, vec![server(OURS, BYTES, &[value])]).runs;
+            let runs = ["1000", "5000", "15000"].into_iter().zip(values).flat_map(run).collect();
+            Results { head: Default::default(), runs }
+        };
+        let judged = |values| outcomes(&results(values), "growth-idle").remove(0);
+        assert_eq!(judged([500.0, 510.0, 570.0]), (Outcome::Met, "500, 510, 570: within 14.0 %".into()));
+        assert_eq!(judged([700.0, 510.0, 505.0]).0, Outcome::NotMet);
+    }
+
+    #[test]
+    fn what_was_not_run_is_not_measured() {
+        let empty = Results { head: Default::default(), runs: Vec::new() };
+        assert!(verdicts(&empty).iter().all(|verdict| verdict.outcome == Outcome::NotMeasured));
+    }
+
+    #[test]
+    fn figures_are_short() {
+        let shown: Vec<String> = [1234567.0, -1000.4, 99.96, 12.0, 4.567, 0.0554, 0.0].map(short).into();
+        assert_eq!(shown, ["1,234,567", "-1,000", "100.0", "12", "4.57", "0.055", "0"]);
+    }
+}
