@@ -117,6 +117,7 @@ impl Fanout {
         self.server.check()?;
         self.stream.check()?;
         let mut report = self.report();
+        report.setting("client_processes", self.clients.reserve_files()?);
         let mut rounds = vec![self.round(console)?];
         if let Some(floor) = &self.floor {
             let mut floors = vec![floor.round(console)?];
@@ -223,6 +224,7 @@ impl Measurement<'_> {
         if stream.rate.is_some() {
             pool.wait_messages(delivered(stream.total()), stream.patience);
         }
+        pool.check()?;
         let (elapsed, usage) = (start.elapsed(), server.usage()?.since(&used));
         Ok(Round {
             clients,

@@ -16,7 +16,8 @@ use super::Failure;
 /// Measure a server with very many clients
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Build with --release, and raise the limit of open files (ulimit -n) above the connections.
+    after_help = "Build with --release. Where the limit of open files (ulimit -Hn) is below the number of connections, clients
+are spread over several processes; a server needs a limit above its own connections.
 
 Examples:
   trunkline bench idle --connections 15000 --room-event join --server-pid 4711
@@ -33,8 +34,9 @@ enum Scenario {
     Fanout(fanout::FanoutArgs),
     Floor(floor::FloorArgs),
     Hostile(hostile::HostileArgs),
+    /// Another process of a scenario
     #[command(hide = true)]
-    FloorWriter(floor::FloorWriterArgs),
+    Helper,
 }
 
 impl Bench {
@@ -46,8 +48,14 @@ impl Bench {
             Scenario::Fanout(args) => (args.scenario()?.run(console)?, args.clients.common.output),
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
             Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.common.output),
-            Scenario::FloorWriter(args) => return args.run(),
+            Scenario::Helper => return help(),
         };
         output.print(&report)
     }
+}
+
+/// Does what the parent process says on standard input.
+fn help() -> Result<(), Failure> {
+    let input = std::io::BufReader::new(std::io::stdin());
+    Ok(load::serve_helper(input, std::io::stdout().lock())?)
 }
