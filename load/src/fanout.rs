@@ -121,6 +121,7 @@ impl Fanout {
         self.server.check()?;
         self.stream.check()?;
         let mut report = self.report();
+        report.setting("client_processes", self.clients.reserve_files()?);
         let mut rounds = vec![self.round(console)?];
         if let Some(floor) = &self.floor {
             let mut floors = vec![floor.round(console)?];
@@ -227,6 +228,7 @@ impl Measurement<'_> {
         self.send(clients, now_ns(), sender)?;
         sender.finish()?;
         pool.wait_messages(delivered(stream.total()), stream.patience);
+        pool.check()?;
         let (elapsed, usage) = (start.elapsed(), server.usage()?.since(&used));
         Ok(Round {
             clients,

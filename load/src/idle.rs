@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::console::Console;
 use crate::error::Error;
 use crate::pool::Pool;
-use crate::process::{Memory, Pids};
+use crate::process::{Memory, Pids, Resident};
 use crate::report::{Bars, Report};
 use crate::session::{Join, Protocol, Script};
 use crate::target::Clients;
@@ -50,16 +50,18 @@ impl Idle {
     pub fn run(&self, console: Console) -> Result<Report, Error> {
         let mut report = self.report();
         self.server.check()?;
-        self.clients.reserve_files()?;
+        report.setting("client_processes", self.clients.reserve_files()?);
         let cold = self.server.memory()?;
         let warm = self.warm_up(console)?;
+        let each_warm = self.server.resident()?;
 
         let pool = self.open(&self.clients)?;
         let ramp = pool.wait_ready(console)?;
         self.server.settle(SETTLE_WITHIN)?;
         let before_hold = self.server.usage()?;
-        std::thread::sleep(self.hold);
+        pool.hold(self.hold)?;
         let held = self.server.memory()?;
+        let each_held = self.server.resident()?;
         let cpu = self.server.usage()?.since(&before_hold);
         let counts = pool.counts();
         if let Some(failure) = pool.first_failure() {
@@ -77,6 +79,7 @@ impl Idle {
         if !self.server.is_empty() {
             report.number("cpu_hold_percent", cpu.cpu_ns as f64 / 1e7 / self.hold.as_secs_f64().max(0.001));
             stages.report(counts.present(), &mut report);
+            by_process(&each_warm, &each_held, &mut report);
         }
         Ok(report)
     }
@@ -107,6 +110,20 @@ impl Idle {
             report.setting("join", format!("{} {}", join.event, join.room));
         }
         report
+    }
+}
+
+/// A row for each process of a server that has several: whether they cost the same.
+fn by_process(warm: &[Resident], held: &[Resident], report: &mut Report) {
+    if held.len() < 2 {
+        return;
+    }
+    let columns = ["server_pid", "rss_warm_bytes", "rss_held_bytes", "rss_growth_bytes", "pss_growth_bytes"];
+    report.row(columns.map(str::to_owned));
+    let growth = |held: u64, warm: u64| (i128::from(held) - i128::from(warm)).to_string();
+    for (warm, held) in warm.iter().zip(held) {
+        let (rss, pss) = (growth(held.rss, warm.rss), growth(held.pss, warm.pss));
+        report.row([held.pid.to_string(), warm.rss.to_string(), held.rss.to_string(), rss, pss]);
     }
 }
 

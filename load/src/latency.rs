@@ -7,6 +7,7 @@
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
+use serde::{Deserialize, Serialize};
 
 /// Longest latency that is told apart: an hour. Longer ones are counted as an hour.
 const LATENCY_US_MAX: u64 = 3_600_000_000;
@@ -18,9 +19,18 @@ pub(crate) fn now_ns() -> u64 {
 }
 
 /// Latencies of one event loop; those of several are added up, never averaged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(into = "Recorded", try_from = "Recorded")]
 pub(crate) struct Latencies {
     us: Histogram<u64>,
+    negative: u64,
+}
+
+/// The same as it is sent to another process, without any loss.
+#[derive(Serialize, Deserialize)]
+struct Recorded {
+    /// Microseconds and how often, for each bucket that is not empty.
+    us: Vec<(u64, u64)>,
     negative: u64,
 }
 
@@ -49,6 +59,12 @@ impl Latencies {
     pub(crate) fn add(&mut self, other: &Self) {
         self.us.add(&other.us).expect("both have the same bounds");
         self.negative += other.negative;
+    }
+
+    /// Both together.
+    pub(crate) fn merged(mut self, other: Self) -> Self {
+        self.add(&other);
+        self
     }
 
     /// How many were measured.
@@ -85,6 +101,26 @@ impl Latencies {
     }
 }
 
+impl From<Latencies> for Recorded {
+    fn from(latencies: Latencies) -> Self {
+        let Latencies { us, negative } = latencies;
+        let us = us.iter_recorded().map(|bucket| (bucket.value_iterated_to(), bucket.count_at_value()));
+        Self { us: us.collect(), negative }
+    }
+}
+
+impl TryFrom<Recorded> for Latencies {
+    type Error = String;
+
+    fn try_from(recorded: Recorded) -> Result<Self, String> {
+        let mut latencies = Self { negative: recorded.negative, ..Self::new() };
+        for (us, count) in recorded.us {
+            latencies.us.record_n(us, count).map_err(|error| format!("{count} times {us} us: {error}"))?;
+        }
+        Ok(latencies)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -118,5 +154,22 @@ mod tests {
         a.add(&b);
         assert_eq!(a.len(), 100);
         assert!(a.ms(0.5) < 1.1 && a.ms(1.0) > 999.0);
+    }
+
+    #[test]
+    fn another_process_is_told_exactly_what_was_measured() {
+        let (mut here, mut there) = (Latencies::new(), Latencies::new());
+        for n in 0..20_000_u64 {
+            there.record(Duration::from_micros(n * n * 7));
+            here.record(Duration::from_micros(n));
+        }
+        there.arrived(2, 1);
+        let told = serde_json::to_string(&there).unwrap();
+        let received: Latencies = serde_json::from_str(&told).unwrap();
+        assert_eq!(received, there);
+        assert_eq!(here.clone().merged(received), here.merged(there));
+        let error =
+            serde_json::from_str::<Latencies>("{\"us\":[[9000000000,1]],\"negative\":0}").unwrap_err();
+        assert!(error.to_string().starts_with("1 times 9000000000 us: "), "{error}");
     }
 }

@@ -13,7 +13,17 @@ use crate::report::Report;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pids(pub Vec<u32>);
 
-/// Memory of a process, and of the kernel for the whole machine. Bytes.
+/// Resident memory of one process. Bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Resident {
+    pub(crate) pid: u32,
+    /// Resident pages.
+    pub(crate) rss: u64,
+    /// Resident pages, shared ones in proportion; 0 if it cannot be read.
+    pub(crate) pss: u64,
+}
+
+/// Memory of all measured processes together, and of the kernel for the whole machine. Bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Memory {
     /// Resident pages.
@@ -53,14 +63,22 @@ impl Pids {
     /// Memory now.
     pub(crate) fn memory(&self) -> Result<Memory, Error> {
         let mut memory = kernel();
-        for pid in &self.0 {
-            let status = read(*pid, "status")?;
-            memory.rss += kilobytes(&status, "VmRSS:");
-            // Not readable for processes of other users; the resident size then has to do.
-            let rollup = read(*pid, "smaps_rollup").unwrap_or_default();
-            memory.pss += kilobytes(&rollup, "Pss:");
+        for process in self.resident()? {
+            memory.rss += process.rss;
+            memory.pss += process.pss;
         }
         Ok(memory)
+    }
+
+    /// Resident memory of each process now.
+    pub(crate) fn resident(&self) -> Result<Vec<Resident>, Error> {
+        let one = |pid: &u32| {
+            let rss = kilobytes(&read(*pid, "status")?, "VmRSS:");
+            // Not readable for processes of other users; the resident size then has to do.
+            let pss = kilobytes(&read(*pid, "smaps_rollup").unwrap_or_default(), "Pss:");
+            Ok(Resident { pid: *pid, rss, pss })
+        };
+        self.0.iter().map(one).collect()
     }
 
     /// Only the resident size: cheap enough for twenty samples a second.

@@ -8,12 +8,14 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs as _};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use mio::net::TcpStream;
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol as Transport, Socket, Type};
 
 use crate::error::Error;
+use crate::helper::Helper;
 
 /// Connections from one source address. Polling clients come back, so half of what the ports allow.
 const CONNECTIONS_PER_SOURCE: u32 = 10_000;
@@ -21,8 +23,11 @@ const CONNECTIONS_PER_SOURCE: u32 = 10_000;
 /// Open files besides the connections.
 const FILES_BESIDES: u64 = 64;
 
+/// Processes that are started without being asked for: a number of connections beyond that is a slip of the keyboard.
+const PROCESSES_MAX: u32 = 256;
+
 /// `http://host:port`, with a path if the protocol's default path is not wanted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// Resolved address.
     pub(crate) address: SocketAddr,
@@ -57,32 +62,53 @@ pub struct Clients {
     pub connections: u32,
     /// How many may be between connect and the last answer of their handshake.
     pub opening_max: u32,
-    /// Event loops; 0 = one per core.
+    /// Event loops of all processes together, at least one in each; 0 = one per core.
     pub threads: usize,
+    /// Processes the clients are split over; 0 = as many as it takes to have enough open files. With one they are in this
+    /// very process.
+    pub processes: u32,
+    /// How other processes are started; without it there is one.
+    pub helper: Option<Helper>,
 }
 
 impl Clients {
-    /// Makes room for all connections in the table of open files.
-    pub(crate) fn reserve_files(&self) -> Result<(), Error> {
-        let needed = u64::from(self.connections) + FILES_BESIDES;
-        let limit =
-            rlimit::increase_nofile_limit(u64::MAX).map_err(|error| Error::io("open files", &error))?;
-        if limit >= needed {
-            return Ok(());
-        }
-        Err(Error::new(format!(
-            "{} connections need {needed} open files and the hard limit is {limit}: raise it (ulimit -Hn, \
-             LimitNOFILE=, docker --ulimit nofile=), use fewer connections, or several generators",
-            self.connections
-        )))
+    /// Makes room for all connections in the tables of open files. Returns how many processes that takes.
+    pub(crate) fn reserve_files(&self) -> Result<u32, Error> {
+        let asked = if self.helper.is_some() { self.processes } else { 1 };
+        processes(self.connections, asked)
     }
 }
 
+/// How many processes are needed for so many connections, if `asked` is 0; otherwise whether as many as asked are enough.
+/// Raises the limit of open files as far as it goes.
+pub(crate) fn processes(connections: u32, asked: u32) -> Result<u32, Error> {
+    let limit = rlimit::increase_nofile_limit(u64::MAX).map_err(|error| Error::io("open files", &error))?;
+    fitting(connections, asked, limit)
+}
+
+fn fitting(connections: u32, asked: u32, limit: u64) -> Result<u32, Error> {
+    let each_max = limit.saturating_sub(FILES_BESIDES).max(1);
+    let enough = u64::from(connections).div_ceil(each_max).max(1);
+    let processes = if asked == 0 { enough.min(u64::from(PROCESSES_MAX)) } else { u64::from(asked) };
+    if processes >= enough {
+        return Ok(processes as u32);
+    }
+    let needed = u64::from(connections).div_ceil(processes) + FILES_BESIDES;
+    let split = if processes == 1 { String::new() } else { format!(" in {processes} processes") };
+    let each = if processes == 1 { "" } else { " each" };
+    Err(Error::new(format!(
+        "{connections} connections{split} need {needed} open files{each} and the hard limit is {limit}: raise it \
+         (ulimit -Hn, LimitNOFILE=, docker --ulimit nofile=), use fewer connections, or more processes"
+    )))
+}
+
 /// Gives each connection its two ends.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Route {
     targets: Vec<Target>,
     sources: Vec<IpAddr>,
+    /// Neighbouring connections that have the same source, at least 1.
+    per_source: u32,
 }
 
 impl Route {
@@ -100,7 +126,11 @@ impl Route {
         if clients.targets.is_empty() {
             return Err(Error::new("no target"));
         }
-        Ok(Self { targets: clients.targets.clone(), sources })
+        let per_source = match clients.sources.len() {
+            0 => CONNECTIONS_PER_SOURCE,
+            given => clients.connections.div_ceil(given as u32).max(1),
+        };
+        Ok(Self { targets: clients.targets.clone(), sources, per_source })
     }
 
     /// The target of connection `index`.
@@ -125,8 +155,10 @@ impl Route {
         }
     }
 
-    fn source(&self, index: u32) -> Option<IpAddr> {
-        let turn = (index / CONNECTIONS_PER_SOURCE) as usize;
+    /// Where connection `index` comes from. It depends on nothing but the number, so all processes together spread their
+    /// connections over the sources as one process would.
+    pub(crate) fn source(&self, index: u32) -> Option<IpAddr> {
+        let turn = (index / self.per_source) as usize;
         self.sources.get(turn % self.sources.len().max(1)).copied()
     }
 }
@@ -134,14 +166,18 @@ impl Route {
 /// EINPROGRESS on Linux; the standard library has no stable name for it.
 const IN_PROGRESS: i32 = 115;
 
-/// 127.p.r.n: p from the number of this process, r counts runs inside it.
+/// 127.p.r.n: p from the number of this process, r counts runs inside it; a run of very many takes several r.
 fn own_sources(connections: u32) -> Vec<IpAddr> {
-    static RUNS: AtomicU8 = AtomicU8::new(0);
-    let run = RUNS.fetch_add(1, Ordering::Relaxed);
-    let process = (std::process::id() % 250) as u8 + 1;
-    let needed = connections.div_ceil(CONNECTIONS_PER_SOURCE).clamp(1, 250) as u8;
-    (0..needed).map(|n| IpAddr::V4(Ipv4Addr::new(127, process, run, n + 2))).collect()
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    let needed = connections.div_ceil(CONNECTIONS_PER_SOURCE).max(1);
+    let run = RUNS.fetch_add(needed.div_ceil(HOSTS), Ordering::Relaxed);
+    let process = (std::process::id() % HOSTS) as u8 + 1;
+    let address = |n: u32| Ipv4Addr::new(127, process, (run + n / HOSTS) as u8, (n % HOSTS) as u8 + 2);
+    (0..needed).map(|n| IpAddr::V4(address(n))).collect()
 }
+
+/// Values of a byte of an address that we use.
+const HOSTS: u32 = 250;
 
 #[cfg(test)]
 mod tests {
@@ -149,7 +185,15 @@ mod tests {
 
     fn clients(connections: u32) -> Clients {
         let targets = vec!["http://127.0.0.1:8000".parse().unwrap()];
-        Clients { targets, sources: Vec::new(), connections, opening_max: 10, threads: 0 }
+        Clients {
+            targets,
+            sources: Vec::new(),
+            connections,
+            opening_max: 10,
+            threads: 0,
+            processes: 0,
+            helper: None,
+        }
     }
 
     #[test]
@@ -168,6 +212,28 @@ mod tests {
         assert!(a.sources.iter().all(|source| source.is_loopback() && !b.sources.contains(source)));
         assert_ne!(a.source(0), a.source(10_000));
         assert_eq!(a.source(0), a.source(9_999));
+    }
+
+    #[test]
+    fn given_sources_take_equal_parts() {
+        let sources = vec!["127.0.0.7".parse().unwrap(), "127.0.0.8".parse().unwrap()];
+        let route = Route::new(&Clients { sources: sources.clone(), ..clients(50_001) }).unwrap();
+        let first = (0..50_001).filter(|index| route.source(*index) == Some(sources[0])).count();
+        assert_eq!(first, 25_001);
+    }
+
+    #[test]
+    fn processes_are_as_many_as_open_files_demand() {
+        assert_eq!(fitting(19_936, 0, 20_000), Ok(1));
+        assert_eq!(fitting(19_937, 0, 20_000), Ok(2));
+        assert_eq!(fitting(60_000, 0, 20_000), Ok(4));
+        assert_eq!(fitting(100, 3, 20_000), Ok(3), "more may be asked for");
+        let error = fitting(60_000, 3, 20_000).unwrap_err().to_string();
+        let expected =
+            "60000 connections in 3 processes need 20064 open files each and the hard limit is 20000: ";
+        assert!(error.starts_with(expected), "{error}");
+        let error = fitting(u32::MAX, 0, 20_000).unwrap_err().to_string();
+        assert!(error.contains("in 256 processes need"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,8 @@ use peer::{Manner, Peer};
 
 fn clients(peer: &Peer, connections: u32) -> Clients {
     let targets = vec![format!("http://{}", peer.public).parse().unwrap()];
-    Clients { targets, sources: Vec::new(), connections, opening_max: 16, threads: 2 }
+    let (sources, opening_max, threads) = (Vec::new(), 16, 2);
+    Clients { targets, sources, connections, opening_max, threads, processes: 1, helper: None }
 }
 
 fn join() -> Option<Join> {

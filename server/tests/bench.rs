@@ -1,9 +1,11 @@
-//! `trunkline bench` as a program: the floor with its second process, and a server measured by another one.
+//! `trunkline bench` as a program: the floor with its second process, a server measured by another one, and clients in
+//! several processes.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, its helpers included")]
 
-use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -32,32 +34,69 @@ fn the_floor_writes_every_frame_to_every_socket() {
 }
 
 #[test]
-fn a_server_is_measured_from_its_first_client_to_its_fan_out() {
-    let folder = std::env::temp_dir().join(format!("trunkline-bench-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).unwrap();
-    let ready = folder.join("ready.json");
-    let dev = ["dev", "--public", "127.0.0.1:0", "--private", "127.0.0.1:0", "--ready-file"];
-    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-    command.args(dev).arg(&ready).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
-    let mut server = command.spawn().unwrap();
-    let outcome = std::panic::catch_unwind(|| measure(&folder, &server.id().to_string()));
-    server.kill().unwrap();
-    server.wait().unwrap();
-    std::fs::remove_dir_all(&folder).unwrap();
-    outcome.unwrap();
+fn the_floor_is_written_by_several_processes_to_several() {
+    let arguments = "floor --connections 101 --messages 64 --frames-per-write 32 --processes 2 --client-processes 3 --json";
+    let report = report(&arguments.split(' ').collect::<Vec<_>>());
+    let figures = &report["figures"];
+    assert_eq!((&report["settings"]["writer_processes"], &figures["deliveries"]), (&2.into(), &6464.into()));
+    assert!(figures["cpu_us_per_delivery"].as_f64().unwrap() > 0.0, "{report}");
+    assert!(figures["latency_min_ms"].as_f64().unwrap() > 0.0, "{report}");
 }
 
-fn measure(folder: &Path, pid: &str) {
-    let ready = folder.join("ready.json");
-    let addresses: Value = loop {
-        match std::fs::read_to_string(&ready).ok().and_then(|text| serde_json::from_str(&text).ok()) {
-            Some(addresses) => break addresses,
-            None => std::thread::yield_now(),
+/// A server of its own, and a folder for it. Ends with this value.
+struct Dev {
+    process: Child,
+    folder: PathBuf,
+    public: String,
+    private: String,
+}
+
+impl Dev {
+    fn start(name: &str) -> Self {
+        let folder = std::env::temp_dir().join(format!("trunkline-bench-{}-{name}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let ready = folder.join("ready.json");
+        let dev = ["dev", "--public", "127.0.0.1:0", "--private", "127.0.0.1:0", "--ready-file"];
+        let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+        command.args(dev).arg(&ready).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+        let process = command.spawn().unwrap();
+        let addresses: Value = until("the server is ready", || {
+            serde_json::from_str(&std::fs::read_to_string(&ready).ok()?).ok()
+        });
+        let url = |name: &str| format!("http://{}", addresses[name].as_str().unwrap());
+        Self { process, folder, public: url("public"), private: url("private") }
+    }
+
+    fn pid(&self) -> String {
+        self.process.id().to_string()
+    }
+}
+
+impl Drop for Dev {
+    fn drop(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+        std::fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+/// Looks until there is something.
+fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
         }
-    };
-    let url = |name: &str| format!("http://{}", addresses[name].as_str().unwrap());
-    let (public, private) = (url("public"), url("private"));
-    let clients = ["--target", &public, "--room-event", "join", "--server-pid", pid, "--json"];
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::yield_now();
+    }
+}
+
+#[test]
+fn a_server_is_measured_from_its_first_client_to_its_fan_out() {
+    let server = Dev::start("measured");
+    let pid = server.pid();
+    let clients = ["--target", &server.public, "--room-event", "join", "--server-pid", &pid, "--json"];
 
     for protocol in ["socketio", "socketio-poll"] {
         let idle = ["idle", "--connections", "100", "--hold", "100ms", "--protocol", protocol];
@@ -67,8 +106,8 @@ fn measure(folder: &Path, pid: &str) {
     }
 
     let words = "fanout --connections 100 --messages 64 --batch 32 --with-floor --publish-url";
-    let fanout: Vec<&str> = words.split(' ').chain([private.as_str()]).collect();
-    let ours = folder.join("ours");
+    let fanout: Vec<&str> = words.split(' ').chain([server.private.as_str()]).collect();
+    let ours = server.folder.join("ours");
     let files = ["--report", ours.to_str().unwrap(), "--key", "not-to-be-saved"];
     let report = report(&[&fanout[..], &clients[..], &files[..]].concat());
     let figures = &report["figures"];
@@ -76,7 +115,7 @@ fn measure(folder: &Path, pid: &str) {
     assert!(figures["ratio_to_floor"].as_f64().unwrap() > 0.0, "{report}");
     assert!(figures["writes_per_delivery"].as_f64().unwrap() > 0.0, "{report}");
     saved(&ours, &report);
-    compared(&ours, folder);
+    compared(&ours, &server.folder);
 }
 
 /// The folder says what standard output said.
@@ -129,6 +168,119 @@ fn compared(ours: &Path, folder: &Path) {
 }
 
 #[test]
+fn clients_in_several_processes_count_as_those_in_one() {
+    let server = Dev::start("processes");
+    let pid = server.pid();
+    let clients = ["--target", &server.public, "--room-event", "join", "--server-pid", &pid, "--json"];
+    let measured = |words: &str, more: &[&str]| {
+        let words: Vec<&str> = words.split(' ').collect();
+        report(&[&words[..], more, &clients[..]].concat())
+    };
+    for protocol in ["socketio", "socketio-poll"] {
+        let counts = ["1", "2"].map(|processes| {
+            let words = "idle --connections 200 --warmup-connections 3 --hold 100ms --processes";
+            let report = measured(words, &[processes, "--protocol", protocol]);
+            assert_eq!(report["settings"]["client_processes"].to_string(), processes);
+            let figures = &report["figures"];
+            (figures["sessions"].clone(), figures["connections_accepted"].as_u64().unwrap())
+        });
+        assert_eq!((&counts[0].0, &counts[1].0), (&200.into(), &200.into()));
+        assert!(counts[1].1 >= 200, "{counts:?}");
+    }
+    let counts = ["1", "2"].map(|processes| {
+        let words = "fanout --connections 200 --messages 40 --rate 400 --publish-url";
+        let report = measured(words, &[server.private.as_str(), "--processes", processes]);
+        assert_eq!(report["void"].to_string(), "[]", "{report}");
+        let figures = &report["figures"];
+        assert!(figures["latency_min_ms"].as_f64().unwrap() > 0.0, "{report}");
+        assert!(figures["latency_max_ms"].as_f64().unwrap() < 30_000.0, "{report}");
+        (figures["subscribers"].clone(), figures["deliveries"].clone())
+    });
+    assert_eq!(counts[0], (200.into(), 8000.into()));
+    assert_eq!(counts[1], counts[0]);
+}
+
+#[test]
+fn idle_adds_up_the_processes_of_a_server() {
+    let servers = [Dev::start("first"), Dev::start("second")];
+    let targets = format!("{},{}", servers[0].public, servers[1].public);
+    let pids = format!("{},{}", servers[0].pid(), servers[1].pid());
+    let words = "idle --connections 100 --hold 100ms --json --target";
+    let words: Vec<&str> = words.split(' ').chain([&*targets, "--server-pid", &pids]).collect();
+    let report = report(&words);
+    let number = |value: &Value| value.as_f64().or_else(|| value.as_str()?.parse().ok()).unwrap();
+    let sum = |name: &str| {
+        servers.iter().enumerate().map(|(row, _)| number(&report["table"][row][name])).sum::<f64>()
+    };
+    assert_eq!(report["table"][1]["server_pid"].as_str(), Some(servers[1].pid().as_str()));
+    let figures = &report["figures"];
+    // Read one after the other, so a page may have come in between.
+    let near = |a: f64, b: f64| (a - b).abs() <= 1e6;
+    assert!(near(number(&figures["rss_held_bytes"]), sum("rss_held_bytes")), "{report}");
+    assert!(near(number(&figures["rss_per_session_bytes"]) * 100.0, sum("rss_growth_bytes")), "{report}");
+}
+
+/// `bench idle` with clients in two processes, long enough to be disturbed, and the numbers of both.
+fn disturbed(server: &Dev) -> (Child, Vec<u32>) {
+    let words = "idle --connections 200 --hold 10m --processes 2 --warmup-connections 0 --json --target";
+    let words = words.split(' ').chain([server.public.as_str()]);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+    let command = command.arg("bench").args(words).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let bench = command.spawn().unwrap();
+    let pids = until("two processes hold the clients", || {
+        let pids = children(bench.id());
+        (pids.len() == 2).then_some(pids)
+    });
+    (bench, pids)
+}
+
+/// Fields of `/proc/<pid>/stat` behind the name: state, parent. None if the process is gone.
+fn stat(proc: &Path) -> Option<(char, u32)> {
+    let stat = std::fs::read_to_string(proc.join("stat")).ok()?;
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((fields.next()?.chars().next()?, fields.next()?.parse().ok()?))
+}
+
+fn children(parent: u32) -> Vec<u32> {
+    let entries = std::fs::read_dir("/proc").unwrap().filter_map(|entry| Some(entry.ok()?.path()));
+    let of_parent = entries.filter(|path| stat(path).is_some_and(|(_, ppid)| ppid == parent));
+    of_parent.filter_map(|path| path.file_name()?.to_str()?.parse().ok()).collect()
+}
+
+fn wait_gone(pid: u32) {
+    let proc = PathBuf::from(format!("/proc/{pid}"));
+    // Whoever adopted it may not have asked yet how it ended.
+    until("the process ends", || stat(&proc).is_none_or(|(state, _)| state == 'Z').then_some(()));
+}
+
+fn kill(pid: u32) {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -9 {pid}")).status().unwrap();
+    assert!(status.success());
+}
+
+#[test]
+fn a_killed_process_of_clients_is_reported() {
+    let server = Dev::start("killed");
+    let (bench, pids) = disturbed(&server);
+    kill(pids[1]);
+    let output = bench.wait_with_output().unwrap();
+    assert!(!output.status.success());
+    let told = String::from_utf8(output.stderr).unwrap();
+    let expected = format!("(pid {}, clients ", pids[1]);
+    assert!(told.contains(&expected) && told.contains("ended with signal: 9 (SIGKILL)"), "{told}");
+    wait_gone(pids[0]);
+}
+
+#[test]
+fn no_process_of_clients_outlives_a_killed_parent() {
+    let server = Dev::start("orphans");
+    let (mut bench, pids) = disturbed(&server);
+    bench.kill().unwrap();
+    bench.wait().unwrap();
+    pids.into_iter().for_each(wait_gone);
+}
+
+#[test]
 fn wrong_arguments_are_told() {
     let refused = |arguments: &str| {
         let output = trunkline(&arguments.split(' ').collect::<Vec<_>>());
@@ -138,6 +290,7 @@ fn wrong_arguments_are_told() {
     assert!(refused("idle --protocol smtp").contains("known are socketio and socketio-poll"));
     assert!(refused("hostile --kind sloth").contains("never-reads, byte-per-second"));
     assert!(refused("idle --hold soon").contains("is no time such as 5s"));
+    assert!(refused("idle --connections 4294967295").contains("in 256 processes need"));
     assert!(refused("idle --server-pid 4294967295").contains("is --server-pid right"));
     assert!(refused("fanout --messages 0").contains("must be at least 1"));
     assert!(refused("idle --report /proc/version/report").contains("/proc/version is no folder"));

@@ -1,24 +1,21 @@
 //! `floor`: what the kernel alone costs, as the measure for `fanout`.
 //!
-//! Owns the receivers and the bare writer in a process of its own, so that processor time is read in the same way
-//! as a server's, and the limit of open files counts for each side. Start at [`Floor::run`].
+//! Owns the receivers and the bare writers in processes of their own, so that processor time is read in the same way
+//! as a server's, and the limit of open files counts for each process. Start at [`Floor::run`].
 
 mod writer;
-
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::console::Console;
 use crate::error::Error;
 use crate::fanout::{Measurement, Round, Sender, Stream};
+use crate::helper::{Answers, Helper, Process, Task, Trouble, parse, wait_ended};
 use crate::message::Batch;
 use crate::pool::Pool;
 use crate::process::Pids;
 use crate::report::{Report, cores};
 use crate::session::{Protocol, Script};
-use crate::target::{Clients, Target};
-pub use writer::{WriterSettings, serve_writer};
+use crate::target::{Clients, Target, processes};
+pub(crate) use writer::{WriterSettings, serve_writer};
 
 /// The scenario's arguments.
 #[derive(Clone, Debug)]
@@ -27,21 +24,16 @@ pub struct Floor {
     pub connections: u32,
     /// Event loops of the receivers; 0 = one per core.
     pub threads: usize,
-    /// Threads that write, each for its share of the sockets; 0 = one per core, as a server has shards.
+    /// Processes of the receivers, as in [`Clients::processes`].
+    pub client_processes: u32,
+    /// Threads that write in each process, each for its share of the sockets; 0 = one per core, as a server has shards.
     pub writers: u32,
+    /// Processes that write, each to its share of the sockets; 0 = as many as it takes to have enough open files.
+    pub processes: u32,
     /// What is written; the batch is the number of frames in one write.
     pub stream: Stream,
-    /// The program that runs [`serve_writer`] on its standard input and output.
-    pub writer: WriterCommand,
-}
-
-/// How the writer's process is started.
-#[derive(Clone, Debug)]
-pub struct WriterCommand {
-    /// The program.
-    pub program: PathBuf,
-    /// Arguments before `--connections` and `--writers`.
-    pub arguments: Vec<String>,
+    /// How other processes are started.
+    pub helper: Helper,
 }
 
 impl Floor {
@@ -54,6 +46,7 @@ impl Floor {
         let round = self.round(console)?;
         let mut report = Report::new("floor");
         report.setting("connections", self.connections);
+        report.setting("writer_processes", self.writer_processes()?);
         report.setting("writers", self.writers);
         self.stream.settings(&mut report);
         round.judge(&self.stream, &mut report);
@@ -65,50 +58,64 @@ impl Floor {
         Ok(report)
     }
 
-    /// One round with a writer of its own.
+    /// One round with writers of its own.
     pub(crate) fn round(&self, console: Console) -> Result<Round, Error> {
-        let mut writer = Writer::start(self)?;
+        let mut writers = Writers::start(self)?;
         let clients = Clients {
-            targets: vec![writer.target.clone()],
+            targets: writers.0.iter().map(|writer| writer.target.clone()).collect(),
             sources: Vec::new(),
             connections: self.connections,
             opening_max: 256,
             threads: self.threads,
+            processes: self.client_processes,
+            helper: Some(self.helper.clone()),
         };
         let script = Script { protocol: Protocol::Frames, join: None, attack: None };
         let pool = Pool::start(&clients, script)?;
         pool.wait_ready(console)?;
-        writer.expect("ready")?;
-        let pids = Pids(vec![writer.child.id()]);
+        writers.0.iter_mut().try_for_each(|writer| writer.expect("ready").map(drop))?;
+        let pids = Pids(writers.0.iter().map(|writer| writer.process.id()).collect());
         let (stream, server) = (&self.stream, &pids);
-        Measurement { pool: &pool, stream, server, console }.run(&mut writer)
+        Measurement { pool: &pool, stream, server, console }.run(&mut writers)
+    }
+
+    fn writer_processes(&self) -> Result<u32, Error> {
+        Ok(processes(self.connections, self.processes)?.min(self.connections.max(1)))
     }
 }
 
-/// The other process. Ends with this value.
+/// All processes that write.
+struct Writers(Vec<Writer>);
+
+/// One of them. Ends with this value.
 struct Writer {
-    child: Child,
-    orders: ChildStdin,
-    answers: BufReader<ChildStdout>,
+    process: Process,
+    answers: Answers,
     target: Target,
     ordered: u32,
 }
 
-impl Writer {
+impl Writers {
     fn start(floor: &Floor) -> Result<Self, Error> {
-        let WriterCommand { program, arguments } = &floor.writer;
-        let mut command = Command::new(program);
-        command.args(arguments).arg("--connections").arg(floor.connections.to_string());
-        let writers = if floor.writers == 0 { cores() } else { floor.writers as usize };
-        command.arg("--writers").arg(writers.to_string());
-        let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut child =
-            started.map_err(|error| Error::io(format!("starting {}", program.display()), &error))?;
-        let (Some(orders), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            return Err(Error::new("the writer has no standard streams"));
+        let total = floor.writer_processes()?;
+        let writers = if floor.writers == 0 { cores() as u32 } else { floor.writers };
+        let settings = |number: u32| {
+            // Clients take targets in turn, so the first ones have one more where it does not come out even.
+            let extra = u32::from(number < floor.connections % total);
+            WriterSettings { connections: floor.connections / total + extra, writers }
         };
+        (0..total)
+            .map(|number| Writer::start(&floor.helper, settings(number)))
+            .collect::<Result<_, _>>()
+            .map(Self)
+    }
+}
+
+impl Writer {
+    fn start(helper: &Helper, settings: WriterSettings) -> Result<Self, Error> {
+        let (process, answers) = helper.start(&Task::WriteFloor(settings))?;
         let target = "http://127.0.0.1:1".parse().map_err(Error::new)?;
-        let mut writer = Self { child, orders, answers: BufReader::new(answers), target, ordered: 0 };
+        let mut writer = Self { process, answers, target, ordered: 0 };
         let port = writer.expect("port")?;
         writer.target = format!("http://127.0.0.1:{port}").parse().map_err(Error::new)?;
         Ok(writer)
@@ -116,34 +123,39 @@ impl Writer {
 
     /// Reads a line that begins with `word`; returns what follows.
     fn expect(&mut self, word: &str) -> Result<String, Error> {
-        let mut line = String::new();
-        self.answers.read_line(&mut line).map_err(|error| Error::io("the floor's writer", &error))?;
-        let rest = line.trim().strip_prefix(word).map(|rest| rest.trim().to_owned());
-        rest.ok_or_else(|| Error::new(format!("the floor's writer said {line:?} instead of {word}")))
+        let pid = self.process.id();
+        let Some(line) = self.answers.next_line() else {
+            let ending = wait_ended(|| self.process.ended());
+            let ending =
+                ending.map_or_else(|| "stopped to answer".into(), |status| format!("ended with {status}"));
+            return Err(Error::new(format!("the floor's writer (pid {pid}) {ending}")));
+        };
+        if let Some(rest) = line.trim().strip_prefix(word) {
+            return Ok(rest.trim().to_owned());
+        }
+        let said =
+            parse::<Trouble>(&line).map_or_else(|_| format!("{line:?} instead of {word}"), |it| it.failed);
+        Err(Error::new(format!("the floor's writer (pid {pid}) said: {said}")))
     }
 }
 
-impl Sender for Writer {
+impl Sender for Writers {
     fn send(&mut self, batch: &Batch) -> Result<(), Error> {
-        self.ordered += 1;
         let Batch { numbers, due_ns, payload_bytes } = batch;
-        writeln!(self.orders, "{} {} {due_ns} {payload_bytes}", numbers.start, numbers.end)
-            .and_then(|()| self.orders.flush())
-            .map_err(|error| Error::io("the floor's writer", &error))
+        let order = format!("{} {} {due_ns} {payload_bytes}\n", numbers.start, numbers.end);
+        self.0.iter_mut().try_for_each(|writer| {
+            writer.ordered += 1;
+            writer.process.say(&order).map_err(|error| Error::io("the floor's writer", &error))
+        })
     }
 
     fn finish(&mut self) -> Result<(), Error> {
-        while self.ordered > 0 {
-            self.expect("done")?;
-            self.ordered -= 1;
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Writer {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.iter_mut().try_for_each(|writer| {
+            while writer.ordered > 0 {
+                writer.expect("done")?;
+                writer.ordered -= 1;
+            }
+            Ok(())
+        })
     }
 }

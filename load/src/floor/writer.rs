@@ -1,49 +1,71 @@
 //! The bare writer: the same bytes to every socket, and nothing else.
 //!
-//! Owns sockets and one thread for each share of them. Told what to write by lines on its input, so that nothing but
-//! writing happens between two orders. Start at [`serve_writer`].
+//! Owns sockets and one thread for each share of them. Told what to write by lines, so that nothing but writing happens
+//! between two orders. Start at [`serve_writer`].
 
-use std::io::{BufRead, Write};
+use std::io::{ErrorKind, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
+use crate::helper::{Orders, say};
 use crate::message::{self, Batch};
 
-/// Arguments of the writer's process.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct WriterSettings {
+/// How long the writer waits for the next connection before it looks whether anybody still wants it.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// What the writer's process is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct WriterSettings {
     /// Sockets to wait for.
-    pub connections: u32,
+    pub(crate) connections: u32,
     /// Threads.
-    pub writers: u32,
+    pub(crate) writers: u32,
 }
 
-/// Speaks with [`super::Floor`]: says `port <n>`, then `ready` when everybody is there; reads orders
-/// `<first number> <end> <due, ns> <payload bytes>` and answers each one with `done`. Ends with the input.
-///
-/// # Errors
-/// [`Error`] if it cannot listen or write.
-pub fn serve_writer(
+/// Speaks with [`super::Floor`]: says `port <n>`, then `ready` when everybody is there; obeys orders
+/// `<first number> <end> <due, ns> <payload bytes>` and answers each one with `done`. Ends with the orders.
+pub(crate) fn serve_writer(
     settings: WriterSettings,
-    orders: impl BufRead,
-    mut out: impl Write,
+    orders: &Orders,
+    out: &mut impl Write,
 ) -> Result<(), Error> {
     let failed = |error: std::io::Error| Error::io("the floor's writer", &error);
     let listener = listen().map_err(failed)?;
     let port = listener.local_addr().map_err(failed)?.port();
-    writeln!(out, "port {port}").and_then(|()| out.flush()).map_err(failed)?;
+    say(out, &format!("port {port}\n"))?;
     let mut shares: Vec<Vec<TcpStream>> = (0..settings.writers.max(1)).map(|_| Vec::new()).collect();
-    rlimit::increase_nofile_limit(u64::MAX).map_err(failed)?;
     for number in 0..settings.connections {
-        let (socket, _) = listener.accept().map_err(failed)?;
-        socket.set_nodelay(true).map_err(failed)?;
+        let Some(socket) = accept(&listener, orders).map_err(failed)? else { return Ok(()) };
         let turn = number as usize % shares.len();
         shares.get_mut(turn).expect("the remainder is below the length").push(socket);
     }
-    writeln!(out, "ready").and_then(|()| out.flush()).map_err(failed)?;
-    obey(shares, orders, &mut out).map_err(failed)
+    say(out, "ready\n")?;
+    obey(shares, orders, out).map_err(failed)
+}
+
+/// The next connection; none if nobody wants the writer any more.
+fn accept(listener: &TcpListener, orders: &Orders) -> std::io::Result<Option<TcpStream>> {
+    loop {
+        match listener.accept() {
+            Ok((socket, _)) => {
+                socket.set_nonblocking(false)?;
+                socket.set_nodelay(true)?;
+                return Ok(Some(socket));
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+        match orders.recv_timeout(LOOK_EVERY) {
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return Ok(None),
+            Ok(order) => return Err(std::io::Error::other(format!("too early: {order:?}"))),
+        }
+    }
 }
 
 /// A deep queue of connections, as the receivers come faster than one thread accepts.
@@ -52,10 +74,11 @@ fn listen() -> std::io::Result<TcpListener> {
     let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
     socket.bind(&std::net::SocketAddr::from(([127, 0, 0, 1], 0)).into())?;
     socket.listen(4096)?;
+    socket.set_nonblocking(true)?;
     Ok(socket.into())
 }
 
-fn obey(shares: Vec<Vec<TcpStream>>, orders: impl BufRead, out: &mut impl Write) -> std::io::Result<()> {
+fn obey(shares: Vec<Vec<TcpStream>>, orders: &Orders, out: &mut impl Write) -> std::io::Result<()> {
     let (done, finished) = mpsc::channel();
     let start = |share: Vec<TcpStream>| {
         let (sender, receiver) = mpsc::channel();
@@ -64,8 +87,8 @@ fn obey(shares: Vec<Vec<TcpStream>>, orders: impl BufRead, out: &mut impl Write)
         thread.spawn(move || write_all(share, &receiver, &done)).map(|_| sender)
     };
     let writers: Vec<Sender<Arc<[u8]>>> = shares.into_iter().map(start).collect::<Result<_, _>>()?;
-    for order in orders.lines() {
-        let bytes: Arc<[u8]> = frames(&order?)?.into();
+    for order in orders {
+        let bytes: Arc<[u8]> = frames(&order)?.into();
         for writer in &writers {
             writer.send(Arc::clone(&bytes)).map_err(std::io::Error::other)?;
         }

@@ -5,6 +5,7 @@
 
 use std::str::FromStr;
 
+use serde::{Deserialize, Serialize};
 use wire::websocket::{Opcode, UpgradeRequest, client_key, masked_frame, write_upgrade_request};
 
 use crate::message::Marker;
@@ -12,7 +13,7 @@ use crate::session::{Join, Next, Script, Sink, Took, WebSocket, event, mask, say
 use crate::target::Target;
 
 /// What an attacker does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Attack {
     /// Joins and never reads again while messages are published; every second one also asks for as many
     /// acknowledgements as it can.

@@ -1,23 +1,29 @@
 //! Very many clients in a few threads.
 //!
-//! Owns the threads and what is known of all clients together. Must not know what a scenario wants of them.
-//! Start at [`Pool::start`].
+//! Owns what is known of all clients together. They are split into shares: one in this process, or several in
+//! processes of their own where one has not enough open files; a share is event loops, one thread each. Must not know
+//! what a scenario wants of clients. Start at [`Pool::start`].
 
 mod link;
+mod local;
+mod news;
+mod remote;
+mod share;
 mod worker;
 
-use std::sync::mpsc::{self, Sender};
-use std::sync::{Arc, Mutex};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
 
 use crate::console::Console;
 use crate::error::Error;
 use crate::latency::Latencies;
-use crate::report::cores;
 use crate::session::Script;
-use crate::target::{Clients, Route};
-use worker::{Setup, Worker};
+use crate::target::Clients;
+use local::Local;
+pub(crate) use news::serve_share;
+use remote::Remote;
+pub(crate) use share::Share;
 
 /// How long nothing at all may change while we wait for clients.
 const STANDSTILL: Duration = Duration::from_secs(30);
@@ -25,8 +31,11 @@ const STANDSTILL: Duration = Duration::from_secs(30);
 /// How often waiting looks.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
 
+/// How often it is looked, while nothing else is waited for, whether all processes are there.
+const CHECK_EVERY: Duration = Duration::from_millis(50);
+
 /// What happened to clients since the start.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Counts {
     /// Clients this loop has.
     pub(crate) clients: u64,
@@ -72,58 +81,89 @@ impl Counts {
         }
     }
 
+    /// The process with these clients is gone: nobody is ready any more or will ever be.
+    fn lose_all(&mut self) {
+        self.failed += self.clients.saturating_sub(self.ready + self.failed);
+        self.cut += self.present();
+    }
+
     /// Clients that are ready and still there.
     pub(crate) fn present(&self) -> u64 {
         self.ready.saturating_sub(self.cut + self.left)
     }
 }
 
-/// What a loop is asked to do.
-enum Command {
+/// What clients are asked to do. Every event loop of every share gets it and obeys as far as its clients go, in whichever
+/// process it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Command {
     /// Close every client.
     Leave,
-    /// Hand over the latencies since the last time.
-    Latencies(Sender<Latencies>),
+    /// Tell the latencies since the last time.
+    Latencies,
 }
 
-/// What a loop shows while it works.
-#[derive(Debug, Default)]
-struct Shown {
-    counts: Mutex<Counts>,
-    first_failure: Mutex<Option<String>>,
+/// Who has a share of the clients: this process or another one.
+trait Holder: Send + Sync {
+    /// Passes a command on. Does not wait until it is obeyed.
+    fn tell(&self, command: &Command);
+    /// Everything so far, for each event loop.
+    fn by_loop(&self) -> Vec<Counts>;
+    /// Why the first client failed, if one did.
+    fn first_failure(&self) -> Option<String>;
+    /// Why the whole share is gone, if it is.
+    fn trouble(&self) -> Option<String>;
+    /// Waits for the answer to [`Command::Latencies`].
+    fn told_latencies(&self) -> Latencies;
+    /// Begins to close all connections; dropping it waits for the end.
+    fn close(&mut self);
 }
 
 /// Clients in event loops of their own. Dropping it closes their connections.
 pub(crate) struct Pool {
-    loops: Vec<Loop>,
+    shares: Vec<Box<dyn Holder>>,
     clients: u64,
-}
-
-struct Loop {
-    commands: Option<Sender<Command>>,
-    waker: Arc<mio::Waker>,
-    shown: Arc<Shown>,
-    thread: Option<JoinHandle<()>>,
 }
 
 impl Pool {
     /// Starts to open all clients.
     pub(crate) fn start(clients: &Clients, script: Script) -> Result<Self, Error> {
-        clients.reserve_files()?;
-        let wanted = if clients.threads == 0 { cores() } else { clients.threads };
-        let threads = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(1, clients.connections.max(1));
-        let (route, script) = (Arc::new(Route::new(clients)?), Arc::new(script));
-        let start_one = |number: u32| {
-            let setup = Setup {
-                route: Arc::clone(&route),
-                script: Arc::clone(&script),
-                indexes: (number..clients.connections).step_by(threads as usize).collect(),
-                opening_max: (clients.opening_max / threads).max(1),
-            };
-            Loop::start(number, setup).map_err(|error| Error::io("event loop", &error))
+        let processes = clients.reserve_files()?;
+        let mut shares = Share::split(clients, &script, processes)?;
+        let total = shares.len();
+        let helper = clients.helper.as_ref().filter(|_| total > 1);
+        let start = |(number, share)| -> Result<Box<dyn Holder>, Error> {
+            Ok(match helper {
+                Some(helper) => Box::new(Remote::start(helper, share, (number, total))?),
+                None => Box::new(Local::start(share, None)?),
+            })
         };
-        let loops = (0..threads).map(start_one).collect::<Result<_, _>>()?;
-        Ok(Self { loops, clients: u64::from(clients.connections) })
+        let shares = shares.drain(..).enumerate().map(start).collect::<Result<_, _>>()?;
+        Ok(Self { shares, clients: u64::from(clients.connections) })
+    }
+
+    /// Asks all clients to do something.
+    pub(crate) fn tell(&self, command: &Command) {
+        self.shares.iter().for_each(|share| share.tell(command));
+    }
+
+    /// An error as soon as a process with clients is gone: what is measured then is nothing.
+    pub(crate) fn check(&self) -> Result<(), Error> {
+        self.shares.iter().find_map(|share| share.trouble()).map_or(Ok(()), |text| Err(Error::new(text)))
+    }
+
+    /// Lets time pass, as long as all processes are there.
+    pub(crate) fn hold(&self, time: Duration) -> Result<(), Error> {
+        let until = Instant::now() + time;
+        loop {
+            self.check()?;
+            let rest = until.saturating_duration_since(Instant::now());
+            if rest.is_zero() {
+                return Ok(());
+            }
+            std::thread::sleep(rest.min(CHECK_EVERY));
+        }
     }
 
     /// Waits until `messages` numbered messages have arrived in all, or none has for as long as `patience`.
@@ -138,14 +178,12 @@ impl Pool {
 
     /// The same for each loop.
     pub(crate) fn by_loop(&self) -> Vec<Counts> {
-        let counts = |each: &Loop| *each.shown.counts.lock().expect("nothing panics while it holds the lock");
-        self.loops.iter().map(counts).collect()
+        self.shares.iter().flat_map(|share| share.by_loop()).collect()
     }
 
     /// Why the first client failed, if one did.
     pub(crate) fn first_failure(&self) -> Option<String> {
-        let failure = |each: &Loop| each.shown.first_failure.lock().ok()?.clone();
-        self.loops.iter().find_map(failure)
+        self.shares.iter().find_map(|share| share.first_failure())
     }
 
     /// Waits until every client is ready or has failed; at least one must be ready. Returns how long it took from now.
@@ -155,6 +193,7 @@ impl Pool {
         let _ = self.wait(&console.progress("connecting", all), all, STANDSTILL, |counts| {
             counts.ready + counts.failed
         });
+        self.check()?;
         let counts = self.counts();
         if counts.ready > 0 && counts.ready + counts.failed >= all {
             return Ok(begun.elapsed());
@@ -166,7 +205,8 @@ impl Pool {
         )))
     }
 
-    /// Waits until `measure` of the counts reaches `goal`, or nothing changes for as long as `patience`; says which.
+    /// Waits until `measure` of the counts reaches `goal`, or nothing changes for as long as `patience`, or a process
+    /// with clients is gone; says whether the goal was reached.
     pub(crate) fn wait(
         &self,
         bar: &indicatif::ProgressBar,
@@ -179,7 +219,7 @@ impl Pool {
             let counts = self.counts();
             let reached = measure(&counts);
             bar.set_position(reached);
-            if reached >= goal || last.1.elapsed() > patience {
+            if reached >= goal || last.1.elapsed() > patience || self.check().is_err() {
                 bar.finish_and_clear();
                 return reached >= goal;
             }
@@ -192,50 +232,22 @@ impl Pool {
 
     /// Ends every client in the way of its protocol and waits for that.
     pub(crate) fn leave(&self, console: Console) {
-        self.loops.iter().for_each(|each| each.tell(Command::Leave));
+        self.tell(&Command::Leave);
         let gone = |counts: &Counts| counts.failed + counts.cut + counts.left;
         let _ = self.wait(&console.progress("leaving", self.clients), self.clients, STANDSTILL, gone);
     }
 
     /// Latencies of all loops since the last call.
     pub(crate) fn latencies(&self) -> Latencies {
-        let (sender, receiver) = mpsc::channel();
-        self.loops.iter().for_each(|each| each.tell(Command::Latencies(sender.clone())));
-        drop(sender);
-        receiver.iter().fold(Latencies::new(), |mut all, one| {
-            all.add(&one);
-            all
-        })
-    }
-}
-
-impl Loop {
-    fn start(number: u32, setup: Setup) -> std::io::Result<Self> {
-        let (sender, receiver) = mpsc::channel();
-        let shown = Arc::new(Shown::default());
-        let (worker, waker) = Worker::new(setup, receiver, Arc::clone(&shown))?;
-        let builder = std::thread::Builder::new().name(format!("clients-{number}"));
-        let thread = Some(builder.spawn(move || worker.run())?);
-        Ok(Self { commands: Some(sender), waker: Arc::new(waker), shown, thread })
-    }
-
-    /// A loop that has ended needs no telling.
-    fn tell(&self, command: Command) {
-        if let Some(commands) = &self.commands {
-            let _ = commands.send(command);
-        }
-        let _ = self.waker.wake();
+        self.tell(&Command::Latencies);
+        let told = self.shares.iter().map(|share| share.told_latencies());
+        told.fold(Latencies::new(), Latencies::merged)
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
-        for each in &mut self.loops {
-            each.commands = None;
-            let _ = each.waker.wake();
-        }
-        for thread in self.loops.iter_mut().filter_map(|each| each.thread.take()) {
-            let _ = thread.join();
-        }
+        // All at once; each share is then waited for as it is dropped.
+        self.shares.iter_mut().for_each(|share| share.close());
     }
 }

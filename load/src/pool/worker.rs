@@ -5,14 +5,15 @@
 use std::collections::VecDeque;
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, Sender, TryRecvError};
 use std::time::{Duration, Instant};
 
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::link::{End, Link, Shared, State};
-use super::{Command, Counts, Shown};
+use super::local::Shown;
+use super::{Command, Counts};
 use crate::latency::Latencies;
 use crate::session::{Script, Session};
 use crate::target::Route;
@@ -40,6 +41,15 @@ pub(super) struct Setup {
     pub(super) opening_max: u32,
 }
 
+/// What connects a loop to whoever started it.
+pub(super) struct Wires {
+    /// The loop ends when nobody can send any more.
+    pub(super) commands: Receiver<Command>,
+    /// Answers to [`Command::Latencies`].
+    pub(super) latencies: Sender<Latencies>,
+    pub(super) shown: Arc<Shown>,
+}
+
 pub(super) struct Worker {
     poll: Poll,
     links: Vec<Link>,
@@ -52,8 +62,7 @@ pub(super) struct Worker {
     counts: Counts,
     latencies: Latencies,
     buf: Vec<u8>,
-    commands: Receiver<Command>,
-    shown: Arc<Shown>,
+    wires: Wires,
     begun: Instant,
     looked_ms: u64,
     ticked_ms: u64,
@@ -61,11 +70,7 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(
-        setup: Setup,
-        commands: Receiver<Command>,
-        shown: Arc<Shown>,
-    ) -> std::io::Result<(Self, Waker)> {
+    pub(super) fn new(setup: Setup, wires: Wires) -> std::io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
         let link = |index: &u32| Link::new(*index, Session::new(&setup.script, *index));
@@ -81,8 +86,7 @@ impl Worker {
             script: setup.script,
             latencies: Latencies::new(),
             buf: vec![0; READ_BYTES],
-            commands,
-            shown,
+            wires,
             begun: Instant::now(),
             looked_ms: 0,
             ticked_ms: 0,
@@ -111,19 +115,18 @@ impl Worker {
     }
 
     fn show(&self) {
-        if let Ok(mut counts) = self.shown.counts.lock() {
-            *counts = self.counts;
-        }
+        self.wires.shown.counts(self.counts);
     }
 
     /// Does what was asked; false when nobody can ask any more.
     fn obey(&mut self) -> bool {
         loop {
-            match self.commands.try_recv() {
+            match self.wires.commands.try_recv() {
                 Ok(Command::Leave) => self.leave(),
-                Ok(Command::Latencies(to)) => {
+                Ok(Command::Latencies) => {
                     // A receiver that is gone does not want them any more.
-                    let _ = to.send(std::mem::replace(&mut self.latencies, Latencies::new()));
+                    let told = std::mem::replace(&mut self.latencies, Latencies::new());
+                    let _ = self.wires.latencies.send(told);
                 }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
@@ -250,9 +253,7 @@ impl Worker {
     }
 
     fn fail(&self, text: &str) {
-        if let Ok(mut first) = self.shown.first_failure.lock() {
-            first.get_or_insert_with(|| text.to_owned());
-        }
+        self.wires.shown.failure(text);
     }
 
     fn time_passes(&mut self) {

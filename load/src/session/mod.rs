@@ -9,6 +9,7 @@ mod websocket;
 use std::str::FromStr;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use wire::socketio::{AckId, Codec, Parser, Revision, Suffix};
 use wire::values::Values;
 
@@ -19,7 +20,7 @@ pub(crate) use polling::{Polling, answer};
 pub(crate) use websocket::{WebSocket, mask, say};
 
 /// What the clients speak.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Protocol {
     /// Socket.IO 5 on Engine.IO 4, directly over WebSocket.
     SocketIo,
@@ -58,7 +59,7 @@ impl FromStr for Protocol {
 }
 
 /// An event every client emits after its handshake and whose acknowledgement it awaits.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
     /// Name of the event.
     pub event: String,
@@ -86,7 +87,7 @@ fn filled(template: &str, index: u32) -> String {
 }
 
 /// What all clients of a run have in common.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Script {
     /// What they speak.
     pub(crate) protocol: Protocol,

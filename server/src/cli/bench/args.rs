@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use load::{Clients, Confirm, Destination, Join, Pids, PublishBody, Report, Stream, Target, WriterCommand};
+use load::{Clients, Confirm, Destination, Helper, Join, Pids, PublishBody, Report, Stream, Target};
 
 use crate::cli::{Failure, print};
 
@@ -23,9 +23,12 @@ pub(super) struct ClientArgs {
     /// Connections that may be in their handshake at the same time
     #[arg(long, value_name = "N", default_value_t = 256)]
     pub(super) opening_max: u32,
-    /// Event loops of the generator; 0 = one per core
+    /// Event loops of the generator, of all its processes together; 0 = one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) threads: usize,
+    /// Processes of the generator; 0 = as many as it takes to have enough open files
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub(super) processes: u32,
     /// Event that each client emits to get into a room, acknowledged by the server
     #[arg(long, value_name = "EVENT")]
     pub(super) room_event: Option<String>,
@@ -119,6 +122,8 @@ impl ClientArgs {
             connections,
             opening_max: self.opening_max,
             threads: self.threads,
+            processes: self.processes,
+            helper: helper().ok(),
         }
     }
 
@@ -154,9 +159,8 @@ impl PublishArgs {
 }
 
 /// This program once more.
-pub(super) fn floor_writer() -> Result<WriterCommand, Failure> {
-    let arguments = vec!["bench".into(), "floor-writer".into()];
-    Ok(WriterCommand { program: std::env::current_exe()?, arguments })
+pub(super) fn helper() -> Result<Helper, Failure> {
+    Ok(Helper { program: std::env::current_exe()?, arguments: vec!["bench".into(), "helper".into()] })
 }
 
 /// A folder that is there or can be made; a mistake is told before the run, not after it.

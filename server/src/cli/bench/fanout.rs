@@ -3,7 +3,7 @@
 use clap::Args;
 use load::{Fanout, Floor, Protocol};
 
-use super::args::{ClientArgs, PublishArgs, StreamArgs, floor_writer};
+use super::args::{ClientArgs, PublishArgs, StreamArgs, helper};
 use crate::cli::Failure;
 
 /// Deliveries of one message to all
@@ -29,9 +29,12 @@ pub(super) struct FanoutArgs {
     /// Measure the floor too, in turns, three rounds each, and print the ratio of CPU per delivery
     #[arg(long)]
     with_floor: bool,
-    /// Threads of the floor's writer, as many as the server has shards; 0 = one per core
+    /// Threads of each process of the floor's writer, as many as the server has shards; 0 = one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     floor_writers: u32,
+    /// Processes of the floor's writer, as many as the server has; 0 = as many as it takes to have enough open files
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    floor_processes: u32,
     /// Counter of write calls in the server's /metrics
     #[arg(long, value_name = "NAME", default_value = "trunkline_writes_total")]
     writes_metric: String,
@@ -46,9 +49,11 @@ impl FanoutArgs {
             Ok(Floor {
                 connections: self.connections,
                 threads: self.clients.threads,
+                client_processes: self.clients.processes,
                 writers: self.floor_writers,
+                processes: self.floor_processes,
                 stream,
-                writer: floor_writer()?,
+                helper: helper()?,
             })
         };
         Ok(Fanout {

@@ -1,9 +1,9 @@
-//! `trunkline bench floor`, and its other process. Start at [`FloorArgs`].
+//! `trunkline bench floor`. Start at [`FloorArgs`].
 
 use clap::Args;
-use load::{Floor, WriterSettings};
+use load::Floor;
 
-use super::args::{OutputArgs, StreamArgs, floor_writer};
+use super::args::{OutputArgs, StreamArgs, helper};
 use crate::cli::Failure;
 
 /// What the kernel alone costs: bare writes of the same frames to as many sockets
@@ -20,23 +20,20 @@ pub(super) struct FloorArgs {
     /// Frames in one write
     #[arg(long, value_name = "N", default_value_t = 1)]
     frames_per_write: u32,
-    /// Threads that write; 0 = one per core
+    /// Threads that write, in each process that does; 0 = one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     writers: u32,
-    /// Event loops of the receivers; 0 = one per core
+    /// Processes that write; 0 = as many as it takes to have enough open files
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    processes: u32,
+    /// Processes of the receivers; 0 = as many as it takes to have enough open files
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    client_processes: u32,
+    /// Event loops of the receivers, of all processes together; 0 = one per core
     #[arg(long, value_name = "N", default_value_t = 0)]
     threads: usize,
     #[command(flatten)]
     pub(super) output: OutputArgs,
-}
-
-/// The other process of the floor
-#[derive(Debug, Args)]
-pub(super) struct FloorWriterArgs {
-    #[arg(long)]
-    connections: u32,
-    #[arg(long)]
-    writers: u32,
 }
 
 impl FloorArgs {
@@ -44,16 +41,11 @@ impl FloorArgs {
         Ok(Floor {
             connections: self.connections,
             threads: self.threads,
+            client_processes: self.client_processes,
             writers: self.writers,
+            processes: self.processes,
             stream: self.stream.stream(self.frames_per_write),
-            writer: floor_writer()?,
+            helper: helper()?,
         })
-    }
-}
-
-impl FloorWriterArgs {
-    pub(super) fn run(self) -> Result<(), Failure> {
-        let settings = WriterSettings { connections: self.connections, writers: self.writers };
-        Ok(load::serve_writer(settings, std::io::stdin().lock(), std::io::stdout().lock())?)
     }
 }

@@ -11,6 +11,7 @@ use super::args::{ClientArgs, duration};
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   trunkline bench idle --connections 15000 --room-event join --server-pid 4711
+  trunkline bench idle --connections 60000 --target http://127.0.0.1:8001,http://127.0.0.1:8002 --server-pid 4711,4712
   trunkline bench idle --protocol socketio-poll --connections 5000 --server-pid 4711 --json")]
 pub(super) struct IdleArgs {
     /// How many clients

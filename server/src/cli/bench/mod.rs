@@ -17,7 +17,8 @@ use super::Failure;
 /// Measure a server with very many clients
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Build with --release, and raise the limit of open files (ulimit -n) above the connections.
+    after_help = "Build with --release. Where the limit of open files (ulimit -Hn) is below the number of connections, clients
+are spread over several processes; a server needs a limit above its own connections.
 
 Every scenario prints its report as text. --json prints it as one JSON object instead, --report DIR also
 writes a page with charts, and `trunkline bench report` shows several saved reports side by side.
@@ -41,8 +42,9 @@ enum Scenario {
     Floor(floor::FloorArgs),
     Hostile(hostile::HostileArgs),
     Report(report::ReportArgs),
+    /// Another process of a scenario
     #[command(hide = true)]
-    FloorWriter(floor::FloorWriterArgs),
+    Helper,
 }
 
 impl Bench {
@@ -55,8 +57,14 @@ impl Bench {
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
             Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::Report(args) => return args.run(),
-            Scenario::FloorWriter(args) => return args.run(),
+            Scenario::Helper => return help(),
         };
         output.print(&report)
     }
+}
+
+/// Does what the parent process says on standard input.
+fn help() -> Result<(), Failure> {
+    let input = std::io::BufReader::new(std::io::stdin());
+    Ok(load::serve_helper(input, std::io::stdout().lock())?)
 }

@@ -1,0 +1,145 @@
+//! A share of the clients in this process: its event loops.
+//!
+//! Owns the threads. Must not know other shares. Start at [`Local::start`].
+
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::thread::{JoinHandle, Thread};
+
+use super::share::Share;
+use super::worker::{Setup, Wires, Worker};
+use super::{Command, Counts, Holder};
+use crate::error::Error;
+use crate::latency::Latencies;
+
+/// Event loops at work.
+pub(super) struct Local {
+    loops: Vec<Loop>,
+}
+
+struct Loop {
+    /// Gone when the loop is to end.
+    commands: Option<Sender<Command>>,
+    latencies: Mutex<Receiver<Latencies>>,
+    waker: mio::Waker,
+    shown: Arc<Shown>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What a loop shows while it works.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    counts: Mutex<Counts>,
+    first_failure: Mutex<Option<String>>,
+    /// Who is unparked when something changed.
+    watcher: Option<Thread>,
+}
+
+impl Local {
+    /// Starts to open all clients of the share.
+    pub(super) fn start(share: Share, watcher: Option<Thread>) -> Result<Self, Error> {
+        let (route, script) = (Arc::new(share.route.clone()), Arc::new(share.script.clone()));
+        let start_one = |(number, indexes): (usize, Vec<u32>)| {
+            let setup = Setup {
+                route: Arc::clone(&route),
+                script: Arc::clone(&script),
+                indexes,
+                opening_max: (share.opening_max / share.loops).max(1),
+            };
+            let shown = Shown { watcher: watcher.clone(), ..Shown::default() };
+            Loop::start(number, setup, shown).map_err(|error| Error::io("event loop", &error))
+        };
+        let loops = share.by_loop().enumerate().map(start_one).collect::<Result<_, _>>()?;
+        Ok(Self { loops })
+    }
+}
+
+impl Holder for Local {
+    fn tell(&self, command: &Command) {
+        self.loops.iter().for_each(|each| each.tell(command.clone()));
+    }
+
+    fn by_loop(&self) -> Vec<Counts> {
+        let counts = |each: &Loop| *each.shown.counts.lock().expect("nothing panics while it holds the lock");
+        self.loops.iter().map(counts).collect()
+    }
+
+    fn first_failure(&self) -> Option<String> {
+        let failure = |each: &Loop| each.shown.first_failure.lock().ok()?.clone();
+        self.loops.iter().find_map(failure)
+    }
+
+    fn trouble(&self) -> Option<String> {
+        None
+    }
+
+    fn told_latencies(&self) -> Latencies {
+        // A loop that has ended has none to tell.
+        let told = self.loops.iter().filter_map(|each| each.latencies.lock().ok()?.recv().ok());
+        told.fold(Latencies::new(), Latencies::merged)
+    }
+
+    fn close(&mut self) {
+        for each in &mut self.loops {
+            each.commands = None;
+            let _ = each.waker.wake();
+        }
+    }
+}
+
+impl Drop for Local {
+    fn drop(&mut self) {
+        self.close();
+        for thread in self.loops.iter_mut().filter_map(|each| each.thread.take()) {
+            let _ = thread.join();
+        }
+    }
+}
+
+impl Loop {
+    fn start(number: usize, setup: Setup, shown: Shown) -> std::io::Result<Self> {
+        let (sender, commands) = mpsc::channel();
+        let (answers, latencies) = mpsc::channel();
+        let shown = Arc::new(shown);
+        let wires = Wires { commands, latencies: answers, shown: Arc::clone(&shown) };
+        let (worker, waker) = Worker::new(setup, wires)?;
+        let builder = std::thread::Builder::new().name(format!("clients-{number}"));
+        let thread = Some(builder.spawn(move || worker.run())?);
+        Ok(Self { commands: Some(sender), latencies: Mutex::new(latencies), waker, shown, thread })
+    }
+
+    /// A loop that has ended needs no telling.
+    fn tell(&self, command: Command) {
+        if let Some(commands) = &self.commands {
+            let _ = commands.send(command);
+        }
+        let _ = self.waker.wake();
+    }
+}
+
+impl Shown {
+    /// Shows how far a loop is.
+    pub(super) fn counts(&self, now: Counts) {
+        let Ok(mut counts) = self.counts.lock() else { return };
+        if *counts == now {
+            return;
+        }
+        *counts = now;
+        drop(counts);
+        self.changed();
+    }
+
+    /// Keeps why a client failed, if it is the first one.
+    pub(super) fn failure(&self, text: &str) {
+        if let Ok(mut first) = self.first_failure.lock() {
+            first.get_or_insert_with(|| text.to_owned());
+        }
+        self.changed();
+    }
+
+    fn changed(&self) {
+        if let Some(watcher) = &self.watcher {
+            watcher.unpark();
+        }
+    }
+}
