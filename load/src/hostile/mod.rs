@@ -111,6 +111,7 @@ impl Hostile {
         let peak = self.watch(attack, before_bytes, console);
         let counts = pool.counts();
         let [canary, newcomers] = witnesses.finish();
+        pool.check()?;
         pool.leave(Console::Silent);
         drop(pool);
         let peak_bytes = peak?;
