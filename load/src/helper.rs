@@ -70,7 +70,8 @@ impl Helper {
         let (input, output) = (child.stdin.take(), child.stdout.take());
         let mut process = Process { child, input };
         let output = output.ok_or_else(|| Error::new("a helper has no standard output"))?;
-        process.say(&line(task)).map_err(failed)?;
+        // Where it has ended already, whoever reads its answers learns how.
+        let _ = process.say(&line(task));
         Ok((process, Answers(BufReader::new(output))))
     }
 }

@@ -125,3 +125,34 @@ fn write_all(mut share: Vec<TcpStream>, orders: &Receiver<Arc<[u8]>>, done: &Sen
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::helper::{Task, line, serve_helper};
+
+    /// What a writer for so many connections says, given these orders and then no more.
+    fn said(connections: u32, orders: &str) -> Vec<String> {
+        let task = line(&Task::WriteFloor(WriterSettings { connections, writers: 1 }));
+        let mut out = Vec::new();
+        serve_helper(Cursor::new(task + orders), &mut out).unwrap();
+        String::from_utf8(out).unwrap().lines().skip(1).map(str::to_owned).collect()
+    }
+
+    #[test]
+    fn a_writer_ends_with_its_orders_whatever_it_waits_for() {
+        assert_eq!(said(1, ""), [""; 0]);
+        assert_eq!(said(0, ""), ["ready"]);
+        assert_eq!(said(0, "0 2 5 60\n"), ["ready", "done"]);
+    }
+
+    #[test]
+    fn an_order_that_is_none_is_told() {
+        let expected = "{\"failed\":\"the floor's writer: not an order: \\\"0 x 5 60\\\"\"}";
+        assert_eq!(said(0, "0 x 5 60\n"), ["ready", expected]);
+        let early = said(1, "0 1 5 60\n").join("");
+        assert!(early.contains("too early"), "{early}");
+    }
+}

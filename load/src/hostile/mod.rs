@@ -119,6 +119,7 @@ impl Hostile {
         let memory = self.watch(attack, console);
         let counts = pool.counts();
         let [canary, newcomers] = witnesses.finish();
+        pool.check()?;
         pool.leave(Console::Silent);
         drop(pool);
         let memory = memory?;

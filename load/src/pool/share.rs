@@ -110,7 +110,7 @@ mod tests {
                 *connections.entry(share.route.source(index).unwrap()).or_default() += 1;
             });
         }
-        assert_eq!(connections.len(), 6);
-        assert!(connections.values().all(|count| *count == 10_000), "{connections:?}");
+        assert_eq!(connections.len(), 12);
+        assert!(connections.values().all(|count| *count == 5_000), "{connections:?}");
     }
 }
