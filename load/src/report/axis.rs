@@ -10,6 +10,9 @@ use super::unit;
 /// Marks a reader can take in.
 const MARKS_MAX: f64 = 7.0;
 
+/// With more than these, only powers of ten are marked.
+const LOGARITHMIC_MARKS_MAX: usize = 12;
+
 /// Above this ratio of largest to smallest a linear axis would hide the small values.
 const LINEAR_RATIO_MAX: f64 = 50.0;
 
@@ -55,16 +58,19 @@ impl Axis {
         if low <= 0.0 || high / low <= LINEAR_RATIO_MAX {
             return Self::linear(title, low, high);
         }
-        let (first, last) = (low.log10().floor() as i32, high.log10().ceil() as i32);
-        let mantissas: &[f64] = if last - first <= 3 { &[1.0, 2.0, 5.0] } else { &[1.0] };
-        let marks = (first..=last).flat_map(|decade| {
-            mantissas.iter().map(move |mantissa| {
-                let value = mantissa * 10f64.powi(decade);
-                (value.log10(), unit::number(value))
-            })
-        });
-        let range = f64::from(first)..f64::from(last);
-        let marks = marks.filter(|(at, _)| *at <= range.end + 1e-9).collect();
+        let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
+        let marks: Vec<(f64, f64)> = decades
+            .flat_map(|decade| [1.0, 2.0, 5.0].map(|mantissa| (mantissa, mantissa * 10f64.powi(decade))))
+            .collect();
+        // A hair of tolerance, so that 100 begins at 100.
+        let first = marks.iter().rposition(|(_, value)| *value <= low * 1.000_001).unwrap_or(0);
+        let last = marks.iter().position(|(_, value)| *value >= high * 0.999_999).unwrap_or(marks.len() - 1);
+        let shown = marks.get(first..=last).unwrap_or_default();
+        let place = |mark: Option<&(f64, f64)>| mark.map_or(0.0, |(_, value)| value.log10());
+        let range = place(shown.first())..place(shown.last());
+        let few = shown.len() <= LOGARITHMIC_MARKS_MAX;
+        let told = shown.iter().filter(|(mantissa, _)| few || *mantissa == 1.0);
+        let marks = told.map(|(_, value)| (value.log10(), unit::number(*value))).collect();
         Self { title: title.into(), range, marks, scale: Scale::Logarithmic }
     }
 
@@ -135,6 +141,11 @@ mod tests {
         let axis = Axis::fitting("connections", 100.0, 10_000.0);
         assert_eq!(labels(&axis), "100 200 500 1,000 2,000 5,000 10,000");
         assert_eq!(axis.at(1000.0), 3.0);
+        assert_eq!(
+            labels(&Axis::fitting("connections", 100.0, 102_400.0)),
+            "100 200 500 1,000 2,000 5,000 10,000 20,000 50,000 100,000 200,000"
+        );
+        assert_eq!(labels(&Axis::fitting("ms", 0.3, 30_000.0)), "1 10 100 1,000 10,000");
         assert_eq!(labels(&Axis::fitting("ms", 0.0, 100.0)).split(' ').next(), Some("0"));
     }
 

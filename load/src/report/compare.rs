@@ -39,16 +39,24 @@ impl Comparison {
         Ok(Self { reports })
     }
 
+    /// The report, if there is nothing to compare it with.
+    pub(super) fn only(&self) -> Option<&Report> {
+        match self.reports.as_slice() {
+            [(_, report)] => Some(report),
+            _ => None,
+        }
+    }
+
     /// The page and its charts.
     pub(super) fn page(&self) -> Result<(String, Vec<Picture>), Error> {
         let (wide, figures) = (self.wide_pictures()?, self.figure_pictures()?);
         let title = format!("{}: {}", self.scenarios().join(", "), self.names().join(", "));
         let mut body = format!("<h1>trunkline bench {}</h1>\n", html::escape(&self.scenarios().join(", ")));
+        body += &html::list("reasons", &self.doubts());
         for (name, report) in &self.reports {
             body += &format!("<h3>{}</h3>\n{}", html::escape(name), page::verdict(report));
             body += &format!("<p class=\"faint\">{}</p>\n", html::escape(&report.origin.line()));
         }
-        body += &html::list("reasons", &self.doubts());
         let charts: String = wide.iter().map(html::figure).collect();
         body += &html::section("Charts", &charts);
         let charts: String = figures.iter().map(html::figure).collect();

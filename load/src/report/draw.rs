@@ -9,8 +9,9 @@ use std::fmt::Write as _;
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, Ranged, ValueFormatter};
 use plotters::prelude::{
-    ChartBuilder, Circle, DrawingArea, DrawingAreaErrorKind, EmptyElement, FontStyle, IntoDrawingArea as _,
-    IntoFont as _, LineSeries, RGBColor, Rectangle, SVGBackend, Text, TextStyle,
+    Cartesian2d, ChartBuilder, ChartContext, Circle, DrawingArea, DrawingAreaErrorKind, EmptyElement,
+    FontStyle, IntoDrawingArea as _, IntoFont as _, LineSeries, RGBColor, Rectangle, SVGBackend, Text,
+    TextStyle,
 };
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 use plotters::style::{Color as _, IntoTextStyle as _};
@@ -58,6 +59,7 @@ const TITLE_HEIGHT: i32 = 34;
 /// Where drawing can fail; a text in memory does not.
 type Outcome = Result<(), DrawingAreaErrorKind<std::io::Error>>;
 type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Canvas<'a, 'b> = ChartContext<'a, SVGBackend<'b>, Cartesian2d<Axis, Axis>>;
 
 /// A finished chart.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -182,26 +184,7 @@ impl Plot {
             .y_desc(self.y.title.as_str())
             .draw()?;
         for (layer, hue) in self.layers.iter().zip(HUES.iter().cycle()) {
-            match &layer.shape {
-                Shape::Line(points) => {
-                    chart.draw_series(LineSeries::new(points.iter().copied(), hue.stroke_width(2)))?;
-                }
-                Shape::Dots(points) => {
-                    chart.draw_series(LineSeries::new(points.iter().copied(), hue.stroke_width(2)))?;
-                    chart.draw_series(points.iter().map(|point| Circle::new(*point, 3, hue.filled())))?;
-                }
-                Shape::Boxes(boxes) => {
-                    let filled = boxes.iter().map(|(corners, _)| Rectangle::new(*corners, hue.filled()));
-                    chart.draw_series(filled)?;
-                    let style = text(15, &INK).pos(Pos::new(HPos::Left, VPos::Center));
-                    let told = boxes.iter().filter(|(_, told)| !told.is_empty()).map(|(corners, told)| {
-                        let [(_, from), (x, to)] = *corners;
-                        EmptyElement::at((x.max(0.0), f64::midpoint(from, to)))
-                            + Text::new(told.clone(), (6, 0), style.clone())
-                    });
-                    chart.draw_series(told)?;
-                }
-            }
+            layer.shape.paint(hue, &mut chart)?;
         }
         drop(chart);
         root.present()
@@ -230,6 +213,33 @@ impl Plot {
             let (x, y) = (*x, TITLE_HEIGHT + *y);
             area.draw(&Rectangle::new([(x, y + 4), (x + 16, y + 10)], hue.filled()))?;
             area.draw_text(name, &text(15, &INK), (x + 22, y))?;
+        }
+        Ok(())
+    }
+}
+
+impl Shape {
+    fn paint(&self, hue: &RGBColor, canvas: &mut Canvas<'_, '_>) -> Outcome {
+        let line = |points: &[(f64, f64)]| LineSeries::new(points.to_vec(), hue.stroke_width(2));
+        match self {
+            Self::Line(points) => {
+                canvas.draw_series(line(points))?;
+            }
+            Self::Dots(points) => {
+                canvas.draw_series(line(points))?;
+                canvas.draw_series(points.iter().map(|point| Circle::new(*point, 3, hue.filled())))?;
+            }
+            Self::Boxes(boxes) => {
+                let filled = boxes.iter().map(|(corners, _)| Rectangle::new(*corners, hue.filled()));
+                canvas.draw_series(filled)?;
+                let style = text(15, &INK).pos(Pos::new(HPos::Left, VPos::Center));
+                let told = boxes.iter().filter(|(_, told)| !told.is_empty()).map(|(corners, told)| {
+                    let [(_, from), (x, to)] = *corners;
+                    EmptyElement::at((x.max(0.0), f64::midpoint(from, to)))
+                        + Text::new(told.clone(), (6, 0), style.clone())
+                });
+                canvas.draw_series(told)?;
+            }
         }
         Ok(())
     }

@@ -27,11 +27,14 @@ impl Report {
 
 impl Comparison {
     /// Writes `index.html` and one `.svg` for each chart into a folder, which is made if it is missing. Gives the path
-    /// of the page.
+    /// of the page. A single report gets the page it had.
     ///
     /// # Errors
     /// [`Error`] that names the file that could not be written.
     pub fn write_to(&self, folder: &Path) -> Result<PathBuf, Error> {
+        if let Some(report) = self.only() {
+            return report.write_to(folder);
+        }
         let (page, pictures) = self.page()?;
         write(folder, &page, &pictures)
     }

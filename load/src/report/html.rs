@@ -21,7 +21,7 @@ p{margin:6px 0}.faint{color:var(--faint)}
 table{border-collapse:collapse;margin:6px 0}
 th,td{padding:4px 14px 4px 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}
 th{font-weight:600;white-space:nowrap}td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
-.columns{columns:2 380px;column-gap:40px}.columns .wide{overflow:visible}.columns table{width:100%}.columns tr{break-inside:avoid}
+.columns{columns:2 380px;column-gap:40px}.columns .wide{overflow:visible}.columns table{width:100%;margin:0}.columns tr{break-inside:avoid}
 .halves{display:flex;flex-wrap:wrap;gap:8px 16px}.halves figure{flex:1 1 400px;max-width:452px}
 figure{margin:14px 0;padding:8px;border:1px solid var(--line);border-radius:8px}
 figure svg{display:block;width:100%;height:auto}

@@ -271,6 +271,14 @@ fn two_reports_are_compared_figure_by_figure() {
 }
 
 #[test]
+fn a_single_saved_report_gets_the_page_it_had() {
+    let (first, again) = (Folder::new("report-first"), Folder::new("report-again"));
+    let page = |path: PathBuf| std::fs::read_to_string(path).unwrap();
+    let alone = Comparison::new(vec![("a".into(), sample())]).unwrap();
+    assert_eq!(page(alone.write_to(&again.0).unwrap()), page(sample().write_to(&first.0).unwrap()));
+}
+
+#[test]
 fn names_tell_reports_apart() {
     let twice = Comparison::new(vec![("a".into(), sample()), ("a".into(), sample())]);
     assert!(twice.unwrap_err().to_string().contains("two reports are called \"a\""));
