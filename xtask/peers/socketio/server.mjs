@@ -102,6 +102,8 @@ async function primary() {
   const http = createServer();
   setupMaster(http, { loadBalancingMethod: "least-connection" });
   setupPrimary();
+  // Bytes of a connection and of attachments pass between the processes.
+  cluster.setupPrimary({ serialization: "advanced" });
   const workers = [];
   const told = [];
   for (let n = 0; n < processes; n++) {

@@ -93,8 +93,8 @@ mod tests {
         let saved = std::env::temp_dir().join(format!("xtask-charts-{}", std::process::id()));
         std::fs::create_dir_all(&saved).unwrap();
         let program = saved.join("trunkline");
-        let script =
-            "#!/bin/sh\nwhile [ \"$1\" != --report ]; do echo \"$1\"; shift; done > \"$2/a-b.svg\"\n";
+        let script = "#!/bin/sh
+            while [ \"$1\" != --report ]; do all=\"$all$1 \"; shift; done; echo \"$all\" > \"$2/a-b.svg\"\n";
         std::fs::write(&program, script).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         std::fs::write(saved.join("r.json"), "{}").unwrap();
@@ -110,7 +110,7 @@ mod tests {
         );
         let asked = std::fs::read_to_string(saved.join("out/fanout-batch-a-b.svg")).unwrap();
         assert!(
-            asked.starts_with("bench\nreport\n") && asked.ends_with("reports/trunkline.json\n"),
+            asked.starts_with("bench report ") && asked.ends_with("reports/trunkline.json \n"),
             "{asked}"
         );
         std::fs::remove_dir_all(&saved).unwrap();

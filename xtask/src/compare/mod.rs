@@ -48,6 +48,9 @@ pub(crate) struct Options {
     /// Make the page again out of a folder below target/compare, without measuring.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "rounds", "quick"])]
     from: Option<PathBuf>,
+    /// Our program, both the server and the generator, instead of one that is built.
+    #[arg(long, value_name = "FILE")]
+    trunkline: Option<PathBuf>,
     /// Where the page goes.
     #[arg(long, value_name = "FILE")]
     page: Option<PathBuf>,
@@ -63,15 +66,14 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         list(&sections);
         return Ok(());
     }
-    let (results, folder, kit) = match &options.from {
-        Some(folder) => (Results::read(folder)?, folder.clone(), None),
+    let trunkline = options.trunkline(root)?;
+    let (results, folder) = match &options.from {
+        Some(folder) => (Results::read(folder)?, folder.clone()),
         None => {
-            let comparison = Comparison::prepare(root, options, sections.clone())?;
-            let results = comparison.measure()?;
-            (results, comparison.folder, Some(comparison.kit))
+            let comparison = Comparison::prepare(root, options, (sections.clone(), trunkline.clone()))?;
+            (comparison.measure()?, comparison.folder)
         }
     };
-    let trunkline = kit.map_or_else(|| root.join("target/release/trunkline"), |kit| kit.trunkline);
     let page = options.page.clone().unwrap_or_else(|| match options.is_whole() {
         true => root.join("docs/benchmarks.md"),
         false => folder.join("benchmarks.md"),
@@ -126,11 +128,25 @@ impl Options {
 
     /// Whether nothing is left out.
     fn is_whole(&self) -> bool {
-        self.only.is_empty()
-            && self.peers.is_empty()
-            && !self.quick
-            && self.rounds.is_none()
-            && self.from.is_none()
+        let is_all = self.only.is_empty() && self.peers.is_empty() && self.from.is_none();
+        is_all && self.size() == Size::Full && self.rounds.is_none()
+    }
+
+    /// The program, which is built unless it was given.
+    fn trunkline(&self, root: &Path) -> Result<PathBuf> {
+        match &self.trunkline {
+            Some(path) => path.canonicalize().with_context(|| path.display().to_string()),
+            None => build_ours(root, self.build()),
+        }
+    }
+
+    /// How our program is built.
+    fn build(&self) -> &'static str {
+        match (self.size(), self.trunkline.is_some()) {
+            (_, true) => "given",
+            (Size::Quick, false) => "debug",
+            (Size::Full, false) => "release",
+        }
     }
 
     fn size(&self) -> Size {
@@ -150,10 +166,13 @@ struct Comparison {
 }
 
 impl Comparison {
-    /// Installs, builds and makes the folder.
-    fn prepare(root: &Path, options: &Options, sections: Vec<&'static Section>) -> Result<Self> {
+    /// Installs and builds peers and makes the folder.
+    fn prepare(
+        root: &Path,
+        options: &Options,
+        (sections, trunkline): (Vec<&'static Section>, PathBuf),
+    ) -> Result<Self> {
         let (servers, size) = (options.servers()?, options.size());
-        let trunkline = build_ours(root, size)?;
         let socketioxide = root.join("target/peers/socketioxide/release/trunkline-peer-socketioxide");
         let node_folder = root.join("xtask/peers/socketio");
         for server in &servers {
@@ -162,8 +181,7 @@ impl Comparison {
         let folder = root.join("target/compare").join(machine::stamp());
         let work = folder.join("servers");
         std::fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
-        let build = if size == Size::Quick { "debug" } else { "release" };
-        let head = machine::head(root, build, &servers);
+        let head = machine::head(root, options.build(), &servers);
         let kit = Kit { trunkline, socketioxide, node_folder, folder: work };
         let rounds = options.rounds.or((size == Size::Quick).then_some(1));
         Ok(Self { sections, servers, size, rounds, kit, folder, head })
@@ -250,14 +268,12 @@ fn tell(section: &Section, run: &Run, server: &str, turn: &Turn) {
     println!("{server:<14} {} {}", figure.unwrap_or_default(), turn.remark().unwrap_or_default());
 }
 
-/// Gives the path of our binary.
-fn build_ours(root: &Path, size: Size) -> Result<PathBuf> {
-    if size == Size::Quick {
-        process::run(&mut process::cargo(root, &["build", "--quiet", "--bin", "trunkline"]))?;
-        return Ok(root.join("target/debug/trunkline"));
-    }
-    process::run(&mut process::cargo(root, &["build", "--release", "--quiet", "--bin", "trunkline"]))?;
-    Ok(root.join("target/release/trunkline"))
+/// Gives the path of our binary. A build for speed, unless it is only tried.
+fn build_ours(root: &Path, build: &str) -> Result<PathBuf> {
+    let release = if build == "release" { ["--release"].as_slice() } else { &[] };
+    let arguments = [&["build", "--quiet", "--bin", "trunkline"], release].concat();
+    process::run(&mut process::cargo(root, &arguments))?;
+    Ok(root.join("target").join(build).join("trunkline"))
 }
 
 /// Installs and builds what a server needs. Peers are always built for speed: they are not ours to debug.

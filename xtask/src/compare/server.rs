@@ -123,7 +123,8 @@ impl Reach {
     }
 
     /// The arguments that `command` means for a server which speaks `speaks`. Placeholders: `{target}` where clients connect,
-    /// `{room}` that each of them is in one of 100 rooms besides, `{publish}` where messages are published, `{pids}`.
+    /// `{room}` that each of them is in one of 100 rooms besides, `{publish}` where messages are published, `{metrics}` where
+    /// counters may be, `{pids}`.
     pub(crate) fn fill(&self, command: &[String], speaks: Speaks) -> Vec<String> {
         let in_rooms = command.iter().any(|word| word == "{room}");
         let words = command.iter().flat_map(|word| match (word.as_str(), speaks) {
@@ -140,6 +141,7 @@ impl Reach {
                 let raw = option("--publish-body", "raw");
                 [option("--publish-url", &urls(&self.private, "/pub/main")), raw].concat()
             }
+            ("{metrics}", _) => option("--metrics-url", &urls(&self.private, "")),
             ("{pids}", _) => option("--server-pid", &self.pids.join(",")),
             (word, _) => vec![word.to_owned()],
         });
