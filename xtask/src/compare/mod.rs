@@ -327,9 +327,9 @@ mod tests {
 
     #[test]
     fn sections_and_peers_are_chosen_by_name() {
-        let chosen = options(&["--only", "growth,echo", "--peers", "nchan"]);
+        let chosen = options(&["--only", "growth,fanout", "--peers", "nchan"]);
         let sections: Vec<&str> = chosen.sections().unwrap().iter().map(|section| section.name).collect();
-        assert_eq!(sections, ["echo", "growth-fanout", "growth-idle"]);
+        assert_eq!(sections, ["fanout", "growth-fanout", "growth-idle"]);
         let servers: Vec<&str> = chosen.servers().unwrap().iter().map(|server| server.name).collect();
         assert_eq!(servers, [OURS, "nchan"]);
         assert!(options(&["--only", "growt"]).sections().is_err());
