@@ -68,6 +68,31 @@ impl Latencies {
         self.us.value_at_quantile(quantile) as f64 / 1000.0
     }
 
+    /// The shortest, in milliseconds.
+    pub(crate) fn min_ms(&self) -> f64 {
+        self.us.min() as f64 / 1000.0
+    }
+
+    /// The longest, in milliseconds.
+    pub(crate) fn max_ms(&self) -> f64 {
+        self.us.max() as f64 / 1000.0
+    }
+
+    /// The mean, in milliseconds.
+    pub(crate) fn mean_ms(&self) -> f64 {
+        self.us.mean() / 1000.0
+    }
+
+    /// The standard deviation, in milliseconds.
+    pub(crate) fn stdev_ms(&self) -> f64 {
+        self.us.stdev() / 1000.0
+    }
+
+    /// How many are shorter than `time`, to the resolution of the histogram.
+    pub(crate) fn below(&self, time: Duration) -> u64 {
+        (time.as_micros() as u64).checked_sub(1).map_or(0, |last| self.us.count_between(0, last))
+    }
+
     /// Adds the percentiles to a report, as `<name>_p50_ms` and so on.
     pub(crate) fn report(&self, name: &str, report: &mut Report) {
         if self.us.is_empty() {
@@ -76,8 +101,8 @@ impl Latencies {
         for (label, quantile) in [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p99_9", 0.999)] {
             report.number(&format!("{name}_{label}_ms"), self.ms(quantile));
         }
-        report.number(&format!("{name}_min_ms"), self.us.min() as f64 / 1000.0);
-        report.number(&format!("{name}_max_ms"), self.us.max() as f64 / 1000.0);
+        report.number(&format!("{name}_min_ms"), self.min_ms());
+        report.number(&format!("{name}_max_ms"), self.max_ms());
     }
 }
 

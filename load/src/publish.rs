@@ -79,16 +79,28 @@ impl Publisher {
     pub(crate) fn publish(&mut self, batch: &Batch) -> Result<(), Error> {
         let mut out = Vec::new();
         self.sent += batch.numbers.len() as u64;
-        batch.data().for_each(|data| self.write(&data, &mut out));
-        let written = self.stream.write_all(&out);
+        batch.data().for_each(|data| self.write(&self.destination.channel, &data, &mut out));
+        self.send(&out)
+    }
+
+    /// Publishes one message to a channel that is not the destination's.
+    pub(crate) fn publish_to(&mut self, channel: &str, data: &str) -> Result<(), Error> {
+        let mut out = Vec::new();
+        self.sent += 1;
+        self.write(channel, data, &mut out);
+        self.send(&out)
+    }
+
+    fn send(&mut self, requests: &[u8]) -> Result<(), Error> {
+        let written = self.stream.write_all(requests);
         written.map_err(|error| {
             let trouble = self.answers().trouble.unwrap_or_default();
             Error::io(format!("publishing to {} {trouble}", self.destination.url.host), &error)
         })
     }
 
-    fn write(&self, data: &str, out: &mut Vec<u8>) {
-        let Destination { url, channel, key, confirm } = &self.destination;
+    fn write(&self, channel: &str, data: &str, out: &mut Vec<u8>) {
+        let Destination { url, key, confirm, .. } = &self.destination;
         let mut body = serde_json::json!({ "channel": channel, "event": "message", "data": data });
         if let (Confirm::No, Some(members)) = (confirm, body.as_object_mut()) {
             members.insert("wait".into(), false.into());

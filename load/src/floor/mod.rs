@@ -67,21 +67,50 @@ impl Floor {
 
     /// One round with a writer of its own.
     pub(crate) fn round(&self, console: Console) -> Result<Round, Error> {
-        let mut writer = Writer::start(self)?;
+        let (mut writers, pool) = self.open(1, console)?;
+        let pids = writers.pids();
+        let (stream, server) = (&self.stream, &pids);
+        Measurement { pool: &pool, stream, server, console }.run(&mut writers)
+    }
+
+    /// Connects the receivers to as many writers' processes as there are servers to compare with, in turn.
+    pub(crate) fn open(&self, servers: u32, console: Console) -> Result<(Writers, Pool), Error> {
+        let share = |number: u32| (self.connections + servers - 1 - number) / servers;
+        let started = (0..servers).map(|number| Writer::start(self, share(number)));
+        let mut writers = started.collect::<Result<Vec<_>, _>>()?;
         let clients = Clients {
-            targets: vec![writer.target.clone()],
+            targets: writers.iter().map(|writer| writer.target.clone()).collect(),
             sources: Vec::new(),
             connections: self.connections,
             opening_max: 256,
             threads: self.threads,
         };
-        let script = Script { protocol: Protocol::Frames, join: None, attack: None };
+        let script = Script::new(Protocol::Frames, None);
         let pool = Pool::start(&clients, script)?;
         pool.wait_ready(console)?;
-        writer.expect("ready")?;
-        let pids = Pids(vec![writer.child.id()]);
-        let (stream, server) = (&self.stream, &pids);
-        Measurement { pool: &pool, stream, server, console }.run(&mut writer)
+        for writer in &mut writers {
+            writer.expect("ready")?;
+        }
+        Ok((Writers(writers), pool))
+    }
+}
+
+/// The floors of several servers, which write at the same time.
+pub(crate) struct Writers(Vec<Writer>);
+
+impl Writers {
+    fn pids(&self) -> Pids {
+        Pids(self.0.iter().map(|writer| writer.child.id()).collect())
+    }
+}
+
+impl Sender for Writers {
+    fn send(&mut self, batch: &Batch) -> Result<(), Error> {
+        self.0.iter_mut().try_for_each(|writer| writer.send(batch))
+    }
+
+    fn finish(&mut self) -> Result<(), Error> {
+        self.0.iter_mut().try_for_each(Writer::finish)
     }
 }
 
@@ -95,10 +124,10 @@ struct Writer {
 }
 
 impl Writer {
-    fn start(floor: &Floor) -> Result<Self, Error> {
+    fn start(floor: &Floor, connections: u32) -> Result<Self, Error> {
         let WriterCommand { program, arguments } = &floor.writer;
         let mut command = Command::new(program);
-        command.args(arguments).arg("--connections").arg(floor.connections.to_string());
+        command.args(arguments).arg("--connections").arg(connections.to_string());
         let writers = if floor.writers == 0 { cores() } else { floor.writers as usize };
         command.arg("--writers").arg(writers.to_string());
         let started = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
@@ -123,7 +152,7 @@ impl Writer {
     }
 }
 
-impl Sender for Writer {
+impl Writer {
     fn send(&mut self, batch: &Batch) -> Result<(), Error> {
         self.ordered += 1;
         let Batch { numbers, due_ns, payload_bytes } = batch;

@@ -4,6 +4,7 @@
 //! Start at [`Pool::start`].
 
 mod link;
+mod orders;
 mod worker;
 
 use std::sync::mpsc::{self, Sender};
@@ -17,6 +18,7 @@ use crate::latency::Latencies;
 use crate::report::cores;
 use crate::session::Script;
 use crate::target::{Clients, Route};
+pub(crate) use orders::{Converse, Say, Visit};
 use worker::{Setup, Worker};
 
 /// How long nothing at all may change while we wait for clients.
@@ -40,6 +42,8 @@ pub(crate) struct Counts {
     pub(crate) cut: u64,
     /// Clients that are gone because we wanted it.
     pub(crate) left: u64,
+    /// Numbered messages that clients said.
+    pub(crate) said: u64,
     /// Messages with a number.
     pub(crate) messages: u64,
     /// Other events.
@@ -63,6 +67,7 @@ impl Counts {
             failed: self.failed + other.failed,
             cut: self.cut + other.cut,
             left: self.left + other.left,
+            said: self.said + other.said,
             messages: self.messages + other.messages,
             foreign: self.foreign + other.foreign,
             repeated: self.repeated + other.repeated,
@@ -72,18 +77,45 @@ impl Counts {
         }
     }
 
+    /// What was counted after `earlier`, as far as it is a matter of messages.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            said: self.said - earlier.said,
+            messages: self.messages - earlier.messages,
+            foreign: self.foreign - earlier.foreign,
+            repeated: self.repeated - earlier.repeated,
+            bytes: self.bytes - earlier.bytes,
+            reads: self.reads - earlier.reads,
+            ..*self
+        }
+    }
+
     /// Clients that are ready and still there.
     pub(crate) fn present(&self) -> u64 {
         self.ready.saturating_sub(self.cut + self.left)
     }
 }
 
-/// What a loop is asked to do.
+/// What a loop is asked to do. Each loop takes from an order what concerns its own clients.
 enum Command {
     /// Close every client.
     Leave,
     /// Hand over the latencies since the last time.
-    Latencies(Sender<Latencies>),
+    Latencies(Measured, Sender<Latencies>),
+    Say(Say),
+    Converse(Converse),
+    Visit(Visit),
+}
+
+/// What latencies are of. They count from the planned time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Measured {
+    /// Until a message arrived.
+    Messages,
+    /// Until the client of a visit was ready.
+    Connects,
+    /// Until a visit was over.
+    Visits,
 }
 
 /// What a loop shows while it works.
@@ -197,10 +229,30 @@ impl Pool {
         let _ = self.wait(&console.progress("leaving", self.clients), self.clients, STANDSTILL, gone);
     }
 
-    /// Latencies of all loops since the last call.
+    /// Lets clients say numbered messages. Clients that are not ready say nothing.
+    pub(crate) fn say(&self, say: &Say) {
+        self.loops.iter().for_each(|each| each.tell(Command::Say(say.clone())));
+    }
+
+    /// Lets clients answer each other.
+    pub(crate) fn converse(&self, converse: &Converse) {
+        self.loops.iter().for_each(|each| each.tell(Command::Converse(converse.clone())));
+    }
+
+    /// Lets clients come for a visit. A visit whose client is still busy with an earlier one fails.
+    pub(crate) fn visit(&self, visit: &Visit) {
+        self.loops.iter().for_each(|each| each.tell(Command::Visit(visit.clone())));
+    }
+
+    /// Latencies of messages, all loops, since the last call.
     pub(crate) fn latencies(&self) -> Latencies {
+        self.latencies_of(Measured::Messages)
+    }
+
+    /// Latencies of all loops since the last call.
+    pub(crate) fn latencies_of(&self, measured: Measured) -> Latencies {
         let (sender, receiver) = mpsc::channel();
-        self.loops.iter().for_each(|each| each.tell(Command::Latencies(sender.clone())));
+        self.loops.iter().for_each(|each| each.tell(Command::Latencies(measured, sender.clone())));
         drop(sender);
         receiver.iter().fold(Latencies::new(), |mut all, one| {
             all.add(&one);
