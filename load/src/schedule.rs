@@ -99,10 +99,12 @@ mod tests {
         let schedule = Schedule::burst(5);
         assert_eq!((schedule.due_ns(5), schedule.due_ns(1000)), (schedule.start_ns, schedule.start_ns));
         let mut slices = Vec::new();
-        schedule.run(1005, |numbers| {
-            slices.push(numbers);
-            Ok(())
-        }).unwrap();
+        schedule
+            .run(1005, |numbers| {
+                slices.push(numbers);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(slices, [5..1005]);
     }
 

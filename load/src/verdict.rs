@@ -67,8 +67,7 @@ impl Evidence<'_> {
     fn judge_time(&self, planned: f64, report: &mut Report) {
         let elapsed = self.elapsed.as_secs_f64();
         if elapsed > planned.max(1.0) * OVERTIME_MAX {
-            report
-                .void(format!("took {elapsed:.1} s, planned were {planned:.1} s: something is saturated"));
+            report.void(format!("took {elapsed:.1} s, planned were {planned:.1} s: something is saturated"));
         }
     }
 }

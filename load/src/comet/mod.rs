@@ -162,7 +162,8 @@ impl Comet {
 impl Traffic {
     /// Who gets message `number`: any client, as likely as any other (SplitMix64).
     fn client(&self, number: u32, clients: u32) -> u32 {
-        let mut z = self.seed.wrapping_add(u64::from(number).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        let mut z =
+            self.seed.wrapping_add(u64::from(number).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
         ((z ^ (z >> 31)) % u64::from(clients)) as u32

@@ -59,14 +59,14 @@ impl<'a> Watch<'a> {
     pub(super) fn look(&mut self, counts: &Counts) -> Result<(), Error> {
         let now = self.begun.elapsed();
         if now >= self.stats_due {
-            self.stats_due += self.journal.stats_every;
+            self.stats_due = next(self.stats_due, self.journal.stats_every, now);
             self.sample(now)?;
             let (active, closed) = (counts.present(), counts.failed + counts.cut + counts.left);
             let chunks = counts.messages - std::mem::replace(&mut self.chunks_told, counts.messages);
             self.tell(&format!("Stats: {{{active},{closed},{chunks}}}"));
         }
         if now >= self.line_due {
-            self.line_due += self.journal.line_every;
+            self.line_due = next(self.line_due, self.journal.line_every, now);
             let rss_kb = self.server.rss()? / 1024;
             let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
             self.tell(&format!("{}\t{unix}\t{rss_kb}\t{}", date(unix), counts.present()));
@@ -113,6 +113,12 @@ impl<'a> Watch<'a> {
     }
 }
 
+/// When something is due again; what was missed is not made up for.
+fn next(due: Duration, every: Duration, now: Duration) -> Duration {
+    let every = every.max(Duration::from_millis(1));
+    due + every * (((now - due).as_nanos() / every.as_nanos()) as u32 + 1)
+}
+
 /// A Unix time in UTC (the civil calendar from days, after H. Hinnant's chrono-compatible algorithms).
 fn date(unix: u64) -> String {
     let (days, seconds) = (unix / 86_400 + 719_468, unix % 86_400);
@@ -136,7 +142,14 @@ mod tests {
         assert_eq!(date(0), "1970-01-01 00:00:00 UTC");
         assert_eq!(date(951_782_399), "2000-02-28 23:59:59 UTC");
         assert_eq!(date(951_782_400), "2000-02-29 00:00:00 UTC");
-        assert_eq!(date(1_795_704_001), "2026-11-26 15:06:41 UTC");
+        assert_eq!(date(1_795_704_001), "2026-11-26 14:40:01 UTC");
+    }
+
+    #[test]
+    fn what_is_missed_is_not_made_up_for() {
+        let ms = Duration::from_millis;
+        assert_eq!(next(ms(10), ms(10), ms(10)), ms(20));
+        assert_eq!(next(ms(10), ms(10), ms(47)), ms(50));
     }
 
     fn watched(samples: impl Iterator<Item = f64>, warm_up_share: f64) -> Report {

@@ -3,10 +3,15 @@
 //! Owns the arguments, a file for each scenario. The scenarios are the crate `load`'s, which knows nothing of this server. Start at [`Bench`].
 
 mod args;
+mod broadcast;
+mod churn;
+mod comet;
+mod echo;
 mod fanout;
 mod floor;
 mod hostile;
 mod idle;
+mod pairs;
 
 use clap::Subcommand;
 use load::Console;
@@ -30,7 +35,12 @@ pub(super) struct Bench {
 #[derive(Debug, Subcommand)]
 enum Scenario {
     Idle(idle::IdleArgs),
+    Broadcast(broadcast::BroadcastArgs),
+    Echo(echo::EchoArgs),
+    Comet(comet::CometArgs),
     Fanout(fanout::FanoutArgs),
+    Pairs(pairs::PairsArgs),
+    Churn(churn::ChurnArgs),
     Floor(floor::FloorArgs),
     Hostile(hostile::HostileArgs),
     #[command(hide = true)]
@@ -43,7 +53,12 @@ impl Bench {
         let console = Console::detect();
         let (report, output) = match self.scenario {
             Scenario::Idle(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Broadcast(args) => (args.scenario()?.run(console)?, args.clients.common.output),
+            Scenario::Echo(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Comet(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::Fanout(args) => (args.scenario()?.run(console)?, args.clients.common.output),
+            Scenario::Pairs(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Churn(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
             Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::FloorWriter(args) => return args.run(),
