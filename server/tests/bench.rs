@@ -31,7 +31,7 @@ fn the_floor_writes_every_frame_to_every_socket() {
 }
 
 /// Runs `measure` against `trunkline dev`.
-fn with_server(name: &str, measure: impl Fn(&Server) + std::panic::UnwindSafe) {
+fn with_server(name: &str, measure: fn(&Server)) {
     let folder = std::env::temp_dir().join(format!("trunkline-bench-{}-{name}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
     let ready = folder.join("ready.json");
