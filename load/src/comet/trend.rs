@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn growth_is_told_from_noise_and_from_next_to_nothing() {
         let line = |slope: f64| {
-            let noise = |at: u32| if at % 2 == 0 { 1.0 } else { -1.0 };
+            let noise = |at: u32| if at.is_multiple_of(2) { 1.0 } else { -1.0 };
             let samples: Vec<_> =
                 (0..20).map(|at| (f64::from(at), 1000.0 + slope * f64::from(at) + noise(at))).collect();
             Trend::of(&samples).unwrap().is_flat()

@@ -93,9 +93,9 @@ impl<'a> Watch<'a> {
     pub(super) fn report(&self, report: &mut Report) {
         let warm_up = (self.samples.len() as f64 * self.journal.warm_up_share) as usize;
         let measured = self.samples.get(warm_up..).unwrap_or_default();
-        let bytes = self.samples.iter().map(|(_, bytes)| *bytes);
-        report.count("rss_max_bytes", bytes.clone().fold(0.0, f64::max) as u64);
-        report.count("rss_end_bytes", bytes.last().unwrap_or(0.0) as u64);
+        let largest = self.samples.iter().map(|(_, bytes)| *bytes).fold(0.0, f64::max);
+        report.count("rss_max_bytes", largest as u64);
+        report.count("rss_end_bytes", self.samples.last().map_or(0, |(_, bytes)| *bytes as u64));
         report.count("memory_samples", measured.len() as u64);
         let trend = Trend::of(measured).filter(|_| measured.len() >= SAMPLES_MIN);
         let Some(trend) = trend else {
