@@ -17,7 +17,8 @@ const SERIES_INTERVAL: Duration = Duration::from_millis(500);
   trunkline bench broadcast --connections 10000 --repeat 5 --with-floor
   trunkline bench broadcast --connections 1000 --series 100
   trunkline bench broadcast --connections 20000 --with-floor \\
-    --target http://127.0.0.1:8000,http://127.0.0.1:8001 --publish-url http://127.0.0.1:9000,http://127.0.0.1:9001")]
+    --target http://127.0.0.1:8000,http://127.0.0.1:8001 \\
+    --publish-url http://127.0.0.1:9000,http://127.0.0.1:9001")]
 pub(super) struct BroadcastArgs {
     /// How many subscribers
     #[arg(long, value_name = "N", default_value_t = 10_000)]
