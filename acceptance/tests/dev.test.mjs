@@ -26,9 +26,9 @@ ours("anybody may connect to /; other namespaces are unknown", async (t) => {
 
 ours("events are relayed to the others, binary included, and acknowledged by []", async (t) => {
   const [a, b, c] = await Promise.all([enter(t), enter(t, { transports: ["polling"] }), enter(t, { transports: ["websocket"] })]);
-  const own = collect(a, "say");
-  const got = [next(b, "say"), next(c, "say")];
-  assert.deepEqual(await ask(a, "say", { x: Buffer.from([1]) }, "two"), []);
+  const own = collect(a, "tell");
+  const got = [next(b, "tell"), next(c, "tell")];
+  assert.deepEqual(await ask(a, "tell", { x: Buffer.from([1]) }, "two"), []);
   for (const args of await Promise.all(got)) assert.deepEqual(args, [{ x: Buffer.from([1]) }, "two"]);
   await handled(a);
   assert.deepEqual(own, []);
@@ -44,6 +44,30 @@ ours("join and leave: rooms are reached by REST, and acknowledged", async (t) =>
   await say(2);
   await handled(socket);
   assert.deepEqual(hits, [[1]]);
+});
+
+ours("echo: back to its sender alone, as it was", async (t) => {
+  const [a, b] = await Promise.all([enter(t), enter(t)]);
+  const others = collect(b, "echo");
+  const own = next(a, "echo");
+  assert.deepEqual(await ask(a, "echo", { x: Buffer.from([1]) }, "two"), []);
+  assert.deepEqual(await own, [{ x: Buffer.from([1]) }, "two"]);
+  assert.deepEqual(await ask(b, "join", "echo-room"), ["ok"]);
+  await handled(b);
+  assert.deepEqual(others, []);
+});
+
+ours("say: to the other members of a room, as message", async (t) => {
+  const [a, b, c] = await Promise.all([enter(t), enter(t), enter(t)]);
+  for (const socket of [a, b]) assert.deepEqual(await ask(socket, "join", "say-room"), ["ok"]);
+  const [own, outside] = [collect(a, "message"), collect(c, "message")];
+  const heard = next(b, "message");
+  assert.deepEqual(await ask(a, "say", "say-room", { x: Buffer.from([1]) }), []);
+  assert.deepEqual(await heard, [{ x: Buffer.from([1]) }]);
+  for (const socket of [a, c]) await handled(socket);
+  assert.deepEqual([own, outside], [[], []]);
+  const [refusal] = await ask(a, "say", 7);
+  assert.match(refusal.error, /name of a room/);
 });
 
 ours("trunkline pub, status and sub work against it", async (t) => {

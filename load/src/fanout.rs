@@ -20,9 +20,7 @@ use crate::publish::{Destination, Publisher, metric};
 use crate::report::{Bars, Report};
 use crate::session::{Join, Protocol, Script};
 use crate::target::Clients;
-
-/// A paced run that takes this many times its plan shows that the generator or the server could not keep up.
-const OVERTIME_MAX: f64 = 1.5;
+use crate::verdict::{Evidence, median};
 
 /// Rounds of a run that is compared with the floor.
 const ROUNDS_WITH_FLOOR: usize = 3;
@@ -82,6 +80,10 @@ pub(crate) struct Round {
 
 /// What sends messages to everybody: a server through its back end's door, or the floor.
 pub(crate) trait Sender {
+    /// Gets ready for the next batch, before its time is read.
+    fn prepare(&mut self) -> Result<(), Error> {
+        Ok(())
+    }
     /// Sends the messages of a batch.
     fn send(&mut self, batch: &Batch) -> Result<(), Error>;
     /// Whether all of it was taken; an error if something was refused.
@@ -146,7 +148,7 @@ impl Fanout {
     }
 
     fn round(&self, console: Console) -> Result<Round, Error> {
-        let script = Script { protocol: self.protocol, join: self.join.clone(), attack: None };
+        let script = Script::new(self.protocol, self.join.clone());
         let pool = Pool::start(&self.clients, script)?;
         pool.wait_ready(console)?;
         let mut door = Door { publisher: Publisher::connect(&self.destination)?, scenario: self };
@@ -298,64 +300,19 @@ impl Round {
 
     /// Says why the round proves nothing, where that is so.
     pub(crate) fn judge(&self, stream: &Stream, report: &mut Report) {
-        let Self { counts, expected, .. } = self;
-        if self.clients == 0 {
-            report.void("nothing connected");
-        }
-        if counts.messages == 0 {
-            report.void("nothing delivered");
-        }
-        if counts.messages > *expected || counts.repeated > 0 {
-            let text = format!(
-                "more received than expected: {} of {expected}, {} twice or out of order",
-                counts.messages, counts.repeated
-            );
-            report.void(text);
-        }
-        if counts.messages < *expected {
-            report.failure(format!("{} of {expected} deliveries are missing", expected - counts.messages));
-        }
-        if self.latencies.negative() > 0 {
-            report.void(format!("{} messages arrived before they were sent", self.latencies.negative()));
-        }
-        if let Some(failure) = &self.failure {
-            report.failure(format!("clients were lost, the first one: {failure}"));
-        }
-        if let Some(rate) = stream.rate {
-            let planned = f64::from(stream.messages) / rate;
-            if self.elapsed.as_secs_f64() > planned.max(1.0) * OVERTIME_MAX {
-                let elapsed = self.elapsed.as_secs_f64();
-                report.void(format!(
-                    "took {elapsed:.1} s, planned were {planned:.1} s: something is saturated"
-                ));
-            }
-        }
-        if stopped_alike(&self.by_loop) {
-            report
-                .void("every event loop stopped at the same number of clients: the generator's own ceiling");
-        }
+        let planned = |rate| Duration::from_secs_f64(f64::from(stream.messages) / rate);
+        let evidence = Evidence {
+            clients: self.clients,
+            expected: self.expected,
+            counts: &self.counts,
+            by_loop: &self.by_loop,
+            latencies: &self.latencies,
+            failure: self.failure.as_deref(),
+            elapsed: self.elapsed,
+            planned: stream.rate.map(planned),
+        };
+        evidence.judge(report);
     }
-}
-
-impl Counts {
-    /// What was counted after `earlier`, as far as it is a matter of messages.
-    fn since(&self, earlier: &Self) -> Self {
-        Self {
-            messages: self.messages - earlier.messages,
-            foreign: self.foreign - earlier.foreign,
-            repeated: self.repeated - earlier.repeated,
-            bytes: self.bytes - earlier.bytes,
-            reads: self.reads - earlier.reads,
-            ..*self
-        }
-    }
-}
-
-/// Whether several loops all failed to connect their clients after exactly the same number.
-fn stopped_alike(by_loop: &[Counts]) -> bool {
-    let first = by_loop.first().copied().unwrap_or_default();
-    let alike = |counts: &Counts| counts.ready == first.ready && counts.ready < counts.clients;
-    by_loop.len() > 1 && by_loop.iter().all(alike)
 }
 
 /// Adds the ratio to the floor: for each pair of neighbouring rounds, then the median.
@@ -385,9 +342,4 @@ fn compare(rounds: &[Round], floors: &[Round], report: &mut Report) {
     for floor in floors.iter().filter(|floor| floor.counts.messages != floor.expected) {
         report.void(format!("the floor delivered {} of {}", floor.counts.messages, floor.expected));
     }
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

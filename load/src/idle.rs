@@ -96,7 +96,7 @@ impl Idle {
     }
 
     fn open(&self, clients: &Clients) -> Result<Pool, Error> {
-        let script = Script { protocol: self.protocol, join: self.join.clone(), attack: None };
+        let script = Script::new(self.protocol, self.join.clone());
         Pool::start(clients, script)
     }
 

@@ -2,10 +2,15 @@
 //!
 //! Owns scenarios, the clients' event loops, measurements and their report. A scenario is a module, a protocol is a
 //! value of [`Protocol`]. Sees the codecs; must not know the hub or the server, so that it can measure any server and
-//! takes no short cut through ours. Start at a scenario ([`Idle`], [`Fanout`], [`Floor`], [`Hostile`]); below it is
+//! takes no short cut through ours. Start at a scenario ([`Idle`], [`Broadcast`], [`Echo`], [`Comet`], [`Fanout`],
+//! [`Pairs`], [`Churn`], [`Floor`], [`Hostile`]); below it is
 //! `pool`, one event loop per core, and below that `session`, the clients as bytes in, bytes out.
 
+mod broadcast;
+mod churn;
+mod comet;
 mod console;
+mod echo;
 mod error;
 mod fanout;
 mod floor;
@@ -14,22 +19,32 @@ mod hostile;
 mod idle;
 mod latency;
 mod message;
+mod pairs;
 mod pool;
 mod process;
 mod publish;
 mod report;
+mod schedule;
 mod session;
+mod talk;
 mod target;
+mod verdict;
 
+pub use broadcast::{Broadcast, Volley};
+pub use churn::Churn;
+pub use comet::{Comet, Journal, JournalTo, Traffic};
 pub use console::Console;
+pub use echo::{Echo, EchoPlan, Rounds, Sustained};
 pub use error::Error;
 pub use fanout::{Fanout, Stream};
 pub use floor::Floor;
 pub use helper::{Helper, serve_helper};
 pub use hostile::{Attack, Bounds, Hostile};
 pub use idle::Idle;
+pub use pairs::Pairs;
 pub use process::Pids;
 pub use publish::{Confirm, Destination, PublishBody};
 pub use report::{Bars, Comparison, Histogram, Historic, Report, Series};
 pub use session::{Join, Protocol};
+pub use talk::Tempo;
 pub use target::{Clients, Target};

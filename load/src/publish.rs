@@ -69,10 +69,10 @@ pub enum Confirm {
 }
 
 impl Destination {
-    /// Appends the request that publishes `data`.
-    fn write(&self, data: &str, out: &mut Vec<u8>) {
+    /// Appends the request that publishes `data` to a channel; raw bodies go to the address alone.
+    fn write(&self, channel: &str, data: &str, out: &mut Vec<u8>) {
         let (path, content_type, body) = match self.body {
-            PublishBody::Json => ("/v1/messages", "application/json", self.json(data)),
+            PublishBody::Json => ("/v1/messages", "application/json", self.json(channel, data)),
             PublishBody::Raw => ("/", "text/plain", data.to_owned()),
         };
         let bearer = self.key.as_ref().map(|key| format!("Bearer {key}"));
@@ -83,8 +83,8 @@ impl Destination {
         write_request(out, &Request { method: "POST", target, host, headers: &headers, body });
     }
 
-    fn json(&self, data: &str) -> String {
-        let mut body = serde_json::json!({ "channel": self.channel, "event": "message", "data": data });
+    fn json(&self, channel: &str, data: &str) -> String {
+        let mut body = serde_json::json!({ "channel": channel, "event": "message", "data": data });
         if let (Confirm::No, Some(members)) = (self.confirm, body.as_object_mut()) {
             members.insert("wait".into(), false.into());
         }
@@ -128,8 +128,20 @@ impl Publisher {
     pub(crate) fn publish(&mut self, batch: &Batch) -> Result<(), Error> {
         let mut out = Vec::new();
         self.sent += batch.numbers.len() as u64;
-        batch.data().for_each(|data| self.destination.write(&data, &mut out));
-        let written = self.stream.write_all(&out);
+        batch.data().for_each(|data| self.destination.write(&self.destination.channel, &data, &mut out));
+        self.send(&out)
+    }
+
+    /// Publishes one message to a channel that is not the destination's.
+    pub(crate) fn publish_to(&mut self, channel: &str, data: &str) -> Result<(), Error> {
+        let mut out = Vec::new();
+        self.sent += 1;
+        self.destination.write(channel, data, &mut out);
+        self.send(&out)
+    }
+
+    fn send(&mut self, requests: &[u8]) -> Result<(), Error> {
+        let written = self.stream.write_all(requests);
         written.map_err(|error| {
             let trouble = self.answers().trouble.unwrap_or_default();
             Error::io(format!("publishing to {} {trouble}", self.destination.url.host), &error)
@@ -248,15 +260,12 @@ mod tests {
         let written = |url: &str, body| {
             let (url, channel) = (url.parse().unwrap(), "main".into());
             let mut out = Vec::new();
-            Destination { url, channel, key: None, confirm: Confirm::No, body }.write("#1", &mut out);
+            Destination { url, channel, key: None, confirm: Confirm::No, body }.write("c", "#1", &mut out);
             String::from_utf8(out).unwrap()
         };
         let json = written("http://127.0.0.1:9", PublishBody::Json);
         assert!(json.starts_with("POST /v1/messages HTTP/1.1\r\n"), "{json}");
-        assert!(
-            json.ends_with(r##"{"channel":"main","data":"#1","event":"message","wait":false}"##),
-            "{json}"
-        );
+        assert!(json.ends_with(r##"{"channel":"c","data":"#1","event":"message","wait":false}"##), "{json}");
         let raw = written("http://127.0.0.1:9/pub/main?a=b", PublishBody::Raw);
         assert!(raw.starts_with("POST /pub/main?a=b HTTP/1.1\r\n") && raw.ends_with("\r\n\r\n#1"), "{raw}");
     }

@@ -60,7 +60,15 @@ impl Floor {
 
     /// One round with writers of its own.
     pub(crate) fn round(&self, console: Console) -> Result<Round, Error> {
-        let mut writers = Writers::start(self)?;
+        let (mut writers, pool) = self.open(1, console)?;
+        let pids = Pids(writers.0.iter().map(|writer| writer.process.id()).collect());
+        let (stream, server) = (&self.stream, &pids);
+        Measurement { pool: &pool, stream, server, console }.run(&mut writers)
+    }
+
+    /// Connects the receivers to the writers' processes, of which there are at least as many as `servers` to compare with.
+    pub(crate) fn open(&self, servers: u32, console: Console) -> Result<(Writers, Pool), Error> {
+        let mut writers = Writers::start(self, self.writer_processes()?.max(servers))?;
         let clients = Clients {
             targets: writers.0.iter().map(|writer| writer.target.clone()).collect(),
             sources: Vec::new(),
@@ -70,13 +78,11 @@ impl Floor {
             processes: self.client_processes,
             helper: Some(self.helper.clone()),
         };
-        let script = Script { protocol: Protocol::Frames, join: None, attack: None };
+        let script = Script::new(Protocol::Frames, None);
         let pool = Pool::start(&clients, script)?;
         pool.wait_ready(console)?;
         writers.0.iter_mut().try_for_each(|writer| writer.expect("ready").map(drop))?;
-        let pids = Pids(writers.0.iter().map(|writer| writer.process.id()).collect());
-        let (stream, server) = (&self.stream, &pids);
-        Measurement { pool: &pool, stream, server, console }.run(&mut writers)
+        Ok((writers, pool))
     }
 
     fn writer_processes(&self) -> Result<u32, Error> {
@@ -85,7 +91,7 @@ impl Floor {
 }
 
 /// All processes that write.
-struct Writers(Vec<Writer>);
+pub(crate) struct Writers(Vec<Writer>);
 
 /// One of them. Ends with this value.
 struct Writer {
@@ -96,8 +102,7 @@ struct Writer {
 }
 
 impl Writers {
-    fn start(floor: &Floor) -> Result<Self, Error> {
-        let total = floor.writer_processes()?;
+    fn start(floor: &Floor, total: u32) -> Result<Self, Error> {
         let writers = if floor.writers == 0 { cores() as u32 } else { floor.writers };
         let settings = |number: u32| {
             // Clients take targets in turn, so the first ones have one more where it does not come out even.

@@ -114,7 +114,7 @@ impl Hostile {
             asked => asked,
         };
         let clients = Clients { connections: attackers, ..self.clients.clone() };
-        let script = Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: Some(attack) };
+        let script = Script { attack: Some(attack), ..Script::new(Protocol::SocketIo, self.join.clone()) };
         let pool = Pool::start(&clients, script)?;
         let memory = self.watch(attack, console);
         let counts = pool.counts();

@@ -11,7 +11,7 @@ use crate::latency::{Latencies, now_ns};
 use crate::message::Marker;
 use crate::session::{Next, Script, Session, Sink};
 
-/// A client: some 150 bytes as long as it is quiet.
+/// A client: some 180 bytes as long as it is quiet.
 #[derive(Debug)]
 pub(super) struct Link {
     pub(super) index: u32,
@@ -25,6 +25,10 @@ pub(super) struct Link {
     /// The next number that is neither late nor a duplicate.
     next_number: u32,
     is_ready: bool,
+    /// Messages it said in a conversation.
+    said: u32,
+    /// The visit it is on: what it says when it is ready.
+    pub(super) visit: Option<Marker>,
 }
 
 /// Where the client stands.
@@ -56,6 +60,9 @@ pub(super) struct Shared<'a> {
     pub(super) script: &'a Script,
     pub(super) counts: &'a mut Counts,
     pub(super) latencies: &'a mut Latencies,
+    pub(super) connects: &'a mut Latencies,
+    /// Until when what is heard is answered.
+    pub(super) answer_until_ns: u64,
     /// The read buffer.
     pub(super) buf: &'a mut [u8],
 }
@@ -77,6 +84,8 @@ struct Tally<'a> {
     latencies: &'a mut Latencies,
     next_number: &'a mut u32,
     is_ready: &'a mut bool,
+    /// Messages that were counted.
+    heard: u32,
     /// Read once per read call, when it is first needed.
     now_ns: Option<u64>,
 }
@@ -98,6 +107,7 @@ impl Sink for Tally<'_> {
         }
         *self.next_number = number + 1;
         self.counts.messages += 1;
+        self.heard += 1;
         let now_ns = *self.now_ns.get_or_insert_with(now_ns);
         self.latencies.arrived(due_ns, now_ns);
     }
@@ -111,7 +121,42 @@ impl Link {
     pub(super) fn new(index: u32, session: Session) -> Self {
         let (unsent, partial) = (Vec::new(), Vec::new());
         let state = State::Queued;
-        Self { index, session, stream: None, state, unsent, partial, next_number: 0, is_ready: false }
+        Self {
+            index,
+            session,
+            stream: None,
+            state,
+            unsent,
+            partial,
+            next_number: 0,
+            is_ready: false,
+            said: 0,
+            visit: None,
+        }
+    }
+
+    /// Begins anew as `session`, to say `marker` when it is ready; false if it is still on an earlier visit.
+    pub(super) fn visit(&mut self, session: Session, marker: Marker) -> bool {
+        let is_free = self.visit.is_none() && self.stream.is_none();
+        if is_free {
+            self.session = session;
+            self.state = State::Queued;
+            self.is_ready = false;
+            self.visit = Some(marker);
+        }
+        is_free
+    }
+
+    /// Says a message, not yet sent; false if it cannot.
+    pub(super) fn say(&mut self, script: &Script, marker: Marker) -> bool {
+        self.stream.is_some() && self.session.say(script, marker, &mut self.unsent)
+    }
+
+    /// Says the next message of a conversation, due now.
+    pub(super) fn say_next(&mut self, script: &Script) -> bool {
+        let said = self.say(script, Marker { number: self.said, due_ns: now_ns() });
+        self.said += u32::from(said);
+        said
     }
 
     /// Whether the client's handshake was ever over.
@@ -182,6 +227,7 @@ impl Link {
         let (session, mut tally) = self.parts(shared);
         let bytes = buf.get_mut(..filled).unwrap_or_default();
         let outcome = session.received(script, bytes, &mut out, &mut tally);
+        let heard = tally.heard;
         let result = outcome.map_err(End::Lost).map(|took| {
             let rest = buf.get(took.consumed..filled).unwrap_or_default();
             self.partial.clear();
@@ -192,15 +238,39 @@ impl Link {
             took.next
         });
         shared.buf = std::mem::take(&mut buf);
-        self.send(out)?;
+        self.unsent = out;
         if self.is_ready && self.state == State::Opening {
             self.state = State::Open;
+            self.begin_visit(shared);
         }
+        if heard > 0 {
+            self.respond(heard, shared);
+        }
+        self.flush()?;
         match result? {
             Next::Continue => Ok(false),
             Next::Deaf => Ok(true),
             Next::Rest => Err(End::Rest),
             Next::Finish => Err(End::Finish),
+        }
+    }
+
+    fn begin_visit(&mut self, shared: &mut Shared<'_>) {
+        if let Some(marker) = self.visit {
+            shared.connects.arrived(marker.due_ns, now_ns());
+            shared.counts.said += u64::from(self.say(shared.script, marker));
+        }
+    }
+
+    /// What hearing messages leads to, if it does: the end of a visit, or the next messages of a conversation.
+    fn respond(&mut self, heard: u32, shared: &mut Shared<'_>) {
+        if self.visit.is_some() {
+            return self.session.leave(&mut self.unsent);
+        }
+        if shared.answer_until_ns > 0 && now_ns() < shared.answer_until_ns {
+            for _ in 0..heard {
+                shared.counts.said += u64::from(self.say_next(shared.script));
+            }
         }
     }
 
@@ -250,6 +320,7 @@ impl Link {
             latencies: shared.latencies,
             next_number: &mut self.next_number,
             is_ready: &mut self.is_ready,
+            heard: 0,
             now_ns: None,
         };
         (&mut self.session, tally)

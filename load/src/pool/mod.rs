@@ -7,6 +7,7 @@
 mod link;
 mod local;
 mod news;
+mod orders;
 mod remote;
 mod share;
 mod worker;
@@ -22,6 +23,7 @@ use crate::session::Script;
 use crate::target::Clients;
 use local::Local;
 pub(crate) use news::serve_share;
+pub(crate) use orders::{Converse, Say, Visit};
 use remote::Remote;
 pub(crate) use share::Share;
 
@@ -49,6 +51,8 @@ pub(crate) struct Counts {
     pub(crate) cut: u64,
     /// Clients that are gone because we wanted it.
     pub(crate) left: u64,
+    /// Numbered messages that clients said.
+    pub(crate) said: u64,
     /// Messages with a number.
     pub(crate) messages: u64,
     /// Other events.
@@ -72,6 +76,7 @@ impl Counts {
             failed: self.failed + other.failed,
             cut: self.cut + other.cut,
             left: self.left + other.left,
+            said: self.said + other.said,
             messages: self.messages + other.messages,
             foreign: self.foreign + other.foreign,
             repeated: self.repeated + other.repeated,
@@ -87,6 +92,19 @@ impl Counts {
         self.cut += self.present();
     }
 
+    /// What was counted after `earlier`, as far as it is a matter of messages.
+    pub(crate) fn since(&self, earlier: &Self) -> Self {
+        Self {
+            said: self.said - earlier.said,
+            messages: self.messages - earlier.messages,
+            foreign: self.foreign - earlier.foreign,
+            repeated: self.repeated - earlier.repeated,
+            bytes: self.bytes - earlier.bytes,
+            reads: self.reads - earlier.reads,
+            ..*self
+        }
+    }
+
     /// Clients that are ready and still there.
     pub(crate) fn present(&self) -> u64 {
         self.ready.saturating_sub(self.cut + self.left)
@@ -95,13 +113,28 @@ impl Counts {
 
 /// What clients are asked to do. Every event loop of every share gets it and obeys as far as its clients go, in whichever
 /// process it is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Command {
     /// Close every client.
     Leave,
     /// Tell the latencies since the last time.
-    Latencies,
+    Latencies(Measured),
+    Say(Say),
+    Converse(Converse),
+    Visit(Visit),
+}
+
+/// What latencies are of. They count from the planned time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Measured {
+    /// Until a message arrived.
+    Messages,
+    /// Until the client of a visit was ready.
+    Connects,
+    /// Until a visit was over.
+    Visits,
 }
 
 /// Who has a share of the clients: this process or another one.
@@ -237,9 +270,29 @@ impl Pool {
         let _ = self.wait(&console.progress("leaving", self.clients), self.clients, STANDSTILL, gone);
     }
 
-    /// Latencies of all loops since the last call.
+    /// Lets clients say numbered messages. Clients that are not ready say nothing.
+    pub(crate) fn say(&self, say: &Say) {
+        self.tell(&Command::Say(say.clone()));
+    }
+
+    /// Lets clients answer each other.
+    pub(crate) fn converse(&self, converse: &Converse) {
+        self.tell(&Command::Converse(converse.clone()));
+    }
+
+    /// Lets clients come for a visit. A visit whose client is still busy with an earlier one fails.
+    pub(crate) fn visit(&self, visit: &Visit) {
+        self.tell(&Command::Visit(visit.clone()));
+    }
+
+    /// Latencies of messages, all loops, since the last call.
     pub(crate) fn latencies(&self) -> Latencies {
-        self.tell(&Command::Latencies);
+        self.latencies_of(Measured::Messages)
+    }
+
+    /// Latencies of all loops since the last call.
+    pub(crate) fn latencies_of(&self, measured: Measured) -> Latencies {
+        self.tell(&Command::Latencies(measured));
         let told = self.shares.iter().map(|share| share.told_latencies());
         told.fold(Latencies::new(), Latencies::merged)
     }

@@ -59,7 +59,7 @@ fn obey(local: &Local, orders: &Orders, out: &mut impl Write) -> Result<bool, Er
             Err(TryRecvError::Disconnected) => return Ok(false),
         };
         local.tell(&command);
-        if command == Command::Latencies {
+        if matches!(command, Command::Latencies(_)) {
             say(out, &line(&News::Latencies(local.told_latencies())))?;
         }
     }
@@ -92,6 +92,7 @@ impl Told {
 mod tests {
     use std::io::Cursor;
 
+    use super::super::Measured;
     use super::*;
     use crate::helper::{Task, Trouble, serve_helper};
     use crate::session::{Join, Protocol, Script};
@@ -109,7 +110,7 @@ mod tests {
             helper: None,
         };
         let join = Some(Join { event: "join".into(), room: "r\"%{i}\n".into() });
-        let script = Script { protocol: Protocol::SocketIoPoll, join, attack: None };
+        let script = Script::new(Protocol::SocketIoPoll, join);
         Share::split(&clients, &script, 1).unwrap().remove(0)
     }
 
@@ -125,7 +126,7 @@ mod tests {
     #[test]
     fn every_line_is_read_as_it_was_meant() {
         round_trip(&Task::HoldClients(share()));
-        [Command::Leave, Command::Latencies].iter().for_each(round_trip);
+        [Command::Leave, Command::Latencies(Measured::Visits)].iter().for_each(round_trip);
         let mut latencies = Latencies::new();
         latencies.arrived(1_000, 7_001_000);
         latencies.arrived(2, 1);
@@ -146,7 +147,7 @@ mod tests {
     fn a_line_that_is_no_command_is_told_with_its_place() {
         for (text, expected) in [
             ("dance", "expected value at line 1 column 1: \"dance\""),
-            ("\"dance\"", "unknown variant `dance`, expected `leave` or `latencies` at line 1 column 7: "),
+            ("\"dance\"", "unknown variant `dance`, expected one of `leave`, `latencies`"),
             ("", "EOF while parsing a value at line 1 column 0: \"\""),
         ] {
             let error = parse::<Command>(text).unwrap_err().to_string();
@@ -168,7 +169,8 @@ mod tests {
 
     #[test]
     fn a_share_obeys_answers_and_ends_with_its_input() {
-        let news = served(&[line(&Task::HoldClients(share())), line(&Command::Latencies)]);
+        let news =
+            served(&[line(&Task::HoldClients(share())), line(&Command::Latencies(Measured::Messages))]);
         assert!(news.contains(&News::Latencies(Latencies::new())), "{news:?}");
     }
 

@@ -180,7 +180,7 @@ mod tests {
             processes: 2,
             helper: None,
         };
-        let session = Script { protocol: Protocol::Frames, join: None, attack: None };
+        let session = Script::new(Protocol::Frames, None);
         let share = Share::split(&clients, &session, 2).unwrap().remove(1);
         let helper = Helper { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
         Remote::start(&helper, share, (1, 2)).unwrap()
@@ -198,7 +198,7 @@ mod tests {
     }
 
     const READY: &str = r#"{"counts":[{"clients":10,"connected":4,"ready":4,"failed":1,"cut":1,"left":0,
-        "messages":7,"foreign":0,"repeated":0,"acks":0,"bytes":0,"reads":0}]}"#;
+        "said":0,"messages":7,"foreign":0,"repeated":0,"acks":0,"bytes":0,"reads":0}]}"#;
 
     #[test]
     fn a_process_that_dies_is_named_and_its_clients_are_lost() {

@@ -74,7 +74,7 @@ mod tests {
             processes,
             helper: None,
         };
-        let script = Script { protocol: Protocol::SocketIo, join: None, attack: None };
+        let script = Script::new(Protocol::SocketIo, None);
         Share::split(&clients, &script, processes).unwrap()
     }
 

@@ -13,9 +13,10 @@ use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::link::{End, Link, Shared, State};
 use super::local::Shown;
-use super::{Command, Counts};
-use crate::latency::Latencies;
-use crate::session::{Script, Session};
+use super::{Command, Converse, Counts, Measured, Say, Visit};
+use crate::latency::{Latencies, now_ns};
+use crate::message::Marker;
+use crate::session::{Opening, Script, Session};
 use crate::target::Route;
 
 /// Bytes of the read buffer; one per loop. Large enough for what a socket buffer usually holds.
@@ -61,6 +62,10 @@ pub(super) struct Worker {
     script: Arc<Script>,
     counts: Counts,
     latencies: Latencies,
+    connects: Latencies,
+    visits: Latencies,
+    /// Until when clients answer what they hear.
+    answer_until_ns: u64,
     buf: Vec<u8>,
     wires: Wires,
     begun: Instant,
@@ -75,9 +80,13 @@ impl Worker {
         let waker = Waker::new(poll.registry(), WAKE)?;
         let link = |index: &u32| Link::new(*index, Session::new(&setup.script, *index));
         let links: Vec<_> = setup.indexes.iter().map(link).collect();
+        let queue = match setup.script.opening {
+            Opening::AtOnce => (0..links.len()).collect(),
+            Opening::WhenAsked => VecDeque::new(),
+        };
         let worker = Self {
             poll,
-            queue: (0..links.len()).collect(),
+            queue,
             counts: Counts { clients: links.len() as u64, ..Counts::default() },
             links,
             opening: 0,
@@ -85,6 +94,9 @@ impl Worker {
             route: setup.route,
             script: setup.script,
             latencies: Latencies::new(),
+            connects: Latencies::new(),
+            visits: Latencies::new(),
+            answer_until_ns: 0,
             buf: vec![0; READ_BYTES],
             wires,
             begun: Instant::now(),
@@ -123,11 +135,19 @@ impl Worker {
         loop {
             match self.wires.commands.try_recv() {
                 Ok(Command::Leave) => self.leave(),
-                Ok(Command::Latencies) => {
+                Ok(Command::Latencies(measured)) => {
+                    let latencies = match measured {
+                        Measured::Messages => &mut self.latencies,
+                        Measured::Connects => &mut self.connects,
+                        Measured::Visits => &mut self.visits,
+                    };
                     // A receiver that is gone does not want them any more.
-                    let told = std::mem::replace(&mut self.latencies, Latencies::new());
+                    let told = std::mem::replace(latencies, Latencies::new());
                     let _ = self.wires.latencies.send(told);
                 }
+                Ok(Command::Say(say)) => self.say(&say),
+                Ok(Command::Converse(converse)) => self.converse(&converse),
+                Ok(Command::Visit(visit)) => self.visit(&visit),
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -149,6 +169,64 @@ impl Worker {
             }
         }
         self.show();
+    }
+
+    /// The place of client `index`, if it is one of ours. They are in ascending order.
+    fn place(&self, index: u32) -> Option<usize> {
+        self.links.binary_search_by_key(&index, |link| link.index).ok()
+    }
+
+    /// Many messages of one client leave in one write: first all is said, then all is sent.
+    fn say(&mut self, say: &Say) {
+        let mut speakers = Vec::new();
+        for number in say.numbers.clone() {
+            let Some(at) = self.place(say.client(number)) else { continue };
+            let marker = Marker { number, due_ns: say.schedule.due_ns(number) };
+            let said = self.links.get_mut(at).is_some_and(|link| link.say(&self.script, marker));
+            if said {
+                self.counts.said += 1;
+                speakers.push(at);
+            }
+        }
+        self.send(speakers);
+    }
+
+    fn converse(&mut self, converse: &Converse) {
+        self.answer_until_ns = converse.until_ns;
+        let mut speakers = Vec::new();
+        for index in converse.starters.clone() {
+            let Some(at) = self.place(index) else { continue };
+            let Some(link) = self.links.get_mut(at) else { continue };
+            for _ in 0..converse.outstanding {
+                self.counts.said += u64::from(link.say_next(&self.script));
+            }
+            speakers.push(at);
+        }
+        self.send(speakers);
+    }
+
+    fn send(&mut self, mut speakers: Vec<usize>) {
+        speakers.sort_unstable();
+        speakers.dedup();
+        for at in speakers {
+            if let Some(Err(end)) = self.links.get_mut(at).map(Link::flush) {
+                self.ended(at, end);
+            }
+        }
+    }
+
+    fn visit(&mut self, visit: &Visit) {
+        for number in visit.numbers.clone() {
+            let Some(at) = self.place(visit.client(number)) else { continue };
+            let Some(link) = self.links.get_mut(at) else { continue };
+            let marker = Marker { number, due_ns: visit.schedule.due_ns(number) };
+            if link.visit(Session::new(&self.script, link.index), marker) {
+                self.queue.push_back(at);
+            } else {
+                self.counts.failed += 1;
+                self.fail("no client is free for the next visit: more of them are needed for this rate");
+            }
+        }
     }
 
     fn open_queued(&mut self) {
@@ -195,6 +273,8 @@ impl Worker {
             script: &self.script,
             counts: &mut self.counts,
             latencies: &mut self.latencies,
+            connects: &mut self.connects,
+            answer_until_ns: self.answer_until_ns,
             buf: &mut self.buf,
         };
         if link.state == State::Connecting {
@@ -230,6 +310,9 @@ impl Worker {
         // Closing the descriptor takes it out of the poll.
         drop(link.disconnected());
         link.state = State::Gone;
+        let visit = link.visit.take();
+        // Whatever ends a connection behind the goodbye is the end that was wanted.
+        let end = if link.session.is_leaving() { End::Finish } else { end };
         match end {
             End::Rest if !self.leaving => {
                 link.state = State::Resting(now_ms + link.session.rest_ms().unwrap_or(0));
@@ -240,6 +323,9 @@ impl Worker {
                 self.queue.push_back(at);
             }
             End::Rest | End::Finish => {
+                if let Some(visit) = visit {
+                    self.visits.arrived(visit.due_ns, now_ns());
+                }
                 self.counts.left += u64::from(link.is_ready());
                 self.counts.failed += u64::from(!link.is_ready());
             }

@@ -54,9 +54,9 @@ impl Histogram {
         Some(Self {
             name: name.into(),
             count: latencies.len(),
-            min_us: latencies.min_us(),
+            min_us: (latencies.min_ms() * 1000.0).round() as u64,
             max_us,
-            mean_us: (latencies.mean_us() * 10.0).round() / 10.0,
+            mean_us: (latencies.mean_ms() * 10_000.0).round() / 10.0,
             buckets,
         })
     }

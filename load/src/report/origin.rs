@@ -122,8 +122,8 @@ fn quoted(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Days are counted from March in eras of 400 years, so that the leap day is the last one of its year.
-fn rfc3339(seconds: u64) -> String {
+/// A Unix time in UTC. Days are counted from March in eras of 400 years, so that the leap day is the last one of its year.
+pub(crate) fn rfc3339(seconds: u64) -> String {
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, of_era) = (days / 146_097, days % 146_097);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;

@@ -3,6 +3,7 @@
 //! Must not know sockets, threads or time: the event loop owns them. A session reports what happened to a [`Sink`].
 //! Start at [`Session`].
 
+mod emission;
 mod polling;
 mod websocket;
 
@@ -11,11 +12,13 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use wire::socketio::{AckId, Codec, Parser, Revision, Suffix};
-use wire::values::Values;
+use wire::values::{Bounds, JsonText, Values};
 
+use crate::error::Error;
 use crate::hostile::{Attack, Attacker};
 use crate::message::Marker;
 use crate::target::Target;
+pub(crate) use emission::Emission;
 pub(crate) use polling::{Polling, answer};
 pub(crate) use websocket::{WebSocket, mask, say};
 
@@ -41,6 +44,29 @@ impl Protocol {
             Self::SocketIoPoll => "socketio-poll",
             Self::WebSocket => "websocket",
             Self::Frames => "frames",
+        }
+    }
+}
+
+impl Protocol {
+    /// Refuses clients that have no connection most of the time: they hear and say nothing in time.
+    pub(crate) fn check_live(self) -> Result<(), Error> {
+        match self {
+            Self::SocketIoPoll => Err(Error::new(
+                "clients of socketio-poll are away between two pings here, so this scenario is for socketio",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses clients that have nothing to say.
+    pub(crate) fn check_speaking(self) -> Result<(), Error> {
+        match self {
+            Self::WebSocket | Self::Frames => Err(Error::new(format!(
+                "clients of {} only listen; this scenario is for socketio",
+                self.name()
+            ))),
+            Self::SocketIo | Self::SocketIoPoll => self.check_live(),
         }
     }
 }
@@ -75,7 +101,7 @@ impl Join {
 }
 
 /// `template` for client `index`. What is no valid placeholder stays as it is.
-fn filled(template: &str, index: u32) -> String {
+pub(crate) fn filled(template: &str, index: u32) -> String {
     let Some((before, rest)) = template.split_once("%{i") else { return template.to_owned() };
     let Some((inner, after)) = rest.split_once('}') else { return template.to_owned() };
     let modulus = inner.strip_prefix('%').and_then(|digits| digits.parse::<u32>().ok());
@@ -95,9 +121,37 @@ pub(crate) struct Script {
     pub(crate) join: Option<Join>,
     /// What they do after that, if they mean no good.
     pub(crate) attack: Option<Attack>,
+    /// The user each one connects as, a template like [`Join::room`].
+    pub(crate) user: Option<String>,
+    /// What they say when they are asked to.
+    pub(crate) emission: Option<Emission>,
+    /// When they come.
+    pub(crate) opening: Opening,
+}
+
+/// When clients connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Opening {
+    /// All of them as soon as the pool is started.
+    AtOnce,
+    /// Each one when it is asked for a visit.
+    WhenAsked,
 }
 
 impl Script {
+    /// Clients that come at once, join and listen.
+    pub(crate) fn new(protocol: Protocol, join: Option<Join>) -> Self {
+        Self { protocol, join, attack: None, user: None, emission: None, opening: Opening::AtOnce }
+    }
+
+    /// The Engine.IO packet with which client `index` enters the main namespace.
+    pub(crate) fn connect_packet(&self, index: u32) -> Vec<u8> {
+        let user = |template: &String| serde_json::json!({ "user": filled(template, index) }).to_string();
+        let auth = self.user.as_ref().map(user);
+        let auth = auth.and_then(|text| JsonText::parse_object(&text, &Bounds::default()).ok());
+        CODEC.connect("/", auth.as_ref()).text.to_vec()
+    }
+
     /// The Engine.IO packet that joins client `index`.
     pub(crate) fn join_packet(&self, index: u32) -> Option<Vec<u8>> {
         let join = self.join.as_ref()?;
@@ -199,6 +253,26 @@ impl Session {
         }
     }
 
+    /// Says a numbered message; false if the session is not where it can be said.
+    pub(crate) fn say(&mut self, script: &Script, marker: Marker, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::WebSocket(session) => session.say(script, marker, out),
+            Self::Polling(_) | Self::Attacker(_) => false,
+        }
+    }
+
+    /// Says goodbye on a connection that then ends by the server's closing it.
+    pub(crate) fn leave(&mut self, out: &mut Vec<u8>) {
+        if let Self::WebSocket(session) = self {
+            session.leave(out);
+        }
+    }
+
+    /// Whether goodbye was said, so that the end of the connection is what was wanted.
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self, Self::WebSocket(session) if session.is_leaving())
+    }
+
     /// Whether a resting session ends by saying so on a new connection; a session that has one just closes it.
     pub(crate) fn begin_leaving(&mut self) -> bool {
         match self {
@@ -228,6 +302,14 @@ mod tests {
         for same in ["lobby", "a%{i", "a%{i%0}", "a%{ix}"] {
             assert_eq!(room(same), same);
         }
+    }
+
+    #[test]
+    fn a_client_connects_as_its_user() {
+        let mut script = Script::new(Protocol::SocketIo, None);
+        assert_eq!(script.connect_packet(7), b"40");
+        script.user = Some("u%{i}".into());
+        assert_eq!(script.connect_packet(7), br#"40{"user":"u7"}"#);
     }
 
     #[test]

@@ -8,7 +8,7 @@
 use wire::engineio::{Handshake, Packet, Packets, PayloadForm};
 use wire::http::{BodyDecoder, HeadLimits, Request, parse_response_head, write_request};
 
-use super::{CODEC, Next, Script, Sink, Took};
+use super::{Next, Script, Sink, Took};
 use crate::message::Marker;
 use crate::target::Target;
 
@@ -130,7 +130,7 @@ impl Polling {
                     self.sid = open.sid.into();
                     self.ping_interval_ms = u32::try_from(open.ping_interval_ms).unwrap_or(u32::MAX);
                     self.phase = Phase::Namespace;
-                    push(&mut reply, &CODEC.connect("/", None).text);
+                    push(&mut reply, &script.connect_packet(self.index));
                 }
                 Packet::Ping(_) => push(&mut reply, b"3"),
                 Packet::Text(message) => self.message(script, message, &mut reply, sink)?,
@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_client_joins_rests_beats_and_leaves() {
         let join = Some(Join { event: "join".into(), room: "r".into() });
-        let script = Script { protocol: Protocol::SocketIoPoll, join, attack: None };
+        let script = Script::new(Protocol::SocketIoPoll, join);
         let target: Target = "http://127.0.0.1:9".parse().unwrap();
         let (mut client, mut out, mut seen) = (Polling::new(0), Vec::new(), Seen::default());
         let mut step = |client: &mut Polling, out: &mut Vec<u8>, body: &str| {
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn refusals_are_told() {
-        let script = Script { protocol: Protocol::SocketIoPoll, join: None, attack: None };
+        let script = Script::new(Protocol::SocketIoPoll, None);
         let refused = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}";
         let mut client = Polling::new(0);
         let error = client.received(&script, refused, &mut Vec::new(), &mut Seen::default()).unwrap_err();

@@ -6,11 +6,11 @@
 use wire::engineio::{Handshake, Packet, Version};
 use wire::http::{HeadLimits, parse_response_head};
 use wire::websocket::{
-    Decoded, Decoder, Event, Opcode, Role, UpgradeRequest, check_response, client_key, masked_frame,
-    write_upgrade_request,
+    CloseCode, Decoded, Decoder, Event, Opcode, Role, UpgradeRequest, check_response, client_key,
+    masked_close_frame, masked_frame, write_upgrade_request,
 };
 
-use super::{CODEC, Next, Script, Sink, Took, filled};
+use super::{Next, Script, Sink, Took, filled};
 use crate::message::Marker;
 use crate::target::Target;
 
@@ -26,6 +26,7 @@ const NONCE: [u8; 16] = *b"trunkline bench\0";
 /// Upgrading ──101──> Opening ──"0{..}"──> Joining the namespace ──"40{..}"──> Ready
 ///                                                  └─(with a join)─> Joining a room ──"430[..]"──> Ready
 /// UpgradingBare ──101──> Listening
+/// Ready ──"41", close──> Leaving ──close──> Left
 /// ```
 #[derive(Debug)]
 pub(crate) struct WebSocket {
@@ -47,6 +48,10 @@ enum Phase {
     Namespace,
     Room,
     Ready,
+    /// Goodbye was said.
+    Leaving,
+    /// The server said so too.
+    Left,
 }
 
 impl WebSocket {
@@ -68,6 +73,31 @@ impl WebSocket {
     /// Whether the way to the session's goal is behind it.
     pub(crate) fn is_ready(&self) -> bool {
         self.phase == Phase::Ready
+    }
+
+    /// See [`super::Session::say`].
+    pub(crate) fn say(&mut self, script: &Script, marker: Marker, out: &mut Vec<u8>) -> bool {
+        match &script.emission {
+            Some(emission) if self.is_ready() => {
+                say(&emission.packet(self.index, marker), self.index, out);
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// See [`super::Session::leave`].
+    pub(crate) fn leave(&mut self, out: &mut Vec<u8>) {
+        if self.is_ready() {
+            self.phase = Phase::Leaving;
+            say(b"41", self.index, out);
+            masked_close_frame(CloseCode::NORMAL, "", mask(self.index), out);
+        }
+    }
+
+    /// See [`super::Session::is_leaving`].
+    pub(crate) fn is_leaving(&self) -> bool {
+        matches!(self.phase, Phase::Leaving | Phase::Left)
     }
 
     /// See [`super::Session::connected`].
@@ -112,6 +142,9 @@ impl WebSocket {
                 Decoded::Event { event, consumed } => {
                     handle(&mut self.phase, event, Turn { index: self.index, script, out, sink })?;
                     start += consumed;
+                    if self.phase == Phase::Left {
+                        return Ok(Took { consumed: start, next: Next::Finish });
+                    }
                 }
             }
         }
@@ -164,6 +197,10 @@ fn handle<S: Sink>(phase: &mut Phase, event: Event<'_>, turn: Turn<'_, S>) -> Re
             }
             Ok(())
         }
+        Event::Close { .. } if *phase == Phase::Leaving => {
+            *phase = Phase::Left;
+            Ok(())
+        }
         Event::Close { code, reason } => {
             Err(format!("closed by the server: {} {reason}", code.map_or(1005, |code| code.0)))
         }
@@ -174,14 +211,15 @@ fn packet<S: Sink>(phase: &mut Phase, text: &str, turn: Turn<'_, S>) -> Result<(
     let packet = Packet::from_text(Version::V4, text).map_err(|error| format!("{error:?} in {text:.60}"))?;
     match (*phase, packet) {
         (_, Packet::Ping(_)) => say(b"3", turn.index, turn.out),
+        (Phase::Leaving, Packet::Close) => *phase = Phase::Left,
         (_, Packet::Close) => return Err("the server ended the session".into()),
         (Phase::Opening, Packet::Open(json)) => {
             Handshake::parse(json).map_err(|error| error.to_string())?;
             *phase = Phase::Namespace;
-            say(&CODEC.connect("/", None).text, turn.index, turn.out);
+            say(&turn.script.connect_packet(turn.index), turn.index, turn.out);
         }
         (Phase::Namespace | Phase::Room, Packet::Text(message)) => joined(phase, message, turn)?,
-        (Phase::Ready, Packet::Text(message)) => match message.as_bytes().first() {
+        (Phase::Ready | Phase::Leaving, Packet::Text(message)) => match message.as_bytes().first() {
             Some(b'2') => turn.sink.message(Marker::find(message.as_bytes())),
             Some(b'3') => turn.sink.ack(),
             _ => return Err(format!("unexpected packet 4{message:.60}")),
@@ -229,7 +267,7 @@ pub(crate) fn mask(index: u32) -> [u8; 4] {
 mod tests {
     use super::*;
     use crate::message::{self, Batch};
-    use crate::session::{Join, Protocol};
+    use crate::session::{Emission, Join, Protocol};
     use wire::http::parse_head;
     use wire::websocket::{accept, frame};
 
@@ -258,8 +296,10 @@ mod tests {
         let (mut bytes, mut texts) = (std::mem::take(out), Vec::new());
         let mut start = 0;
         while let Decoded::Event { event, consumed } = decoder.decode(&mut bytes[start..]).unwrap() {
-            if let Event::Text(text) = event {
-                texts.push(text.into_owned());
+            match event {
+                Event::Text(text) => texts.push(text.into_owned()),
+                Event::Close { code, .. } => texts.push(format!("close {}", code.unwrap().0)),
+                other => panic!("{other:?}"),
             }
             start += consumed;
         }
@@ -269,7 +309,7 @@ mod tests {
     #[test]
     fn a_client_comes_to_its_room_and_counts() {
         let join = Some(Join { event: "join".into(), room: "r%{i}".into() });
-        let script = Script { protocol: Protocol::SocketIo, join, attack: None };
+        let script = Script::new(Protocol::SocketIo, join);
         let target = "http://127.0.0.1:9".parse().unwrap();
         let (mut client, mut out, mut seen) = (WebSocket::new(5), Vec::new(), Seen::default());
         client.connected(&target, &mut out, &mut seen);
@@ -303,7 +343,7 @@ mod tests {
 
     #[test]
     fn a_bare_client_is_ready_with_the_answer_and_takes_every_message() {
-        let script = Script { protocol: Protocol::WebSocket, join: None, attack: None };
+        let script = Script::new(Protocol::WebSocket, None);
         let target = "http://127.0.0.1:9/sub/room-%{i%100}".parse().unwrap();
         let (mut client, mut out, mut seen) = (WebSocket::bare(1207), Vec::new(), Seen::default());
         client.connected(&target, &mut out, &mut seen);
@@ -328,8 +368,32 @@ mod tests {
     }
 
     #[test]
+    fn a_client_says_what_it_is_asked_to_and_leaves() {
+        let mut script = Script::new(Protocol::SocketIo, None);
+        let (mut client, mut out, mut seen) = (WebSocket::new(5), Vec::new(), Seen::default());
+        let marker = Marker { number: 3, due_ns: 16 };
+        client.phase = Phase::Ready;
+        assert!(!client.say(&script, marker, &mut out), "nothing to say");
+        script.emission = Some(Emission { event: "echo".into(), room: None, payload_bytes: 0 });
+        client.phase = Phase::Room;
+        assert!(!client.say(&script, marker, &mut out), "not there yet");
+        client.phase = Phase::Ready;
+        assert!(client.say(&script, marker, &mut out));
+        client.leave(&mut out);
+        assert!(client.is_leaving() && !client.say(&script, marker, &mut out));
+        assert_eq!(said(&mut out), ["42[\"echo\",\"#00000003@0000000000000010\"]", "41", "close 1000"]);
+
+        let mut answer = Vec::new();
+        frame(Opcode::Text, b"42[\"echo\",\"#00000003@0000000000000010\"]", &mut answer);
+        wire::websocket::close_frame(CloseCode::NORMAL, "", &mut answer);
+        let took = client.received(&script, &mut answer, &mut out, &mut seen).unwrap();
+        assert_eq!((took.next, took.consumed), (Next::Finish, answer.len()));
+        assert_eq!(seen.numbers, [Some(3)], "what comes behind the goodbye still counts");
+    }
+
+    #[test]
     fn refusals_are_told() {
-        let script = Script { protocol: Protocol::SocketIo, join: None, attack: None };
+        let script = Script::new(Protocol::SocketIo, None);
         let (mut out, mut seen) = (Vec::new(), Seen::default());
         let mut refused = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec();
         let error = WebSocket::new(0).received(&script, &mut refused, &mut out, &mut seen).unwrap_err();

@@ -10,19 +10,22 @@ use std::thread;
 
 use wire::engineio::Handshake;
 use wire::http::{BodyDecoder, HeadLimits, lookup, parse_head};
-use wire::websocket::{Decoded, Decoder, Event, Opcode, Role, accept, frame};
+use wire::websocket::{CloseCode, Decoded, Decoder, Event, Opcode, Role, accept, frame};
 
 /// What the server does with messages.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// Everything right.
     Good,
-    /// The third message reaches nobody; behind a warm-up of two it is the first that counts.
+    /// The third published message reaches nobody; behind a warm-up of two it is the first that counts. Nor does a message
+    /// said by a client with the number 50.
     Loses,
     /// Everything comes twice.
     Doubles,
     /// Nobody gets in.
     Refuses,
+    /// Sessions stay when their clients have gone.
+    Keeps,
 }
 
 /// Both addresses of a running server.
@@ -35,13 +38,75 @@ pub(crate) struct Peer {
 /// What clients did.
 #[derive(Default)]
 pub(crate) struct Seen {
-    clients: Mutex<Vec<TcpStream>>,
+    members: Mutex<Vec<Member>>,
+    published: Mutex<u32>,
     /// Names of the rooms with the number of joins.
     pub(crate) rooms: Mutex<HashMap<String, u32>>,
     /// Polling sessions: what waits for each; gone when the client left.
     pub(crate) polled: Mutex<HashMap<String, Vec<String>>>,
     /// Polling sessions ever opened.
     pub(crate) opened: Mutex<u32>,
+}
+
+/// A client in the namespace.
+struct Member {
+    id: SocketAddr,
+    stream: TcpStream,
+    user: Option<String>,
+    rooms: Vec<String>,
+}
+
+impl Seen {
+    fn enter(&self, stream: &TcpStream, auth: &str) {
+        let auth: serde_json::Value = serde_json::from_str(auth).unwrap_or_default();
+        let (id, user) = (stream.peer_addr().unwrap(), auth["user"].as_str().map(str::to_owned));
+        let member = Member { id, stream: stream.try_clone().unwrap(), user, rooms: Vec::new() };
+        self.members.lock().unwrap().push(member);
+    }
+
+    fn join(&self, id: Option<SocketAddr>, room: &str) {
+        *self.rooms.lock().unwrap().entry(room.to_owned()).or_default() += 1;
+        let mut members = self.members.lock().unwrap();
+        let own = members.iter_mut().find(|member| Some(member.id) == id);
+        own.into_iter().for_each(|member| member.rooms.push(room.to_owned()));
+    }
+
+    fn leave(&self, id: SocketAddr, manner: Manner) {
+        if manner != Manner::Keeps {
+            self.members.lock().unwrap().retain(|member| member.id != id);
+        }
+    }
+
+    /// An event of one argument for everybody who is meant.
+    fn emit(&self, (event, data): (&str, &serde_json::Value), manner: Manner, to: impl Fn(&Member) -> bool) {
+        let mut bytes = Vec::new();
+        frame(Opcode::Text, format!("42[\"{event}\",{data}]").as_bytes(), &mut bytes);
+        if manner == Manner::Doubles {
+            bytes = bytes.repeat(2);
+        }
+        for member in self.members.lock().unwrap().iter_mut().filter(|member| to(member)) {
+            // Some have left.
+            let _ = member.stream.write_all(&bytes);
+        }
+    }
+
+    /// What a client said; the answer if one is wanted. Every event but two is a join.
+    fn event(&self, id: Option<SocketAddr>, packet: &str, manner: Manner) -> Option<String> {
+        let (ack, _) = packet.strip_prefix("42")?.split_once('[')?;
+        let args: serde_json::Value = serde_json::from_str(&packet[2 + ack.len()..]).unwrap();
+        let data = args.as_array().unwrap().last().unwrap();
+        let is_lost =
+            manner == Manner::Loses && data.as_str().is_some_and(|data| data.starts_with("#00000050"));
+        match args[0].as_str().unwrap() {
+            "echo" if !is_lost => self.emit(("echo", data), manner, |member| Some(member.id) == id),
+            "say" if !is_lost => self.emit(("message", data), manner, |member| {
+                Some(member.id) != id && member.rooms.iter().any(|room| args[1] == room.as_str())
+            }),
+            "echo" | "say" => {}
+            _ => self.join(id, data.as_str().unwrap()),
+        }
+        (!ack.is_empty()).then(|| format!("43{ack}[]"))
+    }
 }
 
 impl Peer {
@@ -112,9 +177,12 @@ fn client(mut stream: TcpStream, seen: &Seen, manner: Manner) -> Option<()> {
         if manner == Manner::Refuses {
             respond(&mut stream, 503, "full")?;
         } else if lookup(&query, "transport").as_deref() == Some("websocket") {
-            return websocket(stream, &head, seen);
+            let id = stream.peer_addr().unwrap();
+            let ended = websocket(stream, &head, seen, manner);
+            seen.leave(id, manner);
+            return ended;
         } else {
-            let answer = poll(seen, &method, lookup(&query, "sid").as_deref(), &body);
+            let answer = poll(seen, manner, (&method, lookup(&query, "sid").as_deref()), &body);
             respond(&mut stream, 200, &answer)?;
         }
     }
@@ -135,21 +203,16 @@ fn open(sid: &str) -> String {
 }
 
 /// What the server says to a packet.
-fn reply(seen: &Seen, packet: &str) -> Option<String> {
-    match packet {
-        "40" => Some("40{\"sid\":\"x\"}".into()),
-        _ => {
-            let (id, args) = packet.strip_prefix("42")?.split_once('[')?;
-            let room = args.split('"').nth(3)?;
-            *seen.rooms.lock().unwrap().entry(room.to_owned()).or_default() += 1;
-            Some(format!("43{id}[]"))
-        }
+fn reply(seen: &Seen, id: Option<SocketAddr>, packet: &str, manner: Manner) -> Option<String> {
+    match packet.starts_with("40") {
+        true => Some("40{\"sid\":\"x\"}".into()),
+        false => seen.event(id, packet, manner),
     }
 }
 
-fn poll(seen: &Seen, method: &str, sid: Option<&str>, body: &str) -> String {
+fn poll(seen: &Seen, manner: Manner, asked: (&str, Option<&str>), body: &str) -> String {
     let mut polled = seen.polled.lock().unwrap();
-    match (method, sid) {
+    match asked {
         (_, None) => {
             let mut opened = seen.opened.lock().unwrap();
             *opened += 1;
@@ -163,14 +226,15 @@ fn poll(seen: &Seen, method: &str, sid: Option<&str>, body: &str) -> String {
             "ok".into()
         }
         (_, Some(sid)) => {
-            let replies = body.split('\u{1e}').filter_map(|packet| reply(seen, packet));
+            let replies = body.split('\u{1e}').filter_map(|packet| reply(seen, None, packet, manner));
             polled.get_mut(sid).unwrap().extend(replies);
             "ok".into()
         }
     }
 }
 
-fn websocket(mut stream: TcpStream, head: &[u8], seen: &Seen) -> Option<()> {
+fn websocket(mut stream: TcpStream, head: &[u8], seen: &Seen, manner: Manner) -> Option<()> {
+    let id = stream.peer_addr().unwrap();
     let mut out = Vec::new();
     let head = parse_head(head, &HeadLimits::default()).unwrap().unwrap();
     accept(&head).unwrap().respond(None, &mut out);
@@ -198,14 +262,18 @@ fn websocket(mut stream: TcpStream, head: &[u8], seen: &Seen) -> Option<()> {
                     out.clear();
                     match event {
                         Event::Text(text) => {
-                            if let Some(reply) = reply(seen, &text) {
-                                frame(Opcode::Text, reply.as_bytes(), &mut out);
+                            if let Some(auth) = text.strip_prefix("40") {
+                                seen.enter(&stream, auth);
                             }
-                            if text == "40" {
-                                seen.clients.lock().unwrap().push(stream.try_clone().unwrap());
+                            if let Some(reply) = reply(seen, Some(id), &text, manner) {
+                                frame(Opcode::Text, reply.as_bytes(), &mut out);
                             }
                         }
                         Event::Ping(payload) => frame(Opcode::Pong, payload, &mut out),
+                        Event::Close { .. } => {
+                            wire::websocket::close_frame(CloseCode::NORMAL, "", &mut out);
+                            return stream.write_all(&out).ok();
+                        }
                         _ => {}
                     }
                     stream.write_all(&out).ok()?;
@@ -215,26 +283,29 @@ fn websocket(mut stream: TcpStream, head: &[u8], seen: &Seen) -> Option<()> {
     }
 }
 
-/// `POST /v1/messages`.
+/// `POST /v1/messages` and `GET /metrics`.
 fn door(mut stream: TcpStream, seen: &Seen, manner: Manner) -> Option<()> {
     let mut held = Vec::new();
-    for published in 0.. {
-        let (_, _, body, _) = request(&mut stream, &mut held)?;
+    loop {
+        let (method, _, body, _) = request(&mut stream, &mut held)?;
+        if method == "GET" {
+            let sessions = seen.members.lock().unwrap().len();
+            respond(&mut stream, 200, &format!("trunkline_sessions {sessions}\n"))?;
+            continue;
+        }
         let message: serde_json::Value = serde_json::from_str(&body).unwrap();
         assert_eq!(message["event"], "message");
-        let text = format!("42[\"message\",{}]", message["data"]);
-        let mut bytes = Vec::new();
-        frame(Opcode::Text, text.as_bytes(), &mut bytes);
-        if manner == Manner::Doubles {
-            bytes = bytes.repeat(2);
-        }
-        if manner != Manner::Loses || published != 2 {
-            for client in seen.clients.lock().unwrap().iter_mut() {
-                // Some have left.
-                let _ = client.write_all(&bytes);
-            }
+        let mut published = seen.published.lock().unwrap();
+        *published += 1;
+        let is_lost = manner == Manner::Loses && *published == 3;
+        drop(published);
+        let channel = message["channel"].as_str().unwrap();
+        if !is_lost {
+            seen.emit(("message", &message["data"]), manner, |member| match channel.strip_prefix("$user/") {
+                Some(user) => member.user.as_deref() == Some(user),
+                None => channel == "main" || member.rooms.iter().any(|room| room == channel),
+            });
         }
         respond(&mut stream, 202, "{}")?;
     }
-    None
 }

@@ -132,6 +132,9 @@ What passes by
 
   trunkline sub '#'{url}
 
+Events that mean something here: join ROOM, leave ROOM, say ROOM DATA (as "message" to the others in it), echo DATA
+(back to you); any other goes to all other clients.
+
 Ctrl-C ends the server.
 "#,
         version = env!("CARGO_PKG_VERSION"),

@@ -1,11 +1,12 @@
 //! The back end that `trunkline dev` brings along, so that clients can talk before there is one: a Rust program on the
 //! embedding API like any other.
 //!
-//! Everybody is let in; `auth.user` (a string) names the user. `join` and `leave` with a room name do that; every other
-//! event goes to the other clients of the namespace. Acknowledgements say that it is done.
+//! Everybody is let in; `auth.user` (a string) names the user. `join` and `leave` with a room name do that; `echo` comes
+//! back to its sender as it is; `say` with a room name and more goes to the other members of that room as `message`; every
+//! other event goes to the other clients of the namespace. Acknowledgements say that it is done.
 
 use serde_json::json;
-use trunkline::{Acceptance, Args, ClientEvent, Connect, Event, Events, OfficeError};
+use trunkline::{Acceptance, Args, ClientEvent, Connect, Event, Events, OfficeError, Session};
 
 /// Serves until the server stops.
 pub(super) async fn run(events: Events) {
@@ -27,15 +28,45 @@ async fn admit(connect: Connect) -> Result<(), OfficeError> {
 
 async fn handle(event: Event) -> Result<(), OfficeError> {
     let Event { session, name, args, reply } = event;
-    let answer = match (name.as_str(), args.parse::<(String,)>()) {
-        ("join", Ok((room,))) => done(session.join(&room).await)?,
-        ("leave", Ok((room,))) => done(session.leave(&room).await)?,
-        ("join" | "leave", Err(_)) => json!([{ "error": "the name of one room is expected" }]).into(),
+    let answer = match name.as_str() {
+        "join" | "leave" => membership(&session, &name, &args).await?,
+        "echo" => echo(&session, args).await?,
+        "say" => say(&session, &args).await?,
         _ => session.broadcast().emit(&name, args).await.map(|_| Args::none())?,
     };
     match reply {
         Some(reply) => reply.send(answer).await,
         None => Ok(()),
+    }
+}
+
+async fn membership(session: &Session, name: &str, args: &Args) -> Result<Args, OfficeError> {
+    match args.parse::<(String,)>() {
+        Ok((room,)) if name == "join" => done(session.join(&room).await),
+        Ok((room,)) => done(session.leave(&room).await),
+        Err(_) => Ok(json!([{ "error": "the name of one room is expected" }]).into()),
+    }
+}
+
+/// Back to the sender alone. Whether it is still there is of no interest.
+async fn echo(session: &Session, args: Args) -> Result<Args, OfficeError> {
+    let own = session.handle().of(session.namespace()).session(session.id());
+    own.send("echo", args).await.map(|_| Args::none())
+}
+
+/// To the other members of a room.
+async fn say(session: &Session, args: &Args) -> Result<Args, OfficeError> {
+    let mut values = args.to_values();
+    let Some(room) = values.first().and_then(|room| room.as_str()).map(str::to_owned) else {
+        return Ok(json!([{ "error": "the name of a room is expected, and what to say" }]).into());
+    };
+    values.remove(0);
+    let Ok(args) = Args::from_values(values) else {
+        return Ok(json!([{ "error": "this cannot be said" }]).into());
+    };
+    match session.broadcast().to(&room).send("message", args).await {
+        Ok(_) => Ok(Args::none()),
+        Err(error) => done(Err(error)),
     }
 }
 

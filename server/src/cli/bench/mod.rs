@@ -3,10 +3,15 @@
 //! Owns the arguments, a file for each scenario. The scenarios are the crate `load`'s, which knows nothing of this server. Start at [`Bench`].
 
 mod args;
+mod broadcast;
+mod churn;
+mod comet;
+mod echo;
 mod fanout;
 mod floor;
 mod hostile;
 mod idle;
+mod pairs;
 mod report;
 
 use clap::Subcommand;
@@ -38,7 +43,12 @@ pub(super) struct Bench {
 #[derive(Debug, Subcommand)]
 enum Scenario {
     Idle(idle::IdleArgs),
+    Broadcast(broadcast::BroadcastArgs),
+    Echo(echo::EchoArgs),
+    Comet(comet::CometArgs),
     Fanout(fanout::FanoutArgs),
+    Pairs(pairs::PairsArgs),
+    Churn(churn::ChurnArgs),
     Floor(floor::FloorArgs),
     Hostile(hostile::HostileArgs),
     Report(report::ReportArgs),
@@ -53,7 +63,12 @@ impl Bench {
         let console = Console::detect();
         let (report, output) = match self.scenario {
             Scenario::Idle(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Broadcast(args) => (args.scenario()?.run(console)?, args.clients.common.output),
+            Scenario::Echo(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Comet(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::Fanout(args) => (args.scenario()?.run(console)?, args.clients.common.output),
+            Scenario::Pairs(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Churn(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
             Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::Report(args) => return args.run(),

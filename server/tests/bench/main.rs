@@ -3,23 +3,14 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, its helpers included")]
 
+mod rig;
+mod talk;
+
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::process::{Child, Command, Stdio};
 
+use rig::{Dev, report, trunkline, until};
 use serde_json::Value;
-
-fn trunkline(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_trunkline")).arg("bench").args(arguments).output().unwrap()
-}
-
-fn report(arguments: &[&str]) -> Value {
-    let output = trunkline(arguments);
-    let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
-    assert!(output.status.success(), "{out}{err}");
-    assert_eq!(err, "", "progress is for terminals only");
-    serde_json::from_str(&out).unwrap()
-}
 
 #[test]
 fn the_floor_writes_every_frame_to_every_socket() {
@@ -41,55 +32,6 @@ fn the_floor_is_written_by_several_processes_to_several() {
     assert_eq!((&report["settings"]["writer_processes"], &figures["deliveries"]), (&2.into(), &6464.into()));
     assert!(figures["cpu_us_per_delivery"].as_f64().unwrap() > 0.0, "{report}");
     assert!(figures["latency_min_ms"].as_f64().unwrap() > 0.0, "{report}");
-}
-
-/// A server of its own, and a folder for it. Ends with this value.
-struct Dev {
-    process: Child,
-    folder: PathBuf,
-    public: String,
-    private: String,
-}
-
-impl Dev {
-    fn start(name: &str) -> Self {
-        let folder = std::env::temp_dir().join(format!("trunkline-bench-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&folder).unwrap();
-        let ready = folder.join("ready.json");
-        let dev = ["dev", "--public", "127.0.0.1:0", "--private", "127.0.0.1:0", "--ready-file"];
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-        command.args(dev).arg(&ready).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
-        let process = command.spawn().unwrap();
-        let addresses: Value = until("the server is ready", || {
-            serde_json::from_str(&std::fs::read_to_string(&ready).ok()?).ok()
-        });
-        let url = |name: &str| format!("http://{}", addresses[name].as_str().unwrap());
-        Self { process, folder, public: url("public"), private: url("private") }
-    }
-
-    fn pid(&self) -> String {
-        self.process.id().to_string()
-    }
-}
-
-impl Drop for Dev {
-    fn drop(&mut self) {
-        self.process.kill().unwrap();
-        self.process.wait().unwrap();
-        std::fs::remove_dir_all(&self.folder).unwrap();
-    }
-}
-
-/// Looks until there is something.
-fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::yield_now();
-    }
 }
 
 #[test]
@@ -287,10 +229,13 @@ fn wrong_arguments_are_told() {
         assert!(!output.status.success());
         String::from_utf8(output.stderr).unwrap()
     };
-    assert!(refused("idle --protocol smtp").contains("known are socketio and socketio-poll"));
+    assert!(refused("idle --protocol smtp").contains("known are socketio, socketio-poll"));
     assert!(refused("hostile --kind sloth").contains("never-reads, byte-per-second"));
     assert!(refused("idle --hold soon").contains("is no time such as 5s"));
     assert!(refused("idle --server-pid 4294967295").contains("is --server-pid right"));
     assert!(refused("fanout --messages 0").contains("must be at least 1"));
+    assert!(refused("echo --protocol socketio-poll --rate 1").contains("this scenario is for socketio"));
+    assert!(refused("churn --rate 0").contains("at least one message"));
+    assert!(refused("broadcast --series 2 --repeat 2").contains("cannot be used with"));
     assert!(refused("idle --report /proc/version/report").contains("/proc/version is no folder"));
 }

@@ -1,0 +1,107 @@
+//! `trunkline bench broadcast`. Start at [`BroadcastArgs`].
+
+use std::time::Duration;
+
+use clap::Args;
+use load::{Broadcast, Confirm, Destination, Floor, Protocol, PublishBody, Stream, Target, Volley};
+
+use super::args::{ClientArgs, duration, helper};
+use crate::cli::Failure;
+
+/// Between two messages of a series.
+const SERIES_INTERVAL: Duration = Duration::from_millis(500);
+
+/// One message to very many clients: how long until the last one has it
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  trunkline bench broadcast --connections 10000 --repeat 5 --with-floor
+  trunkline bench broadcast --connections 1000 --series 100
+  trunkline bench broadcast --connections 20000 --with-floor \\
+    --target http://127.0.0.1:8000,http://127.0.0.1:8001 \\
+    --publish-url http://127.0.0.1:9000,http://127.0.0.1:9001")]
+pub(super) struct BroadcastArgs {
+    /// How many subscribers
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    connections: u32,
+    /// What clients speak: socketio
+    #[arg(long, default_value = "socketio")]
+    protocol: Protocol,
+    /// How many messages, each when the one before has arrived
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    repeat: u32,
+    /// How many messages at fixed times, instead of --repeat
+    #[arg(long, value_name = "N", conflicts_with = "repeat")]
+    series: Option<u32>,
+    /// Time between two messages of a series [default: 500ms]
+    #[arg(long, value_name = "TIME", value_parser = duration, requires = "series")]
+    interval: Option<Duration>,
+    /// What each request holds: json (an object, as /v1/messages takes it) or raw (the bare data)
+    #[arg(long, value_name = "BODY", default_value = "json")]
+    publish_body: PublishBody,
+    /// Characters of the data of each message
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    payload_bytes: usize,
+    /// What arrives later is bad
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
+    patience: Duration,
+    /// Private port of each server that has clients of its own; of a cluster one is enough
+    #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "http://127.0.0.1:9000")]
+    publish_url: Vec<Target>,
+    /// One of the server's private.keys, if it has any
+    #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
+    key: Option<String>,
+    /// Channel to publish to; main is the namespace /
+    #[arg(long, default_value = "main")]
+    channel: String,
+    /// Let the server count deliveries before it answers a publish
+    #[arg(long)]
+    confirm: bool,
+    /// Measure the floor too, in turns, three rounds each, and print the ratio of the last deliveries
+    #[arg(long)]
+    with_floor: bool,
+    /// Threads of the floor for each --publish-url, as many as the server has shards; 0 = one per core
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    floor_writers: u32,
+    #[command(flatten)]
+    pub(super) clients: ClientArgs,
+}
+
+impl BroadcastArgs {
+    pub(super) fn scenario(&self) -> Result<Broadcast, Failure> {
+        let door = |url: &Target| Destination {
+            url: url.clone(),
+            channel: self.channel.clone(),
+            key: self.key.clone(),
+            confirm: if self.confirm { Confirm::Yes } else { Confirm::No },
+            body: self.publish_body,
+        };
+        Ok(Broadcast {
+            clients: self.clients.clients(self.connections),
+            protocol: self.protocol,
+            join: self.clients.join(),
+            doors: self.publish_url.iter().map(door).collect(),
+            volley: self.volley(),
+            server: self.clients.common.server(),
+            floor: self.with_floor.then(|| self.floor()).transpose()?,
+        })
+    }
+
+    fn volley(&self) -> Volley {
+        let interval = self.series.map(|_| self.interval.unwrap_or(SERIES_INTERVAL));
+        let messages = self.series.unwrap_or(self.repeat);
+        Volley { messages, interval, payload_bytes: self.payload_bytes, patience: self.patience }
+    }
+
+    fn floor(&self) -> Result<Floor, Failure> {
+        let Self { payload_bytes, patience, .. } = *self;
+        Ok(Floor {
+            connections: self.connections,
+            threads: self.clients.threads,
+            writers: self.floor_writers,
+            stream: Stream { messages: 1, batch: 1, in_flight: 1, rate: None, payload_bytes, patience },
+            client_processes: self.clients.processes,
+            processes: 0,
+            helper: helper()?,
+        })
+    }
+}

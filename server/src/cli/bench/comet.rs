@@ -1,0 +1,111 @@
+//! `trunkline bench comet`. Start at [`CometArgs`].
+
+use std::time::Duration;
+
+use clap::Args;
+use load::{Comet, Confirm, Destination, Journal, JournalTo, Protocol, PublishBody, Target, Traffic};
+
+use super::args::{ClientArgs, duration};
+
+/// Messages to clients picked at random, for a long time: does memory stay flat?
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Told while it runs: Stats: {Active,Closed,Chunks}, and a line of date, Unix time, resident KB of \
+the server and connections, with tabs between them; to standard error with --json.
+
+Examples:
+  trunkline bench comet --server-pid 4711
+  trunkline bench comet --connections 1000 --rate 100 --duration 2m --server-pid 4711
+  trunkline bench comet --room-event join --room 'room-%{i}' --channel 'room-%{i}' --user ''"
+)]
+pub(super) struct CometArgs {
+    /// How many clients
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    connections: u32,
+    /// What clients speak: socketio
+    #[arg(long, default_value = "socketio")]
+    protocol: Protocol,
+    /// User that each client connects as, in auth.user; %{i} is the number of the client; '' = none
+    #[arg(long, default_value = "u%{i}")]
+    user: String,
+    /// Channel that reaches one client
+    #[arg(long, default_value = "$user/u%{i}")]
+    channel: String,
+    /// Messages a second in all, at times fixed beforehand
+    #[arg(long, value_name = "N", default_value_t = 1_000.0)]
+    rate: f64,
+    /// For how long
+    #[arg(long, value_name = "TIME", default_value = "20m", value_parser = duration)]
+    duration: Duration,
+    /// Connections to publish over
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    producers: u32,
+    /// Characters of the data of each message
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    payload_bytes: usize,
+    /// Clients are picked by it
+    #[arg(long, value_name = "N", default_value_t = 2008)]
+    seed: u64,
+    /// How long nothing may arrive before the rest counts as lost
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    patience: Duration,
+    /// How often Stats are told and memory is sampled
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    stats_every: Duration,
+    /// How often the line with memory is told
+    #[arg(long, value_name = "TIME", default_value = "60s", value_parser = duration)]
+    line_every: Duration,
+    /// Percent of the samples, at the beginning, that say nothing about growth
+    #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u8).range(0..=90))]
+    warm_up_percent: u8,
+    /// Private port of the server; with a path if it is not /v1/messages
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    publish_url: Target,
+    /// One of the server's private.keys, if it has any
+    #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
+    key: Option<String>,
+    #[command(flatten)]
+    pub(super) clients: ClientArgs,
+}
+
+impl CometArgs {
+    pub(super) fn scenario(&self) -> Comet {
+        Comet {
+            clients: self.clients.clients(self.connections),
+            protocol: self.protocol,
+            join: self.clients.join(),
+            user: (!self.user.is_empty()).then(|| self.user.clone()),
+            destination: Destination {
+                url: self.publish_url.clone(),
+                channel: self.channel.clone(),
+                key: self.key.clone(),
+                confirm: Confirm::No,
+                body: PublishBody::Json,
+            },
+            traffic: self.traffic(),
+            server: self.clients.common.server(),
+            journal: self.journal(),
+        }
+    }
+
+    fn traffic(&self) -> Traffic {
+        Traffic {
+            per_second: self.rate,
+            duration: self.duration,
+            producers: self.producers,
+            payload_bytes: self.payload_bytes,
+            seed: self.seed,
+            patience: self.patience,
+        }
+    }
+
+    fn journal(&self) -> Journal {
+        let json = self.clients.common.output.json;
+        Journal {
+            stats_every: self.stats_every,
+            line_every: self.line_every,
+            warm_up_share: f64::from(self.warm_up_percent) / 100.0,
+            to: if json { JournalTo::StandardError } else { JournalTo::StandardOutput },
+        }
+    }
+}
