@@ -141,7 +141,8 @@ impl Fanout {
     }
 
     fn round(&self, console: Console) -> Result<Round, Error> {
-        let script = Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: None };
+        let script =
+            Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: None, comeback: None };
         let pool = Pool::start(&self.clients, script)?;
         pool.wait_ready(console)?;
         let mut door = Door { publisher: Publisher::connect(&self.destination)?, scenario: self };

@@ -93,7 +93,8 @@ impl Idle {
     }
 
     fn open(&self, clients: &Clients) -> Result<Pool, Error> {
-        let script = Script { protocol: self.protocol, join: self.join.clone(), attack: None };
+        let script =
+            Script { protocol: self.protocol, join: self.join.clone(), attack: None, comeback: None };
         Pool::start(clients, script)
     }
 

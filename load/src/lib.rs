@@ -5,7 +5,10 @@
 //! takes no short cut through ours. Start at a scenario ([`Idle`], [`Fanout`], [`Floor`], [`Hostile`]); below it is
 //! `pool`, one event loop per core, and below that `session`, the clients as bytes in, bytes out.
 
+mod avalanche;
+mod comeback;
 mod console;
+mod cuts;
 mod error;
 mod fanout;
 mod floor;
@@ -18,9 +21,16 @@ mod process;
 mod publish;
 mod report;
 mod session;
+mod settle;
+mod steady;
 mod target;
 
+pub use avalanche::{
+    Avalanche, OwnServer, Restart, Restarted, ServerCommand, ShellRestart, Stop, free_addresses,
+};
+pub use comeback::{Cut, Recovery, Span};
 pub use console::Console;
+pub use cuts::Cuts;
 pub use error::Error;
 pub use fanout::{Fanout, Stream};
 pub use floor::{Floor, WriterCommand, WriterSettings, serve_writer};

@@ -75,7 +75,7 @@ impl Floor {
             opening_max: 256,
             threads: self.threads,
         };
-        let script = Script { protocol: Protocol::Frames, join: None, attack: None };
+        let script = Script { protocol: Protocol::Frames, join: None, attack: None, comeback: None };
         let pool = Pool::start(&clients, script)?;
         pool.wait_ready(console)?;
         writer.expect("ready")?;

@@ -106,7 +106,12 @@ impl Hostile {
             asked => asked,
         };
         let clients = Clients { connections: attackers, ..self.clients.clone() };
-        let script = Script { protocol: Protocol::SocketIo, join: self.join.clone(), attack: Some(attack) };
+        let script = Script {
+            protocol: Protocol::SocketIo,
+            join: self.join.clone(),
+            attack: Some(attack),
+            comeback: None,
+        };
         let pool = Pool::start(&clients, script)?;
         let peak = self.watch(attack, before_bytes, console);
         let counts = pool.counts();

@@ -129,7 +129,7 @@ impl Visitor {
         let until = Instant::now() + ANSWER_WITHIN;
         let stream = TcpStream::connect_timeout(&target.address, ANSWER_WITHIN).map_err(|e| e.to_string())?;
         stream.set_nodelay(true).map_err(|error| error.to_string())?;
-        let script = Script { protocol: Protocol::SocketIo, join: None, attack: None };
+        let script = Script { protocol: Protocol::SocketIo, join: None, attack: None, comeback: None };
         let (held, seen) = (Vec::new(), Seen::default());
         let mut visitor = Self { stream, session: WebSocket::new(0), script, held, seen };
         let mut out = Vec::new();

@@ -3,7 +3,10 @@
 //! Owns the threads and what is known of all clients together. Must not know what a scenario wants of them.
 //! Start at [`Pool::start`].
 
+mod away;
+mod gaps;
 mod link;
+mod returning;
 mod worker;
 
 use std::sync::mpsc::{self, Sender};
@@ -11,6 +14,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use crate::comeback::CutPlan;
 use crate::console::Console;
 use crate::error::Error;
 use crate::latency::Latencies;
@@ -46,6 +50,20 @@ pub(crate) struct Counts {
     pub(crate) foreign: u64,
     /// Messages whose number was not above the one before: duplicates and errors of order.
     pub(crate) repeated: u64,
+    /// Those of them whose number had not come before; counted only for clients that come back.
+    pub(crate) late: u64,
+    /// Connections that we cut.
+    pub(crate) cuts: u64,
+    /// Connections of ready clients that the server ended and whose clients mean to come back.
+    pub(crate) lost: u64,
+    /// Attempts to come back that failed.
+    pub(crate) refused: u64,
+    /// Those of them that were answered with 503.
+    pub(crate) unavailable: u64,
+    /// Attempts to come back that succeeded.
+    pub(crate) returned: u64,
+    /// Those of them that were given the session they had.
+    pub(crate) recovered: u64,
     /// Acknowledgements.
     pub(crate) acks: u64,
     /// Bytes read.
@@ -66,6 +84,13 @@ impl Counts {
             messages: self.messages + other.messages,
             foreign: self.foreign + other.foreign,
             repeated: self.repeated + other.repeated,
+            late: self.late + other.late,
+            cuts: self.cuts + other.cuts,
+            lost: self.lost + other.lost,
+            refused: self.refused + other.refused,
+            unavailable: self.unavailable + other.unavailable,
+            returned: self.returned + other.returned,
+            recovered: self.recovered + other.recovered,
             acks: self.acks + other.acks,
             bytes: self.bytes + other.bytes,
             reads: self.reads + other.reads,
@@ -74,7 +99,52 @@ impl Counts {
 
     /// Clients that are ready and still there.
     pub(crate) fn present(&self) -> u64 {
-        self.ready.saturating_sub(self.cut + self.left)
+        self.ready.saturating_sub(self.cut + self.left + self.away())
+    }
+
+    /// Clients that lost their connection and are not back yet.
+    pub(crate) fn away(&self) -> u64 {
+        (self.cuts + self.lost).saturating_sub(self.returned)
+    }
+
+    /// Different numbers received, summed over clients.
+    pub(crate) fn distinct(&self) -> u64 {
+        self.messages + self.late
+    }
+
+    /// Messages that had come before.
+    pub(crate) fn twice(&self) -> u64 {
+        self.repeated - self.late
+    }
+}
+
+/// Which numbers every client should have received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Question {
+    /// All below this,
+    pub(crate) end: u32,
+    /// but for these, of which nobody knows whether they were published.
+    pub(crate) excepted: Vec<u32>,
+}
+
+/// What is missing of them, summed over clients that come back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Findings {
+    /// Numbers below the highest that the client received.
+    pub(crate) skipped: u64,
+    /// Numbers above it.
+    pub(crate) behind: u64,
+    /// Clients that miss any.
+    pub(crate) clients_incomplete: u64,
+}
+
+impl Findings {
+    fn add(self, other: Self) -> Self {
+        Self {
+            skipped: self.skipped + other.skipped,
+            behind: self.behind + other.behind,
+            clients_incomplete: self.clients_incomplete + other.clients_incomplete,
+        }
     }
 }
 
@@ -82,6 +152,10 @@ impl Counts {
 enum Command {
     /// Close every client.
     Leave,
+    /// Begin to cut clients, or stop it.
+    Cut(Option<CutPlan>),
+    /// Say what clients are missing.
+    Find(Question, Sender<Findings>),
     /// Hand over the latencies since the last time.
     Latencies(Sender<Latencies>),
 }
@@ -195,6 +269,19 @@ impl Pool {
         self.loops.iter().for_each(|each| each.tell(Command::Leave));
         let gone = |counts: &Counts| counts.failed + counts.cut + counts.left;
         let _ = self.wait(&console.progress("leaving", self.clients), self.clients, STANDSTILL, gone);
+    }
+
+    /// Cuts clients from now on, or no longer. Only clients with a comeback are cut.
+    pub(crate) fn cut(&self, cuts: Option<CutPlan>) {
+        self.loops.iter().for_each(|each| each.tell(Command::Cut(cuts)));
+    }
+
+    /// What the clients have not received.
+    pub(crate) fn find(&self, question: &Question) -> Findings {
+        let (sender, receiver) = mpsc::channel();
+        self.loops.iter().for_each(|each| each.tell(Command::Find(question.clone(), sender.clone())));
+        drop(sender);
+        receiver.iter().fold(Findings::default(), Findings::add)
     }
 
     /// Latencies of all loops since the last call.

@@ -12,7 +12,9 @@ use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
 use super::link::{End, Link, Shared, State};
+use super::returning::Alarms;
 use super::{Command, Counts, Shown};
+use crate::comeback::CutPlan;
 use crate::latency::Latencies;
 use crate::session::{Script, Session};
 use crate::target::Route;
@@ -41,15 +43,15 @@ pub(super) struct Setup {
 }
 
 pub(super) struct Worker {
-    poll: Poll,
-    links: Vec<Link>,
+    pub(super) poll: Poll,
+    pub(super) links: Vec<Link>,
     /// Places of links that want a connection.
     queue: VecDeque<usize>,
     opening: u32,
     opening_max: u32,
     route: Arc<Route>,
-    script: Arc<Script>,
-    counts: Counts,
+    pub(super) script: Arc<Script>,
+    pub(super) counts: Counts,
     latencies: Latencies,
     buf: Vec<u8>,
     commands: Receiver<Command>,
@@ -57,7 +59,9 @@ pub(super) struct Worker {
     begun: Instant,
     looked_ms: u64,
     ticked_ms: u64,
-    leaving: bool,
+    pub(super) leaving: bool,
+    pub(super) alarms: Alarms,
+    pub(super) cuts: Option<CutPlan>,
 }
 
 impl Worker {
@@ -68,7 +72,11 @@ impl Worker {
     ) -> std::io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
-        let link = |index: &u32| Link::new(*index, Session::new(&setup.script, *index));
+        let link = |index: &u32| {
+            let mut link = Link::new(*index, Session::new(&setup.script, *index));
+            link.returning = setup.script.comeback.map(|_| Box::default());
+            link
+        };
         let links: Vec<_> = setup.indexes.iter().map(link).collect();
         let worker = Self {
             poll,
@@ -87,6 +95,8 @@ impl Worker {
             looked_ms: 0,
             ticked_ms: 0,
             leaving: false,
+            alarms: Alarms::default(),
+            cuts: None,
         };
         Ok((worker, waker))
     }
@@ -96,7 +106,7 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while self.obey() {
             self.open_queued();
-            match self.poll.poll(&mut events, Some(TICK)) {
+            match self.poll.poll(&mut events, Some(self.until_alarm(TICK))) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     return self.fail(&format!("poll: {error}"));
                 }
@@ -121,6 +131,11 @@ impl Worker {
         loop {
             match self.commands.try_recv() {
                 Ok(Command::Leave) => self.leave(),
+                Ok(Command::Cut(cuts)) => self.set_cuts(cuts),
+                Ok(Command::Find(question, to)) => {
+                    // As below.
+                    let _ = to.send(self.findings(&question));
+                }
                 Ok(Command::Latencies(to)) => {
                     // A receiver that is gone does not want them any more.
                     let _ = to.send(std::mem::replace(&mut self.latencies, Latencies::new()));
@@ -151,13 +166,17 @@ impl Worker {
     fn open_queued(&mut self) {
         while self.opening < self.opening_max {
             let Some(at) = self.queue.pop_front() else { return };
-            if let Err(error) = self.connect(at) {
-                let text = match error.kind() {
-                    ErrorKind::AddrNotAvailable => "no free port: give more --source addresses".into(),
-                    _ => format!("connect: {error}"),
-                };
-                self.ended(at, End::Lost(text));
-            }
+            self.try_connect(at);
+        }
+    }
+
+    pub(super) fn try_connect(&mut self, at: usize) {
+        if let Err(error) = self.connect(at) {
+            let text = match error.kind() {
+                ErrorKind::AddrNotAvailable => "no free port: give more --source addresses".into(),
+                _ => format!("connect: {error}"),
+            };
+            self.ended(at, End::Lost(text));
         }
     }
 
@@ -218,7 +237,7 @@ impl Worker {
     }
 
     /// A connection is over; counts how.
-    fn ended(&mut self, at: usize, end: End) {
+    pub(super) fn ended(&mut self, at: usize, end: End) {
         let now_ms = self.now_ms();
         let Some(link) = self.links.get_mut(at) else { return };
         if link.state.is_opening() {
@@ -242,8 +261,10 @@ impl Worker {
             }
             End::Lost(text) => {
                 let (index, was_ready) = (link.index, link.is_ready());
-                self.counts.cut += u64::from(was_ready);
-                self.counts.failed += u64::from(!was_ready);
+                if !self.goes_away(at, &text) {
+                    self.counts.cut += u64::from(was_ready);
+                    self.counts.failed += u64::from(!was_ready);
+                }
                 self.fail(&format!("client {index}: {text}"));
             }
         }
@@ -256,6 +277,7 @@ impl Worker {
     }
 
     fn time_passes(&mut self) {
+        self.ring();
         let now_ms = self.now_ms();
         if self.script.attack.is_some() && now_ms >= self.ticked_ms + TICK.as_millis() as u64 {
             self.ticked_ms = now_ms;
@@ -267,7 +289,8 @@ impl Worker {
         }
         if now_ms >= self.looked_ms + RESTING_EVERY_MS {
             self.looked_ms = now_ms;
-            for (at, link) in self.links.iter_mut().enumerate() {
+            // Those that come back after a loss have alarms instead.
+            for (at, link) in self.links.iter_mut().enumerate().filter(|(_, it)| it.returning.is_none()) {
                 if matches!(link.state, State::Resting(due_ms) if due_ms <= now_ms) {
                     link.state = State::Queued;
                     self.queue.push_back(at);
@@ -276,7 +299,7 @@ impl Worker {
         }
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.begun.elapsed().as_millis() as u64
     }
 }

@@ -4,6 +4,7 @@
 //! Start at [`Session`].
 
 mod polling;
+mod resume;
 mod websocket;
 
 use std::str::FromStr;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use wire::socketio::{AckId, Codec, Parser, Revision, Suffix};
 use wire::values::Values;
 
+use crate::comeback::{Comeback, Recovery};
 use crate::hostile::{Attack, Attacker};
 use crate::message::Marker;
 use crate::target::Target;
@@ -84,9 +86,16 @@ pub(crate) struct Script {
     pub(crate) join: Option<Join>,
     /// What they do after that, if they mean no good.
     pub(crate) attack: Option<Attack>,
+    /// Whether they come back when they lose their connection; without it that is the end of a client.
+    pub(crate) comeback: Option<Comeback>,
 }
 
 impl Script {
+    /// Whether clients ask for what they missed while they were away.
+    fn recovery(&self) -> Recovery {
+        self.comeback.map_or(Recovery::Off, |comeback| comeback.recovery)
+    }
+
     /// The Engine.IO packet that joins client `index`.
     pub(crate) fn join_packet(&self, index: u32) -> Option<Vec<u8>> {
         let join = self.join.as_ref()?;
@@ -106,8 +115,10 @@ pub(crate) const CODEC: Codec = Codec { revision: Revision::V5, parser: Parser::
 
 /// What a session tells its event loop.
 pub(crate) trait Sink {
-    /// The handshake is over, the client is where the scenario wants it.
+    /// The handshake is over, the client is where the scenario wants it; again after each return.
     fn ready(&mut self);
+    /// The server gave a client that came back the session it had.
+    fn recovered(&mut self) {}
     /// An event arrived; with its marker if it is one of the scenario's messages.
     fn message(&mut self, marker: Option<Marker>);
     /// An acknowledgement or a pong arrived.
@@ -149,7 +160,7 @@ impl Session {
     pub(crate) fn new(script: &Arc<Script>, index: u32) -> Self {
         match (script.attack, script.protocol) {
             (Some(attack), _) => Self::Attacker(Box::new(Attacker::new(attack, script.join.clone(), index))),
-            (None, Protocol::SocketIo) => Self::WebSocket(WebSocket::new(index)),
+            (None, Protocol::SocketIo) => Self::WebSocket(WebSocket::with_recovery(index, script.recovery())),
             (None, Protocol::Frames) => Self::WebSocket(WebSocket::without_handshake(index)),
             (None, Protocol::SocketIoPoll) => Self::Polling(Polling::new(index)),
         }

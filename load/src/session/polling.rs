@@ -249,7 +249,7 @@ mod tests {
     #[test]
     fn a_client_joins_rests_beats_and_leaves() {
         let join = Some(Join { event: "join".into(), room: "r".into() });
-        let script = Script { protocol: Protocol::SocketIoPoll, join, attack: None };
+        let script = Script { protocol: Protocol::SocketIoPoll, join, attack: None, comeback: None };
         let target: Target = "http://127.0.0.1:9".parse().unwrap();
         let (mut client, mut out, mut seen) = (Polling::new(0), Vec::new(), Seen::default());
         let mut step = |client: &mut Polling, out: &mut Vec<u8>, body: &str| {
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn refusals_are_told() {
-        let script = Script { protocol: Protocol::SocketIoPoll, join: None, attack: None };
+        let script = Script { protocol: Protocol::SocketIoPoll, join: None, attack: None, comeback: None };
         let refused = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 2\r\n\r\n{}";
         let mut client = Polling::new(0);
         let error = client.received(&script, refused, &mut Vec::new(), &mut Seen::default()).unwrap_err();

@@ -10,7 +10,9 @@ use wire::websocket::{
     write_upgrade_request,
 };
 
+use super::resume::Resume;
 use super::{CODEC, Next, Script, Sink, Took};
+use crate::comeback::Recovery;
 use crate::message::Marker;
 use crate::target::Target;
 
@@ -20,17 +22,21 @@ const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 /// The key of every upgrade request. It protects nobody here, and 24 bytes per connection are saved.
 const NONCE: [u8; 16] = *b"trunkline bench\0";
 
-/// One client: 40 bytes.
+/// One client: 48 bytes.
 ///
 /// ```text
 /// Upgrading ──101──> Opening ──"0{..}"──> Joining the namespace ──"40{..}"──> Ready
 ///                                                  └─(with a join)─> Joining a room ──"430[..]"──> Ready
 /// ```
+/// A new connection begins at the left again. A client that the server recovers is in its room already; what it missed
+/// comes before the answer `40{..}`.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
     decoder: Decoder,
     index: u32,
     phase: Phase,
+    /// With recovery: who it was.
+    resume: Option<Box<Resume>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +53,12 @@ enum Phase {
 impl WebSocket {
     /// Client `index`.
     pub(crate) fn new(index: u32) -> Self {
-        Self { decoder: Decoder::new(Role::Client, MESSAGE_BYTES_MAX), index, phase: Phase::Upgrading }
+        Self { decoder: decoder(), index, phase: Phase::Upgrading, resume: None }
+    }
+
+    /// Client `index`; with recovery it asks for the session it had whenever it comes back.
+    pub(crate) fn with_recovery(index: u32, recovery: Recovery) -> Self {
+        Self { resume: (recovery == Recovery::On).then(Box::default), ..Self::new(index) }
     }
 
     /// A receiver of bare frames.
@@ -66,6 +77,8 @@ impl WebSocket {
             self.phase = Phase::Ready;
             return sink.ready();
         }
+        // What a connection that was cut left half done is worth nothing.
+        (self.decoder, self.phase) = (decoder(), Phase::Upgrading);
         let path = if target.path.is_empty() { "/socket.io/" } else { &target.path };
         let at = format!("{path}?EIO=4&transport=websocket");
         let key = client_key(NONCE);
@@ -97,7 +110,8 @@ impl WebSocket {
                     return Ok(Took { consumed: start + consumed, next: Next::Continue });
                 }
                 Decoded::Event { event, consumed } => {
-                    handle(&mut self.phase, event, Turn { index: self.index, script, out, sink })?;
+                    let resume = self.resume.as_deref_mut();
+                    handle(&mut self.phase, event, Turn { index: self.index, script, resume, out, sink })?;
                     start += consumed;
                 }
             }
@@ -117,10 +131,15 @@ impl WebSocket {
     }
 }
 
+fn decoder() -> Decoder {
+    Decoder::new(Role::Client, MESSAGE_BYTES_MAX)
+}
+
 /// What is at hand while an event is dealt with.
 struct Turn<'a, S> {
     index: u32,
     script: &'a Script,
+    resume: Option<&'a mut Resume>,
     out: &'a mut Vec<u8>,
     sink: &'a mut S,
 }
@@ -151,11 +170,12 @@ fn packet<S: Sink>(phase: &mut Phase, text: &str, turn: Turn<'_, S>) -> Result<(
         (Phase::Opening, Packet::Open(json)) => {
             Handshake::parse(json).map_err(|error| error.to_string())?;
             *phase = Phase::Namespace;
-            say(&CODEC.connect("/", None).text, turn.index, turn.out);
+            let credentials = turn.resume.as_ref().map(|resume| resume.credentials());
+            say(&CODEC.connect("/", credentials.as_ref()).text, turn.index, turn.out);
         }
         (Phase::Namespace | Phase::Room, Packet::Text(message)) => joined(phase, message, turn)?,
         (Phase::Ready, Packet::Text(message)) => match message.as_bytes().first() {
-            Some(b'2') => turn.sink.message(Marker::find(message.as_bytes())),
+            Some(b'2') => turn.event(message),
             Some(b'3') => turn.sink.ack(),
             _ => return Err(format!("unexpected packet 4{message:.60}")),
         },
@@ -166,9 +186,9 @@ fn packet<S: Sink>(phase: &mut Phase, text: &str, turn: Turn<'_, S>) -> Result<(
 }
 
 /// A Socket.IO packet before the client is ready. Events may come as soon as the namespace is joined.
-fn joined<S: Sink>(phase: &mut Phase, message: &str, turn: Turn<'_, S>) -> Result<(), String> {
+fn joined<S: Sink>(phase: &mut Phase, message: &str, mut turn: Turn<'_, S>) -> Result<(), String> {
     match (*phase, message.as_bytes().first()) {
-        (Phase::Namespace, Some(b'0')) => match turn.script.join_packet(turn.index) {
+        (Phase::Namespace, Some(b'0')) => match turn.goal(message)? {
             Some(join) => {
                 *phase = Phase::Room;
                 say(&join, turn.index, turn.out);
@@ -182,10 +202,33 @@ fn joined<S: Sink>(phase: &mut Phase, message: &str, turn: Turn<'_, S>) -> Resul
             *phase = Phase::Ready;
             turn.sink.ready();
         }
-        (Phase::Room, Some(b'2')) => turn.sink.message(Marker::find(message.as_bytes())),
+        (Phase::Room, Some(b'2')) => turn.event(message),
+        (Phase::Namespace, Some(b'2')) if turn.resume.as_ref().is_some_and(|it| it.is_returning()) => {
+            turn.event(message);
+        }
         _ => return Err(format!("not let in: 4{message:.200}")),
     }
     Ok(())
+}
+
+impl<S: Sink> Turn<'_, S> {
+    fn event(mut self, message: &str) {
+        self.sink.message(Marker::find(message.as_bytes()));
+        if let Some(resume) = &mut self.resume {
+            resume.event(message);
+        }
+    }
+
+    /// The namespace let it in: what it has to say to be where the scenario wants it.
+    fn goal(&mut self, message: &str) -> Result<Option<Vec<u8>>, String> {
+        if let Some(resume) = &mut self.resume
+            && resume.connected(message)?
+        {
+            self.sink.recovered();
+            return Ok(None);
+        }
+        Ok(self.script.join_packet(self.index))
+    }
 }
 
 /// Appends a masked text frame.
@@ -242,7 +285,7 @@ mod tests {
     #[test]
     fn a_client_comes_to_its_room_and_counts() {
         let join = Some(Join { event: "join".into(), room: "r%{i}".into() });
-        let script = Script { protocol: Protocol::SocketIo, join, attack: None };
+        let script = Script { protocol: Protocol::SocketIo, join, attack: None, comeback: None };
         let target = "http://127.0.0.1:9".parse().unwrap();
         let (mut client, mut out, mut seen) = (WebSocket::new(5), Vec::new(), Seen::default());
         client.connected(&target, &mut out, &mut seen);
@@ -276,7 +319,7 @@ mod tests {
 
     #[test]
     fn refusals_are_told() {
-        let script = Script { protocol: Protocol::SocketIo, join: None, attack: None };
+        let script = Script { protocol: Protocol::SocketIo, join: None, attack: None, comeback: None };
         let (mut out, mut seen) = (Vec::new(), Seen::default());
         let mut refused = b"HTTP/1.1 503 Service Unavailable\r\ncontent-length: 0\r\n\r\n".to_vec();
         let error = WebSocket::new(0).received(&script, &mut refused, &mut out, &mut seen).unwrap_err();

@@ -6,7 +6,9 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::Args;
-use load::{Clients, Confirm, Destination, Join, Pids, Report, Stream, Target, WriterCommand};
+use load::{
+    Clients, Confirm, Destination, Join, Pids, Recovery, Report, Span, Stream, Target, WriterCommand,
+};
 
 use crate::cli::{Failure, print};
 
@@ -140,6 +142,22 @@ impl PublishArgs {
 pub(super) fn floor_writer() -> Result<WriterCommand, Failure> {
     let arguments = vec!["bench".into(), "floor-writer".into()];
     Ok(WriterCommand { program: std::env::current_exe()?, arguments })
+}
+
+/// `5s..20s`: both bounds included.
+pub(super) fn span(text: &str) -> Result<Span, String> {
+    let (min, max) = text.split_once("..").ok_or_else(|| format!("{text:?} is no span such as 5s..20s"))?;
+    let span = Span::new(duration(min)?, duration(max)?);
+    span.ok_or_else(|| format!("{text:?}: the second time is before the first"))
+}
+
+/// `on` or `off`.
+pub(super) fn recovery(text: &str) -> Result<Recovery, String> {
+    match text {
+        "on" => Ok(Recovery::On),
+        "off" => Ok(Recovery::Off),
+        _ => Err("known are on and off".into()),
+    }
 }
 
 /// `5s`, `500ms`, `2m`.

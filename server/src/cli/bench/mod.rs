@@ -3,6 +3,8 @@
 //! Owns the arguments, a file for each scenario. The scenarios are the crate `load`'s, which knows nothing of this server. Start at [`Bench`].
 
 mod args;
+mod avalanche;
+mod cuts;
 mod fanout;
 mod floor;
 mod hostile;
@@ -20,7 +22,8 @@ use super::Failure;
 
 Examples:
   trunkline bench idle --connections 15000 --room-event join --server-pid 4711
-  trunkline bench fanout --channel main --messages 100 --server-pid 4711 --with-floor"
+  trunkline bench fanout --channel main --messages 100 --server-pid 4711 --with-floor
+  trunkline bench avalanche --connections 5000"
 )]
 pub(super) struct Bench {
     #[command(subcommand)]
@@ -33,6 +36,8 @@ enum Scenario {
     Fanout(fanout::FanoutArgs),
     Floor(floor::FloorArgs),
     Hostile(hostile::HostileArgs),
+    Cuts(cuts::CutsArgs),
+    Avalanche(avalanche::AvalancheArgs),
     #[command(hide = true)]
     FloorWriter(floor::FloorWriterArgs),
 }
@@ -46,6 +51,8 @@ impl Bench {
             Scenario::Fanout(args) => (args.scenario()?.run(console)?, args.clients.common.output),
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
             Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Cuts(args) => (args.scenario()?.run(console)?, args.clients.common.output),
+            Scenario::Avalanche(args) => (args.run(console)?, args.clients.common.output),
             Scenario::FloorWriter(args) => return args.run(),
         };
         output.print(&report)
