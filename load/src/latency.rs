@@ -99,7 +99,7 @@ mod tests {
 
     #[test]
     fn the_clock_is_that_of_instants() {
-        let (started, before) = (std::time::Instant::now(), now_ns());
+        let (before, started) = (now_ns(), std::time::Instant::now());
         while started.elapsed() < Duration::from_millis(2) {
             std::hint::spin_loop();
         }

@@ -66,6 +66,15 @@ impl State {
     }
 }
 
+/// What a socket became readable for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edge {
+    /// Something to read.
+    Bytes,
+    /// The end of the connection, perhaps with something before it.
+    End,
+}
+
 /// What all links of a loop share while one of them works.
 pub(super) struct Shared<'a> {
     pub(super) script: &'a Script,
@@ -173,8 +182,9 @@ impl Link {
         self.send(out)
     }
 
-    /// Reads all there is. True if the session wants to hear nothing more.
-    pub(super) fn read(&mut self, shared: &mut Shared<'_>) -> Result<bool, End> {
+    /// Reads all there is, to the end of the connection if `edge` says that it has come. True if the session wants to
+    /// hear nothing more.
+    pub(super) fn read(&mut self, edge: Edge, shared: &mut Shared<'_>) -> Result<bool, End> {
         loop {
             let held = self.partial.len();
             if shared.buf.len() <= held {
@@ -197,8 +207,8 @@ impl Link {
                 return Ok(true);
             }
             // A short read emptied the socket, and what comes later is a new edge; so the call that would only say
-            // "would block" is saved.
-            if read < room {
+            // "would block" is saved. An end that came together with the bytes is no new edge.
+            if read < room && edge == Edge::Bytes {
                 return Ok(false);
             }
         }

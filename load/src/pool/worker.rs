@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::link::{End, Link, Shared, State};
+use super::link::{Edge, End, Link, Shared, State};
 use super::returning::Alarms;
 use super::{Command, Counts, Shown};
 use crate::comeback::CutPlan;
@@ -224,7 +224,8 @@ impl Worker {
         } else if event.is_writable() && !link.is_flushed() {
             link.flush()?;
         }
-        if event.is_readable() && link.read(&mut shared)? {
+        let edge = if event.is_read_closed() { Edge::End } else { Edge::Bytes };
+        if event.is_readable() && link.read(edge, &mut shared)? {
             let stream = link.stream.as_mut().ok_or(End::Finish)?;
             let deaf = self.poll.registry().reregister(stream, Token(at), Interest::WRITABLE);
             deaf.map_err(|error| End::Lost(error.to_string()))?;

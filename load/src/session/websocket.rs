@@ -254,9 +254,14 @@ mod tests {
         ready: u32,
         numbers: Vec<Option<u32>>,
         acks: u32,
+        recovered: u32,
     }
 
     impl Sink for Seen {
+        fn recovered(&mut self) {
+            self.recovered += 1;
+        }
+
         fn ready(&mut self) {
             self.ready += 1;
         }
@@ -313,8 +318,58 @@ mod tests {
         frame(Opcode::Text, b"42[\"hello\"]", &mut more);
         client.received(&script, &mut more, &mut out, &mut seen).unwrap();
         assert_eq!(said(&mut out), ["420[\"join\",\"r5\"]", "3"]);
-        assert_eq!(seen, Seen { ready: 1, numbers: vec![Some(0), Some(1), None], acks: 0 });
+        assert_eq!(seen, Seen { ready: 1, numbers: vec![Some(0), Some(1), None], ..Seen::default() });
         assert!(client.is_ready());
+    }
+
+    /// A new connection up to the open packet; returns what the client says then.
+    fn connect(client: &mut WebSocket, script: &Script, seen: &mut Seen) -> Vec<String> {
+        let target = "http://127.0.0.1:9".parse().unwrap();
+        let (mut out, mut reply) = (Vec::new(), Vec::new());
+        client.connected(&target, &mut out, seen);
+        accept(&parse_head(&out, &HeadLimits::default()).unwrap().unwrap())
+            .unwrap()
+            .respond(None, &mut reply);
+        out.clear();
+        let open = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1}"#;
+        frame(Opcode::Text, open.as_bytes(), &mut reply);
+        client.received(script, &mut reply, &mut out, seen).unwrap();
+        said(&mut out)
+    }
+
+    #[test]
+    fn who_is_cut_within_a_frame_asks_for_what_it_missed_and_joins_only_anew() {
+        let join = Some(Join { event: "join".into(), room: "r".into() });
+        let script = Script { protocol: Protocol::SocketIo, join, attack: None, comeback: None };
+        let (mut client, mut seen) = (WebSocket::with_recovery(5, Recovery::On), Seen::default());
+        let hear = |client: &mut WebSocket, texts: &[String], cut: usize, seen: &mut Seen| {
+            let (mut bytes, mut out) = (Vec::new(), Vec::new());
+            texts.iter().for_each(|text| frame(Opcode::Text, text.as_bytes(), &mut bytes));
+            let end = bytes.len() - cut;
+            client.received(&script, &mut bytes[..end], &mut out, seen).unwrap();
+            said(&mut out)
+        };
+        let message = |number: u32| {
+            let data = Marker { number, due_ns: 0 }.data(0);
+            format!("42[\"message\",\"{data}\",\"o{number}\"]")
+        };
+        assert_eq!(connect(&mut client, &script, &mut seen), ["40{\"csr\":1}"]);
+        let connected = |sid: &str| format!("40{{\"sid\":\"{sid}\",\"pid\":\"p\"}}");
+        assert_eq!(hear(&mut client, &[connected("a")], 0, &mut seen), ["420[\"join\",\"r\"]"]);
+        hear(&mut client, &["430[]".into(), message(0), message(1)], 3, &mut seen);
+        assert_eq!((seen.ready, seen.numbers.len()), (1, 1), "the second message is not whole");
+
+        let wish = "40{\"csr\":1,\"offset\":\"o0\",\"pid\":\"p\"}";
+        assert_eq!(connect(&mut client, &script, &mut seen), [wish]);
+        assert!(hear(&mut client, &[message(1), message(2), connected("a")], 0, &mut seen).is_empty());
+        assert_eq!(seen.numbers, [Some(0), Some(1), Some(2)]);
+        assert_eq!((seen.ready, seen.recovered), (2, 1));
+
+        let wish = "40{\"csr\":1,\"offset\":\"o2\",\"pid\":\"p\"}";
+        assert_eq!(connect(&mut client, &script, &mut seen), [wish]);
+        assert_eq!(hear(&mut client, &[connected("b")], 0, &mut seen), ["420[\"join\",\"r\"]"]);
+        hear(&mut client, &["430[]".into()], 0, &mut seen);
+        assert_eq!((seen.ready, seen.recovered), (3, 1));
     }
 
     #[test]
