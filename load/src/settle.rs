@@ -14,8 +14,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(2);
 /// nobody has come back and no message has arrived for as long as `patience`.
 pub(crate) fn settle(pool: &Pool, messages: u64, patience: Duration, console: Console) {
     let bar = console.progress("settling", messages);
-    // Not bytes and reads: pings go on for ever.
-    let moving = |counts: &Counts| (counts.messages, counts.repeated, counts.returned, counts.refused);
+    // Not bytes and refusals: pings and attempts go on for ever.
+    let moving = |counts: &Counts| (counts.messages, counts.repeated, counts.returned);
     let mut last = (moving(&pool.counts()), Instant::now());
     loop {
         let counts = pool.counts();
