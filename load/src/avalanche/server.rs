@@ -188,13 +188,14 @@ impl Restart for OwnServer {
             let within = self.command.within.as_secs();
             return Err(Error::new(format!("the server did not end within {within} s of the signal")));
         }
-        let (stop, started) = (begun.elapsed(), Instant::now());
+        let started = Instant::now();
         self.child = spawn(&self.command, &self.folder.0)?;
         self.wait_ready()?;
+        let ready = Instant::now();
         Ok(Restarted {
-            down: begun.elapsed(),
-            stop: Some(stop),
-            start: Some(started.elapsed()),
+            down: ready - begun,
+            stop: Some(started - begun),
+            start: Some(ready - started),
             pid: Some(self.child.id()),
             started,
         })
@@ -286,7 +287,7 @@ mod tests {
             let restarted = server.restart().unwrap();
             assert_eq!(restarted.pid, Some(server.child.id()));
             assert_ne!(restarted.pid, Some(before));
-            assert!(restarted.down >= restarted.stop.unwrap() + restarted.start.unwrap());
+            assert_eq!(restarted.down, restarted.stop.unwrap() + restarted.start.unwrap());
             drop(server);
             assert!(!folder.exists());
         }
