@@ -6,10 +6,13 @@
 //! [`Pairs`], [`Churn`], [`Floor`], [`Hostile`]); below it is
 //! `pool`, one event loop per core, and below that `session`, the clients as bytes in, bytes out.
 
+mod avalanche;
 mod broadcast;
 mod churn;
+mod comeback;
 mod comet;
 mod console;
+mod cuts;
 mod echo;
 mod error;
 mod fanout;
@@ -26,14 +29,21 @@ mod publish;
 mod report;
 mod schedule;
 mod session;
+mod settle;
+mod steady;
 mod talk;
 mod target;
 mod verdict;
 
+pub use avalanche::{
+    Avalanche, OwnServer, Restart, Restarted, ServerCommand, ShellRestart, Stop, free_addresses,
+};
 pub use broadcast::{Broadcast, Volley};
 pub use churn::Churn;
+pub use comeback::{Cut, Recovery, Span};
 pub use comet::{Comet, Journal, JournalTo, Traffic};
 pub use console::Console;
+pub use cuts::Cuts;
 pub use echo::{Echo, EchoPlan, Rounds, Sustained};
 pub use error::Error;
 pub use fanout::{Fanout, Stream};

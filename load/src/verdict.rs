@@ -87,6 +87,8 @@ pub(crate) fn median(values: &mut [f64]) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::LazyLock;
+
     use super::*;
 
     fn judged(change: impl Fn(&mut Evidence<'_>)) -> String {
@@ -116,25 +118,10 @@ mod tests {
         assert!(judged(|run| run.expected = 9).contains("10 of 9, 0 twice"));
         assert!(judged(|run| run.elapsed = Duration::from_secs(4)).contains("planned were 2.0 s"));
         assert!(judged(|run| run.failure = Some("gone")).contains("the first one: gone"));
-        static STOPPED: [Counts; 2] = [Counts { clients: 5, ready: 3, ..NONE }; 2];
-        assert!(judged(|run| run.by_loop = &STOPPED).contains("own ceiling"));
-        static EMPTY: Counts = NONE;
+        static STOPPED: LazyLock<[Counts; 2]> =
+            LazyLock::new(|| [Counts { clients: 5, ready: 3, ..Counts::default() }; 2]);
+        assert!(judged(|run| run.by_loop = &*STOPPED).contains("own ceiling"));
+        static EMPTY: LazyLock<Counts> = LazyLock::new(Counts::default);
         assert!(judged(|run| run.counts = &EMPTY).contains("nothing delivered"));
     }
-
-    const NONE: Counts = Counts {
-        clients: 0,
-        connected: 0,
-        ready: 0,
-        failed: 0,
-        cut: 0,
-        left: 0,
-        said: 0,
-        messages: 0,
-        foreign: 0,
-        repeated: 0,
-        acks: 0,
-        bytes: 0,
-        reads: 0,
-    };
 }

@@ -7,6 +7,8 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use mio::net::TcpStream;
 
 use super::Counts;
+use super::gaps::Gaps;
+use super::returning::Returning;
 use crate::latency::{Latencies, now_ns};
 use crate::message::Marker;
 use crate::session::{Next, Script, Session, Sink};
@@ -23,12 +25,25 @@ pub(super) struct Link {
     /// Received, but not yet a whole header.
     partial: Vec<u8>,
     /// The next number that is neither late nor a duplicate.
-    next_number: u32,
-    is_ready: bool,
+    pub(super) next_number: u32,
+    pub(super) readiness: Readiness,
     /// Messages it said in a conversation.
     said: u32,
     /// The visit it is on: what it says when it is ready.
     pub(super) visit: Option<Marker>,
+    /// Of clients that come back.
+    pub(super) returning: Option<Box<Returning>>,
+}
+
+/// Whether the client is where the scenario wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Readiness {
+    /// Its handshake was never over.
+    Never,
+    /// It is, with or without a connection at the moment.
+    Now,
+    /// It was, lost its connection and means to come back.
+    Away,
 }
 
 /// Where the client stands.
@@ -53,6 +68,15 @@ impl State {
     pub(super) fn is_opening(self) -> bool {
         matches!(self, Self::Connecting | Self::Opening)
     }
+}
+
+/// What a socket became readable for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Edge {
+    /// Something to read.
+    Bytes,
+    /// The end of the connection, perhaps with something before it.
+    End,
 }
 
 /// What all links of a loop share while one of them works.
@@ -83,7 +107,8 @@ struct Tally<'a> {
     counts: &'a mut Counts,
     latencies: &'a mut Latencies,
     next_number: &'a mut u32,
-    is_ready: &'a mut bool,
+    readiness: &'a mut Readiness,
+    gaps: Option<&'a mut Gaps>,
     /// Messages that were counted.
     heard: u32,
     /// Read once per read call, when it is first needed.
@@ -92,8 +117,14 @@ struct Tally<'a> {
 
 impl Sink for Tally<'_> {
     fn ready(&mut self) {
-        *self.is_ready = true;
-        self.counts.ready += 1;
+        match std::mem::replace(self.readiness, Readiness::Now) {
+            Readiness::Never | Readiness::Now => self.counts.ready += 1,
+            Readiness::Away => self.counts.returned += 1,
+        }
+    }
+
+    fn recovered(&mut self) {
+        self.counts.recovered += 1;
     }
 
     fn message(&mut self, marker: Option<Marker>) {
@@ -103,10 +134,17 @@ impl Sink for Tally<'_> {
         };
         if number < *self.next_number {
             self.counts.repeated += 1;
-            return;
+            if !self.gaps.as_mut().is_some_and(|gaps| gaps.fill(number)) {
+                return;
+            }
+            self.counts.late += 1;
+        } else {
+            if let Some(gaps) = &mut self.gaps {
+                gaps.skip(*self.next_number..number);
+            }
+            *self.next_number = number + 1;
+            self.counts.messages += 1;
         }
-        *self.next_number = number + 1;
-        self.counts.messages += 1;
         self.heard += 1;
         let now_ns = *self.now_ns.get_or_insert_with(now_ns);
         self.latencies.arrived(due_ns, now_ns);
@@ -120,18 +158,18 @@ impl Sink for Tally<'_> {
 impl Link {
     pub(super) fn new(index: u32, session: Session) -> Self {
         let (unsent, partial) = (Vec::new(), Vec::new());
-        let state = State::Queued;
         Self {
             index,
             session,
             stream: None,
-            state,
+            state: State::Queued,
             unsent,
             partial,
             next_number: 0,
-            is_ready: false,
+            readiness: Readiness::Never,
             said: 0,
             visit: None,
+            returning: None,
         }
     }
 
@@ -141,7 +179,7 @@ impl Link {
         if is_free {
             self.session = session;
             self.state = State::Queued;
-            self.is_ready = false;
+            self.readiness = Readiness::Never;
             self.visit = Some(marker);
         }
         is_free
@@ -161,7 +199,7 @@ impl Link {
 
     /// Whether the client's handshake was ever over.
     pub(super) fn is_ready(&self) -> bool {
-        self.is_ready
+        self.readiness != Readiness::Never
     }
 
     /// Whether everything that was said is on its way.
@@ -177,19 +215,20 @@ impl Link {
     ) -> Result<(), End> {
         shared.counts.connected += 1;
         self.state = State::Opening;
-        let was_ready = self.is_ready;
+        let was_ready = self.is_ready();
         let mut out = std::mem::take(&mut self.unsent);
         let (session, mut tally) = self.parts(shared);
         session.connected(target, &mut out, &mut tally);
         // A client that is ready without an answer waits for none; one that comes back from a rest does.
-        if self.is_ready && !was_ready {
+        if self.is_ready() && !was_ready {
             self.state = State::Open;
         }
         self.send(out)
     }
 
-    /// Reads all there is. True if the session wants to hear nothing more.
-    pub(super) fn read(&mut self, shared: &mut Shared<'_>) -> Result<bool, End> {
+    /// Reads all there is, to the end of the connection if `edge` says that it has come. True if the session wants to
+    /// hear nothing more.
+    pub(super) fn read(&mut self, edge: Edge, shared: &mut Shared<'_>) -> Result<bool, End> {
         loop {
             let held = self.partial.len();
             if shared.buf.len() <= held {
@@ -212,8 +251,8 @@ impl Link {
                 return Ok(true);
             }
             // A short read emptied the socket, and what comes later is a new edge; so the call that would only say
-            // "would block" is saved.
-            if read < room {
+            // "would block" is saved. An end that came together with the bytes is no new edge.
+            if read < room && edge == Edge::Bytes {
                 return Ok(false);
             }
         }
@@ -239,8 +278,10 @@ impl Link {
         });
         shared.buf = std::mem::take(&mut buf);
         self.unsent = out;
-        if self.is_ready && self.state == State::Opening {
+        if self.readiness == Readiness::Now && self.state == State::Opening {
             self.state = State::Open;
+            // By now the server knows that the connection before this one was dead.
+            drop(self.returning.as_mut().and_then(|returning| returning.silent.take()));
             self.begin_visit(shared);
         }
         if heard > 0 {
@@ -319,7 +360,8 @@ impl Link {
             counts: shared.counts,
             latencies: shared.latencies,
             next_number: &mut self.next_number,
-            is_ready: &mut self.is_ready,
+            readiness: &mut self.readiness,
+            gaps: self.returning.as_mut().map(|returning| &mut returning.gaps),
             heard: 0,
             now_ns: None,
         };

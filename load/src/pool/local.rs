@@ -8,9 +8,8 @@ use std::thread::{JoinHandle, Thread};
 
 use super::share::Share;
 use super::worker::{Setup, Wires, Worker};
-use super::{Command, Counts, Holder};
+use super::{Answer, Command, Counts, Holder};
 use crate::error::Error;
-use crate::latency::Latencies;
 
 /// Event loops at work.
 pub(super) struct Local {
@@ -20,7 +19,7 @@ pub(super) struct Local {
 struct Loop {
     /// Gone when the loop is to end.
     commands: Option<Sender<Command>>,
-    latencies: Mutex<Receiver<Latencies>>,
+    answers: Mutex<Receiver<Answer>>,
     waker: mio::Waker,
     shown: Arc<Shown>,
     thread: Option<JoinHandle<()>>,
@@ -73,10 +72,9 @@ impl Holder for Local {
         None
     }
 
-    fn told_latencies(&self) -> Latencies {
-        // A loop that has ended has none to tell.
-        let told = self.loops.iter().filter_map(|each| each.latencies.lock().ok()?.recv().ok());
-        told.fold(Latencies::new(), Latencies::merged)
+    fn answers(&self) -> Vec<Answer> {
+        // A loop that has ended has none.
+        self.loops.iter().filter_map(|each| each.answers.lock().ok()?.recv().ok()).collect()
     }
 
     fn close(&mut self) {
@@ -99,13 +97,13 @@ impl Drop for Local {
 impl Loop {
     fn start(number: usize, setup: Setup, shown: Shown) -> std::io::Result<Self> {
         let (sender, commands) = mpsc::channel();
-        let (answers, latencies) = mpsc::channel();
+        let (answers, answers_told) = mpsc::channel();
         let shown = Arc::new(shown);
-        let wires = Wires { commands, latencies: answers, shown: Arc::clone(&shown) };
+        let wires = Wires { commands, answers, shown: Arc::clone(&shown) };
         let (worker, waker) = Worker::new(setup, wires)?;
         let builder = std::thread::Builder::new().name(format!("clients-{number}"));
         let thread = Some(builder.spawn(move || worker.run())?);
-        Ok(Self { commands: Some(sender), latencies: Mutex::new(latencies), waker, shown, thread })
+        Ok(Self { commands: Some(sender), answers: Mutex::new(answers_told), waker, shown, thread })
     }
 
     /// A loop that has ended needs no telling.

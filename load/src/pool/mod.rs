@@ -4,11 +4,14 @@
 //! processes of their own where one has not enough open files; a share is event loops, one thread each. Must not know
 //! what a scenario wants of clients. Start at [`Pool::start`].
 
+mod away;
+mod gaps;
 mod link;
 mod local;
 mod news;
 mod orders;
 mod remote;
+mod returning;
 mod share;
 mod worker;
 
@@ -16,6 +19,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use crate::comeback::CutPlan;
 use crate::console::Console;
 use crate::error::Error;
 use crate::latency::Latencies;
@@ -59,6 +63,20 @@ pub(crate) struct Counts {
     pub(crate) foreign: u64,
     /// Messages whose number was not above the one before: duplicates and errors of order.
     pub(crate) repeated: u64,
+    /// Those of them whose number had not come before; counted only for clients that come back.
+    pub(crate) late: u64,
+    /// Connections that we cut.
+    pub(crate) cuts: u64,
+    /// Connections of ready clients that the server ended and whose clients mean to come back.
+    pub(crate) lost: u64,
+    /// Attempts to come back that failed.
+    pub(crate) refused: u64,
+    /// Those of them that were answered with 503.
+    pub(crate) unavailable: u64,
+    /// Attempts to come back that succeeded.
+    pub(crate) returned: u64,
+    /// Those of them that were given the session they had.
+    pub(crate) recovered: u64,
     /// Acknowledgements.
     pub(crate) acks: u64,
     /// Bytes read.
@@ -80,6 +98,13 @@ impl Counts {
             messages: self.messages + other.messages,
             foreign: self.foreign + other.foreign,
             repeated: self.repeated + other.repeated,
+            late: self.late + other.late,
+            cuts: self.cuts + other.cuts,
+            lost: self.lost + other.lost,
+            refused: self.refused + other.refused,
+            unavailable: self.unavailable + other.unavailable,
+            returned: self.returned + other.returned,
+            recovered: self.recovered + other.recovered,
             acks: self.acks + other.acks,
             bytes: self.bytes + other.bytes,
             reads: self.reads + other.reads,
@@ -107,7 +132,52 @@ impl Counts {
 
     /// Clients that are ready and still there.
     pub(crate) fn present(&self) -> u64 {
-        self.ready.saturating_sub(self.cut + self.left)
+        self.ready.saturating_sub(self.cut + self.left + self.away())
+    }
+
+    /// Clients that lost their connection and are not back yet.
+    pub(crate) fn away(&self) -> u64 {
+        (self.cuts + self.lost).saturating_sub(self.returned)
+    }
+
+    /// Different numbers received, summed over clients.
+    pub(crate) fn distinct(&self) -> u64 {
+        self.messages + self.late
+    }
+
+    /// Messages that had come before.
+    pub(crate) fn twice(&self) -> u64 {
+        self.repeated - self.late
+    }
+}
+
+/// Which numbers every client should have received.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Question {
+    /// All below this,
+    pub(crate) end: u32,
+    /// but for these, of which nobody knows whether they were published.
+    pub(crate) excepted: Vec<u32>,
+}
+
+/// What is missing of them, summed over clients that come back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Findings {
+    /// Numbers below the highest that the client received.
+    pub(crate) skipped: u64,
+    /// Numbers above it.
+    pub(crate) behind: u64,
+    /// Clients that miss any.
+    pub(crate) clients_incomplete: u64,
+}
+
+impl Findings {
+    fn add(self, other: Self) -> Self {
+        Self {
+            skipped: self.skipped + other.skipped,
+            behind: self.behind + other.behind,
+            clients_incomplete: self.clients_incomplete + other.clients_incomplete,
+        }
     }
 }
 
@@ -120,9 +190,33 @@ pub(crate) enum Command {
     Leave,
     /// Tell the latencies since the last time.
     Latencies(Measured),
+    /// Tell what clients are missing.
+    Find(Question),
+    /// Begin to cut clients, or stop it.
+    Cut(Option<CutPlan>),
     Say(Say),
     Converse(Converse),
     Visit(Visit),
+}
+
+impl Command {
+    /// Whether every event loop answers it.
+    fn is_question(&self) -> bool {
+        match self {
+            Self::Latencies(_) | Self::Find(_) => true,
+            Self::Leave | Self::Cut(_) | Self::Say(_) | Self::Converse(_) | Self::Visit(_) => false,
+        }
+    }
+}
+
+/// What an event loop answers to a question.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Answer {
+    /// To [`Command::Latencies`].
+    Latencies(Latencies),
+    /// To [`Command::Find`].
+    Findings(Findings),
 }
 
 /// What latencies are of. They count from the planned time.
@@ -147,8 +241,8 @@ trait Holder: Send + Sync {
     fn first_failure(&self) -> Option<String>;
     /// Why the whole share is gone, if it is.
     fn trouble(&self) -> Option<String>;
-    /// Waits for the answer to [`Command::Latencies`].
-    fn told_latencies(&self) -> Latencies;
+    /// Waits for what each event loop answers to a question.
+    fn answers(&self) -> Vec<Answer>;
     /// Begins to close all connections; dropping it waits for the end.
     fn close(&mut self);
 }
@@ -247,7 +341,9 @@ impl Pool {
         patience: Duration,
         measure: impl Fn(&Counts) -> u64,
     ) -> bool {
-        let mut last = (self.counts(), Instant::now());
+        // Pings are answered for ever, so bytes are no sign that something goes on.
+        let moving = |counts: &Counts| Counts { bytes: 0, reads: 0, ..*counts };
+        let mut last = (moving(&self.counts()), Instant::now());
         loop {
             let counts = self.counts();
             let reached = measure(&counts);
@@ -256,8 +352,8 @@ impl Pool {
                 bar.finish_and_clear();
                 return reached >= goal;
             }
-            if counts != last.0 {
-                last = (counts, Instant::now());
+            if moving(&counts) != last.0 {
+                last = (moving(&counts), Instant::now());
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -285,6 +381,21 @@ impl Pool {
         self.tell(&Command::Visit(visit.clone()));
     }
 
+    /// Cuts clients from now on, or no longer. Only clients with a comeback are cut.
+    pub(crate) fn cut(&self, cuts: Option<CutPlan>) {
+        self.tell(&Command::Cut(cuts));
+    }
+
+    /// What the clients have not received.
+    pub(crate) fn find(&self, question: &Question) -> Findings {
+        let answers = self.ask(&Command::Find(question.clone())).into_iter();
+        let findings = answers.filter_map(|answer| match answer {
+            Answer::Findings(findings) => Some(findings),
+            Answer::Latencies(_) => None,
+        });
+        findings.fold(Findings::default(), Findings::add)
+    }
+
     /// Latencies of messages, all loops, since the last call.
     pub(crate) fn latencies(&self) -> Latencies {
         self.latencies_of(Measured::Messages)
@@ -292,9 +403,18 @@ impl Pool {
 
     /// Latencies of all loops since the last call.
     pub(crate) fn latencies_of(&self, measured: Measured) -> Latencies {
-        self.tell(&Command::Latencies(measured));
-        let told = self.shares.iter().map(|share| share.told_latencies());
-        told.fold(Latencies::new(), Latencies::merged)
+        let answers = self.ask(&Command::Latencies(measured)).into_iter();
+        let latencies = answers.filter_map(|answer| match answer {
+            Answer::Latencies(latencies) => Some(latencies),
+            Answer::Findings(_) => None,
+        });
+        latencies.fold(Latencies::new(), Latencies::merged)
+    }
+
+    /// Tells a command that is a question; one answer from each event loop that is still there.
+    fn ask(&self, question: &Command) -> Vec<Answer> {
+        self.tell(question);
+        self.shares.iter().flat_map(|share| share.answers()).collect()
     }
 }
 

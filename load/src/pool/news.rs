@@ -11,10 +11,9 @@ use serde::{Deserialize, Serialize};
 
 use super::local::Local;
 use super::share::Share;
-use super::{Command, Counts, Holder as _};
+use super::{Answer, Command, Counts, Holder as _};
 use crate::error::Error;
 use crate::helper::{Orders, line, parse, say};
-use crate::latency::Latencies;
 
 /// Between two lines of counts at least. What changes after a quiet time is told at once.
 const COUNTS_EVERY: Duration = Duration::from_millis(1);
@@ -27,8 +26,8 @@ pub(super) enum News {
     Counts(Vec<Counts>),
     /// Why the first client failed.
     Failure(String),
-    /// The answer to [`Command::Latencies`].
-    Latencies(Latencies),
+    /// What the event loops answer to a question.
+    Answers(Vec<Answer>),
     /// The last line: why the share has to give up. See [`crate::helper::Trouble`].
     Failed(String),
 }
@@ -59,8 +58,8 @@ fn obey(local: &Local, orders: &Orders, out: &mut impl Write) -> Result<bool, Er
             Err(TryRecvError::Disconnected) => return Ok(false),
         };
         local.tell(&command);
-        if matches!(command, Command::Latencies(_)) {
-            say(out, &line(&News::Latencies(local.told_latencies())))?;
+        if command.is_question() {
+            say(out, &line(&News::Answers(local.answers())))?;
         }
     }
 }
@@ -92,9 +91,10 @@ impl Told {
 mod tests {
     use std::io::Cursor;
 
-    use super::super::Measured;
+    use super::super::{Findings, Measured};
     use super::*;
     use crate::helper::{Task, Trouble, serve_helper};
+    use crate::latency::Latencies;
     use crate::session::{Join, Protocol, Script};
     use crate::target::Clients;
 
@@ -136,7 +136,7 @@ mod tests {
                 Counts::default(),
             ]),
             News::Failure("client 1: closed\nby the server".into()),
-            News::Latencies(latencies),
+            News::Answers(vec![Answer::Latencies(latencies), Answer::Findings(Findings::default())]),
         ];
         news.iter().for_each(round_trip);
         let trouble = line(&Trouble { failed: "no loop".into() });
@@ -171,7 +171,7 @@ mod tests {
     fn a_share_obeys_answers_and_ends_with_its_input() {
         let news =
             served(&[line(&Task::HoldClients(share())), line(&Command::Latencies(Measured::Messages))]);
-        assert!(news.contains(&News::Latencies(Latencies::new())), "{news:?}");
+        assert!(news.contains(&News::Answers(vec![Answer::Latencies(Latencies::new())])), "{news:?}");
     }
 
     #[test]

@@ -9,19 +9,18 @@ use std::time::Duration;
 
 use super::news::News;
 use super::share::Share;
-use super::{Command, Counts, Holder};
+use super::{Answer, Command, Counts, Holder};
 use crate::error::Error;
 use crate::helper::{Answers, Helper, Process, Task, line, parse, wait_ended};
-use crate::latency::Latencies;
 
-/// How long a share may take to tell its latencies.
-const LATENCIES_WITHIN: Duration = Duration::from_secs(30);
+/// How long a share may take to answer.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A share at work in another process.
 pub(super) struct Remote {
     process: Arc<Mutex<Process>>,
     known: Arc<Mutex<Known>>,
-    latencies: Mutex<Receiver<Latencies>>,
+    answers: Mutex<Receiver<Vec<Answer>>>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -50,13 +49,13 @@ impl Remote {
         let (process, answers) = helper.start(&Task::HoldClients(share))?;
         let name = format!("process {} of {total} (pid {}, {range})", number + 1, process.id());
         let process = Arc::new(Mutex::new(process));
-        let (sender, latencies) = mpsc::channel();
+        let (sender, answers_told) = mpsc::channel();
         let reader =
-            Reader { name, process: Arc::clone(&process), known: Arc::clone(&known), latencies: sender };
+            Reader { name, process: Arc::clone(&process), known: Arc::clone(&known), answers: sender };
         let builder = std::thread::Builder::new().name(format!("share-{number}"));
         let reading = builder.spawn(move || reader.run(answers));
         let reader = Some(reading.map_err(|error| Error::io("reading from a process", &error))?);
-        Ok(Self { process, known, latencies: Mutex::new(latencies), reader })
+        Ok(Self { process, known, answers: Mutex::new(answers_told), reader })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -87,9 +86,9 @@ impl Holder for Remote {
         self.known().trouble.clone()
     }
 
-    fn told_latencies(&self) -> Latencies {
-        let told = self.latencies.lock().ok().and_then(|told| told.recv_timeout(LATENCIES_WITHIN).ok());
-        told.unwrap_or_else(Latencies::new)
+    fn answers(&self) -> Vec<Answer> {
+        let told = self.answers.lock().ok().and_then(|told| told.recv_timeout(ANSWERS_WITHIN).ok());
+        told.unwrap_or_default()
     }
 
     fn close(&mut self) {
@@ -115,7 +114,7 @@ struct Reader {
     name: String,
     process: Arc<Mutex<Process>>,
     known: Arc<Mutex<Known>>,
-    latencies: Sender<Latencies>,
+    answers: Sender<Vec<Answer>>,
 }
 
 impl Reader {
@@ -145,9 +144,9 @@ impl Reader {
         match news {
             News::Counts(by_loop) => known.by_loop = by_loop,
             News::Failure(text) => known.first_failure = Some(text),
-            News::Latencies(latencies) => {
+            News::Answers(answers) => {
                 // Whoever asked may have given up.
-                let _ = self.latencies.send(latencies);
+                let _ = self.answers.send(answers);
             }
             News::Failed(_) => {}
         }
@@ -198,7 +197,8 @@ mod tests {
     }
 
     const READY: &str = r#"{"counts":[{"clients":10,"connected":4,"ready":4,"failed":1,"cut":1,"left":0,
-        "said":0,"messages":7,"foreign":0,"repeated":0,"acks":0,"bytes":0,"reads":0}]}"#;
+        "said":0,"messages":7,"foreign":0,"repeated":0,"late":0,"cuts":0,"lost":0,"refused":0,"unavailable":0,"returned":0,"recovered":0,
+        "acks":0,"bytes":0,"reads":0}]}"#;
 
     #[test]
     fn a_process_that_dies_is_named_and_its_clients_are_lost() {
@@ -213,7 +213,7 @@ mod tests {
         assert_eq!(remote.first_failure(), Some(trouble));
         let counts = remote.by_loop()[0];
         assert_eq!((counts.ready, counts.cut, counts.failed, counts.messages), (4, 4, 6, 7));
-        assert_eq!(remote.told_latencies(), Latencies::new(), "and nobody waits for what it does not say");
+        assert_eq!(remote.answers(), [], "and nobody waits for what it does not say");
     }
 
     #[test]

@@ -11,9 +11,11 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
-use super::link::{End, Link, Shared, State};
+use super::link::{Edge, End, Link, Shared, State};
 use super::local::Shown;
-use super::{Command, Converse, Counts, Measured, Say, Visit};
+use super::returning::Alarms;
+use super::{Answer, Command, Converse, Counts, Measured, Say, Visit};
+use crate::comeback::CutPlan;
 use crate::latency::{Latencies, now_ns};
 use crate::message::Marker;
 use crate::session::{Opening, Script, Session};
@@ -46,21 +48,21 @@ pub(super) struct Setup {
 pub(super) struct Wires {
     /// The loop ends when nobody can send any more.
     pub(super) commands: Receiver<Command>,
-    /// Answers to [`Command::Latencies`].
-    pub(super) latencies: Sender<Latencies>,
+    /// Whoever does not wait for an answer any more does not want it.
+    pub(super) answers: Sender<Answer>,
     pub(super) shown: Arc<Shown>,
 }
 
 pub(super) struct Worker {
-    poll: Poll,
-    links: Vec<Link>,
+    pub(super) poll: Poll,
+    pub(super) links: Vec<Link>,
     /// Places of links that want a connection.
     queue: VecDeque<usize>,
     opening: u32,
     opening_max: u32,
     route: Arc<Route>,
-    script: Arc<Script>,
-    counts: Counts,
+    pub(super) script: Arc<Script>,
+    pub(super) counts: Counts,
     latencies: Latencies,
     connects: Latencies,
     visits: Latencies,
@@ -71,14 +73,20 @@ pub(super) struct Worker {
     begun: Instant,
     looked_ms: u64,
     ticked_ms: u64,
-    leaving: bool,
+    pub(super) leaving: bool,
+    pub(super) alarms: Alarms,
+    pub(super) cuts: Option<CutPlan>,
 }
 
 impl Worker {
     pub(super) fn new(setup: Setup, wires: Wires) -> std::io::Result<(Self, Waker)> {
         let poll = Poll::new()?;
         let waker = Waker::new(poll.registry(), WAKE)?;
-        let link = |index: &u32| Link::new(*index, Session::new(&setup.script, *index));
+        let link = |index: &u32| {
+            let mut link = Link::new(*index, Session::new(&setup.script, *index));
+            link.returning = setup.script.comeback.map(|_| Box::default());
+            link
+        };
         let links: Vec<_> = setup.indexes.iter().map(link).collect();
         let queue = match setup.script.opening {
             Opening::AtOnce => (0..links.len()).collect(),
@@ -103,6 +111,8 @@ impl Worker {
             looked_ms: 0,
             ticked_ms: 0,
             leaving: false,
+            alarms: Alarms::default(),
+            cuts: None,
         };
         Ok((worker, waker))
     }
@@ -112,7 +122,7 @@ impl Worker {
         let mut events = Events::with_capacity(EVENTS_MAX);
         while self.obey() {
             self.open_queued();
-            match self.poll.poll(&mut events, Some(TICK)) {
+            match self.poll.poll(&mut events, Some(self.until_alarm(TICK))) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     return self.fail(&format!("poll: {error}"));
                 }
@@ -135,15 +145,18 @@ impl Worker {
         loop {
             match self.wires.commands.try_recv() {
                 Ok(Command::Leave) => self.leave(),
+                Ok(Command::Cut(cuts)) => self.set_cuts(cuts),
+                Ok(Command::Find(question)) => {
+                    let _ = self.wires.answers.send(Answer::Findings(self.findings(&question)));
+                }
                 Ok(Command::Latencies(measured)) => {
                     let latencies = match measured {
                         Measured::Messages => &mut self.latencies,
                         Measured::Connects => &mut self.connects,
                         Measured::Visits => &mut self.visits,
                     };
-                    // A receiver that is gone does not want them any more.
                     let told = std::mem::replace(latencies, Latencies::new());
-                    let _ = self.wires.latencies.send(told);
+                    let _ = self.wires.answers.send(Answer::Latencies(told));
                 }
                 Ok(Command::Say(say)) => self.say(&say),
                 Ok(Command::Converse(converse)) => self.converse(&converse),
@@ -232,13 +245,17 @@ impl Worker {
     fn open_queued(&mut self) {
         while self.opening < self.opening_max {
             let Some(at) = self.queue.pop_front() else { return };
-            if let Err(error) = self.connect(at) {
-                let text = match error.kind() {
-                    ErrorKind::AddrNotAvailable => "no free port: give more --source addresses".into(),
-                    _ => format!("connect: {error}"),
-                };
-                self.ended(at, End::Lost(text));
-            }
+            self.try_connect(at);
+        }
+    }
+
+    pub(super) fn try_connect(&mut self, at: usize) {
+        if let Err(error) = self.connect(at) {
+            let text = match error.kind() {
+                ErrorKind::AddrNotAvailable => "no free port: give more --source addresses".into(),
+                _ => format!("connect: {error}"),
+            };
+            self.ended(at, End::Lost(text));
         }
     }
 
@@ -288,7 +305,8 @@ impl Worker {
         } else if event.is_writable() && !link.is_flushed() {
             link.flush()?;
         }
-        if event.is_readable() && link.read(&mut shared)? {
+        let edge = if event.is_read_closed() { Edge::End } else { Edge::Bytes };
+        if event.is_readable() && link.read(edge, &mut shared)? {
             let stream = link.stream.as_mut().ok_or(End::Finish)?;
             let deaf = self.poll.registry().reregister(stream, Token(at), Interest::WRITABLE);
             deaf.map_err(|error| End::Lost(error.to_string()))?;
@@ -301,7 +319,7 @@ impl Worker {
     }
 
     /// A connection is over; counts how.
-    fn ended(&mut self, at: usize, end: End) {
+    pub(super) fn ended(&mut self, at: usize, end: End) {
         let now_ms = self.now_ms();
         let Some(link) = self.links.get_mut(at) else { return };
         if link.state.is_opening() {
@@ -331,8 +349,10 @@ impl Worker {
             }
             End::Lost(text) => {
                 let (index, was_ready) = (link.index, link.is_ready());
-                self.counts.cut += u64::from(was_ready);
-                self.counts.failed += u64::from(!was_ready);
+                if !self.goes_away(at, &text) {
+                    self.counts.cut += u64::from(was_ready);
+                    self.counts.failed += u64::from(!was_ready);
+                }
                 self.fail(&format!("client {index}: {text}"));
             }
         }
@@ -343,6 +363,7 @@ impl Worker {
     }
 
     fn time_passes(&mut self) {
+        self.ring();
         let now_ms = self.now_ms();
         if self.script.attack.is_some() && now_ms >= self.ticked_ms + TICK.as_millis() as u64 {
             self.ticked_ms = now_ms;
@@ -354,7 +375,8 @@ impl Worker {
         }
         if now_ms >= self.looked_ms + RESTING_EVERY_MS {
             self.looked_ms = now_ms;
-            for (at, link) in self.links.iter_mut().enumerate() {
+            // Those that come back after a loss have alarms instead.
+            for (at, link) in self.links.iter_mut().enumerate().filter(|(_, it)| it.returning.is_none()) {
                 if matches!(link.state, State::Resting(due_ms) if due_ms <= now_ms) {
                     link.state = State::Queued;
                     self.queue.push_back(at);
@@ -363,7 +385,7 @@ impl Worker {
         }
     }
 
-    fn now_ms(&self) -> u64 {
+    pub(super) fn now_ms(&self) -> u64 {
         self.begun.elapsed().as_millis() as u64
     }
 }

@@ -5,6 +5,7 @@
 
 mod emission;
 mod polling;
+mod resume;
 mod websocket;
 
 use std::str::FromStr;
@@ -14,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use wire::socketio::{AckId, Codec, Parser, Revision, Suffix};
 use wire::values::{Bounds, JsonText, Values};
 
+use crate::comeback::{Comeback, Recovery};
 use crate::error::Error;
 use crate::hostile::{Attack, Attacker};
 use crate::message::Marker;
 use crate::target::Target;
 pub(crate) use emission::Emission;
 pub(crate) use polling::{Polling, answer};
+use resume::Resume;
 pub(crate) use websocket::{WebSocket, mask, say};
 
 /// What the clients speak.
@@ -127,6 +130,8 @@ pub(crate) struct Script {
     pub(crate) emission: Option<Emission>,
     /// When they come.
     pub(crate) opening: Opening,
+    /// Whether they come back when they lose their connection; without it that is the end of a client.
+    pub(crate) comeback: Option<Comeback>,
 }
 
 /// When clients connect.
@@ -139,16 +144,32 @@ pub(crate) enum Opening {
 }
 
 impl Script {
-    /// Clients that come at once, join and listen.
+    /// Clients that come at once, join and listen, and do not come back.
     pub(crate) fn new(protocol: Protocol, join: Option<Join>) -> Self {
-        Self { protocol, join, attack: None, user: None, emission: None, opening: Opening::AtOnce }
+        Self {
+            protocol,
+            join,
+            attack: None,
+            user: None,
+            emission: None,
+            opening: Opening::AtOnce,
+            comeback: None,
+        }
     }
 
-    /// The Engine.IO packet with which client `index` enters the main namespace.
-    pub(crate) fn connect_packet(&self, index: u32) -> Vec<u8> {
-        let user = |template: &String| serde_json::json!({ "user": filled(template, index) }).to_string();
-        let auth = self.user.as_ref().map(user);
-        let auth = auth.and_then(|text| JsonText::parse_object(&text, &Bounds::default()).ok());
+    /// Whether clients ask for what they missed while they were away.
+    fn recovery(&self) -> Recovery {
+        self.comeback.map_or(Recovery::Off, |comeback| comeback.recovery)
+    }
+
+    /// The Engine.IO packet with which client `index` enters the main namespace; `resume` names the session it had.
+    pub(crate) fn connect_packet(&self, index: u32, resume: Option<&Resume>) -> Vec<u8> {
+        let mut credentials = resume.map(Resume::credentials).unwrap_or_default();
+        if let Some(user) = &self.user {
+            credentials.insert("user".into(), filled(user, index).into());
+        }
+        let text = serde_json::Value::Object(credentials).to_string();
+        let auth = (text != "{}").then(|| JsonText::parse_object(&text, &Bounds::default()).ok()).flatten();
         CODEC.connect("/", auth.as_ref()).text.to_vec()
     }
 
@@ -171,8 +192,10 @@ pub(crate) const CODEC: Codec = Codec { revision: Revision::V5, parser: Parser::
 
 /// What a session tells its event loop.
 pub(crate) trait Sink {
-    /// The handshake is over, the client is where the scenario wants it.
+    /// The handshake is over, the client is where the scenario wants it; again after each return.
     fn ready(&mut self);
+    /// The server gave a client that came back the session it had.
+    fn recovered(&mut self) {}
     /// An event arrived; with its marker if it is one of the scenario's messages.
     fn message(&mut self, marker: Option<Marker>);
     /// An acknowledgement or a pong arrived.
@@ -214,7 +237,7 @@ impl Session {
     pub(crate) fn new(script: &Arc<Script>, index: u32) -> Self {
         match (script.attack, script.protocol) {
             (Some(attack), _) => Self::Attacker(Box::new(Attacker::new(attack, script.join.clone(), index))),
-            (None, Protocol::SocketIo) => Self::WebSocket(WebSocket::new(index)),
+            (None, Protocol::SocketIo) => Self::WebSocket(WebSocket::with_recovery(index, script.recovery())),
             (None, Protocol::WebSocket) => Self::WebSocket(WebSocket::bare(index)),
             (None, Protocol::Frames) => Self::WebSocket(WebSocket::without_handshake(index)),
             (None, Protocol::SocketIoPoll) => Self::Polling(Polling::new(index)),
@@ -307,9 +330,9 @@ mod tests {
     #[test]
     fn a_client_connects_as_its_user() {
         let mut script = Script::new(Protocol::SocketIo, None);
-        assert_eq!(script.connect_packet(7), b"40");
+        assert_eq!(script.connect_packet(7, None), b"40");
         script.user = Some("u%{i}".into());
-        assert_eq!(script.connect_packet(7), br#"40{"user":"u7"}"#);
+        assert_eq!(script.connect_packet(7, None), br#"40{"user":"u7"}"#);
     }
 
     #[test]

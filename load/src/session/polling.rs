@@ -130,7 +130,7 @@ impl Polling {
                     self.sid = open.sid.into();
                     self.ping_interval_ms = u32::try_from(open.ping_interval_ms).unwrap_or(u32::MAX);
                     self.phase = Phase::Namespace;
-                    push(&mut reply, &script.connect_packet(self.index));
+                    push(&mut reply, &script.connect_packet(self.index, None));
                 }
                 Packet::Ping(_) => push(&mut reply, b"3"),
                 Packet::Text(message) => self.message(script, message, &mut reply, sink)?,

@@ -10,7 +10,9 @@ use wire::websocket::{
     masked_close_frame, masked_frame, write_upgrade_request,
 };
 
+use super::resume::Resume;
 use super::{Next, Script, Sink, Took, filled};
+use crate::comeback::Recovery;
 use crate::message::Marker;
 use crate::target::Target;
 
@@ -20,7 +22,7 @@ const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 /// The key of every upgrade request. It protects nobody here, and 24 bytes per connection are saved.
 const NONCE: [u8; 16] = *b"trunkline bench\0";
 
-/// One client: 40 bytes.
+/// One client: 48 bytes.
 ///
 /// ```text
 /// Upgrading ──101──> Opening ──"0{..}"──> Joining the namespace ──"40{..}"──> Ready
@@ -28,11 +30,15 @@ const NONCE: [u8; 16] = *b"trunkline bench\0";
 /// UpgradingBare ──101──> Listening
 /// Ready ──"41", close──> Leaving ──close──> Left
 /// ```
+/// A new connection begins at the left again. A client that the server recovers is in its room already; what it missed
+/// comes before the answer `40{..}`.
 #[derive(Debug)]
 pub(crate) struct WebSocket {
     decoder: Decoder,
     index: u32,
     phase: Phase,
+    /// With recovery: who it was.
+    resume: Option<Box<Resume>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +63,12 @@ enum Phase {
 impl WebSocket {
     /// Client `index`.
     pub(crate) fn new(index: u32) -> Self {
-        Self { decoder: Decoder::new(Role::Client, MESSAGE_BYTES_MAX), index, phase: Phase::Upgrading }
+        Self { decoder: decoder(), index, phase: Phase::Upgrading, resume: None }
+    }
+
+    /// Client `index`; with recovery it asks for the session it had whenever it comes back.
+    pub(crate) fn with_recovery(index: u32, recovery: Recovery) -> Self {
+        Self { resume: (recovery == Recovery::On).then(Box::default), ..Self::new(index) }
     }
 
     /// Client `index` of a server that speaks nothing above WebSocket.
@@ -107,9 +118,17 @@ impl WebSocket {
             return sink.ready();
         }
         let path = |default| if target.path.is_empty() { default } else { target.path.as_str() };
+        // What a connection that was cut left half done is worth nothing.
+        self.decoder = decoder();
         let at = match self.phase {
-            Phase::UpgradingBare => filled(path("/"), self.index),
-            _ => format!("{}?EIO=4&transport=websocket", path("/socket.io/")),
+            Phase::UpgradingBare | Phase::Listening => {
+                self.phase = Phase::UpgradingBare;
+                filled(path("/"), self.index)
+            }
+            _ => {
+                self.phase = Phase::Upgrading;
+                format!("{}?EIO=4&transport=websocket", path("/socket.io/"))
+            }
         };
         let key = client_key(NONCE);
         write_upgrade_request(
@@ -140,7 +159,8 @@ impl WebSocket {
                     return Ok(Took { consumed: start + consumed, next: Next::Continue });
                 }
                 Decoded::Event { event, consumed } => {
-                    handle(&mut self.phase, event, Turn { index: self.index, script, out, sink })?;
+                    let resume = self.resume.as_deref_mut();
+                    handle(&mut self.phase, event, Turn { index: self.index, script, resume, out, sink })?;
                     start += consumed;
                     if self.phase == Phase::Left {
                         return Ok(Took { consumed: start, next: Next::Finish });
@@ -168,10 +188,15 @@ impl WebSocket {
     }
 }
 
+fn decoder() -> Decoder {
+    Decoder::new(Role::Client, MESSAGE_BYTES_MAX)
+}
+
 /// What is at hand while an event is dealt with.
 struct Turn<'a, S> {
     index: u32,
     script: &'a Script,
+    resume: Option<&'a mut Resume>,
     out: &'a mut Vec<u8>,
     sink: &'a mut S,
 }
@@ -216,11 +241,11 @@ fn packet<S: Sink>(phase: &mut Phase, text: &str, turn: Turn<'_, S>) -> Result<(
         (Phase::Opening, Packet::Open(json)) => {
             Handshake::parse(json).map_err(|error| error.to_string())?;
             *phase = Phase::Namespace;
-            say(&turn.script.connect_packet(turn.index), turn.index, turn.out);
+            say(&turn.script.connect_packet(turn.index, turn.resume.as_deref()), turn.index, turn.out);
         }
         (Phase::Namespace | Phase::Room, Packet::Text(message)) => joined(phase, message, turn)?,
         (Phase::Ready | Phase::Leaving, Packet::Text(message)) => match message.as_bytes().first() {
-            Some(b'2') => turn.sink.message(Marker::find(message.as_bytes())),
+            Some(b'2') => turn.event(message),
             Some(b'3') => turn.sink.ack(),
             _ => return Err(format!("unexpected packet 4{message:.60}")),
         },
@@ -231,9 +256,9 @@ fn packet<S: Sink>(phase: &mut Phase, text: &str, turn: Turn<'_, S>) -> Result<(
 }
 
 /// A Socket.IO packet before the client is ready. Events may come as soon as the namespace is joined.
-fn joined<S: Sink>(phase: &mut Phase, message: &str, turn: Turn<'_, S>) -> Result<(), String> {
+fn joined<S: Sink>(phase: &mut Phase, message: &str, mut turn: Turn<'_, S>) -> Result<(), String> {
     match (*phase, message.as_bytes().first()) {
-        (Phase::Namespace, Some(b'0')) => match turn.script.join_packet(turn.index) {
+        (Phase::Namespace, Some(b'0')) => match turn.goal(message)? {
             Some(join) => {
                 *phase = Phase::Room;
                 say(&join, turn.index, turn.out);
@@ -247,10 +272,33 @@ fn joined<S: Sink>(phase: &mut Phase, message: &str, turn: Turn<'_, S>) -> Resul
             *phase = Phase::Ready;
             turn.sink.ready();
         }
-        (Phase::Room, Some(b'2')) => turn.sink.message(Marker::find(message.as_bytes())),
+        (Phase::Room, Some(b'2')) => turn.event(message),
+        (Phase::Namespace, Some(b'2')) if turn.resume.as_ref().is_some_and(|it| it.is_returning()) => {
+            turn.event(message);
+        }
         _ => return Err(format!("not let in: 4{message:.200}")),
     }
     Ok(())
+}
+
+impl<S: Sink> Turn<'_, S> {
+    fn event(mut self, message: &str) {
+        self.sink.message(Marker::find(message.as_bytes()));
+        if let Some(resume) = &mut self.resume {
+            resume.event(message);
+        }
+    }
+
+    /// The namespace let it in: what it has to say to be where the scenario wants it.
+    fn goal(&mut self, message: &str) -> Result<Option<Vec<u8>>, String> {
+        if let Some(resume) = &mut self.resume
+            && resume.connected(message)?
+        {
+            self.sink.recovered();
+            return Ok(None);
+        }
+        Ok(self.script.join_packet(self.index))
+    }
 }
 
 /// Appends a masked text frame.
@@ -276,9 +324,14 @@ mod tests {
         ready: u32,
         numbers: Vec<Option<u32>>,
         acks: u32,
+        recovered: u32,
     }
 
     impl Sink for Seen {
+        fn recovered(&mut self) {
+            self.recovered += 1;
+        }
+
         fn ready(&mut self) {
             self.ready += 1;
         }
@@ -337,8 +390,58 @@ mod tests {
         frame(Opcode::Text, b"42[\"hello\"]", &mut more);
         client.received(&script, &mut more, &mut out, &mut seen).unwrap();
         assert_eq!(said(&mut out), ["420[\"join\",\"r5\"]", "3"]);
-        assert_eq!(seen, Seen { ready: 1, numbers: vec![Some(0), Some(1), None], acks: 0 });
+        assert_eq!(seen, Seen { ready: 1, numbers: vec![Some(0), Some(1), None], ..Seen::default() });
         assert!(client.is_ready());
+    }
+
+    /// A new connection up to the open packet; returns what the client says then.
+    fn connect(client: &mut WebSocket, script: &Script, seen: &mut Seen) -> Vec<String> {
+        let target = "http://127.0.0.1:9".parse().unwrap();
+        let (mut out, mut reply) = (Vec::new(), Vec::new());
+        client.connected(&target, &mut out, seen);
+        accept(&parse_head(&out, &HeadLimits::default()).unwrap().unwrap())
+            .unwrap()
+            .respond(None, &mut reply);
+        out.clear();
+        let open = r#"0{"sid":"s","upgrades":[],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1}"#;
+        frame(Opcode::Text, open.as_bytes(), &mut reply);
+        client.received(script, &mut reply, &mut out, seen).unwrap();
+        said(&mut out)
+    }
+
+    #[test]
+    fn who_is_cut_within_a_frame_asks_for_what_it_missed_and_joins_only_anew() {
+        let join = Some(Join { event: "join".into(), room: "r".into() });
+        let script = Script::new(Protocol::SocketIo, join);
+        let (mut client, mut seen) = (WebSocket::with_recovery(5, Recovery::On), Seen::default());
+        let hear = |client: &mut WebSocket, texts: &[String], cut: usize, seen: &mut Seen| {
+            let (mut bytes, mut out) = (Vec::new(), Vec::new());
+            texts.iter().for_each(|text| frame(Opcode::Text, text.as_bytes(), &mut bytes));
+            let end = bytes.len() - cut;
+            client.received(&script, &mut bytes[..end], &mut out, seen).unwrap();
+            said(&mut out)
+        };
+        let message = |number: u32| {
+            let data = Marker { number, due_ns: 0 }.data(0);
+            format!("42[\"message\",\"{data}\",\"o{number}\"]")
+        };
+        assert_eq!(connect(&mut client, &script, &mut seen), ["40{\"csr\":1}"]);
+        let connected = |sid: &str| format!("40{{\"sid\":\"{sid}\",\"pid\":\"p\"}}");
+        assert_eq!(hear(&mut client, &[connected("a")], 0, &mut seen), ["420[\"join\",\"r\"]"]);
+        hear(&mut client, &["430[]".into(), message(0), message(1)], 3, &mut seen);
+        assert_eq!((seen.ready, seen.numbers.len()), (1, 1), "the second message is not whole");
+
+        let wish = "40{\"csr\":1,\"offset\":\"o0\",\"pid\":\"p\"}";
+        assert_eq!(connect(&mut client, &script, &mut seen), [wish]);
+        assert!(hear(&mut client, &[message(1), message(2), connected("a")], 0, &mut seen).is_empty());
+        assert_eq!(seen.numbers, [Some(0), Some(1), Some(2)]);
+        assert_eq!((seen.ready, seen.recovered), (2, 1));
+
+        let wish = "40{\"csr\":1,\"offset\":\"o2\",\"pid\":\"p\"}";
+        assert_eq!(connect(&mut client, &script, &mut seen), [wish]);
+        assert_eq!(hear(&mut client, &[connected("b")], 0, &mut seen), ["420[\"join\",\"r\"]"]);
+        hear(&mut client, &["430[]".into()], 0, &mut seen);
+        assert_eq!((seen.ready, seen.recovered), (3, 1));
     }
 
     #[test]

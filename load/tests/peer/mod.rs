@@ -2,6 +2,10 @@
 //!
 //! It can be told to misbehave, so that the generator's own checks are tested.
 
+#![allow(dead_code, reason = "each program of tests uses a part of it")]
+
+pub(crate) mod recovering;
+
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};

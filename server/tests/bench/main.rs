@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, its helpers included")]
 
+mod comebacks;
 mod rig;
 mod talk;
 
@@ -233,6 +234,10 @@ fn wrong_arguments_are_told() {
     assert!(refused("hostile --kind sloth").contains("never-reads, byte-per-second"));
     assert!(refused("idle --hold soon").contains("is no time such as 5s"));
     assert!(refused("idle --server-pid 4294967295").contains("is --server-pid right"));
+    assert!(refused("cuts --cut axe").contains("close, reset, mixed and silent"));
+    assert!(refused("cuts --cut-every 9s..5s").contains("the second time is before the first"));
+    assert!(refused("avalanche --rate 0").contains("the rate must be above 0"));
+    assert!(refused("avalanche -- --set no.such=1").contains("no.such"));
     assert!(refused("fanout --messages 0").contains("must be at least 1"));
     assert!(refused("echo --protocol socketio-poll --rate 1").contains("this scenario is for socketio"));
     assert!(refused("churn --rate 0").contains("at least one message"));

@@ -28,12 +28,19 @@ pub(crate) struct Dev {
 
 impl Dev {
     pub(crate) fn start(name: &str) -> Self {
+        Self::configured(name, "")
+    }
+
+    /// With a configuration file of its own.
+    pub(crate) fn configured(name: &str, config: &str) -> Self {
         let folder = std::env::temp_dir().join(format!("trunkline-bench-{}-{name}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        let ready = folder.join("ready.json");
+        let (ready, file) = (folder.join("ready.json"), folder.join("trunkline.toml"));
+        std::fs::write(&file, config).unwrap();
         let dev = ["dev", "--public", "127.0.0.1:0", "--private", "127.0.0.1:0", "--ready-file"];
         let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-        command.args(dev).arg(&ready).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
+        command.args(dev).arg(&ready).arg("--config").arg(&file);
+        command.stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
         let process = command.spawn().unwrap();
         let addresses: Value = until("the server is ready", || {
             serde_json::from_str(&std::fs::read_to_string(&ready).ok()?).ok()

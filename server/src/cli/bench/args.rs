@@ -7,7 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use load::{Clients, Confirm, Destination, Helper, Join, Pids, PublishBody, Report, Stream, Target};
+use load::{
+    Clients, Confirm, Destination, Helper, Join, Pids, PublishBody, Recovery, Report, Span, Stream, Target,
+};
 
 use crate::cli::{Failure, print};
 
@@ -170,6 +172,22 @@ pub(super) fn folder(text: &str) -> Result<PathBuf, String> {
     match nearest {
         Some(part) if !part.is_dir() => Err(format!("{} is no folder", part.display())),
         _ => Ok(path),
+    }
+}
+
+/// `5s..20s`: both bounds included.
+pub(super) fn span(text: &str) -> Result<Span, String> {
+    let (min, max) = text.split_once("..").ok_or_else(|| format!("{text:?} is no span such as 5s..20s"))?;
+    let span = Span::new(duration(min)?, duration(max)?);
+    span.ok_or_else(|| format!("{text:?}: the second time is before the first"))
+}
+
+/// `on` or `off`.
+pub(super) fn recovery(text: &str) -> Result<Recovery, String> {
+    match text {
+        "on" => Ok(Recovery::On),
+        "off" => Ok(Recovery::Off),
+        _ => Err("known are on and off".into()),
     }
 }
 

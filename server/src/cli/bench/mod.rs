@@ -3,9 +3,11 @@
 //! Owns the arguments, a file for each scenario. The scenarios are the crate `load`'s, which knows nothing of this server. Start at [`Bench`].
 
 mod args;
+mod avalanche;
 mod broadcast;
 mod churn;
 mod comet;
+mod cuts;
 mod echo;
 mod fanout;
 mod floor;
@@ -33,6 +35,7 @@ Examples:
   trunkline bench fanout --channel main --messages 100 --server-pid 4711 --with-floor
   trunkline bench fanout --connections 1000 --rate 50 --json > ours.json
   trunkline bench fanout --connections 1000 --rate 50 --report fanout-1000
+  trunkline bench avalanche --connections 5000
   trunkline bench report ours.json theirs.json --report compared"
 )]
 pub(super) struct Bench {
@@ -51,6 +54,8 @@ enum Scenario {
     Churn(churn::ChurnArgs),
     Floor(floor::FloorArgs),
     Hostile(hostile::HostileArgs),
+    Cuts(cuts::CutsArgs),
+    Avalanche(avalanche::AvalancheArgs),
     Report(report::ReportArgs),
     /// Another process of a scenario
     #[command(hide = true)]
@@ -71,6 +76,8 @@ impl Bench {
             Scenario::Churn(args) => (args.scenario().run(console)?, args.clients.common.output),
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
             Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Cuts(args) => (args.scenario()?.run(console)?, args.clients.common.output),
+            Scenario::Avalanche(args) => (args.run(console)?, args.clients.common.output),
             Scenario::Report(args) => return args.run(),
             Scenario::Helper => return help(),
         };

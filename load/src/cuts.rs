@@ -1,0 +1,210 @@
+//! `cuts`: what reaches clients whose connections are cut at random while messages flow.
+//!
+//! Owns publishing and the verdict; when a client is cut and comes back is the pool's. Every client's numbers are judged
+//! by themselves: what it never received is lost, what it received again came twice. Start at [`Cuts::run`].
+
+use std::time::Duration;
+
+use crate::comeback::{Comeback, Cut, CutPlan, Recovery, Span};
+use crate::console::Console;
+use crate::error::Error;
+use crate::latency::{Latencies, now_ns};
+use crate::message::{Batch, NUMBERS_MAX};
+use crate::pool::{Counts, Findings, Pool, Question};
+use crate::process::{Pids, Usage};
+use crate::publish::{Destination, Publisher};
+use crate::report::Report;
+use crate::session::{Join, Protocol, Script};
+use crate::settle::settle;
+use crate::target::Clients;
+
+/// Publishing that takes this many times its plan shows that something is saturated.
+const OVERTIME_MAX: f64 = 1.5;
+
+/// The scenario's arguments.
+#[derive(Clone, Debug)]
+pub struct Cuts {
+    /// Who subscribes.
+    pub clients: Clients,
+    /// What each client joins whenever it was not recovered; without it they hear the namespace.
+    pub join: Option<Join>,
+    /// Where messages are published.
+    pub destination: Destination,
+    /// How many.
+    pub messages: u32,
+    /// From one message to the next.
+    pub interval: Duration,
+    /// Characters of the data of a message.
+    pub payload_bytes: usize,
+    /// Whether clients ask for what they missed.
+    pub recovery: Recovery,
+    /// How connections are cut.
+    pub cut: Cut,
+    /// From the first message to the first cut of a client.
+    pub first: Span,
+    /// From one cut of a client to its next.
+    pub every: Span,
+    /// How long a client stays away. The lower bound is the offline floor, on which the share delivered depends.
+    pub away: Span,
+    /// Where random times begin.
+    pub seed: u64,
+    /// How long nothing may arrive at the end before the rest counts as lost.
+    pub patience: Duration,
+    /// The measured processes.
+    pub server: Pids,
+}
+
+/// What a run showed.
+#[derive(Clone, Debug)]
+struct Outcome {
+    clients: u64,
+    expected: u64,
+    counts: Counts,
+    findings: Findings,
+    latencies: Latencies,
+    usage: Usage,
+    publishing: Duration,
+    failure: Option<String>,
+}
+
+impl Cuts {
+    /// Connects everybody, publishes while clients are cut, waits until all are back, judges.
+    ///
+    /// # Errors
+    /// [`Error`] if nobody could be connected, a publish was refused or the measured process is not there.
+    pub fn run(&self, console: Console) -> Result<Report, Error> {
+        self.server.check()?;
+        if self.messages == 0 || self.messages >= NUMBERS_MAX {
+            return Err(Error::new("messages must be at least 1 and below 100,000,000"));
+        }
+        let comeback = Some(Comeback { recovery: self.recovery, away: self.away, seed: self.seed });
+        let (protocol, join) = (Protocol::SocketIo, self.join.clone());
+        let pool = Pool::start(&self.clients, Script { comeback, ..Script::new(protocol, join) })?;
+        pool.wait_ready(console)?;
+        let clients = pool.counts().ready;
+        let expected = clients * u64::from(self.messages);
+        let used = self.server.usage()?;
+
+        pool.cut(Some(CutPlan { first: self.first, every: self.every, how: self.cut }));
+        let publishing = self.publish(console)?;
+        pool.cut(None);
+        settle(&pool, expected, self.patience, console);
+        let findings = pool.find(&Question { end: self.messages, excepted: Vec::new() });
+        let (latencies, usage) = (pool.latencies(), self.server.usage()?.since(&used));
+        let (counts, failure) = (pool.counts(), pool.first_failure());
+        pool.leave(console);
+
+        let mut report = self.report();
+        let outcome = Outcome { clients, expected, counts, findings, latencies, usage, publishing, failure };
+        outcome.report(&mut report);
+        self.judge(&outcome, &mut report);
+        Ok(report)
+    }
+
+    /// Publishes at fixed times; returns how long it took until all was acknowledged.
+    fn publish(&self, console: Console) -> Result<Duration, Error> {
+        let mut publisher = Publisher::connect(&self.destination)?;
+        let bar = console.progress("publishing", self.messages.into());
+        let (begun_ns, payload_bytes) = (now_ns(), self.payload_bytes);
+        for number in 0..self.messages {
+            let due_ns = begun_ns + u64::from(number) * self.interval.as_nanos() as u64;
+            std::thread::sleep(Duration::from_nanos(due_ns.saturating_sub(now_ns())));
+            publisher.publish(&Batch { numbers: number..number + 1, due_ns, payload_bytes })?;
+            bar.set_position(u64::from(number) + 1);
+        }
+        publisher.wait_answered()?;
+        bar.finish_and_clear();
+        Ok(Duration::from_nanos(now_ns() - begun_ns))
+    }
+
+    fn report(&self) -> Report {
+        let mut report = Report::new("cuts");
+        report.setting("protocol", Protocol::SocketIo.name());
+        report.setting("connections", self.clients.connections);
+        report.setting("channel", self.destination.channel.as_str());
+        report.setting("messages", self.messages);
+        report.setting("interval_ms", self.interval.as_millis() as u64);
+        report.setting("payload_bytes", self.payload_bytes);
+        report.setting("recovery", self.recovery.name());
+        report.setting("cut", self.cut.name());
+        report.setting("cut_first", self.first.to_string());
+        report.setting("cut_every", self.every.to_string());
+        report.setting("offline", self.away.to_string());
+        report.setting("seed", self.seed);
+        report
+    }
+
+    fn judge(&self, outcome: &Outcome, report: &mut Report) {
+        let Outcome { counts, findings, expected, .. } = outcome;
+        let lost = findings.skipped + findings.behind;
+        if outcome.clients == 0 || counts.distinct() == 0 {
+            report.void("nothing delivered");
+        }
+        if counts.cuts == 0 {
+            report.void("nobody was cut: the run was too short");
+        }
+        if outcome.latencies.negative() > 0 {
+            report.void(format!("{} messages arrived before they were sent", outcome.latencies.negative()));
+        }
+        let planned = self.interval.as_secs_f64() * f64::from(self.messages);
+        if outcome.publishing.as_secs_f64() > planned.max(1.0) * OVERTIME_MAX {
+            let took = outcome.publishing.as_secs_f64();
+            report.void(format!(
+                "publishing took {took:.1} s, planned were {planned:.1} s: something is saturated"
+            ));
+        }
+        let away = self.clients_missing(outcome);
+        if away > 0 {
+            let why = outcome.failure.as_deref().unwrap_or("no answer");
+            report.failure(format!("{away} clients did not come (back): {why}"));
+        }
+        if lost > 0 && self.recovery == Recovery::On {
+            let clients = findings.clients_incomplete;
+            report.failure(format!("{lost} of {expected} deliveries are missing, of {clients} clients"));
+        }
+        if lost > 0 && self.recovery == Recovery::Off {
+            report.note("without recovery a client misses what is published while it is away: at most once");
+        }
+        if counts.twice() > 0 {
+            report.failure(format!("{} messages were delivered twice", counts.twice()));
+        }
+        if counts.late > 0 {
+            report.failure(format!("{} messages were out of order", counts.late));
+        }
+    }
+
+    fn clients_missing(&self, outcome: &Outcome) -> u64 {
+        u64::from(self.clients.connections).saturating_sub(outcome.counts.present())
+    }
+}
+
+impl Outcome {
+    fn report(&self, report: &mut Report) {
+        let Self { counts, findings, expected, .. } = self;
+        let percent = |part: u64, of: u64| 100.0 * part as f64 / of.max(1) as f64;
+        report.count("subscribers", self.clients);
+        report.count("deliveries_expected", *expected);
+        report.count("deliveries", counts.distinct());
+        report.number("delivered_percent", percent(counts.distinct(), *expected));
+        let once = counts.distinct().saturating_sub(counts.twice());
+        report.number("delivered_exactly_once_percent", percent(once, *expected));
+        report.count("lost", findings.skipped + findings.behind);
+        report.count("lost_below_the_highest_number_seen", findings.skipped);
+        report.count("clients_with_loss", findings.clients_incomplete);
+        report.count("twice", counts.twice());
+        report.count("out_of_order", counts.late);
+        report.count("cuts", counts.cuts);
+        report.number("cuts_per_client", counts.cuts as f64 / self.clients.max(1) as f64);
+        report.count("dropped_by_the_server", counts.lost);
+        report.count("returned", counts.returned);
+        report.count("recovered", counts.recovered);
+        report.number("recovered_percent", percent(counts.recovered, counts.returned));
+        report.count("handshakes_refused", counts.refused);
+        report.number("publishing_seconds", self.publishing.as_secs_f64());
+        if self.usage != Usage::default() {
+            report.number("cpu_seconds", self.usage.cpu_ns as f64 / 1e9);
+        }
+        // Of each number the first arrival; what was replayed is the tail.
+        report.latencies("latency", &self.latencies);
+    }
+}

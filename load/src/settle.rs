@@ -1,0 +1,32 @@
+//! The end of a scenario whose clients come and go: until everybody is back and nothing arrives any more.
+//!
+//! Start at [`settle`].
+
+use std::time::{Duration, Instant};
+
+use crate::console::Console;
+use crate::pool::{Counts, Pool};
+
+/// How often waiting looks.
+const LOOK_EVERY: Duration = Duration::from_millis(2);
+
+/// Waits until the clients of the pool are all there and have received `messages` different numbers in all; or until
+/// nobody has come back and no message has arrived for as long as `patience`.
+pub(crate) fn settle(pool: &Pool, messages: u64, patience: Duration, console: Console) {
+    let bar = console.progress("settling", messages);
+    // Not bytes and refusals: pings and attempts go on for ever.
+    let moving = |counts: &Counts| (counts.messages, counts.repeated, counts.returned);
+    let mut last = (moving(&pool.counts()), Instant::now());
+    loop {
+        let counts = pool.counts();
+        bar.set_position(counts.distinct());
+        let complete = counts.away() == 0 && counts.distinct() >= messages;
+        if complete || last.1.elapsed() > patience {
+            return bar.finish_and_clear();
+        }
+        if moving(&counts) != last.0 {
+            last = (moving(&counts), Instant::now());
+        }
+        std::thread::sleep(LOOK_EVERY);
+    }
+}
