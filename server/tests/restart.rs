@@ -292,7 +292,8 @@ async fn who_stayed_away_too_long_is_told_of_as_expired() {
 
 /// A message to one channel, or to two that may have different homes.
 fn publish(http: &mut Http, number: u32) -> Option<u16> {
-    let to = if number % 3 == 0 { json!({"channels": ["main", "r1"]}) } else { json!({"channel": "r1"}) };
+    let to =
+        if number.is_multiple_of(3) { json!({"channels": ["main", "r1"]}) } else { json!({"channel": "r1"}) };
     let mut body = to;
     body["event"] = "news".into();
     body["data"] = number.into();

@@ -120,7 +120,8 @@ pub fn save(path: &Path, state: &NodeState) -> io::Result<()> {
 pub fn take(path: &Path, own: Topology) -> Option<NodeState> {
     let read = match std::fs::read(path) {
         Ok(bytes) => format::decode(&bytes).and_then(|state| state.fitting(own)).map_err(|e| e.to_string()),
-        Err(error) if error.kind() == ErrorKind::NotFound => return None,
+        // A folder is not ours to move; `try_out` tells of it.
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::IsADirectory) => return None,
         Err(error) => Err(error.to_string()),
     };
     match read.map(|state| (state, std::fs::remove_file(path).and_then(|()| sync_folder(path)))) {
@@ -142,6 +143,9 @@ pub fn take(path: &Path, own: Topology) -> Option<NodeState> {
 /// # Errors
 /// Those of the operating system.
 pub fn try_out(path: &Path) -> io::Result<()> {
+    if path.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
     let part = beside(path, "part");
     create(&part)?;
     std::fs::remove_file(part)

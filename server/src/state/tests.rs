@@ -198,4 +198,8 @@ fn trying_out_leaves_nothing_and_tells_of_a_folder_that_is_not_there() {
     let error = try_out(&folder.0.join("nowhere/state")).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::NotFound);
     assert!(save(&folder.0.join("nowhere/state"), &state()).is_err());
+    std::fs::create_dir(folder.file()).unwrap();
+    assert!(take(&folder.file(), OWN).is_none());
+    assert_eq!(try_out(&folder.file()).unwrap_err().kind(), ErrorKind::IsADirectory);
+    assert_eq!(folder.names(), ["state"], "a folder is left alone");
 }
