@@ -1,3 +1,5 @@
+//! State files: what survives them, and everything that can be wrong with one.
+
 use super::*;
 use bytes::Bytes;
 use hub::{Body, ChannelName, Except, Message, MessageId, Partition, SavedEntry, SavedRecovery, SavedRoster};
