@@ -3,6 +3,8 @@
 const KEYS = {
   shards: "server.shards",
   drainMs: "server.drain_window_ms",
+  publicListen: "server.public_listen",
+  stateFile: "server.state_file",
   pingIntervalMs: "socketio.ping_interval_ms",
   pingTimeoutMs: "socketio.ping_timeout_ms",
   upgradeTimeoutMs: "socketio.upgrade_timeout_ms",

@@ -63,6 +63,16 @@ impl Asks {
         self.open.is_empty()
     }
 
+    /// No ask is open, and ids go on after `last`: a reply to an ask of an earlier hub must not be taken for another's.
+    pub(crate) fn restored(last: u64) -> Self {
+        Self { last, ..Self::default() }
+    }
+
+    /// Of the newest ask there ever was.
+    pub(crate) fn last(&self) -> u64 {
+        self.last
+    }
+
     pub(crate) fn next_id(&self) -> AskId {
         AskId(self.last + 1)
     }

@@ -79,7 +79,7 @@ impl Hub {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
         let window = self.windows.first().map(|(until, _)| *until);
-        let log = self.log.next_deadline(self.config.limits.recovery.window_ms);
+        let log = self.log.next_deadline();
         [window, log, self.asks.next_deadline(), self.histories.next_deadline()].into_iter().flatten().min()
     }
 

@@ -29,6 +29,7 @@ mod reason;
 mod recovery;
 mod roster;
 mod session;
+mod snapshot;
 mod subscription;
 mod trie;
 
@@ -47,3 +48,5 @@ pub use limits::{ChannelRule, Config, HistoryRule, Limits, RecoveryLimits};
 pub use message::{Body, Except, Message, MessageId, Outgoing};
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;
+pub use recovery::Scope;
+pub use snapshot::{SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Snapshot};

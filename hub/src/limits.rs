@@ -52,10 +52,12 @@ pub struct RecoveryLimits {
 /// Bounds of one hub.
 #[derive(Clone, Debug)]
 pub struct Limits {
-    /// Sessions in this hub. `Open` is refused with `over-limit`.
+    /// Sessions in this hub. `Open` is refused with `over-limit`; a session of an earlier hub with a slot beyond it is not
+    /// restored.
     pub sessions_max: u32,
     /// Channels and filters in this hub. `Subscribe` and history-keeping publishes are refused with `over-limit`, `Admit`
-    /// ends the session so; a union is delivered but not kept, and what other shards want is always noted.
+    /// ends the session so; a union is delivered but not kept; what other shards want and
+    /// what restored sessions are in is always noted.
     pub channels_max: u32,
     /// Subscriptions of one session, `$user/..` included. `Subscribe` is refused with `over-limit` and the session lives
     /// on; `Admit` ends it so.

@@ -2,7 +2,8 @@
 //!
 //! One bounded log per hub, in the order of delivery, holds what was delivered while sessions that may be resumed were
 //! there. A session keeps only where it began and when its subscriptions changed; nothing is written per session and
-//! delivery (docs/decisions/0003). It must not know how what was missed is handed over: `lifecycle` does that.
+//! delivery (docs/decisions/0003). It must not know how what was missed is handed over: `lifecycle` does that; nor when a
+//! hub ends and the next begins, which is `snapshot`'s business.
 
 use crate::deliver::{Delivery, Reach};
 use crate::filter::filter_matches;
@@ -12,6 +13,7 @@ use crate::limits::RecoveryLimits;
 use crate::message::{Message, Outgoing};
 use crate::roster::Roster;
 use crate::session::Session;
+use crate::snapshot::{SavedEntry, SavedRecovery, SavedSpan};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -28,12 +30,13 @@ pub(crate) struct Log {
 pub(crate) struct Entry {
     message: Arc<Message>,
     scope: Scope,
-    at: Millis,
+    /// When it is too old to be kept.
+    until: Millis,
 }
 
 /// Whom a delivery concerns.
-#[derive(Clone, Debug)]
-pub(crate) enum Scope {
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Scope {
     /// Subscribers of the message's channel.
     Channel,
     /// Subscribers of any of these, and the sessions among the names.
@@ -81,6 +84,24 @@ impl Log {
         Self { epoch, entries: VecDeque::new(), last: 0, bytes: 0 }
     }
 
+    /// The log of an earlier hub goes on: its numbers and its epoch, so that the offsets that clients hold stay good.
+    pub(crate) fn restored(epoch: u64, last: u64, entries: impl ExactSizeIterator<Item = Entry>) -> Self {
+        let before = last.saturating_sub(entries.len() as u64);
+        let mut log = Self { epoch, last: before, ..Self::new(epoch) };
+        entries.for_each(|entry| log.push(entry));
+        log
+    }
+
+    /// What is kept, oldest first.
+    pub(crate) fn saved(&self, now: Millis) -> Vec<SavedEntry> {
+        let saved = |entry: &Entry| SavedEntry {
+            message: Arc::clone(&entry.message),
+            scope: entry.scope.clone(),
+            left_ms: entry.until.0.saturating_sub(now.0),
+        };
+        self.entries.iter().map(saved).collect()
+    }
+
     /// Sequence of the newest entry there ever was.
     pub(crate) fn last(&self) -> u64 {
         self.last
@@ -106,8 +127,8 @@ impl Log {
         self.bytes = 0;
     }
 
-    pub(crate) fn next_deadline(&self, window_ms: u64) -> Option<Millis> {
-        self.entries.front().map(|entry| Millis(entry.at.0.saturating_add(window_ms)))
+    pub(crate) fn next_deadline(&self) -> Option<Millis> {
+        self.entries.front().map(|entry| entry.until)
     }
 
     fn push(&mut self, entry: Entry) {
@@ -120,7 +141,7 @@ impl Log {
     fn pop_over(&mut self, limits: &RecoveryLimits, now: Millis) -> Option<(u64, Entry)> {
         let over = self.entries.len() > limits.messages_max as usize
             || self.bytes > limits.bytes_max
-            || self.next_deadline(limits.window_ms).is_some_and(|deadline| deadline <= now);
+            || self.next_deadline().is_some_and(|deadline| deadline <= now);
         let sequence = self.first();
         let entry = if over { self.entries.pop_front() } else { None }?;
         self.bytes -= entry.message.body.len_bytes() as u64;
@@ -139,6 +160,10 @@ impl Log {
 }
 
 impl Entry {
+    pub(crate) fn restored(saved: SavedEntry, until: Millis) -> Self {
+        Self { message: saved.message, scope: saved.scope, until }
+    }
+
     fn channels(&self) -> &[ChannelName] {
         match &self.scope {
             Scope::Channel => std::slice::from_ref(&self.message.channel),
@@ -177,6 +202,26 @@ impl Entry {
 }
 
 impl Recovery {
+    pub(crate) fn restored(saved: SavedRecovery, until: Millis) -> Self {
+        let SavedRecovery { start, admitted, lost, spans } = saved;
+        let span = |span: SavedSpan| Span {
+            name: ChannelName(span.name),
+            from: span.from,
+            to: span.to.unwrap_or(u64::MAX),
+        };
+        Self { start, admitted, lost, until, spans: spans.into_iter().map(span).collect() }
+    }
+
+    pub(crate) fn saved(&self) -> SavedRecovery {
+        let span = |span: &Span| SavedSpan {
+            name: Arc::clone(&span.name.0),
+            from: span.from,
+            to: (!span.is_open()).then_some(span.to),
+        };
+        let spans = self.spans.iter().map(span).collect();
+        SavedRecovery { start: self.start, admitted: self.admitted, lost: self.lost, spans }
+    }
+
     pub(crate) fn starting_at(sequence: u64) -> Self {
         Self { start: sequence, admitted: sequence, lost: 0, until: Millis(0), spans: Vec::new() }
     }
@@ -216,7 +261,8 @@ impl Recovery {
 
 impl Hub {
     pub(crate) fn append_to_log(&mut self, now: Millis, delivery: &Delivery<'_>, reach: Reach<'_>) {
-        let entry = Entry { message: Arc::clone(delivery.message), scope: delivery.scope.clone(), at: now };
+        let until = Millis(now.0.saturating_add(self.config.limits.recovery.window_ms));
+        let entry = Entry { message: Arc::clone(delivery.message), scope: delivery.scope.clone(), until };
         self.log.push(entry);
         for roster in reach.rosters() {
             self.rosters.known_mut(*roster).logged = self.log.last();

@@ -120,6 +120,14 @@ impl Sessions {
         self.slab.len()
     }
 
+    /// Detached sessions of an earlier hub, each in the slot that its id names, no two in the same. What they remember and
+    /// are subscribed to follows.
+    pub(crate) fn restored(sessions: Vec<Session>) -> Self {
+        let detached = u32::try_from(sessions.len()).expect("fewer sessions than `sessions_max`, a u32");
+        let slab = sessions.into_iter().map(|session| (session.id.slot() as usize, session)).collect();
+        Self { slab, detached, ..Self::default() }
+    }
+
     /// The slot the next session gets.
     pub(crate) fn next_slot(&self) -> u32 {
         u32::try_from(self.slab.vacant_key()).expect("fewer sessions than `sessions_max`, a u32")

@@ -92,7 +92,7 @@ impl Hub {
     }
 
     /// Adds a record unless there is one; false if there was.
-    fn join(&mut self, key: SessionKey, roster: RosterKey, effects: &mut Effects) -> bool {
+    pub(crate) fn join(&mut self, key: SessionKey, roster: RosterKey, effects: &mut Effects) -> bool {
         let session = self.sessions.known_mut(key);
         if session.is_subscribed(roster) {
             return false;

@@ -44,6 +44,16 @@ impl Bench {
         Self::with(limits(), Vec::new(), 1)
     }
 
+    /// The hub of the next process, whose clock starts anew, `away_ms` later.
+    fn restart(&mut self, away_ms: u64, limits: Limits) -> Vec<SessionId> {
+        let snapshot = self.hub.snapshot(Millis(self.now));
+        let mut effects = Effects::default();
+        *self = Self { next_tag: self.next_tag, ..Self::with(limits, Vec::new(), 1) };
+        let refused = self.hub.restore(Millis(self.now), away_ms, snapshot, &mut effects);
+        assert!(effects.list.is_empty(), "there is no other hub to tell");
+        refused
+    }
+
     fn apply(&mut self, command: Command) -> Effects {
         let mut effects = Effects::default();
         self.hub.apply(Millis(self.now), command, &mut effects);
@@ -475,4 +485,63 @@ fn a_union_reaches_the_sessions_among_its_names_once_and_they_recover_it() {
         bench.publish_to(union.clone(), |_| {});
     }
     assert!(come_back(&mut bench, other, None).is_none(), "the log holds four");
+}
+
+#[test]
+fn windows_go_on_by_what_is_left_of_them_although_clocks_start_anew() {
+    let mut bench = Bench::new();
+    bench.now = 5_000;
+    let (away, id) = bench.join(true, &["a"]);
+    let (_, other) = bench.join(true, &["a"]);
+    bench.apply(Command::Detach { session: away, reason: Reason::Silent });
+    bench.now = 5_060;
+    bench.publish("a");
+    // 40 ms are left of the first window, the second begins now: its connection goes with the process.
+    assert!(bench.restart(30, limits()).is_empty());
+    bench.now = 10;
+    let effects = bench.apply(Command::Tick);
+    assert!(
+        matches!(effects.list.as_slice(), [Effect::Ended { id: ended, reason: Reason::Expired, .. }] if *ended == id)
+    );
+    bench.now = 69;
+    assert!(bench.apply(Command::Tick).list.is_empty());
+    let attach = Attach { session: other, tag: Tag(9), after: None };
+    let effects = bench.apply(Command::Attach(attach));
+    let [Effect::Attached { session, .. }] = effects.list.as_slice() else { panic!("{effects:?}") };
+    assert_eq!(bench.resume(*session).len(), 2, "the message and its admission");
+    bench.now = 71;
+    bench.apply(Command::Tick);
+    assert_eq!(bench.hub.len(), 1, "an attached session has no window");
+}
+
+#[test]
+fn who_has_no_place_in_a_smaller_hub_is_named() {
+    let mut bench = Bench::new();
+    let ids: Vec<SessionId> = (0..3).map(|_| bench.join(true, &["a"]).1).collect();
+    let refused = bench.restart(0, Limits { sessions_max: 2, ..limits() });
+    assert_eq!(refused, [ids[2]]);
+    assert_eq!(bench.hub.len(), 2);
+    let effects = bench.publish("a");
+    let queued = |effect: &Effect| matches!(effect, Effect::Report { report: Report::Delivered { counts, .. }, .. } if counts.queued == 2);
+    assert!(effects.list.iter().any(queued), "{effects:?}");
+}
+
+#[test]
+fn ids_of_asks_go_on_so_that_no_late_reply_is_taken_for_another() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.join(true, &[]);
+    let ask = |bench: &mut Bench| {
+        let effects = bench.publish_to(Target::Session(id), |publish| publish.reply_within_ms = Some(50));
+        let asks = effects.list.iter().find_map(|effect| match effect {
+            Effect::Deliver { ask, .. } => *ask,
+            _ => None,
+        });
+        asks.expect("it is ready")
+    };
+    let before = ask(&mut bench);
+    bench.restart(0, limits());
+    let effects = bench.apply(Command::Attach(Attach { session: id, tag: Tag(9), after: None }));
+    let [Effect::Attached { session, .. }] = effects.list.as_slice() else { panic!("{effects:?}") };
+    bench.resume(*session);
+    assert!(ask(&mut bench) > before);
 }

@@ -1,7 +1,8 @@
 //! Trunkline as a library: a node that holds client connections and routes messages between them and a back end.
 //!
 //! [`Server::start`] is the whole product; the `trunkline` program is a command line over it. Inside, `shard` owns
-//! sockets and threads, `front` what clients speak, `back` what back ends use, `config` every key and limit.
+//! sockets and threads, `front` what clients speak, `back` what back ends use, `config` every key and limit, `state` what one process
+//! leaves to the next.
 
 pub mod back;
 pub mod config;
@@ -9,6 +10,7 @@ pub mod embed;
 pub mod front;
 pub mod mail;
 pub mod shard;
+pub mod state;
 pub mod tls;
 
 pub use back::{Delivery, Invalid, OfficeError};

@@ -73,7 +73,8 @@ pub enum Mail {
     },
     /// New certificates for connections accepted from now on.
     Tls(Arc<rustls::ServerConfig>),
-    /// Stop accepting, refuse handshakes with 503, close transports at random times within the window, then end the thread.
+    /// Stop accepting, refuse handshakes with 503, close transports at random times within the window, then end the thread
+    /// once all other shards are as far. They have to be told, too.
     Drain {
         /// Milliseconds over which transports are closed.
         window_ms: u64,
@@ -222,4 +223,6 @@ pub enum PeerMail {
         /// Its connection, for [`crate::shard::Io::adopt`].
         connection: Option<crate::shard::Handover>,
     },
+    /// At the end of the node: the sender begins nothing any more; the second time, nothing more comes from it at all.
+    Quiet,
 }

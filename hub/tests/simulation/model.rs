@@ -61,6 +61,8 @@ pub struct Session {
     /// Sequences it was excepted from although subscribed.
     pub excepted: Vec<u64>,
     pub unsubscribed: bool,
+    /// It was restored by a later hub.
+    pub restarted: bool,
     pub start: u64,
     /// What went out on the present connection.
     pub wire: Vec<Item>,

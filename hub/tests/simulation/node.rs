@@ -116,6 +116,9 @@ impl Node {
     }
 
     fn step(&mut self) {
+        if self.rng.below(400) == 0 {
+            self.restart();
+        }
         let shard = self.rng.below(self.sites.len() as u64) as usize;
         match self.rng.below(100) {
             0..20 => self.deliver_mail(),
@@ -132,6 +135,31 @@ impl Node {
         }
         if self.rng.chance(70) {
             self.tick_due();
+        }
+    }
+
+    /// All shards end, with nothing on its way between them, and the next ones go on. What the back office has not yet said
+    /// it says to those; replies to open asks never come.
+    fn restart(&mut self) {
+        self.deliver_all_mail();
+        let (now, elapsed_ms) = (self.now, self.rng.below(200));
+        for shard in 0..self.sites.len() {
+            let rng = &mut self.rng;
+            self.sites[shard].restart(now, elapsed_ms, |wire| rng.below(wire as u64 + 1) as usize);
+            self.collect(shard);
+        }
+        self.now.0 += elapsed_ms;
+        self.deliver_all_mail();
+        for tracking in self.tracking.values_mut() {
+            tracking.expecting.clear();
+            tracking.is_done |= tracking.shards == Some(tracking.delivered);
+        }
+        self.tick_due();
+    }
+
+    fn deliver_all_mail(&mut self) {
+        while !self.mailboxes.values().all(VecDeque::is_empty) {
+            self.deliver_mail();
         }
     }
 

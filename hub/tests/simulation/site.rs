@@ -34,6 +34,8 @@ pub const SITUATIONS: &[&str] = &[
     "forwarded",
     "history trimmed",
     "position kept after trimming",
+    "restarted with sessions",
+    "recovered after a restart",
 ];
 
 pub struct Site {
@@ -103,6 +105,10 @@ impl Site {
         assert!(self.mail.is_empty() && self.reports.is_empty(), "the node takes them");
         self.effects.clear();
         self.hub.apply(now, command, &mut self.effects);
+        self.sort_effects()
+    }
+
+    fn sort_effects(&mut self) -> Vec<Effect> {
         let mut rest = Vec::new();
         for effect in self.effects.list.drain(..) {
             match effect {
@@ -119,6 +125,49 @@ impl Site {
             }
         }
         rest
+    }
+
+    /// The hub ends, and the next one begins from what it left. For the model every connection fails, what cannot be
+    /// resumed is gone, and nothing else happens to the rest. `seen`: how much of so many things had reached a client.
+    pub fn restart(&mut self, now: Millis, elapsed_ms: u64, mut seen: impl FnMut(usize) -> usize) {
+        let snapshot = self.hub.snapshot(now);
+        // The same once more is the same: a snapshot changes nothing.
+        assert_eq!(format!("{snapshot:?}"), format!("{:?}", self.hub.snapshot(now)));
+        self.config.epoch += 1;
+        self.hub = Hub::new(self.config.clone());
+        let (later, window_ms) = (Millis(now.0 + elapsed_ms), self.config.limits.recovery.window_ms);
+        let model = &mut self.model;
+        assert!(model.reports.is_empty() && model.pending.is_empty(), "all mail has arrived");
+        model.sessions.retain(|_, session| session.recover && session.state != State::Pending);
+        for session in model.sessions.values_mut() {
+            if session.state != State::Detached {
+                session.cut(seen(session.wire.len()));
+                session.until = now.0 + window_ms;
+            }
+            session.state = State::Detached;
+            session.until = session.until.max(later.0);
+            (session.closing, session.resume, session.asks) = (false, 0, 0);
+            session.held.clear();
+            session.outbox.clear();
+            session.restarted = true;
+        }
+        model.asks.clear();
+        model.announced.clear();
+        model.histories.clear();
+        model.trim_log(later, &self.config.limits.recovery);
+        if !model.recovering() {
+            model.log.clear();
+        }
+        let met = !model.sessions.is_empty();
+        self.to_close.clear();
+        self.effects.clear();
+        let refused = self.hub.restore(later, elapsed_ms, snapshot, &mut self.effects);
+        assert!(refused.is_empty(), "{refused:?}");
+        let rest = self.sort_effects();
+        assert!(rest.is_empty() && self.reports.is_empty(), "only mail: {rest:?}");
+        if met {
+            self.saw("restarted with sessions");
+        }
     }
 
     pub fn open(&mut self, now: Millis, open: hub::Open) -> Option<(SessionKey, SessionId)> {
@@ -151,6 +200,7 @@ impl Site {
             excepted: Vec::new(),
             unsubscribed: false,
             start,
+            restarted: false,
             wire: Vec::new(),
             got: BTreeSet::new(),
             after: None,
@@ -292,6 +342,7 @@ impl Site {
             ("recovered although its offset's entry was purged", need > 0 && need < first),
             ("recovered after an unsubscribe", session.unsubscribed),
             ("displaced", displaced.is_some()),
+            ("recovered after a restart", session.restarted && holds(false)),
         ];
         self.to_close.retain(|(k, _, _)| *k != key);
         met.into_iter().filter(|(_, met)| *met).for_each(|(what, _)| self.saw(what));

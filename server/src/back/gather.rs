@@ -65,12 +65,17 @@ impl Office {
     ///
     /// # Errors
     /// [`OfficeError::Refused`] as the hub says; [`OfficeError::Busy`], [`OfficeError::Stopped`];
-    /// [`OfficeError::Uncertain`] when the channel's home said nothing within [`ANSWER_WAIT`].
+    /// [`OfficeError::Uncertain`] when the channel's home said nothing within [`ANSWER_WAIT`], or any shard involved while
+    /// the node ends.
     pub async fn publish(&self, outline: Outline) -> Result<Delivery, OfficeError> {
         let id = message_id();
         let answers = self.expect().await;
         let involved = self.send_publish(id, &outline, &answers).await?;
-        Gathering::new(id, involved, &outline, answers).finish().await
+        let delivery = Gathering::new(id, involved, &outline, answers).finish().await?;
+        if !delivery.missing_shards.is_empty() && self.is_draining() {
+            return Err(OfficeError::Uncertain);
+        }
+        Ok(delivery)
     }
 
     /// Publishes without waiting for anything but room in the mailbox.

@@ -8,7 +8,7 @@ use crate::mail::Mail;
 use crate::shard::{Full, Sender};
 use hub::{Command, Refusal, Report, SessionId, ShardId, Token, Topology};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::{Semaphore, mpsc};
@@ -41,6 +41,7 @@ pub enum OfficeError {
     #[error("a shard did not answer in time")]
     Unanswered,
     /// A publish that its channel's home neither confirmed nor refused in time.
+    /// While the server shuts down: nor any other shard that has subscribers.
     #[error("the shard of the channel did not answer in time: the message may have been published or not")]
     Uncertain,
 }
@@ -60,6 +61,7 @@ struct Inner {
     waiters: Waiters,
     token_next: AtomicU64,
     pending: Semaphore,
+    draining: AtomicBool,
 }
 
 /// What the office is made of.
@@ -89,9 +91,20 @@ impl Office {
             waiters: Waiters::default(),
             token_next: AtomicU64::new(1),
             pending: Semaphore::new(PENDING_MAX),
+            draining: AtomicBool::new(false),
         });
         tokio::spawn(sort_reports(Arc::downgrade(&inner), ports.reports));
         Self { inner }
+    }
+
+    /// The node ends: from now on a publish is a success only when every shard involved says so. One that is silent is not
+    /// late then, but may have ended before it.
+    pub(crate) fn start_draining(&self) {
+        self.inner.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_draining(&self) -> bool {
+        self.inner.draining.load(Ordering::Relaxed)
     }
 
     /// Shards of this node, in order.

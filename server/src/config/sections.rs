@@ -29,6 +29,13 @@ section! {
         /// come back to the other nodes in the same moment. New handshakes hear 503 meanwhile, so the port is free for a next
         /// server only when this one has ended. A second signal ends the process at once.
         drain_window_ms: u64 = 10_000, 0..=3_600_000 "milliseconds";
+        /// File in which the server, when it has ended in order, leaves the sessions that may be recovered and what they
+        /// missed, so that clients recover from a restart as from a lost connection (`recovery` of their namespace). The next
+        /// start reads and removes it; one that cannot be used, for instance because `server.shards` is another number, is
+        /// kept with `.bad` behind its name, and the server starts without those sessions. It holds secrets, so only its
+        /// owner may read it, and every server needs its own. A crash, or a second signal, leaves none. Histories of channels
+        /// are not in it.
+        state_file: Option<PathBuf> = none, example "/var/lib/trunkline/state";
     }
 }
 

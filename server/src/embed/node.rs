@@ -1,12 +1,18 @@
 //! From the configuration to running shards: listeners, mailboxes, and a hub and a front for each.
 //!
-//! Owns the translation of configured limits into the hub's. Start at [`spawn`].
+//! Owns the translation of configured limits into the hub's, and the way of sessions of an earlier process into the hubs
+//! before anybody can publish. Start at [`spawn`].
 
 use crate::config::Config;
-use crate::front::Front;
+use crate::front::{Front, PidKey};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Seats, Sender, Shard, ShardHandle, ShardSetup, inlet, listeners};
-use hub::{ChannelRule, HistoryRule, Hub, Limits, RecoveryLimits, Report, ShardId, Token, Topology};
+use crate::state::{NodeState, ShardState};
+use hub::{
+    ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
+    SessionId, ShardId, Token, Topology,
+};
+use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +28,9 @@ pub(super) struct NodeSetup {
     pub(super) uplink: mpsc::Sender<Upcalls>,
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) key: PidKey,
+    /// Who gets what the shards leave behind, if anybody.
+    pub(super) heir: Option<std::sync::mpsc::Sender<ShardState>>,
 }
 
 /// Binds the public port once per shard; with port 0 the kernel chooses one port for all.
@@ -34,14 +43,22 @@ pub(super) fn bind(
     Ok((listeners, addr))
 }
 
-/// Starts one thread per shard.
-pub(super) fn spawn(node: &NodeSetup, bound: Vec<std::net::TcpListener>) -> io::Result<Vec<ShardHandle>> {
+/// Starts one thread per shard, with the sessions of an earlier process, if there are any.
+pub(super) fn spawn(
+    node: &NodeSetup,
+    bound: Vec<std::net::TcpListener>,
+    state: Option<NodeState>,
+) -> io::Result<Vec<ShardHandle>> {
+    let mut places = places(node)?;
+    if let Some(state) = state {
+        restore(&mut places, node.zero, state);
+    }
     let boxes = bound.iter().map(|_| inlet(&node.config)).collect::<io::Result<Vec<_>>>()?;
     let (peers, inlets): (Vec<Sender>, Vec<_>) = boxes.into_iter().unzip();
     let seats = Arc::new(Seats::new(node.config.limits.connections_max));
     let mut handles = Vec::with_capacity(bound.len());
-    for (index, (listener, inlet)) in bound.into_iter().zip(inlets).enumerate() {
-        let id = ShardId(u8::try_from(index).map_err(io::Error::other)?);
+    for (place, (listener, inlet)) in places.into_iter().zip(bound.into_iter().zip(inlets)) {
+        let Place { id, hub, restored } = place;
         let setup = ShardSetup {
             id,
             topology: node.topology,
@@ -56,13 +73,80 @@ pub(super) fn spawn(node: &NodeSetup, bound: Vec<std::net::TcpListener>) -> io::
             tls: node.tls.clone(),
         };
         let (config, topology) = (Arc::clone(&node.config), node.topology);
-        let epoch = epoch()?;
+        let (key, heir) = (node.key.clone(), node.heir.clone());
         handles.push(Shard::spawn(setup, move || {
-            let hub = Hub::new(hub_config(&config, id, topology, epoch));
-            (Front::new(config, id, topology), HubPort { hub, effects: hub::Effects::default() })
+            let mut front = Front::new(config, id, topology, key).with_heir(heir);
+            front.restore(restored);
+            (front, HubPort { hub, effects: Effects::default() })
         })?);
     }
     Ok(handles)
+}
+
+/// A shard that does not run yet.
+struct Place {
+    id: ShardId,
+    hub: Hub,
+    /// Sessions of an earlier process that the hub has, with their namespaces.
+    restored: Vec<(SessionId, Arc<str>)>,
+}
+
+fn places(node: &NodeSetup) -> io::Result<Vec<Place>> {
+    let place = |id| {
+        let config = hub_config(&node.config, id, node.topology, epoch()?);
+        Ok(Place { id, hub: Hub::new(config), restored: Vec::new() })
+    };
+    (0..node.topology.shards).map(ShardId).map(place).collect()
+}
+
+/// Gives each hub what the one before it left, and lets them tell each other of it at once: whatever is published from now
+/// on finds the sessions.
+fn restore(places: &mut [Place], zero: Instant, state: NodeState) {
+    let now = Millis(u64::try_from(zero.elapsed().as_millis()).unwrap_or(u64::MAX));
+    let elapsed_ms = state.elapsed_ms();
+    let (mut count, mut lost) = (0, 0);
+    let mut mail = VecDeque::new();
+    for ShardState { shard, snapshot, namespaces } in state.shards {
+        let Some(place) = places.iter_mut().find(|place| place.id == shard) else { continue };
+        let ids: Vec<SessionId> = snapshot.sessions.iter().map(|session| session.id).collect();
+        let mut effects = Effects::default();
+        let refused = place.hub.restore(now, elapsed_ms, snapshot, &mut effects);
+        let refused: HashSet<SessionId> = refused.into_iter().collect();
+        let taken = ids.into_iter().zip(namespaces).filter(|(id, _)| !refused.contains(id));
+        place.restored.extend(taken);
+        (count, lost) = (count + place.restored.len(), lost + refused.len());
+        mail.extend(sent(shard, effects));
+    }
+    exchange(places, now, mail);
+    if lost > 0 {
+        tracing::warn!(sessions = lost, "some sessions are not restored: limits.sessions_max was lowered");
+    }
+    tracing::info!(
+        sessions = count,
+        away_ms = elapsed_ms,
+        "sessions of the server before this one can be recovered"
+    );
+}
+
+/// From shard, to shard.
+type Post = (ShardId, ShardId, HubMail);
+
+/// Delivers the mail of hubs that do not run yet, and what it leads to.
+fn exchange(places: &mut [Place], now: Millis, mut mail: VecDeque<Post>) {
+    while let Some((from, to, one)) = mail.pop_front() {
+        let Some(place) = places.iter_mut().find(|place| place.id == to) else { continue };
+        let mut effects = Effects::default();
+        place.hub.apply(now, Command::Mail { from, mail: one }, &mut effects);
+        mail.extend(sent(to, effects));
+    }
+}
+
+/// Nothing but mail follows while nobody is connected.
+fn sent(from: ShardId, effects: Effects) -> impl Iterator<Item = Post> {
+    effects.list.into_iter().filter_map(move |effect| match effect {
+        Effect::Mail { to, mail } => Some((from, to, mail)),
+        _ => None,
+    })
 }
 
 /// Names this life of a hub; 53 bits, so that tools which read JSON numbers as floating point keep them apart.

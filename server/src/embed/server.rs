@@ -7,13 +7,17 @@ use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
 use crate::back::{Office, OfficePorts};
 use crate::config::Config;
+use crate::front::PidKey;
 use crate::mail::Mail;
 use crate::shard::ShardHandle;
+use crate::state::{self, NodeState, ShardState};
 use crate::tls::{self, TlsError};
 use hub::{ShardId, Topology};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
@@ -60,6 +64,15 @@ pub struct Server {
     private_addr: SocketAddr,
     /// Dropped to end the private port.
     private_stop: oneshot::Sender<()>,
+    estate: Option<Estate>,
+}
+
+/// What is left to the next process, and where.
+struct Estate {
+    path: PathBuf,
+    key: PidKey,
+    topology: Topology,
+    shards: std::sync::mpsc::Receiver<ShardState>,
 }
 
 impl Server {
@@ -70,7 +83,6 @@ impl Server {
     pub async fn start(config: Config) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let tls = config.tls.as_ref().map(tls::load).transpose()?;
-        let zero = Instant::now();
         let shard_count = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
         let topology = Topology { shards: shard_count, partitions: PARTITIONS };
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
@@ -81,6 +93,15 @@ impl Server {
             addr,
             error,
         })?;
+        let private = listen_private(config.server.private_listen).await?;
+        // Only now that both ports are ours: a start that fails leaves the file to the next.
+        let state = match config.server.state_file.clone() {
+            Some(path) => tokio::task::spawn_blocking(move || inherit(&path, topology)).await.unwrap_or(None),
+            None => None,
+        };
+        let key = state.as_ref().map_or_else(PidKey::generate, |state| state.key.clone());
+        let (heir, estate) = estate(&config, topology, &key);
+        let zero = zero(state.as_ref());
         let setup = NodeSetup {
             config: Arc::clone(&config),
             topology,
@@ -88,15 +109,17 @@ impl Server {
             uplink: upcall_sender,
             reports: report_sender,
             tls,
+            key,
+            heir,
         };
-        let shards = node::spawn(&setup, bound).map_err(StartError::Shard)?;
+        let shards = node::spawn(&setup, bound, state).map_err(StartError::Shard)?;
         let senders = shards.iter().map(|shard| shard.sender.clone()).collect();
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
-        let (private_addr, private_stop) = serve_private(desk.clone(), config.server.private_listen).await?;
+        let (private_addr, private_stop) = serve_private(desk.clone(), private);
         let handle = Handle::new(office, Arc::clone(&config));
         let upcalls = Unheard::start(upcalls, handle.clone());
-        Ok(Self { handle, config, desk, shards, upcalls, public_addr, private_addr, private_stop })
+        Ok(Self { handle, config, desk, shards, upcalls, public_addr, private_addr, private_stop, estate })
     }
 
     /// Where clients connect, port resolved.
@@ -146,9 +169,10 @@ impl Server {
     }
 
     /// Closes connections at random times within the configured window, answers new handshakes with 503 meanwhile, and
-    /// ends.
+    /// ends. With `server.state_file` the sessions that may be recovered are left there for the next start.
     pub async fn drain(self) {
         self.desk.start_draining();
+        self.handle.office().start_draining();
         let window_ms = self.config.server.drain_window_ms;
         for shard in 0..self.shards.len() {
             let shard = ShardId(u8::try_from(shard).unwrap_or(u8::MAX));
@@ -163,17 +187,74 @@ impl Server {
         if tokio::time::timeout(Duration::from_millis(window_ms) + DRAIN_SLACK, joining).await.is_err() {
             tracing::warn!("some connections did not close in time");
         }
+        if let Some(estate) = self.estate {
+            // Fails only by a panic, which was reported.
+            let _ = tokio::task::spawn_blocking(move || estate.leave()).await;
+        }
         drop(self.private_stop);
     }
 }
 
-async fn serve_private(
-    desk: Desk,
-    addr: SocketAddr,
-) -> Result<(SocketAddr, oneshot::Sender<()>), StartError> {
+impl Estate {
+    /// Writes down what the shards that have ended left, if that is anything.
+    fn leave(self) {
+        let shards: Vec<ShardState> = self.shards.try_iter().collect();
+        if shards.len() < usize::from(self.topology.shards) {
+            tracing::error!("a shard did not end in time: its sessions cannot be recovered");
+        }
+        let state =
+            NodeState { saved_at_ms: state::unix_ms(), topology: self.topology, key: self.key, shards };
+        let (sessions, path) = (state.session_count(), self.path.display());
+        if sessions == 0 {
+            return;
+        }
+        match state::save(&self.path, &state) {
+            Ok(()) => tracing::info!(sessions, %path, "sessions were left to the next start"),
+            Err(error) => {
+                tracing::error!(sessions, %path, %error, "the state file cannot be written: no session can be recovered");
+            }
+        }
+    }
+}
+
+fn estate(
+    config: &Config,
+    topology: Topology,
+    key: &PidKey,
+) -> (Option<std::sync::mpsc::Sender<ShardState>>, Option<Estate>) {
+    let Some(path) = config.server.state_file.clone() else { return (None, None) };
+    let (heir, shards) = std::sync::mpsc::channel();
+    (Some(heir), Some(Estate { path, key: key.clone(), topology, shards }))
+}
+
+/// What the process before this one left. Whether a file can be written in its turn is tried out at once.
+fn inherit(path: &Path, topology: Topology) -> Option<NodeState> {
+    let state = state::take(path, topology);
+    if let Err(error) = state::try_out(path) {
+        let path = path.display();
+        tracing::error!(%path, %error, "the state file cannot be written: no session will be left to the next start");
+    }
+    state
+}
+
+/// The zero of the shards' clock: before anything that they know of.
+fn zero(state: Option<&NodeState>) -> Instant {
+    let now = Instant::now();
+    let age = state.map_or(Duration::ZERO, |state| Duration::from_millis(state.age_ms_max()));
+    now.checked_sub(age).unwrap_or(now)
+}
+
+async fn listen_private(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let listen = |error| StartError::Listen { port: "private", addr, error };
-    let listener = tokio::net::TcpListener::bind(addr).await.map_err(listen)?;
+    let listener = TcpListener::bind(addr).await.map_err(listen)?;
     let bound = listener.local_addr().map_err(listen)?;
+    Ok((listener, bound))
+}
+
+fn serve_private(
+    desk: Desk,
+    (listener, bound): (TcpListener, SocketAddr),
+) -> (SocketAddr, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel::<()>();
     let router = rest::router(desk);
     tokio::spawn(async move {
@@ -185,5 +266,5 @@ async fn serve_private(
             tracing::error!(%error, "the private port ended");
         }
     });
-    Ok((bound, stop))
+    (bound, stop)
 }

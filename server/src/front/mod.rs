@@ -7,8 +7,9 @@ pub mod socketio;
 mod tail;
 
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
-use hub::{ShardId, Topology};
+use hub::{SessionId, ShardId, Topology};
 use wire::http::Head;
 use wire::websocket::Event;
 
@@ -16,20 +17,34 @@ use self::socketio::SocketIo;
 use crate::config::Config;
 use crate::mail::{Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Handler, Owner, Request, Response};
+use crate::state::ShardState;
 
-pub use socketio::Migration;
+pub use socketio::{Migration, PidKey};
 
 /// The protocols of one shard.
 #[derive(Debug)]
 pub struct Front {
     socketio: SocketIo,
+    /// Who gets what the shard leaves behind.
+    heir: Option<Sender<ShardState>>,
 }
 
 impl Front {
     /// A front without sessions.
     #[must_use]
-    pub fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
-        Self { socketio: SocketIo::new(config, shard, topology) }
+    pub fn new(config: Arc<Config>, shard: ShardId, topology: Topology, key: PidKey) -> Self {
+        Self { socketio: SocketIo::new(config, shard, topology, key), heir: None }
+    }
+
+    /// At its end the shard hands over to `heir` what the next process goes on with.
+    #[must_use]
+    pub fn with_heir(self, heir: Option<Sender<ShardState>>) -> Self {
+        Self { heir, ..self }
+    }
+
+    /// Takes in sessions of an earlier process, which the hub has by now, each with its Socket.IO namespace.
+    pub fn restore(&mut self, sessions: impl IntoIterator<Item = (SessionId, Arc<str>)>) {
+        sessions.into_iter().for_each(|(session, namespace)| self.socketio.restore(session, &namespace));
     }
 }
 
@@ -100,6 +115,13 @@ impl Handler for Front {
 
     fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64) {
         self.socketio.drain(cx, window_ms);
+    }
+
+    fn ended(&mut self, cx: &mut Cx<'_>) {
+        if let Some(heir) = self.heir.take() {
+            // Fails only when nobody waits for it any more.
+            let _ = heir.send(self.socketio.state(cx));
+        }
     }
 }
 

@@ -111,4 +111,9 @@ pub trait Handler {
 
     /// The process stops: close everything in random order within the window. Connections left after it are closed.
     fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64);
+
+    /// The last call: there are no connections, and nothing comes from anybody any more.
+    fn ended(&mut self, cx: &mut Cx<'_>) {
+        let _ = cx;
+    }
 }

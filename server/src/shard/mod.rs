@@ -15,6 +15,7 @@ mod accept;
 mod addresses;
 mod admission;
 mod connection;
+mod ending;
 mod entropy;
 mod exchange;
 mod handler;
@@ -46,6 +47,7 @@ pub use stats::{STATS, Stat, StatKind, Stats};
 
 use crate::mail::{Mail, PeerMail};
 use connection::{Flags, Phase};
+use ending::Ending;
 use hub::{Millis, ShardId};
 use io::Notice;
 use mailbox::{Inbox, Letter};
@@ -64,8 +66,6 @@ const READ_BYTES_PER_TURN: u64 = 8 << 20;
 const RETRY: Duration = Duration::from_millis(1);
 /// How often a shard that is to end looks whether the others have connections left.
 const END_CHECK: Duration = Duration::from_millis(10);
-/// What is still on its way to peers and back office when the time to end has come gets this much longer.
-const END_GRACE_MS: u64 = 1_000;
 /// Rounds of flushing in a turn; what callbacks about full sockets stage after that waits for the next turn.
 const FLUSHES_PER_TURN: usize = 8;
 /// Tokens of the poll that are no connections: their lower half is above any index.
@@ -92,8 +92,7 @@ pub struct Shard<H> {
     arrivals: Arrivals,
     tls: Option<Arc<rustls::ServerConfig>>,
     spare: accept::Spare,
-    /// When the shard ends, once that is wanted.
-    drained_at: Option<Millis>,
+    ending: Ending,
 }
 
 /// The connections of this turn's events, by when they are dealt with.
@@ -116,9 +115,8 @@ impl Arrivals {
 impl<H: Handler> Shard<H> {
     fn run(mut self) {
         while self.turn().is_continue() {}
-        for conn in self.io.connections.keys() {
-            self.io.discard(conn);
-        }
+        self.discard_all();
+        self.call(|handler, cx| handler.ended(cx));
     }
 
     fn turn(&mut self) -> ControlFlow<()> {
@@ -131,7 +129,7 @@ impl<H: Handler> Shard<H> {
         self.resume_writing();
         self.read_all();
         (0..waiting).for_each(|_| self.take_letter());
-        self.accepting = self.accepting && self.accept();
+        self.accepting = self.accepting && !self.ending.is_closed() && self.accept();
         self.io.clock.read();
         self.fire_timers();
         self.flush();
@@ -151,7 +149,7 @@ impl<H: Handler> Shard<H> {
         let deadlines = [hub, owners, self.io.deadlines.next()];
         let deadline = deadlines.into_iter().flatten().min().map(|at| self.io.clock.until(at));
         let retry = self.io.outbox.is_waiting().then_some(RETRY);
-        let ending = self.drained_at.map(|_| END_CHECK);
+        let ending = self.ending.is_begun().then_some(END_CHECK);
         [deadline, retry, ending].into_iter().flatten().min()
     }
 
@@ -260,6 +258,8 @@ impl<H: Handler> Shard<H> {
 
     fn take_mail(&mut self, mail: Mail) {
         match mail {
+            // Nobody gets an answer any more, so nobody takes it for done.
+            _ if self.ending.is_closed() => {}
             // The asker may have given up.
             Mail::Stats { reply } => drop(reply.send(self.io.snapshot())),
             Mail::Tls(config) => self.tls = Some(config),
@@ -270,6 +270,8 @@ impl<H: Handler> Shard<H> {
 
     fn take_post(&mut self, from: ShardId, mail: PeerMail) {
         match mail {
+            PeerMail::Quiet => self.ending.heard(from),
+            PeerMail::Connection(_) | PeerMail::Engine { .. } if self.ending.is_closed() => {}
             PeerMail::Connection(handover) => {
                 if let Some((conn, mut bytes)) = self.io.unpack(handover) {
                     self.io.set_deadline(conn, self.io.config.limits.head_timeout_ms);
@@ -335,7 +337,7 @@ impl<H: Handler> Shard<H> {
     fn drain(&mut self, window_ms: u64) {
         // Who comes now is let in to hear 503: a refused connection would look like a server that is not there.
         self.io.draining = true;
-        self.drained_at = Some(Millis(self.io.clock.now().0 + window_ms));
+        self.ending.begin(Millis(self.io.clock.now().0 + window_ms));
         self.call(|handler, cx| handler.drain(cx, window_ms));
         for conn in self.io.connections.keys() {
             let between = |c: &connection::Connection| c.phase == Phase::Head && c.partial.is_none();
@@ -343,19 +345,6 @@ impl<H: Handler> Shard<H> {
                 self.io.begin_closing(conn);
             }
         }
-    }
-
-    /// Whether all is said and done: no connections on the whole node, as those of other shards may still need this
-    /// one's channels, or the time is over.
-    fn check_end(&self) -> ControlFlow<()> {
-        let Some(at) = self.drained_at else { return ControlFlow::Continue(()) };
-        let now = self.io.clock.now().0;
-        let empty = self.io.connections.len() == 0 && !self.io.outbox.is_waiting();
-        let nobody = empty && self.io.seats.taken() == 0;
-        if nobody || (now >= at.0 && empty) || now >= at.0 + END_GRACE_MS {
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
     }
 
     /// Calls the handler, then tells it what came of it.

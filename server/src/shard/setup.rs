@@ -6,6 +6,7 @@ use super::accept::Spare;
 use super::addresses::Handshakes;
 use super::admission::{HalfOpen, Seats};
 use super::connection::Connections;
+use super::ending::Ending;
 use super::entropy::Entropy;
 use super::handler::{Handler, HubPort};
 use super::io::Io;
@@ -146,6 +147,7 @@ impl<H: Handler + 'static> Shard<H> {
     fn new(setup: ShardSetup, registry: mio::Registry, handler: H, hub: HubPort) -> Self {
         let ShardSetup { id, topology, config, zero, listeners, inlet, peers, seats, uplink, reports, tls } =
             setup;
+        let ending = Ending::new(peers.len());
         let receivers = Receivers { uplink, reporter: reports, peers };
         let outbox = Outbox::new(id, receivers, config.limits.mailbox_messages_max);
         let clock = Clock::new(zero);
@@ -184,7 +186,7 @@ impl<H: Handler + 'static> Shard<H> {
             arrivals: super::Arrivals::default(),
             tls,
             spare: Spare::new(),
-            drained_at: None,
+            ending,
         }
     }
 }

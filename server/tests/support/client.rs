@@ -86,6 +86,22 @@ impl Http {
         }
     }
 
+    /// Sends a request and gives the status of the answer; `None` when the server ended meanwhile.
+    pub fn try_exchange(
+        &mut self,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Option<u16> {
+        let mut out = Vec::new();
+        let body = Some(body);
+        write_request(&mut out, &Request { method, target, host: "localhost", headers, body });
+        self.stream.write_all(&out).ok()?;
+        let arrived = self.stream.peek(&mut [0]).is_ok_and(|bytes| bytes > 0);
+        arrived.then(|| self.answer().status)
+    }
+
     /// The answer if its first bytes come within this time.
     pub fn answer_within(&mut self, time: Duration) -> Option<Answer> {
         self.stream.set_read_timeout(Some(time)).unwrap();
@@ -238,6 +254,20 @@ impl WebSocket {
         let peeked = self.stream.peek(&mut [0]);
         self.stream.set_nonblocking(false).unwrap();
         self.buffer.is_empty() && peeked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+    }
+
+    /// The next message, which is a text; `None` at the end of the connection.
+    pub fn next_text_or_end(&mut self) -> Option<String> {
+        match self.next() {
+            Said::Text(text) => Some(text),
+            Said::Closed(_) => None,
+            other => panic!("expected a text, got {other:?}"),
+        }
+    }
+
+    /// Ends the connection as a network that fails.
+    pub fn cut(&self) {
+        self.stream.shutdown(std::net::Shutdown::Both).unwrap();
     }
 
     /// The next message, which is a text.

@@ -25,7 +25,7 @@ use hub::{
 };
 use tokio::sync::mpsc;
 use trunkline::config::Config;
-use trunkline::front::Front;
+use trunkline::front::{Front, PidKey};
 use trunkline::mail::{Mail, Upcall, Upcalls};
 use trunkline::shard::{HubPort, Seats, Sender, Shard, ShardSetup, inlet, listeners};
 use wire::values::Values;
@@ -58,6 +58,7 @@ impl Node {
         let (uplink, mut upcalls) = mpsc::channel::<Upcalls>(1024);
         let (report, reports) = mpsc::unbounded_channel();
         let (zero, seats) = (Instant::now(), Arc::new(Seats::new(10_000)));
+        let key = PidKey::generate();
         let mut joins = Vec::new();
         for (id, (listener, inlet)) in (0..).map(ShardId).zip(sockets.into_iter().zip(inlets)) {
             let setup = ShardSetup {
@@ -73,11 +74,11 @@ impl Node {
                 reports: report.clone(),
                 tls: None,
             };
-            let config = Arc::clone(&config);
+            let (config, key) = (Arc::clone(&config), key.clone());
             let make = move || {
                 let hub = Hub::new(hub_config(&config, id, topology));
                 let port = HubPort { hub, effects: hub::Effects::default() };
-                (Front::new(config, id, topology), port)
+                (Front::new(config, id, topology, key), port)
             };
             joins.push(Shard::spawn(setup, make).unwrap().join);
         }

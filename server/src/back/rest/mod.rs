@@ -39,6 +39,7 @@ pub(crate) struct Desk {
     config: Arc<Config>,
     /// The zero of the shards' clock.
     zero: Instant,
+    started: Instant,
     draining: Arc<AtomicBool>,
     /// One permit per stream of `GET /v1/tail`.
     tails: Arc<Semaphore>,
@@ -49,7 +50,7 @@ impl Desk {
     #[must_use]
     pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
-        Self { office, config, zero, draining: Arc::default(), tails }
+        Self { office, config, zero, started: Instant::now(), draining: Arc::default(), tails }
     }
 
     /// From now on `/health/ready` says no.

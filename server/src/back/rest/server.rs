@@ -56,7 +56,7 @@ pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
         name: "trunkline",
         version: env!("CARGO_PKG_VERSION"),
         node: desk.config.server.node_id,
-        uptime_seconds: desk.zero.elapsed().as_secs(),
+        uptime_seconds: desk.started.elapsed().as_secs(),
         shards: desk.office.topology().shards,
         draining: desk.draining.load(Ordering::Relaxed),
         connections: snapshot.connections(),

@@ -23,6 +23,7 @@ use super::engine::{NONE, Queued};
 use super::migrate::Ask;
 use super::namespaces::NamespaceKey;
 use super::recovery::Wish;
+use super::sid::PidKey;
 use super::socket::{Offsets, Socket, Stage, Variant};
 use crate::config::AuthMode;
 use crate::mail::{Handshake, Upcall};
@@ -135,7 +136,7 @@ impl SocketIo {
             return self.admit(cx, tag, Admission::default());
         }
         let namespace = Arc::clone(&self.namespaces.known(namespace).name);
-        let (handshake, auth) = (self.handshake_of(cx, slot), auth.map(|auth| credentials(&auth)));
+        let (handshake, auth) = (self.handshake_of(cx, slot), auth.map(|auth| credentials(&auth, &self.key)));
         cx.io.upcall(Upcall::Connect { session: id, namespace, auth, handshake });
     }
 
@@ -176,7 +177,7 @@ impl SocketIo {
         socket.stage = Stage::Joined;
         let (slot, id, variant) = (socket.engine, socket.id, socket.variant);
         let name = Arc::clone(&self.namespaces.known(variant.namespace).name);
-        let pid = (variant.offsets == Offsets::Appended).then(|| super::sid::pid(id));
+        let pid = (variant.offsets == Offsets::Appended).then(|| self.key.pid(id));
         let packet = variant.codec.connected(&name, &id.to_string(), pid.as_deref());
         self.send_own(cx, slot, Queued::Message(packet));
         self.joined_once(cx, slot);
@@ -261,7 +262,7 @@ pub(super) struct Admission {
 }
 
 /// The credentials without what recovery put among them: the pid is a secret between the client and us.
-fn credentials(auth: &JsonText) -> Bytes {
+fn credentials(auth: &JsonText, key: &PidKey) -> Bytes {
     if !auth.as_str().contains("\"pid\"") {
         return auth.bytes().clone();
     }
@@ -270,7 +271,7 @@ fn credentials(auth: &JsonText) -> Bytes {
             if object
                 .get("pid")
                 .and_then(serde_json::Value::as_str)
-                .is_some_and(|pid| super::sid::verify_pid(pid).is_some()) =>
+                .is_some_and(|pid| key.verify(pid).is_some()) =>
         {
             object.remove("pid");
             object.remove("offset");

@@ -143,7 +143,8 @@ impl SocketIo {
             PeerMail::Hub(mail) => self.apply(cx, Command::Mail { from, mail }),
             PeerMail::Publish(publish) => self.apply(cx, Command::Publish(*publish)),
             PeerMail::Engine { migration, connection } => self.migrated(cx, from, *migration, connection),
-            PeerMail::Connection(_) => {}
+            // The shard's own.
+            PeerMail::Connection(_) | PeerMail::Quiet => {}
         }
     }
 

@@ -49,6 +49,7 @@ use crate::front::tail::Tails;
 use crate::shard::{Cx, Owner};
 
 pub use migrate::Migration;
+pub use sid::PidKey;
 
 /// The engine sessions and sockets of one shard.
 #[derive(Debug)]
@@ -56,6 +57,7 @@ pub(super) struct SocketIo {
     config: Arc<Config>,
     topology: Topology,
     shard: ShardId,
+    key: PidKey,
     site: Site,
     times: Times,
     limits: Limits,
@@ -84,7 +86,7 @@ pub(super) struct SocketIo {
 }
 
 impl SocketIo {
-    pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
+    pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology, key: PidKey) -> Self {
         let limits = limits(&config);
         let times = Times {
             interval_ms: config.socketio.ping_interval_ms,
@@ -95,6 +97,7 @@ impl SocketIo {
             config,
             topology,
             shard,
+            key,
             times,
             limits,
             engines: Slab::new(),

@@ -1,18 +1,21 @@
 //! Connection state recovery: who wants a session back, and what becomes of that.
 //!
-//! Owns the reading of a client's wish and the checks before the hub is asked. The hub decides whether anything is
-//! missing. Start at [`SocketIo::wish`].
+//! Owns the reading of a client's wish and the checks before the hub is asked, and what the front knows of sessions that
+//! outlive a process. The hub decides whether anything is missing. Start at [`SocketIo::wish`].
+
+use std::sync::Arc;
 
 use hub::{Attach, Command, Offset, Reason, SessionId, SessionKey, ShardId, Tag};
 use wire::socketio::{RecoveryRequest, Revision};
 use wire::values::JsonText;
 
+use super::SocketIo;
 use super::ending::Told;
 use super::engine::NONE;
 use super::namespaces::NamespaceKey;
-use super::{SocketIo, sid};
 use crate::config::RecoveryMode;
 use crate::shard::Cx;
+use crate::state::ShardState;
 
 /// What a CONNECT asks for besides its namespace.
 #[derive(Debug)]
@@ -42,7 +45,7 @@ impl SocketIo {
         }
         let request = auth.and_then(RecoveryRequest::parse);
         let Some(request) = request else { return Wish::Recoverable };
-        let Some(session) = sid::verify_pid(&request.pid) else { return Wish::Recoverable };
+        let Some(session) = self.key.verify(&request.pid) else { return Wish::Recoverable };
         let home = self.topology.owner(session.partition());
         if home != self.shard {
             return Wish::Elsewhere(home);
@@ -69,6 +72,26 @@ impl SocketIo {
         }
         let (id, namespace) = self.detached.get(&SessionKey(session.slot()))?;
         (*id == session).then_some(*namespace)
+    }
+
+    /// A session of an earlier process waits here; the hub knows it. In a namespace that there is no more nobody can ask for
+    /// it: it ends with its window.
+    pub(in crate::front) fn restore(&mut self, session: SessionId, namespace: &str) {
+        if let Some(namespace) = self.namespaces.enter(namespace, &self.config) {
+            self.detached.insert(SessionKey(session.slot()), (session, namespace));
+        }
+    }
+
+    /// What the next process goes on with.
+    pub(in crate::front) fn state(&self, cx: &Cx<'_>) -> ShardState {
+        let mut snapshot = cx.hub.hub.snapshot(cx.io.now());
+        let mut namespaces = Vec::with_capacity(snapshot.sessions.len());
+        snapshot.sessions.retain(|session| {
+            let namespace = self.namespace_of(session.id);
+            namespaces.extend(namespace.map(|namespace| Arc::clone(&self.namespaces.known(namespace).name)));
+            namespace.is_some()
+        });
+        ShardState { shard: self.shard, snapshot, namespaces }
     }
 
     /// Asks the hub for the session a client names.

@@ -1,10 +1,10 @@
 //! The two secrets a client holds: the Engine.IO `sid` and the recovery `pid`.
 //!
 //! Owns their bytes and their verification. Neither costs memory beyond the 16 random bytes of a sid: a pid is
-//! derived from the session id with a key of the process. Both name a place, so that any shard can route a request
+//! derived from the session id with a key of the node. Both name a place, so that any shard can route a request
 //! without a map, and both give the connection away: they are never logged and never leave for the back end.
 
-use std::sync::OnceLock;
+use std::sync::Arc;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,6 +17,8 @@ const SID_BYTES: usize = 23;
 /// Bytes of a session id and of the truncated code behind it in a pid (RFC 2104 section 5 allows half of SHA-256).
 const ID_BYTES: usize = 15;
 const CODE_BYTES: usize = 15;
+/// Bytes of the key of pids: as many as SHA-256 gives (RFC 2104 section 3).
+const KEY_BYTES: usize = 32;
 
 /// The unguessable part of a sid.
 #[derive(Clone, Copy)]
@@ -77,34 +79,60 @@ impl Sid {
     }
 }
 
-/// The key of this process. Sessions live in memory, so pids need not outlive the process either; it is one for all
-/// shards because a pid of one shard is presented to any other.
-fn key() -> &'static hmac::Key {
-    static KEY: OnceLock<hmac::Key> = OnceLock::new();
-    KEY.get_or_init(|| {
-        hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new())
-            .expect("the operating system has a random source")
-    })
+/// The key of pids: one for all shards of a node, because a pid of one shard is presented to any other. Whoever has it
+/// can name any session as his own, so it is never shown.
+#[derive(Clone)]
+pub struct PidKey {
+    bytes: [u8; KEY_BYTES],
+    key: Arc<hmac::Key>,
 }
 
-/// The pid of a session: 40 characters of base64url over the session id and its code.
-pub(super) fn pid(session: SessionId) -> String {
-    let code = hmac::sign(key(), &session.0);
-    let mut bytes = Vec::with_capacity(ID_BYTES + CODE_BYTES);
-    bytes.extend_from_slice(&session.0);
-    bytes.extend(code.as_ref().iter().take(CODE_BYTES));
-    URL_SAFE_NO_PAD.encode(bytes)
+impl PidKey {
+    /// A new one: no pid that was made before is genuine.
+    #[must_use]
+    pub fn generate() -> Self {
+        let mut bytes = [0; KEY_BYTES];
+        getrandom::fill(&mut bytes).expect("the operating system has a random source");
+        Self::from_bytes(bytes)
+    }
+
+    /// The one that an earlier process had, whose sessions go on.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
+        Self { bytes, key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes)) }
+    }
+
+    /// For the process after this one, as secret as the key.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; KEY_BYTES] {
+        self.bytes
+    }
+
+    /// The pid of a session: 40 characters of base64url over the session id and its code.
+    pub(super) fn pid(&self, session: SessionId) -> String {
+        let code = hmac::sign(&self.key, &session.0);
+        let mut bytes = Vec::with_capacity(ID_BYTES + CODE_BYTES);
+        bytes.extend_from_slice(&session.0);
+        bytes.extend(code.as_ref().iter().take(CODE_BYTES));
+        URL_SAFE_NO_PAD.encode(bytes)
+    }
+
+    /// The session a pid names; `None` when it was not made with this key.
+    pub(super) fn verify(&self, text: &str) -> Option<SessionId> {
+        let mut bytes = [0; ID_BYTES + CODE_BYTES + 1];
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        let (id, rest) = bytes.split_first_chunk::<ID_BYTES>()?;
+        let (shown, _) = rest.split_first_chunk::<CODE_BYTES>()?;
+        let code = hmac::sign(&self.key, id);
+        let genuine = same_bytes(shown, code.as_ref().get(..CODE_BYTES)?);
+        (length == ID_BYTES + CODE_BYTES && genuine).then_some(SessionId(*id))
+    }
 }
 
-/// The session a pid names; `None` when it was not made by this process.
-pub(super) fn verify_pid(text: &str) -> Option<SessionId> {
-    let mut bytes = [0; ID_BYTES + CODE_BYTES + 1];
-    let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-    let (id, rest) = bytes.split_first_chunk::<ID_BYTES>()?;
-    let (shown, _) = rest.split_first_chunk::<CODE_BYTES>()?;
-    let code = hmac::sign(key(), id);
-    let genuine = same_bytes(shown, code.as_ref().get(..CODE_BYTES)?);
-    (length == ID_BYTES + CODE_BYTES && genuine).then_some(SessionId(*id))
+impl std::fmt::Debug for PidKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("PidKey(..)")
+    }
 }
 
 fn same_bytes(a: &[u8], b: &[u8]) -> bool {
@@ -135,14 +163,23 @@ mod tests {
 
     #[test]
     fn a_pid_is_verified_and_bound_to_its_session() {
-        let session = SessionId([3; 15]);
-        let text = pid(session);
+        let (key, session) = (PidKey::generate(), SessionId([3; 15]));
+        let text = key.pid(session);
         assert_eq!(text.len(), 40);
-        assert_eq!(verify_pid(&text), Some(session));
-        let other = pid(SessionId([4; 15]));
+        assert_eq!(key.verify(&text), Some(session));
+        let other = key.pid(SessionId([4; 15]));
         let forged = format!("{}{}", &other[..20], &text[20..]);
-        assert_eq!(verify_pid(&forged), None);
-        assert_eq!(verify_pid(&text[..39]), None);
-        assert_eq!(verify_pid(&format!("{text}AAAA")), None);
+        assert_eq!(key.verify(&forged), None);
+        assert_eq!(key.verify(&text[..39]), None);
+        assert_eq!(key.verify(&format!("{text}AAAA")), None);
+    }
+
+    #[test]
+    fn a_pid_is_good_for_whoever_has_the_key_and_nobody_else() {
+        let (key, session) = (PidKey::generate(), SessionId([3; 15]));
+        let text = key.pid(session);
+        assert_eq!(PidKey::from_bytes(key.to_bytes()).verify(&text), Some(session));
+        assert_eq!(PidKey::generate().verify(&text), None);
+        assert_eq!(format!("{key:?}"), "PidKey(..)");
     }
 }

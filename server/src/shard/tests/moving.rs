@@ -1,6 +1,7 @@
 //! Connections between shards, and the order in which a shard sees what clients did.
 
-use super::rig::{Plan, Rig, Seen, luggage, masked};
+use super::rig::{PASS_ON, PATIENCE, Plan, Rig, Seen, luggage, masked};
+use crate::mail::{Mail, PeerMail};
 use crate::shard::Closed;
 
 fn four() -> Rig {
@@ -146,4 +147,23 @@ fn a_connection_that_nobody_takes_frees_its_seat() {
     assert!(client.is_ended());
     let taken = || (0..4).map(|shard| rig.stats(shard).connections).sum::<u64>();
     assert_eq!((taken(), rig.seats.taken()), (0, 0));
+}
+
+#[test]
+fn a_shard_that_is_done_still_does_what_the_others_ask_until_all_are_done() {
+    let rig = four();
+    let window_ms = u64::try_from(PATIENCE.as_millis()).unwrap();
+    for shard in [0, 1] {
+        rig.sender(shard).try_send(Mail::Drain { window_ms }).unwrap();
+        assert_eq!(rig.next(), Seen::Draining(u8::try_from(shard).unwrap()));
+        // Obeyed by a shard that is open only: nothing begins here any more.
+        rig.order(shard, |_, _| panic!("the shard is closed"));
+    }
+    rig.order(2, |_, cx| {
+        let mail = PeerMail::Hub(hub::HubMail::InterestKnown { token: PASS_ON + 1 });
+        cx.io.post(hub::ShardId(0), mail);
+    });
+    assert_eq!(rig.next(), Seen::Peer(0, PASS_ON + 1));
+    assert_eq!(rig.next(), Seen::Peer(1, 1));
+    rig.end();
 }

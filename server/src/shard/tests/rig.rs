@@ -8,7 +8,7 @@ use crate::shard::{
     Closed, ConnKey, Cx, Handler, HubPort, Owner, Request, Response, Seats, Sender, Shard, ShardHandle,
     ShardSetup, Stats, inlet, listeners,
 };
-use hub::{Effects, Hub, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
+use hub::{Effects, Hub, HubMail, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -34,7 +34,13 @@ pub(super) enum Seen {
     Timer(Owner, u64, u64),
     Adopted(u8, ConnKey),
     Text(u8, String),
+    /// Mail of another shard's hub, by its number.
+    Peer(u8, u64),
+    Draining(u8),
 }
+
+/// Mail of a hub with this number and more is passed on as a 1 to the shard that the rest names.
+pub(super) const PASS_ON: u64 = 100;
 
 type Order = Box<dyn FnOnce(&mut Double, &mut Cx<'_>) + Send>;
 
@@ -183,6 +189,11 @@ impl Handler for Double {
             self.conns.insert(owner, conn);
             self.see(Seen::Adopted(self.shard.0, conn));
             cx.io.stage(conn, &text_frame(&[b"moved"]));
+        } else if let PeerMail::Hub(HubMail::InterestKnown { token }) = mail {
+            self.see(Seen::Peer(self.shard.0, token));
+            if let Some(to) = token.checked_sub(PASS_ON).and_then(|to| u8::try_from(to).ok()) {
+                cx.io.post(ShardId(to), PeerMail::Hub(HubMail::InterestKnown { token: 1 }));
+            }
         }
     }
 
@@ -194,7 +205,9 @@ impl Handler for Double {
 
     fn flush(&mut self, _cx: &mut Cx<'_>) {}
 
-    fn drain(&mut self, _cx: &mut Cx<'_>, _window_ms: u64) {}
+    fn drain(&mut self, _cx: &mut Cx<'_>, _window_ms: u64) {
+        self.see(Seen::Draining(self.shard.0));
+    }
 }
 
 fn hub_config(shard: ShardId, topology: Topology) -> hub::Config {

@@ -1,0 +1,241 @@
+//! What of a hub goes on in the next process, as plain data: out by [`Hub::snapshot`], in by [`Hub::restore`].
+//!
+//! Owns the choice. Kept are the sessions that may be resumed, and the recovery log with the marks that decide what they
+//! missed. Not kept: sessions that end with their connection, open asks (whoever waits for the replies is gone), answers,
+//! histories, and what hubs know of each other, which is told anew. Times are relative, since clocks differ between
+//! processes. It must not know how a snapshot is written down, nor when one is made.
+
+use crate::ask::Asks;
+use crate::effect::Effects;
+use crate::hub::Hub;
+use crate::ids::{Millis, SessionId, Tag};
+use crate::message::Message;
+use crate::recovery::{Entry, Log, Recovery, Scope};
+use crate::session::{Identity, Session, Sessions, State};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use std::sync::Arc;
+
+/// One hub's part of what goes on.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Of the recovery log: the offsets that clients hold are of this epoch.
+    pub epoch: u64,
+    /// Sequence of the newest entry there ever was.
+    pub last: u64,
+    /// Id of the newest ask there ever was.
+    pub asks_last: u64,
+    /// Sessions that may be resumed.
+    pub sessions: Vec<SavedSession>,
+    /// The recovery log, oldest first, the last one numbered `last`; empty without sessions.
+    pub entries: Vec<SavedEntry>,
+    /// What the log has to do with channels and filters that have members.
+    pub rosters: Vec<SavedRoster>,
+}
+
+/// A session that may be resumed.
+#[derive(Clone, Debug)]
+pub struct SavedSession {
+    /// The public name.
+    pub id: SessionId,
+    /// The back end's user.
+    pub user: Option<Arc<str>>,
+    /// Presence info.
+    pub info: Option<Bytes>,
+    /// Channels and filters.
+    pub subscriptions: Vec<Arc<str>>,
+    /// How long ago it was opened. Milliseconds.
+    pub age_ms: u64,
+    /// How much longer it waits to be resumed. Milliseconds.
+    pub left_ms: u64,
+    /// What decides what it missed.
+    pub recovery: SavedRecovery,
+}
+
+/// What a session remembers of the recovery log, in sequences of its entries.
+#[derive(Clone, Debug)]
+pub struct SavedRecovery {
+    /// It needs nothing up to here.
+    pub start: u64,
+    /// Subscriptions without a span began here.
+    pub admitted: u64,
+    /// Entries up to here that it needed are no longer known.
+    pub lost: u64,
+    /// Subscriptions that began later, or have ended.
+    pub spans: Vec<SavedSpan>,
+}
+
+/// The deliveries after `from` up to `to` reached a session by this name or filter.
+#[derive(Clone, Debug)]
+pub struct SavedSpan {
+    /// Channel name or filter.
+    pub name: Arc<str>,
+    /// Sequence before the first.
+    pub from: u64,
+    /// Sequence of the last; `None` while subscribed.
+    pub to: Option<u64>,
+}
+
+/// An entry of the recovery log.
+#[derive(Clone, Debug)]
+pub struct SavedEntry {
+    /// What was delivered.
+    pub message: Arc<Message>,
+    /// To whom.
+    pub scope: Scope,
+    /// How much longer it is kept. Milliseconds.
+    pub left_ms: u64,
+}
+
+/// What the recovery log has to do with a channel or filter.
+#[derive(Clone, Debug)]
+pub struct SavedRoster {
+    /// Channel name or filter.
+    pub name: Arc<str>,
+    /// Sequence of the newest entry that was delivered by it.
+    pub logged: u64,
+    /// Sequence of the newest such entry that the log no longer has.
+    pub purged: u64,
+}
+
+impl Hub {
+    /// What goes on. To be the last thing this hub does: what it delivers later is not in there, although it has an
+    /// offset. Sessions that are attached count as detached now.
+    #[must_use]
+    pub fn snapshot(&self, now: Millis) -> Snapshot {
+        let all = self.sessions.iter_from(0);
+        let sessions: Vec<_> = all.filter_map(|(_, session)| self.saved_session(now, session)).collect();
+        let mut snapshot = Snapshot {
+            epoch: self.log.offset(0).epoch,
+            last: self.log.last(),
+            asks_last: self.asks.last(),
+            sessions,
+            entries: Vec::new(),
+            rosters: Vec::new(),
+        };
+        if !snapshot.sessions.is_empty() {
+            snapshot.entries = self.log.saved(now);
+            let rosters = self.rosters.iter().filter(|(_, roster)| !roster.members.is_empty());
+            let saved = rosters.map(|(_, roster)| SavedRoster {
+                name: Arc::clone(&roster.name.0),
+                logged: roster.logged,
+                purged: roster.purged,
+            });
+            snapshot.rosters = saved.filter(|saved| saved.logged > 0 || saved.purged > 0).collect();
+        }
+        snapshot
+    }
+
+    fn saved_session(&self, now: Millis, session: &Session) -> Option<SavedSession> {
+        let recovery = session.recovery.as_ref().filter(|_| session.state != State::Pending)?;
+        let left_ms = match session.state {
+            State::Detached => recovery.until.0.saturating_sub(now.0),
+            State::Pending | State::Ready | State::Paused => self.config.limits.recovery.window_ms,
+        };
+        let rosters = session.subscriptions.iter().map(|record| self.rosters.known(record.roster));
+        let identity = session.identity.as_ref();
+        Some(SavedSession {
+            id: session.id,
+            user: identity.and_then(|identity| identity.user.clone()),
+            info: identity.and_then(|identity| identity.info.clone()),
+            subscriptions: rosters.map(|roster| Arc::clone(&roster.name.0)).collect(),
+            age_ms: now.0.saturating_sub(session.since.0),
+            left_ms,
+            recovery: recovery.saved(),
+        })
+    }
+
+    /// Goes on where an earlier hub of the same shard ended, `elapsed_ms` ago. For a hub that was just made. The effects are
+    /// mail that tells other hubs of the subscriptions: until all of it, and the answers to it, have been applied, a publish
+    /// may miss the sessions. A session whose window is over ends by the next `Tick`, so that everybody hears of it.
+    ///
+    /// Returns the sessions that have no place here: of another shard, or beyond `Limits::sessions_max`.
+    pub fn restore(
+        &mut self,
+        now: Millis,
+        elapsed_ms: u64,
+        snapshot: Snapshot,
+        effects: &mut Effects,
+    ) -> Vec<SessionId> {
+        let Snapshot { epoch, last, asks_last, sessions, entries, rosters } = snapshot;
+        let until = |left_ms: u64| Millis(now.0.saturating_add(left_ms.saturating_sub(elapsed_ms)));
+        let entries = entries.into_iter().map(|saved| {
+            let until = until(saved.left_ms);
+            Entry::restored(saved, until)
+        });
+        self.log = Log::restored(epoch, last, entries);
+        self.asks = Asks::restored(asks_last);
+        let (sessions, refused) = self.fitting(sessions);
+        let opened = |saved: &SavedSession| {
+            let age_ms = saved.age_ms.saturating_add(elapsed_ms);
+            restored(saved, Millis(now.0.saturating_sub(age_ms)))
+        };
+        self.sessions = Sessions::restored(sessions.iter().map(opened).collect());
+        for saved in sessions {
+            let until = until(saved.left_ms);
+            self.restore_subscriptions(saved, until, effects);
+        }
+        for saved in rosters {
+            if let Some(key) = self.rosters.find(&saved.name) {
+                let roster = self.rosters.known_mut(key);
+                (roster.logged, roster.purged) = (saved.logged, saved.purged);
+            }
+        }
+        self.trim_log(now);
+        if self.sessions.recovering == 0 {
+            self.log.clear();
+        }
+        refused
+    }
+
+    /// Those that have a place here, one per slot, and the names of the others.
+    fn fitting(&self, mut sessions: Vec<SavedSession>) -> (Vec<SavedSession>, Vec<SessionId>) {
+        let (topology, slots) = (self.config.topology, self.config.limits.sessions_max);
+        sessions.sort_by_key(|session| session.id.slot());
+        let (mut fitting, mut refused) = (Vec::<SavedSession>::with_capacity(sessions.len()), Vec::new());
+        for session in sessions {
+            let is_taken = fitting.last().is_some_and(|other| other.id.slot() == session.id.slot());
+            let is_ours = topology.owner(session.id.partition()) == self.config.shard;
+            if is_ours && !is_taken && session.id.slot() < slots {
+                fitting.push(session);
+            } else {
+                refused.push(session.id);
+            }
+        }
+        (fitting, refused)
+    }
+
+    /// The memory of the log comes after the subscriptions, which would otherwise count as new.
+    fn restore_subscriptions(&mut self, saved: SavedSession, until: Millis, effects: &mut Effects) {
+        let Some(key) = self.sessions.key_of(&saved.id) else { return };
+        for name in &saved.subscriptions {
+            let roster = self.rosters.find_or_insert(name);
+            self.join(key, roster, effects);
+        }
+        let recovery = Box::new(Recovery::restored(saved.recovery, until));
+        self.sessions.known_mut(key).recovery = Some(recovery);
+        self.sessions.recovering += 1;
+        self.windows.insert((until, key));
+    }
+}
+
+/// The record of a session, without what it remembers and is subscribed to.
+fn restored(saved: &SavedSession, since: Millis) -> Session {
+    let SavedSession { id, user, info, .. } = saved;
+    let identity = || Box::new(Identity { user: user.clone(), info: info.clone() });
+    Session {
+        id: *id,
+        state: State::Detached,
+        tag: Tag(0),
+        stamp: 0,
+        held: 0,
+        asks: 0,
+        closing: false,
+        observer: false,
+        subscriptions: SmallVec::new(),
+        since,
+        identity: (user.is_some() || info.is_some()).then(identity),
+        outbox: None,
+        recovery: None,
+    }
+}

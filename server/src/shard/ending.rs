@@ -1,0 +1,159 @@
+//! How a shard ends, so that nothing that was acknowledged is still on its way when it does.
+//!
+//! Owns the states between the wish and the end. Must not know why a node ends, nor what its handler leaves behind.
+//! Start at [`Ending`].
+
+use super::{Handler, Shard};
+use crate::mail::PeerMail;
+use hub::{Millis, ShardId};
+use std::ops::ControlFlow;
+
+/// What is still open, or on its way to peers and back office, when the time to end has come gets this much longer, and then
+/// as much again once the shard is closed.
+const END_GRACE_MS: u64 = 1_000;
+
+/// Where a shard is on its way to its end.
+///
+/// ```text
+///       Drain             nobody left, or time over       Quiet from all       Quiet from all once more
+///  Open -----> Draining ------------------------> Closed --------------> Quiet ------------------------> ended
+///                                       says Quiet          says Quiet again
+/// ```
+///
+/// A closed shard has no connections and obeys the back office no more: nothing begins here. It still does what other
+/// shards ask, which may make it tell others in turn (a publish that its channel's home forwards). Mail between two
+/// shards keeps its order, so after a first `Quiet` from all nothing comes that leads to more, and after a second one
+/// nothing comes at all.
+#[derive(Debug)]
+pub(super) struct Ending {
+    step: Step,
+    /// When connections are to be gone; void while open.
+    at: Millis,
+    /// How often each shard said `Quiet`; the own place is not used.
+    heard: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    Open,
+    Draining,
+    Closed,
+    Quiet,
+}
+
+impl Ending {
+    /// Open, among so many shards.
+    pub(super) fn new(shards: usize) -> Self {
+        Self { step: Step::Open, at: Millis(0), heard: vec![0; shards] }
+    }
+
+    pub(super) fn begin(&mut self, at: Millis) {
+        if self.step == Step::Open {
+            (self.step, self.at) = (Step::Draining, at);
+        }
+    }
+
+    pub(super) fn is_begun(&self) -> bool {
+        self.step != Step::Open
+    }
+
+    /// Whether nothing begins here any more.
+    pub(super) fn is_closed(&self) -> bool {
+        matches!(self.step, Step::Closed | Step::Quiet)
+    }
+
+    /// A shard said `Quiet`, possibly before this one knows that it is to end.
+    pub(super) fn heard(&mut self, from: ShardId) {
+        if let Some(times) = self.heard.get_mut(usize::from(from.0)) {
+            *times += 1;
+        }
+    }
+
+    fn all_said(&self, times: u8, own: ShardId) -> bool {
+        let others = self.heard.iter().enumerate().filter(|(shard, _)| *shard != usize::from(own.0));
+        others.into_iter().all(|(_, heard)| *heard >= times)
+    }
+}
+
+impl<H: Handler> Shard<H> {
+    /// Takes the steps that are due; breaks at the last.
+    pub(super) fn check_end(&mut self) -> ControlFlow<()> {
+        let own = self.io.shard;
+        loop {
+            let late = self.ending.is_begun() && self.is_late();
+            match self.ending.step {
+                Step::Closed | Step::Quiet if late => {
+                    tracing::warn!(
+                        shard = own.0,
+                        "ended although other shards did not say that they were done"
+                    );
+                    return ControlFlow::Break(());
+                }
+                Step::Draining if self.is_over() => {
+                    self.ending.step = Step::Closed;
+                    self.discard_all();
+                }
+                Step::Closed if self.ending.all_said(1, own) => self.ending.step = Step::Quiet,
+                Step::Quiet if self.ending.all_said(2, own) && !self.io.outbox.is_waiting() => {
+                    return ControlFlow::Break(());
+                }
+                Step::Open | Step::Draining | Step::Closed | Step::Quiet => return ControlFlow::Continue(()),
+            }
+            self.say_quiet();
+        }
+    }
+
+    /// No connections on the whole node, as those of other shards may still need this one's channels, or the time is over.
+    fn is_over(&self) -> bool {
+        let (at, now) = (self.ending.at.0, self.io.clock.now().0);
+        let empty = self.io.connections.len() == 0 && !self.io.outbox.is_waiting();
+        let nobody = empty && self.io.seats.taken() == 0;
+        nobody || (now >= at && empty) || now >= at + END_GRACE_MS
+    }
+
+    /// Another shard hangs, or its thread is gone.
+    fn is_late(&self) -> bool {
+        self.io.clock.now().0 >= self.ending.at.0 + 2 * END_GRACE_MS
+    }
+
+    fn say_quiet(&mut self) {
+        let own = self.io.shard;
+        for peer in (0..self.ending.heard.len()).filter_map(|peer| u8::try_from(peer).ok()).map(ShardId) {
+            if peer != own {
+                self.io.post(peer, PeerMail::Quiet);
+            }
+        }
+        self.io.outbox.push_all(&mut self.io.stats);
+    }
+
+    pub(super) fn discard_all(&mut self) {
+        for conn in self.io.connections.keys() {
+            self.io.discard(conn);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_means_all_others() {
+        let mut ending = Ending::new(3);
+        ending.heard(ShardId(0));
+        assert!(!ending.all_said(1, ShardId(1)));
+        ending.heard(ShardId(2));
+        ending.heard(ShardId(9));
+        assert!(ending.all_said(1, ShardId(1)) && !ending.all_said(2, ShardId(1)));
+        assert!(Ending::new(1).all_said(2, ShardId(0)));
+    }
+
+    #[test]
+    fn a_second_wish_changes_nothing() {
+        let mut ending = Ending::new(1);
+        assert!(!ending.is_begun());
+        ending.begin(Millis(5));
+        ending.begin(Millis(9));
+        assert_eq!((ending.at, ending.step), (Millis(5), Step::Draining));
+    }
+}

@@ -1,0 +1,347 @@
+//! The bytes of a state file.
+//!
+//! ```text
+//! 8 bytes `TRNKSTAT` | format, 4 bytes | length of the content, 8 bytes | content | SHA-256 of all before, 32 bytes
+//! ```
+//!
+//! Numbers are little endian; the content is [`NodeRecord`] in postcard, whose fields have no names: any change of a record
+//! is a new [`VERSION`]. Owns the records and what they become. Must not know files.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hub::{
+    Body, ChannelName, Except, Message, MessageId, Position, SavedEntry, SavedRecovery, SavedRoster,
+    SavedSession, SavedSpan, Scope, SessionId, ShardId, Snapshot, Topology,
+};
+use ring::digest::{SHA256, digest};
+use serde::{Deserialize, Serialize};
+
+use super::{NodeState, ShardState, Unusable};
+use crate::front::PidKey;
+
+/// The format that is written and read.
+pub(super) const VERSION: u32 = 1;
+
+const MAGIC: [u8; 8] = *b"TRNKSTAT";
+const HEAD_BYTES: usize = 20;
+const SUM_BYTES: usize = 32;
+
+#[derive(Serialize, Deserialize)]
+struct NodeRecord<'a> {
+    saved_at_ms: u64,
+    shards: u8,
+    partitions: u16,
+    key: [u8; 32],
+    #[serde(borrow)]
+    states: Vec<ShardRecord<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ShardRecord<'a> {
+    shard: u8,
+    epoch: u64,
+    last: u64,
+    asks_last: u64,
+    #[serde(borrow)]
+    sessions: Vec<SessionRecord<'a>>,
+    entries: Vec<EntryRecord<'a>>,
+    rosters: Vec<RosterRecord<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SessionRecord<'a> {
+    id: [u8; 15],
+    namespace: &'a str,
+    #[serde(borrow)]
+    user: Option<&'a str>,
+    info: Option<&'a [u8]>,
+    subscriptions: Vec<&'a str>,
+    age_ms: u64,
+    left_ms: u64,
+    start: u64,
+    admitted: u64,
+    lost: u64,
+    spans: Vec<SpanRecord<'a>>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct SpanRecord<'a> {
+    name: &'a str,
+    from: u64,
+    to: Option<u64>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct RosterRecord<'a> {
+    name: &'a str,
+    logged: u64,
+    purged: u64,
+}
+
+#[derive(Serialize, Deserialize)]
+struct EntryRecord<'a> {
+    left_ms: u64,
+    #[serde(borrow)]
+    scope: ScopeRecord<'a>,
+    id: u128,
+    channel: &'a str,
+    event: Option<&'a str>,
+    body: BodyRecord<'a>,
+    except: Option<ExceptRecord<'a>>,
+    /// Epoch and offset.
+    position: Option<(u64, u64)>,
+}
+
+#[derive(Serialize, Deserialize)]
+enum ScopeRecord<'a> {
+    Channel,
+    #[serde(borrow)]
+    Union(Vec<&'a str>),
+    Session([u8; 15]),
+}
+
+#[derive(Serialize, Deserialize)]
+enum BodyRecord<'a> {
+    Values {
+        json: &'a [u8],
+        #[serde(borrow)]
+        attachments: Vec<&'a [u8]>,
+    },
+    Raw(&'a [u8]),
+}
+
+#[derive(Serialize, Deserialize)]
+struct ExceptRecord<'a> {
+    sessions: Vec<[u8; 15]>,
+    #[serde(borrow)]
+    channels: Vec<&'a str>,
+}
+
+/// The whole file.
+///
+/// # Errors
+/// None that could happen with memory enough.
+pub(super) fn encode(state: &NodeState) -> Result<Vec<u8>, postcard::Error> {
+    let content = postcard::to_allocvec(&NodeRecord::of(state))?;
+    let mut bytes = Vec::with_capacity(HEAD_BYTES + content.len() + SUM_BYTES);
+    bytes.extend_from_slice(&MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&content);
+    let sum = digest(&SHA256, &bytes);
+    bytes.extend_from_slice(sum.as_ref());
+    Ok(bytes)
+}
+
+/// What [`encode`] wrote.
+///
+/// # Errors
+/// [`Unusable`], but for the topology.
+pub(super) fn decode(bytes: &[u8]) -> Result<NodeState, Unusable> {
+    let (magic, rest) = bytes.split_first_chunk::<8>().ok_or(Unusable::Foreign)?;
+    if *magic != MAGIC {
+        return Err(Unusable::Foreign);
+    }
+    let (version, rest) = rest.split_first_chunk::<4>().ok_or(Unusable::Damaged)?;
+    let version = u32::from_le_bytes(*version);
+    if version != VERSION {
+        return Err(Unusable::Version(version));
+    }
+    let (length, rest) = rest.split_first_chunk::<8>().ok_or(Unusable::Damaged)?;
+    let (content, sum) = rest.split_last_chunk::<SUM_BYTES>().ok_or(Unusable::Damaged)?;
+    let summed = bytes.get(..bytes.len() - SUM_BYTES).ok_or(Unusable::Damaged)?;
+    let whole = u64::from_le_bytes(*length) == content.len() as u64;
+    if !whole || digest(&SHA256, summed).as_ref() != sum {
+        return Err(Unusable::Damaged);
+    }
+    match postcard::take_from_bytes::<NodeRecord<'_>>(content) {
+        Ok((record, [])) => record.state().ok_or(Unusable::Damaged),
+        Ok(_) | Err(_) => Err(Unusable::Damaged),
+    }
+}
+
+impl<'a> NodeRecord<'a> {
+    fn of(state: &'a NodeState) -> Self {
+        Self {
+            saved_at_ms: state.saved_at_ms,
+            shards: state.topology.shards,
+            partitions: state.topology.partitions,
+            key: state.key.to_bytes(),
+            states: state.shards.iter().map(ShardRecord::of).collect(),
+        }
+    }
+
+    fn state(self) -> Option<NodeState> {
+        Some(NodeState {
+            saved_at_ms: self.saved_at_ms,
+            topology: Topology { shards: self.shards, partitions: self.partitions },
+            key: PidKey::from_bytes(self.key),
+            shards: self.states.into_iter().map(ShardRecord::state).collect::<Option<_>>()?,
+        })
+    }
+}
+
+impl<'a> ShardRecord<'a> {
+    fn of(state: &'a ShardState) -> Self {
+        let ShardState { shard, snapshot, namespaces } = state;
+        let sessions = snapshot.sessions.iter().zip(namespaces);
+        let roster = |saved: &'a SavedRoster| RosterRecord {
+            name: &saved.name,
+            logged: saved.logged,
+            purged: saved.purged,
+        };
+        Self {
+            shard: shard.0,
+            epoch: snapshot.epoch,
+            last: snapshot.last,
+            asks_last: snapshot.asks_last,
+            sessions: sessions.map(|(session, namespace)| SessionRecord::of(session, namespace)).collect(),
+            entries: snapshot.entries.iter().map(EntryRecord::of).collect(),
+            rosters: snapshot.rosters.iter().map(roster).collect(),
+        }
+    }
+
+    fn state(self) -> Option<ShardState> {
+        let namespaces = self.sessions.iter().map(|session| Arc::from(session.namespace)).collect();
+        let roster = |record: RosterRecord<'_>| SavedRoster {
+            name: Arc::from(record.name),
+            logged: record.logged,
+            purged: record.purged,
+        };
+        let snapshot = Snapshot {
+            epoch: self.epoch,
+            last: self.last,
+            asks_last: self.asks_last,
+            sessions: self.sessions.into_iter().map(SessionRecord::saved).collect(),
+            entries: self.entries.into_iter().map(EntryRecord::saved).collect::<Option<_>>()?,
+            rosters: self.rosters.into_iter().map(roster).collect(),
+        };
+        Some(ShardState { shard: ShardId(self.shard), snapshot, namespaces })
+    }
+}
+
+impl<'a> SessionRecord<'a> {
+    fn of(saved: &'a SavedSession, namespace: &'a str) -> Self {
+        let span = |span: &'a SavedSpan| SpanRecord { name: &span.name, from: span.from, to: span.to };
+        Self {
+            id: saved.id.0,
+            namespace,
+            user: saved.user.as_deref(),
+            info: saved.info.as_deref(),
+            subscriptions: saved.subscriptions.iter().map(|name| &**name).collect(),
+            age_ms: saved.age_ms,
+            left_ms: saved.left_ms,
+            start: saved.recovery.start,
+            admitted: saved.recovery.admitted,
+            lost: saved.recovery.lost,
+            spans: saved.recovery.spans.iter().map(span).collect(),
+        }
+    }
+
+    fn saved(self) -> SavedSession {
+        let span = |span: SpanRecord<'_>| SavedSpan { name: span.name.into(), from: span.from, to: span.to };
+        SavedSession {
+            id: SessionId(self.id),
+            user: self.user.map(Arc::from),
+            info: self.info.map(Bytes::copy_from_slice),
+            subscriptions: self.subscriptions.into_iter().map(Arc::from).collect(),
+            age_ms: self.age_ms,
+            left_ms: self.left_ms,
+            recovery: SavedRecovery {
+                start: self.start,
+                admitted: self.admitted,
+                lost: self.lost,
+                spans: self.spans.into_iter().map(span).collect(),
+            },
+        }
+    }
+}
+
+impl<'a> EntryRecord<'a> {
+    fn of(saved: &'a SavedEntry) -> Self {
+        let SavedEntry { message, scope, left_ms } = saved;
+        Self {
+            left_ms: *left_ms,
+            scope: match scope {
+                Scope::Channel => ScopeRecord::Channel,
+                Scope::Union(names) => ScopeRecord::Union(names.iter().map(ChannelName::as_str).collect()),
+                Scope::Session(id) => ScopeRecord::Session(id.0),
+            },
+            id: message.id.0,
+            channel: message.channel.as_str(),
+            event: message.event.as_deref(),
+            body: BodyRecord::of(&message.body),
+            except: message.except.as_deref().map(ExceptRecord::of),
+            position: message.position.map(|position| (position.epoch, position.offset)),
+        }
+    }
+
+    /// `None` where a name cannot be a channel's.
+    fn saved(self) -> Option<SavedEntry> {
+        let except = self.except.map(|except| Some(Box::new(except.except()?)));
+        let message = Message {
+            id: MessageId(self.id),
+            channel: channel(self.channel)?,
+            event: self.event.map(Box::from),
+            body: self.body.body(),
+            // The log has no volatile ones.
+            volatile: false,
+            except: match except {
+                Some(except) => Some(except?),
+                None => None,
+            },
+            position: self.position.map(|(epoch, offset)| Position { epoch, offset }),
+        };
+        let scope = match self.scope {
+            ScopeRecord::Channel => Scope::Channel,
+            ScopeRecord::Union(names) => Scope::Union(channels(names)?.into()),
+            ScopeRecord::Session(id) => Scope::Session(SessionId(id)),
+        };
+        Some(SavedEntry { message: Arc::new(message), scope, left_ms: self.left_ms })
+    }
+}
+
+impl<'a> BodyRecord<'a> {
+    fn of(body: &'a Body) -> Self {
+        match body {
+            Body::Values { json, attachments } => {
+                Self::Values { json, attachments: attachments.iter().map(|bytes| &**bytes).collect() }
+            }
+            Body::Raw(bytes) => Self::Raw(bytes),
+        }
+    }
+
+    fn body(self) -> Body {
+        match self {
+            Self::Values { json, attachments } => Body::Values {
+                json: Bytes::copy_from_slice(json),
+                attachments: attachments.into_iter().map(Bytes::copy_from_slice).collect(),
+            },
+            Self::Raw(bytes) => Body::Raw(Bytes::copy_from_slice(bytes)),
+        }
+    }
+}
+
+impl<'a> ExceptRecord<'a> {
+    fn of(except: &'a Except) -> Self {
+        Self {
+            sessions: except.sessions.iter().map(|id| id.0).collect(),
+            channels: except.channels.iter().map(ChannelName::as_str).collect(),
+        }
+    }
+
+    fn except(self) -> Option<Except> {
+        let sessions = self.sessions.into_iter().map(SessionId).collect();
+        Some(Except { sessions, channels: channels(self.channels)? })
+    }
+}
+
+/// Names of every length: which are too long now is no question of what was delivered.
+fn channel(name: &str) -> Option<ChannelName> {
+    ChannelName::parse(name, u32::MAX).ok()
+}
+
+fn channels(names: Vec<&str>) -> Option<Vec<ChannelName>> {
+    names.into_iter().map(channel).collect()
+}
