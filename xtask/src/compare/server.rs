@@ -57,7 +57,7 @@ pub(crate) const SERVERS: [Server; 5] = [
     Server {
         name: OURS,
         title: "Trunkline",
-        setup: "release build, `trunkline dev` with its defaults: one shard per core, ping every 25 s, its built-in back end",
+        setup: "`trunkline dev` with its defaults: one shard per core, ping every 25 s, its built-in back end",
         program: Program::Ours,
         speaks: Speaks::SocketIo,
         recovery: Recovery::Has,
