@@ -83,7 +83,8 @@ pub(crate) const SERVERS: [Server; 5] = [
         name: "socketioxide",
         title: "socketioxide",
         setup: "release build on axum with tokio's defaults, one thread per core; up to 4,096 packets may wait for a client \
-                (its default of 128 loses messages of a burst)",
+                (its default of 128 loses messages of a burst); handlers answer before they \
+                give their future, which keeps the order",
         program: Program::Socketioxide,
         speaks: Speaks::SocketIo,
         recovery: Recovery::Lacks,
