@@ -27,6 +27,7 @@ pub(crate) fn draw(
     saved: &Path,
     out: &Path,
 ) -> Result<Vec<Chart>> {
+    clear(out)?;
     let mut charts = Vec::new();
     for section in sections {
         let Some(figure) = section.figures.first() else { continue };
@@ -43,6 +44,14 @@ pub(crate) fn draw(
         }
     }
     Ok(charts)
+}
+
+/// Charts of an earlier page.
+fn clear(out: &Path) -> Result<()> {
+    if out.is_dir() {
+        svg_files(out)?.iter().try_for_each(std::fs::remove_file)?;
+    }
+    Ok(())
 }
 
 /// Whether the binary drew anything. The reports get the names of their servers, which are those on the charts.
@@ -132,9 +141,12 @@ mod tests {
         let mut ours = server("trunkline", section.figures[0].name, &[1.0]);
         ours.turns[0].report = Some("r.json".into());
         let results = results("fanout", section.runs[0].name, vec![ours, server("nchan", "other", &[1.0])]);
+        std::fs::create_dir_all(saved.join("out")).unwrap();
+        std::fs::write(saved.join("out/old.svg"), "").unwrap();
         let charts = draw(&program, &results, &[section], &saved, &saved.join("out")).unwrap();
         let files: Vec<&str> = charts.iter().map(|chart| chart.file.as_str()).collect();
         assert_eq!(files, ["fanout-batch-a-by-percentile.svg", "fanout-batch-deliveries-per-second.svg"]);
+        assert!(!saved.join("out/old.svg").exists(), "charts of an earlier page are gone");
         assert_eq!(charts[0].title, "batch: a by percentile");
         let asked = std::fs::read_to_string(saved.join("out/fanout-batch-a-by-percentile.svg")).unwrap();
         assert!(

@@ -16,6 +16,7 @@ pub(crate) fn head(root: &Path, build: &str, servers: &[&'static Server]) -> Hea
         began: now(),
         ended: String::new(),
         build: build.to_owned(),
+        quick: false,
         machine: machine(),
         versions: versions.collect(),
     }

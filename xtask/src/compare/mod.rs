@@ -181,7 +181,8 @@ impl Comparison {
         let folder = root.join("target/compare").join(machine::stamp());
         let work = folder.join("servers");
         std::fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
-        let head = machine::head(root, options.build(), &servers);
+        let head =
+            results::Head { quick: size == Size::Quick, ..machine::head(root, options.build(), &servers) };
         let kit = Kit { trunkline, socketioxide, node_folder, folder: work };
         let rounds = options.rounds.or((size == Size::Quick).then_some(1));
         Ok(Self { sections, servers, size, rounds, kit, folder, head })

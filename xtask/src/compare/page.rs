@@ -28,6 +28,9 @@ pub(crate) struct Contents<'a> {
 /// The whole page.
 pub(crate) fn page(contents: &Contents<'_>) -> String {
     let mut out = String::from(INTRODUCTION);
+    if contents.results.head.quick {
+        out += QUICK;
+    }
     out += &verdict_table(&verdicts(contents.results));
     out += &head(contents.results);
     for section in contents.sections {
@@ -49,6 +52,8 @@ and in turns: ours, each peer, the floor, and again. Each turn has a server of i
 something; absolute rates of a shared machine say little. The floor is what the kernel allows: a process that does nothing but
 write the same frames to as many sockets.
 ";
+
+const QUICK: &str = "\n**This was a try with `--quick`: sizes are a fraction of what titles say, and no figure means anything.**\n";
 
 /// The files of `folder` that people write, sorted by name. Links that lead out of the folder are right for the page, which stands
 /// beside it.
@@ -335,10 +340,12 @@ mod tests {
             began: "a".into(),
             ended: "b".into(),
             build: "release".into(),
+            quick: true,
             machine: vec![("kernel".into(), "6".into())],
             versions: vec![("nchan".into(), "nginx 1, nchan 2".into())],
         };
         let page = rendered(&results);
+        assert!(page.contains("no figure means anything"));
         assert!(page.contains("From a to b, release build of Trunkline.") && page.contains("| kernel | 6 |"));
         assert!(page.contains("| nginx with nchan | nginx 1, nchan 2 | one worker per core"), "{page}");
     }

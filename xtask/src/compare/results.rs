@@ -25,8 +25,10 @@ pub(crate) struct Results {
 pub(crate) struct Head {
     pub(crate) began: String,
     pub(crate) ended: String,
-    /// `release`, or `debug` for a quick try.
+    /// `release`, `debug`, or `given` for one that was built elsewhere.
     pub(crate) build: String,
+    /// Whether it was only a try: everything very small.
+    pub(crate) quick: bool,
     /// Name and value.
     pub(crate) machine: Vec<(String, String)>,
     /// Name of the server and its versions.

@@ -57,7 +57,7 @@ pub(crate) const SERVERS: [Server; 5] = [
     Server {
         name: OURS,
         title: "Trunkline",
-        setup: "release build, `trunkline dev` with its defaults: one shard per core, ping every 25 s, its built-in back end",
+        setup: "`trunkline dev` with its defaults: one shard per core, ping every 25 s, its built-in back end",
         program: Program::Ours,
         speaks: Speaks::SocketIo,
         recovery: Recovery::Has,
@@ -83,7 +83,8 @@ pub(crate) const SERVERS: [Server; 5] = [
         name: "socketioxide",
         title: "socketioxide",
         setup: "release build on axum with tokio's defaults, one thread per core; up to 4,096 packets may wait for a client \
-                (its default of 128 loses messages of a burst)",
+                (its default of 128 loses messages of a burst); handlers answer before they \
+                give their future, which keeps the order",
         program: Program::Socketioxide,
         speaks: Speaks::SocketIo,
         recovery: Recovery::Lacks,

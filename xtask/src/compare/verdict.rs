@@ -3,7 +3,7 @@
 //! Owns the table of claims and how each is computed. A claim without figures is not measured, never passed. Must not
 //! know how pages look. Start at [`verdicts`].
 
-use super::results::{FLOOR, Results, RunResult};
+use super::results::{FLOOR, Results, RunResult, ServerResult};
 use super::scenario::Better;
 use super::server::{OURS, Speaks, by_name};
 
@@ -181,9 +181,15 @@ pub(crate) fn best_peer<'a>(
 
 impl Claim {
     fn judge(&self, results: &Results) -> Verdict {
+        let ours = results.named(self.section, self.run).and_then(|run| run.server(OURS));
+        let is_sound = ours.is_some_and(ServerResult::is_sound);
         let (measured, outcome) = match self.measure(results) {
-            Some((measured, true)) => (measured, Outcome::Met),
+            Some((measured, true)) if is_sound => (measured, Outcome::Met),
+            Some((measured, true)) => (format!("{measured}, but a turn was void or failed"), Outcome::NotMet),
             Some((measured, false)) => (measured, Outcome::NotMet),
+            None if ours.is_some_and(|ours| ours.median(self.figure).is_none()) => {
+                ("no turn of ours came to a figure".to_owned(), Outcome::NotMet)
+            }
             None => ("not measured".to_owned(), Outcome::NotMeasured),
         };
         Verdict { text: self.text, measured, outcome }
@@ -264,8 +270,8 @@ fn grouped(value: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::results::Turn;
     use super::super::results::testing::{results, server};
-    use super::super::results::{ServerResult, Turn};
     use super::*;
     use crate::compare::scenario::SECTIONS;
 
@@ -312,6 +318,21 @@ mod tests {
         let results = results("fanout", "batch", vec![server(OURS, RATE, &[1.2e6]), loses, void, good]);
         let best = best_peer(&results.runs[0], RATE, Better::Higher, None);
         assert_eq!(best, Some(("socketio-2", 2e5)));
+    }
+
+    #[test]
+    fn a_promise_is_not_kept_by_turns_that_failed() {
+        let mut ours = server(OURS, "never_back", &[0.0, 0.0]);
+        let judged = |ours: &ServerResult| {
+            let servers =
+                vec![ServerResult { server: OURS.into(), command: String::new(), turns: ours.turns.clone() }];
+            outcomes(&results("avalanche", "15000", servers), "avalanche").remove(0)
+        };
+        assert_eq!(judged(&ours), (Outcome::Met, "0".into()));
+        ours.turns[1].failures.push("3 came twice".into());
+        assert_eq!(judged(&ours), (Outcome::NotMet, "0, but a turn was void or failed".into()));
+        ours.turns = vec![Turn::without_report("ended after 600 s without a report")];
+        assert_eq!(judged(&ours), (Outcome::NotMet, "no turn of ours came to a figure".into()));
     }
 
     #[test]

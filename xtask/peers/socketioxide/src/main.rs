@@ -5,6 +5,7 @@
 //! closed. It has no connection state recovery to turn on. Start at [`main`]; what clients see is in [`serve`].
 
 use std::fmt;
+use std::future::ready;
 use std::net::SocketAddr;
 
 use axum::extract::State;
@@ -83,22 +84,26 @@ struct Auth {
     user: Option<String>,
 }
 
-/// One client.
+/// One client. What a handler does before it gives its future is done in the order of the events; futures run beside each other,
+/// and echoes would come back in another order.
 async fn serve(socket: SocketRef, auth: TryData<Auth>) {
     if let TryData(Ok(Auth { user: Some(user) })) = auth {
         socket.join(format!("$user/{user}"));
     }
-    socket.on("join", async |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
+    socket.on("join", |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
         socket.join(room);
         let _ = ack.send("ok");
+        ready(())
     });
-    socket.on("leave", async |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
+    socket.on("leave", |socket: SocketRef, Data(room): Data<String>, ack: AckSender| {
         socket.leave(room);
         let _ = ack.send("ok");
+        ready(())
     });
-    socket.on("echo", async |socket: SocketRef, Data(args): Data<Args>, ack: AckSender| {
+    socket.on("echo", |socket: SocketRef, Data(args): Data<Args>, ack: AckSender| {
         let _ = socket.emit("echo", &args);
         let _ = ack.send("ok");
+        ready(())
     });
     socket.on("say", async |socket: SocketRef, Data((room, data)): Data<(String, Value)>, ack: AckSender| {
         let _ = socket.to(room).emit("message", &data).await;
