@@ -7,16 +7,17 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 
+use super::packages::{self, Needed};
 use super::{Outcome, Suite};
-use crate::process::{self, build, program, works};
+use crate::process::{self, build, program};
 
-/// A program the clients need: how to see that it works, and Debian's package.
-const PROGRAMS: [(&str, &[&str], &str); 5] = [
-    ("curl", &["--version"], "curl"),
-    ("node", &["--version"], "nodejs"),
-    ("npm", &["--version"], "npm"),
-    ("python3", &["--version"], "python3"),
-    ("python3", &["-m", "ensurepip", "--version"], "python3-venv"),
+/// What the clients need.
+const PROGRAMS: [Needed; 5] = [
+    Needed { name: "curl", trial: &["--version"], package: "curl" },
+    Needed { name: "node", trial: &["--version"], package: "nodejs" },
+    Needed { name: "npm", trial: &["--version"], package: "npm" },
+    Needed { name: "python3", trial: &["--version"], package: "python3" },
+    Needed { name: "python3", trial: &["-m", "ensurepip", "--version"], package: "python3-venv" },
 ];
 
 /// The whole stage.
@@ -25,33 +26,12 @@ pub(super) fn run(suite: &Suite<'_>) -> Result<Outcome> {
     if !folder.join("package.json").is_file() {
         return Ok(Outcome::Skipped("no acceptance/package.json"));
     }
-    packages()?;
+    packages::install(&PROGRAMS)?;
     let binaries = build(suite.root)?;
     node_modules(&folder)?;
     python(&folder)?;
     suite.tests(program("node", &["run.mjs"], &folder).env("TRUNKLINE_BIN_DIR", binaries))?;
     Ok(Outcome::Passed)
-}
-
-/// Installs what is missing, or says what to install.
-fn packages() -> Result<()> {
-    let missing: Vec<&str> =
-        PROGRAMS.iter().filter(|(name, arguments, _)| !works(name, arguments)).map(|row| row.2).collect();
-    if missing.is_empty() {
-        return Ok(());
-    }
-    let list = missing.join(" ");
-    anyhow::ensure!(
-        works("apt-get", &["--version"]) && works("sh", &["-c", "test \"$(id -u)\" = 0"]),
-        "missing: {list}; install them (as root on Debian: apt-get install {list})"
-    );
-    apt(&["update", "-q"])?;
-    let install = [&["install", "-q", "-y", "--no-install-recommends"], missing.as_slice()].concat();
-    apt(&install)
-}
-
-fn apt(arguments: &[&str]) -> Result<()> {
-    process::run(program("apt-get", arguments, Path::new("/")).env("DEBIAN_FRONTEND", "noninteractive"))
 }
 
 /// `npm ci`, unless the folder is younger than the lock file.
