@@ -25,7 +25,7 @@ pub(super) const POLLING: Scenario =
     Scenario { protocol: "socketio-poll", connections: "4000", warmup_connections: "1000" };
 
 /// The report's figure for it.
-const FIGURE: &str = "rss_per_session_bytes";
+const FIGURE: &str = "/figures/rss_per_session_bytes";
 
 const PING_INTERVAL: &str = "socketio.ping_interval_ms=300000";
 
@@ -43,5 +43,5 @@ pub(super) fn bytes_per_session(product: &Product, scenario: &Scenario) -> Resul
     bench.args(["--room-event", "join", "--room", &format!("room-%{{i%{rooms}}}")]);
     bench.args(["--server-pid", &server.pid().to_string(), "--target", &format!("http://{}", server.public)]);
     let report: Value = serde_json::from_str(&output(&mut bench)?).context("the report of bench idle")?;
-    report["figures"][FIGURE].as_f64().with_context(|| format!("no {FIGURE} in {report}"))
+    report.pointer(FIGURE).and_then(Value::as_f64).with_context(|| format!("no {FIGURE} in {report}"))
 }

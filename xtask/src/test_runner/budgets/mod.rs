@@ -28,7 +28,7 @@ pub(super) fn run(suite: &Suite<'_>) -> Result<Outcome> {
     for (bound, measured) in measure(&product)? {
         let verdict = bound.judge(measured);
         let shown = verdict.as_ref().map_or_else(|missed| format!("FAILED: {missed}"), |()| "ok".to_owned());
-        println!("{:<52} {measured:>9.3}, at most {:>9.3}: {shown}", bound.figure, bound.at_most);
+        println!("{:<52} {measured:>9.4}, at most {:>9.4}: {shown}", bound.figure, bound.at_most);
         if suite.check(verdict.map_err(anyhow::Error::msg)).is_err() {
             outcome = Outcome::Failed;
         }

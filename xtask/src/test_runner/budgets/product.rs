@@ -23,7 +23,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(10);
 /// What is measured.
 pub(super) struct Product {
     pub(super) binary: PathBuf,
-    /// For files of the runs.
+    /// For files of the runs; its own, and gone with this value.
     pub(super) folder: PathBuf,
 }
 
@@ -45,7 +45,7 @@ impl Product {
         let own = std::env::current_exe().context("the path of this program")?;
         let target =
             own.parent().and_then(Path::parent).context("a program stands in a folder of a profile")?;
-        let folder = target.join("counts");
+        let folder = target.join(format!("counts-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
         Ok(Self { binary: target.join("release/trunkline"), folder })
     }
@@ -72,10 +72,18 @@ impl Product {
         })?;
         let addresses: Value = serde_json::from_slice(&addresses).context("the ready file")?;
         let address = |name: &str| -> Result<SocketAddr> {
-            Ok(addresses[name].as_str().with_context(|| format!("no {name} in the ready file"))?.parse()?)
+            let text = addresses.get(name).and_then(Value::as_str);
+            Ok(text.with_context(|| format!("no {name} in the ready file"))?.parse()?)
         };
         (server.public, server.private) = (address("public")?, address("private")?);
         Ok(server)
+    }
+}
+
+impl Drop for Product {
+    fn drop(&mut self) {
+        // What is left behind is below the folder of builds, where it does no harm.
+        let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
 
@@ -110,18 +118,17 @@ impl Server {
             if let Some(found) = look(self)? {
                 return Ok(found);
             }
-            anyhow::ensure!(
-                Instant::now() < until,
-                "the server took too long; its log is {}",
-                self.log.display()
-            );
+            anyhow::ensure!(Instant::now() < until, "the server took too long\n{}", self.log());
             std::thread::sleep(LOOK_EVERY);
         }
     }
 
     fn ended(&self, status: ExitStatus) -> anyhow::Error {
-        let log = std::fs::read_to_string(&self.log).unwrap_or_default();
-        anyhow::anyhow!("the server ended: {status}\n{log}")
+        anyhow::anyhow!("the server ended: {status}\n{}", self.log())
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
 
