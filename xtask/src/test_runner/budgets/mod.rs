@@ -44,7 +44,7 @@ fn measure(product: &Product) -> Result<Vec<(&'static Bound, f64)>> {
         (&bounds::WRITES_ONE, one.writes),
         (&bounds::INSTRUCTIONS_BATCH, batch.instructions),
         (&bounds::WRITES_BATCH, batch.writes),
-        (&bounds::BYTES_WEBSOCKET, idle::bytes_per_session(product, &idle::WEBSOCKET)?),
-        (&bounds::BYTES_POLLING, idle::bytes_per_session(product, &idle::POLLING)?),
+        (&bounds::BYTES_WEBSOCKET, idle::bytes_per_session(product, idle::WEBSOCKET)?),
+        (&bounds::BYTES_POLLING, idle::bytes_per_session(product, idle::POLLING)?),
     ])
 }
