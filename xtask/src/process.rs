@@ -44,6 +44,16 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs to the end and gives what it printed; errors are shown. Fails when the program does.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let shown = shown(command);
+    println!("$ {shown}");
+    let output = command.stderr(Stdio::inherit()).output().with_context(|| shown.clone())?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    anyhow::ensure!(output.status.success(), "{shown}: {}\n{text}", output.status);
+    Ok(text)
+}
+
 /// Runs to the end, prints every line and hands it to `each`. Fails when the program does.
 pub(crate) fn run_reading(command: &mut Command, each: &(dyn Fn(&str) + Sync)) -> Result<()> {
     let shown = shown(command);

@@ -131,12 +131,7 @@ impl<H: Handler + 'static> Shard<H> {
         let own = setup.peers.get(usize::from(setup.id.0));
         let sender =
             own.cloned().ok_or_else(|| io::Error::other("a shard needs its own mailbox among its peers"))?;
-        for (index, listener) in setup.listeners.iter().enumerate() {
-            let token = listener_token(index);
-            let mut source = SourceFd(&listener.as_raw_fd());
-            setup.inlet.poll.registry().register(&mut source, token, mio::Interest::READABLE)?;
-        }
-        let registry = setup.inlet.poll.registry().try_clone()?;
+        let registry = listen_in_poll(&setup)?;
         let join = std::thread::Builder::new().name(format!("shard-{}", setup.id.0)).spawn(move || {
             let (handler, hub) = make();
             Self::new(setup, registry, handler, hub).run();
@@ -144,7 +139,8 @@ impl<H: Handler + 'static> Shard<H> {
         Ok(ShardHandle { sender, join })
     }
 
-    fn new(setup: ShardSetup, registry: mio::Registry, handler: H, hub: HubPort) -> Self {
+    /// A shard that is turned by its caller.
+    pub(super) fn new(setup: ShardSetup, registry: mio::Registry, handler: H, hub: HubPort) -> Self {
         let ShardSetup { id, topology, config, zero, listeners, inlet, peers, seats, uplink, reports, tls } =
             setup;
         let ending = Ending::new(peers.len());
@@ -189,6 +185,16 @@ impl<H: Handler + 'static> Shard<H> {
             ending,
         }
     }
+}
+
+/// Has the poll of a shard watch its listeners.
+pub(super) fn listen_in_poll(setup: &ShardSetup) -> io::Result<mio::Registry> {
+    for (index, listener) in setup.listeners.iter().enumerate() {
+        let token = listener_token(index);
+        let mut source = SourceFd(&listener.as_raw_fd());
+        setup.inlet.poll.registry().register(&mut source, token, mio::Interest::READABLE)?;
+    }
+    setup.inlet.poll.registry().try_clone()
 }
 
 /// The handler decides about bodies, request by request.

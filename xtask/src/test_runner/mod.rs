@@ -1,9 +1,10 @@
 //! `cargo xtask test`: the whole suite in stages, cheapest first, one summary at the end.
 //!
-//! Owns order, selection, time and counts. What a stage does stands in `stages`, how results are read in `counts`.
+//! Owns order, selection, time and counts. What a stage does stands in `stages`, how results are read in `results`.
 
 mod acceptance;
-mod counts;
+mod budgets;
+mod results;
 mod stages;
 
 use std::path::Path;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use counts::Counts;
+use results::Counts;
 
 /// One stage.
 pub(crate) struct Stage {
@@ -22,13 +23,14 @@ pub(crate) struct Stage {
 }
 
 /// In the order they run.
-pub(crate) const STAGES: [Stage; 6] = [
+pub(crate) const STAGES: [Stage; 7] = [
     Stage { name: "tidy", about: "measurable rules of the style", run: stages::tidy },
     Stage { name: "lint", about: "cargo fmt --check and clippy without warnings", run: stages::lint },
     Stage { name: "unit", about: "every test of the workspace", run: stages::unit },
     Stage { name: "docs", about: "generated references are up to date", run: stages::docs },
     Stage { name: "fuzz", about: "short deterministic runs of the fuzz targets", run: stages::fuzz },
     Stage { name: "acceptance", about: "foreign clients against the binary", run: acceptance::run },
+    Stage { name: "counts", about: "instructions, writes and bytes of the release build", run: budgets::run },
 ];
 
 /// How a stage that did not fail ended.
@@ -53,7 +55,7 @@ impl Suite<'_> {
     /// Runs a program that prints results of its own and adds them up.
     fn tests(&self, command: &mut std::process::Command) -> Result<()> {
         let before = self.counts().failed;
-        let result = crate::process::run_reading(command, &|line| self.add(counts::of_line(line)));
+        let result = crate::process::run_reading(command, &|line| self.add(results::of_line(line)));
         if result.is_err() && self.counts().failed == before {
             // It never came to its tests.
             self.add(Counts { passed: 0, failed: 1 });
