@@ -6,7 +6,7 @@
 
 use super::rig::{Client, PATIENCE};
 use crate::config::{AuthMode, Config};
-use crate::front::Front;
+use crate::front::{Front, PidKey};
 use crate::mail::Mail;
 use crate::shard::setup::listen_in_poll;
 use crate::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Stats, inlet, listeners};
@@ -68,7 +68,8 @@ impl Still {
         };
         let registry = listen_in_poll(&setup).unwrap();
         let hub = HubPort { hub: Hub::new(hub_config(topology)), effects: Effects::default() };
-        let mut shard = Shard::new(setup, registry, Front::new(config, ShardId(0), topology), hub);
+        let mut shard =
+            Shard::new(setup, registry, Front::new(config, ShardId(0), topology, PidKey::generate()), hub);
         let clients = connect(address, &sender, &mut shard);
         Self { shard, sender, clients }
     }
