@@ -5,7 +5,8 @@
 //! be done), then at the turn of [`Shard`].
 //!
 //! A turn: poll; connections that ended while they waited for an answer; sockets that take bytes again; WebSockets;
-//! requests; mail that lay there before the poll; new connections; timers; one write per connection; mail to others.
+//! requests; mail that lay there before the poll; new connections; timers; mail to others; one write per connection;
+//! what that left to tell others.
 //! That order keeps what clients did in one order from being seen in another: a poll that was given up is known before
 //! the request that replaces it, also when that comes by another connection or another shard.
 //!
@@ -132,6 +133,8 @@ impl<H: Handler> Shard<H> {
         self.accepting = self.accepting && !self.ending.is_closed() && self.accept();
         self.io.clock.read();
         self.fire_timers();
+        // Others can begin with their part of a delivery while this one writes.
+        self.io.outbox.push_all(&mut self.io.stats);
         self.flush();
         self.io.outbox.push_all(&mut self.io.stats);
         self.check_end()

@@ -88,7 +88,7 @@ impl Outbox {
         self.reports.push((token, report));
     }
 
-    /// Queues mail for a shard and returns its place in that queue, which is good until the end of the turn.
+    /// Queues mail for a shard and returns its place in that queue, which is good until the queue is handed over.
     pub(super) fn post(&mut self, to: ShardId, mail: PeerMail) -> usize {
         match self.posts.get_mut(usize::from(to.0)) {
             Some(queue) => {
@@ -102,7 +102,7 @@ impl Outbox {
         }
     }
 
-    /// Mail queued in this turn, by its place.
+    /// Mail that is still in its queue, by its place.
     pub(super) fn posted_mut(&mut self, to: ShardId, place: usize) -> Option<&mut PeerMail> {
         self.posts.get_mut(usize::from(to.0)).and_then(|queue| queue.get_mut(place))
     }
