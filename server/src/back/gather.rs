@@ -84,7 +84,16 @@ impl Office {
     /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
     pub async fn publish_only(&self, outline: Outline) -> Result<MessageId, OfficeError> {
         let id = message_id();
-        for shard in self.shards_of(&outline.target) {
+        let only = match &outline.target {
+            Target::Channel(channel) => Some(self.home_of_channel(channel)),
+            Target::Session(session) => Some(self.home_of(*session)),
+            Target::Union(_) => None,
+        };
+        if let Some(shard) = only {
+            self.tell(shard, Mail::Hub(Command::Publish(outline.into_publish(id)))).await?;
+            return Ok(id);
+        }
+        for shard in self.shards() {
             self.tell(shard, Mail::Hub(Command::Publish(outline.publish(id, None)))).await?;
         }
         Ok(id)
@@ -124,6 +133,12 @@ impl Office {
 }
 
 impl Outline {
+    /// Without anybody who waits for counts or replies.
+    fn into_publish(self, id: MessageId) -> Publish {
+        let Self { target, event, body, volatile, except, reply_within: _ } = self;
+        Publish { id, target, event, body, volatile, except, reply_within_ms: None, token: None }
+    }
+
     fn publish(&self, id: MessageId, token: Option<hub::Token>) -> Publish {
         Publish {
             id,

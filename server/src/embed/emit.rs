@@ -23,7 +23,8 @@ pub struct Replies {
 pub struct Emit {
     handle: Handle,
     namespace: Arc<str>,
-    targets: Vec<ChannelName>,
+    /// None = the whole namespace.
+    target: Option<Target>,
     except: Except,
     volatile: bool,
     /// The first name that was not a valid room; reported when the message is sent.
@@ -32,20 +33,13 @@ pub struct Emit {
 
 impl Emit {
     pub(super) fn new(handle: Handle, namespace: Arc<str>) -> Self {
-        Self {
-            handle,
-            namespace,
-            targets: Vec::new(),
-            except: Except::default(),
-            volatile: false,
-            invalid: None,
-        }
+        Self { handle, namespace, target: None, except: Except::default(), volatile: false, invalid: None }
     }
 
     /// Adds a room; several rooms are a union, each session once. No room at all = the whole namespace.
     pub fn to(mut self, room: &str) -> Self {
         match self.handle.room(&self.namespace, room) {
-            Ok(channel) => self.targets.push(channel),
+            Ok(channel) => self.add(Target::Channel(channel)),
             Err(refusal) => self.invalid = self.invalid.or(Some(refusal)),
         }
         self
@@ -53,13 +47,21 @@ impl Emit {
 
     /// Adds a channel by its product-wide name.
     pub fn channel(mut self, channel: ChannelName) -> Self {
-        self.targets.push(channel);
+        self.add(target_of(channel));
         self
     }
 
     /// Adds one session; with rooms it is part of the union.
-    pub fn session(self, session: SessionId) -> Self {
-        self.channel(ChannelName::client(session))
+    pub fn session(mut self, session: SessionId) -> Self {
+        self.add(Target::Session(session));
+        self
+    }
+
+    fn add(&mut self, target: Target) {
+        self.target = Some(match self.target.take() {
+            None => target,
+            Some(before) => Target::Union([names_of(before), names_of(target)].concat()),
+        });
     }
 
     /// Leaves out the members of a room.
@@ -120,7 +122,7 @@ impl Emit {
     }
 
     fn outline(
-        mut self,
+        self,
         event: &str,
         args: Args,
         wait: Option<Duration>,
@@ -128,16 +130,12 @@ impl Emit {
         if let Some(refusal) = self.invalid {
             return Err(OfficeError::Refused(refusal));
         }
-        let target = match self.targets.len() {
-            0 => {
+        let target = match self.target {
+            Some(target) => target,
+            None => {
                 let whole = self.handle.namespace_channel(&self.namespace);
                 Target::Channel(whole.map_err(OfficeError::Refused)?)
             }
-            1 => match self.targets.pop() {
-                Some(only) => target_of(only),
-                None => return Err(OfficeError::Refused(Refusal::InvalidChannel)),
-            },
-            _ => Target::Union(self.targets),
         };
         let except = (self.except != Except::default()).then(|| Box::new(self.except));
         let outline = Outline {
@@ -150,5 +148,14 @@ impl Emit {
         };
         let outline = outline.checked(&self.handle.config().limits)?;
         Ok((self.handle, outline))
+    }
+}
+
+/// Channels and sessions as a union names them.
+fn names_of(target: Target) -> Vec<ChannelName> {
+    match target {
+        Target::Channel(channel) => vec![channel],
+        Target::Session(session) => vec![ChannelName::client(session)],
+        Target::Union(channels) => channels,
     }
 }

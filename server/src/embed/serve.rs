@@ -5,15 +5,19 @@
 
 use super::events::{ClientEvent, Events};
 use super::handle::Session;
+use futures_util::FutureExt as _;
 use hub::SessionId;
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
-use tokio::task::{Id, JoinError, JoinSet};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use tokio::task::{Id, JoinError, JoinSet, coop};
 
 impl Events {
     /// Runs `handler` for every event until the server stops. Events of one session are handled in their order, each
-    /// after the one before is done; different sessions do not wait for each other. A handler that waits long should
-    /// spawn that part.
+    /// after the one before is done; different sessions do not wait for each other's answers. A handler runs at once up
+    /// to its first wait, so one that computes for long should spawn that part (`tokio::task::spawn_blocking`).
     ///
     /// While `limits.inbox_events_max` events of a session wait for its handler, its connection is not read from: the
     /// client feels it as a slow network, and other clients do not feel it. A handler that panics ends its own event
@@ -72,8 +76,11 @@ where
     async fn take(&mut self, event: ClientEvent) {
         let session = event.session().clone();
         let Some(waiting) = self.busy.get_mut(&session.id()) else {
-            self.busy.insert(session.id(), Waiting::default());
-            return self.start(session, event);
+            if let Some(unfinished) = self.begin(event) {
+                self.busy.insert(session.id(), Waiting::default());
+                self.leave_running(session, unfinished);
+            }
+            return;
         };
         // The client is on a new connection, which nobody holds yet.
         waiting.held &= !matches!(event, ClientEvent::Recovered(_));
@@ -91,19 +98,44 @@ where
             Err(error) => error.id(),
         };
         let Some(session) = self.sessions.remove(&id) else { return };
-        let Some(waiting) = self.busy.get_mut(&session.id()) else { return };
+        while let Some(event) = self.next_of(&session).await {
+            if let Some(unfinished) = self.begin(event) {
+                return self.leave_running(session, unfinished);
+            }
+        }
+    }
+
+    /// The next event that waits for a busy session; without one it is busy no more.
+    async fn next_of(&mut self, session: &Session) -> Option<ClientEvent> {
+        let waiting = self.busy.get_mut(&session.id())?;
         if waiting.held && waiting.events.len() <= self.waiting_max / 2 {
             waiting.held = false;
             told(session.let_go().await);
         }
-        match waiting.events.pop_front() {
-            Some(event) => self.start(session, event),
-            None => drop(self.busy.remove(&session.id())),
+        let next = waiting.events.pop_front();
+        if next.is_none() {
+            self.busy.remove(&session.id());
+        }
+        next
+    }
+
+    /// Runs the handler up to its first wait, in this task: most handlers never wait, and a task of its own would cost
+    /// more than they do. Gives what is left of it.
+    fn begin(&self, event: ClientEvent) -> Option<Pin<Box<F>>> {
+        let mut handling = Box::pin((self.handler)(event));
+        let first =
+            || coop::unconstrained(handling.as_mut()).poll_unpin(&mut Context::from_waker(Waker::noop()));
+        match catch_unwind(AssertUnwindSafe(first)) {
+            // What it waits for is asked again by its own task, whose waker then counts.
+            Ok(Poll::Pending) => Some(handling),
+            Ok(Poll::Ready(())) => None,
+            // The hook has told where; the event is over.
+            Err(_) => None,
         }
     }
 
-    fn start(&mut self, session: Session, event: ClientEvent) {
-        let task = self.running.spawn((self.handler)(event));
+    fn leave_running(&mut self, session: Session, unfinished: Pin<Box<F>>) {
+        let task = self.running.spawn(unfinished);
         self.sessions.insert(task.id(), session);
     }
 }

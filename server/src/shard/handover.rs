@@ -91,10 +91,12 @@ impl Io {
     /// Takes a connection that came with a [`PeerMail::Engine`]; `None` when it died on the way, and then
     /// [`super::Handler::closed`] is not called.
     pub fn adopt(&mut self, handover: Handover, owner: Owner) -> Option<ConnKey> {
-        let (conn, bytes) = self.unpack(handover)?;
+        let Unpacked { conn, bytes, pieces } = self.unpack(handover)?;
         self.enter(conn, Phase::WebSocket);
+        self.connections.get_mut(conn)?.owner = owner.0;
+        // Only now, as what the socket does not take is the business of its owner.
+        self.restage(conn, pieces);
         let connection = self.connections.get_mut(conn)?;
-        connection.owner = owner.0;
         if !bytes.is_empty() {
             connection.keep(&bytes);
             self.queue(conn);
@@ -102,8 +104,8 @@ impl Io {
         Some(conn)
     }
 
-    /// Registers a connection that came from another shard; with it what is to be read from it first.
-    pub(super) fn unpack(&mut self, handover: Handover) -> Option<(ConnKey, Vec<u8>)> {
+    /// Registers a connection that came from another shard.
+    pub(super) fn unpack(&mut self, handover: Handover) -> Option<Unpacked> {
         let Handover { connection, bytes, pieces, seat } = handover;
         let mut connection = *connection;
         let kept = [Flags::TLS_READY, Flags::ENDED];
@@ -114,9 +116,17 @@ impl Io {
         let conn = self.register(connection)?;
         seat.keep();
         self.stats.handovers_in += 1;
-        self.restage(conn, pieces);
-        Some((conn, bytes))
+        Some(Unpacked { conn, bytes, pieces })
     }
+}
+
+/// A connection that came from another shard.
+pub(super) struct Unpacked {
+    pub(super) conn: ConnKey,
+    /// What is to be read from it first.
+    pub(super) bytes: Vec<u8>,
+    /// What is to be written to it first.
+    pub(super) pieces: Vec<Bytes>,
 }
 
 /// A connection cannot move yet.

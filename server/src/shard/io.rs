@@ -272,7 +272,9 @@ impl Io {
 
     /// Drops a connection and frees its seat; whether there was one.
     pub(super) fn discard(&mut self, conn: ConnKey) -> bool {
-        self.unstage(conn);
+        if let Some(connection) = self.connections.get(conn) {
+            self.staging.forget(connection.batch);
+        }
         let found = self.detach(conn).is_some();
         if found {
             self.seats.leave();

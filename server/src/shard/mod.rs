@@ -49,6 +49,7 @@ pub use stats::{STATS, Stat, StatKind, Stats};
 use crate::mail::{Mail, PeerMail};
 use connection::{Flags, Phase};
 use ending::Ending;
+use handover::Unpacked;
 use hub::{Millis, ShardId};
 use io::Notice;
 use mailbox::{Inbox, Letter};
@@ -276,7 +277,8 @@ impl<H: Handler> Shard<H> {
             PeerMail::Quiet => self.ending.heard(from),
             PeerMail::Connection(_) | PeerMail::Engine { .. } if self.ending.is_closed() => {}
             PeerMail::Connection(handover) => {
-                if let Some((conn, mut bytes)) = self.io.unpack(handover) {
+                if let Some(Unpacked { conn, mut bytes, pieces }) = self.io.unpack(handover) {
+                    self.io.restage(conn, pieces);
                     self.io.set_deadline(conn, self.io.config.limits.head_timeout_ms);
                     self.feed_bytes(conn, &mut bytes);
                 }

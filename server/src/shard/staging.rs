@@ -20,10 +20,12 @@ use std::io::IoSlice;
 
 /// Pieces and batches whose memory is kept in any case.
 const KEPT: usize = 1024;
+/// Memory for joined bytes that is kept in any case.
+const JOINED_BYTES_KEPT: usize = 128 << 10;
 /// Pieces of one system call; the kernel takes up to 1,024 (IOV_MAX), but their list lies on the stack.
 const SLICES: usize = 64;
-/// Pieces that are smaller than this on average are put together, larger ones are handed to the kernel as a list: what
-/// it costs to walk the list is then little beside what their bytes cost.
+/// Pieces up to this size are put together, and chains with a larger one are handed to the kernel as a list: what it costs
+/// to walk the list is then little beside what the bytes cost.
 const JOINED_PIECE_BYTES_MAX: usize = 4096;
 
 /// What one system call is given.
@@ -42,7 +44,9 @@ pub(super) struct Staging {
     /// The piece that was last put at the front of a batch.
     first: u32,
     joined: Joined,
-    /// The most pieces or batches of a recent turn; falls by an eighth per turn.
+    /// Of all pieces, each counted once.
+    bytes: usize,
+    /// The most pieces or batches of a recent turn; falls by an eighth per flush.
     recent: usize,
 }
 
@@ -55,7 +59,8 @@ struct Piece {
     next: u32,
     /// Of the chain up to here.
     chain_bytes: usize,
-    chain_pieces: usize,
+    /// No piece of the chain up to here is larger than [`JOINED_PIECE_BYTES_MAX`].
+    is_small: bool,
 }
 
 /// The pieces of one connection.
@@ -78,7 +83,7 @@ struct Joined {
 impl Default for Staging {
     fn default() -> Self {
         let joined = Joined { last: NONE, bytes: Vec::new() };
-        Self { pieces: Vec::new(), batches: Vec::new(), first: NONE, joined, recent: 0 }
+        Self { pieces: Vec::new(), batches: Vec::new(), first: NONE, joined, bytes: 0, recent: 0 }
     }
 }
 
@@ -101,17 +106,18 @@ impl Staging {
         let place = self.pieces.len() as u32;
         batch.last = place;
         let written = batch.written;
-        let (mut chain_bytes, mut chain_pieces) = (bytes.len(), 1);
+        let (mut chain_bytes, mut is_small) = (bytes.len(), bytes.len() <= JOINED_PIECE_BYTES_MAX);
         match self.pieces.get_mut(before as usize) {
             Some(piece) => {
                 piece.next = place;
                 chain_bytes += piece.chain_bytes;
-                chain_pieces += piece.chain_pieces;
+                is_small &= piece.is_small;
             }
             None => self.first = place,
         }
+        self.bytes += bytes.len();
         let bytes = bytes.clone();
-        self.pieces.push(Piece { bytes, before, next: NONE, chain_bytes, chain_pieces });
+        self.pieces.push(Piece { bytes, before, next: NONE, chain_bytes, is_small });
         chain_bytes - written
     }
 
@@ -125,9 +131,9 @@ impl Staging {
         let Some(&Batch { last, written, .. }) = self.batches.get(batch as usize) else {
             return Slices::new();
         };
-        let chain = self.piece(last).map(|piece| (piece.chain_bytes, piece.chain_pieces));
-        let Some((bytes, pieces)) = chain.filter(|(bytes, _)| *bytes > written) else { return Slices::new() };
-        if pieces > 1 && bytes / pieces < JOINED_PIECE_BYTES_MAX {
+        let chain = self.piece(last).map(|piece| (piece.chain_bytes, piece.before != NONE && piece.is_small));
+        let Some((_, is_joined)) = chain.filter(|(bytes, _)| *bytes > written) else { return Slices::new() };
+        if is_joined {
             return self.join(last).get(written..).map(IoSlice::new).into_iter().collect();
         }
         let mut left = Slices::new();
@@ -154,6 +160,18 @@ impl Staging {
         if whole {
             (batch.last, batch.written) = (NONE, 0);
         }
+    }
+
+    /// What is left of a batch is not to be written.
+    pub(super) fn forget(&mut self, batch: u32) {
+        if let Some(batch) = self.batches.get_mut(batch as usize) {
+            (batch.last, batch.written) = (NONE, 0);
+        }
+    }
+
+    /// Bytes of all pieces since the last [`Staging::clear`], written or not: they are held until then.
+    pub(super) fn held_bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes out what is left of a batch, piece by piece.
@@ -183,13 +201,14 @@ impl Staging {
         self.recent = self.pieces.len().max(self.batches.len()).max(self.recent - self.recent / 8);
         self.batches.clear();
         self.pieces.clear();
-        self.first = NONE;
-        self.joined.last = NONE;
+        (self.first, self.bytes, self.joined.last) = (NONE, 0, NONE);
+        if self.joined.bytes.capacity() > JOINED_BYTES_KEPT {
+            self.joined.bytes = Vec::new();
+        }
         let enough = (2 * self.recent).max(KEPT);
         if self.pieces.capacity().max(self.batches.capacity()) > 2 * enough {
             self.pieces.shrink_to(enough);
             self.batches.shrink_to(enough);
-            self.joined.bytes = Vec::new();
         }
     }
 
@@ -322,6 +341,37 @@ mod tests {
         let slices = staging.slices(batch);
         let places: Vec<_> = slices.iter().map(|slice| slice.as_ptr()).collect();
         assert_eq!(places, [pieces[0].as_ptr(), pieces[1].as_ptr()]);
+    }
+
+    #[test]
+    fn one_large_piece_among_small_ones_is_not_copied_either() {
+        let mut staging = Staging::default();
+        let batch = staging.open(conn(0));
+        (0..300).for_each(|n| assert!(staging.push(batch, &Bytes::from(vec![n as u8; 8])) > 0));
+        let large = Bytes::from(vec![1; 1 << 20]);
+        assert_eq!(staging.push(batch, &large), 2400 + (1 << 20));
+        assert_eq!(staging.slices(batch).len(), SLICES);
+        assert_eq!(staging.joined.bytes.capacity(), 0);
+        staging.advance(batch, 2400);
+        assert_eq!(staging.slices(batch)[0].as_ptr(), large.as_ptr());
+    }
+
+    #[test]
+    fn a_turn_begins_with_chains_of_its_own() {
+        let mut staging = Staging::default();
+        for turn in 0..3_u8 {
+            let batches: Vec<u32> = (0..2).map(|index| staging.open(conn(index))).collect();
+            let pieces = [Bytes::from(vec![turn; 10]), Bytes::from(vec![turn + 100; 10])];
+            for piece in &pieces {
+                batches.iter().for_each(|batch| assert!(staging.push(*batch, piece) > 0));
+            }
+            assert_eq!((staging.pieces.len(), staging.held_bytes()), (2, 20));
+            for batch in batches {
+                assert_eq!(content(&mut staging, batch), pieces.concat());
+            }
+            staging.clear();
+            assert_eq!(staging.held_bytes(), 0);
+        }
     }
 
     #[test]

@@ -17,8 +17,10 @@ use std::io::{self, ErrorKind, IoSlice, Write};
 use std::net::Shutdown;
 use std::os::fd::AsRawFd;
 
-/// A connection with more than this staged is flushed at once, so that its pieces do not pile up.
+/// A connection with more than this staged is flushed at once, so that a slow one is known as such.
 const STAGED_BYTES_MAX: usize = 64 << 10;
+/// With more than this staged in a turn everybody is flushed at once, since pieces are held until all of them are.
+const HELD_BYTES_MAX: usize = 8 << 20;
 /// What a piece in a write buffer costs besides its bytes; counted, so that many small frames are bounded too.
 const UNSENT_PIECE_BYTES: usize = size_of::<Bytes>();
 /// How long a closing connection may take to be given what is left and to end its side.
@@ -107,7 +109,14 @@ impl Io {
         }
         let moving = connection.phase == Phase::Moving;
         self.stats.pieces_out += 1;
-        if self.staging.push(connection.batch, bytes) > STAGED_BYTES_MAX && !moving {
+        let staged_bytes = self.staging.push(connection.batch, bytes);
+        // What moves takes along what is staged for it.
+        if moving {
+            return;
+        }
+        if self.staging.held_bytes() > HELD_BYTES_MAX && self.leaving.is_none() {
+            self.flush_all();
+        } else if staged_bytes > STAGED_BYTES_MAX {
             self.flush(conn);
         }
     }

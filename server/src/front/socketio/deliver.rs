@@ -1,7 +1,7 @@
 //! From messages to bytes on connections: encode once per variant, then stage the same bytes for everybody.
 //!
 //! Owns the only loop whose length is the number of recipients. It does nothing but look up the socket, compare its
-//! variant with the last one and stage shared bytes. Must not know who is subscribed. Start at [`SocketIo::deliver`].
+//! variant with the first one's and stage shared bytes. Must not know who is subscribed. Start at [`SocketIo::deliver`].
 
 use std::sync::Arc;
 
@@ -34,26 +34,41 @@ impl SocketIo {
     /// Stages a message for every recipient.
     pub(super) fn deliver(&mut self, cx: &mut Cx<'_>, delivery: &Delivery<'_>, to: &[Recipient]) {
         let mut encoder = Encoder::new(delivery);
-        let mut last: Option<(Variant, Bytes)> = None;
+        let mut others = self.deliver_alike(cx, &mut encoder, to);
+        while !others.is_empty() {
+            others = self.deliver_alike(cx, &mut encoder, &others);
+        }
+    }
+
+    /// Stages a message for the recipients whose variant is that of the first one, and gives the others: whoever is given
+    /// the same bytes is staged one after the other, so that what is staged is shared. Nearly always there are none.
+    fn deliver_alike(
+        &mut self,
+        cx: &mut Cx<'_>,
+        encoder: &mut Encoder<'_>,
+        to: &[Recipient],
+    ) -> Vec<Recipient> {
+        let (mut first, mut others): (Option<(Variant, Bytes)>, _) = (None, Vec::new());
         for recipient in to {
             let Some(socket) = self.sockets.get(recipient.tag.0 as usize) else {
-                self.tails.offer(recipient.tag, delivery.message, &mut self.commands);
+                self.tails.offer(recipient.tag, encoder.delivery.message, &mut self.commands);
                 continue;
             };
             let Some(conn) = socket.conn else {
-                self.deliver_to_poll(cx, recipient.tag.0, &mut encoder);
+                self.deliver_to_poll(cx, recipient.tag.0, encoder);
                 continue;
             };
-            match &last {
+            match &first {
                 Some((variant, bytes)) if *variant == socket.variant => cx.io.stage(conn, bytes),
-                _ => {
-                    let variant = socket.variant;
-                    let bytes = encoder.frames(variant, &self.namespaces);
+                Some(_) => others.push(*recipient),
+                None => {
+                    let bytes = encoder.frames(socket.variant, &self.namespaces);
                     cx.io.stage(conn, &bytes);
-                    last = Some((variant, bytes));
+                    first = Some((socket.variant, bytes));
                 }
             }
         }
+        others
     }
 
     fn deliver_to_poll(&mut self, cx: &mut Cx<'_>, tag: u32, encoder: &mut Encoder<'_>) {
