@@ -51,13 +51,20 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 impl fmt::Display for SessionId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(std::str::from_utf8(&self.text()).expect("the alphabet is ASCII"))
+    }
+}
+
+impl SessionId {
+    /// The public name's characters.
+    fn text(self) -> [u8; 20] {
         let bits = self.0.iter().fold(0_u128, |bits, byte| bits << 8 | u128::from(*byte));
         let mut text = [0; 20];
         for (place, character) in text.iter_mut().rev().enumerate() {
             let six = (bits >> (6 * place)) as usize % 64;
             *character = *ALPHABET.get(six).expect("six bits");
         }
-        f.write_str(std::str::from_utf8(&text).expect("the alphabet is ASCII"))
+        text
     }
 }
 
@@ -101,7 +108,9 @@ impl ChannelName {
     /// The name under which messages to one session travel: `$client/<id>`.
     #[must_use]
     pub fn client(session: SessionId) -> Self {
-        Self(Arc::from(format!("$client/{session}")))
+        let mut name = *b"$client/                    ";
+        name.iter_mut().rev().zip(session.text().iter().rev()).for_each(|(to, from)| *to = *from);
+        Self(Arc::from(std::str::from_utf8(&name).expect("the alphabet is ASCII")))
     }
 
     /// The session that `$client/<id>` names; `None` for every other name, and where `<id>` is no session id.

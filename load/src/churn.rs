@@ -87,9 +87,8 @@ impl Churn {
     }
 
     fn script(&self) -> Script {
-        let (event, payload_bytes) = (self.echo_event.clone(), self.payload_bytes);
         Script {
-            emission: Some(Emission { event, room: None, payload_bytes }),
+            emission: Some(Emission::new(&self.echo_event, None, self.payload_bytes)),
             opening: Opening::WhenAsked,
             ..Script::new(self.protocol, self.join.clone())
         }

@@ -63,11 +63,7 @@ impl Pairs {
 
     fn script(&self, pairs: u32) -> Script {
         let room = format!("pair-%{{i%{pairs}}}");
-        let emission = Emission {
-            event: self.say_event.clone(),
-            room: Some(room.clone()),
-            payload_bytes: self.payload_bytes,
-        };
+        let emission = Emission::new(&self.say_event, Some(&room), self.payload_bytes);
         let join = Join { event: self.join_event.clone(), room };
         Script { emission: Some(emission), ..Script::new(self.protocol, Some(join)) }
     }

@@ -216,8 +216,12 @@ impl Values {
     /// An event: `name` in front of `args`.
     pub fn event(name: &str, args: &Self) -> Self {
         let rest = Elements::new(args.json()).rest();
+        // Exact for a name without escapes: text that fills its memory is shared without another allocation.
         let comma = if rest.is_empty() { "" } else { "," };
-        let json = format!("[{}{comma}{rest}]", quote(name));
+        let mut json = String::with_capacity(name.len() + rest.len() + comma.len() + 4);
+        json.push('[');
+        push_quoted(name, &mut json);
+        [comma, rest, "]"].into_iter().for_each(|part| json.push_str(part));
         Self { json: Bytes::from(json), attachments: args.attachments.clone() }
     }
 
@@ -410,7 +414,19 @@ impl ValuesBuilder {
 
 /// A JSON string literal.
 pub(crate) fn quote(value: &str) -> String {
-    serde_json::Value::from(value).to_string()
+    let mut out = String::with_capacity(value.len() + 2);
+    push_quoted(value, &mut out);
+    out
+}
+
+/// Appends a JSON string; nearly every name and text has nothing to escape.
+fn push_quoted(value: &str, out: &mut String) {
+    if value.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
+        return out.push_str(&serde_json::Value::from(value).to_string());
+    }
+    out.push('"');
+    out.push_str(value);
+    out.push('"');
 }
 
 /// Appends the object that stands for attachment `num`.

@@ -80,8 +80,7 @@ impl Echo {
 
     /// New clients, so that nothing is left of an earlier run.
     fn open(&self, console: Console) -> Result<Pool, Error> {
-        let (event, payload_bytes) = (self.event.clone(), self.payload_bytes);
-        let emission = Some(Emission { event, room: None, payload_bytes });
+        let emission = Some(Emission::new(&self.event, None, self.payload_bytes));
         let pool =
             Pool::start(&self.clients, Script { emission, ..Script::new(self.protocol, self.join.clone()) })?;
         pool.wait_ready(console)?;

@@ -191,8 +191,8 @@ impl Link {
     }
 
     /// Says the next message of a conversation, due now.
-    pub(super) fn say_next(&mut self, script: &Script) -> bool {
-        let said = self.say(script, Marker { number: self.said, due_ns: now_ns() });
+    pub(super) fn say_next(&mut self, script: &Script, now_ns: u64) -> bool {
+        let said = self.say(script, Marker { number: self.said, due_ns: now_ns });
         self.said += u32::from(said);
         said
     }
@@ -308,10 +308,13 @@ impl Link {
         if self.visit.is_some() {
             return self.session.leave(&mut self.unsent);
         }
-        if shared.answer_until_ns > 0 && now_ns() < shared.answer_until_ns {
-            for _ in 0..heard {
-                shared.counts.said += u64::from(self.say_next(shared.script));
-            }
+        if shared.answer_until_ns == 0 {
+            return;
+        }
+        let now_ns = now_ns();
+        let answers = if now_ns < shared.answer_until_ns { heard } else { 0 };
+        for _ in 0..answers {
+            shared.counts.said += u64::from(self.say_next(shared.script, now_ns));
         }
     }
 

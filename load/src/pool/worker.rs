@@ -211,7 +211,7 @@ impl Worker {
             let Some(at) = self.place(index) else { continue };
             let Some(link) = self.links.get_mut(at) else { continue };
             for _ in 0..converse.outstanding {
-                self.counts.said += u64::from(link.say_next(&self.script));
+                self.counts.said += u64::from(link.say_next(&self.script, now_ns()));
             }
             speakers.push(at);
         }

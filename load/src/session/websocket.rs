@@ -477,7 +477,7 @@ mod tests {
         let marker = Marker { number: 3, due_ns: 16 };
         client.phase = Phase::Ready;
         assert!(!client.say(&script, marker, &mut out), "nothing to say");
-        script.emission = Some(Emission { event: "echo".into(), room: None, payload_bytes: 0 });
+        script.emission = Some(Emission::new("echo", None, 0));
         client.phase = Phase::Room;
         assert!(!client.say(&script, marker, &mut out), "not there yet");
         client.phase = Phase::Ready;

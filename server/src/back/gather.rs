@@ -71,7 +71,8 @@ impl Office {
         let id = message_id();
         let answers = self.expect().await;
         let involved = self.send_publish(id, &outline, &answers).await?;
-        let delivery = Gathering::new(id, involved, &outline, answers).finish().await?;
+        // Boxed, so that the handlers of a program, which mostly send without waiting, stay small.
+        let delivery = Box::pin(Gathering::new(id, involved, &outline, answers).finish()).await?;
         if !delivery.missing_shards.is_empty() && self.is_draining() {
             return Err(OfficeError::Uncertain);
         }

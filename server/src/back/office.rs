@@ -130,17 +130,10 @@ impl Office {
     /// [`OfficeError::Busy`] when there was none in [`FULL_WAIT`], [`OfficeError::Stopped`] for a shard that is not there.
     pub async fn tell(&self, shard: ShardId, mail: Mail) -> Result<(), OfficeError> {
         let sender = self.inner.shards.get(usize::from(shard.0)).ok_or(OfficeError::Stopped)?;
-        let deadline = tokio::time::Instant::now() + FULL_WAIT;
-        let mut mail = mail;
-        loop {
-            match sender.try_send(mail) {
-                Ok(()) => return Ok(()),
-                Err(Full(back)) => mail = *back,
-            }
-            if tokio::time::Instant::now() >= deadline {
-                return Err(OfficeError::Busy);
-            }
-            tokio::time::sleep(Duration::from_millis(1)).await;
+        match sender.try_send(mail) {
+            Ok(()) => Ok(()),
+            // Boxed, as every future that sends something would be as large as this rare one.
+            Err(Full(back)) => Box::pin(tell_when_there_is_room(sender, back)).await,
         }
     }
 
@@ -188,6 +181,19 @@ impl Office {
         }
         Ok(total)
     }
+}
+
+/// Tries again until [`FULL_WAIT`] is over.
+async fn tell_when_there_is_room(sender: &Sender, mut mail: Box<Mail>) -> Result<(), OfficeError> {
+    let deadline = tokio::time::Instant::now() + FULL_WAIT;
+    while tokio::time::Instant::now() < deadline {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        match sender.try_send(*mail) {
+            Ok(()) => return Ok(()),
+            Err(Full(back)) => mail = back,
+        }
+    }
+    Err(OfficeError::Busy)
 }
 
 impl Answers {

@@ -6,7 +6,7 @@
 use super::args::Args;
 use super::handle::{Handle, Session};
 use crate::back::checked::check_body;
-use crate::back::office::OfficeError;
+use crate::back::office::{Office, OfficeError};
 use crate::mail::{Handshake, Mail, Upcall, Upcalls};
 use bytes::Bytes;
 use futures_core::Stream;
@@ -105,6 +105,10 @@ impl Events {
     /// The next event; `None` when the server has stopped. The same as the stream's `next`.
     pub async fn next(&mut self) -> Option<ClientEvent> {
         std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    pub(super) fn office(&self) -> &Office {
+        self.handle.office()
     }
 
     pub(super) fn inbox_events_max(&self) -> usize {

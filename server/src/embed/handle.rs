@@ -188,16 +188,6 @@ impl Session {
         self.handle.office.end_members(Members::Session(self.id), Reason::Kicked).await.map(drop)
     }
 
-    /// Stops reading from the session's connection.
-    pub(super) async fn hold(&self) -> Result<(), OfficeError> {
-        self.tell_home(Mail::Hold { session: self.id }).await
-    }
-
-    /// Reads from it again.
-    pub(super) async fn let_go(&self) -> Result<(), OfficeError> {
-        self.tell_home(Mail::LetGo { session: self.id }).await
-    }
-
     async fn tell_home(&self, mail: Mail) -> Result<(), OfficeError> {
         self.handle.office.tell(self.handle.office.home_of(self.id), mail).await
     }

@@ -5,6 +5,8 @@
 
 use super::events::{ClientEvent, Events};
 use super::handle::Session;
+use crate::back::office::Office;
+use crate::mail::Mail;
 use futures_util::FutureExt as _;
 use hub::SessionId;
 use std::collections::{HashMap, VecDeque};
@@ -29,6 +31,7 @@ impl Events {
     {
         let mut desk = Desk {
             handler,
+            office: self.office().clone(),
             waiting_max: self.inbox_events_max().max(1),
             running: JoinSet::new(),
             sessions: HashMap::new(),
@@ -52,11 +55,12 @@ impl Events {
 /// Hands events to handlers.
 struct Desk<H> {
     handler: H,
+    office: Office,
     waiting_max: usize,
     /// One task per busy session.
     running: JoinSet<()>,
     /// Whose the tasks are.
-    sessions: HashMap<Id, Session>,
+    sessions: HashMap<Id, SessionId>,
     busy: HashMap<SessionId, Waiting>,
 }
 
@@ -74,10 +78,10 @@ where
     F: Future<Output = ()> + Send + 'static,
 {
     async fn take(&mut self, event: ClientEvent) {
-        let session = event.session().clone();
-        let Some(waiting) = self.busy.get_mut(&session.id()) else {
+        let session = event.session().id();
+        let Some(waiting) = self.busy.get_mut(&session) else {
             if let Some(unfinished) = self.begin(event) {
-                self.busy.insert(session.id(), Waiting::default());
+                self.busy.insert(session, Waiting::default());
                 self.leave_running(session, unfinished);
             }
             return;
@@ -87,7 +91,7 @@ where
         waiting.events.push_back(event);
         if !waiting.held && waiting.events.len() >= self.waiting_max {
             waiting.held = true;
-            told(session.hold().await);
+            self.tell_home(session, Mail::Hold { session }).await;
         }
     }
 
@@ -98,7 +102,7 @@ where
             Err(error) => error.id(),
         };
         let Some(session) = self.sessions.remove(&id) else { return };
-        while let Some(event) = self.next_of(&session).await {
+        while let Some(event) = self.next_of(session).await {
             if let Some(unfinished) = self.begin(event) {
                 return self.leave_running(session, unfinished);
             }
@@ -106,15 +110,16 @@ where
     }
 
     /// The next event that waits for a busy session; without one it is busy no more.
-    async fn next_of(&mut self, session: &Session) -> Option<ClientEvent> {
-        let waiting = self.busy.get_mut(&session.id())?;
-        if waiting.held && waiting.events.len() <= self.waiting_max / 2 {
-            waiting.held = false;
-            told(session.let_go().await);
-        }
+    async fn next_of(&mut self, session: SessionId) -> Option<ClientEvent> {
+        let waiting = self.busy.get_mut(&session)?;
+        let let_go = waiting.held && waiting.events.len() <= self.waiting_max / 2;
+        waiting.held &= !let_go;
         let next = waiting.events.pop_front();
         if next.is_none() {
-            self.busy.remove(&session.id());
+            self.busy.remove(&session);
+        }
+        if let_go {
+            self.tell_home(session, Mail::LetGo { session }).await;
         }
         next
     }
@@ -134,15 +139,15 @@ where
         }
     }
 
-    fn leave_running(&mut self, session: Session, unfinished: Pin<Box<F>>) {
+    async fn tell_home(&self, session: SessionId, mail: Mail) {
+        if let Err(error) = self.office.tell(self.office.home_of(session), mail).await {
+            tracing::warn!(%error, "a connection could not be held or let go");
+        }
+    }
+
+    fn leave_running(&mut self, session: SessionId, unfinished: Pin<Box<F>>) {
         let task = self.running.spawn(unfinished);
         self.sessions.insert(task.id(), session);
-    }
-}
-
-fn told(result: Result<(), crate::back::OfficeError>) {
-    if let Err(error) = result {
-        tracing::warn!(%error, "a connection could not be held or let go");
     }
 }
 

@@ -164,7 +164,10 @@ const fn fields<'a>(digit: u8, namespace: &'a str, payload: Option<&'a str>) -> 
 /// The default parser's text, behind the `4` of Engine.IO.
 fn text(fields: &Fields<'_>) -> Bytes {
     let payload = fields.payload.unwrap_or_default();
-    let mut out = String::with_capacity(payload.len() + fields.namespace.len() + 28);
+    // Exact for a plain event or answer: text that fills its memory is shared without another allocation.
+    let is_plain = fields.namespace == "/" && fields.attachments.is_empty() && fields.id.is_none();
+    let before = if is_plain { 2 } else { fields.namespace.len() + 30 };
+    let mut out = String::with_capacity(before + payload.len());
     out.push('4');
     if fields.attachments.is_empty() {
         out.push(char::from(fields.digit));
