@@ -163,7 +163,10 @@ impl Outbox {
             }
             Ok(permit) => {
                 let bytes = std::mem::take(&mut self.upcalls_bytes);
-                permit.send(Upcalls::new(std::mem::take(&mut self.upcalls), bytes, &self.under_way_bytes));
+                // While a shard is busy the next batch is likely as long, and growing to it costs several copies.
+                let next = Vec::with_capacity(self.upcalls.len().min(UPCALL_BATCH_MAX) / 2);
+                let upcalls = std::mem::replace(&mut self.upcalls, next);
+                permit.send(Upcalls::new(upcalls, bytes, &self.under_way_bytes));
                 self.upcalls_refused = false;
             }
             Err(mpsc::error::TrySendError::Full(())) => self.upcalls_refused = true,
