@@ -96,8 +96,9 @@ impl Volley {
         let complete = pool.counts().messages >= expected(shots, flying);
         let is_over =
             |each: &Flying| complete || until(each.due_ns + self.patience.as_nanos() as u64).is_zero();
-        while let Some(eldest) = flying.pop_front_if(|each| is_over(each)) {
-            shots.push(self.count(pool, &eldest)?);
+        while flying.front().is_some_and(is_over) {
+            let eldest = flying.pop_front().map(|each| self.count(pool, &each));
+            shots.extend(eldest.transpose()?);
         }
         Ok(())
     }

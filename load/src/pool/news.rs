@@ -129,7 +129,7 @@ mod tests {
 
     #[test]
     fn every_line_is_read_as_it_was_meant() {
-        round_trip(&Task::HoldClients(share()));
+        round_trip(&Task::HoldClients(Box::new(share())));
         round_trip(&Order::new(Command::Leave));
         round_trip(&asked(3, Measured::Message(5)));
         let mut latencies = Latencies::new();
@@ -177,13 +177,14 @@ mod tests {
 
     #[test]
     fn a_share_obeys_answers_and_ends_with_its_input() {
-        let news = served(&[line(&Task::HoldClients(share())), line(&asked(4, Measured::Messages))]);
+        let news =
+            served(&[line(&Task::HoldClients(Box::new(share()))), line(&asked(4, Measured::Messages))]);
         assert!(news.contains(&News::Answers(4, vec![Answer::Latencies(Latencies::new())])), "{news:?}");
     }
 
     #[test]
     fn a_share_that_is_told_nonsense_says_so_and_ends() {
-        let news = served(&[line(&Task::HoldClients(share())), "nonsense\n".into()]);
+        let news = served(&[line(&Task::HoldClients(Box::new(share()))), "nonsense\n".into()]);
         assert!(matches!(news.last(), Some(News::Failed(text)) if text.contains("\"nonsense\"")), "{news:?}");
         let news = served(&["{\"hold_clients\":{}}\n".into()]);
         let [News::Failed(text)] = news.as_slice() else { panic!("{news:?}") };
@@ -195,7 +196,7 @@ mod tests {
         let (mut input, lines) = pipe();
         let (told, mut out) = pipe();
         let serving = std::thread::spawn(move || serve_helper(std::io::BufReader::new(lines), &mut out));
-        input.write_all(line(&Task::HoldClients(share())).as_bytes()).unwrap();
+        input.write_all(line(&Task::HoldClients(Box::new(share()))).as_bytes()).unwrap();
         let (mut failure, mut failed) = (None, 0);
         let mut answers = std::io::BufRead::lines(std::io::BufReader::new(told));
         while failed < 3 {

@@ -49,7 +49,7 @@ impl Remote {
         let known = Known { by_loop, first_failure: None, trouble: None, is_closing: false };
         let known = Arc::new(Mutex::new(known));
         let range = format!("clients {} to {}", share.clients.start, share.clients.end.saturating_sub(1));
-        let (process, answers) = helper.start(&Task::HoldClients(share))?;
+        let (process, answers) = helper.start(&Task::HoldClients(Box::new(share)))?;
         let name = format!("process {} of {total} (pid {}, {range})", number + 1, process.id());
         let (process, shown) = (Arc::new(Mutex::new(process)), name.clone());
         let (sender, answers_told) = mpsc::channel();
