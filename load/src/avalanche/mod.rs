@@ -176,7 +176,7 @@ impl Avalanche {
                 cpu = restarted.cpu();
             }
             let complete = counts.away() == 0 && lost.1.elapsed() > QUIET_AFTER;
-            if complete || begun.elapsed() > self.patience {
+            if complete || begun.elapsed() > self.patience || pool.check().is_err() {
                 bar.finish_and_clear();
                 return cpu.or_else(|| restarted.cpu());
             }

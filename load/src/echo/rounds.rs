@@ -113,13 +113,16 @@ impl Rounds {
             if cut > 0 {
                 report.note(format!("ended with the burst of {messages}: {cut} connections were lost"));
             }
-            if round.back < u64::from(messages) || cut > 0 {
+            if round.back < u64::from(messages) {
                 last = Some(round);
                 break;
             }
             report.row(round.cells());
             means.push((f64::from(messages), round.latencies.mean_ms()));
             held = Some(round);
+            if cut > 0 {
+                break;
+            }
             std::thread::sleep(self.pause);
         }
         bar.finish_and_clear();

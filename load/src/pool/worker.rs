@@ -60,7 +60,7 @@ pub(super) struct Worker {
     /// Places of links that want a connection.
     queue: VecDeque<usize>,
     /// Until when each connection that was begun must be open, with its attempt; in the order of their times, as all have
-    /// the same bound.
+    /// the same bound. Those that are open leave it when they come to the front.
     deadlines: VecDeque<(u64, usize, u32)>,
     opening: u32,
     opening_max: u32,
