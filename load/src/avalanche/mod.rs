@@ -27,23 +27,23 @@ use timeline::Timeline;
 /// What nodejs-websocket-bench published of its test "avalanche".
 const HISTORIC: [Historic<&str>; 3] = [
     Historic {
-        who: "socket.io 4",
-        date: "README at 849e89f",
-        machine: "32 vCPU, 32 GB",
+        who: "socket.io 4, by nodejs-websocket-bench",
+        date: "README 849e89f",
+        machine: "not stated for this test",
         figures: "5,000 clients: all dropped; p50 4.97 s, p95 5.99 s; 6.8 s down",
         measures: "return after a restart; stopped waiting when 95 % were back",
     },
     Historic {
-        who: "socketioxide 0.18.4",
-        date: "README at 849e89f",
-        machine: "32 vCPU, 32 GB",
+        who: "socketioxide 0.18.4, by nodejs-websocket-bench",
+        date: "README 849e89f",
+        machine: "not stated for this test",
         figures: "5,000 clients: 2.9 s; 10,000: 96 % in 67 s; 20,000: 0 %",
         measures: "return after a restart; stopped waiting when 95 % were back",
     },
     Historic {
-        who: "anycable-go",
-        date: "README at 849e89f",
-        machine: "32 vCPU, 32 GB",
+        who: "anycable-go, by nodejs-websocket-bench",
+        date: "README 849e89f",
+        machine: "not stated for this test",
         figures: "5,000 clients: none dropped",
         measures: "a restart of the application; the server with the connections is another process and stayed",
     },
