@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::console::Console;
 use crate::error::Error;
-use crate::latency::Latencies;
+use crate::latency::{Latencies, now_ns};
 use crate::pool::{Counts, Measured, Pool, Visit};
 use crate::process::Pids;
 use crate::publish::metric;
@@ -66,7 +66,7 @@ impl Churn {
         let end = planned(self.per_second, self.duration)?;
         let pool = Pool::start(&self.clients, self.script())?;
         let (sessions_before, rss_before) = (self.sessions(), self.server.rss()?);
-        let begun = Instant::now();
+        let begun_ns = now_ns();
         let schedule = Schedule::paced(0, self.per_second);
         let bar = console.progress("visits", end.into());
         schedule.run(end, |numbers| {
@@ -76,12 +76,13 @@ impl Churn {
         })?;
         bar.finish_and_clear();
         pool.wait(&console.progress("leaving", end.into()), end.into(), self.patience, over);
-        let elapsed = begun.elapsed();
+        pool.check()?;
+        let elapsed = pool.counts().active_since(begun_ns);
         let sessions_after = self.sessions_gone(sessions_before);
         let rss_after = self.server.rss()?;
         let remains = Remains { sessions_before, sessions_after, rss_before, rss_after };
         let mut report = self.report();
-        self.conclude(&pool, (end, elapsed), &mut report);
+        self.conclude(&pool, (end, elapsed), &mut report)?;
         self.compare(&remains, &mut report);
         Ok(report)
     }
@@ -111,29 +112,43 @@ impl Churn {
         }
     }
 
-    fn conclude(&self, pool: &Pool, (visits, elapsed): (u32, Duration), report: &mut Report) {
+    fn conclude(
+        &self,
+        pool: &Pool,
+        (visits, elapsed): (u32, Duration),
+        report: &mut Report,
+    ) -> Result<(), Error> {
         let (counts, visits) = (pool.counts(), u64::from(visits));
         report.count("visits", visits);
         report.count("completed", counts.left);
         report.count("refused_or_lost", counts.failed + counts.cut);
+        report.count("no_client_free", counts.nobody_free);
         report.count("stuck", visits.saturating_sub(over(&counts)));
         report.number("elapsed_seconds", elapsed.as_secs_f64());
         report.number("visits_per_second", counts.left as f64 / elapsed.as_secs_f64());
-        let messages = pool.latencies();
-        report.latencies("cycle", &pool.latencies_of(Measured::Visits));
-        report.latencies("connect", &pool.latencies_of(Measured::Connects));
+        let messages = pool.latencies()?;
+        report.latencies("cycle", &pool.latencies_of(Measured::Visits)?);
+        report.latencies("connect", &pool.latencies_of(Measured::Connects)?);
         report.latencies("message", &messages);
         self.judge(pool, (visits, elapsed), &messages, report);
-        if counts.left < visits {
-            report.failure(format!("{} of {visits} visits did not end well", visits - counts.left));
+        let begun = visits.saturating_sub(counts.nobody_free);
+        if counts.left < begun {
+            report.failure(format!("{} of {begun} visits did not end well", begun - counts.left));
         }
+        if counts.nobody_free > 0 {
+            report.void(format!(
+                "no client is free for {} visits: more of them are needed for this rate",
+                counts.nobody_free
+            ));
+        }
+        Ok(())
     }
 
     fn judge(&self, pool: &Pool, run: (u64, Duration), messages: &Latencies, report: &mut Report) {
         let failure = pool.first_failure();
         let evidence = Evidence {
             clients: pool.counts().ready,
-            expected: run.0,
+            expected: run.0.saturating_sub(pool.counts().nobody_free),
             counts: &pool.counts(),
             // Clients of a loop are slots here, and how many came is no ceiling.
             by_loop: &[],
@@ -173,5 +188,5 @@ impl Churn {
 
 /// Visits that are over, in whatever way.
 fn over(counts: &Counts) -> u64 {
-    counts.left + counts.failed + counts.cut
+    counts.left + counts.failed + counts.cut + counts.nobody_free
 }

@@ -87,6 +87,11 @@ impl Span {
         (min_ms <= max_ms).then_some(Self { min_ms, max_ms })
     }
 
+    /// Whether it is always 0 ms: what happens again after that would happen all the time.
+    pub(crate) fn is_nothing(&self) -> bool {
+        self.max_ms == 0
+    }
+
     /// Whichever of its milliseconds `draw` says.
     pub(crate) fn pick_ms(self, mut draw: fastrand::Rng) -> u64 {
         draw.u64(self.min_ms..=self.max_ms)

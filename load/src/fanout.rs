@@ -7,7 +7,7 @@
 //! the time. With a rate the times are fixed beforehand and latency counts from them.
 
 use std::ops::Range;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::console::Console;
 use crate::error::Error;
@@ -67,9 +67,12 @@ pub struct Stream {
 #[derive(Clone, Debug)]
 pub(crate) struct Round {
     pub(crate) clients: u64,
+    /// Measured messages that were sent.
+    pub(crate) sent: u32,
     pub(crate) expected: u64,
     pub(crate) counts: Counts,
     pub(crate) by_loop: Vec<Counts>,
+    /// Until the last arrival.
     pub(crate) elapsed: Duration,
     pub(crate) usage: Usage,
     pub(crate) latencies: Latencies,
@@ -120,6 +123,7 @@ impl Fanout {
     /// # Errors
     /// [`Error`] if nobody could be connected, a publish was refused or the measured process is not there.
     pub fn run(&self, console: Console) -> Result<Report, Error> {
+        self.protocol.check_live()?;
         self.server.check()?;
         self.stream.check()?;
         let mut report = self.report();
@@ -219,35 +223,36 @@ impl Measurement<'_> {
     /// Sends the whole stream to the clients of the pool and counts.
     pub(crate) fn run(&self, sender: &mut impl Sender) -> Result<Round, Error> {
         let Self { pool, stream, server, .. } = self;
-        let clients = pool.counts().ready;
+        let clients = pool.counts().present();
         let delivered = |numbers: u32| clients * u64::from(numbers);
         sender.send(&stream.batch(0..stream.batch, 0))?;
         if !pool.wait_messages(delivered(stream.batch), stream.patience) {
             sender.finish()?;
         }
         let writes = sender.writes();
-        let (used, counted, start) = (server.usage()?, pool.counts(), Instant::now());
-        self.send(clients, now_ns(), sender)?;
+        let (used, counted, begun_ns) = (server.usage()?, pool.counts(), now_ns());
+        let end = self.send(clients, begun_ns, sender)?;
         sender.finish()?;
-        pool.wait_messages(delivered(stream.total()), stream.patience);
+        pool.wait_messages(delivered(end), stream.patience);
         pool.check()?;
-        let (elapsed, usage) = (start.elapsed(), server.usage()?.since(&used));
+        let (counts, usage) = (pool.counts(), server.usage()?.since(&used));
         Ok(Round {
             clients,
-            expected: delivered(stream.total()) - counted.messages,
-            counts: pool.counts().since(&counted),
+            sent: end - stream.batch,
+            expected: delivered(end).saturating_sub(counted.messages),
+            counts: counts.since(&counted),
             by_loop: pool.by_loop(),
-            elapsed,
+            elapsed: counts.active_since(begun_ns),
             usage,
-            latencies: pool.latencies(),
+            latencies: pool.latencies()?,
             own_writes: sender.writes().zip(writes).map(|(now, before)| now.saturating_sub(before)),
             failure: pool.first_failure(),
         })
     }
 
-    /// Sends what is measured. Without a rate a batch is sent when the one `in_flight` before it has arrived; it stops where
-    /// a message does not arrive.
-    fn send(&self, clients: u64, start_ns: u64, sender: &mut impl Sender) -> Result<(), Error> {
+    /// Sends what is measured; returns the end of the numbers that were sent. Without a rate a batch is sent when the one
+    /// `in_flight` before it has arrived; it stops where a message does not arrive.
+    fn send(&self, clients: u64, start_ns: u64, sender: &mut impl Sender) -> Result<u32, Error> {
         let Self { pool, stream, .. } = self;
         let bar = self.console.progress("publishing", u64::from(stream.messages));
         let mut number = stream.batch;
@@ -256,15 +261,15 @@ impl Measurement<'_> {
             let due_ns = stream.due_ns(number).map_or_else(now_ns, |after_ns| start_ns + after_ns);
             std::thread::sleep(Duration::from_nanos(due_ns.saturating_sub(now_ns())));
             sender.send(&stream.batch(number..end, due_ns))?;
+            number = end;
+            bar.set_position(u64::from(end - stream.batch));
             let awaited = end.saturating_sub((stream.in_flight - 1).saturating_mul(stream.batch));
             if stream.rate.is_none() && !pool.wait_messages(clients * u64::from(awaited), stream.patience) {
                 break;
             }
-            bar.set_position(u64::from(end - stream.batch));
-            number = end;
         }
         bar.finish_and_clear();
-        Ok(())
+        Ok(number)
     }
 }
 
@@ -279,6 +284,7 @@ impl Round {
         let seconds = self.elapsed.as_secs_f64();
         let delivered = self.counts.messages;
         report.count("subscribers", self.clients);
+        report.count("messages_sent", self.sent.into());
         report.count("deliveries_expected", self.expected);
         report.count("deliveries", delivered);
         report.number("delivered_percent", 100.0 * delivered as f64 / self.expected.max(1) as f64);
@@ -312,6 +318,11 @@ impl Round {
             planned: stream.rate.map(planned),
         };
         evidence.judge(report);
+        if self.sent < stream.messages {
+            let (sent, messages) = (self.sent, stream.messages);
+            report
+                .failure(format!("ended after {sent} of {messages} messages: what was sent did not arrive"));
+        }
     }
 }
 

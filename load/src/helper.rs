@@ -43,7 +43,7 @@ pub(crate) enum Task {
     /// To write the floor's frames.
     WriteFloor(WriterSettings),
     /// To be a share of the clients.
-    HoldClients(Share),
+    HoldClients(Box<Share>),
 }
 
 /// Lines of the parent; the end of them is the end of the helper.
@@ -144,7 +144,7 @@ fn serve(input: impl BufRead + Send + 'static, out: &mut impl Write) -> Result<(
     let Ok(first) = orders.recv() else { return Ok(()) };
     match parse(&first)? {
         Task::WriteFloor(settings) => serve_writer(settings, &orders, out),
-        Task::HoldClients(share) => serve_share(share, &orders, out),
+        Task::HoldClients(share) => serve_share(*share, &orders, out),
     }
 }
 

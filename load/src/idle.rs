@@ -4,7 +4,7 @@
 //! after a small warm-up, so that pages of code and buffers per thread are not charged to the clients.
 //! Start at [`Idle::run`].
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::console::Console;
 use crate::error::Error;
@@ -55,8 +55,10 @@ impl Idle {
         let warm = self.warm_up(console)?;
         let each_warm = self.server.resident()?;
 
+        let begun = Instant::now();
         let pool = self.open(&self.clients)?;
-        let ramp = pool.wait_ready(console)?;
+        pool.wait_ready(console)?;
+        let (ramp, opened) = (begun.elapsed(), pool.counts());
         self.server.settle(SETTLE_WITHIN)?;
         let before_hold = self.server.usage()?;
         pool.hold(self.hold)?;
@@ -73,9 +75,10 @@ impl Idle {
 
         report.count("sessions", counts.present());
         report.number("ramp_seconds", ramp.as_secs_f64());
-        report.number("sessions_per_second", counts.ready as f64 / ramp.as_secs_f64());
-        report.count("connections_accepted", counts.connected);
-        report.number("accepts_per_second", counts.connected as f64 / ramp.as_secs_f64());
+        report.number("sessions_per_second", opened.ready as f64 / ramp.as_secs_f64());
+        // Of the ramp: pollers come back all the time after it.
+        report.count("connections_accepted", opened.connected);
+        report.number("accepts_per_second", opened.connected as f64 / ramp.as_secs_f64());
         if !self.server.is_empty() {
             report.number("cpu_hold_percent", cpu.cpu_ns as f64 / 1e7 / self.hold.as_secs_f64().max(0.001));
             stages.report(counts.present(), &mut report);

@@ -67,6 +67,17 @@ impl Latencies {
         self
     }
 
+    /// Those that are not above `longest`, as exactly as they are told apart.
+    pub(crate) fn within(&self, longest: Duration) -> Self {
+        let longest_us = longest.as_micros() as u64;
+        let mut within = Self { negative: self.negative, ..Self::new() };
+        let buckets = self.us.iter_recorded().map(|it| (it.value_iterated_to(), it.count_at_value()));
+        for (us, count) in buckets.filter(|(us, _)| self.us.lowest_equivalent(*us) <= longest_us) {
+            within.us.saturating_record_n(us, count);
+        }
+        within
+    }
+
     /// How many were measured.
     pub(crate) fn len(&self) -> u64 {
         self.us.len()
@@ -145,6 +156,14 @@ mod tests {
         assert_eq!((latencies.len(), latencies.negative()), (1, 1));
         latencies.arrived(0, 1);
         assert_eq!((latencies.len(), latencies.negative()), (1, 1), "what is not to be measured is not");
+    }
+
+    #[test]
+    fn what_is_above_a_bound_can_be_left_out() {
+        let mut latencies = Latencies::new();
+        [1, 200, 700, 701, 5000].iter().for_each(|ms| latencies.record(Duration::from_millis(*ms)));
+        assert_eq!(latencies.within(Duration::from_millis(700)).len(), 3);
+        assert_eq!(latencies.within(Duration::from_secs(5)), latencies);
     }
 
     #[test]

@@ -3,8 +3,8 @@
 //! Owns scenarios, the clients' event loops, measurements and their report. A scenario is a module, a protocol is a
 //! value of [`Protocol`]. Sees the codecs; must not know the hub or the server, so that it can measure any server and
 //! takes no short cut through ours. Start at a scenario ([`Idle`], [`Broadcast`], [`Echo`], [`Comet`], [`Fanout`],
-//! [`Pairs`], [`Churn`], [`Floor`], [`Hostile`]); below it is
-//! `pool`, one event loop per core, and below that `session`, the clients as bytes in, bytes out.
+//! [`Pairs`], [`Churn`], [`Cuts`], [`Avalanche`], [`Floor`], [`Hostile`]); below it is `pool`, one event loop per core, and
+//! below that `session`, the clients as bytes in, bytes out.
 
 mod avalanche;
 mod broadcast;
@@ -19,6 +19,7 @@ mod fanout;
 mod floor;
 mod helper;
 mod hostile;
+mod http;
 mod idle;
 mod latency;
 mod message;

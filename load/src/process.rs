@@ -38,14 +38,23 @@ pub(crate) struct Memory {
     pub(crate) tcp_sockets: u64,
 }
 
+/// Cores this process may use.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// What a process has used since its start.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Usage {
-    /// Time on a processor, nanoseconds, user and system.
+    /// Time on a processor, nanoseconds, user and system; see [`merged_ns`].
     pub(crate) cpu_ns: u64,
+    /// The same in ticks, with the threads that have ended.
+    ticks_ns: u64,
+    /// By how much it may be wrong.
+    ticks_error_ns: u64,
     /// Calls of write and writev; send and sendmsg are not in it.
     pub(crate) write_calls: u64,
-    /// Name and processor time of each thread.
+    /// Number, name and processor time of each thread that is there.
     pub(crate) threads: Vec<(u32, String, u64)>,
 }
 
@@ -92,10 +101,11 @@ impl Pids {
         for pid in &self.0 {
             let io = read(*pid, "io").unwrap_or_default();
             usage.write_calls += number_after(&io, "syscw:");
-            let threads = threads(*pid)?;
-            usage.cpu_ns += threads.iter().map(|(_, _, cpu_ns)| cpu_ns).sum::<u64>();
-            usage.threads.extend(threads);
+            usage.ticks_ns += ticks_ns(&read(*pid, "stat")?).unwrap_or(0);
+            usage.ticks_error_ns += TICKS_ERROR_NS;
+            usage.threads.extend(threads(*pid)?);
         }
+        usage.cpu_ns = merged_ns(&usage);
         Ok(usage)
     }
 
@@ -116,16 +126,20 @@ impl Pids {
 }
 
 impl Usage {
-    /// What was used between `earlier` and this; threads that ended in between are missing.
+    /// What was used between `earlier` and this. Threads that ended in between are missing from the list only.
     pub(crate) fn since(&self, earlier: &Self) -> Self {
         let before = |tid: u32| earlier.threads.iter().find(|(id, _, _)| *id == tid).map_or(0, |t| t.2);
         let threads =
             self.threads.iter().map(|(tid, name, ns)| (*tid, name.clone(), ns - before(*tid).min(*ns)));
-        Self {
-            cpu_ns: self.cpu_ns.saturating_sub(earlier.cpu_ns),
+        let mut used = Self {
+            cpu_ns: 0,
+            ticks_ns: self.ticks_ns.saturating_sub(earlier.ticks_ns),
+            ticks_error_ns: self.ticks_error_ns,
             write_calls: self.write_calls.saturating_sub(earlier.write_calls),
             threads: threads.collect(),
-        }
+        };
+        used.cpu_ns = merged_ns(&used);
+        used
     }
 
     /// The threads that did something, the busiest first, as a note.
@@ -135,6 +149,17 @@ impl Usage {
         let shown = busy.iter().take(8).map(|(_, name, ns)| format!("{name} {:.2} s", *ns as f64 / 1e9));
         report.note(format!("CPU by thread: {}", shown.collect::<Vec<_>>().join(", ")));
     }
+}
+
+/// The kernel rounds the user's and the system's part of a process down to ticks of 10 ms.
+const TICKS_ERROR_NS: u64 = 2 * TICK_NS;
+
+/// Of two accounts the better one. The scheduler's is exact to the nanosecond, but only of threads that are there; the
+/// ticks of the process have those that have ended, too. So where the ticks say more than their rounding explains, threads
+/// have ended and the ticks count, good to 20 ms for each process; otherwise the exact account is complete.
+fn merged_ns(usage: &Usage) -> u64 {
+    let exact_ns: u64 = usage.threads.iter().map(|(_, _, ns)| ns).sum();
+    if usage.ticks_ns > exact_ns + usage.ticks_error_ns { usage.ticks_ns } else { exact_ns }
 }
 
 /// Numbers of threads with their names and nanoseconds on a processor.
@@ -157,13 +182,15 @@ fn cpu_ns(pid: u32, tid: u32) -> Option<u64> {
     exact.filter(|ns| *ns > 0).or_else(|| ticks_ns(&read(pid, &format!("task/{tid}/stat")).ok()?))
 }
 
-/// utime and stime: fields 14 and 15, counted behind the name, which may hold anything. A tick is 10 ms on every
-/// platform Linux runs user programs on.
+/// A tick is 10 ms on every platform Linux runs user programs on.
+const TICK_NS: u64 = 10_000_000;
+
+/// utime and stime: fields 14 and 15, counted behind the name, which may hold anything.
 fn ticks_ns(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let ticks: u64 =
         fields.split_whitespace().skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum();
-    Some(ticks * 10_000_000)
+    Some(ticks * TICK_NS)
 }
 
 /// The kernel's share, which belongs to no process.
@@ -212,6 +239,36 @@ mod tests {
         assert!(memory.rss > held.len() as u64, "{memory:?}");
         assert!(pids.usage().unwrap().since(&before).cpu_ns > 1_000_000);
         assert_eq!(held.iter().map(|byte| u64::from(*byte)).sum::<u64>(), (32 << 20) / 256 * (255 * 128));
+    }
+
+    #[test]
+    fn threads_that_end_do_not_take_their_time_away() {
+        let pids = Pids(vec![std::process::id()]);
+        let before = pids.usage().unwrap();
+        let burn = || {
+            let until_ns = cpu_of_this_thread() + 150_000_000;
+            while cpu_of_this_thread() < until_ns {
+                std::hint::spin_loop();
+            }
+        };
+        std::thread::spawn(burn).join().unwrap();
+        let used = pids.usage().unwrap().since(&before);
+        assert!(used.cpu_ns >= 150_000_000 - TICKS_ERROR_NS, "{used:?}");
+    }
+
+    fn cpu_of_this_thread() -> u64 {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    }
+
+    #[test]
+    fn the_exact_account_counts_as_long_as_it_explains_the_ticks() {
+        let usage = |exact_ns, ticks_ns| {
+            let threads = vec![(1, "a".into(), exact_ns)];
+            merged_ns(&Usage { ticks_ns, ticks_error_ns: TICKS_ERROR_NS, threads, ..Usage::default() })
+        };
+        assert_eq!((usage(7_000_000, 20_000_000), usage(7_000_000, 0)), (7_000_000, 7_000_000));
+        assert_eq!(usage(7_000_000, 30_000_000), 30_000_000);
     }
 
     #[test]

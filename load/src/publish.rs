@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 use wire::http::{Request, write_request};
 
 use crate::error::Error;
+use crate::http::answer;
 use crate::message::Batch;
-use crate::session::answer;
 use crate::target::Target;
 
 /// How long an answer may take.

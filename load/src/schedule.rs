@@ -12,9 +12,6 @@ use crate::error::Error;
 use crate::latency::now_ns;
 use crate::message::NUMBERS_MAX;
 
-/// How often what became due is sent at the most.
-const SLICE: Duration = Duration::from_millis(1);
-
 /// When the numbers from `first` on are due.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Schedule {
@@ -48,7 +45,7 @@ impl Schedule {
         self.first.saturating_add((passed_ns / self.interval_ns) as u32).saturating_add(1)
     }
 
-    /// Calls `each` with the numbers that have become due, until `end`.
+    /// Calls `each` with the numbers that have become due, as soon as the first of them is, until `end`.
     pub(crate) fn run(
         &self,
         end: u32,
@@ -56,14 +53,16 @@ impl Schedule {
     ) -> Result<(), Error> {
         let mut next = self.first;
         while next < end {
-            let now_ns = now_ns();
-            let reached = self.reached(now_ns).min(end);
+            let reached = self.reached(now_ns()).min(end);
             if reached > next {
                 each(next..reached)?;
                 next = reached;
             }
-            let wait = Duration::from_nanos(self.due_ns(next).saturating_sub(now_ns));
-            std::thread::sleep(wait.max(SLICE));
+            // What becomes due while others are sent is sent with the next ones.
+            let wait_ns = self.due_ns(next).saturating_sub(now_ns());
+            if next < end && wait_ns > 0 {
+                std::thread::sleep(Duration::from_nanos(wait_ns));
+            }
         }
         Ok(())
     }

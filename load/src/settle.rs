@@ -21,7 +21,7 @@ pub(crate) fn settle(pool: &Pool, messages: u64, patience: Duration, console: Co
         let counts = pool.counts();
         bar.set_position(counts.distinct());
         let complete = counts.away() == 0 && counts.distinct() >= messages;
-        if complete || last.1.elapsed() > patience {
+        if complete || last.1.elapsed() > patience || pool.check().is_err() {
             return bar.finish_and_clear();
         }
         if moving(&counts) != last.0 {

@@ -1,6 +1,6 @@
 //! Clients that say messages which come back to clients: at fixed times, or each when another one arrived.
 //!
-//! Owns the measurement that `echo` and `pairs` share. Must not know to whom a message comes. Start at [`Talk::paced`].
+//! Owns the measurement that `echo` and `pairs` share. Must not know to whom a message comes. Start at [`Talk::run`].
 
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -55,7 +55,7 @@ pub(crate) struct Outcome {
     pub(crate) clients: u64,
     /// Messages that should have arrived.
     pub(crate) expected: u64,
-    /// Messages and their time, from which rates come.
+    /// Messages and their time, to the last of them, from which rates come.
     pub(crate) counts: Counts,
     pub(crate) elapsed: Duration,
     /// Everything that arrived, also outside of the measured time.
@@ -80,8 +80,8 @@ impl Talk<'_> {
     pub(crate) fn paced(&self, per_second: f64, duration: Duration) -> Result<Outcome, Error> {
         let first = self.speakers.len() as u32;
         let end = first.saturating_add(planned(per_second, duration)?);
-        self.warm_up();
-        let (counted, used, begun) = (self.pool.counts(), self.server.usage()?, Instant::now());
+        self.warm_up()?;
+        let (counted, used) = (self.pool.counts(), self.server.usage()?);
         let schedule = Schedule::paced(first, per_second);
         let bar = self.console.progress("talking", u64::from(end - first));
         schedule.run(end, |numbers| {
@@ -92,9 +92,9 @@ impl Talk<'_> {
         bar.finish_and_clear();
         let expected = u64::from(end - first);
         self.pool.wait_messages(counted.messages + expected, self.patience);
-        let (elapsed, usage) = (begun.elapsed(), self.server.usage()?.since(&used));
-        let counts = self.pool.counts().since(&counted);
-        Ok(Outcome { planned: Some(duration), ..self.outcome(expected, (counts, counts), elapsed, usage) })
+        let (now, usage) = (self.pool.counts(), self.server.usage()?.since(&used));
+        let (counts, elapsed) = (now.since(&counted), now.active_since(schedule.start_ns));
+        Ok(Outcome { planned: Some(duration), ..self.outcome(expected, (counts, counts), elapsed, usage)? })
     }
 
     /// The next message when one arrived.
@@ -106,27 +106,45 @@ impl Talk<'_> {
         let until_ns = now_ns() + (warm_up + duration).as_nanos() as u64;
         self.pool.converse(&Converse { starters: self.speakers.clone(), outstanding, until_ns });
         std::thread::sleep(warm_up);
-        self.pool.latencies();
+        self.pool.latencies()?;
         let (counted, used, begun) = (self.pool.counts(), self.server.usage()?, Instant::now());
         std::thread::sleep(Duration::from_nanos(until_ns.saturating_sub(now_ns())));
         let (counts, elapsed) = (self.pool.counts().since(&counted), begun.elapsed());
         let usage = self.server.usage()?.since(&used);
         std::thread::sleep(TURN);
-        let said = self.pool.counts().said;
-        self.pool.wait_messages(said, self.patience);
-        Ok(self.outcome(said, (counts, self.pool.counts()), elapsed, usage))
+        let said = self.wait_said();
+        self.outcome(said, (counts, self.pool.counts()), elapsed, usage)
     }
 
-    fn warm_up(&self) {
+    /// Waits for everything that was said; returns how much that is. Whoever was told of the end late says more meanwhile.
+    fn wait_said(&self) -> u64 {
+        loop {
+            let said = self.pool.counts().said;
+            let all_arrived = self.pool.wait_messages(said, self.patience);
+            let said_now = self.pool.counts().said;
+            if said_now == said || !all_arrived {
+                return said_now;
+            }
+        }
+    }
+
+    fn warm_up(&self) -> Result<(), Error> {
         let numbers = 0..self.speakers.len() as u32;
         let schedule = Schedule::burst(0);
         self.pool.say(&Say { clients: self.speakers.clone(), numbers: numbers.clone(), schedule });
         self.pool.wait_messages(u64::from(numbers.end), self.patience);
-        self.pool.latencies();
+        self.pool.latencies().map(drop)
     }
 
-    fn outcome(&self, expected: u64, counts: (Counts, Counts), elapsed: Duration, usage: Usage) -> Outcome {
-        Outcome {
+    fn outcome(
+        &self,
+        expected: u64,
+        counts: (Counts, Counts),
+        elapsed: Duration,
+        usage: Usage,
+    ) -> Result<Outcome, Error> {
+        self.pool.check()?;
+        Ok(Outcome {
             clients: self.pool.counts().ready,
             expected,
             counts: counts.0,
@@ -134,10 +152,10 @@ impl Talk<'_> {
             arrived: counts.1,
             by_loop: self.pool.by_loop(),
             usage,
-            latencies: self.pool.latencies(),
+            latencies: self.pool.latencies()?,
             failure: self.pool.first_failure(),
             planned: None,
-        }
+        })
     }
 }
 

@@ -25,7 +25,7 @@ const CONNECTIONS_PER_SOURCE: u32 = 5_000;
 /// Open files besides the connections.
 const FILES_BESIDES: u64 = 64;
 
-/// Processes that are started without being asked for: a number of connections beyond that is a slip of the keyboard.
+/// Most processes: a number beyond that is a slip of the keyboard.
 const PROCESSES_MAX: u32 = 256;
 
 /// `http://host:port`, with a path if the protocol's default path is not wanted.
@@ -92,6 +92,9 @@ fn fitting(connections: u32, asked: u32, limit: u64) -> Result<u32, Error> {
     let each_max = limit.saturating_sub(FILES_BESIDES).max(1);
     let enough = u64::from(connections).div_ceil(each_max).max(1);
     let processes = if asked == 0 { enough.min(u64::from(PROCESSES_MAX)) } else { u64::from(asked) };
+    if processes > u64::from(PROCESSES_MAX) {
+        return Err(Error::new(format!("{asked} processes are too many: at most {PROCESSES_MAX}")));
+    }
     if processes >= enough {
         return Ok(processes as u32);
     }
@@ -230,6 +233,8 @@ mod tests {
         assert_eq!(fitting(19_937, 0, 20_000), Ok(2));
         assert_eq!(fitting(60_000, 0, 20_000), Ok(4));
         assert_eq!(fitting(100, 3, 20_000), Ok(3), "more may be asked for");
+        let error = fitting(100, 257, 20_000).unwrap_err().to_string();
+        assert_eq!(error, "257 processes are too many: at most 256");
         let error = fitting(60_000, 3, 20_000).unwrap_err().to_string();
         let expected =
             "60000 connections in 3 processes need 20064 open files each and the hard limit is 20000: ";

@@ -1,6 +1,7 @@
 //! Whether a run proves anything, and whether the server did what it must: the same rules for every scenario.
 //!
-//! Owns the rules. Must not know scenarios. Start at [`Evidence::judge`].
+//! Owns the rules. Must not know scenarios. Start at [`Evidence::judge`]; scenarios whose clients come back judge deliveries
+//! themselves and take the rules one by one.
 
 use std::time::Duration;
 
@@ -24,6 +25,7 @@ pub(crate) struct Evidence<'a> {
     pub(crate) latencies: &'a Latencies,
     /// Why the first client failed, if one did.
     pub(crate) failure: Option<&'a str>,
+    /// Until the last arrival.
     pub(crate) elapsed: Duration,
     /// How long it should have taken, if that was fixed beforehand.
     pub(crate) planned: Option<Duration>,
@@ -32,13 +34,8 @@ pub(crate) struct Evidence<'a> {
 impl Evidence<'_> {
     /// Adds what makes the run void, then what the server did not do.
     pub(crate) fn judge(&self, report: &mut Report) {
-        let Self { counts, expected, latencies, .. } = self;
-        if self.clients == 0 {
-            report.void("nothing connected");
-        }
-        if counts.messages == 0 {
-            report.void("nothing delivered");
-        }
+        let Self { counts, expected, .. } = self;
+        void_if_nothing(self.clients, counts.messages, report);
         if counts.messages > *expected || counts.repeated > 0 {
             let text = format!(
                 "more received than expected: {} of {expected}, {} twice or out of order",
@@ -49,26 +46,46 @@ impl Evidence<'_> {
         if counts.messages < *expected {
             report.failure(format!("{} of {expected} deliveries are missing", expected - counts.messages));
         }
-        if latencies.negative() > 0 {
-            report.void(format!("{} messages arrived before they were sent", latencies.negative()));
-        }
+        void_if_early(self.latencies, report);
         if let Some(failure) = self.failure {
             report.failure(format!("clients were lost, the first one: {failure}"));
         }
         if let Some(planned) = self.planned {
-            self.judge_time(planned.as_secs_f64(), report);
+            void_if_overtime(self.elapsed, planned, report);
         }
-        if stopped_alike(self.by_loop) {
-            report
-                .void("every event loop stopped at the same number of clients: the generator's own ceiling");
-        }
+        void_if_stopped_alike(self.by_loop, report);
     }
+}
 
-    fn judge_time(&self, planned: f64, report: &mut Report) {
-        let elapsed = self.elapsed.as_secs_f64();
-        if elapsed > planned.max(1.0) * OVERTIME_MAX {
-            report.void(format!("took {elapsed:.1} s, planned were {planned:.1} s: something is saturated"));
-        }
+/// A run without clients or without deliveries shows nothing.
+pub(crate) fn void_if_nothing(clients: u64, delivered: u64, report: &mut Report) {
+    if clients == 0 {
+        report.void("nothing connected");
+    }
+    if delivered == 0 {
+        report.void("nothing delivered");
+    }
+}
+
+/// What arrives before it was sent shows that the clock is wrong, or that numbers were mixed up.
+pub(crate) fn void_if_early(latencies: &Latencies, report: &mut Report) {
+    if latencies.negative() > 0 {
+        report.void(format!("{} messages arrived before they were sent", latencies.negative()));
+    }
+}
+
+/// A paced run that takes too long was not the run that was asked for.
+pub(crate) fn void_if_overtime(elapsed: Duration, planned: Duration, report: &mut Report) {
+    let (elapsed, planned) = (elapsed.as_secs_f64(), planned.as_secs_f64());
+    if elapsed > planned.max(1.0) * OVERTIME_MAX {
+        report.void(format!("took {elapsed:.1} s, planned were {planned:.1} s: something is saturated"));
+    }
+}
+
+/// Loops that all stop at the same number of clients met a limit of the generator.
+pub(crate) fn void_if_stopped_alike(by_loop: &[Counts], report: &mut Report) {
+    if stopped_alike(by_loop) {
+        report.void("every event loop stopped at the same number of clients: the generator's own ceiling");
     }
 }
 

@@ -43,7 +43,11 @@ fn join() -> Option<Join> {
 }
 
 fn cuts(peer: &Recovering, cut: Cut, recovery: Recovery) -> Report {
-    let scenario = Cuts {
+    cuts_of(peer, cut, recovery).run(Console::Silent).unwrap()
+}
+
+fn cuts_of(peer: &Recovering, cut: Cut, recovery: Recovery) -> Cuts {
+    Cuts {
         clients: clients(peer),
         join: join(),
         destination: destination(peer),
@@ -58,8 +62,15 @@ fn cuts(peer: &Recovering, cut: Cut, recovery: Recovery) -> Report {
         seed: 7,
         patience: Duration::from_millis(700),
         server: Pids::default(),
-    };
-    scenario.run(Console::Silent).unwrap()
+    }
+}
+
+#[test]
+fn times_of_nothing_are_refused() {
+    let peer = Recovering::start(Memory::Good);
+    let cuts = Cuts { away: span(0, 0), ..cuts_of(&peer, Cut::Close, Recovery::On) };
+    let error = cuts.run(Console::Silent).unwrap_err().to_string();
+    assert_eq!(error, "the time between two cuts and the time offline must be more than 0 ms");
 }
 
 #[test]

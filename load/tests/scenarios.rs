@@ -74,11 +74,14 @@ fn a_refusal_is_told_in_the_servers_words() {
 }
 
 fn fanout(manner: Manner, rate: Option<f64>) -> Report {
-    let peer = Peer::start(manner);
+    fanout_of(&Peer::start(manner), Protocol::SocketIo, rate).run(Console::Silent).unwrap()
+}
+
+fn fanout_of(peer: &Peer, protocol: Protocol, rate: Option<f64>) -> Fanout {
     let url = format!("http://{}", peer.private).parse().unwrap();
-    let scenario = Fanout {
-        clients: clients(&peer, 100),
-        protocol: Protocol::SocketIo,
+    Fanout {
+        clients: clients(peer, 100),
+        protocol,
         join: None,
         destination: Destination {
             url,
@@ -98,8 +101,7 @@ fn fanout(manner: Manner, rate: Option<f64>) -> Report {
         server: Pids(vec![std::process::id()]),
         writes_metric: "none".into(),
         floor: None,
-    };
-    scenario.run(Console::Silent).unwrap()
+    }
 }
 
 #[test]
@@ -126,12 +128,18 @@ fn lost_messages_fail_the_run() {
     let report = fanout(Manner::Loses, Some(200.0));
     assert_eq!(report.figure("deliveries"), Some(1900.0));
     assert_eq!(report.failures(), ["100 of 2000 deliveries are missing"]);
+    // Sent within 90 ms; the 700 ms for which the lost message was waited for belong to no rate.
+    assert!(report.figure("elapsed_seconds").unwrap() < 0.6, "{report}");
 }
 
 #[test]
 fn a_loss_ends_a_run_without_a_rate() {
     let report = fanout(Manner::Loses, None);
-    assert_eq!(report.failures(), ["1900 of 2000 deliveries are missing"]);
+    assert_eq!(report.figure("messages_sent"), Some(2.0), "a batch of which one message is lost");
+    assert_eq!(
+        report.failures(),
+        ["100 of 200 deliveries are missing", "ended after 2 of 20 messages: what was sent did not arrive"]
+    );
 }
 
 #[test]
@@ -210,10 +218,7 @@ fn broadcast_reaches_the_clients_of_each_server_through_its_own_door() {
     let figure = |name: &str| report.figure(name).unwrap();
     assert!(figure("last_delivery_ms") >= figure("spread_ms") && figure("spread_ms") > 0.0, "{report}");
     let json = report.json();
-    assert_eq!(
-        (json["table"][1]["ms"].as_str(), json["table"][1]["count"].as_str()),
-        (Some("0 to 500"), Some("300"))
-    );
+    assert!(json["texts"][0]["text"].as_str().unwrap().contains("300"), "{json}");
     let line = json["notes"][0].as_str().unwrap();
     assert!(line.starts_with("setup: ") && line.contains(" ms, good: 300, bad: 0, run: "), "{line}");
 }
@@ -224,6 +229,17 @@ fn a_series_of_broadcasts_keeps_its_times() {
     assert!(report.passed(), "{report}");
     assert_eq!(report.figure("good"), Some(500.0));
     assert!(report.figure("run_ms").unwrap() - report.figure("setup_ms").unwrap() >= 80.0, "{report}");
+}
+
+#[test]
+fn a_message_that_is_lost_in_a_series_is_missing_from_its_own_shot_alone() {
+    let report = broadcast(&[Peer::start(Manner::Loses)], 4, Some(Duration::from_millis(20)));
+    assert_eq!((report.figure("good"), report.figure("bad")), (Some(300.0), Some(100.0)), "{report}");
+    let json = report.json();
+    let notes: Vec<_> = json["notes"].as_array().unwrap().iter().map(|note| note.as_str().unwrap()).collect();
+    let last = notes.iter().find_map(|note| note.strip_prefix("last_delivery_ms of each message: ")).unwrap();
+    let times: Vec<f64> = last.split(", ").map(|ms| ms.parse().unwrap()).collect();
+    assert_eq!(times.iter().map(|ms| *ms > 0.0).collect::<Vec<_>>(), [true, true, false, true], "{last}");
 }
 
 #[test]
@@ -317,6 +333,19 @@ fn a_rate_that_loses_messages_is_not_held() {
     let report = echo(Manner::Loses, EchoPlan::Ladder(None, Some(held)));
     assert_eq!(report.failures(), ["not even 400 messages/s came back in time"]);
     assert_eq!(report.figure("sustained_rate"), None);
+}
+
+#[test]
+fn a_disorder_in_a_trial_is_not_held_and_voids_nothing() {
+    let held = Sustained {
+        first_per_second: 400.0,
+        last_per_second: None,
+        hold: Duration::from_millis(100),
+        p99_ms_max: 5000.0,
+    };
+    let report = echo(Manner::Doubles, EchoPlan::Ladder(None, Some(held)));
+    assert_eq!(report.void_reasons(), [""; 0], "{report}");
+    assert_eq!(report.failures(), ["not even 400 messages/s came back in time"]);
 }
 
 #[test]
@@ -450,8 +479,10 @@ fn churn_sees_lost_messages_sessions_that_stay_and_too_few_slots() {
     assert!(report.failures().contains(&"1 of 90 deliveries are missing".into()), "{report}");
     let report = churn(Manner::Keeps, 100);
     assert_eq!(report.failures(), ["90 sessions were left on the server"]);
+    // The one slot whose echo is lost never becomes free, which is the generator's shortage and not the server's.
     let report = churn(Manner::Loses, 30);
-    assert!(report.failures().iter().any(|text| text.contains("no client is free")), "{report}");
+    assert!(report.figure("no_client_free").unwrap() >= 1.0, "{report}");
+    assert!(report.void_reasons().iter().any(|text| text.starts_with("no client is free for ")), "{report}");
     let report = churn(Manner::Doubles, 100);
     assert!(!report.void_reasons().is_empty(), "{report}");
     let report = churn(Manner::Refuses, 100);
@@ -473,4 +504,6 @@ fn clients_that_are_away_between_pings_are_refused_where_they_hear_nothing() {
     };
     let error = scenario.run(Console::Silent).unwrap_err().to_string();
     assert!(error.contains("this scenario is for socketio"), "{error}");
+    let scenario = fanout_of(&peer, Protocol::SocketIoPoll, None);
+    assert_eq!(scenario.run(Console::Silent).unwrap_err().to_string(), error);
 }

@@ -1,6 +1,6 @@
 //! Whoever restarts the server: a command of the user, or we, if the server is our own child.
 //!
-//! Owns the child process, its folder and its signals; ends only what it started. Must not know what the server is.
+//! Owns the child process, its folder and its signals; ends only what it started, and lets nothing of it outlive us. Must not know what the server is.
 //! Start at [`Restart`].
 
 use std::fs;
@@ -120,6 +120,34 @@ pub struct OwnServer {
     command: ServerCommand,
     folder: Folder,
     child: Child,
+    guard: Guard,
+}
+
+/// Ends the server where we are killed and cannot: a shell that waits for the end of its input, of which we hold the other
+/// end.
+#[derive(Debug)]
+struct Guard(Child);
+
+impl Guard {
+    /// The signals of a terminal are for all its processes, and must not end this one before its time.
+    const SCRIPT: &str = "trap '' INT TERM HUP; read -r _; kill -TERM \"$1\" || exit 0; for n in 1 2 3 4 5 6 7 8 9 10; do \
+                          sleep 1; kill -0 \"$1\" || exit 0; done; kill -KILL \"$1\"";
+
+    fn of(server: &Child) -> std::io::Result<Self> {
+        let mut command = Command::new("sh");
+        command.args(["-c", Self::SCRIPT, "guard", &server.id().to_string()]);
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().map(Self)
+    }
+}
+
+impl Drop for Guard {
+    /// The server has ended, and its number may soon be another's.
+    fn drop(&mut self) {
+        // It fails only where the guard has ended already.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 impl OwnServer {
@@ -133,8 +161,8 @@ impl OwnServer {
             let text = text.replace(FOLDER, &folder.0.display().to_string());
             fs::write(folder.0.join(name), text).map_err(|error| Error::io(name, &error))?;
         }
-        let child = spawn(&command, &folder.0)?;
-        let mut server = Self { command, folder, child };
+        let (child, guard) = spawn(&command, &folder.0)?;
+        let mut server = Self { command, folder, child, guard };
         server.wait_ready()?;
         Ok(server)
     }
@@ -189,7 +217,7 @@ impl Restart for OwnServer {
             return Err(Error::new(format!("the server did not end within {within} s of the signal")));
         }
         let started = Instant::now();
-        self.child = spawn(&self.command, &self.folder.0)?;
+        (self.child, self.guard) = spawn(&self.command, &self.folder.0)?;
         self.wait_ready()?;
         let ready = Instant::now();
         Ok(Restarted {
@@ -211,14 +239,22 @@ impl Drop for OwnServer {
     }
 }
 
-fn spawn(command: &ServerCommand, folder: &Path) -> Result<Child, Error> {
+fn spawn(command: &ServerCommand, folder: &Path) -> Result<(Child, Guard), Error> {
     let tried = |error| Error::io(command.program.display(), &error);
     let log = fs::File::options().create(true).append(true).open(log_file(folder)).map_err(tried)?;
     let shown = folder.display().to_string();
     let mut child = Command::new(&command.program);
     child.args(command.arguments.iter().map(|argument| argument.replace(FOLDER, &shown)));
     child.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-    child.spawn().map_err(tried)
+    let mut child = child.spawn().map_err(tried)?;
+    match Guard::of(&child) {
+        Ok(guard) => Ok((child, guard)),
+        Err(error) => {
+            let _ = child.kill();
+            let _ = child.wait();
+            Err(Error::io("sh", &error))
+        }
+    }
 }
 
 fn ready_file(folder: &Path) -> PathBuf {
@@ -291,6 +327,15 @@ mod tests {
             drop(server);
             assert!(!folder.exists());
         }
+    }
+
+    #[test]
+    fn a_server_whose_bench_is_gone_is_ended() {
+        let mut server =
+            OwnServer::start(command(": > {folder}/ready.json; exec sleep 600", Stop::Term)).unwrap();
+        // What the system does with it when this process is killed.
+        drop(server.guard.0.stdin.take());
+        assert!(server.wait_end());
     }
 
     #[test]

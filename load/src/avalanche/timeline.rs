@@ -112,7 +112,11 @@ mod tests {
         assert_eq!(report.figure("back_95_percent_seconds"), Some(2.0));
         assert_eq!(report.figure("back_100_percent_seconds"), Some(2.0));
         assert_eq!(report.figure("returns_per_second_peak"), Some(100.0));
-        assert_eq!(report.json()["table"][10]["clients_there"], "100", "{report}");
+        assert_eq!(
+            report.json()["series"][0]["points"].as_array().unwrap().last().unwrap()[1],
+            100.0,
+            "{report}"
+        );
         // One is lost again and does not come back.
         timeline.note(Duration::from_secs(3), 99, 100);
         let mut report = Report::new("avalanche");

@@ -10,9 +10,9 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::fanout::Sender;
 use crate::floor::Floor;
-use crate::latency::Latencies;
+use crate::latency::{Latencies, now_ns};
 use crate::message::{Batch, NUMBERS_MAX};
-use crate::pool::{Counts, Pool};
+use crate::pool::{Attribution, Counts, Pool};
 use crate::process::Pids;
 use crate::publish::{Destination, Publisher};
 use crate::report::{Historic, Report};
@@ -101,6 +101,8 @@ pub struct Broadcast {
 struct Round {
     setup: Duration,
     run: Duration,
+    /// From the first message until the last arrival.
+    firing: Duration,
     clients: u64,
     shots: Vec<Shot>,
     counts: Counts,
@@ -167,22 +169,26 @@ impl Broadcast {
 
     fn round(&self, console: Console) -> Result<Round, Error> {
         let begun = Instant::now();
-        let pool = Pool::start(&self.clients, Script::new(self.protocol, self.join.clone()))?;
+        let attribution = Attribution::ByNumber;
+        let script = Script { attribution, ..Script::new(self.protocol, self.join.clone()) };
+        let pool = Pool::start(&self.clients, script)?;
         pool.wait_ready(console)?;
-        let setup = begun.elapsed();
+        let (setup, fired_ns) = (begun.elapsed(), now_ns());
         let mut doors = Doors { destinations: &self.doors, open: Vec::new() };
         let shots = self.volley.fire(&pool, &mut doors, console)?;
-        let round = Round::new((setup, begun.elapsed()), &pool, shots);
+        let round = Round::new((setup, begun.elapsed(), fired_ns), &pool, shots);
+        pool.check()?;
         pool.leave(console);
         Ok(round)
     }
 
     fn floor_round(&self, floor: &Floor, console: Console) -> Result<Round, Error> {
         let begun = Instant::now();
-        let (mut writers, pool) = floor.open(self.doors.len() as u32, console)?;
-        let setup = begun.elapsed();
+        let (mut writers, pool) = floor.open(self.doors.len() as u32, Attribution::ByNumber, console)?;
+        let (setup, fired_ns) = (begun.elapsed(), now_ns());
         let shots = self.volley.fire(&pool, &mut writers, console)?;
-        Ok(Round::new((setup, begun.elapsed()), &pool, shots))
+        pool.check()?;
+        Ok(Round::new((setup, begun.elapsed(), fired_ns), &pool, shots))
     }
 
     fn report(&self) -> Report {
@@ -227,16 +233,17 @@ impl Broadcast {
 }
 
 impl Round {
-    /// Of clients that are still there; `times` is how long they took to come, and everything.
-    fn new(times: (Duration, Duration), pool: &Pool, shots: Vec<Shot>) -> Self {
-        let (setup, run) = times;
+    /// Of clients that are still there; `times` is how long they took to come, and everything, and when firing began.
+    fn new(times: (Duration, Duration, u64), pool: &Pool, shots: Vec<Shot>) -> Self {
+        let (setup, run, fired_ns) = times;
         let counts = pool.counts();
+        let firing = counts.active_since(fired_ns);
         let (by_loop, failure) = (pool.by_loop(), pool.first_failure());
-        Self { setup, run, clients: counts.ready, shots, counts, by_loop, failure }
+        Self { setup, run, firing, clients: counts.ready, shots, counts, by_loop, failure }
     }
 
     fn expected(&self) -> u64 {
-        self.clients * self.shots.len() as u64
+        self.shots.iter().map(|shot| shot.clients).sum()
     }
 
     fn good(&self) -> u64 {
@@ -260,7 +267,7 @@ impl Round {
             by_loop: &self.by_loop,
             latencies: &latencies,
             failure: self.failure.as_deref(),
-            elapsed: self.run.saturating_sub(self.setup),
+            elapsed: self.firing,
             planned: volley.planned(),
         };
         evidence.judge(report);

@@ -6,10 +6,11 @@
 mod trend;
 mod watch;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::console::Console;
 use crate::error::Error;
+use crate::latency::{Latencies, now_ns};
 use crate::message::Marker;
 use crate::pool::Pool;
 use crate::process::Pids;
@@ -110,12 +111,12 @@ impl Comet {
         let pool = Pool::start(&self.clients, script)?;
         pool.wait_ready(console)?;
         let mut watch = Watch::start(&self.journal, &self.server);
-        let begun = Instant::now();
+        let begun_ns = now_ns();
         self.publish(end, &pool, &mut watch, console)?;
         pool.wait_messages(end.into(), traffic.patience);
-        let elapsed = begun.elapsed();
+        pool.check()?;
         let mut report = self.report();
-        self.conclude(&pool, (end.into(), elapsed), &mut report);
+        self.conclude(&pool, (end.into(), begun_ns), pool.latencies()?, &mut report);
         if !self.server.is_empty() {
             report.count("rss_before_bytes", rss_before);
             watch.report(&mut report);
@@ -146,8 +147,15 @@ impl Comet {
         producers.iter().try_for_each(Publisher::wait_answered)
     }
 
-    fn conclude(&self, pool: &Pool, (expected, elapsed): (u64, Duration), report: &mut Report) {
-        let (counts, latencies, failure) = (pool.counts(), pool.latencies(), pool.first_failure());
+    fn conclude(
+        &self,
+        pool: &Pool,
+        (expected, begun_ns): (u64, u64),
+        latencies: Latencies,
+        report: &mut Report,
+    ) {
+        let (counts, failure) = (pool.counts(), pool.first_failure());
+        let elapsed = counts.active_since(begun_ns);
         report.count("clients", counts.present());
         report.count("published", expected);
         report.count("delivered", counts.messages);

@@ -1,11 +1,11 @@
-//! Whether samples over time rise: a straight line by least squares, and how sure its slope is.
+//! Whether samples over time grow: a straight line by least squares, and how sure its slope is.
 //!
 //! Must not know what was sampled. Start at [`Trend::of`].
 
-/// A slope further from zero than this many standard errors is told from noise.
+/// A slope above this many standard errors is told from noise.
 const STANDARD_ERRORS: f64 = 2.0;
 
-/// A slope below this share of the mean for each unit of time is flat, however sure it is.
+/// Growth up to this share of the mean for each unit of time is allowed, however sure it is.
 const SHARE_OF_MEAN: f64 = 0.001;
 
 /// A line through samples.
@@ -19,8 +19,7 @@ pub(super) struct Trend {
 
 impl Trend {
     /// What [`Trend::is_flat`] asks, with minutes as unit of time.
-    pub(super) const RULE: &str =
-        "its slope is within two standard errors of zero, or below 0.1 % of the mean for each minute";
+    pub(super) const RULE: &str = "its slope is not above two standard errors, or not above 0.1 % of the mean for each minute; what shrinks is flat";
 
     /// Of at least three samples at different times.
     pub(super) fn of(samples: &[(f64, f64)]) -> Option<Self> {
@@ -43,8 +42,17 @@ impl Trend {
 
     /// See [`Trend::RULE`].
     pub(super) fn is_flat(&self) -> bool {
-        let slope = self.slope.abs();
-        slope < STANDARD_ERRORS * self.standard_error || slope <= SHARE_OF_MEAN * self.mean.abs()
+        !self.is_significant() || self.slope <= SHARE_OF_MEAN * self.mean.abs()
+    }
+
+    /// Whether it grows at all, as far as that can be told.
+    pub(super) fn is_significant(&self) -> bool {
+        self.slope > STANDARD_ERRORS * self.standard_error
+    }
+
+    /// Growth for each unit of time.
+    pub(super) fn percent_of_mean(&self) -> f64 {
+        100.0 * self.slope / self.mean
     }
 }
 
@@ -67,9 +75,11 @@ mod tests {
             let noise = |at: u32| if at.is_multiple_of(2) { 1.0 } else { -1.0 };
             let samples: Vec<_> =
                 (0..20).map(|at| (f64::from(at), 1000.0 + slope * f64::from(at) + noise(at))).collect();
-            Trend::of(&samples).unwrap().is_flat()
+            let trend = Trend::of(&samples).unwrap();
+            (trend.is_significant(), trend.is_flat())
         };
-        assert!(line(0.0) && line(0.5) && !line(5.0) && !line(-5.0));
+        assert_eq!([0.0, 0.5, 5.0].map(line), [(false, true), (true, true), (true, false)]);
+        assert_eq!(line(-5.0), (false, true), "what shrinks does not grow");
         assert_eq!(Trend::of(&[(1.0, 1.0), (1.0, 2.0), (1.0, 3.0)]), None);
         assert_eq!(Trend::of(&[(1.0, 1.0), (2.0, 2.0)]), None);
     }

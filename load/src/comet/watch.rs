@@ -107,9 +107,11 @@ impl<'a> Watch<'a> {
         report.number("rss_mean_bytes", trend.mean);
         report.number("rss_slope_bytes_per_minute", trend.slope);
         report.number("rss_slope_standard_error", trend.standard_error);
+        report.number("rss_growth_percent_per_minute", trend.percent_of_mean());
+        report.count("memory_growth_significant", trend.is_significant().into());
         report.count("memory_flat", trend.is_flat().into());
         report.note(format!("memory is flat if {}", Trend::RULE));
-        if !trend.is_flat() && trend.slope > 0.0 {
+        if !trend.is_flat() {
             report.failure(format!("memory grows by {:.0} bytes a minute", trend.slope));
         }
     }

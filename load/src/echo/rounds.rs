@@ -2,20 +2,17 @@
 //!
 //! Owns the rounds and their lines. Start at [`Rounds::run`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::Echo;
 use crate::console::Console;
 use crate::error::Error;
-use crate::latency::Latencies;
+use crate::latency::{Latencies, now_ns};
 use crate::message::NUMBERS_MAX;
 use crate::pool::{Pool, Say};
 use crate::report::{Historic, Report, Series};
 use crate::schedule::Schedule;
 use crate::verdict::Evidence;
-
-/// How often a wait looks.
-const LOOK_EVERY: Duration = Duration::from_millis(1);
 
 /// The percentiles of a round's line.
 const PERCENTS: [u32; 9] = [50, 66, 75, 80, 90, 95, 98, 99, 100];
@@ -97,8 +94,7 @@ impl Rounds {
         let pool = echo.open(console)?;
         report.row(columns());
         let mut number = echo.clients.connections;
-        // The warm-up is a message of each client.
-        self.burst(echo, &pool, 0..number);
+        self.warm_up(echo, &pool)?;
         let (mut held, mut last, mut latencies) = (None, None, Latencies::new());
         let mut means = Vec::new();
         let sizes = (self.first..=self.last).step_by(self.step as usize);
@@ -109,10 +105,14 @@ impl Rounds {
                 report.note(format!("ended before the burst of {messages}: no more numbers"));
                 break;
             }
-            let round = self.burst(echo, &pool, number..end);
+            let round = self.burst(echo, &pool, number..end)?;
             latencies.add(&round.latencies);
             number = end;
             bar.inc(1);
+            let cut = pool.counts().cut;
+            if cut > 0 {
+                report.note(format!("ended with the burst of {messages}: {cut} connections were lost"));
+            }
             if round.back < u64::from(messages) {
                 last = Some(round);
                 break;
@@ -120,6 +120,9 @@ impl Rounds {
             report.row(round.cells());
             means.push((f64::from(messages), round.latencies.mean_ms()));
             held = Some(round);
+            if cut > 0 {
+                break;
+            }
             std::thread::sleep(self.pause);
         }
         bar.finish_and_clear();
@@ -128,23 +131,39 @@ impl Rounds {
         Self::conclude((held, last), report);
         // What is only late still comes; what never does is lost.
         pool.wait_messages(u64::from(number), echo.patience);
-        latencies.add(&pool.latencies());
+        pool.check()?;
+        latencies.add(&pool.latencies()?);
         judge(&pool, u64::from(number), &latencies, report);
         pool.leave(console);
         Ok(())
     }
 
-    /// Waits at most `limit`.
-    fn burst(&self, echo: &Echo, pool: &Pool, numbers: std::ops::Range<u32>) -> Round {
-        let (clients, counted) = (0..echo.clients.connections, pool.counts().messages);
-        let (messages, begun) = (numbers.end - numbers.start, Instant::now());
-        pool.say(&Say { clients, schedule: Schedule::burst(numbers.start), numbers });
-        let back = || pool.counts().messages - counted;
-        while back() < u64::from(messages) && begun.elapsed() < self.limit {
-            std::thread::sleep(LOOK_EVERY);
+    /// A message of each client, without which nothing can be measured.
+    fn warm_up(&self, echo: &Echo, pool: &Pool) -> Result<(), Error> {
+        let clients = 0..echo.clients.connections;
+        let (numbers, all) = (clients.clone(), u64::from(clients.end));
+        pool.say(&Say { clients, schedule: Schedule::burst(0), numbers });
+        if !pool.wait_messages(all, echo.patience) {
+            pool.check()?;
+            let (back, why) = (pool.counts().messages, pool.first_failure().unwrap_or("no answer".into()));
+            return Err(Error::new(format!("{back} of {all} messages of the warm-up came back: {why}")));
         }
-        let elapsed = begun.elapsed();
-        Round { messages, back: back(), elapsed, latencies: pool.latencies() }
+        pool.latencies().map(drop)
+    }
+
+    /// Waits at most `limit`, and no longer when a connection is lost.
+    fn burst(&self, echo: &Echo, pool: &Pool, numbers: std::ops::Range<u32>) -> Result<Round, Error> {
+        let (clients, counted) = (0..echo.clients.connections, pool.counts());
+        let (messages, schedule) = (numbers.end - numbers.start, Schedule::burst(numbers.start));
+        pool.say(&Say { clients, schedule, numbers });
+        let passed = || Duration::from_nanos(now_ns() - schedule.start_ns);
+        let complete = pool.wait_messages_while(counted.messages + u64::from(messages), |counts| {
+            if counts.cut > counted.cut { Duration::ZERO } else { self.limit.saturating_sub(passed()) }
+        });
+        let counts = pool.counts();
+        let elapsed = if complete { counts.active_since(schedule.start_ns) } else { passed() };
+        let back = counts.messages - counted.messages;
+        Ok(Round { messages, back, elapsed, latencies: pool.latencies()? })
     }
 
     fn conclude((held, last): (Option<Round>, Option<Round>), report: &mut Report) {

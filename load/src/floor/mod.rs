@@ -5,17 +5,23 @@
 
 mod writer;
 
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
+use std::time::Duration;
+
 use crate::console::Console;
 use crate::error::Error;
 use crate::fanout::{Measurement, Round, Sender, Stream};
 use crate::helper::{Answers, Helper, Process, Task, Trouble, parse, wait_ended};
 use crate::message::Batch;
-use crate::pool::Pool;
-use crate::process::Pids;
-use crate::report::{Report, cores};
+use crate::pool::{Attribution, Pool};
+use crate::process::{Pids, cores};
+use crate::report::Report;
 use crate::session::{Protocol, Script};
 use crate::target::{Clients, Target, processes};
 pub(crate) use writer::{WriterSettings, serve_writer};
+
+/// How long a writer may take to answer; an order of many bytes for many sockets takes its time.
+const ANSWERS_WITHIN: Duration = Duration::from_secs(60);
 
 /// The scenario's arguments.
 #[derive(Clone, Debug)]
@@ -53,21 +59,27 @@ impl Floor {
         round.report(&mut report);
         report.latencies("latency", &round.latencies);
         round.usage.report_threads(&mut report);
-        report
-            .note("write_calls counts write and writev only; the floor calls send once per socket and batch");
+        report.note(
+            "proc_io_writes_per_delivery counts write and writev only; the floor calls send once per socket and batch",
+        );
         Ok(report)
     }
 
     /// One round with writers of its own.
     pub(crate) fn round(&self, console: Console) -> Result<Round, Error> {
-        let (mut writers, pool) = self.open(1, console)?;
+        let (mut writers, pool) = self.open(1, Attribution::Together, console)?;
         let pids = Pids(writers.0.iter().map(|writer| writer.process.id()).collect());
         let (stream, server) = (&self.stream, &pids);
         Measurement { pool: &pool, stream, server, console }.run(&mut writers)
     }
 
     /// Connects the receivers to the writers' processes, of which there are at least as many as `servers` to compare with.
-    pub(crate) fn open(&self, servers: u32, console: Console) -> Result<(Writers, Pool), Error> {
+    pub(crate) fn open(
+        &self,
+        servers: u32,
+        attribution: Attribution,
+        console: Console,
+    ) -> Result<(Writers, Pool), Error> {
         let mut writers = Writers::start(self, self.writer_processes()?.max(servers))?;
         let clients = Clients {
             targets: writers.0.iter().map(|writer| writer.target.clone()).collect(),
@@ -78,9 +90,15 @@ impl Floor {
             processes: self.client_processes,
             helper: Some(self.helper.clone()),
         };
-        let script = Script::new(Protocol::Frames, None);
+        let script = Script { attribution, ..Script::new(Protocol::Frames, None) };
         let pool = Pool::start(&clients, script)?;
         pool.wait_ready(console)?;
+        let failed = pool.counts().failed;
+        if failed > 0 {
+            // The writers would wait for them for ever.
+            let why = pool.first_failure().unwrap_or_default();
+            return Err(Error::new(format!("{failed} receivers of the floor did not connect: {why}")));
+        }
         writers.0.iter_mut().try_for_each(|writer| writer.expect("ready").map(drop))?;
         Ok((writers, pool))
     }
@@ -96,7 +114,7 @@ pub(crate) struct Writers(Vec<Writer>);
 /// One of them. Ends with this value.
 struct Writer {
     process: Process,
-    answers: Answers,
+    answers: Receiver<String>,
     target: Target,
     ordered: u32,
 }
@@ -120,7 +138,7 @@ impl Writer {
     fn start(helper: &Helper, settings: WriterSettings) -> Result<Self, Error> {
         let (process, answers) = helper.start(&Task::WriteFloor(settings))?;
         let target = "http://127.0.0.1:1".parse().map_err(Error::new)?;
-        let mut writer = Self { process, answers, target, ordered: 0 };
+        let mut writer = Self { process, answers: lines(answers)?, target, ordered: 0 };
         let port = writer.expect("port")?;
         writer.target = format!("http://127.0.0.1:{port}").parse().map_err(Error::new)?;
         Ok(writer)
@@ -129,7 +147,14 @@ impl Writer {
     /// Reads a line that begins with `word`; returns what follows.
     fn expect(&mut self, word: &str) -> Result<String, Error> {
         let pid = self.process.id();
-        let Some(line) = self.answers.next_line() else {
+        let line = self.answers.recv_timeout(ANSWERS_WITHIN);
+        if line == Err(RecvTimeoutError::Timeout) {
+            let within = ANSWERS_WITHIN.as_secs();
+            return Err(Error::new(format!(
+                "the floor's writer (pid {pid}) did not say {word} within {within} s"
+            )));
+        }
+        let Ok(line) = line else {
             let ending = wait_ended(|| self.process.ended());
             let ending =
                 ending.map_or_else(|| "stopped to answer".into(), |status| format!("ended with {status}"));
@@ -142,6 +167,20 @@ impl Writer {
             parse::<Trouble>(&line).map_or_else(|_| format!("{line:?} instead of {word}"), |it| it.failed);
         Err(Error::new(format!("the floor's writer (pid {pid}) said: {said}")))
     }
+}
+
+/// Reads in a thread of its own, which ends with the helper, so that waiting for a line can end before that.
+fn lines(mut answers: Answers) -> Result<Receiver<String>, Error> {
+    let (sender, lines) = mpsc::channel();
+    let read = move || {
+        while let Some(line) = answers.next_line() {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    };
+    let thread = std::thread::Builder::new().name("floor-answers".into()).spawn(read);
+    thread.map(|_| lines).map_err(|error| Error::io("reading from the floor's writer", &error))
 }
 
 impl Sender for Writers {

@@ -4,21 +4,19 @@
 //!
 //! ```text
 //! Open ──cut by us, or lost──> Resting ──Alarm: Return──> Connecting ──> Opening ──ready──> Open
-//!                                 ^                            └── refused, or Alarm: GiveUp ──┐
+//!                                 ^                            └── refused, or no answer ──────┐
 //!                                 └─────────────────────────────────────────────────────────────┘
 //! ```
-//! Who comes back does so at its own time and waits for nobody: the bound on handshakes is for the first one only.
+//! Who comes back does so at its own time and waits for nobody: how many may open at once is bounded for first connections
+//! only. How long a handshake may take is bounded for all.
 
 use std::time::Duration;
 
-use super::link::{End, Readiness, State};
+use super::link::{Readiness, State};
 use super::returning::What;
 use super::worker::Worker;
 use super::{Findings, Question};
 use crate::comeback::{Comeback, Cut, CutPlan, Span, draw};
-
-/// How long a returning client waits for its handshake, as socket.io-client does.
-const HANDSHAKE_WITHIN_MS: u64 = 20_000;
 
 /// How a session words the answer of a server that is going down or full.
 const UNAVAILABLE: &str = "upgrade refused with 503";
@@ -80,7 +78,6 @@ impl Worker {
             match what {
                 What::Cut => self.cut(at),
                 What::Return => self.come_back(at),
-                What::GiveUp(attempt) => self.give_up(at, attempt),
             }
         }
     }
@@ -125,17 +122,8 @@ impl Worker {
         let now_ms = self.now_ms();
         let Some(link) = self.links.get_mut(at) else { return };
         let due = matches!(link.state, State::Resting(due_ms) if due_ms <= now_ms);
-        let Some(returning) = link.returning.as_mut().filter(|_| due) else { return };
-        returning.attempt += 1;
-        self.alarms.set(now_ms + HANDSHAKE_WITHIN_MS, at, What::GiveUp(returning.attempt));
-        self.try_connect(at);
-    }
-
-    fn give_up(&mut self, at: usize, attempt: u32) {
-        let Some(link) = self.links.get(at) else { return };
-        let same = link.returning.as_ref().is_some_and(|returning| returning.attempt == attempt);
-        if same && link.readiness == Readiness::Away && link.state.is_opening() {
-            self.ended(at, End::Lost("no answer to a handshake within 20 s".into()));
+        if due && link.returning.is_some() {
+            self.try_connect(at);
         }
     }
 

@@ -7,7 +7,7 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use mio::net::TcpStream;
 
 use super::Counts;
-use super::gaps::Gaps;
+use super::arrivals::Arrivals;
 use super::returning::Returning;
 use crate::latency::{Latencies, now_ns};
 use crate::message::Marker;
@@ -20,6 +20,8 @@ pub(super) struct Link {
     pub(super) session: Session,
     pub(super) stream: Option<TcpStream>,
     pub(super) state: State,
+    /// Connections begun so far; a deadline of an earlier one means nothing.
+    pub(super) attempt: u32,
     /// Not yet taken by the kernel.
     unsent: Vec<u8>,
     /// Received, but not yet a whole header.
@@ -83,7 +85,7 @@ pub(super) enum Edge {
 pub(super) struct Shared<'a> {
     pub(super) script: &'a Script,
     pub(super) counts: &'a mut Counts,
-    pub(super) latencies: &'a mut Latencies,
+    pub(super) latencies: &'a mut Arrivals,
     pub(super) connects: &'a mut Latencies,
     /// Until when what is heard is answered.
     pub(super) answer_until_ns: u64,
@@ -105,10 +107,10 @@ pub(super) enum End {
 /// Counts for one link.
 struct Tally<'a> {
     counts: &'a mut Counts,
-    latencies: &'a mut Latencies,
+    latencies: &'a mut Arrivals,
     next_number: &'a mut u32,
     readiness: &'a mut Readiness,
-    gaps: Option<&'a mut Gaps>,
+    returning: Option<&'a mut Returning>,
     /// Messages that were counted.
     heard: u32,
     /// Read once per read call, when it is first needed.
@@ -134,20 +136,23 @@ impl Sink for Tally<'_> {
         };
         if number < *self.next_number {
             self.counts.repeated += 1;
-            if !self.gaps.as_mut().is_some_and(|gaps| gaps.fill(number)) {
+            if !self.returning.as_mut().is_some_and(|returning| returning.gaps.fill(number)) {
+                let again = self.returning.as_mut().is_some_and(|returning| returning.came_again(number));
+                self.counts.again += u64::from(again);
                 return;
             }
             self.counts.late += 1;
         } else {
-            if let Some(gaps) = &mut self.gaps {
-                gaps.skip(*self.next_number..number);
+            if let Some(returning) = &mut self.returning {
+                returning.gaps.skip(*self.next_number..number);
             }
             *self.next_number = number + 1;
             self.counts.messages += 1;
         }
         self.heard += 1;
         let now_ns = *self.now_ns.get_or_insert_with(now_ns);
-        self.latencies.arrived(due_ns, now_ns);
+        self.counts.last_arrival_ns = now_ns;
+        self.latencies.arrived(Marker { number, due_ns }, now_ns);
     }
 
     fn ack(&mut self) {
@@ -163,6 +168,7 @@ impl Link {
             session,
             stream: None,
             state: State::Queued,
+            attempt: 0,
             unsent,
             partial,
             next_number: 0,
@@ -364,7 +370,7 @@ impl Link {
             latencies: shared.latencies,
             next_number: &mut self.next_number,
             readiness: &mut self.readiness,
-            gaps: self.returning.as_mut().map(|returning| &mut returning.gaps),
+            returning: self.returning.as_deref_mut(),
             heard: 0,
             now_ns: None,
         };

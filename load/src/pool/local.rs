@@ -6,9 +6,10 @@ use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Thread};
 
+use super::goal::Goal;
 use super::share::Share;
 use super::worker::{Setup, Wires, Worker};
-use super::{Answer, Command, Counts, Holder};
+use super::{Answer, Command, Counts, Holder, Order};
 use crate::error::Error;
 
 /// Event loops at work.
@@ -26,17 +27,25 @@ struct Loop {
 }
 
 /// What a loop shows while it works.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Shown {
     counts: Mutex<Counts>,
     first_failure: Mutex<Option<String>>,
-    /// Who is unparked when something changed.
-    watcher: Option<Thread>,
+    watcher: Watcher,
+}
+
+/// Who is told that something changed.
+#[derive(Clone, Debug)]
+pub(super) enum Watcher {
+    /// This thread is unparked for every change.
+    Thread(Thread),
+    /// Whoever waits for messages, when they have come.
+    Goal(Arc<Goal>),
 }
 
 impl Local {
     /// Starts to open all clients of the share.
-    pub(super) fn start(share: Share, watcher: Option<Thread>) -> Result<Self, Error> {
+    pub(super) fn start(share: Share, watcher: &Watcher) -> Result<Self, Error> {
         let (route, script) = (Arc::new(share.route.clone()), Arc::new(share.script.clone()));
         let start_one = |(number, indexes): (usize, Vec<u32>)| {
             let setup = Setup {
@@ -45,17 +54,24 @@ impl Local {
                 indexes,
                 opening_max: (share.opening_max / share.loops).max(1),
             };
-            let shown = Shown { watcher: watcher.clone(), ..Shown::default() };
+            let (counts, first_failure) = Default::default();
+            let shown = Shown { counts, first_failure, watcher: watcher.clone() };
             Loop::start(number, setup, shown).map_err(|error| Error::io("event loop", &error))
         };
         let loops = share.by_loop().enumerate().map(start_one).collect::<Result<_, _>>()?;
         Ok(Self { loops })
     }
+
+    /// An event loop is gone although it was wanted.
+    fn ended(&self) -> Error {
+        let failure = self.first_failure().unwrap_or_else(|| "no reason given".into());
+        Error::new(format!("an event loop has ended; the first failure: {failure}"))
+    }
 }
 
 impl Holder for Local {
-    fn tell(&self, command: &Command) {
-        self.loops.iter().for_each(|each| each.tell(command.clone()));
+    fn tell(&self, order: &Order) {
+        self.loops.iter().for_each(|each| each.tell(order.command.clone()));
     }
 
     fn by_loop(&self) -> Vec<Counts> {
@@ -69,12 +85,13 @@ impl Holder for Local {
     }
 
     fn trouble(&self) -> Option<String> {
-        None
+        self.loops.iter().any(Loop::has_ended).then(|| self.ended().to_string())
     }
 
-    fn answers(&self) -> Vec<Answer> {
-        // A loop that has ended has none.
-        self.loops.iter().filter_map(|each| each.answers.lock().ok()?.recv().ok()).collect()
+    /// In this process they come in the order of the questions.
+    fn answers(&self, _question: u64) -> Result<Vec<Answer>, Error> {
+        let answer = |each: &Loop| each.answers.lock().ok()?.recv().ok();
+        self.loops.iter().map(|each| answer(each).ok_or_else(|| self.ended())).collect()
     }
 
     fn close(&mut self) {
@@ -106,6 +123,10 @@ impl Loop {
         Ok(Self { commands: Some(sender), answers: Mutex::new(answers_told), waker, shown, thread })
     }
 
+    fn has_ended(&self) -> bool {
+        self.commands.is_some() && self.thread.as_ref().is_some_and(JoinHandle::is_finished)
+    }
+
     /// A loop that has ended needs no telling.
     fn tell(&self, command: Command) {
         if let Some(commands) = &self.commands {
@@ -122,9 +143,13 @@ impl Shown {
         if *counts == now {
             return;
         }
+        let more = now.messages - counts.messages;
         *counts = now;
         drop(counts);
-        self.changed();
+        match &self.watcher {
+            Watcher::Thread(thread) => thread.unpark(),
+            Watcher::Goal(goal) => goal.add(more),
+        }
     }
 
     /// Keeps why a client failed, if it is the first one.
@@ -132,12 +157,8 @@ impl Shown {
         if let Ok(mut first) = self.first_failure.lock() {
             first.get_or_insert_with(|| text.to_owned());
         }
-        self.changed();
-    }
-
-    fn changed(&self) {
-        if let Some(watcher) = &self.watcher {
-            watcher.unpark();
+        if let Watcher::Thread(thread) = &self.watcher {
+            thread.unpark();
         }
     }
 }

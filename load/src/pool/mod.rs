@@ -4,8 +4,10 @@
 //! processes of their own where one has not enough open files; a share is event loops, one thread each. Must not know
 //! what a scenario wants of clients. Start at [`Pool::start`].
 
+mod arrivals;
 mod away;
 mod gaps;
+mod goal;
 mod link;
 mod local;
 mod news;
@@ -15,6 +17,11 @@ mod returning;
 mod share;
 mod worker;
 
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
@@ -22,10 +29,12 @@ use serde::{Deserialize, Serialize};
 use crate::comeback::CutPlan;
 use crate::console::Console;
 use crate::error::Error;
-use crate::latency::Latencies;
+use crate::latency::{Latencies, now_ns};
 use crate::session::Script;
 use crate::target::Clients;
-use local::Local;
+pub(crate) use arrivals::Attribution;
+use goal::Goal;
+use local::{Local, Watcher};
 pub(crate) use news::serve_share;
 pub(crate) use orders::{Converse, Say, Visit};
 use remote::Remote;
@@ -34,8 +43,11 @@ pub(crate) use share::Share;
 /// How long nothing at all may change while we wait for clients.
 const STANDSTILL: Duration = Duration::from_secs(30);
 
-/// How often waiting looks.
+/// How often waiting looks. Whoever waits for messages is woken besides.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// How often waiting for messages looks whether anything is wrong.
+const LOOK_BESIDES_EVERY: Duration = Duration::from_millis(20);
 
 /// How often it is looked, while nothing else is waited for, whether all processes are there.
 const CHECK_EVERY: Duration = Duration::from_millis(50);
@@ -65,6 +77,12 @@ pub(crate) struct Counts {
     pub(crate) repeated: u64,
     /// Those of them whose number had not come before; counted only for clients that come back.
     pub(crate) late: u64,
+    /// Numbers that a client received more than once, summed over clients that come back.
+    pub(crate) again: u64,
+    /// Visits for which no client was free.
+    pub(crate) nobody_free: u64,
+    /// When the last message came that had not come before, or the last visit ended; see [`now_ns`]. 0 = never.
+    pub(crate) last_arrival_ns: u64,
     /// Connections that we cut.
     pub(crate) cuts: u64,
     /// Connections of ready clients that the server ended and whose clients mean to come back.
@@ -99,6 +117,9 @@ impl Counts {
             foreign: self.foreign + other.foreign,
             repeated: self.repeated + other.repeated,
             late: self.late + other.late,
+            again: self.again + other.again,
+            nobody_free: self.nobody_free + other.nobody_free,
+            last_arrival_ns: self.last_arrival_ns.max(other.last_arrival_ns),
             cuts: self.cuts + other.cuts,
             lost: self.lost + other.lost,
             refused: self.refused + other.refused,
@@ -130,6 +151,13 @@ impl Counts {
         }
     }
 
+    /// From then until the last arrival: what rates are over, as waiting in vain for what is lost belongs to none. Without
+    /// any arrival all the time that has passed.
+    pub(crate) fn active_since(&self, begun_ns: u64) -> Duration {
+        let end_ns = Some(self.last_arrival_ns).filter(|last_ns| *last_ns > begun_ns).unwrap_or_else(now_ns);
+        Duration::from_nanos(end_ns.saturating_sub(begun_ns))
+    }
+
     /// Clients that are ready and still there.
     pub(crate) fn present(&self) -> u64 {
         self.ready.saturating_sub(self.cut + self.left + self.away())
@@ -145,7 +173,7 @@ impl Counts {
         self.messages + self.late
     }
 
-    /// Messages that had come before.
+    /// Messages that had come before, each time they came.
     pub(crate) fn twice(&self) -> u64 {
         self.repeated - self.late
     }
@@ -199,13 +227,19 @@ pub(crate) enum Command {
     Visit(Visit),
 }
 
-impl Command {
-    /// Whether every event loop answers it.
-    fn is_question(&self) -> bool {
-        match self {
-            Self::Latencies(_) | Self::Find(_) => true,
-            Self::Leave | Self::Cut(_) | Self::Say(_) | Self::Converse(_) | Self::Visit(_) => false,
-        }
+/// A command on its way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Order {
+    /// Answers name it, so that one that comes too late is not taken for another. 0 = this is no question.
+    question: u64,
+    command: Command,
+}
+
+impl Order {
+    /// A command that nobody answers.
+    fn new(command: Command) -> Self {
+        Self { question: 0, command }
     }
 }
 
@@ -225,6 +259,8 @@ pub(crate) enum Answer {
 pub(crate) enum Measured {
     /// Until a message arrived.
     Messages,
+    /// Until that message arrived; see [`Attribution::ByNumber`].
+    Message(u32),
     /// Until the client of a visit was ready.
     Connects,
     /// Until a visit was over.
@@ -233,16 +269,16 @@ pub(crate) enum Measured {
 
 /// Who has a share of the clients: this process or another one.
 trait Holder: Send + Sync {
-    /// Passes a command on. Does not wait until it is obeyed.
-    fn tell(&self, command: &Command);
+    /// Passes a command on, with the number of its question if it is one. Does not wait until it is obeyed.
+    fn tell(&self, order: &Order);
     /// Everything so far, for each event loop.
     fn by_loop(&self) -> Vec<Counts>;
     /// Why the first client failed, if one did.
     fn first_failure(&self) -> Option<String>;
     /// Why the whole share is gone, if it is.
     fn trouble(&self) -> Option<String>;
-    /// Waits for what each event loop answers to a question.
-    fn answers(&self) -> Vec<Answer>;
+    /// Waits for what each event loop answers to the question of that number; an error if one of them does not.
+    fn answers(&self, question: u64) -> Result<Vec<Answer>, Error>;
     /// Begins to close all connections; dropping it waits for the end.
     fn close(&mut self);
 }
@@ -251,6 +287,10 @@ trait Holder: Send + Sync {
 pub(crate) struct Pool {
     shares: Vec<Box<dyn Holder>>,
     clients: u64,
+    /// The number of the last question.
+    questions: AtomicU64,
+    /// Messages that are waited for.
+    goal: Arc<Goal>,
 }
 
 impl Pool {
@@ -260,19 +300,21 @@ impl Pool {
         let mut shares = Share::split(clients, &script, processes)?;
         let total = shares.len();
         let helper = clients.helper.as_ref().filter(|_| total > 1);
+        let goal = Arc::new(Goal::of_this_thread());
         let start = |(number, share)| -> Result<Box<dyn Holder>, Error> {
             Ok(match helper {
-                Some(helper) => Box::new(Remote::start(helper, share, (number, total))?),
-                None => Box::new(Local::start(share, None)?),
+                Some(helper) => Box::new(Remote::start(helper, share, (number, total), Arc::clone(&goal))?),
+                None => Box::new(Local::start(share, &Watcher::Goal(Arc::clone(&goal)))?),
             })
         };
         let shares = shares.drain(..).enumerate().map(start).collect::<Result<_, _>>()?;
-        Ok(Self { shares, clients: u64::from(clients.connections) })
+        Ok(Self { shares, clients: u64::from(clients.connections), questions: AtomicU64::new(0), goal })
     }
 
     /// Asks all clients to do something.
-    pub(crate) fn tell(&self, command: &Command) {
-        self.shares.iter().for_each(|share| share.tell(command));
+    fn tell(&self, command: Command) {
+        let order = Order::new(command);
+        self.shares.iter().for_each(|share| share.tell(&order));
     }
 
     /// An error as soon as a process with clients is gone: what is measured then is nothing.
@@ -295,7 +337,31 @@ impl Pool {
 
     /// Waits until `messages` numbered messages have arrived in all, or none has for as long as `patience`.
     pub(crate) fn wait_messages(&self, messages: u64, patience: Duration) -> bool {
-        self.wait(&indicatif::ProgressBar::hidden(), messages, patience, |counts| counts.messages)
+        let mut last = (self.counts().messages, Instant::now());
+        self.wait_messages_while(messages, |counts| {
+            if counts.messages != last.0 {
+                last = (counts.messages, Instant::now());
+            }
+            patience.saturating_sub(last.1.elapsed())
+        })
+    }
+
+    /// Waits until `messages` numbered messages have arrived in all, or the time that `rest` gives is over. Event loops
+    /// wake this thread when it is so far, if it is the one that started the pool.
+    pub(crate) fn wait_messages_while(
+        &self,
+        messages: u64,
+        mut rest: impl FnMut(&Counts) -> Duration,
+    ) -> bool {
+        let _goal = self.goal.set(messages);
+        loop {
+            let counts = self.counts();
+            let rest = rest(&counts);
+            if counts.messages >= messages || rest.is_zero() || self.check().is_err() {
+                return counts.messages >= messages;
+            }
+            std::thread::park_timeout(rest.min(LOOK_BESIDES_EVERY));
+        }
     }
 
     /// Everything so far.
@@ -313,9 +379,8 @@ impl Pool {
         self.shares.iter().find_map(|share| share.first_failure())
     }
 
-    /// Waits until every client is ready or has failed; at least one must be ready. Returns how long it took from now.
-    pub(crate) fn wait_ready(&self, console: Console) -> Result<Duration, Error> {
-        let begun = Instant::now();
+    /// Waits until every client is ready or has failed; at least one must be ready.
+    pub(crate) fn wait_ready(&self, console: Console) -> Result<(), Error> {
         let all = self.clients;
         let _ = self.wait(&console.progress("connecting", all), all, STANDSTILL, |counts| {
             counts.ready + counts.failed
@@ -323,7 +388,7 @@ impl Pool {
         self.check()?;
         let counts = self.counts();
         if counts.ready > 0 && counts.ready + counts.failed >= all {
-            return Ok(begun.elapsed());
+            return Ok(());
         }
         let failure = self.first_failure().unwrap_or_else(|| "no answer".into());
         Err(Error::new(format!(
@@ -332,8 +397,9 @@ impl Pool {
         )))
     }
 
-    /// Waits until `measure` of the counts reaches `goal`, or nothing changes for as long as `patience`, or a process
-    /// with clients is gone; says whether the goal was reached.
+    /// Waits until `measure` of the counts reaches `goal`, or does not change for as long as `patience`, or a process
+    /// with clients is gone; says whether the goal was reached. Other counts are no sign that something goes on: pings are
+    /// answered and pollers come back for ever.
     pub(crate) fn wait(
         &self,
         bar: &indicatif::ProgressBar,
@@ -341,9 +407,7 @@ impl Pool {
         patience: Duration,
         measure: impl Fn(&Counts) -> u64,
     ) -> bool {
-        // Pings are answered for ever, so bytes are no sign that something goes on.
-        let moving = |counts: &Counts| Counts { bytes: 0, reads: 0, ..*counts };
-        let mut last = (moving(&self.counts()), Instant::now());
+        let mut last = (measure(&self.counts()), Instant::now());
         loop {
             let counts = self.counts();
             let reached = measure(&counts);
@@ -352,8 +416,8 @@ impl Pool {
                 bar.finish_and_clear();
                 return reached >= goal;
             }
-            if moving(&counts) != last.0 {
-                last = (moving(&counts), Instant::now());
+            if reached != last.0 {
+                last = (reached, Instant::now());
             }
             std::thread::sleep(LOOK_EVERY);
         }
@@ -361,60 +425,65 @@ impl Pool {
 
     /// Ends every client in the way of its protocol and waits for that.
     pub(crate) fn leave(&self, console: Console) {
-        self.tell(&Command::Leave);
+        self.tell(Command::Leave);
         let gone = |counts: &Counts| counts.failed + counts.cut + counts.left;
         let _ = self.wait(&console.progress("leaving", self.clients), self.clients, STANDSTILL, gone);
     }
 
     /// Lets clients say numbered messages. Clients that are not ready say nothing.
     pub(crate) fn say(&self, say: &Say) {
-        self.tell(&Command::Say(say.clone()));
+        self.tell(Command::Say(say.clone()));
     }
 
     /// Lets clients answer each other.
     pub(crate) fn converse(&self, converse: &Converse) {
-        self.tell(&Command::Converse(converse.clone()));
+        self.tell(Command::Converse(converse.clone()));
     }
 
     /// Lets clients come for a visit. A visit whose client is still busy with an earlier one fails.
     pub(crate) fn visit(&self, visit: &Visit) {
-        self.tell(&Command::Visit(visit.clone()));
+        self.tell(Command::Visit(visit.clone()));
     }
 
     /// Cuts clients from now on, or no longer. Only clients with a comeback are cut.
     pub(crate) fn cut(&self, cuts: Option<CutPlan>) {
-        self.tell(&Command::Cut(cuts));
+        self.tell(Command::Cut(cuts));
     }
 
     /// What the clients have not received.
-    pub(crate) fn find(&self, question: &Question) -> Findings {
-        let answers = self.ask(&Command::Find(question.clone())).into_iter();
+    pub(crate) fn find(&self, question: &Question) -> Result<Findings, Error> {
+        let answers = self.ask(Command::Find(question.clone()))?.into_iter();
         let findings = answers.filter_map(|answer| match answer {
             Answer::Findings(findings) => Some(findings),
             Answer::Latencies(_) => None,
         });
-        findings.fold(Findings::default(), Findings::add)
+        Ok(findings.fold(Findings::default(), Findings::add))
     }
 
     /// Latencies of messages, all loops, since the last call.
-    pub(crate) fn latencies(&self) -> Latencies {
+    pub(crate) fn latencies(&self) -> Result<Latencies, Error> {
         self.latencies_of(Measured::Messages)
     }
 
     /// Latencies of all loops since the last call.
-    pub(crate) fn latencies_of(&self, measured: Measured) -> Latencies {
-        let answers = self.ask(&Command::Latencies(measured)).into_iter();
+    pub(crate) fn latencies_of(&self, measured: Measured) -> Result<Latencies, Error> {
+        let answers = self.ask(Command::Latencies(measured))?.into_iter();
         let latencies = answers.filter_map(|answer| match answer {
             Answer::Latencies(latencies) => Some(latencies),
             Answer::Findings(_) => None,
         });
-        latencies.fold(Latencies::new(), Latencies::merged)
+        Ok(latencies.fold(Latencies::new(), Latencies::merged))
     }
 
-    /// Tells a command that is a question; one answer from each event loop that is still there.
-    fn ask(&self, question: &Command) -> Vec<Answer> {
-        self.tell(question);
-        self.shares.iter().flat_map(|share| share.answers()).collect()
+    /// Tells a command that is a question; one answer from each event loop, or an error.
+    fn ask(&self, command: Command) -> Result<Vec<Answer>, Error> {
+        let order = Order { question: self.questions.fetch_add(1, Ordering::Relaxed) + 1, command };
+        self.shares.iter().for_each(|share| share.tell(&order));
+        let mut answers = Vec::new();
+        for share in &self.shares {
+            answers.extend(share.answers(order.question)?);
+        }
+        Ok(answers)
     }
 }
 

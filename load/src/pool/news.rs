@@ -1,6 +1,6 @@
 //! A share of the clients as a process: what it does with the lines of its parent, and the lines it says itself.
 //!
-//! The first line was the share. Then the parent writes a [`Command`] a line, and this side [`News`] a line. Must not know
+//! The first line was the share. Then the parent writes an [`Order`] a line, and this side [`News`] a line. Must not know
 //! what a scenario wants. Start at [`serve_share`].
 
 use std::io::Write;
@@ -9,9 +9,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::local::Local;
+use super::local::{Local, Watcher};
 use super::share::Share;
-use super::{Answer, Command, Counts, Holder as _};
+use super::{Answer, Counts, Holder as _, Order};
 use crate::error::Error;
 use crate::helper::{Orders, line, parse, say};
 
@@ -26,15 +26,15 @@ pub(super) enum News {
     Counts(Vec<Counts>),
     /// Why the first client failed.
     Failure(String),
-    /// What the event loops answer to a question.
-    Answers(Vec<Answer>),
+    /// What the event loops answer to the question of that number.
+    Answers(u64, Vec<Answer>),
     /// The last line: why the share has to give up. See [`crate::helper::Trouble`].
     Failed(String),
 }
 
 /// Is a share of the clients until the parent says no more.
 pub(crate) fn serve_share(share: Share, orders: &Orders, out: &mut impl Write) -> Result<(), Error> {
-    let local = Local::start(share, Some(std::thread::current()))?;
+    let local = Local::start(share, &Watcher::Thread(std::thread::current()))?;
     let mut told = Told { counts: Vec::new(), failure: None };
     loop {
         if !obey(&local, orders, out)? {
@@ -52,14 +52,14 @@ pub(crate) fn serve_share(share: Share, orders: &Orders, out: &mut impl Write) -
 /// Does what was asked; false when the parent is gone.
 fn obey(local: &Local, orders: &Orders, out: &mut impl Write) -> Result<bool, Error> {
     loop {
-        let command: Command = match orders.try_recv() {
+        let order: Order = match orders.try_recv() {
             Ok(order) => parse(&order)?,
             Err(TryRecvError::Empty) => return Ok(true),
             Err(TryRecvError::Disconnected) => return Ok(false),
         };
-        local.tell(&command);
-        if command.is_question() {
-            say(out, &line(&News::Answers(local.answers())))?;
+        local.tell(&order);
+        if order.question > 0 {
+            say(out, &line(&News::Answers(order.question, local.answers(order.question)?)))?;
         }
     }
 }
@@ -91,7 +91,7 @@ impl Told {
 mod tests {
     use std::io::Cursor;
 
-    use super::super::{Findings, Measured};
+    use super::super::{Command, Findings, Measured};
     use super::*;
     use crate::helper::{Task, Trouble, serve_helper};
     use crate::latency::Latencies;
@@ -114,6 +114,10 @@ mod tests {
         Share::split(&clients, &script, 1).unwrap().remove(0)
     }
 
+    fn asked(question: u64, measured: Measured) -> Order {
+        Order { question, command: Command::Latencies(measured) }
+    }
+
     fn round_trip<T>(value: &T)
     where
         T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
@@ -125,8 +129,9 @@ mod tests {
 
     #[test]
     fn every_line_is_read_as_it_was_meant() {
-        round_trip(&Task::HoldClients(share()));
-        [Command::Leave, Command::Latencies(Measured::Visits)].iter().for_each(round_trip);
+        round_trip(&Task::HoldClients(Box::new(share())));
+        round_trip(&Order::new(Command::Leave));
+        round_trip(&asked(3, Measured::Message(5)));
         let mut latencies = Latencies::new();
         latencies.arrived(1_000, 7_001_000);
         latencies.arrived(2, 1);
@@ -136,7 +141,7 @@ mod tests {
                 Counts::default(),
             ]),
             News::Failure("client 1: closed\nby the server".into()),
-            News::Answers(vec![Answer::Latencies(latencies), Answer::Findings(Findings::default())]),
+            News::Answers(7, vec![Answer::Latencies(latencies), Answer::Findings(Findings::default())]),
         ];
         news.iter().for_each(round_trip);
         let trouble = line(&Trouble { failed: "no loop".into() });
@@ -147,16 +152,19 @@ mod tests {
     fn a_line_that_is_no_command_is_told_with_its_place() {
         for (text, expected) in [
             ("dance", "expected value at line 1 column 1: \"dance\""),
-            ("\"dance\"", "unknown variant `dance`, expected one of `leave`, `latencies`"),
+            (
+                "{\"question\":0,\"command\":\"dance\"}",
+                "unknown variant `dance`, expected one of `leave`, `latencies`",
+            ),
             ("", "EOF while parsing a value at line 1 column 0: \"\""),
         ] {
-            let error = parse::<Command>(text).unwrap_err().to_string();
+            let error = parse::<Order>(text).unwrap_err().to_string();
             assert!(
                 error.starts_with("a line that cannot be understood: ") && error.contains(expected),
                 "{error}"
             );
         }
-        let long = parse::<Command>(&"x".repeat(5000)).unwrap_err().to_string();
+        let long = parse::<Order>(&"x".repeat(5000)).unwrap_err().to_string();
         assert!(long.len() < 200, "{long}");
     }
 
@@ -170,13 +178,13 @@ mod tests {
     #[test]
     fn a_share_obeys_answers_and_ends_with_its_input() {
         let news =
-            served(&[line(&Task::HoldClients(share())), line(&Command::Latencies(Measured::Messages))]);
-        assert!(news.contains(&News::Answers(vec![Answer::Latencies(Latencies::new())])), "{news:?}");
+            served(&[line(&Task::HoldClients(Box::new(share()))), line(&asked(4, Measured::Messages))]);
+        assert!(news.contains(&News::Answers(4, vec![Answer::Latencies(Latencies::new())])), "{news:?}");
     }
 
     #[test]
     fn a_share_that_is_told_nonsense_says_so_and_ends() {
-        let news = served(&[line(&Task::HoldClients(share())), "nonsense\n".into()]);
+        let news = served(&[line(&Task::HoldClients(Box::new(share()))), "nonsense\n".into()]);
         assert!(matches!(news.last(), Some(News::Failed(text)) if text.contains("\"nonsense\"")), "{news:?}");
         let news = served(&["{\"hold_clients\":{}}\n".into()]);
         let [News::Failed(text)] = news.as_slice() else { panic!("{news:?}") };
@@ -188,7 +196,7 @@ mod tests {
         let (mut input, lines) = pipe();
         let (told, mut out) = pipe();
         let serving = std::thread::spawn(move || serve_helper(std::io::BufReader::new(lines), &mut out));
-        input.write_all(line(&Task::HoldClients(share())).as_bytes()).unwrap();
+        input.write_all(line(&Task::HoldClients(Box::new(share()))).as_bytes()).unwrap();
         let (mut failure, mut failed) = (None, 0);
         let mut answers = std::io::BufRead::lines(std::io::BufReader::new(told));
         while failed < 3 {

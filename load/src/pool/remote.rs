@@ -2,14 +2,15 @@
 //!
 //! Owns that process and the thread that reads what it says. Must not know other shares. Start at [`Remote::start`].
 
-use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use super::goal::Goal;
 use super::news::News;
 use super::share::Share;
-use super::{Answer, Command, Counts, Holder};
+use super::{Answer, Counts, Holder, Order};
 use crate::error::Error;
 use crate::helper::{Answers, Helper, Process, Task, line, parse, wait_ended};
 
@@ -18,9 +19,10 @@ const ANSWERS_WITHIN: Duration = Duration::from_secs(30);
 
 /// A share at work in another process.
 pub(super) struct Remote {
+    name: String,
     process: Arc<Mutex<Process>>,
     known: Arc<Mutex<Known>>,
-    answers: Mutex<Receiver<Vec<Answer>>>,
+    answers: Mutex<Receiver<(u64, Vec<Answer>)>>,
     reader: Option<JoinHandle<()>>,
 }
 
@@ -40,22 +42,23 @@ impl Remote {
         helper: &Helper,
         share: Share,
         (number, total): (usize, usize),
+        goal: Arc<Goal>,
     ) -> Result<Self, Error> {
         let clients = |indexes: Vec<u32>| Counts { clients: indexes.len() as u64, ..Counts::default() };
         let by_loop = share.by_loop().map(clients).collect();
         let known = Known { by_loop, first_failure: None, trouble: None, is_closing: false };
         let known = Arc::new(Mutex::new(known));
         let range = format!("clients {} to {}", share.clients.start, share.clients.end.saturating_sub(1));
-        let (process, answers) = helper.start(&Task::HoldClients(share))?;
+        let (process, answers) = helper.start(&Task::HoldClients(Box::new(share)))?;
         let name = format!("process {} of {total} (pid {}, {range})", number + 1, process.id());
-        let process = Arc::new(Mutex::new(process));
+        let (process, shown) = (Arc::new(Mutex::new(process)), name.clone());
         let (sender, answers_told) = mpsc::channel();
-        let reader =
-            Reader { name, process: Arc::clone(&process), known: Arc::clone(&known), answers: sender };
+        let (answers_to, owned) = (sender, (Arc::clone(&process), Arc::clone(&known)));
+        let reader = Reader { name, process: owned.0, known: owned.1, answers: answers_to, goal };
         let builder = std::thread::Builder::new().name(format!("share-{number}"));
         let reading = builder.spawn(move || reader.run(answers));
         let reader = Some(reading.map_err(|error| Error::io("reading from a process", &error))?);
-        Ok(Self { process, known, answers: Mutex::new(answers_told), reader })
+        Ok(Self { name: shown, process, known, answers: Mutex::new(answers_told), reader })
     }
 
     fn known(&self) -> MutexGuard<'_, Known> {
@@ -68,9 +71,9 @@ impl Remote {
 }
 
 impl Holder for Remote {
-    fn tell(&self, command: &Command) {
+    fn tell(&self, order: &Order) {
         // A process that is gone needs no telling; its reader says why it is gone.
-        let _ = self.process().say(&line(command));
+        let _ = self.process().say(&line(order));
     }
 
     fn by_loop(&self) -> Vec<Counts> {
@@ -86,9 +89,24 @@ impl Holder for Remote {
         self.known().trouble.clone()
     }
 
-    fn answers(&self) -> Vec<Answer> {
-        let told = self.answers.lock().ok().and_then(|told| told.recv_timeout(ANSWERS_WITHIN).ok());
-        told.unwrap_or_default()
+    fn answers(&self, question: u64) -> Result<Vec<Answer>, Error> {
+        let until = Instant::now() + ANSWERS_WITHIN;
+        let told = self.answers.lock().expect("nothing panics while it holds the lock");
+        loop {
+            match told.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok((answered, answers)) if answered == question => return Ok(answers),
+                // To a question nobody waits for any more.
+                Ok(_) => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    let (name, within) = (&self.name, ANSWERS_WITHIN.as_secs());
+                    return Err(Error::new(format!("{name}: no answer to a question within {within} s")));
+                }
+                Err(RecvTimeoutError::Disconnected) => {
+                    let trouble = self.trouble().unwrap_or_else(|| format!("{}: it is closing", self.name));
+                    return Err(Error::new(trouble));
+                }
+            }
+        }
     }
 
     fn close(&mut self) {
@@ -114,7 +132,8 @@ struct Reader {
     name: String,
     process: Arc<Mutex<Process>>,
     known: Arc<Mutex<Known>>,
-    answers: Sender<Vec<Answer>>,
+    answers: Sender<(u64, Vec<Answer>)>,
+    goal: Arc<Goal>,
 }
 
 impl Reader {
@@ -133,6 +152,7 @@ impl Reader {
             known.trouble = Some(format!("{}: {why}", self.name));
         }
         drop(known);
+        self.goal.wake();
         // What cannot be understood any more cannot be used either.
         if let Ok(mut process) = self.process.lock() {
             process.close();
@@ -142,11 +162,17 @@ impl Reader {
     fn take(&self, news: News) {
         let Ok(mut known) = self.known.lock() else { return };
         match news {
-            News::Counts(by_loop) => known.by_loop = by_loop,
+            News::Counts(by_loop) => {
+                let messages = |by_loop: &[Counts]| by_loop.iter().map(|counts| counts.messages).sum::<u64>();
+                let more = messages(&by_loop).saturating_sub(messages(&known.by_loop));
+                known.by_loop = by_loop;
+                drop(known);
+                self.goal.add(more);
+            }
             News::Failure(text) => known.first_failure = Some(text),
-            News::Answers(answers) => {
+            News::Answers(question, answers) => {
                 // Whoever asked may have given up.
-                let _ = self.answers.send(answers);
+                let _ = self.answers.send((question, answers));
             }
             News::Failed(_) => {}
         }
@@ -162,9 +188,8 @@ impl Reader {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Instant;
-
     use super::*;
+    use crate::latency::Latencies;
     use crate::session::{Protocol, Script};
     use crate::target::Clients;
 
@@ -182,7 +207,7 @@ mod tests {
         let session = Script::new(Protocol::Frames, None);
         let share = Share::split(&clients, &session, 2).unwrap().remove(1);
         let helper = Helper { program: "/bin/sh".into(), arguments: vec!["-c".into(), script.into()] };
-        Remote::start(&helper, share, (1, 2)).unwrap()
+        Remote::start(&helper, share, (1, 2), Arc::new(Goal::of_this_thread())).unwrap()
     }
 
     fn trouble(remote: &Remote) -> String {
@@ -197,7 +222,7 @@ mod tests {
     }
 
     const READY: &str = r#"{"counts":[{"clients":10,"connected":4,"ready":4,"failed":1,"cut":1,"left":0,
-        "said":0,"messages":7,"foreign":0,"repeated":0,"late":0,"cuts":0,"lost":0,"refused":0,"unavailable":0,"returned":0,"recovered":0,
+        "said":0,"messages":7,"foreign":0,"repeated":0,"late":0,"again":0,"nobody_free":0,"last_arrival_ns":9,"cuts":0,"lost":0,"refused":0,"unavailable":0,"returned":0,"recovered":0,
         "acks":0,"bytes":0,"reads":0}]}"#;
 
     #[test]
@@ -213,7 +238,18 @@ mod tests {
         assert_eq!(remote.first_failure(), Some(trouble));
         let counts = remote.by_loop()[0];
         assert_eq!((counts.ready, counts.cut, counts.failed, counts.messages), (4, 4, 6, 7));
-        assert_eq!(remote.answers(), [], "and nobody waits for what it does not say");
+        let error = remote.answers(1).unwrap_err().to_string();
+        assert!(error.ends_with("(SIGKILL)"), "nobody waits for what it does not say: {error}");
+    }
+
+    #[test]
+    fn an_answer_to_an_earlier_question_is_not_taken_for_one_to_this() {
+        let answers =
+            |question: u64| line(&News::Answers(question, vec![Answer::Latencies(Latencies::new())]));
+        let said = [answers(1), answers(2)].map(|line| format!("echo '{}'; ", line.trim_end())).concat();
+        let remote = remote(&format!("read task; {said} read more"));
+        assert_eq!(remote.answers(2).unwrap().len(), 1);
+        drop(remote);
     }
 
     #[test]

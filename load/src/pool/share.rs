@@ -7,7 +7,7 @@ use std::ops::Range;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
-use crate::report::cores;
+use crate::process::cores;
 use crate::session::Script;
 use crate::target::{Clients, Route};
 

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use mio::event::Event;
 use mio::{Events, Interest, Poll, Token, Waker};
 
+use super::arrivals::Arrivals;
 use super::link::{Edge, End, Link, Shared, State};
 use super::local::Shown;
 use super::returning::Alarms;
@@ -58,12 +59,15 @@ pub(super) struct Worker {
     pub(super) links: Vec<Link>,
     /// Places of links that want a connection.
     queue: VecDeque<usize>,
+    /// Until when each connection that was begun must be open, with its attempt; in the order of their times, as all have
+    /// the same bound. Those that are open leave it when they come to the front.
+    deadlines: VecDeque<(u64, usize, u32)>,
     opening: u32,
     opening_max: u32,
     route: Arc<Route>,
     pub(super) script: Arc<Script>,
     pub(super) counts: Counts,
-    latencies: Latencies,
+    arrivals: Arrivals,
     connects: Latencies,
     visits: Latencies,
     /// Until when clients answer what they hear.
@@ -92,16 +96,18 @@ impl Worker {
             Opening::AtOnce => (0..links.len()).collect(),
             Opening::WhenAsked => VecDeque::new(),
         };
+        let arrivals = Arrivals::new(setup.script.attribution);
         let worker = Self {
             poll,
             queue,
+            deadlines: VecDeque::new(),
             counts: Counts { clients: links.len() as u64, ..Counts::default() },
             links,
             opening: 0,
             opening_max: setup.opening_max,
             route: setup.route,
             script: setup.script,
-            latencies: Latencies::new(),
+            arrivals,
             connects: Latencies::new(),
             visits: Latencies::new(),
             answer_until_ns: 0,
@@ -150,12 +156,12 @@ impl Worker {
                     let _ = self.wires.answers.send(Answer::Findings(self.findings(&question)));
                 }
                 Ok(Command::Latencies(measured)) => {
-                    let latencies = match measured {
-                        Measured::Messages => &mut self.latencies,
-                        Measured::Connects => &mut self.connects,
-                        Measured::Visits => &mut self.visits,
+                    let told = match measured {
+                        Measured::Messages => self.arrivals.take(),
+                        Measured::Message(number) => self.arrivals.take_of(number),
+                        Measured::Connects => std::mem::replace(&mut self.connects, Latencies::new()),
+                        Measured::Visits => std::mem::replace(&mut self.visits, Latencies::new()),
                     };
-                    let told = std::mem::replace(latencies, Latencies::new());
                     let _ = self.wires.answers.send(Answer::Latencies(told));
                 }
                 Ok(Command::Say(say)) => self.say(&say),
@@ -236,8 +242,7 @@ impl Worker {
             if link.visit(Session::new(&self.script, link.index), marker) {
                 self.queue.push_back(at);
             } else {
-                self.counts.failed += 1;
-                self.fail("no client is free for the next visit: more of them are needed for this rate");
+                self.counts.nobody_free += 1;
             }
         }
     }
@@ -252,7 +257,10 @@ impl Worker {
     pub(super) fn try_connect(&mut self, at: usize) {
         if let Err(error) = self.connect(at) {
             let text = match error.kind() {
-                ErrorKind::AddrNotAvailable => "no free port: give more --source addresses".into(),
+                // The one if the source was left to the system, the other if it was given.
+                ErrorKind::AddrNotAvailable | ErrorKind::AddrInUse => {
+                    "no free port: give more --source addresses".into()
+                }
                 _ => format!("connect: {error}"),
             };
             self.ended(at, End::Lost(text));
@@ -266,7 +274,33 @@ impl Worker {
         link.stream = Some(stream);
         link.state = State::Connecting;
         self.opening += 1;
+        link.attempt += 1;
+        let attempt = link.attempt;
+        // Some attackers never finish their handshake, on purpose.
+        if self.script.attack.is_none() {
+            self.deadlines.push_back((self.now_ms() + self.script.handshake_ms_max, at, attempt));
+        }
         Ok(())
+    }
+
+    /// Gives up connections whose handshake takes too long, so that their places go to others.
+    fn give_up(&mut self) {
+        let now_ms = self.now_ms();
+        while let Some((due_ms, at, attempt)) = self.deadlines.front().copied() {
+            let link = self.links.get(at).filter(|link| link.attempt == attempt && link.state.is_opening());
+            if link.is_some() && due_ms > now_ms {
+                return;
+            }
+            self.deadlines.pop_front();
+            if let Some(link) = link {
+                let phase = match link.state {
+                    State::Connecting => "connect",
+                    _ => link.session.phase(),
+                };
+                let within = Duration::from_millis(self.script.handshake_ms_max);
+                self.ended(at, End::Lost(format!("no answer to {phase} within {} s", within.as_secs_f64())));
+            }
+        }
     }
 
     fn ready(&mut self, event: &Event) {
@@ -289,7 +323,7 @@ impl Worker {
         let mut shared = Shared {
             script: &self.script,
             counts: &mut self.counts,
-            latencies: &mut self.latencies,
+            latencies: &mut self.arrivals,
             connects: &mut self.connects,
             answer_until_ns: self.answer_until_ns,
             buf: &mut self.buf,
@@ -342,7 +376,9 @@ impl Worker {
             }
             End::Rest | End::Finish => {
                 if let Some(visit) = visit {
-                    self.visits.arrived(visit.due_ns, now_ns());
+                    let now_ns = now_ns();
+                    self.counts.last_arrival_ns = now_ns;
+                    self.visits.arrived(visit.due_ns, now_ns);
                 }
                 self.counts.left += u64::from(link.is_ready());
                 self.counts.failed += u64::from(!link.is_ready());
@@ -364,6 +400,7 @@ impl Worker {
 
     fn time_passes(&mut self) {
         self.ring();
+        self.give_up();
         let now_ms = self.now_ms();
         if self.script.attack.is_some() && now_ms >= self.ticked_ms + TICK.as_millis() as u64 {
             self.ticked_ms = now_ms;

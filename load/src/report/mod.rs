@@ -27,7 +27,7 @@ pub use compare::Comparison;
 pub use histogram::Histogram;
 use histogram::QUANTILES;
 use origin::Origin;
-pub(crate) use origin::{cores, rfc3339};
+pub(crate) use origin::rfc3339;
 
 /// The outcome of one run.
 #[derive(Clone, Debug, PartialEq)]

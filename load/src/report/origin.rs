@@ -79,16 +79,11 @@ impl Machine {
             .and_then(|text| text.split_whitespace().next()?.parse().ok());
         Self {
             kernel: read("/proc/sys/kernel/osrelease").trim().into(),
-            cores: cores(),
+            cores: crate::process::cores(),
             cpu: value_of(&read("/proc/cpuinfo"), "model name").unwrap_or_default(),
             memory_bytes: kilobytes.unwrap_or(0) * 1024,
         }
     }
-}
-
-/// Cores this process may use.
-pub(crate) fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What stands behind `name` and a colon.

@@ -19,9 +19,10 @@ use crate::comeback::{Comeback, Recovery};
 use crate::error::Error;
 use crate::hostile::{Attack, Attacker};
 use crate::message::Marker;
+use crate::pool::Attribution;
 use crate::target::Target;
 pub(crate) use emission::Emission;
-pub(crate) use polling::{Polling, answer};
+pub(crate) use polling::Polling;
 use resume::Resume;
 pub(crate) use websocket::{WebSocket, mask, say};
 
@@ -132,7 +133,14 @@ pub(crate) struct Script {
     pub(crate) opening: Opening,
     /// Whether they come back when they lose their connection; without it that is the end of a client.
     pub(crate) comeback: Option<Comeback>,
+    /// How long a connection may take until the session is where it wants to be.
+    pub(crate) handshake_ms_max: u64,
+    /// How latencies of messages are kept.
+    pub(crate) attribution: Attribution,
 }
+
+/// How long a handshake may take, as socket.io-client has it.
+const HANDSHAKE_MS_MAX: u64 = 20_000;
 
 /// When clients connect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -154,6 +162,8 @@ impl Script {
             emission: None,
             opening: Opening::AtOnce,
             comeback: None,
+            handshake_ms_max: HANDSHAKE_MS_MAX,
+            attribution: Attribution::Together,
         }
     }
 
@@ -304,7 +314,16 @@ impl Session {
         }
     }
 
-    /// Seconds a resting session may stay away from its server.
+    /// What a session that is not ready yet waits for an answer to.
+    pub(crate) fn phase(&self) -> &'static str {
+        match self {
+            Self::WebSocket(session) => session.phase(),
+            Self::Polling(session) => session.phase(),
+            Self::Attacker(_) => "an attack",
+        }
+    }
+
+    /// Milliseconds a resting session may stay away from its server.
     pub(crate) fn rest_ms(&self) -> Option<u64> {
         match self {
             Self::Polling(session) => session.rest_ms(),

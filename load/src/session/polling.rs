@@ -6,14 +6,12 @@
 //! rests after its handshake and comes back only to fetch the server's ping and answer it.
 
 use wire::engineio::{Handshake, Packet, Packets, PayloadForm};
-use wire::http::{BodyDecoder, HeadLimits, Request, parse_response_head, write_request};
+use wire::http::{Request, write_request};
 
 use super::{Next, Script, Sink, Took};
+use crate::http::answer;
 use crate::message::Marker;
 use crate::target::Target;
-
-/// Largest answer taken.
-const BODY_BYTES_MAX: u64 = 16 << 20;
 
 /// Most packets of one answer.
 const PACKETS_MAX: usize = 100_000;
@@ -69,6 +67,17 @@ impl Polling {
         match self.phase {
             Phase::Leaving => self.ask(Some(b"1"), out),
             _ => self.ask(None, out),
+        }
+    }
+
+    /// See [`super::Session::phase`].
+    pub(crate) fn phase(&self) -> &'static str {
+        match self.phase {
+            Phase::Opening => "the first poll",
+            Phase::Namespace => "the packet that enters the namespace",
+            Phase::Room => "the event that joins",
+            Phase::Resting => "a poll for the ping",
+            Phase::Leaving => "the goodbye",
         }
     }
 
@@ -201,22 +210,11 @@ fn push(body: &mut Vec<u8>, packet: &[u8]) {
     body.extend_from_slice(packet);
 }
 
-/// One response at the start of `buf`: its length, status and body; `None` while it is incomplete.
-pub(crate) fn answer(buf: &[u8]) -> Result<Option<(usize, u16, Vec<u8>)>, String> {
-    let head = parse_response_head(buf, &HeadLimits::default()).map_err(|error| error.to_string())?;
-    let Some(head) = head else { return Ok(None) };
-    let mut body = Vec::new();
-    let mut decoder = BodyDecoder::new(head.body, BODY_BYTES_MAX).map_err(|error| error.to_string())?;
-    let rest = buf.get(head.len..).unwrap_or_default();
-    let progress = decoder.decode(rest, &mut body).map_err(|error| error.to_string())?;
-    Ok(progress.done.then_some((head.len + progress.consumed, head.status, body)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::session::{Join, Protocol};
-    use wire::http::{Head, parse_head};
+    use wire::http::{Head, HeadLimits, parse_head};
 
     #[derive(Default)]
     struct Seen {

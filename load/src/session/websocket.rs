@@ -86,6 +86,19 @@ impl WebSocket {
         self.phase == Phase::Ready
     }
 
+    /// See [`super::Session::phase`].
+    pub(crate) fn phase(&self) -> &'static str {
+        match self.phase {
+            Phase::Upgrading | Phase::UpgradingBare => "the upgrade request",
+            Phase::Opening => "the opened WebSocket",
+            Phase::Namespace => "the packet that enters the namespace",
+            Phase::Room => "the event that joins",
+            Phase::Frames | Phase::Listening | Phase::Ready | Phase::Leaving | Phase::Left => {
+                "what was said last"
+            }
+        }
+    }
+
     /// See [`super::Session::say`].
     pub(crate) fn say(&mut self, script: &Script, marker: Marker, out: &mut Vec<u8>) -> bool {
         match &script.emission {

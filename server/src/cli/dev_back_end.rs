@@ -3,7 +3,7 @@
 //!
 //! Everybody is let in; `auth.user` (a string) names the user. `join` and `leave` with a room name do that; `echo` comes
 //! back to its sender as it is; `say` with a room name and more goes to the other members of that room as `message`; every
-//! other event goes to the other clients of the namespace. Acknowledgements say that it is done.
+//! other event goes to the other clients of the namespace. Acknowledgements say that it is done, or why not.
 
 use serde_json::json;
 use trunkline::{Acceptance, Args, ClientEvent, Connect, Event, Events, OfficeError, Session};
@@ -28,15 +28,20 @@ async fn admit(connect: Connect) -> Result<(), OfficeError> {
 
 async fn handle(event: Event) -> Result<(), OfficeError> {
     let Event { session, name, args, reply } = event;
-    let answer = match name.as_str() {
-        "join" | "leave" => membership(&session, &name, &args).await?,
-        "echo" => echo(&session, args).await?,
-        "say" => say(&session, &args).await?,
-        _ => session.broadcast().emit(&name, args).await.map(|_| Args::none())?,
+    let outcome = match name.as_str() {
+        "join" | "leave" => membership(&session, &name, &args).await,
+        "echo" => echo(&session, args).await,
+        "say" => say(&session, &args).await,
+        _ => session.broadcast().emit(&name, args).await.map(|_| Args::none()),
+    };
+    let (answer, failed) = match outcome {
+        Ok(answer) => (answer, Ok(())),
+        Err(error) => (json!([{ "error": error.to_string() }]).into(), Err(error)),
     };
     match reply {
-        Some(reply) => reply.send(answer).await,
-        None => Ok(()),
+        // Whoever waits for an acknowledgement would wait for ever.
+        Some(reply) => reply.send(answer).await.and(failed),
+        None => failed,
     }
 }
 

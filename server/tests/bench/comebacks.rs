@@ -1,6 +1,9 @@
 //! Scenarios in which clients lose their connection and come back. Start at the tests.
 
-use crate::rig::{Dev, report};
+use std::process::{Command, Stdio};
+
+use crate::rig::{Dev, report, until};
+use crate::{children, wait_gone};
 
 const RECOVERY: &str = "[[socketio.namespace]]\nname = \"/\"\nrecovery = \"opt_in\"\n";
 
@@ -44,4 +47,17 @@ fn everybody_comes_back_to_a_server_that_was_restarted() {
         assert!(figures["published"].as_u64().unwrap() >= 4, "{report}");
         assert!(figures["server_down_seconds"].as_f64().unwrap() > 0.0, "{report}");
     }
+}
+
+#[test]
+fn no_server_of_an_avalanche_outlives_a_killed_bench() {
+    let words = "bench avalanche --connections 5 --return-after 60s..60s --patience 5m";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
+    let command = command.args(words.split(' ')).stdout(Stdio::null()).stderr(Stdio::null());
+    let mut bench = command.spawn().unwrap();
+    // The server, and the guard that ends it.
+    let pids = until("the server runs", || Some(children(bench.id())).filter(|pids| pids.len() == 2));
+    bench.kill().unwrap();
+    bench.wait().unwrap();
+    pids.into_iter().for_each(wait_gone);
 }
