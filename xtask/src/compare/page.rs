@@ -203,8 +203,8 @@ fn standing(section: &Section, run: &Run, result: &RunResult) -> Vec<String> {
     let mut sentences = Vec::new();
     for (index, figure) in section.figures.iter().enumerate() {
         let Some(ours) = result.median(OURS, figure.name) else { continue };
-        let Some((name, best)) = best_peer(result, figure.name, figure.better, None) else { continue };
-        let peer = title(name);
+        let Some(best) = best_peer(result, figure.name, figure.better, None) else { continue };
+        let (peer, best) = (best.title(), best.value);
         let (a, b) = (short(ours), short(best));
         let (size, what) = (run.title, figure.title);
         if figure.better.is_better(best, ours) {

@@ -88,6 +88,7 @@ fn ours(kit: &Kit, mode: Mode, name: &str, running: &mut Running) -> Result<()> 
     command.args(["dev", "--public", "127.0.0.1:0", "--private", "127.0.0.1:0", "--ready-file"]).arg(&ready);
     if mode == Mode::Recovery {
         let path = kit.folder.join("recovery.toml");
+        // The same as the configuration of `trunkline bench avalanche`, which cannot be seen from here: we know only the program.
         let text = "[[socketio.namespace]]\nname = \"/\"\nrecovery = \"always\"\n";
         std::fs::write(&path, text).with_context(|| path.display().to_string())?;
         command.arg("--config").arg(&path);
@@ -153,17 +154,17 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for child in &self.children {
-            terminate(child.id());
-        }
-        for child in &mut self.children {
-            drop(child.stdin.take());
-            let ended = within(END_WITHIN, || child.try_wait().ok().flatten());
-            if ended.is_err() {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-        }
+        self.children.iter_mut().for_each(|child| end(child, END_WITHIN));
+    }
+}
+
+/// Asks a process of ours to end, and ends it if it does not.
+pub(super) fn end(child: &mut Child, end_within: Duration) {
+    terminate(child.id());
+    drop(child.stdin.take());
+    if within(end_within, || child.try_wait().ok().flatten()).is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }
 
@@ -232,6 +233,22 @@ mod tests {
             assert!(peer(&kit, shell(&format!("echo '{said}'")), "a", &mut running).is_err(), "{said}");
         }
         std::fs::remove_dir_all(&kit.folder).unwrap();
+    }
+
+    #[test]
+    fn who_is_to_end_is_asked_before_it_is_killed() {
+        let ended = |script: &str, time: Duration| {
+            let mut command = shell(script);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+            assert_eq!(lines.next().as_deref(), Some("ready"));
+            end(&mut child, time);
+            lines.collect::<Vec<_>>()
+        };
+        let polite = "trap 'echo asked; exit' TERM; echo ready; while :; do :; done";
+        assert_eq!(ended(polite, Duration::from_secs(60)), ["asked"]);
+        let deaf = "trap '' TERM; echo ready; exec cat /dev/zero >/dev/null";
+        assert!(ended(deaf, Duration::from_millis(50)).is_empty());
     }
 
     #[test]
