@@ -4,7 +4,7 @@
 //! know how pages look. Start at [`verdicts`].
 
 use super::results::{FLOOR, Results, RunResult, ServerResult};
-use super::scenario::Better;
+use super::scenario::{Better, SECTIONS};
 use super::server::{OURS, Speaks, by_name};
 
 /// One promise.
@@ -42,6 +42,8 @@ enum Rule {
 #[derive(Debug, PartialEq)]
 pub(crate) struct Verdict {
     pub(crate) text: &'static str,
+    /// Name and unit of what was measured, as over the column of the section.
+    pub(crate) figure: &'static str,
     /// What was measured, in words.
     pub(crate) measured: String,
     pub(crate) outcome: Outcome,
@@ -239,7 +241,13 @@ impl Claim {
             }
             None => ("not measured".to_owned(), Outcome::NotMeasured),
         };
-        Verdict { text: self.text, measured, outcome }
+        Verdict { text: self.text, figure: self.figure_title(), measured, outcome }
+    }
+
+    fn figure_title(&self) -> &'static str {
+        let sections = SECTIONS.iter().filter(|section| section.name == self.section);
+        let figure = sections.flat_map(|section| section.figures).find(|figure| figure.name == self.figure);
+        figure.map_or(self.figure, |figure| figure.title)
     }
 
     /// What was measured, and whether it is enough.
@@ -339,7 +347,6 @@ mod tests {
     use super::super::results::Turn;
     use super::super::results::testing::{results, server};
     use super::*;
-    use crate::compare::scenario::SECTIONS;
 
     fn outcomes(results: &Results, section: &str) -> Vec<(Outcome, String)> {
         let claims = CLAIMS.iter().filter(|claim| claim.section == section);
