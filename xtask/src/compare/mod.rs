@@ -9,6 +9,7 @@ mod charts;
 mod machine;
 mod nchan;
 mod page;
+mod restart;
 mod results;
 mod running;
 mod scenario;

@@ -109,11 +109,18 @@ pub(super) struct DoorArgs {
     /// Private port of the server; with a path if it is not /v1/messages
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     publish_url: Target,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+    #[command(flatten)]
+    publish: PublishArgs,
+}
+
+/// What the answer to a publish says
+#[derive(Debug, Args)]
+pub(super) struct ConfirmArgs {
     /// Let the server count deliveries before it answers a publish
     #[arg(long)]
     confirm: bool,
-    #[command(flatten)]
-    publish: PublishArgs,
 }
 
 /// How messages are published
@@ -190,7 +197,7 @@ impl StreamArgs {
 
 impl DoorArgs {
     pub(super) fn destination(&self) -> Destination {
-        self.publish.destination(&self.publish_url, confirm(self.confirm))
+        self.publish.destination(&self.publish_url, self.confirm.confirm())
     }
 }
 
@@ -205,9 +212,10 @@ impl PublishArgs {
 pub(super) const ONE_DOOR: &str =
     "messages are published at one server and reach its clients; broadcast publishes at several";
 
-/// What the flag means.
-pub(super) fn confirm(is_asked: bool) -> Confirm {
-    if is_asked { Confirm::Yes } else { Confirm::No }
+impl ConfirmArgs {
+    pub(super) fn confirm(&self) -> Confirm {
+        if self.confirm { Confirm::Yes } else { Confirm::No }
+    }
 }
 
 /// This program once more.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use load::{Broadcast, Floor, Protocol, Stream, Target, Volley};
 
-use super::args::{ClientArgs, PublishArgs, RoomArgs, ServerArgs, confirm, duration, helper};
+use super::args::{ClientArgs, ConfirmArgs, PublishArgs, RoomArgs, ServerArgs, duration, helper};
 use crate::cli::Failure;
 
 /// Between two messages of a series.
@@ -44,9 +44,8 @@ pub(super) struct BroadcastArgs {
     /// Private port of each server that has clients of its own; of a cluster one is enough
     #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "http://127.0.0.1:9000")]
     publish_url: Vec<Target>,
-    /// Let the server count deliveries before it answers a publish
-    #[arg(long)]
-    confirm: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
     #[command(flatten)]
     publish: PublishArgs,
     /// Measure the floor too, in turns, three rounds each, and print the ratio of the last deliveries
@@ -65,7 +64,7 @@ pub(super) struct BroadcastArgs {
 
 impl BroadcastArgs {
     pub(super) fn scenario(&self) -> Result<Broadcast, Failure> {
-        let door = |url| self.publish.destination(url, confirm(self.confirm));
+        let door = |url| self.publish.destination(url, self.confirm.confirm());
         Ok(Broadcast {
             clients: self.clients.clients(self.connections),
             protocol: self.protocol,
