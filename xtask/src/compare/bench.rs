@@ -8,7 +8,10 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::results::Turn;
-use super::running::within;
+use super::running::{end, within};
+
+/// How long a generator may take to end its processes and write what it has, before it is killed.
+const END_WITHIN: Duration = Duration::from_secs(5);
 
 /// Characters of an error that are kept.
 const TROUBLE_CHARACTERS_MAX: usize = 400;
@@ -32,8 +35,7 @@ fn output(mut command: Command, time: Duration) -> Result<(String, String), Stri
         let (stdout, stderr) = (scope.spawn(|| text(stdout)), scope.spawn(|| text(stderr)));
         let ended = within(time, || child.try_wait().transpose());
         if ended.is_err() {
-            let _ = child.kill();
-            let _ = child.wait();
+            end(&mut child, END_WITHIN);
             return Err(format!("ended after {} s without a report", time.as_secs()));
         }
         let read = |thread: std::thread::ScopedJoinHandle<'_, String>| thread.join().unwrap_or_default();

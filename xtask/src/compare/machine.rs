@@ -9,9 +9,16 @@ use super::nchan;
 use super::results::Head;
 use super::server::{Program, Server};
 
-/// Everything but the times.
-pub(crate) fn head(root: &Path, build: &str, servers: &[&'static Server]) -> Head {
-    let versions = servers.iter().map(|server| (server.name.to_owned(), version(root, server)));
+/// Universal time, to the minute, for `date`.
+const DATE: &str = "+%Y-%m-%d %H:%M UTC";
+
+/// Everything but the times. `given`: our program, if it was not built by us.
+pub(crate) fn head(root: &Path, build: &str, given: Option<&Path>, servers: &[&'static Server]) -> Head {
+    let version = |server: &Server| match (server.program, given) {
+        (Program::Ours, Some(program)) => version_of_given(program),
+        _ => version(root, server),
+    };
+    let versions = servers.iter().map(|server| (server.name.to_owned(), version(server)));
     Head {
         began: now(),
         ended: String::new(),
@@ -24,7 +31,7 @@ pub(crate) fn head(root: &Path, build: &str, servers: &[&'static Server]) -> Hea
 
 /// Universal time, to the minute.
 pub(crate) fn now() -> String {
-    said("date", &["-u", "+%Y-%m-%d %H:%M UTC"], Path::new("."))
+    said("date", &["-u", DATE], Path::new("."))
 }
 
 /// For a folder.
@@ -66,6 +73,13 @@ fn machine() -> Vec<(String, String)> {
 fn after<'a>(text: &'a str, name: &str, separator: char) -> Option<&'a str> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_once(separator).map(|(_, value)| value.trim())
+}
+
+/// A program that was not built here says itself what it is; of which commit it is, nobody can say.
+fn version_of_given(program: &Path) -> String {
+    let version = said(&program.display().to_string(), &["--version"], Path::new("."));
+    let date = said("date", &["-u", "-r", &program.display().to_string(), DATE], Path::new("."));
+    format!("{version}, a program that was given, its file of {date}")
 }
 
 fn version(root: &Path, server: &Server) -> String {
@@ -130,6 +144,12 @@ mod tests {
             "[[package]]\nname = \"a\"\nversion = \"1.2\"\n\n[[package]]\nname = \"ab\"\nversion = \"3\"\n";
         assert_eq!(locked_version(lock, "ab").as_deref(), Some("3"));
         assert_eq!(locked_version(lock, "b"), None);
+    }
+
+    #[test]
+    fn a_program_that_was_given_is_asked() {
+        let said = version_of_given(Path::new("/bin/sh"));
+        assert!(said.contains("a program that was given, its file of 2") && said.ends_with(" UTC"), "{said}");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod charts;
 mod machine;
 mod nchan;
 mod page;
+mod restart;
 mod results;
 mod running;
 mod scenario;
@@ -29,13 +30,16 @@ use server::{OURS, Program, Reach, SERVERS, Server};
 
 /// Measure our server and its peers in turns and write docs/benchmarks.md.
 ///
-/// Peers are installed if they are missing. A comparison of which nothing is left out writes docs/benchmarks.md and its charts;
-/// any other one writes a page of its own into its folder below target/compare.
+/// Peers are installed if they are missing. A comparison of which nothing is left out, of a program built from this tree, writes
+/// docs/benchmarks.md and its charts; any other one writes a page of its own into its folder below target/compare.
 #[derive(clap::Args)]
 pub(crate) struct Options {
     /// Sections, by name or by what stands before a dash.
     #[arg(long, value_name = "SCENARIO", value_delimiter = ',')]
     only: Vec<String>,
+    /// Sections that are left out, named in the same way.
+    #[arg(long, value_name = "SCENARIO", value_delimiter = ',')]
+    without: Vec<String>,
     /// Peers; our own server always takes part.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     peers: Vec<String>,
@@ -45,10 +49,14 @@ pub(crate) struct Options {
     /// Everything very small and one turn each, with a debug build, to try the comparison itself.
     #[arg(long)]
     quick: bool,
+    /// A folder below target/compare: what is measured now is added to what was measured then, or takes its place.
+    #[arg(long, value_name = "FOLDER", conflicts_with = "from")]
+    add_to: Option<PathBuf>,
     /// Make the page again out of a folder below target/compare, without measuring.
     #[arg(long, value_name = "FOLDER", conflicts_with_all = ["peers", "rounds", "quick"])]
     from: Option<PathBuf>,
-    /// Our program, both the server and the generator, instead of one that is built.
+    /// Our program, both the server and the generator, instead of one that is built from this tree. Of which commit it is, nobody can
+    /// say, so that docs/benchmarks.md is written only if --page names it.
     #[arg(long, value_name = "FILE")]
     trunkline: Option<PathBuf>,
     /// Where the page goes.
@@ -71,14 +79,16 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         Some(folder) => (Results::read(folder)?, folder.clone()),
         None => {
             let comparison = Comparison::prepare(root, options, (sections.clone(), trunkline.clone()))?;
-            (comparison.measure()?, comparison.folder)
+            comparison.measure()?
         }
     };
     let page = options.page.clone().unwrap_or_else(|| match options.is_whole() {
         true => root.join("docs/benchmarks.md"),
         false => folder.join("benchmarks.md"),
     });
-    write_page(root, &trunkline, (&results, &sections), &folder, &page)?;
+    // Of sections that were measured before, the page tells as well.
+    let shown = if options.add_to.is_some() { SECTIONS.iter().collect() } else { sections };
+    write_page(root, &trunkline, (&results, &shown), &folder, &page)?;
     println!("\nreports: {}\npage:    {}", folder.display(), page.display());
     Ok(())
 }
@@ -103,12 +113,13 @@ fn list(sections: &[&Section]) {
 
 impl Options {
     fn sections(&self) -> Result<Vec<&'static Section>> {
-        for name in &self.only {
+        for name in self.only.iter().chain(&self.without) {
             let is_known = SECTIONS.iter().any(|section| section.is_meant_by(name));
             anyhow::ensure!(is_known, "no scenario `{name}`; `cargo xtask compare --list` names them");
         }
         let is_wanted = |section: &&Section| {
-            self.only.is_empty() || self.only.iter().any(|name| section.is_meant_by(name))
+            let is_named = |names: &[String]| names.iter().any(|name| section.is_meant_by(name));
+            (self.only.is_empty() || is_named(&self.only)) && !is_named(&self.without)
         };
         Ok(SECTIONS.iter().filter(is_wanted).collect())
     }
@@ -128,8 +139,9 @@ impl Options {
 
     /// Whether nothing is left out.
     fn is_whole(&self) -> bool {
-        let is_all = self.only.is_empty() && self.peers.is_empty() && self.from.is_none();
-        is_all && self.size() == Size::Full && self.rounds.is_none()
+        let is_all = self.only.is_empty() && self.without.is_empty() && self.peers.is_empty();
+        let is_new = self.from.is_none() && self.add_to.is_none();
+        is_all && is_new && self.build() == "release" && self.rounds.is_none()
     }
 
     /// The program, which is built unless it was given.
@@ -143,7 +155,7 @@ impl Options {
     /// How our program is built.
     fn build(&self) -> &'static str {
         match (self.size(), self.trunkline.is_some()) {
-            (_, true) => "given",
+            (_, true) => GIVEN,
             (Size::Quick, false) => "debug",
             (Size::Full, false) => "release",
         }
@@ -154,6 +166,9 @@ impl Options {
     }
 }
 
+/// What stands for the build of a program that was not built here.
+const GIVEN: &str = "given";
+
 /// One comparison while it runs.
 struct Comparison {
     sections: Vec<&'static Section>,
@@ -162,7 +177,8 @@ struct Comparison {
     rounds: Option<u16>,
     kit: Kit,
     folder: PathBuf,
-    head: results::Head,
+    /// What was measured before, in the same folder.
+    earlier: Results,
 }
 
 impl Comparison {
@@ -178,28 +194,35 @@ impl Comparison {
         for server in &servers {
             prepare_peer(root, server.program, &node_folder)?;
         }
-        let folder = root.join("target/compare").join(machine::stamp());
+        let given = (options.build() == GIVEN).then_some(trunkline.as_path());
+        let head = machine::head(root, options.build(), given, &servers);
+        let head = results::Head { quick: size == Size::Quick, ..head };
+        let (folder, earlier) = match &options.add_to {
+            Some(folder) => (folder.clone(), Results::read(folder)?.continued(head)?),
+            None => {
+                let folder = root.join("target/compare").join(machine::stamp());
+                (folder, Results { head, runs: Vec::new() })
+            }
+        };
         let work = folder.join("servers");
         std::fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
-        let head =
-            results::Head { quick: size == Size::Quick, ..machine::head(root, options.build(), &servers) };
         let kit = Kit { trunkline, socketioxide, node_folder, folder: work };
         let rounds = options.rounds.or((size == Size::Quick).then_some(1));
-        Ok(Self { sections, servers, size, rounds, kit, folder, head })
+        Ok(Self { sections, servers, size, rounds, kit, folder, earlier })
     }
 
     /// Every run of every section. What was measured is saved after each, so that a comparison that is cut short is not lost.
-    fn measure(&self) -> Result<Results> {
-        let mut results = Results { head: self.head.clone(), runs: Vec::new() };
+    fn measure(self) -> Result<(Results, PathBuf)> {
+        let mut results = self.earlier.clone();
         for section in &self.sections {
             for run in section.runs {
                 println!("\n== {} {}", section.name, run.title);
-                results.runs.push(self.run(section, run));
+                results.put(self.run(section, run));
                 results.head.ended = machine::now();
                 results.write(&self.folder)?;
             }
         }
-        Ok(results)
+        Ok((results, self.folder))
     }
 
     fn run(&self, section: &Section, run: &Run) -> RunResult {
@@ -333,6 +356,9 @@ mod tests {
         assert_eq!(sections, ["fanout", "growth-fanout", "growth-idle"]);
         let servers: Vec<&str> = chosen.servers().unwrap().iter().map(|server| server.name).collect();
         assert_eq!(servers, [OURS, "nchan"]);
+        let but = options(&["--only", "idle,comet", "--without", "comet"]);
+        assert_eq!(but.sections().unwrap().iter().map(|section| section.name).collect::<Vec<_>>(), ["idle"]);
+        assert!(options(&["--without", "come"]).sections().is_err());
         assert!(options(&["--only", "growt"]).sections().is_err());
         assert!(options(&["--peers", "redis"]).servers().is_err());
     }
@@ -340,7 +366,16 @@ mod tests {
     #[test]
     fn only_a_whole_comparison_replaces_the_page() {
         assert!(options(&[]).is_whole());
-        for part in [["--quick"].as_slice(), &["--only", "idle"], &["--peers", "nchan"], &["--rounds", "1"]] {
+        let parts: [&[&str]; 7] = [
+            &["--quick"],
+            &["--only", "idle"],
+            &["--without", "comet"],
+            &["--peers", "nchan"],
+            &["--rounds", "1"],
+            &["--add-to", "earlier"],
+            &["--trunkline", "given"],
+        ];
+        for part in parts {
             assert!(!options(part).is_whole(), "{part:?}");
         }
     }

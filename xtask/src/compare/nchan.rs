@@ -81,13 +81,14 @@ impl Nchan {
         command
     }
 
-    /// Waits until both ports answer; gives all processes.
+    /// Waits until both ports answer and every worker is there; gives all processes.
     pub(super) fn ready(&self, main: u32, time: Duration) -> Result<Vec<u32>> {
         for address in [&self.public, &self.private] {
             within(time, || TcpStream::connect(address).ok())?;
         }
-        let children = std::fs::read_to_string(format!("/proc/{main}/task/{main}/children"))?;
-        let workers = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        let path = format!("/proc/{main}/task/{main}/children");
+        let mut seen = Seen::default();
+        let workers = within(time, || seen.look(&std::fs::read_to_string(&path).ok()?, cores()))?;
         Ok(std::iter::once(main).chain(workers).collect())
     }
 
@@ -101,7 +102,7 @@ impl Nchan {
         format!(
             r"load_module {module};
 daemon off;
-worker_processes auto;
+worker_processes {cores};
 worker_rlimit_nofile {files};
 pid {folder}/nginx.pid;
 error_log stderr warn;
@@ -131,8 +132,29 @@ http {{
 ",
             module = module.display(),
             folder = folder.display(),
+            cores = cores(),
         )
     }
+}
+
+/// Children of the first process, as they were when it was looked before: nginx has a child of another kind, for a moment, when it
+/// starts.
+#[derive(Debug, Default)]
+struct Seen(Vec<u32>);
+
+impl Seen {
+    /// The workers, once there are as many as wanted and they are those that were there before.
+    fn look(&mut self, children: &str, wanted: usize) -> Option<Vec<u32>> {
+        let now: Vec<u32> = children.split_whitespace().filter_map(|pid| pid.parse().ok()).collect();
+        let is_steady = now.len() >= wanted && now == self.0;
+        self.0.clone_from(&now);
+        is_steady.then_some(now)
+    }
+}
+
+/// As many workers as this machine has cores.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// An address nobody listens at now.
@@ -143,6 +165,15 @@ fn free_address() -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn workers_are_there_when_all_are_seen_twice() {
+        let mut seen = Seen::default();
+        for early in ["", "7", "7 8", "7 9"] {
+            assert_eq!(seen.look(early, 2), None, "{early}");
+        }
+        assert_eq!(seen.look("7 9", 2), Some(vec![7, 9]));
+    }
 
     #[test]
     fn the_configuration_has_its_own_ports_and_folders() {

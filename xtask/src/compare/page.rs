@@ -55,6 +55,16 @@ write the same frames to as many sockets.
 
 const QUICK: &str = "\n**This was a try with `--quick`: sizes are a fraction of what titles say, and no figure means anything.**\n";
 
+const COMMANDS: &str = "
+Commands are what you type against a server of your own at the ports 8000 (clients) and 9000 (back end), with its processes in `P`:
+
+    cargo build --release --bin trunkline && PATH=$PWD/target/release:$PATH
+    trunkline dev & P=$!
+
+Where there are several server processes, the others have the next ports and `P` has all of them, with commas. `ms` are milliseconds,
+`us` microseconds of processor time of the server, p50 and p99 what half and 99 of 100 do not exceed.
+";
+
 /// The files of `folder` that people write, sorted by name. Links that lead out of the folder are right for the page, which stands
 /// beside it.
 pub(crate) fn parts(folder: &Path) -> Result<Vec<String>> {
@@ -68,22 +78,35 @@ pub(crate) fn parts(folder: &Path) -> Result<Vec<String>> {
 
 fn verdict_table(verdicts: &[Verdict]) -> String {
     let mut out = String::from("\n## What is promised, and what this run showed\n\n");
-    out += "| promise | measured | |\n|---|---|---|\n";
-    for Verdict { text, measured, outcome } in verdicts {
+    out += &tally(verdicts);
+    out += "| promise | figure | measured | |\n|---|---|---|---|\n";
+    for Verdict { text, figure, measured, outcome } in verdicts {
         let word = match outcome {
             Outcome::Met => "met",
             Outcome::NotMet => "**not met**",
             Outcome::NotMeasured => "",
         };
-        let _ = writeln!(out, "| {text} | {measured} | {word} |");
+        let _ = writeln!(out, "| {text} | {figure} | {measured} | {word} |");
     }
     out
+}
+
+/// How many of each, in a sentence.
+fn tally(verdicts: &[Verdict]) -> String {
+    let count = |outcome| verdicts.iter().filter(|verdict| verdict.outcome == outcome).count();
+    let (met, not_met) = (count(Outcome::Met), count(Outcome::NotMet));
+    let not_measured = count(Outcome::NotMeasured);
+    format!(
+        "{} promises: {met} met, {not_met} not met, {not_measured} not measured. A figure is the median \
+         of all turns; a promise is not met where any turn of ours was void or failed.\n\n",
+        verdicts.len()
+    )
 }
 
 fn head(results: &Results) -> String {
     let head = &results.head;
     let mut out = format!(
-        "\n## Machine and servers\n\nFrom {} to {}, {} build of Trunkline.\n\n| | |\n|---|---|\n",
+        "\n## Machine and servers\n\nFrom {} to {}. Build of Trunkline: {}.\n\n| | |\n|---|---|\n",
         head.began, head.ended, head.build
     );
     for (name, value) in &head.machine {
@@ -94,7 +117,7 @@ fn head(results: &Results) -> String {
         let (title, setup) = by_name(name).map_or((name.as_str(), ""), |server| (server.title, server.setup));
         let _ = writeln!(out, "| {title} | {version} | {setup} |");
     }
-    out += "\nIn the commands, `$P` stands for the processes of the server.\n";
+    out += COMMANDS;
     out
 }
 
@@ -203,14 +226,17 @@ fn standing(section: &Section, run: &Run, result: &RunResult) -> Vec<String> {
     let mut sentences = Vec::new();
     for (index, figure) in section.figures.iter().enumerate() {
         let Some(ours) = result.median(OURS, figure.name) else { continue };
-        let Some((name, best)) = best_peer(result, figure.name, figure.better, None) else { continue };
-        let peer = title(name);
+        let Some(best) = best_peer(result, figure.name, figure.better, None) else { continue };
+        let (peer, best) = (best.title(), best.value);
         let (a, b) = (short(ours), short(best));
         let (size, what) = (run.title, figure.title);
-        if figure.better.is_better(best, ours) {
-            sentences.push(format!("{size}: **{peer} is ahead** in {what}, with {b} against {a}."));
-        } else if index == 0 && ours == best {
+        if a == b && index > 0 {
+            continue;
+        }
+        if a == b {
             sentences.push(format!("{size}: Trunkline and {peer} are level in {what}, with {a}."));
+        } else if figure.better.is_better(best, ours) {
+            sentences.push(format!("{size}: **{peer} is ahead** in {what}, with {b} against {a}."));
         } else if index == 0 {
             let times = figure.better.times(ours, best);
             let word = if figure.better == Better::Lower { "smaller" } else { "larger" };
@@ -292,19 +318,21 @@ mod tests {
     fn everything_measured_is_shown() {
         let page = rendered(&fanout());
         for line in [
-            "| 1,000, flat out, batches of 32 | Trunkline | 1,000,000 |  |  |  |  | 1,000,000; 1,200,000; 900,000 | 0.50 |",
+            "| 1,000, flat out: batches of 32, 4 on their way | Trunkline | 1,000,000 |  |  |  |  | 1,000,000; 1,200,000; 900,000 | 0.50 |",
             "|  | npm socket.io | 100,000 |  |  |  |  | 100,000 | 0.05 |",
             "|  | nginx with nchan | no report | no report | no report | no report | no report | none |  |",
             "|  | (floor) | 2,000,000 |  |  |  |  | 2,000,000 |  |",
-            "- 1,000, flat out, batches of 32: in deliveries/s, Trunkline has 1,000,000 and the best peer, npm socket.io, \
-             100,000, 10.0 times larger.",
-            "- 1,000, flat out, batches of 32, socketioxide, turn 2: failed: 9 of 10 deliveries are missing",
-            "- 1,000, flat out, batches of 32, nginx with nchan, turn 1: no report: ended after 300 s without a report",
+            "- 1,000, flat out: batches of 32, 4 on their way: in deliveries/s, Trunkline has 1,000,000 and the best peer, \
+             socketioxide (without 1 of 2 turns, void or failed), 250,000, 4.0 times larger.",
+            "- 1,000, flat out: batches of 32, 4 on their way, socketioxide, turn 2: failed: 9 of 10 deliveries are missing",
+            "- 1,000, flat out: batches of 32, 4 on their way, nginx with nchan, turn 1: no report: ended after 300 s without a report",
             "    trunkline bench for trunkline",
             "![batch: a](benchmarks/fanout-batch-a.svg)",
-            "| fan-out in batches has at least half the rate of the floor | 1,000,000 against 2,000,000 of the floor: 0.50 \
+            "| fan-out in batches has at least half the rate of the floor | deliveries/s | 1,000,000 against 2,000,000 of the floor: 0.50 \
              times | met |",
-            "| and none twice | not measured |  |",
+            "| and none twice | twice | not measured |  |",
+            "20 promises: 2 met, 1 not met, 17 not measured. A figure is the median of all turns; a promise is \
+             not met where any turn of ours was void or failed.",
             "## By hand",
         ] {
             assert!(page.lines().any(|each| each == line), "{line}\nis not in\n{page}");
@@ -318,8 +346,18 @@ mod tests {
         let results =
             results("idle", "5000", vec![server(OURS, bytes, &[900.0]), server("nchan", bytes, &[450.0])]);
         let page = rendered(&results);
-        let line = "- 5,000: **nginx with nchan is ahead** in RSS, bytes each, with 450 against 900.";
+        let line = "- 5,000, one of 100 rooms each, 5 s: **nginx with nchan is ahead** in RSS, bytes each, with 450 against 900.";
         assert!(page.lines().any(|each| each == line), "{page}");
+    }
+
+    #[test]
+    fn what_reads_the_same_is_level() {
+        let bytes = "rss_per_session_bytes";
+        let level =
+            results("idle", "5000", vec![server(OURS, bytes, &[450.2]), server("nchan", bytes, &[449.9])]);
+        let line = "- 5,000, one of 100 rooms each, 5 s: Trunkline and nginx with nchan are level in RSS, bytes each, with 450.";
+        let page = rendered(&level);
+        assert!(page.lines().any(|each| each == line) && !page.contains("is ahead"), "{page}");
     }
 
     #[test]
@@ -346,7 +384,9 @@ mod tests {
         };
         let page = rendered(&results);
         assert!(page.contains("no figure means anything"));
-        assert!(page.contains("From a to b, release build of Trunkline.") && page.contains("| kernel | 6 |"));
+        assert!(
+            page.contains("From a to b. Build of Trunkline: release.") && page.contains("| kernel | 6 |")
+        );
         assert!(page.contains("| nginx with nchan | nginx 1, nchan 2 | one worker per core"), "{page}");
     }
 }

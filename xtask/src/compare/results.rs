@@ -14,7 +14,7 @@ use super::scenario::{Run, Section};
 pub(crate) const FLOOR: &str = "floor";
 
 /// A whole comparison.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Results {
     pub(crate) head: Head,
     pub(crate) runs: Vec<RunResult>,
@@ -36,7 +36,7 @@ pub(crate) struct Head {
 }
 
 /// One run with everybody who took part.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct RunResult {
     pub(crate) section: String,
     pub(crate) run: String,
@@ -46,7 +46,7 @@ pub(crate) struct RunResult {
 }
 
 /// One server, or the floor.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct ServerResult {
     pub(crate) server: String,
     /// What a reader types.
@@ -81,6 +81,30 @@ impl Results {
         std::fs::write(&path, serde_json::to_string_pretty(self)?).with_context(|| path.display().to_string())
     }
 
+    /// To be added to by a comparison of the same programs on the same machine.
+    pub(crate) fn continued(self, head: Head) -> Result<Self> {
+        let same = |head: &Head| (head.build.clone(), head.quick, head.machine.clone());
+        anyhow::ensure!(
+            same(&self.head) == same(&head),
+            "what was measured there was of another build, size or machine"
+        );
+        let find = |name: &str| self.head.versions.iter().find(|earlier| earlier.0 == name);
+        let mut versions = self.head.versions.clone();
+        for now in &head.versions {
+            match find(&now.0) {
+                Some(then) => anyhow::ensure!(then == now, "{} was {} and is {} now", now.0, then.1, now.1),
+                None => versions.push(now.clone()),
+            }
+        }
+        Ok(Self { head: Head { versions, ..self.head }, runs: self.runs })
+    }
+
+    /// Adds a run, in the place of one of the same name.
+    pub(crate) fn put(&mut self, run: RunResult) {
+        self.runs.retain(|each| (&each.section, &each.run) != (&run.section, &run.run));
+        self.runs.push(run);
+    }
+
     /// A run, if it was made.
     pub(crate) fn run(&self, section: &Section, run: &Run) -> Option<&RunResult> {
         self.named(section.name, run.name)
@@ -104,12 +128,20 @@ impl RunResult {
 }
 
 impl ServerResult {
-    /// The median over the turns that prove something; of two the worse to no one's favour: the lower.
+    /// The median over the turns that prove something; of an even number, the mean of the two in the middle.
     pub(crate) fn median(&self, figure: &str) -> Option<f64> {
-        let mut values: Vec<f64> = self.values(figure).into_iter().flatten().collect();
-        values.sort_by(f64::total_cmp);
-        let middle = values.len().checked_sub(1)? / 2;
-        values.get(middle).copied()
+        median(self.values(figure).into_iter().flatten().collect())
+    }
+
+    /// The same over the turns in which, besides, nothing failed.
+    pub(crate) fn sound_median(&self, figure: &str) -> Option<f64> {
+        let sound = self.turns.iter().filter(|turn| turn.is_sound());
+        median(sound.filter_map(|turn| turn.figures.get(figure).copied()).collect())
+    }
+
+    /// How many turns proved nothing or failed.
+    pub(crate) fn unsound_turns(&self) -> usize {
+        self.turns.iter().filter(|turn| !turn.is_sound()).count()
     }
 
     /// The figure of each turn; none where a turn proves nothing.
@@ -120,15 +152,17 @@ impl ServerResult {
 
     /// Whether every turn is valid and nothing failed in any.
     pub(crate) fn is_sound(&self) -> bool {
-        self.turns.iter().all(|turn| turn.is_valid() && turn.failures.is_empty())
+        self.turns.iter().all(Turn::is_sound)
     }
 
-    /// The report of the turn whose figure is the median.
+    /// The report of the turn whose figure is nearest to the median.
     pub(crate) fn median_report(&self, figure: &str) -> Option<&str> {
         let median = self.median(figure)?;
-        let turn =
-            self.turns.iter().find(|turn| turn.is_valid() && turn.figures.get(figure) == Some(&median));
-        turn?.report.as_deref()
+        let valid = self.turns.iter().filter(|turn| turn.is_valid());
+        let far = |turn: &&Turn| Some((turn.figures.get(figure)? - median).abs());
+        let turns = valid.filter_map(|turn| Some((far(&turn)?, turn)));
+        let (_, nearest) = turns.min_by(|a, b| a.0.total_cmp(&b.0))?;
+        nearest.report.as_deref()
     }
 }
 
@@ -158,6 +192,11 @@ impl Turn {
         self.trouble.is_none() && self.void.is_empty()
     }
 
+    /// Whether it proves something and the server did all it should.
+    pub(crate) fn is_sound(&self) -> bool {
+        self.is_valid() && self.failures.is_empty()
+    }
+
     /// What is to be said of it, if anything.
     pub(crate) fn remark(&self) -> Option<String> {
         let void = self.void.iter().map(|reason| format!("void: {reason}"));
@@ -166,6 +205,13 @@ impl Turn {
         let all: Vec<String> = trouble.chain(void).chain(failures).collect();
         (!all.is_empty()).then(|| all.join("; "))
     }
+}
+
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let last = values.len().checked_sub(1)?;
+    let (low, high) = (values.get(last / 2)?, values.get(last.div_ceil(2))?);
+    Some(f64::midpoint(*low, *high))
 }
 
 #[cfg(test)]
@@ -194,7 +240,7 @@ pub(super) mod testing {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use testing::{server, turn};
+    use testing::{results, server, turn};
 
     #[test]
     fn medians_leave_out_what_proves_nothing() {
@@ -206,6 +252,33 @@ mod tests {
         assert_eq!(server.values("rate"), [Some(3.0), Some(1.0), Some(2.0), None, None]);
         assert!(!server.is_sound());
         assert_eq!(server.median("other"), None);
+    }
+
+    #[test]
+    fn only_the_same_programs_are_added_to() {
+        let head = |versions: &[(&str, &str)]| {
+            let owned = versions.iter().map(|(name, version)| ((*name).to_owned(), (*version).to_owned()));
+            Head { build: "release".into(), versions: owned.collect(), ..Head::default() }
+        };
+        let earlier = |runs| Results { head: head(&[("a", "1")]), runs };
+        let mut both = earlier(results("s", "r", Vec::new()).runs).continued(head(&[("b", "2")])).unwrap();
+        assert_eq!(both.head, head(&[("a", "1"), ("b", "2")]));
+        assert!(earlier(Vec::new()).continued(head(&[("a", "2")])).is_err());
+        assert!(earlier(Vec::new()).continued(Head { quick: true, ..head(&[("a", "1")]) }).is_err());
+        both.put(results("s", "r", vec![server("a", "rate", &[1.0])]).runs.remove(0));
+        assert_eq!((both.runs.len(), both.runs[0].servers.len()), (1, 1));
+    }
+
+    #[test]
+    fn an_even_number_of_turns_favours_nobody() {
+        let mut server = server("a", "rate", &[4.0, 1.0]);
+        assert_eq!(server.median("rate"), Some(2.5));
+        for (turn, name) in server.turns.iter_mut().zip(["four", "one"]) {
+            turn.report = Some(name.into());
+        }
+        server.turns.push(Turn { failures: vec!["1 is lost".into()], ..turn(&[("rate", 9.0)]) });
+        assert_eq!((server.median("rate"), server.sound_median("rate")), (Some(4.0), Some(2.5)));
+        assert_eq!((server.median_report("rate"), server.unsound_turns()), (Some("four"), 1));
     }
 
     #[test]

@@ -13,8 +13,9 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::nchan;
+use super::restart::{Plan, Ready, Restart};
 use super::scenario::Mode;
-use super::server::{Program, Reach, Server};
+use super::server::{Program, Reach, Recovery, Server};
 
 /// How long a server may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -39,32 +40,34 @@ pub(crate) struct Kit {
 }
 
 /// A server that accepts connections; ends with this value.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Running {
     children: Vec<Child>,
+    /// Dropped before the children are ended.
+    restarts: Vec<Restart>,
     /// Where it is.
     pub(crate) reach: Reach,
 }
 
 /// Starts `processes` independent processes of a server.
 pub(crate) fn start(kit: &Kit, server: &Server, mode: Mode, processes: u16) -> Result<Running> {
-    let mut running = Running { children: Vec::new(), reach: Reach::default() };
+    let mut running = Running::default();
     for number in 0..processes {
         let name = format!("{}-{number}", server.name);
-        start_one(kit, server.program, mode, &name, &mut running).with_context(|| {
+        start_one(kit, server, mode, &name, &mut running).with_context(|| {
             format!("starting {name}; what it printed is in {}", log_path(kit, &name).display())
         })?;
     }
     Ok(running)
 }
 
-fn start_one(kit: &Kit, program: Program, mode: Mode, name: &str, running: &mut Running) -> Result<()> {
-    match program {
+fn start_one(kit: &Kit, server: &Server, mode: Mode, name: &str, running: &mut Running) -> Result<()> {
+    match server.program {
         Program::Ours => ours(kit, mode, name, running),
         Program::Node(arguments) => {
             let mut command = Command::new("node");
             command.arg("server.mjs").args(arguments).current_dir(&kit.node_folder);
-            if mode == Mode::Recovery {
+            if mode != Mode::Plain && server.recovery == Recovery::Has {
                 command.args(["--recovery", RECOVERY_MS]);
             }
             peer(kit, command, name, running)
@@ -77,24 +80,84 @@ fn start_one(kit: &Kit, program: Program, mode: Mode, name: &str, running: &mut 
             running.add(nchan.public, nchan.private, pids);
             Ok(())
         }
+    }?;
+    if mode == Mode::Restart {
+        let restart = Restart::prepare(&plan(kit, server, name, running)?)?;
+        running.reach.restart = restart.command();
+        running.restarts.push(restart);
     }
+    Ok(())
+}
+
+/// How the server that was started last is started again at the same addresses.
+fn plan(kit: &Kit, server: &Server, name: &str, running: &Running) -> Result<Plan> {
+    let started = running.children.last().context("nothing was started")?;
+    let (public, private) =
+        running.reach.public.last().zip(running.reach.private.last()).context("no address")?;
+    let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
+    let ports = ["--public".to_owned(), port(public), "--private".to_owned(), port(private)];
+    let (folder, words, ready) = match server.program {
+        Program::Ours => {
+            let (file, config) = (ready_path(kit, name), config_path(kit, name));
+            let mut words = vec![kit.trunkline.display().to_string(), "dev".into()];
+            for (option, value) in [("--public", public.clone()), ("--private", private.clone())] {
+                words.extend([option.to_owned(), value]);
+            }
+            words.extend(["--ready-file".to_owned(), file.display().to_string()]);
+            words.extend(["--config".to_owned(), config.display().to_string()]);
+            (kit.folder.clone(), words, Ready::File(file))
+        }
+        Program::Node(arguments) => {
+            let mut words = vec!["node".to_owned(), "server.mjs".to_owned()];
+            words.extend(arguments.iter().map(|argument| (*argument).to_owned()));
+            words.extend(ports);
+            if server.recovery == Recovery::Has {
+                words.extend(["--recovery".to_owned(), RECOVERY_MS.to_owned()]);
+            }
+            (kit.node_folder.clone(), words, Ready::Line)
+        }
+        Program::Socketioxide => {
+            let words = std::iter::once(kit.socketioxide.display().to_string()).chain(ports);
+            (kit.folder.clone(), words.collect(), Ready::Line)
+        }
+        Program::Nchan => anyhow::bail!("nchan has no sessions that could come back"),
+    };
+    Ok(Plan { files: kit.folder.join(name), folder, words, ready, pid: started.id() })
+}
+
+fn ready_path(kit: &Kit, name: &str) -> PathBuf {
+    kit.folder.join(format!("{name}.ready.json"))
+}
+
+fn config_path(kit: &Kit, name: &str) -> PathBuf {
+    kit.folder.join(format!("{name}.toml"))
 }
 
 /// Our own server says where it is in a file.
 fn ours(kit: &Kit, mode: Mode, name: &str, running: &mut Running) -> Result<()> {
-    let ready = kit.folder.join(format!("{name}.ready.json"));
+    let ready = ready_path(kit, name);
     let _ = std::fs::remove_file(&ready);
     let mut command = Command::new(&kit.trunkline);
     command.args(["dev", "--public", "127.0.0.1:0", "--private", "127.0.0.1:0", "--ready-file"]).arg(&ready);
-    if mode == Mode::Recovery {
-        let path = kit.folder.join("recovery.toml");
-        let text = "[[socketio.namespace]]\nname = \"/\"\nrecovery = \"always\"\n";
-        std::fs::write(&path, text).with_context(|| path.display().to_string())?;
-        command.arg("--config").arg(&path);
-    }
+    let path = config_path(kit, name);
+    std::fs::write(&path, config(kit, mode, name)).with_context(|| path.display().to_string())?;
+    command.arg("--config").arg(&path);
     let pid = spawn(kit, command, name, running)?;
     let told = within(READY_WITHIN, || std::fs::read_to_string(&ready).ok())?;
     running.add_told(&told, pid)
+}
+
+/// With recovery the same as the configuration of `trunkline bench avalanche`, which cannot be seen from here: we know only the
+/// program.
+fn config(kit: &Kit, mode: Mode, name: &str) -> String {
+    let sessions = kit.folder.join(format!("{name}.sessions"));
+    let _ = std::fs::remove_file(&sessions);
+    let recovery = "[[socketio.namespace]]\nname = \"/\"\nrecovery = \"always\"\n";
+    match mode {
+        Mode::Plain => String::new(),
+        Mode::Recovery => recovery.to_owned(),
+        Mode::Restart => format!("[server]\nstate_file = {:?}\n\n{recovery}", sessions.display().to_string()),
+    }
 }
 
 /// A peer of ours says where it is in its first line.
@@ -153,24 +216,25 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        for child in &self.children {
-            terminate(child.id());
-        }
-        for child in &mut self.children {
-            drop(child.stdin.take());
-            let ended = within(END_WITHIN, || child.try_wait().ok().flatten());
-            if ended.is_err() {
-                let _ = child.kill();
-                let _ = child.wait();
-            }
-        }
+        self.restarts.clear();
+        self.children.iter_mut().for_each(|child| end(child, END_WITHIN));
     }
 }
 
-/// SIGTERM, which the standard library cannot send.
-fn terminate(pid: u32) {
+/// Asks a process of ours to end, and ends it if it does not.
+pub(super) fn end(child: &mut Child, end_within: Duration) {
+    signal("TERM", child.id());
+    drop(child.stdin.take());
+    if within(end_within, || child.try_wait().ok().flatten()).is_err() {
+        let _ = child.kill();
+        let _ = child.wait();
+    }
+}
+
+/// TERM or KILL, which the standard library cannot send to a number.
+pub(super) fn signal(name: &str, pid: u32) {
     let mut command = Command::new("sh");
-    command.args(["-c", &format!("kill -TERM {pid}")]).stdin(Stdio::null()).stderr(Stdio::null());
+    command.args(["-c", &format!("kill -{name} {pid}")]).stdin(Stdio::null()).stderr(Stdio::null());
     let _ = command.status();
 }
 
@@ -212,7 +276,7 @@ mod tests {
     #[test]
     fn a_peer_is_known_by_its_first_line_and_ends_with_its_owner() {
         let kit = kit("peer");
-        let mut running = Running { children: Vec::new(), reach: Reach::default() };
+        let mut running = Running::default();
         let script = r#"echo '{"public":"127.0.0.1:1","private":"127.0.0.1:2","pids":[7,8]}'; exec cat"#;
         let kit = Kit { trunkline: "no such program".into(), ..kit };
         peer(&kit, shell(script), "a", &mut running).unwrap();
@@ -228,10 +292,26 @@ mod tests {
     fn a_peer_that_says_nothing_useful_is_an_error() {
         let kit = Kit { trunkline: "no such program".into(), ..kit("mute") };
         for said in ["", "hello", "{}", r#"{"public":"127.0.0.1:1"}"#] {
-            let mut running = Running { children: Vec::new(), reach: Reach::default() };
+            let mut running = Running::default();
             assert!(peer(&kit, shell(&format!("echo '{said}'")), "a", &mut running).is_err(), "{said}");
         }
         std::fs::remove_dir_all(&kit.folder).unwrap();
+    }
+
+    #[test]
+    fn who_is_to_end_is_asked_before_it_is_killed() {
+        let ended = |script: &str, time: Duration| {
+            let mut command = shell(script);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map_while(Result::ok);
+            assert_eq!(lines.next().as_deref(), Some("ready"));
+            end(&mut child, time);
+            lines.collect::<Vec<_>>()
+        };
+        let polite = "trap 'echo asked; exit' TERM; echo ready; while :; do :; done";
+        assert_eq!(ended(polite, Duration::from_secs(60)), ["asked"]);
+        let deaf = "trap '' TERM; echo ready; exec cat /dev/zero >/dev/null";
+        assert!(ended(deaf, Duration::from_millis(50)).is_empty());
     }
 
     #[test]

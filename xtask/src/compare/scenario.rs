@@ -77,6 +77,8 @@ pub(crate) enum Mode {
     Plain,
     /// With connection state recovery.
     Recovery,
+    /// The same where a server has it, and with a script that restarts the server.
+    Restart,
 }
 
 /// Which servers take part.

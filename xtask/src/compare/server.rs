@@ -114,18 +114,25 @@ pub(crate) struct Reach {
     pub(crate) private: Vec<String>,
     /// All its processes.
     pub(crate) pids: Vec<String>,
+    /// What restarts it, for a shell; empty if nothing does.
+    pub(crate) restart: String,
 }
 
 impl Reach {
     /// What a reader types: default ports, processes by a variable of the shell.
     pub(crate) fn nominal(processes: u16) -> Self {
         let on = |port: u16| (0..processes).map(move |n| format!("127.0.0.1:{}", port + n)).collect();
-        Self { public: on(8000), private: on(9000), pids: vec!["$P".to_owned()] }
+        Self {
+            public: on(8000),
+            private: on(9000),
+            pids: vec!["$P".to_owned()],
+            restart: "./restart.sh".into(),
+        }
     }
 
     /// The arguments that `command` means for a server which speaks `speaks`. Placeholders: `{target}` where clients connect,
     /// `{room}` that each of them is in one of 100 rooms besides, `{publish}` where messages are published, `{metrics}` where
-    /// counters may be, `{pids}`.
+    /// counters may be, `{pids}`, `{restart}` what restarts the server.
     pub(crate) fn fill(&self, command: &[String], speaks: Speaks) -> Vec<String> {
         let in_rooms = command.iter().any(|word| word == "{room}");
         let words = command.iter().flat_map(|word| match (word.as_str(), speaks) {
@@ -143,6 +150,7 @@ impl Reach {
                 [option("--publish-url", &urls(&self.private, "/pub/main")), raw].concat()
             }
             ("{metrics}", _) => option("--metrics-url", &urls(&self.private, "")),
+            ("{restart}", _) => option("--restart-command", &self.restart),
             ("{pids}", _) => option("--server-pid", &self.pids.join(",")),
             (word, _) => vec![word.to_owned()],
         });

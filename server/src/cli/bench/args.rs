@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use clap::Args;
 use load::{
-    Clients, Confirm, Destination, Helper, Join, Pids, PublishBody, Recovery, Report, Span, Stream, Target,
+    Clients, Confirm, Destination, Helper, Join, Pids, Protocol, PublishBody, Recovery, Report, Span, Stream,
+    Target,
 };
 
 use crate::cli::{Failure, print};
@@ -31,23 +32,45 @@ pub(super) struct ClientArgs {
     /// Processes of the generator; 0 = as many as it takes to have enough open files
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) processes: u32,
-    /// Event that each client emits to get into a room, acknowledged by the server
-    #[arg(long, value_name = "EVENT")]
-    pub(super) room_event: Option<String>,
-    /// Argument of that event; %{i} is the number of the client, %{i%100} its remainder
-    #[arg(long, value_name = "ROOM", default_value = "room-%{i%100}")]
-    pub(super) room: String,
-    #[command(flatten)]
-    pub(super) common: CommonArgs,
-}
-
-#[derive(Debug, Args)]
-pub(super) struct CommonArgs {
-    /// Process of the server, on this machine; several are added up
-    #[arg(long, value_name = "PID", value_delimiter = ',')]
-    pub(super) server_pid: Vec<u32>,
     #[command(flatten)]
     pub(super) output: OutputArgs,
+}
+
+/// What each client joins
+#[derive(Debug, Args)]
+pub(super) struct RoomArgs {
+    /// Event that each client emits to get into a room, acknowledged by the server
+    #[arg(long, value_name = "EVENT")]
+    room_event: Option<String>,
+    /// Argument of that event; %{i} is the number of the client, %{i%100} its remainder.
+    /// Several --target are taken in turn by the same number: of two, one has the rooms with even remainders
+    #[arg(long, value_name = "ROOM", default_value = "room-%{i%100}", requires = "room_event")]
+    room: String,
+}
+
+/// What is measured
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// Process of the server, on this machine; several are added up
+    #[arg(long, value_name = "PID", value_delimiter = ',')]
+    server_pid: Vec<u32>,
+}
+
+/// What clients say
+#[derive(Debug, Args)]
+pub(super) struct TalkArgs {
+    /// What clients speak: socketio
+    #[arg(long, default_value = "socketio")]
+    pub(super) protocol: Protocol,
+    /// Event that comes back to its sender
+    #[arg(long, default_value = "echo")]
+    pub(super) event: String,
+    /// Characters of the data of each message
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub(super) payload_bytes: usize,
+    /// How long nothing may arrive before the rest counts as lost
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    pub(super) patience: Duration,
 }
 
 #[derive(Debug, Args)]
@@ -67,7 +90,7 @@ pub(super) struct StreamArgs {
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub(super) messages: u32,
     /// Batches that are on their way at the same time; without --rate
-    #[arg(long, value_name = "N", default_value_t = 1)]
+    #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "rate")]
     pub(super) in_flight: u32,
     /// Messages per second, at times fixed beforehand; without it a batch follows when one has arrived
     #[arg(long, value_name = "N")]
@@ -80,21 +103,35 @@ pub(super) struct StreamArgs {
     pub(super) patience: Duration,
 }
 
-/// Where messages are published
+/// Where messages are published: at one server
 #[derive(Debug, Args)]
-pub(super) struct PublishArgs {
+pub(super) struct DoorArgs {
     /// Private port of the server; with a path if it is not /v1/messages
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     publish_url: Target,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+    #[command(flatten)]
+    publish: PublishArgs,
+}
+
+/// What the answer to a publish says
+#[derive(Debug, Args)]
+pub(super) struct ConfirmArgs {
+    /// Let the server count deliveries before it answers a publish
+    #[arg(long)]
+    confirm: bool,
+}
+
+/// How messages are published
+#[derive(Debug, Args)]
+pub(super) struct PublishArgs {
     /// One of the server's private.keys, if it has any
     #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
     key: Option<String>,
     /// Channel to publish to; main is the namespace /
     #[arg(long, default_value = "main")]
     channel: String,
-    /// Let the server count deliveries before it answers a publish
-    #[arg(long)]
-    confirm: bool,
     /// json, or raw for other servers: the bare data to exactly the URL, any 2xx is success
     #[arg(long, value_name = "KIND", default_value = "json")]
     publish_body: PublishBody,
@@ -129,14 +166,24 @@ impl ClientArgs {
         }
     }
 
+    /// The clients of a scenario that reaches one server alone; `why` follows the refusal of several.
+    pub(super) fn of_one_server(&self, connections: u32, why: &str) -> Result<Clients, Failure> {
+        match self.target.as_slice() {
+            [_] => Ok(self.clients(connections)),
+            several => Err(Failure(format!("{} of --target, but only one can be: {why}", several.len()))),
+        }
+    }
+}
+
+impl RoomArgs {
     pub(super) fn join(&self) -> Option<Join> {
         let event = self.room_event.clone()?;
         Some(Join { event, room: self.room.clone() })
     }
 }
 
-impl CommonArgs {
-    pub(super) fn server(&self) -> Pids {
+impl ServerArgs {
+    pub(super) fn pids(&self) -> Pids {
         Pids(self.server_pid.clone())
     }
 }
@@ -148,15 +195,26 @@ impl StreamArgs {
     }
 }
 
-impl PublishArgs {
+impl DoorArgs {
     pub(super) fn destination(&self) -> Destination {
-        Destination {
-            url: self.publish_url.clone(),
-            channel: self.channel.clone(),
-            key: self.key.clone(),
-            confirm: if self.confirm { Confirm::Yes } else { Confirm::No },
-            body: self.publish_body,
-        }
+        self.publish.destination(&self.publish_url, self.confirm.confirm())
+    }
+}
+
+impl PublishArgs {
+    pub(super) fn destination(&self, url: &Target, confirm: Confirm) -> Destination {
+        let (channel, key) = (self.channel.clone(), self.key.clone());
+        Destination { url: url.clone(), channel, key, confirm, body: self.publish_body }
+    }
+}
+
+/// Why scenarios that publish at one door have clients at one server.
+pub(super) const ONE_DOOR: &str =
+    "messages are published at one server and reach its clients; broadcast publishes at several";
+
+impl ConfirmArgs {
+    pub(super) fn confirm(&self) -> Confirm {
+        if self.confirm { Confirm::Yes } else { Confirm::No }
     }
 }
 

@@ -6,14 +6,15 @@ use std::time::Duration;
 
 use clap::Args;
 use load::{
-    Avalanche, Confirm, Console, Destination, OwnServer, Recovery, Report, Restart, ServerCommand,
-    ShellRestart, Span, Stop, Target, free_addresses,
+    Avalanche, Confirm, Console, OwnServer, Recovery, Report, Restart, ServerCommand, ShellRestart, Span,
+    Stop, Target, free_addresses,
 };
 
-use super::args::{ClientArgs, PublishArgs, duration, recovery, span};
+use super::args::{ClientArgs, PublishArgs, RoomArgs, duration, recovery, span};
 use crate::cli::Failure;
 
-/// The configuration of the server we start ourselves.
+/// The configuration of the server we start ourselves. `cargo xtask compare` has the same for the servers that it starts: it knows
+/// this program from outside only.
 const CONFIG: &str = "\
 [server]
 state_file = \"{folder}/sessions\"
@@ -37,7 +38,8 @@ Examples:
   trunkline bench avalanche --connections 5000
   trunkline bench avalanche --signal kill --recovery off
   trunkline bench avalanche --connections 5000 -- --shards 2 --set server.drain_window_ms=3000
-  trunkline bench avalanche --restart-command ./restart.sh --target http://127.0.0.1:8000"
+  trunkline bench avalanche --restart-command ./restart.sh --target http://127.0.0.1:8000",
+    mut_arg("target", |arg| arg.requires("restart_command"))
 )]
 pub(super) struct AvalancheArgs {
     /// How many clients
@@ -76,8 +78,13 @@ pub(super) struct AvalancheArgs {
     /// Further arguments of our own server
     #[arg(last = true, value_name = "ARGUMENT", conflicts_with = "restart_command")]
     server_arguments: Vec<String>,
+    /// Private port of the server that is restarted by the command; with a path if it is not /v1/messages
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000", requires = "restart_command")]
+    publish_url: Target,
     #[command(flatten)]
     publish: PublishArgs,
+    #[command(flatten)]
+    room: RoomArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
@@ -99,9 +106,9 @@ impl AvalancheArgs {
         let interval = Duration::try_from_secs_f64(1.0 / self.rate);
         Ok(Avalanche {
             clients: self.clients.clients(self.connections),
-            join: self.clients.join(),
+            join: self.room.join(),
             // What is acknowledged has to be on its way, or a loss would prove nothing.
-            destination: Destination { confirm: Confirm::Yes, ..self.publish.destination() },
+            destination: self.publish.destination(&self.publish_url, Confirm::Yes),
             interval: interval.map_err(|_| "the rate must be above 0")?,
             payload_bytes: self.payload_bytes,
             recovery: self.recovery,

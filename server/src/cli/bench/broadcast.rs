@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Broadcast, Confirm, Destination, Floor, Protocol, PublishBody, Stream, Target, Volley};
+use load::{Broadcast, Floor, Protocol, Stream, Target, Volley};
 
-use super::args::{ClientArgs, duration, helper};
+use super::args::{ClientArgs, ConfirmArgs, PublishArgs, RoomArgs, ServerArgs, duration, helper};
 use crate::cli::Failure;
 
 /// Between two messages of a series.
@@ -23,7 +23,7 @@ pub(super) struct BroadcastArgs {
     /// How many subscribers
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     connections: u32,
-    /// What clients speak: socketio
+    /// socketio, socketio-poll or websocket
     #[arg(long, default_value = "socketio")]
     protocol: Protocol,
     /// How many messages, each when the one before has arrived
@@ -35,9 +35,6 @@ pub(super) struct BroadcastArgs {
     /// Time between two messages of a series [default: 500ms]
     #[arg(long, value_name = "TIME", value_parser = duration, requires = "series")]
     interval: Option<Duration>,
-    /// What each request holds: json (an object, as /v1/messages takes it) or raw (the bare data)
-    #[arg(long, value_name = "BODY", default_value = "json")]
-    publish_body: PublishBody,
     /// Characters of the data of each message
     #[arg(long, value_name = "N", default_value_t = 200)]
     payload_bytes: usize,
@@ -47,41 +44,34 @@ pub(super) struct BroadcastArgs {
     /// Private port of each server that has clients of its own; of a cluster one is enough
     #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "http://127.0.0.1:9000")]
     publish_url: Vec<Target>,
-    /// One of the server's private.keys, if it has any
-    #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
-    key: Option<String>,
-    /// Channel to publish to; main is the namespace /
-    #[arg(long, default_value = "main")]
-    channel: String,
-    /// Let the server count deliveries before it answers a publish
-    #[arg(long)]
-    confirm: bool,
+    #[command(flatten)]
+    confirm: ConfirmArgs,
+    #[command(flatten)]
+    publish: PublishArgs,
     /// Measure the floor too, in turns, three rounds each, and print the ratio of the last deliveries
     #[arg(long)]
     with_floor: bool,
     /// Threads of the floor for each --publish-url, as many as the server has shards; 0 = one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "with_floor")]
     floor_writers: u32,
+    #[command(flatten)]
+    room: RoomArgs,
+    #[command(flatten)]
+    measured: ServerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
 
 impl BroadcastArgs {
     pub(super) fn scenario(&self) -> Result<Broadcast, Failure> {
-        let door = |url: &Target| Destination {
-            url: url.clone(),
-            channel: self.channel.clone(),
-            key: self.key.clone(),
-            confirm: if self.confirm { Confirm::Yes } else { Confirm::No },
-            body: self.publish_body,
-        };
+        let door = |url| self.publish.destination(url, self.confirm.confirm());
         Ok(Broadcast {
             clients: self.clients.clients(self.connections),
             protocol: self.protocol,
-            join: self.clients.join(),
+            join: self.room.join(),
             doors: self.publish_url.iter().map(door).collect(),
             volley: self.volley(),
-            server: self.clients.common.server(),
+            server: self.measured.pids(),
             floor: self.with_floor.then(|| self.floor()).transpose()?,
         })
     }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Churn, Join, Protocol, Target};
+use load::{Churn, Join, Target};
 
-use super::args::{ClientArgs, duration};
+use super::args::{ClientArgs, ServerArgs, TalkArgs, duration};
 
 /// Clients that come, join a room, hear one message and leave, at a steady rate
 #[derive(Debug, Args)]
@@ -13,7 +13,9 @@ use super::args::{ClientArgs, duration};
 
 Examples:
   trunkline bench churn --rate 200 --duration 60s --server-pid 4711
-  trunkline bench churn --rate 50 --target http://127.0.0.1:3000 --metrics-url http://127.0.0.1:3000")]
+  trunkline bench churn --rate 50 --target http://127.0.0.1:3000 --metrics-url http://127.0.0.1:3000",
+    mut_arg("patience", |arg| arg.help("How long nothing may happen before the rest counts as stuck, and how long sessions may take to go"))
+)]
 pub(super) struct ChurnArgs {
     /// Visits a second, at times fixed beforehand
     #[arg(long, value_name = "N", default_value_t = 100.0)]
@@ -24,41 +26,38 @@ pub(super) struct ChurnArgs {
     /// Clients that may be there at the same time
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     slots: u32,
-    /// What clients speak: socketio
-    #[arg(long, default_value = "socketio")]
-    protocol: Protocol,
-    /// Event that comes back to its sender: the message of a visit
-    #[arg(long, default_value = "echo")]
-    event: String,
-    /// Characters of its data
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    payload_bytes: usize,
-    /// How long nothing may happen before the rest counts as stuck, and how long sessions may take to go
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-    patience: Duration,
     /// Where the server's /metrics are
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     metrics_url: Target,
     /// The gauge of its sessions there
     #[arg(long, value_name = "NAME", default_value = "trunkline_sessions")]
     sessions_metric: String,
+    /// Event that each client emits to get into a room, acknowledged by the server
+    #[arg(long, value_name = "EVENT", default_value = "join")]
+    room_event: String,
+    /// Argument of that event; %{i} is the number of the client, %{i%100} its remainder
+    #[arg(long, value_name = "ROOM", default_value = "room-%{i%100}")]
+    room: String,
+    #[command(flatten)]
+    talk: TalkArgs,
+    #[command(flatten)]
+    measured: ServerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
 
 impl ChurnArgs {
     pub(super) fn scenario(&self) -> Churn {
-        let event = self.clients.room_event.clone().unwrap_or_else(|| "join".into());
         Churn {
             clients: self.clients.clients(self.slots),
-            protocol: self.protocol,
-            join: Some(Join { event, room: self.clients.room.clone() }),
-            echo_event: self.event.clone(),
-            payload_bytes: self.payload_bytes,
+            protocol: self.talk.protocol,
+            join: Some(Join { event: self.room_event.clone(), room: self.room.clone() }),
+            echo_event: self.talk.event.clone(),
+            payload_bytes: self.talk.payload_bytes,
             per_second: self.rate,
             duration: self.duration,
-            patience: self.patience,
-            server: self.clients.common.server(),
+            patience: self.talk.patience,
+            server: self.measured.pids(),
             metrics_url: self.metrics_url.clone(),
             sessions_metric: self.sessions_metric.clone(),
         }

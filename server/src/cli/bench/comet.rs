@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Comet, Confirm, Destination, Journal, JournalTo, Protocol, PublishBody, Target, Traffic};
+use load::{Comet, Confirm, Journal, JournalTo, Protocol, Target, Traffic};
 
-use super::args::{ClientArgs, duration};
+use super::args::{ClientArgs, ONE_DOOR, PublishArgs, RoomArgs, ServerArgs, duration};
+use crate::cli::Failure;
 
 /// Messages to clients picked at random, for a long time: does memory stay flat?
 #[derive(Debug, Args)]
@@ -16,7 +17,8 @@ the server and connections, with tabs between them; to standard error with --jso
 Examples:
   trunkline bench comet --server-pid 4711
   trunkline bench comet --connections 1000 --rate 100 --duration 2m --server-pid 4711
-  trunkline bench comet --room-event join --room 'room-%{i}' --channel 'room-%{i}' --user ''"
+  trunkline bench comet --room-event join --room 'room-%{i}' --channel 'room-%{i}' --user ''",
+    mut_arg("channel", |arg| arg.default_value("$user/u%{i}").help("Channel that reaches one client"))
 )]
 pub(super) struct CometArgs {
     /// How many clients
@@ -28,9 +30,6 @@ pub(super) struct CometArgs {
     /// User that each client connects as, in auth.user; %{i} is the number of the client; '' = none
     #[arg(long, default_value = "u%{i}")]
     user: String,
-    /// Channel that reaches one client
-    #[arg(long, default_value = "$user/u%{i}")]
-    channel: String,
     /// Messages a second in all, at times fixed beforehand
     #[arg(long, value_name = "N", default_value_t = 1_000.0)]
     rate: f64,
@@ -61,31 +60,28 @@ pub(super) struct CometArgs {
     /// Private port of the server; with a path if it is not /v1/messages
     #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
     publish_url: Target,
-    /// One of the server's private.keys, if it has any
-    #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
-    key: Option<String>,
+    #[command(flatten)]
+    publish: PublishArgs,
+    #[command(flatten)]
+    room: RoomArgs,
+    #[command(flatten)]
+    measured: ServerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
 
 impl CometArgs {
-    pub(super) fn scenario(&self) -> Comet {
-        Comet {
-            clients: self.clients.clients(self.connections),
+    pub(super) fn scenario(&self) -> Result<Comet, Failure> {
+        Ok(Comet {
+            clients: self.clients.of_one_server(self.connections, ONE_DOOR)?,
             protocol: self.protocol,
-            join: self.clients.join(),
+            join: self.room.join(),
             user: (!self.user.is_empty()).then(|| self.user.clone()),
-            destination: Destination {
-                url: self.publish_url.clone(),
-                channel: self.channel.clone(),
-                key: self.key.clone(),
-                confirm: Confirm::No,
-                body: PublishBody::Json,
-            },
+            destination: self.publish.destination(&self.publish_url, Confirm::No),
             traffic: self.traffic(),
-            server: self.clients.common.server(),
+            server: self.measured.pids(),
             journal: self.journal(),
-        }
+        })
     }
 
     fn traffic(&self) -> Traffic {
@@ -100,7 +96,7 @@ impl CometArgs {
     }
 
     fn journal(&self) -> Journal {
-        let json = self.clients.common.output.json;
+        let json = self.clients.output.json;
         Journal {
             stats_every: self.stats_every,
             line_every: self.line_every,

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use load::{Cut, Cuts, Recovery, Span};
 
-use super::args::{ClientArgs, PublishArgs, duration, recovery, span};
+use super::args::{ClientArgs, DoorArgs, ONE_DOOR, RoomArgs, ServerArgs, duration, recovery, span};
 use crate::cli::Failure;
 
 /// Deliveries to clients whose connections are cut at random
@@ -55,7 +55,11 @@ pub(super) struct CutsArgs {
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     patience: Duration,
     #[command(flatten)]
-    publish: PublishArgs,
+    door: DoorArgs,
+    #[command(flatten)]
+    room: RoomArgs,
+    #[command(flatten)]
+    measured: ServerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
@@ -64,9 +68,9 @@ impl CutsArgs {
     pub(super) fn scenario(&self) -> Result<Cuts, Failure> {
         let away = Span::new(self.offline_min, self.offline_min * 3 / 2);
         Ok(Cuts {
-            clients: self.clients.clients(self.connections),
-            join: self.clients.join(),
-            destination: self.publish.destination(),
+            clients: self.clients.of_one_server(self.connections, ONE_DOOR)?,
+            join: self.room.join(),
+            destination: self.door.destination(),
             messages: self.messages,
             interval: self.interval,
             payload_bytes: self.payload_bytes,
@@ -77,7 +81,7 @@ impl CutsArgs {
             away: away.ok_or("--offline-min is too long")?,
             seed: self.seed,
             patience: self.patience,
-            server: self.clients.common.server(),
+            server: self.measured.pids(),
         })
     }
 }

@@ -3,9 +3,13 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Echo, EchoPlan, Protocol, Rounds, Sustained, Tempo};
+use load::{Echo, EchoPlan, Rounds, Sustained, Tempo};
 
-use super::args::{ClientArgs, duration};
+use super::args::{ClientArgs, RoomArgs, ServerArgs, TalkArgs, duration};
+
+/// Arguments of the bursts and the search.
+const LADDER: [&str; 9] =
+    ["first", "step", "last", "pause", "limit", "hold", "hold_from", "hold_to", "hold_p99_ms"];
 
 /// Messages that come back to their sender: growing bursts, then the highest rate that is held
 #[derive(Debug, Args)]
@@ -23,15 +27,6 @@ pub(super) struct EchoArgs {
     /// How many clients
     #[arg(long, value_name = "N", default_value_t = 2_000)]
     connections: u32,
-    /// What clients speak: socketio
-    #[arg(long, default_value = "socketio")]
-    protocol: Protocol,
-    /// Event that comes back
-    #[arg(long, default_value = "echo")]
-    event: String,
-    /// Characters of the data of each message
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    payload_bytes: usize,
     /// Messages of the first burst
     #[arg(long, value_name = "N", default_value_t = 5_000)]
     first: u32,
@@ -60,17 +55,20 @@ pub(super) struct EchoArgs {
     #[arg(long, value_name = "MILLISECONDS", default_value_t = 1_000.0)]
     hold_p99_ms: f64,
     /// Instead of all that: messages a second, at times fixed beforehand
-    #[arg(long, value_name = "N", conflicts_with = "outstanding")]
+    #[arg(long, value_name = "N", group = "tempo", conflicts_with_all = LADDER)]
     rate: Option<f64>,
     /// Instead of all that: messages on their way for each client, the next one when one is back
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", group = "tempo", conflicts_with_all = LADDER)]
     outstanding: Option<u32>,
     /// How long --rate or --outstanding lasts
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
+    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, requires = "tempo")]
     duration: Duration,
-    /// How long nothing may arrive before the rest counts as lost
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-    patience: Duration,
+    #[command(flatten)]
+    talk: TalkArgs,
+    #[command(flatten)]
+    room: RoomArgs,
+    #[command(flatten)]
+    measured: ServerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
@@ -79,13 +77,13 @@ impl EchoArgs {
     pub(super) fn scenario(&self) -> Echo {
         Echo {
             clients: self.clients.clients(self.connections),
-            protocol: self.protocol,
-            join: self.clients.join(),
-            event: self.event.clone(),
-            payload_bytes: self.payload_bytes,
+            protocol: self.talk.protocol,
+            join: self.room.join(),
+            event: self.talk.event.clone(),
+            payload_bytes: self.talk.payload_bytes,
             plan: self.plan(),
-            patience: self.patience,
-            server: self.clients.common.server(),
+            patience: self.talk.patience,
+            server: self.measured.pids(),
         }
     }
 

@@ -3,7 +3,7 @@
 use clap::Args;
 use load::{Fanout, Floor, Protocol};
 
-use super::args::{ClientArgs, PublishArgs, StreamArgs, helper};
+use super::args::{ClientArgs, DoorArgs, ONE_DOOR, RoomArgs, ServerArgs, StreamArgs, helper};
 use crate::cli::Failure;
 
 /// Deliveries of one message to all
@@ -25,19 +25,23 @@ pub(super) struct FanoutArgs {
     #[arg(long, value_name = "N", default_value_t = 1)]
     batch: u32,
     #[command(flatten)]
-    publish: PublishArgs,
+    door: DoorArgs,
     /// Measure the floor too, in turns, three rounds each, and print the ratio of CPU per delivery
     #[arg(long)]
     with_floor: bool,
     /// Threads of each process of the floor's writer, as many as the server has shards; 0 = one per core
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "with_floor")]
     floor_writers: u32,
     /// Processes of the floor's writer, as many as the server has; 0 = as many as it takes to have enough open files
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(long, value_name = "N", default_value_t = 0, requires = "with_floor")]
     floor_processes: u32,
     /// Counter of write calls in the server's /metrics
     #[arg(long, value_name = "NAME", default_value = "trunkline_writes_total")]
     writes_metric: String,
+    #[command(flatten)]
+    room: RoomArgs,
+    #[command(flatten)]
+    measured: ServerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
@@ -57,12 +61,12 @@ impl FanoutArgs {
             })
         };
         Ok(Fanout {
-            clients: self.clients.clients(self.connections),
+            clients: self.clients.of_one_server(self.connections, ONE_DOOR)?,
             protocol: self.protocol,
-            join: self.clients.join(),
-            destination: self.publish.destination(),
+            join: self.room.join(),
+            destination: self.door.destination(),
             stream,
-            server: self.clients.common.server(),
+            server: self.measured.pids(),
             writes_metric: self.writes_metric.clone(),
             floor: self.with_floor.then(floor).transpose()?,
         })

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Attack, Bounds, Confirm, Destination, Hostile, PublishBody, Target};
+use load::{Attack, Bounds, Confirm, Hostile, Target};
 
-use super::args::{ClientArgs, duration};
+use super::args::{ClientArgs, PublishArgs, RoomArgs, ServerArgs, duration};
 
 /// Clients that mean no good: does memory stay bounded, are others still served?
 #[derive(Debug, Args)]
@@ -24,7 +24,9 @@ Kinds:
 Examples:
   trunkline bench hostile --server-pid 4711
   trunkline bench hostile --kind never-reads --publish-url http://127.0.0.1:9000 --server-pid 4711
-  trunkline bench hostile --kind many-rooms --room-event join --server-pid 4711"
+  trunkline bench hostile --kind many-rooms --room-event join --server-pid 4711",
+    mut_arg("channel", |arg| arg.requires("publish_url")),
+    mut_arg("publish_body", |arg| arg.requires("publish_url"))
 )]
 pub(super) struct HostileArgs {
     /// Which attacks
@@ -49,12 +51,12 @@ pub(super) struct HostileArgs {
     /// Private port of the server, to publish to clients that never read
     #[arg(long, value_name = "URL")]
     publish_url: Option<Target>,
-    /// One of the server's private.keys, if it has any
-    #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
-    key: Option<String>,
-    /// Channel to publish to
-    #[arg(long, default_value = "main")]
-    channel: String,
+    #[command(flatten)]
+    publish: PublishArgs,
+    #[command(flatten)]
+    room: RoomArgs,
+    #[command(flatten)]
+    measured: ServerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
@@ -72,20 +74,14 @@ impl HostileArgs {
             Kind::All => Attack::ALL.to_vec(),
             Kind::One(attack) => vec![*attack],
         });
-        let destination = |url: &Target| Destination {
-            url: url.clone(),
-            channel: self.channel.clone(),
-            key: self.key.clone(),
-            confirm: Confirm::No,
-            body: PublishBody::Json,
-        };
+        let destination = |url| self.publish.destination(url, Confirm::No);
         Hostile {
             clients: self.clients.clients(self.connections),
             attacks: attacks.collect(),
-            join: self.clients.join(),
+            join: self.room.join(),
             canary_event: self.canary_event.clone(),
             destination: self.publish_url.as_ref().map(destination),
-            server: self.clients.common.server(),
+            server: self.measured.pids(),
             duration: self.duration,
             bounds: Bounds { growth_bytes_max: self.allow_bytes, canary_ms_max: self.canary_ms_max },
         }

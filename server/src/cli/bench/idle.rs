@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use load::{Idle, Protocol};
 
-use super::args::{ClientArgs, duration};
+use super::args::{ClientArgs, RoomArgs, ServerArgs, duration};
 
 /// Memory of idle clients
 #[derive(Debug, Args)]
@@ -27,6 +27,10 @@ pub(super) struct IdleArgs {
     #[arg(long, value_name = "N", default_value_t = 200)]
     warmup_connections: u32,
     #[command(flatten)]
+    room: RoomArgs,
+    #[command(flatten)]
+    measured: ServerArgs,
+    #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
 
@@ -35,8 +39,8 @@ impl IdleArgs {
         Idle {
             clients: self.clients.clients(self.connections),
             protocol: self.protocol,
-            join: self.clients.join(),
-            server: self.clients.common.server(),
+            join: self.room.join(),
+            server: self.measured.pids(),
             hold: self.hold,
             warmup_connections: self.warmup_connections,
         }

@@ -67,17 +67,17 @@ impl Bench {
     pub(super) fn run(self) -> Result<(), Failure> {
         let console = Console::detect();
         let (report, output) = match self.scenario {
-            Scenario::Idle(args) => (args.scenario().run(console)?, args.clients.common.output),
-            Scenario::Broadcast(args) => (args.scenario()?.run(console)?, args.clients.common.output),
-            Scenario::Echo(args) => (args.scenario().run(console)?, args.clients.common.output),
-            Scenario::Comet(args) => (args.scenario().run(console)?, args.clients.common.output),
-            Scenario::Fanout(args) => (args.scenario()?.run(console)?, args.clients.common.output),
-            Scenario::Pairs(args) => (args.scenario().run(console)?, args.clients.common.output),
-            Scenario::Churn(args) => (args.scenario().run(console)?, args.clients.common.output),
+            Scenario::Idle(args) => (args.scenario().run(console)?, args.clients.output),
+            Scenario::Broadcast(args) => (args.scenario()?.run(console)?, args.clients.output),
+            Scenario::Echo(args) => (args.scenario().run(console)?, args.clients.output),
+            Scenario::Comet(args) => (args.scenario()?.run(console)?, args.clients.output),
+            Scenario::Fanout(args) => (args.scenario()?.run(console)?, args.clients.output),
+            Scenario::Pairs(args) => (args.scenario()?.run(console)?, args.clients.output),
+            Scenario::Churn(args) => (args.scenario().run(console)?, args.clients.output),
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
-            Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.common.output),
-            Scenario::Cuts(args) => (args.scenario()?.run(console)?, args.clients.common.output),
-            Scenario::Avalanche(args) => (args.run(console)?, args.clients.common.output),
+            Scenario::Hostile(args) => (args.scenario().run(console)?, args.clients.output),
+            Scenario::Cuts(args) => (args.scenario()?.run(console)?, args.clients.output),
+            Scenario::Avalanche(args) => (args.run(console)?, args.clients.output),
             Scenario::Report(args) => return args.run(),
             Scenario::Helper => return help(),
         };
@@ -89,4 +89,95 @@ impl Bench {
 fn help() -> Result<(), Failure> {
     let input = std::io::BufReader::new(std::io::stdin());
     Ok(load::serve_helper(input, std::io::stdout().lock())?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        bench: Bench,
+    }
+
+    fn parsed(arguments: &str) -> Result<Scenario, String> {
+        let line = Line::try_parse_from(["bench"].into_iter().chain(arguments.split(' ')));
+        line.map(|line| line.bench.scenario).map_err(|error| error.to_string())
+    }
+
+    #[track_caller]
+    fn needs(arguments: &str, missing: &str) {
+        let message = parsed(arguments).unwrap_err();
+        assert!(message.contains("required arguments were not provided"), "{arguments}: {message}");
+        assert!(message.contains(missing), "{arguments}: {message}");
+    }
+
+    #[test]
+    fn an_argument_that_would_do_nothing_is_refused() {
+        needs("idle --room lobby", "--room-event <EVENT>");
+        needs("avalanche --target http://127.0.0.1:1", "--restart-command <COMMAND>");
+        needs("avalanche --publish-url http://127.0.0.1:1", "--restart-command <COMMAND>");
+        needs("fanout --floor-writers 2", "--with-floor");
+        needs("fanout --floor-processes 2", "--with-floor");
+        needs("broadcast --floor-writers 2", "--with-floor");
+        needs("hostile --channel lobby", "--publish-url <URL>");
+        needs("echo --duration 5s", "--rate <N>");
+        for unknown in ["avalanche --server-pid 1", "avalanche --confirm", "pairs --room lobby"] {
+            let message = parsed(unknown).unwrap_err();
+            assert!(message.contains("unexpected argument"), "{unknown}: {message}");
+        }
+        for contrary in
+            ["echo --rate 5 --first 9", "echo --rate 5 --outstanding 1", "fanout --rate 5 --in-flight 2"]
+        {
+            let message = parsed(contrary).unwrap_err();
+            assert!(message.contains("cannot be used with"), "{contrary}: {message}");
+        }
+    }
+
+    #[test]
+    fn arguments_that_belong_together_are_taken() {
+        for good in [
+            "idle --room lobby --room-event join",
+            "avalanche --restart-command ./r --target http://127.0.0.1:1 --publish-url http://127.0.0.1:2",
+            "fanout --floor-writers 2 --with-floor",
+            "hostile --channel lobby --publish-url http://127.0.0.1:1",
+            "echo --duration 5s --outstanding 8",
+            "churn --room lobby",
+            "comet --channel main",
+        ] {
+            parsed(good).unwrap();
+        }
+    }
+
+    #[test]
+    fn several_servers_are_refused_where_messages_would_not_reach_all() {
+        let two = "--target http://127.0.0.1:1,http://127.0.0.1:2";
+        let refused = |scenario: &str| match parsed(&format!("{scenario} {two}")).unwrap() {
+            Scenario::Fanout(args) => args.scenario().err(),
+            Scenario::Cuts(args) => args.scenario().err(),
+            Scenario::Comet(args) => args.scenario().err(),
+            Scenario::Pairs(args) => args.scenario().err(),
+            Scenario::Broadcast(args) => args.scenario().err(),
+            other => unreachable!("{other:?}"),
+        };
+        for scenario in ["fanout", "cuts", "comet"] {
+            let message = refused(scenario).unwrap().0;
+            assert!(message.starts_with("2 of --target, but only one can be: messages are"), "{message}");
+        }
+        assert!(refused("pairs").unwrap().0.contains("the two of a pair"));
+        assert!(refused("broadcast").is_none());
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_scenario() {
+        let Scenario::Comet(comet) = parsed("comet").unwrap() else { unreachable!() };
+        assert_eq!(comet.scenario().unwrap().destination.channel, "$user/u%{i}");
+        let Scenario::Pairs(pairs) = parsed("pairs").unwrap() else { unreachable!() };
+        let pairs = pairs.scenario().unwrap();
+        assert_eq!((pairs.say_event.as_str(), pairs.join_event.as_str()), ("say", "join"));
+        let Scenario::Echo(echo) = parsed("echo").unwrap() else { unreachable!() };
+        assert_eq!(echo.scenario().event, "echo");
+    }
 }

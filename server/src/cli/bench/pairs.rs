@@ -3,33 +3,26 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Pairs, Protocol, Tempo};
+use load::{Pairs, Tempo};
 
-use super::args::{ClientArgs, duration};
+use super::args::{ClientArgs, ServerArgs, TalkArgs, duration};
+use crate::cli::Failure;
 
 /// Messages from one client to one other, each pair with a room of its own
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Rooms are pair-0, pair-1 and so on; --room is not used. The server's back end gets the data of \
+    after_help = "Rooms are pair-0, pair-1 and so on. The server's back end gets the data of \
 --event ROOM DATA to the other members of the room, as the one of `trunkline dev` does.
 
 Examples:
   trunkline bench pairs --pairs 1000 --rate 10000 --duration 10s
-  trunkline bench pairs --pairs 1000 --outstanding 1 --server-pid 4711"
+  trunkline bench pairs --pairs 1000 --outstanding 1 --server-pid 4711",
+    mut_arg("event", |arg| arg.default_value("say").help("Event that says something to a room"))
 )]
 pub(super) struct PairsArgs {
     /// How many pairs, of two clients each
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     pairs: u32,
-    /// What clients speak: socketio
-    #[arg(long, default_value = "socketio")]
-    protocol: Protocol,
-    /// Event that says something to a room
-    #[arg(long, default_value = "say")]
-    event: String,
-    /// Characters of the data of each message
-    #[arg(long, value_name = "N", default_value_t = 50)]
-    payload_bytes: usize,
     /// Messages a second from the first halves to the second, at times fixed beforehand
     #[arg(long, value_name = "N", default_value_t = 1_000.0, conflicts_with = "outstanding")]
     rate: f64,
@@ -39,25 +32,30 @@ pub(super) struct PairsArgs {
     /// For how long
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
     duration: Duration,
-    /// How long nothing may arrive before the rest counts as lost
-    #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration)]
-    patience: Duration,
+    /// Event with which each client gets into the room of its pair, acknowledged by the server
+    #[arg(long, value_name = "EVENT", default_value = "join")]
+    room_event: String,
+    #[command(flatten)]
+    talk: TalkArgs,
+    #[command(flatten)]
+    measured: ServerArgs,
     #[command(flatten)]
     pub(super) clients: ClientArgs,
 }
 
 impl PairsArgs {
-    pub(super) fn scenario(&self) -> Pairs {
-        Pairs {
-            clients: self.clients.clients(self.pairs.saturating_mul(2)),
-            protocol: self.protocol,
-            join_event: self.clients.room_event.clone().unwrap_or_else(|| "join".into()),
-            say_event: self.event.clone(),
-            payload_bytes: self.payload_bytes,
+    pub(super) fn scenario(&self) -> Result<Pairs, Failure> {
+        let why = "the two of a pair would be at different servers";
+        Ok(Pairs {
+            clients: self.clients.of_one_server(self.pairs.saturating_mul(2), why)?,
+            protocol: self.talk.protocol,
+            join_event: self.room_event.clone(),
+            say_event: self.talk.event.clone(),
+            payload_bytes: self.talk.payload_bytes,
             tempo: self.outstanding.map_or(Tempo::Rate(self.rate), Tempo::Outstanding),
             duration: self.duration,
-            patience: self.patience,
-            server: self.clients.common.server(),
-        }
+            patience: self.talk.patience,
+            server: self.measured.pids(),
+        })
     }
 }

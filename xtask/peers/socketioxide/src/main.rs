@@ -4,6 +4,7 @@
 //! Prints `{"public","private","pid","pids"}` in one line when it serves; ends on SIGTERM or when standard input is
 //! closed. It has no connection state recovery to turn on. Start at [`main`]; what clients see is in [`serve`].
 
+use std::convert::Infallible;
 use std::fmt;
 use std::future::ready;
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::{Value, json};
 use socketioxide::SocketIo;
 use socketioxide::extract::{AckSender, Data, SocketRef, TryData};
+use socketioxide::handler::ConnectHandler as _;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::signal::unix::{SignalKind, signal};
@@ -34,7 +36,7 @@ const BACKLOG: u32 = 4096;
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
     let (layer, io) = SocketIo::builder().max_buffer_size(WAITING_PACKETS_MAX).build_layer();
-    io.ns("/", serve);
+    io.ns("/", (async |_: SocketRef| {}).with(serve));
     let public = listen(port("--public")?)?;
     let private = listen(port("--private")?)?;
     let addresses = (public.local_addr()?.to_string(), private.local_addr()?.to_string());
@@ -86,7 +88,10 @@ struct Auth {
 
 /// One client. What a handler does before it gives its future is done in the order of the events; futures run beside each other,
 /// and echoes would come back in another order.
-async fn serve(socket: SocketRef, auth: TryData<Auth>) {
+///
+/// It is a middleware, which runs before the client is told that it is connected: an event that a client says at once would otherwise
+/// find no handler.
+async fn serve(socket: SocketRef, auth: TryData<Auth>) -> Result<(), Infallible> {
     if let TryData(Ok(Auth { user: Some(user) })) = auth {
         socket.join(format!("$user/{user}"));
     }
@@ -109,6 +114,7 @@ async fn serve(socket: SocketRef, auth: TryData<Auth>) {
         let _ = socket.to(room).emit("message", &data).await;
         let _ = ack.send("ok");
     });
+    Ok(())
 }
 
 /// The body of a publish.
