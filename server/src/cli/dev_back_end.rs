@@ -28,11 +28,12 @@ async fn admit(connect: Connect) -> Result<(), OfficeError> {
 
 async fn handle(event: Event) -> Result<(), OfficeError> {
     let Event { session, name, args, reply } = event;
+    // What waits for an answer of the server is boxed: it would make the future of every event as large as its own.
     let outcome = match name.as_str() {
-        "join" | "leave" => membership(&session, &name, &args).await,
+        "join" | "leave" => Box::pin(membership(&session, &name, &args)).await,
         "echo" => echo(&session, args).await,
         "say" => say(&session, &args).await,
-        _ => session.broadcast().emit(&name, args).await.map(|_| Args::none()),
+        _ => Box::pin(session.broadcast().emit(&name, args)).await.map(|_| Args::none()),
     };
     let (answer, failed) = match outcome {
         Ok(answer) => (answer, Ok(())),
