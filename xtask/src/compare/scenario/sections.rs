@@ -320,7 +320,8 @@ pub(crate) const SECTIONS: &[Section] = &[
         title: "Connections cut at random while messages flow",
         about: "Numbered messages to everybody, while every client's connection is destroyed again and again and comes back after \
                 2 to 3 s. Without recovery a client misses what was sent while it was away: that is what at most once means, and \
-                no fault of a server.",
+                no fault of a server. Trunkline has recovery where its configuration says `recovery = \"always\"` for the namespace `/`, \
+                npm socket.io where its server is started with `--recovery 120000`.",
         figures: &[
             figure("delivered_exactly_once_percent", "exactly once, %", Higher),
             LOST,
@@ -354,7 +355,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         about: "The server is restarted while everybody is connected and messages flow; clients come back after 500 ms to 5 s. \
                 In \
                 the first row the generator starts and restarts the server. In the second one every server is restarted by the same \
-                script, which sends SIGTERM and starts it again at the same ports; servers that have connection state recovery have \
+                script (`./restart.sh`), which sends SIGTERM and starts it again at the same ports; servers that have connection state recovery have \
                 it on, and clients ask for the session they had. \"Recovered\" is how many of them were given it.",
         figures: &[
             figure("back_100_percent_seconds", "all back, s", Lower),
