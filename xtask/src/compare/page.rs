@@ -56,13 +56,21 @@ write the same frames to as many sockets.
 const QUICK: &str = "\n**This was a try with `--quick`: sizes are a fraction of what titles say, and no figure means anything.**\n";
 
 const COMMANDS: &str = "
-Commands are what you type against a server of your own at the ports 8000 (clients) and 9000 (back end), with its processes in `P`:
+Commands are what you type against a server of your own at the ports 8000 (clients) and 9000 (back end). One of these starts it, in a
+terminal of its own:
 
-    cargo build --release --bin trunkline && PATH=$PWD/target/release:$PATH
-    trunkline dev & P=$!
+    cargo run --release --bin trunkline -- dev
+    cd xtask/peers/socketio && npm ci && node server.mjs --public 8000 --private 9000
+    cd xtask/peers/socketio && npm ci && node server.mjs --public 8000 --private 9000 --processes 2
+    cargo run --release --manifest-path xtask/peers/socketioxide/Cargo.toml -- --public 8000 --private 9000
 
-Where there are several server processes, the others have the next ports and `P` has all of them, with commas. `ms` are milliseconds,
-`us` microseconds of processor time of the server, p50 and p99 what half and 99 of 100 do not exceed.
+The generator then runs in another one, where `P` has the server's process id, with commas if there are several (the peers print
+theirs), and finds `trunkline`:
+
+    cargo build --release --bin trunkline; PATH=$PWD/target/release:$PATH; P=...
+
+Where a command names several ports, there are as many servers. `ms` are milliseconds, `us` microseconds of processor time of the
+server; half of all are at most p50, 99 of 100 at most p99.
 ";
 
 /// The files of `folder` that people write, sorted by name. Links that lead out of the folder are right for the page, which stands

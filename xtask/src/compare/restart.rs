@@ -78,15 +78,14 @@ impl Drop for Restart {
     fn drop(&mut self) {
         let Some(pid) = self.pid() else { return };
         signal("TERM", pid);
-        let is_gone = || (!Path::new(&format!("/proc/{pid}")).exists()).then_some(());
-        if within(Duration::from_secs(10), is_gone).is_err() {
+        if within(Duration::from_secs(10), || has_ended(pid)).is_err() {
             signal("KILL", pid);
         }
     }
 }
 
 impl Plan {
-    /// A process that was not waited for yet is a zombie: it has ended all the same.
+    /// A process that was not waited for yet is a zombie: it has ended all the same, ports included, once no thread of it is left.
     fn text(&self, pid_file: &Path, input: &Path) -> String {
         let path = |path: &Path| quoted(&path.display().to_string());
         let log = self.files.with_extension("log");
@@ -102,7 +101,8 @@ cd {folder}
 old=$(cat {pid_file})
 rm -f {ready}
 kill -TERM \"$old\"
-while grep -q '^State:[[:space:]]*[^Z[:space:]]' \"/proc/$old/status\" 2>/dev/null; do sleep 0.01; done
+while [ -e \"/proc/$old\" ] && ! {{ grep -q '^State:[[:space:]]*Z' \"/proc/$old/status\" && [ \"$(ls \"/proc/$old/task\" | wc -l)\" = 1 ]; }}
+do sleep 0.01; done 2>/dev/null
 {words} <{input} >>{output} 2>>{log} &
 echo $! >{pid_file}
 tries=0
@@ -123,6 +123,12 @@ echo $!
             log = path(&log),
         )
     }
+}
+
+/// Nobody may wait for it, and then it stays a zombie.
+fn has_ended(pid: u32) -> Option<()> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    (status.is_empty() || status.contains("Z (zombie)")).then_some(())
 }
 
 /// For a shell.
@@ -153,13 +159,9 @@ mod tests {
         assert!(output.status.success(), "{output:?}");
         assert!(old.try_wait().unwrap().is_some(), "the old process has ended");
         let new: u32 = String::from_utf8(output.stdout).unwrap().trim().parse().unwrap();
-        assert!(Path::new(&format!("/proc/{new}")).exists());
+        assert_eq!(has_ended(new), None);
         drop(restart);
-        let is_gone = || {
-            let status = std::fs::read_to_string(format!("/proc/{new}/status")).unwrap_or_default();
-            (status.is_empty() || status.contains("Z (zombie)")).then_some(())
-        };
-        within(Duration::from_secs(10), is_gone).unwrap();
+        assert_eq!(has_ended(new), Some(()));
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -195,7 +195,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             Run {
                 name: "1",
                 title: "2,000, 1 on its way for each",
-                command: "echo --connections 2000|100 --outstanding 1 --duration 5s|1s {target} {pids}",
+                command: "echo --connections 2000|100 --outstanding 1 --duration 3s|1s {target} {pids}",
                 who: Who::SocketIo,
                 rounds: JUDGED,
                 ..RUN
@@ -203,7 +203,7 @@ pub(crate) const SECTIONS: &[Section] = &[
             Run {
                 name: "8",
                 title: "2,000, 8 on their way for each",
-                command: "echo --connections 2000|100 --outstanding 8 --duration 5s|1s {target} {pids}",
+                command: "echo --connections 2000|100 --outstanding 8 --duration 3s|1s {target} {pids}",
                 who: Who::SocketIo,
                 rounds: JUDGED,
                 ..RUN
@@ -246,7 +246,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         runs: &[Run {
             name: "1000",
             title: "1,000 pairs",
-            command: "pairs --pairs 1000|50 --outstanding 1 --duration 5s|1s {target} {pids}",
+            command: "pairs --pairs 1000|50 --outstanding 1 --duration 3s|1s {target} {pids}",
             who: Who::SocketIo,
             ..RUN
         }],
@@ -275,7 +275,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         }],
     },
     Section {
-        name: "users",
+        name: "comet-users",
         title: "Messages to random users, with the peers",
         about: "The same for a short time with every server; it says nothing of growth.",
         figures: &[
@@ -320,7 +320,8 @@ pub(crate) const SECTIONS: &[Section] = &[
         title: "Connections cut at random while messages flow",
         about: "Numbered messages to everybody, while every client's connection is destroyed again and again and comes back after \
                 2 to 3 s. Without recovery a client misses what was sent while it was away: that is what at most once means, and \
-                no fault of a server.",
+                no fault of a server. Trunkline has recovery where its configuration says `recovery = \"always\"` for the namespace `/`, \
+                npm socket.io where its server is started with `--recovery 120000`.",
         figures: &[
             figure("delivered_exactly_once_percent", "exactly once, %", Higher),
             LOST,
@@ -340,8 +341,8 @@ pub(crate) const SECTIONS: &[Section] = &[
             },
             Run {
                 name: "without",
-                title: "2,000, without, half the time",
-                command: "cuts --connections 2000|100 --messages 60|20 --interval 500ms|100ms --cut-first 5s..10s|100ms..400ms \
+                title: "2,000, without, a third of the time",
+                command: "cuts --connections 2000|100 --messages 40|20 --interval 500ms|100ms --cut-first 5s..10s|100ms..400ms \
                           --cut-every 15s..20s|200ms..400ms --offline-min 2s|50ms --recovery off {target} {publish} {pids}",
                 who: Who::SocketIo,
                 ..RUN
@@ -354,7 +355,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         about: "The server is restarted while everybody is connected and messages flow; clients come back after 500 ms to 5 s. \
                 In \
                 the first row the generator starts and restarts the server. In the second one every server is restarted by the same \
-                script, which sends SIGTERM and starts it again at the same ports; servers that have connection state recovery have \
+                script (`./restart.sh`), which sends SIGTERM and starts it again at the same ports; servers that have connection state recovery have \
                 it on, and clients ask for the session they had. \"Recovered\" is how many of them were given it.",
         figures: &[
             figure("back_100_percent_seconds", "all back, s", Lower),
