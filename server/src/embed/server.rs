@@ -70,6 +70,8 @@ pub struct Server {
 
 /// What is left to the next process, and where.
 struct Estate {
+    /// What lay there, until the start has come to its end. Before the place: it goes back while that is still ours.
+    taken: Option<Taken>,
     place: Place,
     topology: Topology,
     shards: std::sync::mpsc::Receiver<ShardState>,
@@ -95,8 +97,7 @@ impl Server {
         })?;
         let private = listen_private(config.server.private_listen).await?;
         // Only now that both ports are ours: a start that fails leaves the file to the next.
-        let (place, state, taken) = inherit(&config, topology).await;
-        let (heir, estate) = estate(place, topology);
+        let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
         let setup = NodeSetup {
             config: Arc::clone(&config),
@@ -116,7 +117,7 @@ impl Server {
             .and_then(|restored| restored)
             .map_err(StartError::Shard)?;
         let shards = node::spawn(&setup, bound, places).map_err(StartError::Shard)?;
-        if let Some(taken) = taken {
+        if let Some(taken) = estate.as_mut().and_then(|estate| estate.taken.take()) {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || taken.used()).await;
         }
@@ -229,24 +230,17 @@ impl Estate {
     }
 }
 
-fn estate(
-    place: Option<Place>,
+/// What the process before this one left, where this one will leave its own, and who gathers that.
+async fn inherit(
+    config: &Config,
     topology: Topology,
-) -> (Option<std::sync::mpsc::Sender<ShardState>>, Option<Estate>) {
-    let Some(place) = place else { return (None, None) };
-    let (heir, shards) = std::sync::mpsc::channel();
-    (Some(heir), Some(Estate { place, topology, shards }))
-}
-
-/// The place for what is left, and what the process before this one left there.
-async fn inherit(config: &Config, topology: Topology) -> (Option<Place>, Option<NodeState>, Option<Taken>) {
+) -> (Option<NodeState>, Option<std::sync::mpsc::Sender<ShardState>>, Option<Estate>) {
     let Some(path) = config.server.state_file.clone() else { return (None, None, None) };
     let opened = tokio::task::spawn_blocking(move || Place::open(Path::new(&path), topology)).await;
-    match opened.unwrap_or(None) {
-        None => (None, None, None),
-        Some((place, None)) => (Some(place), None, None),
-        Some((place, Some((state, taken)))) => (Some(place), Some(state), Some(taken)),
-    }
+    let Some((place, found)) = opened.unwrap_or(None) else { return (None, None, None) };
+    let (state, taken) = found.unzip();
+    let (heir, shards) = std::sync::mpsc::channel();
+    (state, Some(heir), Some(Estate { taken, place, topology, shards }))
 }
 
 /// The zero of the shards' clock: before anything that they know of.

@@ -75,8 +75,16 @@ impl Ending {
     }
 
     fn all_said(&self, times: u8, own: ShardId) -> bool {
-        let others = self.heard.iter().enumerate().filter(|(shard, _)| *shard != usize::from(own.0));
-        others.into_iter().all(|(_, heard)| *heard >= times)
+        self.others(own).all(|(_, heard)| heard >= times)
+    }
+
+    /// Others that did not say it twice.
+    fn silent(&self, own: ShardId) -> impl Iterator<Item = u8> {
+        self.others(own).filter(|(_, heard)| *heard < 2).map(|(shard, _)| shard)
+    }
+
+    fn others(&self, own: ShardId) -> impl Iterator<Item = (u8, u8)> {
+        (0..).zip(self.heard.iter().copied()).filter(move |(shard, _)| *shard != own.0)
     }
 }
 
@@ -94,11 +102,10 @@ impl<H: Handler> Shard<H> {
                 }
                 Step::Closing if !self.inbox.has_mail() => self.ending.step = Step::Closed,
                 Step::Closed if self.ending.all_said(1, own) => self.ending.step = Step::Quiet,
-                Step::Quiet if self.ending.all_said(2, own) && !self.io.outbox.is_waiting() => {
+                Step::Quiet if self.has_all_said() && (self.has_been_heard() || self.is_late()) => {
                     return ControlFlow::Break(End::InOrder);
                 }
                 Step::Closing | Step::Closed | Step::Quiet if self.is_late() => {
-                    self.warn_of_cut();
                     return ControlFlow::Break(End::Cut);
                 }
                 Step::Open | Step::Draining | Step::Closing | Step::Closed | Step::Quiet => {
@@ -109,16 +116,38 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    fn warn_of_cut(&self) {
-        let (shard, heard) = (self.io.shard.0, &self.ending.heard);
-        let (posts, upcalls) = (self.io.outbox.posts_waiting(), self.io.outbox.upcalls_waiting());
-        tracing::warn!(
-            shard,
-            ?heard,
-            posts,
-            upcalls,
-            "ended before all shards had said twice that they were done, or with mail that nobody took"
-        );
+    /// Nothing comes from another shard, and each has what this one had to say.
+    fn has_all_said(&self) -> bool {
+        self.ending.all_said(2, self.io.shard) && self.io.outbox.posts_waiting() == 0
+    }
+
+    /// The back office has all events of clients. It may be a slow program: no session misses a message by that.
+    fn has_been_heard(&self) -> bool {
+        self.io.outbox.upcalls_waiting() == 0
+    }
+
+    /// Says what did not come to its end, if anything.
+    pub(super) fn warn_of_rest(&self) {
+        let own = self.io.shard;
+        let (posts, events) = (self.io.outbox.posts_waiting(), self.io.outbox.upcalls_waiting());
+        let silent: Vec<u8> = self.ending.silent(own).collect();
+        if !silent.is_empty() {
+            tracing::warn!(
+                shard = own.0,
+                ?silent,
+                "ended although these shards did not say that they were done"
+            );
+        }
+        if posts > 0 {
+            tracing::warn!(shard = own.0, posts, "ended with mail that other shards did not take");
+        }
+        if events > 0 {
+            tracing::warn!(
+                shard = own.0,
+                events,
+                "ended with events of clients that the back end did not take"
+            );
+        }
     }
 
     /// No connections on the whole node, as those of other shards may still need this one's channels, or the time is over.

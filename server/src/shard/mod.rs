@@ -122,6 +122,7 @@ impl<H: Handler> Shard<H> {
                 break end;
             }
         };
+        self.warn_of_rest();
         self.discard_all();
         self.call(|handler, cx| handler.ended(cx, end));
     }

@@ -386,6 +386,18 @@ fn what_cannot_be_used_is_kept_aside_and_found_by_no_later_start() {
 }
 
 #[test]
+fn a_file_that_is_too_long_is_kept_aside_unread() {
+    use std::os::unix::fs::FileExt as _;
+    let folder = Folder::new("long");
+    save(&folder.file(), &state()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(folder.file()).unwrap();
+    // Takes no room on the disk: nothing is written in between.
+    file.write_all_at(b"x", 17 << 30).unwrap();
+    assert!(start(&folder.file(), OWN).unwrap().is_none());
+    assert_eq!(folder.names(), ["state.bad", "state.lock"]);
+}
+
+#[test]
 fn only_the_owner_may_read_it_whatever_was_there_before() {
     let folder = Folder::new("mode");
     std::fs::write(folder.0.join("state.part"), "left by a crash, for all to read").unwrap();

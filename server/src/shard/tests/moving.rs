@@ -174,9 +174,8 @@ fn shards_that_end_together_end_in_order() {
     let rig = four();
     (0..4).for_each(|shard| rig.sender(shard).end_at(std::time::Instant::now()));
     for _ in 0..4 {
-        rig.wait(
-            |seen| if let Seen::Ended(_, end) = seen { Some(assert_eq!(end, End::InOrder)) } else { None },
-        );
+        let end = rig.wait(|seen| if let Seen::Ended(_, end) = seen { Some(end) } else { None });
+        assert_eq!(end, End::InOrder);
     }
     rig.end();
 }
