@@ -301,6 +301,29 @@ async fn who_stayed_away_too_long_is_told_of_as_expired() {
 
 /// A message to one channel, or to two that may have different homes.
 #[tokio::test(flavor = "multi_thread")]
+async fn after_an_end_that_was_cut_nobody_is_told_that_nothing_is_missing() {
+    let folder = Folder::new("cut");
+    let topology = Topology { shards: 1, partitions: 64 };
+    let first = Site::first(&folder.state(), 1).await;
+    let address = first.server.public_addr();
+    let (mut silent, mut seen) = (first.client(), first.client());
+    first.news(1, 2).await;
+    assert_eq!(seen.next(), [json!(1)]);
+    first.server.drain().await;
+    let (place, found) = trunkline::state::Place::open(&folder.state(), topology).unwrap();
+    let (mut state, taken) = found.unwrap();
+    taken.used();
+    state.doubt();
+    place.save(&state).unwrap();
+    drop(place);
+    let second = site(&folder.state(), address, 1).await;
+    second.news(2, 2).await;
+    // Neither who has everything there was, nor who has nothing.
+    assert!(!seen.back(address).1 && !silent.back(address).1);
+    second.server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_cannot_be_taken_in_is_told_of_as_expired() {
     for (setting, gone) in [("socketio.root_channel=other", 2), ("limits.sessions_max=1", 1)] {
         let folder = Folder::new("no-place");

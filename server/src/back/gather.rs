@@ -81,13 +81,20 @@ impl Office {
     /// Publishes without waiting for anything but room in the mailbox.
     ///
     /// # Errors
-    /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
+    /// [`OfficeError::Busy`], [`OfficeError::Stopped`]; [`OfficeError::Uncertain`] when that befell some shards only.
     pub async fn publish_only(&self, outline: Outline) -> Result<MessageId, OfficeError> {
         let id = message_id();
-        for shard in self.shards_of(&outline.target) {
-            self.tell(shard, Mail::Hub(Command::Publish(outline.publish(id, None)))).await?;
-        }
+        self.tell_all(&self.shards_of(&outline.target), || outline.publish(id, None)).await?;
         Ok(id)
+    }
+
+    /// Once a shard has it, an error of another does not mean that nothing was published.
+    async fn tell_all(&self, shards: &[ShardId], publish: impl Fn() -> Publish) -> Result<(), OfficeError> {
+        for (told, shard) in shards.iter().enumerate() {
+            let telling = self.tell(*shard, Mail::Hub(Command::Publish(publish()))).await;
+            telling.map_err(|error| if told == 0 { error } else { OfficeError::Uncertain })?;
+        }
+        Ok(())
     }
 
     /// Sends the publish where it belongs; returns the shards that will report, unknown until routed for one channel.
@@ -98,10 +105,7 @@ impl Office {
         answers: &Answers,
     ) -> Result<Involved, OfficeError> {
         let shards = self.shards_of(&outline.target);
-        for shard in &shards {
-            let publish = outline.publish(id, Some(answers.token()));
-            self.tell(*shard, Mail::Hub(Command::Publish(publish))).await?;
-        }
+        self.tell_all(&shards, || outline.publish(id, Some(answers.token()))).await?;
         Ok(match outline.target {
             Target::Channel(_) => Involved::NotRoutedYet,
             Target::Union(_) | Target::Session(_) => Involved::Shards(shards.into_iter().collect()),

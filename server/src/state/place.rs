@@ -46,6 +46,9 @@ impl Place {
     #[must_use]
     pub fn open(path: &Path, own: Topology) -> Option<(Self, Option<(NodeState, Taken)>)> {
         let shown = path.display();
+        if let Err(reason) = begin(path) {
+            return left_alone(path, &reason);
+        }
         let place = match Self::claim(path).and_then(|place| place.try_out().map(|()| place)) {
             Ok(place) => place,
             Err(error) => {
@@ -71,10 +74,7 @@ impl Place {
                 }
             },
             Err(Refused::Bad(reason)) => set_aside(path, &reason).then_some((place, None)),
-            Err(Refused::Foreign(reason)) => {
-                tracing::error!(path = %shown, reason, "no state file of this user is left alone: no session is restored or will be saved");
-                None
-            }
+            Err(Refused::Foreign(reason)) => left_alone(path, &reason),
         }
     }
 
@@ -103,7 +103,8 @@ impl Place {
 
     /// A process that ended in the middle of its start has given its clients numbers from this.
     fn clear_remains(&self) {
-        if std::fs::remove_file(beside(&self.path, "taken")).is_ok() {
+        let taken = beside(&self.path, "taken");
+        if matches!(begin(&taken), Ok(Some(_))) && std::fs::remove_file(taken).is_ok() {
             let path = self.path.display();
             tracing::warn!(%path, "the last start did not come to its end: the sessions it had taken in are lost");
         }
@@ -115,9 +116,7 @@ impl Place {
     /// # Errors
     /// Those of the operating system; a state longer than 16 GiB; something else than a state file of this user at the path.
     pub fn save(&self, state: &NodeState) -> io::Result<()> {
-        if let Err(Refused::Foreign(reason)) = begin(&self.path) {
-            return Err(io::Error::other(reason));
-        }
+        begin(&self.path).map_err(io::Error::other)?;
         let bytes = format::encode(state).map_err(io::Error::other)?;
         if bytes.len() as u64 > FILE_BYTES_MAX {
             return Err(ErrorKind::FileTooLarge.into());
@@ -166,7 +165,7 @@ impl Drop for Taken {
 
 /// All of it, if it is a state file of this user. `None`: there is no file.
 fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Refused> {
-    let Some((file, length)) = begin(path)? else { return Ok(None) };
+    let Some((file, length)) = begin(path).map_err(Refused::Foreign)? else { return Ok(None) };
     let bad = |reason: String| Refused::Bad(reason);
     if length > FILE_BYTES_MAX {
         return Err(bad(format!("it has {length} bytes, which is more than {FILE_BYTES_MAX}")));
@@ -179,14 +178,17 @@ fn read_own(path: &Path) -> Result<Option<Vec<u8>>, Refused> {
 
 /// Opens it behind its first bytes, which are those of a state file; and its length in bytes. Waits for nothing, follows no
 /// link: the path may name anything. Others must not be able to write it, or they could make sessions up, nor to read it.
-fn begin(path: &Path) -> Result<Option<(File, u64)>, Refused> {
-    let foreign = |reason: &str| Err(Refused::Foreign(reason.to_owned()));
+///
+/// # Errors
+/// Why it is not ours.
+fn begin(path: &Path) -> Result<Option<(File, u64)>, String> {
+    let foreign = |reason: &str| Err(reason.to_owned());
     let mut file = match own_options().read(true).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return foreign(&error.to_string()),
     };
-    let facts = file.metadata().map_err(|error| Refused::Foreign(error.to_string()))?;
+    let facts = file.metadata().map_err(|error| error.to_string())?;
     if !facts.is_file() {
         return foreign("it is no regular file");
     }
@@ -201,6 +203,12 @@ fn begin(path: &Path) -> Result<Option<(File, u64)>, Refused> {
         return foreign("others than its owner may read or write it");
     }
     Ok(Some((file, facts.len())))
+}
+
+fn left_alone<T>(path: &Path, reason: &str) -> Option<T> {
+    let path = path.display();
+    tracing::error!(%path, reason, "this is no state file of ours and left alone: no session is restored or will be saved");
+    None
 }
 
 /// Moves it away; `false` when that fails.

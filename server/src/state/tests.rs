@@ -193,7 +193,6 @@ fn what_is_no_state_file_of_ours_is_left_alone_and_never_written_over() {
         assert!(Place::open(&path, OWN).is_none(), "{what}");
         assert_eq!(folder.names(), before, "{what}");
     };
-    std::fs::write(folder.0.join("state.lock"), "").unwrap();
     write(&path, b"[server]\n", 0o600);
     refused("a configuration");
     assert_eq!(std::fs::read(&path).unwrap(), b"[server]\n");
