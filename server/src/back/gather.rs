@@ -282,22 +282,45 @@ mod tests {
     use super::*;
     use crate::back::OfficePorts;
 
-    /// A publish whose time is up before any shard said a word.
-    async fn overdue(owed: Involved) -> Result<Delivery, OfficeError> {
-        let topology = hub::Topology { shards: 2, partitions: 64 };
-        let (_keep, reports) = tokio::sync::mpsc::unbounded_channel();
-        let office = Office::start(OfficePorts { shards: Vec::new(), topology, reports });
-        let outline = Outline {
+    fn to_nobody() -> Outline {
+        Outline {
             target: Target::Union(Vec::new()),
             event: None,
             body: Body::Values { json: "[]".into(), attachments: Vec::new() },
             volatile: false,
             except: None,
             reply_within: None,
-        };
-        let mut gathering = Gathering::new(MessageId(1), owed, &outline, office.expect().await);
+        }
+    }
+
+    /// A publish whose time is up before any shard said a word.
+    async fn overdue(owed: Involved) -> Result<Delivery, OfficeError> {
+        let topology = hub::Topology { shards: 2, partitions: 64 };
+        let (_keep, reports) = tokio::sync::mpsc::unbounded_channel();
+        let office = Office::start(OfficePorts { shards: Vec::new(), topology, reports });
+        let mut gathering = Gathering::new(MessageId(1), owed, &to_nobody(), office.expect().await);
         gathering.counts_until = Instant::now();
         gathering.finish().await
+    }
+
+    /// A publish to all of two shards, of which some have ended.
+    async fn published(there: [bool; 2]) -> Result<MessageId, OfficeError> {
+        let config = crate::config::Config::loopback();
+        let (shards, mut inlets): (Vec<_>, Vec<_>) =
+            there.iter().map(|_| crate::shard::inlet(&config).unwrap()).unzip();
+        let mut there = there.iter();
+        inlets.retain(|_| *there.next().unwrap());
+        let topology = hub::Topology { shards: 2, partitions: 64 };
+        let (_keep, reports) = tokio::sync::mpsc::unbounded_channel();
+        let office = Office::start(OfficePorts { shards, topology, reports });
+        office.publish_only(to_nobody()).await
+    }
+
+    #[tokio::test]
+    async fn a_publish_that_a_shard_took_before_another_ended_may_have_been_published() {
+        assert!(published([true, true]).await.is_ok());
+        assert_eq!(published([true, false]).await.unwrap_err(), OfficeError::Uncertain);
+        assert_eq!(published([false, true]).await.unwrap_err(), OfficeError::Stopped);
     }
 
     #[tokio::test]
