@@ -42,7 +42,8 @@ impl Hub {
             sessions: Sessions::default(),
             rosters: Rosters::new(config.rules.clone(), config.epoch),
             interests: Interests::default(),
-            asks: Asks::default(),
+            // Not from 1: a reply to an ask of an earlier life, which a crash ended, must not be taken for another's.
+            asks: Asks::restored(config.epoch & u64::from(u32::MAX)),
             histories: Histories::new(epoch),
             log: Log::new(epoch),
             windows: BTreeSet::new(),

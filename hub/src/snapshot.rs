@@ -147,7 +147,8 @@ impl Hub {
 
     /// Goes on where an earlier hub of the same shard ended, `elapsed_ms` ago. For a hub that was just made. The effects are
     /// mail that tells other hubs of the subscriptions: until all of it, and the answers to it, have been applied, a publish
-    /// may miss the sessions. A session whose window is over ends by the next `Tick`, so that everybody hears of it.
+    /// may miss the sessions. A session whose window is over ends by the next `Tick`, so that everybody hears of it. What is
+    /// left of a window is at most `RecoveryLimits::window_ms`, whatever it was before.
     ///
     /// Returns the sessions that have no place here: of another shard, or beyond `Limits::sessions_max`.
     pub fn restore(
@@ -158,7 +159,9 @@ impl Hub {
         effects: &mut Effects,
     ) -> Vec<SessionId> {
         let Snapshot { epoch, last, asks_last, sessions, entries, rosters } = snapshot;
-        let until = |left_ms: u64| Millis(now.0.saturating_add(left_ms.saturating_sub(elapsed_ms)));
+        let window_ms = self.config.limits.recovery.window_ms;
+        let left = |left_ms: u64| left_ms.saturating_sub(elapsed_ms).min(window_ms);
+        let until = |left_ms: u64| Millis(now.0.saturating_add(left(left_ms)));
         let entries = entries.into_iter().map(|saved| {
             let until = until(saved.left_ms);
             Entry::restored(saved, until)

@@ -236,7 +236,7 @@ fn asks_are_limited_per_session_and_per_hub() {
     let refused = report(bench.publish_to(Target::Channel(name("a")), ask));
     assert!(matches!(refused, Report::Refused(Refusal::OverLimit)), "the hub has three");
     let body = Body::Raw(Bytes::new());
-    let effects = bench.apply(Command::Reply { session: two, ask: trunkline_hub::AskId(3), body });
+    let effects = bench.apply(Command::Reply { session: two, ask: trunkline_hub::AskId(5 + 3), body });
     let Report::RepliesClosed { missing, .. } = report(effects) else { panic!() };
     assert_eq!(missing, [one], "it was never asked");
     bench.now = 50;
@@ -512,6 +512,19 @@ fn windows_go_on_by_what_is_left_of_them_although_clocks_start_anew() {
     bench.now = 71;
     bench.apply(Command::Tick);
     assert_eq!(bench.hub.len(), 1, "an attached session has no window");
+}
+
+#[test]
+fn a_restored_window_is_no_longer_than_a_new_one() {
+    let mut bench = Bench::new();
+    bench.join(true, &["a"]);
+    let mut shorter = limits();
+    shorter.recovery.window_ms = 20;
+    bench.restart(0, shorter);
+    bench.now = 19;
+    assert!(bench.apply(Command::Tick).list.is_empty());
+    bench.now = 20;
+    assert_eq!((bench.apply(Command::Tick).list.len(), bench.hub.len()), (1, 0));
 }
 
 #[test]

@@ -73,12 +73,6 @@ pub enum Mail {
     },
     /// New certificates for connections accepted from now on.
     Tls(Arc<rustls::ServerConfig>),
-    /// Stop accepting, refuse handshakes with 503, close transports at random times within the window, then end the thread
-    /// once all other shards are as far. They have to be told, too.
-    Drain {
-        /// Milliseconds over which transports are closed.
-        window_ms: u64,
-    },
 }
 
 /// What the front knows of a session.

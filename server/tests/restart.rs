@@ -57,11 +57,17 @@ struct Site {
 
 /// Everybody is bob and in room r1; an event `join` joins the room it names and is acknowledged.
 async fn site(state_file: &Path, address: SocketAddr, shards: u8) -> Site {
+    site_with(state_file, address, shards, "server.node_id=0").await
+}
+
+/// With one more setting.
+async fn site_with(state_file: &Path, address: SocketAddr, shards: u8, setting: &str) -> Site {
     let settings = [
         format!("server.public_listen={address}"),
         format!("server.shards={shards}"),
         format!("server.state_file={}", state_file.display()),
         "server.drain_window_ms=0".to_owned(),
+        setting.to_owned(),
     ];
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let mut config = Config::embedded_with(&settings).unwrap();
@@ -279,11 +285,14 @@ async fn who_stayed_away_too_long_is_told_of_as_expired() {
     let address = first.server.public_addr();
     let mut client = first.client();
     first.server.drain().await;
-    let mut state = trunkline::state::take(&folder.state(), topology).unwrap();
+    let (place, found) = trunkline::state::Place::open(&folder.state(), topology).unwrap();
+    let (mut state, taken) = found.unwrap();
+    taken.used();
     assert_eq!(state.session_count(), 1);
     // The window is two minutes.
     state.saved_at_ms -= 121_000;
-    trunkline::state::save(&folder.state(), &state).unwrap();
+    place.save(&state).unwrap();
+    drop(place);
     let mut late = site(&folder.state(), address, 1).await;
     assert_eq!(late.told().await, Told::Expired(client.sid));
     assert!(!client.back(address).1);
@@ -291,6 +300,52 @@ async fn who_stayed_away_too_long_is_told_of_as_expired() {
 }
 
 /// A message to one channel, or to two that may have different homes.
+#[tokio::test(flavor = "multi_thread")]
+async fn after_an_end_that_was_cut_nobody_is_told_that_nothing_is_missing() {
+    let folder = Folder::new("cut");
+    let topology = Topology { shards: 1, partitions: 64 };
+    let first = Site::first(&folder.state(), 1).await;
+    let address = first.server.public_addr();
+    let (mut silent, mut seen) = (first.client(), first.client());
+    first.news(1, 2).await;
+    assert_eq!(seen.next(), [json!(1)]);
+    first.server.drain().await;
+    let (place, found) = trunkline::state::Place::open(&folder.state(), topology).unwrap();
+    let (mut state, taken) = found.unwrap();
+    taken.used();
+    state.doubt();
+    place.save(&state).unwrap();
+    drop(place);
+    let second = site(&folder.state(), address, 1).await;
+    second.news(2, 2).await;
+    // Neither who has everything there was, nor who has nothing.
+    assert!(!seen.back(address).1 && !silent.back(address).1);
+    second.server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_cannot_be_taken_in_is_told_of_as_expired() {
+    for (setting, gone) in [("socketio.root_channel=other", 2), ("limits.sessions_max=1", 1)] {
+        let folder = Folder::new("no-place");
+        let first = Site::first(&folder.state(), 1).await;
+        let address = first.server.public_addr();
+        let mut clients = [first.client(), first.client()];
+        first.server.drain().await;
+        let mut second = site_with(&folder.state(), address, 1, setting).await;
+        let mut told = Vec::new();
+        for _ in 0..gone {
+            told.push(second.told().await);
+        }
+        let is_told = |client: &Client| told.contains(&Told::Expired(client.sid));
+        assert_eq!(clients.iter().filter(|client| is_told(client)).count(), gone, "{setting}: {told:?}");
+        match clients.iter_mut().find(|client| !is_told(client)) {
+            Some(other) => assert!(other.back(address).1, "the other goes on"),
+            None => assert!(!clients[0].back(address).1),
+        }
+        second.server.drain().await;
+    }
+}
+
 fn publish(http: &mut Http, number: u32) -> Option<u16> {
     let to =
         if number.is_multiple_of(3) { json!({"channels": ["main", "r1"]}) } else { json!({"channel": "r1"}) };
@@ -366,13 +421,12 @@ struct Program {
 }
 
 impl Program {
-    fn start(folder: &Folder, command: &str, public: &str) -> Self {
-        let (config, ready) = (folder.0.join("trunkline.toml"), folder.0.join("ready"));
+    fn command(folder: &Folder, command: &str, public: &str, ready: &Path) -> Command {
+        let config = folder.0.join("trunkline.toml");
         let text = "[[socketio.namespace]]\nname = \"/\"\nevents = \"relay\"\nrecovery = \"always\"\n";
         std::fs::write(&config, text).unwrap();
-        let _not_there_the_first_time = std::fs::remove_file(&ready);
         let mut program = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-        program.env_clear().arg(command).arg("--config").arg(&config).arg("--ready-file").arg(&ready);
+        program.env_clear().arg(command).arg("--config").arg(&config).arg("--ready-file").arg(ready);
         let state = format!("server.state_file={}", folder.state().display());
         let public = format!("server.public_listen={public}");
         let settings = ["server.private_listen=127.0.0.1:0", "server.drain_window_ms=0", "server.shards=2"];
@@ -382,6 +436,17 @@ impl Program {
         if command == "serve" {
             program.arg("--set").arg("auth.mode=anonymous");
         }
+        program
+    }
+
+    fn start(folder: &Folder, command: &str, public: &str) -> Self {
+        let program = Self::command(folder, command, public, &folder.0.join("ready"));
+        let ready = folder.0.join("ready");
+        let _not_there_the_first_time = std::fs::remove_file(&ready);
+        Self::run(program, &ready)
+    }
+
+    fn run(mut program: Command, ready: &Path) -> Self {
         let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let begin = Instant::now();
         while !ready.exists() {
@@ -389,7 +454,7 @@ impl Program {
             // The file has no event that can be waited for.
             std::thread::sleep(Duration::from_millis(5));
         }
-        let ready: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
+        let ready: Value = serde_json::from_slice(&std::fs::read(ready).unwrap()).unwrap();
         let address = |name: &str| ready[name].as_str().unwrap().parse().unwrap();
         Self { child, public: address("public"), private: address("private") }
     }
@@ -431,4 +496,40 @@ fn the_program_hands_over_at_sigterm_with_serve_and_dev_alike() {
         assert_eq!(there.back(second.public), (vec![json!(6)], true), "{command}");
         second.stop();
     }
+}
+
+/// Such a start has taken the file already.
+#[test]
+fn a_start_that_fails_late_leaves_the_sessions_to_the_next() {
+    let folder = Folder::new("late");
+    let first = Program::start(&folder, "serve", "127.0.0.1:0");
+    let mut client = Client::new(first.public);
+    let public = first.public.to_string();
+    first.stop();
+    let nowhere = folder.0.join("nowhere/ready");
+    let mut failing = Program::command(&folder, "serve", &public, &nowhere);
+    assert!(!failing.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
+    assert!(folder.state().exists());
+    let second = Program::start(&folder, "serve", &public);
+    assert!(client.back(second.public).1);
+    second.stop();
+}
+
+#[test]
+fn a_second_signal_ends_the_process_while_connections_are_still_being_closed() {
+    let folder = Folder::new("twice");
+    let ready = folder.0.join("ready");
+    let mut command = Program::command(&folder, "serve", "127.0.0.1:0", &ready);
+    command.arg("--set").arg("server.drain_window_ms=3600000");
+    let mut program = Program::run(command, &ready);
+    let _client = Client::new(program.public);
+    let begin = Instant::now();
+    // Signals that come at the same time are one.
+    while program.child.try_wait().unwrap().is_none() {
+        assert!(begin.elapsed() < PATIENCE, "still there");
+        let kill = Command::new("kill").arg("-TERM").arg(program.child.id().to_string()).status();
+        assert!(kill.unwrap().success());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(!folder.state().exists());
 }

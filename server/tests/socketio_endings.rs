@@ -167,7 +167,7 @@ fn a_session_that_ends_in_the_middle_of_an_upgrade_lets_the_client_switch_first(
     // A drain lets it switch, too.
     let (_, _, mut socket) = between_probe_and_switch(&node);
     let mut other = WebSocket::connect(node.address, &POLL.replace("polling", "websocket"));
-    node.office.to_all(|| Mail::Drain { window_ms: 0 });
+    node.office.end();
     other.until_closed();
     assert!(socket.is_silent());
     socket.text("5");

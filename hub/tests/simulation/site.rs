@@ -86,8 +86,8 @@ impl Site {
     pub fn new(config: Config) -> Self {
         Self {
             hub: Hub::new(config.clone()),
+            model: Model { asks_last: config.epoch, ..Model::default() },
             config,
-            model: Model::default(),
             effects: Effects::default(),
             to_close: Vec::new(),
             mail: Vec::new(),

@@ -82,7 +82,7 @@ impl Office {
     /// Publishes without waiting for anything but room in the mailbox.
     ///
     /// # Errors
-    /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
+    /// [`OfficeError::Busy`], [`OfficeError::Stopped`]; [`OfficeError::Uncertain`] when that befell some shards only.
     pub async fn publish_only(&self, outline: Outline) -> Result<MessageId, OfficeError> {
         let id = message_id();
         let only = match &outline.target {
@@ -90,14 +90,23 @@ impl Office {
             Target::Session(session) => Some(self.home_of(*session)),
             Target::Union(_) => None,
         };
-        if let Some(shard) = only {
-            self.tell(shard, Mail::Hub(Command::Publish(outline.into_publish(id)))).await?;
-            return Ok(id);
-        }
-        for shard in self.shards() {
-            self.tell(shard, Mail::Hub(Command::Publish(outline.publish(id, None)))).await?;
+        match only {
+            Some(shard) => self.tell(shard, Mail::Hub(Command::Publish(outline.into_publish(id)))).await?,
+            None => {
+                let all: Vec<ShardId> = self.shards().collect();
+                self.tell_all(&all, || outline.publish(id, None)).await?;
+            }
         }
         Ok(id)
+    }
+
+    /// Once a shard has it, an error of another does not mean that nothing was published.
+    async fn tell_all(&self, shards: &[ShardId], publish: impl Fn() -> Publish) -> Result<(), OfficeError> {
+        for (told, shard) in shards.iter().enumerate() {
+            let telling = self.tell(*shard, Mail::Hub(Command::Publish(publish()))).await;
+            telling.map_err(|error| if told == 0 { error } else { OfficeError::Uncertain })?;
+        }
+        Ok(())
     }
 
     /// Sends the publish where it belongs; returns the shards that will report, unknown until routed for one channel.
@@ -108,10 +117,7 @@ impl Office {
         answers: &Answers,
     ) -> Result<Involved, OfficeError> {
         let shards = self.shards_of(&outline.target);
-        for shard in &shards {
-            let publish = outline.publish(id, Some(answers.token()));
-            self.tell(*shard, Mail::Hub(Command::Publish(publish))).await?;
-        }
+        self.tell_all(&shards, || outline.publish(id, Some(answers.token()))).await?;
         Ok(match outline.target {
             Target::Channel(_) => Involved::NotRoutedYet,
             Target::Union(_) | Target::Session(_) => Involved::Shards(shards.into_iter().collect()),
@@ -294,22 +300,45 @@ mod tests {
     use super::*;
     use crate::back::OfficePorts;
 
-    /// A publish whose time is up before any shard said a word.
-    async fn overdue(owed: Involved) -> Result<Delivery, OfficeError> {
-        let topology = hub::Topology { shards: 2, partitions: 64 };
-        let (_keep, reports) = tokio::sync::mpsc::unbounded_channel();
-        let office = Office::start(OfficePorts { shards: Vec::new(), topology, reports });
-        let outline = Outline {
+    fn to_nobody() -> Outline {
+        Outline {
             target: Target::Union(Vec::new()),
             event: None,
             body: Body::Values { json: "[]".into(), attachments: Vec::new() },
             volatile: false,
             except: None,
             reply_within: None,
-        };
-        let mut gathering = Gathering::new(MessageId(1), owed, &outline, office.expect().await);
+        }
+    }
+
+    /// A publish whose time is up before any shard said a word.
+    async fn overdue(owed: Involved) -> Result<Delivery, OfficeError> {
+        let topology = hub::Topology { shards: 2, partitions: 64 };
+        let (_keep, reports) = tokio::sync::mpsc::unbounded_channel();
+        let office = Office::start(OfficePorts { shards: Vec::new(), topology, reports });
+        let mut gathering = Gathering::new(MessageId(1), owed, &to_nobody(), office.expect().await);
         gathering.counts_until = Instant::now();
         gathering.finish().await
+    }
+
+    /// A publish to all of two shards, of which some have ended.
+    async fn published(there: [bool; 2]) -> Result<MessageId, OfficeError> {
+        let config = crate::config::Config::loopback();
+        let (shards, mut inlets): (Vec<_>, Vec<_>) =
+            there.iter().map(|_| crate::shard::inlet(&config).unwrap()).unzip();
+        let mut there = there.iter();
+        inlets.retain(|_| *there.next().unwrap());
+        let topology = hub::Topology { shards: 2, partitions: 64 };
+        let (_keep, reports) = tokio::sync::mpsc::unbounded_channel();
+        let office = Office::start(OfficePorts { shards, topology, reports });
+        office.publish_only(to_nobody()).await
+    }
+
+    #[tokio::test]
+    async fn a_publish_that_a_shard_took_before_another_ended_may_have_been_published() {
+        assert!(published([true, true]).await.is_ok());
+        assert_eq!(published([true, false]).await.unwrap_err(), OfficeError::Uncertain);
+        assert_eq!(published([false, true]).await.unwrap_err(), OfficeError::Stopped);
     }
 
     #[tokio::test]

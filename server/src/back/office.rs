@@ -5,7 +5,7 @@
 
 use super::checked::Invalid;
 use crate::mail::Mail;
-use crate::shard::{Full, Sender};
+use crate::shard::{Sender, Unsent};
 use hub::{Command, Refusal, Report, SessionId, ShardId, Token, Topology};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,9 +40,9 @@ pub enum OfficeError {
     /// A shard did not answer in time.
     #[error("a shard did not answer in time")]
     Unanswered,
-    /// A publish that its channel's home neither confirmed nor refused in time.
-    /// While the server shuts down: nor any other shard that has subscribers.
-    #[error("the shard of the channel did not answer in time: the message may have been published or not")]
+    /// A publish that its channel's home neither confirmed nor refused in time, or, while the server shuts down, that some
+    /// shard with subscribers did not.
+    #[error("a shard that the message concerns did not answer in time: it may have been published or not")]
     Uncertain,
 }
 
@@ -127,13 +127,15 @@ impl Office {
     /// Sends one mail, waiting a little for room.
     ///
     /// # Errors
-    /// [`OfficeError::Busy`] when there was none in [`FULL_WAIT`], [`OfficeError::Stopped`] for a shard that is not there.
+    /// [`OfficeError::Busy`] when there was none in [`FULL_WAIT`], [`OfficeError::Stopped`] for a shard that is not there
+    /// (any more).
     pub async fn tell(&self, shard: ShardId, mail: Mail) -> Result<(), OfficeError> {
         let sender = self.inner.shards.get(usize::from(shard.0)).ok_or(OfficeError::Stopped)?;
         match sender.try_send(mail) {
             Ok(()) => Ok(()),
             // Boxed, as every future that sends something would be as large as this rare one.
-            Err(Full(back)) => Box::pin(tell_when_there_is_room(sender, back)).await,
+            Err(Unsent::Full(back)) => Box::pin(tell_when_there_is_room(sender, back)).await,
+            Err(Unsent::Closed) => Err(OfficeError::Stopped),
         }
     }
 
@@ -190,7 +192,8 @@ async fn tell_when_there_is_room(sender: &Sender, mut mail: Box<Mail>) -> Result
         tokio::time::sleep(Duration::from_millis(1)).await;
         match sender.try_send(*mail) {
             Ok(()) => return Ok(()),
-            Err(Full(back)) => mail = back,
+            Err(Unsent::Full(back)) => mail = back,
+            Err(Unsent::Closed) => return Err(OfficeError::Stopped),
         }
     }
     Err(OfficeError::Busy)

@@ -38,19 +38,26 @@ pub(super) fn until_signal(
         .worker_threads(BACK_OFFICE_THREADS)
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ran = runtime.block_on(async {
         let mut signals = UnixSignals::listen()?;
         let key = config.private.keys.first().map(|key| String::from_utf8_lossy(key.expose()).into_owned());
         let service = service::start(config, back_end).await?;
         let addresses = Addresses { public: service.public_addr(), private: service.private_addr() };
-        if let Some(path) = ready_file {
+        let written = ready_file.map_or(Ok(()), |path| {
             let written = write_ready_file(path, addresses, key.as_deref());
-            written.map_err(|error| format!("{}: cannot be written: {error}", path.display()))?;
+            written.map_err(|error| format!("{}: cannot be written: {error}", path.display()).into())
+        });
+        if let Err(failure) = written.and_then(|()| ready(addresses)) {
+            // It has taken sessions in, which it leaves to the next start.
+            service.drain().await;
+            return Err(failure);
         }
-        ready(addresses)?;
         supervise(service, &mut signals).await;
         Ok(())
-    })
+    });
+    // Does not wait for shards that drain, or hang, nor for a state file that is being written: that is not at its place yet.
+    runtime.shutdown_background();
+    ran
 }
 
 /// Takes as many files as the machine allows; `limits.connections_max` was derived from that number.

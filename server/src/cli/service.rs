@@ -29,7 +29,13 @@ pub(super) enum BackEnd {
 /// Starts the server.
 pub(super) async fn start(config: Config, back_end: BackEnd) -> Result<Server, String> {
     let mut server = Server::start(config).await.map_err(|error| error.to_string())?;
-    let events = server.events().map_err(|error| error.to_string())?;
+    let events = match server.events() {
+        Ok(events) => events,
+        Err(error) => {
+            server.drain().await;
+            return Err(error.to_string());
+        }
+    };
     match back_end {
         BackEnd::Dev => drop(tokio::spawn(dev_back_end::run(events))),
         // Nobody reads them: the shards drop what clients send instead of letting it wait.

@@ -32,9 +32,12 @@ section! {
         /// File in which the server, when it has ended in order, leaves the sessions that may be recovered and what they
         /// missed, so that clients recover from a restart as from a lost connection (`recovery` of their namespace). The next
         /// start reads and removes it; one that cannot be used, for instance because `server.shards` is another number, is
-        /// kept with `.bad` behind its name, and the server starts without those sessions. It holds secrets, so only its
-        /// owner may read it, and every server needs its own. A crash, or a second signal, leaves none. Histories of channels
-        /// are not in it.
+        /// kept with `.bad` behind its name, and the server starts without those sessions. It holds users and messages, so
+        /// only its owner may read it; a file at this path that is not a server's, that belongs to another user or that
+        /// others may read or write is left alone, and nothing is saved there. Every server needs its own: one with
+        /// `.lock` behind its name says whose it is, and stays. At most 16 GiB; it takes about what `recovery.bytes_max`
+        /// allows per shard, and some hundred bytes per session. A crash, or a second signal, leaves none. Histories of
+        /// channels are not in it.
         state_file: Option<PathBuf> = none, example "/var/lib/trunkline/state";
     }
 }

@@ -4,7 +4,7 @@
 //! before anybody can publish. Start at [`spawn`].
 
 use crate::config::Config;
-use crate::front::{Front, PidKey};
+use crate::front::{Fit, Front, PidKey, Returning};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Seats, Sender, Shard, ShardHandle, ShardSetup, inlet, listeners};
 use crate::state::{NodeState, ShardState};
@@ -43,22 +43,29 @@ pub(super) fn bind(
     Ok((listeners, addr))
 }
 
-/// Starts one thread per shard, with the sessions of an earlier process, if there are any.
+impl NodeSetup {
+    /// What the threads of the shards start with: the sessions of an earlier process, if there are any.
+    pub(super) fn places(&self, state: Option<NodeState>) -> io::Result<Vec<Place>> {
+        let mut places = places(self)?;
+        if let Some(state) = state {
+            restore(&mut places, self.zero, state);
+        }
+        Ok(places)
+    }
+}
+
+/// Starts one thread per shard. When one cannot be started, those that run already are told to end.
 pub(super) fn spawn(
     node: &NodeSetup,
     bound: Vec<std::net::TcpListener>,
-    state: Option<NodeState>,
+    places: Vec<Place>,
 ) -> io::Result<Vec<ShardHandle>> {
-    let mut places = places(node)?;
-    if let Some(state) = state {
-        restore(&mut places, node.zero, state);
-    }
     let boxes = bound.iter().map(|_| inlet(&node.config)).collect::<io::Result<Vec<_>>>()?;
     let (peers, inlets): (Vec<Sender>, Vec<_>) = boxes.into_iter().unzip();
     let seats = Arc::new(Seats::new(node.config.limits.connections_max));
     let mut handles = Vec::with_capacity(bound.len());
     for (place, (listener, inlet)) in places.into_iter().zip(bound.into_iter().zip(inlets)) {
-        let Place { id, hub, restored } = place;
+        let Place { id, hub, returning } = place;
         let setup = ShardSetup {
             id,
             topology: node.topology,
@@ -74,27 +81,33 @@ pub(super) fn spawn(
         };
         let (config, topology) = (Arc::clone(&node.config), node.topology);
         let (key, heir) = (node.key.clone(), node.heir.clone());
-        handles.push(Shard::spawn(setup, move || {
-            let mut front = Front::new(config, id, topology, key).with_heir(heir);
-            front.restore(restored);
+        let spawned = Shard::spawn(setup, move || {
+            let front = Front::new(config, id, topology, key).with_heir(heir).with_returning(returning);
             (front, HubPort { hub, effects: Effects::default() })
-        })?);
+        });
+        match spawned {
+            Ok(handle) => handles.push(handle),
+            Err(error) => {
+                handles.iter().for_each(|handle| handle.sender.end_at(Instant::now()));
+                return Err(error);
+            }
+        }
     }
     Ok(handles)
 }
 
 /// A shard that does not run yet.
-struct Place {
+pub(super) struct Place {
     id: ShardId,
     hub: Hub,
-    /// Sessions of an earlier process that the hub has, with their namespaces.
-    restored: Vec<(SessionId, Arc<str>)>,
+    /// Sessions of an earlier process.
+    returning: Vec<Returning>,
 }
 
 fn places(node: &NodeSetup) -> io::Result<Vec<Place>> {
     let place = |id| {
         let config = hub_config(&node.config, id, node.topology, epoch()?);
-        Ok(Place { id, hub: Hub::new(config), restored: Vec::new() })
+        Ok(Place { id, hub: Hub::new(config), returning: Vec::new() })
     };
     (0..node.topology.shards).map(ShardId).map(place).collect()
 }
@@ -106,15 +119,17 @@ fn restore(places: &mut [Place], zero: Instant, state: NodeState) {
     let elapsed_ms = state.elapsed_ms();
     let (mut count, mut lost) = (0, 0);
     let mut mail = VecDeque::new();
-    for ShardState { shard, snapshot, namespaces } in state.shards {
+    for ShardState { shard, snapshot, clients, .. } in state.shards {
         let Some(place) = places.iter_mut().find(|place| place.id == shard) else { continue };
         let ids: Vec<SessionId> = snapshot.sessions.iter().map(|session| session.id).collect();
         let mut effects = Effects::default();
         let refused = place.hub.restore(now, elapsed_ms, snapshot, &mut effects);
         let refused: HashSet<SessionId> = refused.into_iter().collect();
-        let taken = ids.into_iter().zip(namespaces).filter(|(id, _)| !refused.contains(id));
-        place.restored.extend(taken);
-        (count, lost) = (count + place.restored.len(), lost + refused.len());
+        (count, lost) = (count + ids.len() - refused.len(), lost + refused.len());
+        place.returning.extend(ids.into_iter().zip(clients).map(|(session, client)| {
+            let fit = if refused.contains(&session) { Fit::Refused } else { Fit::Taken };
+            Returning { session, client, fit }
+        }));
         mail.extend(sent(shard, effects));
     }
     exchange(places, now, mail);

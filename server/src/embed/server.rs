@@ -10,11 +10,12 @@ use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
 use crate::shard::ShardHandle;
-use crate::state::{self, NodeState, ShardState};
+use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
 use hub::{ShardId, Topology};
+use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -40,14 +41,14 @@ pub enum StartError {
         /// As configured.
         addr: SocketAddr,
         /// The system's reason.
-        error: std::io::Error,
+        error: io::Error,
     },
     /// Certificates.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
     /// Threads or polls.
     #[error("cannot start a shard: {0}")]
-    Shard(std::io::Error),
+    Shard(io::Error),
     /// The stream of events was taken before.
     #[error("the events were already taken; there is one stream per server")]
     EventsTaken,
@@ -69,8 +70,9 @@ pub struct Server {
 
 /// What is left to the next process, and where.
 struct Estate {
-    path: PathBuf,
-    key: PidKey,
+    /// What lay there, until the start has come to its end. Before the place: it goes back while that is still ours.
+    taken: Option<Taken>,
+    place: Place,
     topology: Topology,
     shards: std::sync::mpsc::Receiver<ShardState>,
 }
@@ -95,12 +97,7 @@ impl Server {
         })?;
         let private = listen_private(config.server.private_listen).await?;
         // Only now that both ports are ours: a start that fails leaves the file to the next.
-        let state = match config.server.state_file.clone() {
-            Some(path) => tokio::task::spawn_blocking(move || inherit(&path, topology)).await.unwrap_or(None),
-            None => None,
-        };
-        let key = state.as_ref().map_or_else(PidKey::generate, |state| state.key.clone());
-        let (heir, estate) = estate(&config, topology, &key);
+        let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
         let setup = NodeSetup {
             config: Arc::clone(&config),
@@ -109,10 +106,21 @@ impl Server {
             uplink: upcall_sender,
             reports: report_sender,
             tls,
-            key,
+            key: PidKey::generate(),
             heir,
         };
-        let shards = node::spawn(&setup, bound, state).map_err(StartError::Shard)?;
+        let restoring =
+            tokio::task::spawn_blocking(move || setup.places(state).map(|places| (setup, places)));
+        let (setup, places) = restoring
+            .await
+            .map_err(io::Error::other)
+            .and_then(|restored| restored)
+            .map_err(StartError::Shard)?;
+        let shards = node::spawn(&setup, bound, places).map_err(StartError::Shard)?;
+        if let Some(taken) = estate.as_mut().and_then(|estate| estate.taken.take()) {
+            // Fails only by a panic, which was reported.
+            let _ = tokio::task::spawn_blocking(move || taken.used()).await;
+        }
         let senders = shards.iter().map(|shard| shard.sender.clone()).collect();
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
@@ -174,18 +182,17 @@ impl Server {
         self.desk.start_draining();
         self.handle.office().start_draining();
         let window_ms = self.config.server.drain_window_ms;
-        for shard in 0..self.shards.len() {
-            let shard = ShardId(u8::try_from(shard).unwrap_or(u8::MAX));
-            if let Err(error) = self.handle.office().tell(shard, Mail::Drain { window_ms }).await {
-                tracing::warn!(shard = shard.0, %error, "a shard could not be told to drain");
-            }
-        }
+        let end = Instant::now() + Duration::from_millis(window_ms);
+        self.shards.iter().for_each(|shard| shard.sender.end_at(end));
         let joining = tokio::task::spawn_blocking(move || {
             let panicked = |handle: ShardHandle| handle.join.join().is_err();
             self.shards.into_iter().map(panicked).filter(|panicked| *panicked).count()
         });
-        if tokio::time::timeout(Duration::from_millis(window_ms) + DRAIN_SLACK, joining).await.is_err() {
-            tracing::warn!("some connections did not close in time");
+        match tokio::time::timeout(Duration::from_millis(window_ms) + DRAIN_SLACK, joining).await {
+            Ok(Ok(0)) => {}
+            Ok(Ok(shards)) => tracing::error!(shards, "threads of shards had ended by a panic"),
+            Ok(Err(error)) => tracing::error!(%error, "the threads of the shards could not be waited for"),
+            Err(_) => tracing::warn!("some shards did not end in time"),
         }
         if let Some(estate) = self.estate {
             // Fails only by a panic, which was reported.
@@ -199,16 +206,22 @@ impl Estate {
     /// Writes down what the shards that have ended left, if that is anything.
     fn leave(self) {
         let shards: Vec<ShardState> = self.shards.try_iter().collect();
-        if shards.len() < usize::from(self.topology.shards) {
-            tracing::error!("a shard did not end in time: its sessions cannot be recovered");
+        let missing = usize::from(self.topology.shards).saturating_sub(shards.len());
+        let cut = shards.iter().filter(|shard| shard.end == End::Cut).count();
+        let mut state = NodeState { saved_at_ms: state::unix_ms(), topology: self.topology, shards };
+        if missing + cut > 0 {
+            tracing::error!(
+                missing,
+                cut,
+                "not all shards ended in order: clients will be told that they missed something, and those of missing shards are forgotten"
+            );
+            state.doubt();
         }
-        let state =
-            NodeState { saved_at_ms: state::unix_ms(), topology: self.topology, key: self.key, shards };
-        let (sessions, path) = (state.session_count(), self.path.display());
+        let (sessions, path) = (state.session_count(), self.place.path().display());
         if sessions == 0 {
             return;
         }
-        match state::save(&self.path, &state) {
+        match self.place.save(&state) {
             Ok(()) => tracing::info!(sessions, %path, "sessions were left to the next start"),
             Err(error) => {
                 tracing::error!(sessions, %path, %error, "the state file cannot be written: no session can be recovered");
@@ -217,24 +230,17 @@ impl Estate {
     }
 }
 
-fn estate(
+/// What the process before this one left, where this one will leave its own, and who gathers that.
+async fn inherit(
     config: &Config,
     topology: Topology,
-    key: &PidKey,
-) -> (Option<std::sync::mpsc::Sender<ShardState>>, Option<Estate>) {
-    let Some(path) = config.server.state_file.clone() else { return (None, None) };
+) -> (Option<NodeState>, Option<std::sync::mpsc::Sender<ShardState>>, Option<Estate>) {
+    let Some(path) = config.server.state_file.clone() else { return (None, None, None) };
+    let opened = tokio::task::spawn_blocking(move || Place::open(Path::new(&path), topology)).await;
+    let Some((place, found)) = opened.unwrap_or(None) else { return (None, None, None) };
+    let (state, taken) = found.unzip();
     let (heir, shards) = std::sync::mpsc::channel();
-    (Some(heir), Some(Estate { path, key: key.clone(), topology, shards }))
-}
-
-/// What the process before this one left. Whether a file can be written in its turn is tried out at once.
-fn inherit(path: &Path, topology: Topology) -> Option<NodeState> {
-    let state = state::take(path, topology);
-    if let Err(error) = state::try_out(path) {
-        let path = path.display();
-        tracing::error!(%path, %error, "the state file cannot be written: no session will be left to the next start");
-    }
-    state
+    (state, Some(heir), Some(Estate { taken, place, topology, shards }))
 }
 
 /// The zero of the shards' clock: before anything that they know of.

@@ -9,7 +9,7 @@ mod tail;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
 
-use hub::{SessionId, ShardId, Topology};
+use hub::{ShardId, Topology};
 use wire::http::Head;
 use wire::websocket::Event;
 
@@ -17,9 +17,9 @@ use self::socketio::SocketIo;
 use crate::config::Config;
 use crate::mail::{Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Handler, Owner, Request, Response};
-use crate::state::ShardState;
+use crate::state::{End, ShardState};
 
-pub use socketio::{Migration, PidKey};
+pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
 
 /// The protocols of one shard.
 #[derive(Debug)]
@@ -27,13 +27,15 @@ pub struct Front {
     socketio: SocketIo,
     /// Who gets what the shard leaves behind.
     heir: Option<Sender<ShardState>>,
+    /// Taken in when the shard starts.
+    returning: Vec<Returning>,
 }
 
 impl Front {
     /// A front without sessions.
     #[must_use]
     pub fn new(config: Arc<Config>, shard: ShardId, topology: Topology, key: PidKey) -> Self {
-        Self { socketio: SocketIo::new(config, shard, topology, key), heir: None }
+        Self { socketio: SocketIo::new(config, shard, topology, key), heir: None, returning: Vec::new() }
     }
 
     /// At its end the shard hands over to `heir` what the next process goes on with.
@@ -42,13 +44,20 @@ impl Front {
         Self { heir, ..self }
     }
 
-    /// Takes in sessions of an earlier process, which the hub has by now, each with its Socket.IO namespace.
-    pub fn restore(&mut self, sessions: impl IntoIterator<Item = (SessionId, Arc<str>)>) {
-        sessions.into_iter().for_each(|(session, namespace)| self.socketio.restore(session, &namespace));
+    /// Sessions of an earlier process come back once the shard runs.
+    #[must_use]
+    pub fn with_returning(self, returning: Vec<Returning>) -> Self {
+        Self { returning, ..self }
     }
 }
 
 impl Handler for Front {
+    fn started(&mut self, cx: &mut Cx<'_>) {
+        for returning in std::mem::take(&mut self.returning) {
+            self.socketio.restore(cx, returning);
+        }
+    }
+
     fn route(&self, head: &Head<'_>) -> ShardId {
         self.socketio.route(head)
     }
@@ -117,10 +126,10 @@ impl Handler for Front {
         self.socketio.drain(cx, window_ms);
     }
 
-    fn ended(&mut self, cx: &mut Cx<'_>) {
+    fn ended(&mut self, cx: &mut Cx<'_>, end: End) {
         if let Some(heir) = self.heir.take() {
             // Fails only when nobody waits for it any more.
-            let _ = heir.send(self.socketio.state(cx));
+            let _ = heir.send(self.socketio.state(cx, end));
         }
     }
 }

@@ -5,22 +5,24 @@
 
 use super::{Handler, Shard};
 use crate::mail::PeerMail;
+use crate::state::End;
 use hub::{Millis, ShardId};
 use std::ops::ControlFlow;
 
-/// What is still open, or on its way to peers and back office, when the time to end has come gets this much longer, and then
-/// as much again once the shard is closed.
+/// What is still open, or on its way to peers and back office, when the time to end has come gets this much longer. A shard
+/// that has closed gives the others as much again, counted from then or from when the last of them has to be closed.
 const END_GRACE_MS: u64 = 1_000;
 
 /// Where a shard is on its way to its end.
 ///
 /// ```text
-///       Drain             nobody left, or time over       Quiet from all       Quiet from all once more
-///  Open -----> Draining ------------------------> Closed --------------> Quiet ------------------------> ended
-///                                       says Quiet          says Quiet again
+///       a wish       nobody left, or time over    mailbox empty        Quiet from all       Quiet from all once more
+///  Open -----> Draining ---------------> Closing -----------> Closed -------------> Quiet -----------------------> ended
+///                                                  says Quiet        says Quiet again
 /// ```
 ///
-/// A closed shard has no connections and obeys the back office no more: nothing begins here. It still does what other
+/// A closing shard has no connections, and its mailbox takes nothing of the back office any more; what was in it is done
+/// still, since the back office may have called that accepted. From then on nothing begins here. It still does what other
 /// shards ask, which may make it tell others in turn (a publish that its channel's home forwards). Mail between two
 /// shards keeps its order, so after a first `Quiet` from all nothing comes that leads to more, and after a second one
 /// nothing comes at all.
@@ -29,6 +31,8 @@ pub(super) struct Ending {
     step: Step,
     /// When connections are to be gone; void while open.
     at: Millis,
+    /// When the connections of this one were; void before.
+    closed_at: Millis,
     /// How often each shard said `Quiet`; the own place is not used.
     heard: Vec<u8>,
 }
@@ -37,6 +41,7 @@ pub(super) struct Ending {
 enum Step {
     Open,
     Draining,
+    Closing,
     Closed,
     Quiet,
 }
@@ -44,7 +49,7 @@ enum Step {
 impl Ending {
     /// Open, among so many shards.
     pub(super) fn new(shards: usize) -> Self {
-        Self { step: Step::Open, at: Millis(0), heard: vec![0; shards] }
+        Self { step: Step::Open, at: Millis(0), closed_at: Millis(0), heard: vec![0; shards] }
     }
 
     pub(super) fn begin(&mut self, at: Millis) {
@@ -57,9 +62,9 @@ impl Ending {
         self.step != Step::Open
     }
 
-    /// Whether nothing begins here any more.
+    /// Whether no connection is let in any more.
     pub(super) fn is_closed(&self) -> bool {
-        matches!(self.step, Step::Closed | Step::Quiet)
+        matches!(self.step, Step::Closing | Step::Closed | Step::Quiet)
     }
 
     /// A shard said `Quiet`, possibly before this one knows that it is to end.
@@ -70,36 +75,78 @@ impl Ending {
     }
 
     fn all_said(&self, times: u8, own: ShardId) -> bool {
-        let others = self.heard.iter().enumerate().filter(|(shard, _)| *shard != usize::from(own.0));
-        others.into_iter().all(|(_, heard)| *heard >= times)
+        self.others(own).all(|(_, heard)| heard >= times)
+    }
+
+    /// Others that did not say it twice.
+    fn silent(&self, own: ShardId) -> impl Iterator<Item = u8> {
+        self.others(own).filter(|(_, heard)| *heard < 2).map(|(shard, _)| shard)
+    }
+
+    fn others(&self, own: ShardId) -> impl Iterator<Item = (u8, u8)> {
+        (0..).zip(self.heard.iter().copied()).filter(move |(shard, _)| *shard != own.0)
     }
 }
 
 impl<H: Handler> Shard<H> {
     /// Takes the steps that are due; breaks at the last.
-    pub(super) fn check_end(&mut self) -> ControlFlow<()> {
+    pub(super) fn check_end(&mut self) -> ControlFlow<End> {
         let own = self.io.shard;
         loop {
-            let late = self.ending.is_begun() && self.is_late();
             match self.ending.step {
-                Step::Closed | Step::Quiet if late => {
-                    tracing::warn!(
-                        shard = own.0,
-                        "ended although other shards did not say that they were done"
-                    );
-                    return ControlFlow::Break(());
-                }
                 Step::Draining if self.is_over() => {
-                    self.ending.step = Step::Closed;
+                    (self.ending.step, self.ending.closed_at) = (Step::Closing, self.io.clock.now());
+                    self.inbox.close();
                     self.discard_all();
+                    continue;
                 }
+                Step::Closing if !self.inbox.has_mail() => self.ending.step = Step::Closed,
                 Step::Closed if self.ending.all_said(1, own) => self.ending.step = Step::Quiet,
-                Step::Quiet if self.ending.all_said(2, own) && !self.io.outbox.is_waiting() => {
-                    return ControlFlow::Break(());
+                Step::Quiet if self.has_all_said() && (self.has_been_heard() || self.is_late()) => {
+                    return ControlFlow::Break(End::InOrder);
                 }
-                Step::Open | Step::Draining | Step::Closed | Step::Quiet => return ControlFlow::Continue(()),
+                Step::Closing | Step::Closed | Step::Quiet if self.is_late() => {
+                    return ControlFlow::Break(End::Cut);
+                }
+                Step::Open | Step::Draining | Step::Closing | Step::Closed | Step::Quiet => {
+                    return ControlFlow::Continue(());
+                }
             }
             self.say_quiet();
+        }
+    }
+
+    /// Nothing comes from another shard, and each has what this one had to say.
+    fn has_all_said(&self) -> bool {
+        self.ending.all_said(2, self.io.shard) && self.io.outbox.posts_waiting() == 0
+    }
+
+    /// The back office has all events of clients. It may be a slow program: no session misses a message by that.
+    fn has_been_heard(&self) -> bool {
+        self.io.outbox.upcalls_waiting() == 0
+    }
+
+    /// Says what did not come to its end, if anything.
+    pub(super) fn warn_of_rest(&self) {
+        let own = self.io.shard;
+        let (posts, events) = (self.io.outbox.posts_waiting(), self.io.outbox.upcalls_waiting());
+        let silent: Vec<u8> = self.ending.silent(own).collect();
+        if !silent.is_empty() {
+            tracing::warn!(
+                shard = own.0,
+                ?silent,
+                "ended although these shards did not say that they were done"
+            );
+        }
+        if posts > 0 {
+            tracing::warn!(shard = own.0, posts, "ended with mail that other shards did not take");
+        }
+        if events > 0 {
+            tracing::warn!(
+                shard = own.0,
+                events,
+                "ended with events of clients that the back end did not take"
+            );
         }
     }
 
@@ -113,7 +160,9 @@ impl<H: Handler> Shard<H> {
 
     /// Another shard hangs, or its thread is gone.
     fn is_late(&self) -> bool {
-        self.io.clock.now().0 >= self.ending.at.0 + 2 * END_GRACE_MS
+        let Ending { at, closed_at, .. } = self.ending;
+        let all_closed_at = closed_at.0.max(at.0 + END_GRACE_MS);
+        self.io.clock.now().0 >= all_closed_at + END_GRACE_MS
     }
 
     fn say_quiet(&mut self) {

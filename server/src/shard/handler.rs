@@ -5,6 +5,7 @@
 use super::io::{ConnKey, Io};
 use super::response::Response;
 use crate::mail::{Mail, PeerMail};
+use crate::state::End;
 use hub::{Effects, Millis, ShardId};
 use wire::http::Head;
 use wire::websocket::Event;
@@ -58,6 +59,11 @@ pub enum Closed {
 
 /// The protocol layer of a shard. Called on the shard's thread only; must not block.
 pub trait Handler {
+    /// The first call.
+    fn started(&mut self, cx: &mut Cx<'_>) {
+        let _ = cx;
+    }
+
     /// Which shard a request belongs to; called as soon as its head has come. For another shard the connection is
     /// handed over with all that was read.
     fn route(&self, head: &Head<'_>) -> ShardId;
@@ -94,7 +100,7 @@ pub trait Handler {
     /// The owner's deadline has come (see [`Io::arm`]); it is disarmed.
     fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner);
 
-    /// From the back office: everything but `Stats`, `Tls` and `Drain`.
+    /// From the back office: everything but `Stats` and `Tls`.
     fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail);
 
     /// From another shard: `Hub` and `Engine`.
@@ -113,7 +119,7 @@ pub trait Handler {
     fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64);
 
     /// The last call: there are no connections, and nothing comes from anybody any more.
-    fn ended(&mut self, cx: &mut Cx<'_>) {
-        let _ = cx;
+    fn ended(&mut self, cx: &mut Cx<'_>, end: End) {
+        let _ = (cx, end);
     }
 }

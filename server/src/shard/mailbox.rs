@@ -8,12 +8,18 @@
 use crate::mail::{Mail, PeerMail};
 use crossbeam_channel as channel;
 use hub::ShardId;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
-/// The mailbox is full; the message comes back. Try again after other work, or wait.
+/// Why a message was not taken.
 #[derive(Debug)]
-pub struct Full(pub Box<Mail>);
+pub enum Unsent {
+    /// The mailbox is full; the message comes back. Try again after other work, or wait.
+    Full(Box<Mail>),
+    /// The shard obeys nobody any more.
+    Closed,
+}
 
 /// What arrives at a shard.
 #[derive(Debug)]
@@ -34,6 +40,10 @@ struct Shared {
     mails: AtomicUsize,
     /// The same for messages of other shards: each kind has the whole bound, so that neither locks the other out.
     posts: AtomicUsize,
+    /// The back office puts nothing in any more.
+    closed: AtomicBool,
+    /// When connections are to be gone, once the node is to end.
+    end: OnceLock<Instant>,
 }
 
 impl Shared {
@@ -54,16 +64,30 @@ pub struct Sender {
 }
 
 impl Sender {
-    /// Puts a message in and wakes the shard. Messages to a shard that has ended are dropped.
+    /// Puts a message in and wakes the shard. What is in is obeyed, also by a shard that is about to end.
     ///
     /// # Errors
-    /// [`Full`] at `limits.mailbox_messages_max`.
-    pub fn try_send(&self, mail: Mail) -> Result<(), Full> {
+    /// [`Unsent::Full`] at `limits.mailbox_messages_max`, [`Unsent::Closed`] once the shard is at its end.
+    pub fn try_send(&self, mail: Mail) -> Result<(), Unsent> {
         if !self.reserve(&self.shared.mails, 1) {
-            return Err(Full(Box::new(mail)));
+            return Err(Unsent::Full(Box::new(mail)));
+        }
+        // After the reservation: a shard that closes waits for what is reserved.
+        if self.shared.closed.load(Ordering::SeqCst) {
+            self.shared.mails.fetch_sub(1, Ordering::SeqCst);
+            return Err(Unsent::Closed);
         }
         self.put(Letter::Mail(mail));
         Ok(())
+    }
+
+    /// The node is to end: the shard closes its connections until then, refuses handshakes with 503 meanwhile, and ends its
+    /// thread once all other shards are as far. They have to be told, too. Cannot fail, however full the box is; the first
+    /// wish counts.
+    pub fn end_at(&self, at: Instant) {
+        // A second wish changes nothing.
+        let _ = self.shared.end.set(at);
+        self.shared.wake();
     }
 
     /// Puts a batch of another shard in. One batch may exceed the bound, or it could never be delivered.
@@ -102,6 +126,21 @@ pub(super) struct Inbox {
 }
 
 impl Inbox {
+    /// When connections are to be gone; `None` while the node is not to end.
+    pub(super) fn ends_at(&self) -> Option<Instant> {
+        self.shared.end.get().copied()
+    }
+
+    /// The back office is told from now on that nobody obeys it. What it put in before, or is about to, is still there.
+    pub(super) fn close(&self) {
+        self.shared.closed.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether messages of the back office are in the box or about to be put in.
+    pub(super) fn has_mail(&self) -> bool {
+        self.shared.mails.load(Ordering::SeqCst) > 0
+    }
+
     /// Letters that are in now. Whatever comes after this wakes the poll.
     pub(super) fn look(&self) -> usize {
         self.shared.pending.store(false, Ordering::SeqCst);
@@ -119,11 +158,18 @@ impl Inbox {
     }
 }
 
+impl Drop for Inbox {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 /// A mailbox of at most `messages_max` messages, whose receiver sleeps in the poll that `waker` belongs to.
 pub(super) fn mailbox(waker: mio::Waker, messages_max: usize) -> (Sender, Inbox) {
     let (sender, letters) = channel::unbounded();
     let (mails, posts) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let shared = Arc::new(Shared { waker, pending: AtomicBool::new(false), mails, posts });
+    let (pending, closed) = (AtomicBool::new(false), AtomicBool::new(false));
+    let shared = Arc::new(Shared { waker, pending, mails, posts, closed, end: OnceLock::new() });
     (Sender { letters: sender, shared: shared.clone(), messages_max }, Inbox { letters, shared })
 }
 
@@ -133,7 +179,7 @@ mod tests {
     use std::time::Duration;
 
     fn ping() -> Mail {
-        Mail::Drain { window_ms: 0 }
+        Mail::TailClosed
     }
 
     fn make(messages_max: usize) -> (mio::Poll, Sender, Inbox) {
@@ -154,8 +200,8 @@ mod tests {
         let (_poll, sender, inbox) = make(2);
         sender.try_send(ping()).unwrap();
         sender.try_send(ping()).unwrap();
-        let Err(Full(back)) = sender.try_send(ping()) else { panic!("the box holds two") };
-        assert!(matches!(*back, Mail::Drain { window_ms: 0 }));
+        let Err(Unsent::Full(back)) = sender.try_send(ping()) else { panic!("the box holds two") };
+        assert!(matches!(*back, Mail::TailClosed));
         assert!(inbox.take().is_some());
         sender.try_send(*back).unwrap();
         assert_eq!(inbox.look(), 2);
@@ -182,5 +228,38 @@ mod tests {
         assert_eq!(sender.try_post(ShardId(1), batch()).unwrap_err().len(), 5);
         assert!(matches!(inbox.take(), Some(Letter::Peers(ShardId(1), batch)) if batch.len() == 5));
         sender.try_post(ShardId(1), batch()).unwrap();
+    }
+
+    #[test]
+    fn a_closed_box_takes_no_mail_but_keeps_what_is_in_and_takes_posts() {
+        let (_poll, sender, inbox) = make(2);
+        sender.try_send(ping()).unwrap();
+        inbox.close();
+        assert!(matches!(sender.try_send(ping()), Err(Unsent::Closed)));
+        assert!(inbox.has_mail());
+        assert!(matches!(inbox.take(), Some(Letter::Mail(Mail::TailClosed))));
+        assert!(!inbox.has_mail() && inbox.take().is_none());
+        sender.try_post(ShardId(1), vec![PeerMail::Quiet]).unwrap();
+        assert!(inbox.take().is_some());
+    }
+
+    #[test]
+    fn a_shard_that_is_gone_is_told_of_instead_of_mail_being_dropped() {
+        let (_poll, sender, inbox) = make(2);
+        drop(inbox);
+        assert!(matches!(sender.try_send(ping()), Err(Unsent::Closed)));
+    }
+
+    #[test]
+    fn a_full_box_hears_of_the_end_and_the_first_wish_counts() {
+        let (mut poll, sender, inbox) = make(1);
+        sender.try_send(ping()).unwrap();
+        inbox.look();
+        assert!(woken(&mut poll) && inbox.ends_at().is_none());
+        let at = Instant::now();
+        sender.end_at(at);
+        sender.end_at(at + Duration::from_secs(1));
+        assert!(woken(&mut poll));
+        assert_eq!(inbox.ends_at(), Some(at));
     }
 }

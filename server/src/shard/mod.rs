@@ -41,12 +41,13 @@ pub use admission::Seats;
 pub use handler::{Closed, Cx, Handler, HubPort, Owner, Request};
 pub use handover::Handover;
 pub use io::{ConnKey, Io};
-pub use mailbox::{Full, Sender};
+pub use mailbox::{Sender, Unsent};
 pub use response::Response;
 pub use setup::{Inlet, ShardHandle, ShardSetup, inlet, listeners};
 pub use stats::{STATS, Stat, StatKind, Stats};
 
 use crate::mail::{Mail, PeerMail};
+use crate::state::End;
 use connection::{Flags, Phase};
 use ending::Ending;
 use handover::Unpacked;
@@ -116,12 +117,18 @@ impl Arrivals {
 
 impl<H: Handler> Shard<H> {
     fn run(mut self) {
-        while self.turn().is_continue() {}
+        self.call(|handler, cx| handler.started(cx));
+        let end = loop {
+            if let ControlFlow::Break(end) = self.turn() {
+                break end;
+            }
+        };
+        self.warn_of_rest();
         self.discard_all();
-        self.call(|handler, cx| handler.ended(cx));
+        self.call(|handler, cx| handler.ended(cx, end));
     }
 
-    fn turn(&mut self) -> ControlFlow<()> {
+    fn turn(&mut self) -> ControlFlow<End> {
         let waiting = self.inbox.look();
         let sleep = self.sleep(waiting);
         self.poll_events(sleep);
@@ -131,6 +138,7 @@ impl<H: Handler> Shard<H> {
         self.resume_writing();
         self.read_all();
         (0..waiting).for_each(|_| self.take_letter());
+        self.hear_of_end();
         self.accepting = self.accepting && !self.ending.is_closed() && self.accept();
         self.io.clock.read();
         self.fire_timers();
@@ -262,12 +270,9 @@ impl<H: Handler> Shard<H> {
 
     fn take_mail(&mut self, mail: Mail) {
         match mail {
-            // Nobody gets an answer any more, so nobody takes it for done.
-            _ if self.ending.is_closed() => {}
             // The asker may have given up.
             Mail::Stats { reply } => drop(reply.send(self.io.snapshot())),
             Mail::Tls(config) => self.tls = Some(config),
-            Mail::Drain { window_ms } => self.drain(window_ms),
             mail => self.call(|handler, cx| handler.mail(cx, mail)),
         }
     }
@@ -339,10 +344,17 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    fn drain(&mut self, window_ms: u64) {
+    fn hear_of_end(&mut self) {
+        if let Some(at) = self.inbox.ends_at().filter(|_| !self.ending.is_begun()) {
+            self.drain(self.io.clock.at(at));
+        }
+    }
+
+    fn drain(&mut self, at: Millis) {
         // Who comes now is let in to hear 503: a refused connection would look like a server that is not there.
         self.io.draining = true;
-        self.ending.begin(Millis(self.io.clock.now().0 + window_ms));
+        self.ending.begin(at);
+        let window_ms = at.0.saturating_sub(self.io.clock.now().0);
         self.call(|handler, cx| handler.drain(cx, window_ms));
         for conn in self.io.connections.keys() {
             let between = |c: &connection::Connection| c.phase == Phase::Head && c.partial.is_none();

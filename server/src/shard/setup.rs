@@ -115,7 +115,7 @@ pub struct ShardSetup {
 pub struct ShardHandle {
     /// Its mailbox.
     pub sender: Sender,
-    /// Ends after [`crate::mail::Mail::Drain`].
+    /// Ends after [`Sender::end_at`].
     pub join: JoinHandle<()>,
 }
 

@@ -32,6 +32,11 @@ impl Clock {
         self.now = Millis(self.zero.elapsed().as_millis() as u64);
     }
 
+    /// A time of the process as callbacks see it.
+    pub(super) fn at(&self, instant: Instant) -> Millis {
+        Millis(instant.saturating_duration_since(self.zero).as_millis() as u64)
+    }
+
     /// How long to sleep until `at`; zero when it has come. Exact, since the poll rounds up by itself.
     pub(super) fn until(&self, at: Millis) -> Duration {
         Duration::from_millis(at.0).saturating_sub(self.zero.elapsed())

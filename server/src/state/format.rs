@@ -17,13 +17,14 @@ use hub::{
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::{NodeState, ShardState, Unusable};
-use crate::front::PidKey;
+use super::{End, NodeState, SavedClient, ShardState, Unusable, sound};
+use crate::front::PidProof;
 
 /// The format that is written and read.
-pub(super) const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 2;
 
-const MAGIC: [u8; 8] = *b"TRNKSTAT";
+/// How every state file begins.
+pub(super) const MAGIC: [u8; 8] = *b"TRNKSTAT";
 const HEAD_BYTES: usize = 20;
 const SUM_BYTES: usize = 32;
 
@@ -32,7 +33,6 @@ struct NodeRecord<'a> {
     saved_at_ms: u64,
     shards: u8,
     partitions: u16,
-    key: [u8; 32],
     #[serde(borrow)]
     states: Vec<ShardRecord<'a>>,
 }
@@ -40,6 +40,7 @@ struct NodeRecord<'a> {
 #[derive(Serialize, Deserialize)]
 struct ShardRecord<'a> {
     shard: u8,
+    in_order: bool,
     epoch: u64,
     last: u64,
     asks_last: u64,
@@ -53,6 +54,8 @@ struct ShardRecord<'a> {
 struct SessionRecord<'a> {
     id: [u8; 15],
     namespace: &'a str,
+    channel: &'a str,
+    proof: [u8; 16],
     #[serde(borrow)]
     user: Option<&'a str>,
     info: Option<&'a [u8]>,
@@ -123,12 +126,15 @@ struct ExceptRecord<'a> {
 /// # Errors
 /// None that could happen with memory enough.
 pub(super) fn encode(state: &NodeState) -> Result<Vec<u8>, postcard::Error> {
-    let content = postcard::to_allocvec(&NodeRecord::of(state))?;
-    let mut bytes = Vec::with_capacity(HEAD_BYTES + content.len() + SUM_BYTES);
-    bytes.extend_from_slice(&MAGIC);
-    bytes.extend_from_slice(&VERSION.to_le_bytes());
-    bytes.extend_from_slice(&(content.len() as u64).to_le_bytes());
-    bytes.extend_from_slice(&content);
+    let mut head = Vec::with_capacity(HEAD_BYTES);
+    head.extend_from_slice(&MAGIC);
+    head.extend_from_slice(&VERSION.to_le_bytes());
+    head.extend_from_slice(&[0; 8]);
+    let mut bytes = postcard::to_extend(&NodeRecord::of(state), head)?;
+    let length = (bytes.len() - HEAD_BYTES) as u64;
+    if let Some(place) = bytes.get_mut(HEAD_BYTES - 8..HEAD_BYTES) {
+        place.copy_from_slice(&length.to_le_bytes());
+    }
     let sum = digest(&SHA256, &bytes);
     bytes.extend_from_slice(sum.as_ref());
     Ok(bytes)
@@ -156,7 +162,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<NodeState, Unusable> {
         return Err(Unusable::Damaged);
     }
     match postcard::take_from_bytes::<NodeRecord<'_>>(content) {
-        Ok((record, [])) => record.state().ok_or(Unusable::Damaged),
+        Ok((record, [])) => record.state().filter(sound::makes_sense).ok_or(Unusable::Damaged),
         Ok(_) | Err(_) => Err(Unusable::Damaged),
     }
 }
@@ -167,7 +173,6 @@ impl<'a> NodeRecord<'a> {
             saved_at_ms: state.saved_at_ms,
             shards: state.topology.shards,
             partitions: state.topology.partitions,
-            key: state.key.to_bytes(),
             states: state.shards.iter().map(ShardRecord::of).collect(),
         }
     }
@@ -176,7 +181,6 @@ impl<'a> NodeRecord<'a> {
         Some(NodeState {
             saved_at_ms: self.saved_at_ms,
             topology: Topology { shards: self.shards, partitions: self.partitions },
-            key: PidKey::from_bytes(self.key),
             shards: self.states.into_iter().map(ShardRecord::state).collect::<Option<_>>()?,
         })
     }
@@ -184,8 +188,8 @@ impl<'a> NodeRecord<'a> {
 
 impl<'a> ShardRecord<'a> {
     fn of(state: &'a ShardState) -> Self {
-        let ShardState { shard, snapshot, namespaces } = state;
-        let sessions = snapshot.sessions.iter().zip(namespaces);
+        let ShardState { shard, snapshot, clients, end } = state;
+        let sessions = snapshot.sessions.iter().zip(clients);
         let roster = |saved: &'a SavedRoster| RosterRecord {
             name: &saved.name,
             logged: saved.logged,
@@ -193,17 +197,24 @@ impl<'a> ShardRecord<'a> {
         };
         Self {
             shard: shard.0,
+            in_order: *end == End::InOrder,
             epoch: snapshot.epoch,
             last: snapshot.last,
             asks_last: snapshot.asks_last,
-            sessions: sessions.map(|(session, namespace)| SessionRecord::of(session, namespace)).collect(),
+            sessions: sessions.map(|(session, client)| SessionRecord::of(session, client)).collect(),
             entries: snapshot.entries.iter().map(EntryRecord::of).collect(),
             rosters: snapshot.rosters.iter().map(roster).collect(),
         }
     }
 
     fn state(self) -> Option<ShardState> {
-        let namespaces = self.sessions.iter().map(|session| Arc::from(session.namespace)).collect();
+        let client = |session: &SessionRecord<'_>| SavedClient {
+            namespace: Arc::from(session.namespace),
+            channel: Arc::from(session.channel),
+            proof: PidProof(session.proof),
+        };
+        let clients = self.sessions.iter().map(client).collect();
+        let end = if self.in_order { End::InOrder } else { End::Cut };
         let roster = |record: RosterRecord<'_>| SavedRoster {
             name: Arc::from(record.name),
             logged: record.logged,
@@ -217,16 +228,18 @@ impl<'a> ShardRecord<'a> {
             entries: self.entries.into_iter().map(EntryRecord::saved).collect::<Option<_>>()?,
             rosters: self.rosters.into_iter().map(roster).collect(),
         };
-        Some(ShardState { shard: ShardId(self.shard), snapshot, namespaces })
+        Some(ShardState { shard: ShardId(self.shard), snapshot, clients, end })
     }
 }
 
 impl<'a> SessionRecord<'a> {
-    fn of(saved: &'a SavedSession, namespace: &'a str) -> Self {
+    fn of(saved: &'a SavedSession, client: &'a SavedClient) -> Self {
         let span = |span: &'a SavedSpan| SpanRecord { name: &span.name, from: span.from, to: span.to };
         Self {
             id: saved.id.0,
-            namespace,
+            namespace: &client.namespace,
+            channel: &client.channel,
+            proof: client.proof.0,
             user: saved.user.as_deref(),
             info: saved.info.as_deref(),
             subscriptions: saved.subscriptions.iter().map(|name| &**name).collect(),

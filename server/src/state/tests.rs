@@ -1,6 +1,11 @@
 //! State files: what survives them, and everything that can be wrong with one.
 
 use super::*;
+use std::fs::Permissions;
+use std::io;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::path::{Path, PathBuf};
+
 use bytes::Bytes;
 use hub::{Body, ChannelName, Except, Message, MessageId, Partition, SavedEntry, SavedRecovery, SavedRoster};
 use hub::{Position, SavedSpan, Scope, SessionId};
@@ -95,7 +100,13 @@ fn state() -> NodeState {
     let rosters = vec![SavedRoster { name: "main".into(), logged: 9, purged: 6 }];
     let sessions = vec![session, other];
     let snapshot = Snapshot { epoch: 77, last: 9, asks_last: 5, sessions, entries, rosters };
-    let full = ShardState { shard: ShardId(0), snapshot, namespaces: vec!["/".into(), "/chat".into()] };
+    let client = |namespace: &str, channel: &str, byte| SavedClient {
+        namespace: namespace.into(),
+        channel: channel.into(),
+        proof: PidProof([byte; 16]),
+    };
+    let clients = vec![client("/", "main", 1), client("/chat", "chat", 2)];
+    let full = ShardState { shard: ShardId(0), snapshot, clients, end: End::InOrder };
     let empty = Snapshot {
         epoch: 1,
         last: 0,
@@ -104,28 +115,222 @@ fn state() -> NodeState {
         entries: Vec::new(),
         rosters: Vec::new(),
     };
-    let empty = ShardState { shard: ShardId(1), snapshot: empty, namespaces: Vec::new() };
-    let key = PidKey::from_bytes([42; 32]);
-    NodeState { saved_at_ms: 1_795_000_000_000, topology: OWN, key, shards: vec![full, empty] }
+    let empty = ShardState { shard: ShardId(1), snapshot: empty, clients: Vec::new(), end: End::Cut };
+    NodeState { saved_at_ms: 1_795_000_000_000, topology: OWN, shards: vec![full, empty] }
 }
 
-/// All of it but the key, which shows itself to nobody.
 fn shown(state: &NodeState) -> String {
-    format!("{state:?} {:?}", state.key.to_bytes())
+    format!("{state:?}")
+}
+
+/// As the end of a server does.
+fn save(path: &Path, state: &NodeState) -> io::Result<()> {
+    let (place, _found) = Place::open(path, OWN).ok_or(io::ErrorKind::Other)?;
+    place.save(state)
+}
+
+/// As a start that comes to its end; the outer `None`: the path cannot be used.
+fn start(path: &Path, own: Topology) -> Option<Option<NodeState>> {
+    let (_place, found) = Place::open(path, own)?;
+    Some(found.map(|(state, taken)| {
+        taken.used();
+        state
+    }))
 }
 
 #[test]
 fn what_was_saved_is_taken_once() {
     let folder = Folder::new("once");
     save(&folder.file(), &state()).unwrap();
-    assert_eq!(folder.names(), ["state"]);
-    let taken = take(&folder.file(), OWN).unwrap();
+    assert_eq!(folder.names(), ["state", "state.lock"]);
+    let taken = start(&folder.file(), OWN).unwrap().unwrap();
     assert_eq!(shown(&taken), shown(&state()));
     assert_eq!((taken.session_count(), taken.elapsed_ms() > 0), (2, true));
     assert_eq!(taken.age_ms_max(), 5_000 + taken.elapsed_ms());
-    assert!(folder.names().is_empty());
-    assert!(take(&folder.file(), OWN).is_none(), "no file is no error");
-    assert!(folder.names().is_empty());
+    assert_eq!(folder.names(), ["state.lock"]);
+    assert!(start(&folder.file(), OWN).unwrap().is_none(), "no file is no error");
+    assert_eq!(folder.names(), ["state.lock"]);
+}
+
+#[test]
+fn a_start_that_fails_leaves_the_file_to_the_next_and_one_that_dies_does_not() {
+    let folder = Folder::new("fails");
+    save(&folder.file(), &state()).unwrap();
+    let (place, found) = Place::open(&folder.file(), OWN).unwrap();
+    assert_eq!(folder.names(), ["state.lock", "state.taken"]);
+    drop(found);
+    drop(place);
+    assert_eq!(folder.names(), ["state", "state.lock"]);
+    let (place, found) = Place::open(&folder.file(), OWN).unwrap();
+    // Nobody puts it back.
+    std::mem::forget(found);
+    drop(place);
+    assert!(start(&folder.file(), OWN).unwrap().is_none());
+    assert_eq!(folder.names(), ["state.lock"]);
+}
+
+#[test]
+fn a_path_has_one_server_at_a_time() {
+    let folder = Folder::new("lock");
+    let first = Place::open(&folder.file(), OWN).unwrap();
+    assert!(Place::open(&folder.file(), OWN).is_none());
+    first.0.save(&state()).unwrap();
+    drop(first);
+    assert!(start(&folder.file(), OWN).unwrap().is_some());
+}
+
+#[test]
+fn what_is_no_state_file_of_ours_is_left_alone_and_never_written_over() {
+    let folder = Folder::new("foreign");
+    let (path, elsewhere) = (folder.file(), folder.0.join("elsewhere"));
+    let bytes = format::encode(&state()).unwrap();
+    let write = |path: &Path, bytes: &[u8], mode| {
+        std::fs::write(path, bytes).unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    };
+    let refused = |what: &str| {
+        let before = folder.names();
+        assert!(Place::open(&path, OWN).is_none(), "{what}");
+        assert_eq!(folder.names(), before, "{what}");
+    };
+    write(&path, b"[server]\n", 0o600);
+    refused("a configuration");
+    assert_eq!(std::fs::read(&path).unwrap(), b"[server]\n");
+    for mode in [0o640, 0o604, 0o620] {
+        write(&path, &bytes, mode);
+        refused("a file that others may read or write");
+    }
+    std::fs::remove_file(&path).unwrap();
+    write(&elsewhere, &bytes, 0o600);
+    symlink(&elsewhere, &path).unwrap();
+    refused("a link");
+    std::fs::remove_file(&path).unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        &path,
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::from_raw_mode(0o600),
+        0,
+    )
+    .unwrap();
+    refused("a pipe");
+    std::fs::remove_file(&path).unwrap();
+    std::fs::create_dir(&path).unwrap();
+    refused("a folder");
+    std::fs::remove_dir(&path).unwrap();
+    let (place, _) = Place::open(&path, OWN).unwrap();
+    write(&path, b"came later", 0o600);
+    assert!(place.save(&state()).is_err());
+    assert_eq!(std::fs::read(&path).unwrap(), b"came later");
+    assert!(Place::open(Path::new("/dev/null"), OWN).is_none());
+}
+
+#[test]
+fn after_a_cut_no_client_is_told_that_it_has_everything() {
+    let mut state = state();
+    state.doubt();
+    let snapshot = &state.shards[0].snapshot;
+    assert_eq!((snapshot.last, snapshot.entries.len()), (10, 0));
+    let lost: Vec<_> = snapshot.sessions.iter().map(|session| session.recovery.lost).collect();
+    assert_eq!(lost, [10, 10], "after every offset that was given out");
+    assert!(sound::makes_sense(&state));
+}
+
+#[test]
+fn what_makes_no_sense_is_damaged_whatever_its_checksum_says() {
+    type Change = fn(&mut NodeState);
+    let changes: [(&str, Change); 11] = [
+        ("a shard twice", |state| state.shards[1].shard = ShardId(0)),
+        ("a shard too many", |state| state.shards[1].shard = ShardId(2)),
+        ("no shards", |state| state.topology.shards = 0),
+        ("no partitions", |state| state.topology.partitions = 0),
+        ("a session of another shard", |state| {
+            state.shards[0].snapshot.sessions[0].id = SessionId::new(Partition(1), 7, [9; 9]);
+        }),
+        ("two sessions in a slot", |state| {
+            state.shards[0].snapshot.sessions[0].id = SessionId::new(Partition(2), 8, [9; 9]);
+        }),
+        ("lost what never was", |state| state.shards[0].snapshot.sessions[0].recovery.lost = 10),
+        ("a span that ends before it begins", |state| {
+            state.shards[0].snapshot.sessions[0].recovery.spans[0].to = Some(0);
+        }),
+        ("more entries than numbers", |state| state.shards[0].snapshot.last = 2),
+        ("no name", |state| state.shards[0].snapshot.sessions[0].subscriptions[0] = "a#b".into()),
+        ("a roster ahead", |state| state.shards[0].snapshot.rosters[0].purged = 10),
+    ];
+    for (what, change) in changes {
+        let mut state = state();
+        change(&mut state);
+        let bytes = format::encode(&state).unwrap();
+        assert_eq!(format::decode(&bytes).unwrap_err(), Unusable::Damaged, "{what}");
+    }
+}
+
+/// Bytes behind a head and before a sum that are right.
+fn sealed(content: &[u8]) -> Vec<u8> {
+    let head = &format::encode(&state()).unwrap()[..12];
+    let mut bytes = [head, &(content.len() as u64).to_le_bytes(), content].concat();
+    let sum = ring::digest::digest(&ring::digest::SHA256, &bytes);
+    bytes.extend_from_slice(sum.as_ref());
+    bytes
+}
+
+fn limits() -> hub::Limits {
+    hub::Limits {
+        sessions_max: 100,
+        channels_max: 100,
+        subscriptions_per_session_max: 10,
+        channel_name_bytes_max: 64,
+        outbox_messages_max: 10,
+        outbox_bytes_max: 1_000,
+        asks_per_session_max: 1,
+        asks_max: 1,
+        history_bytes_max: 1,
+        recovery: hub::RecoveryLimits { messages_max: 2, bytes_max: 1_000, window_ms: 60_000 },
+    }
+}
+
+/// What is decoded can be restored; and neither takes more memory than the bytes allow.
+fn decode_and_restore(content: &[u8]) {
+    let bytes = sealed(content);
+    let mut decoded = None;
+    let used = allocation_counter::measure(|| decoded = format::decode(&bytes).ok());
+    let most = 64 * content.len() as u64 + (64 << 10);
+    assert!(used.bytes_max <= most, "{} bytes for {}", used.bytes_max, content.len());
+    for shard in decoded.into_iter().flat_map(|state| state.shards) {
+        let mut hub = hub::Hub::new(hub::Config {
+            shard: shard.shard,
+            topology: OWN,
+            epoch: 1,
+            limits: limits(),
+            rules: Vec::new(),
+        });
+        let (now, mut effects) = (hub::Millis(1_000), hub::Effects::default());
+        hub.restore(now, 10, shard.snapshot, &mut effects);
+        hub.apply(now, hub::Command::Tick, &mut effects);
+        hub.apply(hub::Millis(u64::MAX / 2), hub::Command::Tick, &mut effects);
+        let _saved_again = hub.snapshot(now);
+    }
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_content_panics_or_takes_memory_without_bound(content in proptest::collection::vec(proptest::num::u8::ANY, 0..600)) {
+        decode_and_restore(&content);
+    }
+
+    #[test]
+    fn no_change_of_a_content_panics_the_hub_that_gets_it(
+        changes in proptest::collection::vec((0_usize..4096, proptest::num::u8::ANY), 1..4),
+    ) {
+        let whole = format::encode(&state()).unwrap();
+        let mut content = whole[20..whole.len() - 32].to_vec();
+        for (at, byte) in changes {
+            let at = at % content.len();
+            content[at] = byte;
+        }
+        decode_and_restore(&content);
+    }
 }
 
 /// The format is what other versions read: a change needs another `VERSION`.
@@ -135,7 +340,7 @@ fn the_format_is_pinned() {
     let sum: String = bytes[bytes.len() - 32..].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(
         (bytes.len(), format::VERSION, &*sum),
-        (429, 1, "09ea6d679e89e68e259aba0ff8c69df7fda70efe1f826527b191bcbc19c0753c")
+        (441, 2, "26363a7eb8da261cd001cdfe5c36494446f5863cbdee4b6c7491d7bb4fa092ef")
     );
 }
 
@@ -159,10 +364,10 @@ fn a_file_that_is_cut_off_or_changed_anywhere_is_damaged() {
 #[test]
 fn another_format_is_told_by_its_number() {
     let mut bytes = format::encode(&state()).unwrap();
-    bytes[8] = 2;
+    bytes[8] = 3;
     let error = format::decode(&bytes).unwrap_err();
-    assert_eq!(error, Unusable::Version(2));
-    assert_eq!(error.to_string(), "its format is 2, this version reads format 1 only");
+    assert_eq!(error, Unusable::Version(3));
+    assert_eq!(error.to_string(), "its format is 3, this version reads format 2 only");
 }
 
 #[test]
@@ -170,38 +375,38 @@ fn what_cannot_be_used_is_kept_aside_and_found_by_no_later_start() {
     let folder = Folder::new("aside");
     for other in [Topology { shards: 3, ..OWN }, Topology { partitions: 128, ..OWN }] {
         save(&folder.file(), &state()).unwrap();
-        assert!(take(&folder.file(), other).is_none());
-        assert_eq!(folder.names(), ["state.bad"]);
-        assert!(take(&folder.file(), OWN).is_none());
+        assert!(start(&folder.file(), other).unwrap().is_none());
+        assert_eq!(folder.names(), ["state.bad", "state.lock"]);
+        assert!(start(&folder.file(), OWN).unwrap().is_none());
     }
-    std::fs::write(folder.file(), "[server]\n").unwrap();
-    assert!(take(&folder.file(), OWN).is_none());
-    assert_eq!(std::fs::read(folder.0.join("state.bad")).unwrap(), b"[server]\n");
     let topology = Unusable::Topology { saved: OWN, own: Topology { shards: 3, partitions: 64 } };
     let text = "it is of a node with 2 shards and 64 partitions, this one has 3 and 64";
     assert_eq!(topology.to_string(), text);
 }
 
 #[test]
+fn a_file_that_is_too_long_is_kept_aside_unread() {
+    use std::os::unix::fs::FileExt as _;
+    let folder = Folder::new("long");
+    save(&folder.file(), &state()).unwrap();
+    let file = std::fs::OpenOptions::new().write(true).open(folder.file()).unwrap();
+    // Takes no room on the disk: nothing is written in between.
+    file.write_all_at(b"x", 17 << 30).unwrap();
+    assert!(start(&folder.file(), OWN).unwrap().is_none());
+    assert_eq!(folder.names(), ["state.bad", "state.lock"]);
+}
+
+#[test]
 fn only_the_owner_may_read_it_whatever_was_there_before() {
-    use std::os::unix::fs::PermissionsExt as _;
     let folder = Folder::new("mode");
     std::fs::write(folder.0.join("state.part"), "left by a crash, for all to read").unwrap();
     save(&folder.file(), &state()).unwrap();
     assert_eq!(std::fs::metadata(folder.file()).unwrap().permissions().mode() & 0o777, 0o600);
-    assert_eq!(folder.names(), ["state"]);
+    assert_eq!(folder.names(), ["state", "state.lock"]);
 }
 
 #[test]
-fn trying_out_leaves_nothing_and_tells_of_a_folder_that_is_not_there() {
-    let folder = Folder::new("try");
-    try_out(&folder.file()).unwrap();
-    assert!(folder.names().is_empty());
-    let error = try_out(&folder.0.join("nowhere/state")).unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::NotFound);
-    assert!(save(&folder.0.join("nowhere/state"), &state()).is_err());
-    std::fs::create_dir(folder.file()).unwrap();
-    assert!(take(&folder.file(), OWN).is_none());
-    assert_eq!(try_out(&folder.file()).unwrap_err().kind(), ErrorKind::IsADirectory);
-    assert_eq!(folder.names(), ["state"], "a folder is left alone");
+fn a_folder_that_is_not_there_is_known_at_the_start() {
+    let folder = Folder::new("nowhere");
+    assert!(Place::open(&folder.0.join("nowhere/state"), OWN).is_none());
 }

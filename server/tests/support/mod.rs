@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use trunkline::config::Config;
 use trunkline::front::{Front, PidKey};
 use trunkline::mail::{Mail, Upcall, Upcalls};
-use trunkline::shard::{HubPort, Seats, Sender, Shard, ShardSetup, inlet, listeners};
+use trunkline::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Unsent, inlet, listeners};
 use wire::values::Values;
 
 /// Running shards.
@@ -94,9 +94,7 @@ impl Node {
 
     /// Stops all shards and waits for their threads.
     pub fn stop(self) {
-        for sender in &*self.office.senders {
-            sender.try_send(Mail::Drain { window_ms: 0 }).unwrap();
-        }
+        self.office.end();
         self.joins.into_iter().for_each(|join| join.join().unwrap());
     }
 }
@@ -106,11 +104,16 @@ impl Office {
         self.next.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// To one shard; waits while its mailbox is full.
+    /// Tells all shards to end at once.
+    pub fn end(&self) {
+        self.senders.iter().for_each(|sender| sender.end_at(Instant::now()));
+    }
+
+    /// To one shard; waits while its mailbox is full. A shard that ends hears nothing more.
     pub fn send(&self, shard: ShardId, mail: Mail) {
         let mut mail = Box::new(mail);
-        while let Err(full) = self.senders[usize::from(shard.0)].try_send(*mail) {
-            mail = full.0;
+        while let Err(Unsent::Full(back)) = self.senders[usize::from(shard.0)].try_send(*mail) {
+            mail = back;
             std::thread::yield_now();
         }
     }

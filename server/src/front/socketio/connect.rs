@@ -23,7 +23,7 @@ use super::engine::{NONE, Queued};
 use super::migrate::Ask;
 use super::namespaces::NamespaceKey;
 use super::recovery::Wish;
-use super::sid::PidKey;
+use super::sid::ShownPid;
 use super::socket::{Offsets, Socket, Stage, Variant};
 use crate::config::AuthMode;
 use crate::mail::{Handshake, Upcall};
@@ -136,7 +136,7 @@ impl SocketIo {
             return self.admit(cx, tag, Admission::default());
         }
         let namespace = Arc::clone(&self.namespaces.known(namespace).name);
-        let (handshake, auth) = (self.handshake_of(cx, slot), auth.map(|auth| credentials(&auth, &self.key)));
+        let (handshake, auth) = (self.handshake_of(cx, slot), auth.map(|auth| self.credentials(&auth)));
         cx.io.upcall(Upcall::Connect { session: id, namespace, auth, handshake });
     }
 
@@ -177,7 +177,7 @@ impl SocketIo {
         socket.stage = Stage::Joined;
         let (slot, id, variant) = (socket.engine, socket.id, socket.variant);
         let name = Arc::clone(&self.namespaces.known(variant.namespace).name);
-        let pid = (variant.offsets == Offsets::Appended).then(|| self.key.pid(id));
+        let pid = (variant.offsets == Offsets::Appended).then(|| self.pid(id));
         let packet = variant.codec.connected(&name, &id.to_string(), pid.as_deref());
         self.send_own(cx, slot, Queued::Message(packet));
         self.joined_once(cx, slot);
@@ -261,22 +261,20 @@ pub(super) struct Admission {
     pub(super) subscriptions: Vec<String>,
 }
 
-/// The credentials without what recovery put among them: the pid is a secret between the client and us.
-fn credentials(auth: &JsonText, key: &PidKey) -> Bytes {
-    if !auth.as_str().contains("\"pid\"") {
-        return auth.bytes().clone();
-    }
-    match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(auth.as_str()) {
-        Ok(mut object)
-            if object
-                .get("pid")
-                .and_then(serde_json::Value::as_str)
-                .is_some_and(|pid| key.verify(pid).is_some()) =>
-        {
-            object.remove("pid");
-            object.remove("offset");
-            Bytes::from(serde_json::Value::Object(object).to_string())
+impl SocketIo {
+    /// The credentials without what recovery put among them: the pid is a secret between the client and us.
+    fn credentials(&self, auth: &JsonText) -> Bytes {
+        if !auth.as_str().contains("\"pid\"") {
+            return auth.bytes().clone();
         }
-        _ => auth.bytes().clone(),
+        let is_ours = |pid: &str| ShownPid::parse(pid).is_some_and(|shown| self.is_genuine(&shown));
+        match serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(auth.as_str()) {
+            Ok(mut object) if object.get("pid").and_then(serde_json::Value::as_str).is_some_and(is_ours) => {
+                object.remove("pid");
+                object.remove("offset");
+                Bytes::from(serde_json::Value::Object(object).to_string())
+            }
+            _ => auth.bytes().clone(),
+        }
     }
 }

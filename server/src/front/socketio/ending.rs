@@ -149,8 +149,9 @@ impl SocketIo {
     pub(super) fn session_ended(&mut self, cx: &mut Cx<'_>, tag: u32, reason: Reason) {
         self.let_go(cx, tag);
         let Some(socket) = self.socket(tag) else { return };
-        let (slot, session, variant) = (socket.engine, socket.id, socket.variant);
+        let (slot, key, session, variant) = (socket.engine, socket.session, socket.id, socket.variant);
         let namespace = Arc::clone(&self.namespaces.known(variant.namespace).name);
+        self.old_pids.remove(&key);
         self.remove_socket(tag);
         if reason != Reason::Refused {
             cx.io.upcall(Upcall::Disconnected {
@@ -173,6 +174,7 @@ impl SocketIo {
 
     /// A session that waited to be resumed is gone.
     pub(super) fn session_expired(&mut self, cx: &mut Cx<'_>, key: SessionKey, session: SessionId) {
+        self.old_pids.remove(&key);
         let Some((_, namespace)) = self.detached.remove(&key) else { return };
         let name = Arc::clone(&self.namespaces.known(namespace).name);
         self.namespaces.leave(namespace);

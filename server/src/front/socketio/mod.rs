@@ -49,7 +49,8 @@ use crate::front::tail::Tails;
 use crate::shard::{Cx, Owner};
 
 pub use migrate::Migration;
-pub use sid::PidKey;
+pub use recovery::{Fit, Returning};
+pub use sid::{PidKey, PidProof};
 
 /// The engine sessions and sockets of one shard.
 #[derive(Debug)]
@@ -74,6 +75,8 @@ pub(super) struct SocketIo {
     tags: Vec<u32>,
     /// Sessions that wait to be resumed.
     detached: HashMap<SessionKey, (SessionId, NamespaceKey)>,
+    /// Pids of sessions that came from an earlier process, until each of those ends.
+    old_pids: HashMap<SessionKey, sid::OldPid>,
     /// Sids of sessions that were made on another shard, by that shard and its slot.
     adopted: HashMap<(u8, u32), u32>,
     /// Engine sessions whose waiting GET is answered at the end of the turn.
@@ -107,6 +110,7 @@ impl SocketIo {
             connecting: HashMap::new(),
             tags: Vec::new(),
             detached: HashMap::new(),
+            old_pids: HashMap::new(),
             adopted: HashMap::new(),
             answers: Vec::new(),
             commands: VecDeque::new(),

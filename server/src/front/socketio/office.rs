@@ -57,7 +57,7 @@ impl SocketIo {
                 }
             }
             // The shard's own.
-            Mail::Stats { .. } | Mail::Tls(_) | Mail::Drain { .. } => {}
+            Mail::Stats { .. } | Mail::Tls(_) => {}
         }
     }
 

@@ -13,9 +13,31 @@ use super::SocketIo;
 use super::ending::Told;
 use super::engine::NONE;
 use super::namespaces::NamespaceKey;
+use super::sid::{OldPid, ShownPid};
 use crate::config::RecoveryMode;
+use crate::mail::Upcall;
 use crate::shard::Cx;
-use crate::state::ShardState;
+use crate::state::{End, SavedClient, ShardState};
+
+/// A session of an earlier process.
+#[derive(Debug)]
+pub struct Returning {
+    /// Which.
+    pub session: SessionId,
+    /// What the protocol knew of it.
+    pub client: SavedClient,
+    /// What the hub said.
+    pub fit: Fit,
+}
+
+/// Whether the hub has a session of an earlier process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fit {
+    /// It waits there to be resumed.
+    Taken,
+    /// There was no place for it.
+    Refused,
+}
 
 /// What a CONNECT asks for besides its namespace.
 #[derive(Debug)]
@@ -32,7 +54,7 @@ pub(super) enum Wish {
 
 impl SocketIo {
     /// Reads a CONNECT's wish. A pid that is not genuine, or of a session of another namespace, asks for nothing.
-    pub(super) fn wish(&self, slot: u32, namespace: NamespaceKey, auth: Option<&JsonText>) -> Wish {
+    pub(super) fn wish(&mut self, slot: u32, namespace: NamespaceKey, auth: Option<&JsonText>) -> Wish {
         let Some(engine) = self.engine(slot) else { return Wish::None };
         let recoverable = match self.namespaces.known(namespace).recovery {
             _ if engine.decoder.codec().revision == Revision::V4 => false,
@@ -45,13 +67,18 @@ impl SocketIo {
         }
         let request = auth.and_then(RecoveryRequest::parse);
         let Some(request) = request else { return Wish::Recoverable };
-        let Some(session) = self.key.verify(&request.pid) else { return Wish::Recoverable };
-        let home = self.topology.owner(session.partition());
+        let Some(shown) = ShownPid::parse(&request.pid) else { return Wish::Recoverable };
+        // Whether it is genuine is looked at there: only the home knows the pids of an earlier process.
+        let home = self.topology.owner(shown.session.partition());
         if home != self.shard {
             return Wish::Elsewhere(home);
         }
-        if self.namespace_of(session) != Some(namespace) {
+        let session = shown.session;
+        if !self.is_genuine(&shown) || self.namespace_of(session) != Some(namespace) {
             return Wish::Recoverable;
+        }
+        if let Some(old) = self.old_pids.get_mut(&SessionKey(session.slot())) {
+            old.learn(&shown);
         }
         // Text that is no offset of ours may belong to an earlier server: replay from the session's start.
         let after = request.offset.and_then(|offset| offset.parse().ok());
@@ -74,24 +101,60 @@ impl SocketIo {
         (*id == session).then_some(*namespace)
     }
 
-    /// A session of an earlier process waits here; the hub knows it. In a namespace that there is no more nobody can ask for
-    /// it: it ends with its window.
-    pub(in crate::front) fn restore(&mut self, session: SessionId, namespace: &str) {
-        if let Some(namespace) = self.namespaces.enter(namespace, &self.config) {
-            self.detached.insert(SessionKey(session.slot()), (session, namespace));
+    fn old_pid(&self, session: SessionId) -> Option<&OldPid> {
+        self.old_pids.get(&SessionKey(session.slot())).filter(|old| old.is_of(session))
+    }
+
+    /// Whether a pid was given out, by this process or for a session of an earlier one that lives here.
+    pub(super) fn is_genuine(&self, shown: &ShownPid) -> bool {
+        match self.old_pid(shown.session) {
+            Some(old) => old.matches(shown),
+            None => self.key.is_genuine(shown),
+        }
+    }
+
+    /// The pid that the session's client has, or is to have.
+    pub(super) fn pid(&self, session: SessionId) -> String {
+        self.old_pid(session).and_then(OldPid::text).unwrap_or_else(|| self.key.pid(session))
+    }
+
+    /// A session of an earlier process comes back. In a namespace that there is no more, or that has another channel now,
+    /// nobody can ask for it, and it ends as one that nobody came back for.
+    pub(in crate::front) fn restore(&mut self, cx: &mut Cx<'_>, returning: Returning) {
+        let Returning { session, client, fit } = returning;
+        let SavedClient { namespace: name, channel, proof } = client;
+        let key = SessionKey(session.slot());
+        if fit == Fit::Taken
+            && let Some(namespace) = self.namespaces.enter(&name, &self.config)
+        {
+            if self.namespaces.known(namespace).channel.as_str() == &*channel {
+                self.detached.insert(key, (session, namespace));
+                self.old_pids.insert(key, OldPid::new(session, proof));
+                return;
+            }
+            self.namespaces.leave(namespace);
+        }
+        cx.io.upcall(Upcall::Expired { session, namespace: name });
+        if fit == Fit::Taken {
+            self.apply(cx, Command::End { session: key, reason: Reason::Expired });
         }
     }
 
     /// What the next process goes on with.
-    pub(in crate::front) fn state(&self, cx: &Cx<'_>) -> ShardState {
+    pub(in crate::front) fn state(&self, cx: &Cx<'_>, end: End) -> ShardState {
         let mut snapshot = cx.hub.hub.snapshot(cx.io.now());
-        let mut namespaces = Vec::with_capacity(snapshot.sessions.len());
+        let mut clients = Vec::with_capacity(snapshot.sessions.len());
         snapshot.sessions.retain(|session| {
             let namespace = self.namespace_of(session.id);
-            namespaces.extend(namespace.map(|namespace| Arc::clone(&self.namespaces.known(namespace).name)));
+            let proof = || self.old_pid(session.id).map_or_else(|| self.key.proof(session.id), OldPid::proof);
+            clients.extend(namespace.map(|namespace| {
+                let namespace = self.namespaces.known(namespace);
+                let channel = Arc::from(namespace.channel.as_str());
+                SavedClient { namespace: Arc::clone(&namespace.name), channel, proof: proof() }
+            }));
             namespace.is_some()
         });
-        ShardState { shard: self.shard, snapshot, namespaces }
+        ShardState { shard: self.shard, snapshot, clients, end }
     }
 
     /// Asks the hub for the session a client names.

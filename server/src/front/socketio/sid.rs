@@ -9,6 +9,7 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hub::{SessionId, ShardId};
+use ring::digest::{Context, SHA256};
 use ring::hmac;
 use subtle::ConstantTimeEq as _;
 
@@ -80,11 +81,91 @@ impl Sid {
 }
 
 /// The key of pids: one for all shards of a node, because a pid of one shard is presented to any other. Whoever has it
-/// can name any session as his own, so it is never shown.
+/// can name any session as his own, so it is never shown and ends with the process.
 #[derive(Clone)]
-pub struct PidKey {
-    bytes: [u8; KEY_BYTES],
-    key: Arc<hmac::Key>,
+pub struct PidKey(Arc<hmac::Key>);
+
+/// By what a pid of an earlier process is known: a digest of it, so that whoever reads it cannot name the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PidProof(pub [u8; 16]);
+
+impl PidProof {
+    fn of(session: SessionId, code: Code) -> Self {
+        let mut context = Context::new(&SHA256);
+        context.update(b"trunkline pid");
+        context.update(&session.0);
+        context.update(&code.0);
+        let digest = context.finish();
+        let mut proof = [0; 16];
+        proof.iter_mut().zip(digest.as_ref()).for_each(|(to, from)| *to = *from);
+        Self(proof)
+    }
+}
+
+/// The part of a pid that proves that it is genuine.
+#[derive(Clone, Copy)]
+pub(super) struct Code([u8; CODE_BYTES]);
+
+impl std::fmt::Debug for Code {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Code(..)")
+    }
+}
+
+/// The pid of a session that an earlier process made. Clients take a session for recovered only when its pid stays.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OldPid {
+    session: SessionId,
+    proof: PidProof,
+    /// Known once the client has shown it.
+    code: Option<Code>,
+}
+
+impl OldPid {
+    pub(super) fn new(session: SessionId, proof: PidProof) -> Self {
+        Self { session, proof, code: None }
+    }
+
+    pub(super) fn is_of(&self, session: SessionId) -> bool {
+        self.session == session
+    }
+
+    pub(super) fn proof(&self) -> PidProof {
+        self.proof
+    }
+
+    /// Whether this is it.
+    pub(super) fn matches(&self, shown: &ShownPid) -> bool {
+        self.is_of(shown.session) && same_bytes(&PidProof::of(shown.session, shown.code).0, &self.proof.0)
+    }
+
+    /// The client has shown it.
+    pub(super) fn learn(&mut self, shown: &ShownPid) {
+        self.code = Some(shown.code);
+    }
+
+    /// Its text, once it is known.
+    pub(super) fn text(&self) -> Option<String> {
+        self.code.map(|code| pid_text(self.session, code))
+    }
+}
+
+/// What a client presents as a pid, genuine or not.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ShownPid {
+    pub(super) session: SessionId,
+    code: Code,
+}
+
+impl ShownPid {
+    /// Reads the 40 characters of base64url; `None` for anything else.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; ID_BYTES + CODE_BYTES + 1];
+        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
+        let (id, rest) = bytes.split_first_chunk::<ID_BYTES>()?;
+        let (code, _) = rest.split_first_chunk::<CODE_BYTES>()?;
+        (length == ID_BYTES + CODE_BYTES).then_some(Self { session: SessionId(*id), code: Code(*code) })
+    }
 }
 
 impl PidKey {
@@ -93,39 +174,29 @@ impl PidKey {
     pub fn generate() -> Self {
         let mut bytes = [0; KEY_BYTES];
         getrandom::fill(&mut bytes).expect("the operating system has a random source");
-        Self::from_bytes(bytes)
+        Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
     }
 
-    /// The one that an earlier process had, whose sessions go on.
-    #[must_use]
-    pub fn from_bytes(bytes: [u8; KEY_BYTES]) -> Self {
-        Self { bytes, key: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes)) }
-    }
-
-    /// For the process after this one, as secret as the key.
-    #[must_use]
-    pub fn to_bytes(&self) -> [u8; KEY_BYTES] {
-        self.bytes
+    fn code(&self, session: SessionId) -> Code {
+        let mac = hmac::sign(&self.0, &session.0);
+        let mut code = [0; CODE_BYTES];
+        code.iter_mut().zip(mac.as_ref()).for_each(|(to, from)| *to = *from);
+        Code(code)
     }
 
     /// The pid of a session: 40 characters of base64url over the session id and its code.
     pub(super) fn pid(&self, session: SessionId) -> String {
-        let code = hmac::sign(&self.key, &session.0);
-        let mut bytes = Vec::with_capacity(ID_BYTES + CODE_BYTES);
-        bytes.extend_from_slice(&session.0);
-        bytes.extend(code.as_ref().iter().take(CODE_BYTES));
-        URL_SAFE_NO_PAD.encode(bytes)
+        pid_text(session, self.code(session))
     }
 
-    /// The session a pid names; `None` when it was not made with this key.
-    pub(super) fn verify(&self, text: &str) -> Option<SessionId> {
-        let mut bytes = [0; ID_BYTES + CODE_BYTES + 1];
-        let length = URL_SAFE_NO_PAD.decode_slice(text, &mut bytes).ok()?;
-        let (id, rest) = bytes.split_first_chunk::<ID_BYTES>()?;
-        let (shown, _) = rest.split_first_chunk::<CODE_BYTES>()?;
-        let code = hmac::sign(&self.key, id);
-        let genuine = same_bytes(shown, code.as_ref().get(..CODE_BYTES)?);
-        (length == ID_BYTES + CODE_BYTES && genuine).then_some(SessionId(*id))
+    /// By what the next process will know that pid.
+    pub(super) fn proof(&self, session: SessionId) -> PidProof {
+        PidProof::of(session, self.code(session))
+    }
+
+    /// Whether a pid was made with this key.
+    pub(super) fn is_genuine(&self, shown: &ShownPid) -> bool {
+        same_bytes(&shown.code.0, &self.code(shown.session).0)
     }
 }
 
@@ -133,6 +204,13 @@ impl std::fmt::Debug for PidKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("PidKey(..)")
     }
+}
+
+fn pid_text(session: SessionId, code: Code) -> String {
+    let mut bytes = Vec::with_capacity(ID_BYTES + CODE_BYTES);
+    bytes.extend_from_slice(&session.0);
+    bytes.extend_from_slice(&code.0);
+    URL_SAFE_NO_PAD.encode(bytes)
 }
 
 fn same_bytes(a: &[u8], b: &[u8]) -> bool {
@@ -166,20 +244,32 @@ mod tests {
         let (key, session) = (PidKey::generate(), SessionId([3; 15]));
         let text = key.pid(session);
         assert_eq!(text.len(), 40);
-        assert_eq!(key.verify(&text), Some(session));
+        let verified = |key: &PidKey, text: &str| {
+            ShownPid::parse(text).filter(|shown| key.is_genuine(shown)).map(|shown| shown.session)
+        };
+        assert_eq!(verified(&key, &text), Some(session));
         let other = key.pid(SessionId([4; 15]));
         let forged = format!("{}{}", &other[..20], &text[20..]);
-        assert_eq!(key.verify(&forged), None);
-        assert_eq!(key.verify(&text[..39]), None);
-        assert_eq!(key.verify(&format!("{text}AAAA")), None);
+        assert_eq!(verified(&key, &forged), None);
+        assert_eq!(verified(&key, &text[..39]), None);
+        assert_eq!(verified(&key, &format!("{text}AAAA")), None);
+        assert_eq!(verified(&PidKey::generate(), &text), None);
+        assert_eq!(format!("{key:?}"), "PidKey(..)");
     }
 
     #[test]
-    fn a_pid_is_good_for_whoever_has_the_key_and_nobody_else() {
+    fn a_pid_of_an_earlier_process_is_known_by_its_proof_and_given_out_only_after_it_was_shown() {
         let (key, session) = (PidKey::generate(), SessionId([3; 15]));
-        let text = key.pid(session);
-        assert_eq!(PidKey::from_bytes(key.to_bytes()).verify(&text), Some(session));
-        assert_eq!(PidKey::generate().verify(&text), None);
-        assert_eq!(format!("{key:?}"), "PidKey(..)");
+        let mut old = OldPid::new(session, key.proof(session));
+        assert_eq!(old.text(), None);
+        let shown = ShownPid::parse(&key.pid(session)).unwrap();
+        let (other, forged) = (key.pid(SessionId([4; 15])), PidKey::generate().pid(session));
+        for wrong in [other, forged] {
+            assert!(!old.matches(&ShownPid::parse(&wrong).unwrap()));
+        }
+        assert!(old.matches(&shown));
+        old.learn(&shown);
+        assert_eq!(old.text(), Some(key.pid(session)));
+        assert!(!format!("{old:?}{shown:?}").contains("Code(["), "a code is never shown");
     }
 }

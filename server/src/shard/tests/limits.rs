@@ -1,7 +1,7 @@
 //! Bounds: time, connections, mailboxes.
 
 use super::rig::{Plan, Rig, Seen, masked};
-use crate::mail::{Mail, Upcall};
+use crate::mail::Upcall;
 use crate::shard::{Closed, Owner};
 use hub::Millis;
 
@@ -160,7 +160,7 @@ fn drain_ends_the_thread_although_the_handler_keeps_its_connections() {
     let mut other = rig.client();
     other.get("/hold");
     rig.wait(|seen| matches!(seen, Seen::Held(..)).then_some(()));
-    rig.sender(0).try_send(Mail::Drain { window_ms: 0 }).unwrap();
+    rig.sender(0).end_at(std::time::Instant::now());
     assert!(client.is_ended() && other.is_ended());
     let seats = rig.seats.clone();
     rig.end();

@@ -2,7 +2,8 @@
 
 use super::rig::{PASS_ON, PATIENCE, Plan, Rig, Seen, luggage, masked};
 use crate::mail::{Mail, PeerMail};
-use crate::shard::Closed;
+use crate::shard::{Closed, Unsent};
+use crate::state::End;
 
 fn four() -> Rig {
     Rig::start(Plan { shards: 4, ..Plan::default() })
@@ -152,12 +153,12 @@ fn a_connection_that_nobody_takes_frees_its_seat() {
 #[test]
 fn a_shard_that_is_done_still_does_what_the_others_ask_until_all_are_done() {
     let rig = four();
-    let window_ms = u64::try_from(PATIENCE.as_millis()).unwrap();
+    let end = std::time::Instant::now() + PATIENCE;
     for shard in [0, 1] {
-        rig.sender(shard).try_send(Mail::Drain { window_ms }).unwrap();
+        rig.sender(shard).end_at(end);
         assert_eq!(rig.next(), Seen::Draining(u8::try_from(shard).unwrap()));
-        // Obeyed by a shard that is open only: nothing begins here any more.
-        rig.order(shard, |_, _| panic!("the shard is closed"));
+        // Nothing begins here any more, and whoever asks hears of it.
+        while !matches!(rig.sender(shard).try_send(Mail::TailClosed), Err(Unsent::Closed)) {}
     }
     rig.order(2, |_, cx| {
         let mail = PeerMail::Hub(hub::HubMail::InterestKnown { token: PASS_ON + 1 });
@@ -165,5 +166,27 @@ fn a_shard_that_is_done_still_does_what_the_others_ask_until_all_are_done() {
     });
     assert_eq!(rig.next(), Seen::Peer(0, PASS_ON + 1));
     assert_eq!(rig.next(), Seen::Peer(1, 1));
+    rig.end();
+}
+
+#[test]
+fn shards_that_end_together_end_in_order() {
+    let rig = four();
+    (0..4).for_each(|shard| rig.sender(shard).end_at(std::time::Instant::now()));
+    for _ in 0..4 {
+        let end = rig.wait(|seen| if let Seen::Ended(_, end) = seen { Some(end) } else { None });
+        assert_eq!(end, End::InOrder);
+    }
+    rig.end();
+}
+
+#[test]
+fn a_shard_that_waits_in_vain_for_another_says_that_it_was_cut() {
+    let rig = Rig::start(Plan { shards: 2, ..Plan::default() });
+    rig.sender(0).end_at(std::time::Instant::now());
+    let cut = |shard| move |seen| (seen == Seen::Ended(shard, End::Cut)).then_some(());
+    rig.wait(cut(0));
+    rig.sender(1).end_at(std::time::Instant::now());
+    rig.wait(cut(1));
     rig.end();
 }

@@ -8,6 +8,7 @@ use crate::shard::{
     Closed, ConnKey, Cx, Handler, HubPort, Owner, Request, Response, Seats, Sender, Shard, ShardHandle,
     ShardSetup, Stats, inlet, listeners,
 };
+use crate::state::End;
 use hub::{Effects, Hub, HubMail, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -37,6 +38,7 @@ pub(super) enum Seen {
     /// Mail of another shard's hub, by its number.
     Peer(u8, u64),
     Draining(u8),
+    Ended(u8, End),
 }
 
 /// Mail of a hub with this number and more is passed on as a 1 to the shard that the rest names.
@@ -208,6 +210,10 @@ impl Handler for Double {
     fn drain(&mut self, _cx: &mut Cx<'_>, _window_ms: u64) {
         self.see(Seen::Draining(self.shard.0));
     }
+
+    fn ended(&mut self, _cx: &mut Cx<'_>, end: End) {
+        self.see(Seen::Ended(self.shard.0, end));
+    }
 }
 
 fn hub_config(shard: ShardId, topology: Topology) -> hub::Config {
@@ -360,7 +366,7 @@ impl Rig {
 
     fn finish(&mut self) {
         for handle in &self.handles {
-            handle.sender.try_send(Mail::Drain { window_ms: 0 }).ok();
+            handle.sender.end_at(Instant::now());
         }
         for handle in self.handles.drain(..) {
             handle.join.join().expect("the shard did not panic");
