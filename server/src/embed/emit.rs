@@ -39,7 +39,7 @@ impl Emit {
     /// Adds a room; several rooms are a union, each session once. No room at all = the whole namespace.
     pub fn to(mut self, room: &str) -> Self {
         match self.handle.room(&self.namespace, room) {
-            Ok(channel) => self.add(Target::Channel(channel)),
+            Ok(channel) => self.add(target_of(channel)),
             Err(refusal) => self.invalid = self.invalid.or(Some(refusal)),
         }
         self

@@ -14,12 +14,14 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
 use tokio::task::{Id, JoinError, JoinSet, coop};
 
 impl Events {
     /// Runs `handler` for every event until the server stops. Events of one session are handled in their order, each
-    /// after the one before is done; different sessions do not wait for each other's answers. A handler runs at once up
-    /// to its first wait, so one that computes for long should spawn that part (`tokio::task::spawn_blocking`).
+    /// after the one before is done; different sessions do not wait for each other's answers. Handlers run one after the
+    /// other up to their first wait as long as they compute little, in tasks beside each other where they do not; one that
+    /// computes for long should spawn that part (`tokio::task::spawn_blocking`).
     ///
     /// While `limits.inbox_events_max` events of a session wait for its handler, its connection is not read from: the
     /// client feels it as a slow network, and other clients do not feel it. A handler that panics ends its own event
@@ -31,6 +33,7 @@ impl Events {
     {
         let mut desk = Desk {
             handler,
+            ration: Ration::default(),
             office: self.office().clone(),
             waiting_max: self.inbox_events_max().max(1),
             running: JoinSet::new(),
@@ -55,6 +58,7 @@ impl Events {
 /// Hands events to handlers.
 struct Desk<H> {
     handler: H,
+    ration: Ration,
     office: Office,
     waiting_max: usize,
     /// One task per busy session.
@@ -70,6 +74,40 @@ struct Desk<H> {
 struct Waiting {
     events: VecDeque<ClientEvent>,
     held: bool,
+}
+
+/// How long handlers may compute while the events of everybody wait for them: [`EACH`] for an event, saved up to
+/// [`SAVED_MAX`]. A program whose handlers need more has them run beside each other in tasks, as far as they need more.
+struct Ration {
+    left_ns: i64,
+}
+
+/// Of the ration, for each event.
+const EACH: Duration = Duration::from_micros(20);
+
+/// Of the ration, at most.
+const SAVED_MAX: Duration = Duration::from_millis(20);
+
+impl Default for Ration {
+    fn default() -> Self {
+        Self { left_ns: nanoseconds(SAVED_MAX) }
+    }
+}
+
+impl Ration {
+    /// For one more event.
+    fn is_left(&mut self) -> bool {
+        self.left_ns = self.left_ns.saturating_add(nanoseconds(EACH)).min(nanoseconds(SAVED_MAX));
+        self.left_ns > 0
+    }
+
+    fn spend(&mut self, time: Duration) {
+        self.left_ns = self.left_ns.saturating_sub(nanoseconds(time));
+    }
+}
+
+fn nanoseconds(time: Duration) -> i64 {
+    i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
 impl<H, F> Desk<H>
@@ -125,12 +163,18 @@ where
     }
 
     /// Runs the handler up to its first wait, in this task: most handlers never wait, and a task of its own would cost
-    /// more than they do. Gives what is left of it.
-    fn begin(&self, event: ClientEvent) -> Option<Pin<Box<F>>> {
+    /// more than they do. Gives what is left of it; all of it where handlers have computed for longer than is their due.
+    fn begin(&mut self, event: ClientEvent) -> Option<Pin<Box<F>>> {
         let mut handling = Box::pin((self.handler)(event));
+        if !self.ration.is_left() {
+            return Some(handling);
+        }
+        let begun = Instant::now();
         let first =
             || coop::unconstrained(handling.as_mut()).poll_unpin(&mut Context::from_waker(Waker::noop()));
-        match catch_unwind(AssertUnwindSafe(first)) {
+        let outcome = catch_unwind(AssertUnwindSafe(first));
+        self.ration.spend(begun.elapsed());
+        match outcome {
             // What it waits for is asked again by its own task, whose waker then counts.
             Ok(Poll::Pending) => Some(handling),
             Ok(Poll::Ready(())) => None,
@@ -161,5 +205,24 @@ impl ClientEvent {
             Self::Disconnect(gone) => &gone.session,
             Self::Recovered(session) | Self::Expired(session) => session,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handler_that_computes_for_long_holds_the_others_up_only_once() {
+        let mut ration = Ration::default();
+        for _ in 0..100_000 {
+            assert!(ration.is_left(), "handlers of 20 us on average never run out of it");
+            ration.spend(Duration::from_micros(20));
+        }
+        ration.spend(Duration::from_secs(1));
+        let waits = (0..).take_while(|_| !ration.is_left()).count();
+        assert!((48_000..50_000).contains(&waits), "{waits}");
+        (0..10_000).for_each(|_| assert!(ration.is_left()));
+        assert_eq!(ration.left_ns, nanoseconds(SAVED_MAX), "and it is not saved up without end");
     }
 }
