@@ -6,6 +6,7 @@ use hub::{
     Body, ChannelName, Command, Counts, Except, MessageId, Position, Publish, Report, SessionId, ShardId,
     Target,
 };
+use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -85,17 +86,11 @@ impl Office {
     /// [`OfficeError::Busy`], [`OfficeError::Stopped`]; [`OfficeError::Uncertain`] when that befell some shards only.
     pub async fn publish_only(&self, outline: Outline) -> Result<MessageId, OfficeError> {
         let id = message_id();
-        let only = match &outline.target {
-            Target::Channel(channel) => Some(self.home_of_channel(channel)),
-            Target::Session(session) => Some(self.home_of(*session)),
-            Target::Union(_) => None,
-        };
-        match only {
-            Some(shard) => self.tell(shard, Mail::Hub(Command::Publish(outline.into_publish(id)))).await?,
-            None => {
-                let all: Vec<ShardId> = self.shards().collect();
-                self.tell_all(&all, || outline.publish(id, None)).await?;
-            }
+        let shards = self.shards_of(&outline.target);
+        match shards.as_slice() {
+            // The usual case: nothing is copied.
+            [only] => self.tell(*only, Mail::Hub(Command::Publish(outline.into_publish(id, None)))).await?,
+            several => self.tell_all(several, || outline.publish(id, None)).await?,
         }
         Ok(id)
     }
@@ -124,10 +119,10 @@ impl Office {
         })
     }
 
-    fn shards_of(&self, target: &Target) -> Vec<ShardId> {
+    fn shards_of(&self, target: &Target) -> SmallVec<[ShardId; 4]> {
         match target {
-            Target::Channel(channel) => vec![self.home_of_channel(channel)],
-            Target::Session(session) => vec![self.home_of(*session)],
+            Target::Channel(channel) => smallvec![self.home_of_channel(channel)],
+            Target::Session(session) => smallvec![self.home_of(*session)],
             Target::Union(_) => self.shards().collect(),
         }
     }
@@ -140,25 +135,14 @@ impl Office {
 }
 
 impl Outline {
-    /// Without anybody who waits for counts or replies.
-    fn into_publish(self, id: MessageId) -> Publish {
-        let Self { target, event, body, volatile, except, reply_within: _ } = self;
-        Publish { id, target, event, body, volatile, except, reply_within_ms: None, token: None }
+    fn publish(&self, id: MessageId, token: Option<hub::Token>) -> Publish {
+        self.clone().into_publish(id, token)
     }
 
-    fn publish(&self, id: MessageId, token: Option<hub::Token>) -> Publish {
-        Publish {
-            id,
-            target: self.target.clone(),
-            event: self.event.clone(),
-            body: self.body.clone(),
-            volatile: self.volatile,
-            except: self.except.clone(),
-            reply_within_ms: self
-                .reply_within
-                .map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX)),
-            token,
-        }
+    fn into_publish(self, id: MessageId, token: Option<hub::Token>) -> Publish {
+        let Self { target, event, body, volatile, except, reply_within } = self;
+        let reply_within_ms = reply_within.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+        Publish { id, target, event, body, volatile, except, reply_within_ms, token }
     }
 }
 

@@ -60,7 +60,11 @@ impl Emit {
     fn add(&mut self, target: Target) {
         self.target = Some(match self.target.take() {
             None => target,
-            Some(before) => Target::Union([names_of(before), names_of(target)].concat()),
+            Some(before) => {
+                let mut names = names_of(before);
+                names.extend(names_of(target));
+                Target::Union(names)
+            }
         });
     }
 

@@ -14,7 +14,7 @@
 
 use super::connection::NONE;
 use super::io::ConnKey;
-use bytes::{Buf as _, Bytes};
+use bytes::Bytes;
 use smallvec::SmallVec;
 use std::io::IoSlice;
 
@@ -136,19 +136,8 @@ impl Staging {
         if is_joined {
             return self.join(last).get(written..).map(IoSlice::new).into_iter().collect();
         }
-        let mut left = Slices::new();
-        let mut skip = written;
-        for piece in self.chain(last) {
-            let Some(rest) = self.piece(piece).and_then(|piece| piece.bytes.get(skip..)) else {
-                skip -= self.piece(piece).map_or(0, |piece| piece.bytes.len());
-                continue;
-            };
-            skip = 0;
-            if left.len() < SLICES && !rest.is_empty() {
-                left.push(IoSlice::new(rest));
-            }
-        }
-        left
+        let left = self.left(last, written).take(SLICES);
+        left.filter_map(|(bytes, gone)| bytes.get(gone..).map(IoSlice::new)).collect()
     }
 
     /// So many bytes of a batch are written.
@@ -178,16 +167,8 @@ impl Staging {
     pub(super) fn take(&mut self, batch: u32) -> Vec<Bytes> {
         let Some(batch) = self.batches.get_mut(batch as usize) else { return Vec::new() };
         let last = std::mem::replace(&mut batch.last, NONE);
-        let mut written = std::mem::take(&mut batch.written);
-        let mut pieces = Vec::new();
-        for piece in self.chain(last).into_iter().filter_map(|piece| self.piece(piece)) {
-            let mut bytes = piece.bytes.clone();
-            let gone = written.min(bytes.len());
-            bytes.advance(gone);
-            written -= gone;
-            pieces.extend(Some(bytes).filter(|bytes| !bytes.is_empty()));
-        }
-        pieces
+        let written = std::mem::take(&mut batch.written);
+        self.left(last, written).map(|(bytes, gone)| bytes.slice(gone..)).collect()
     }
 
     /// Whether no connection has a batch.
@@ -217,9 +198,7 @@ impl Staging {
         if self.joined.last != last {
             let mut bytes = std::mem::take(&mut self.joined.bytes);
             bytes.clear();
-            for piece in self.chain(last).into_iter().filter_map(|piece| self.piece(piece)) {
-                bytes.extend_from_slice(&piece.bytes);
-            }
+            self.chain(last).for_each(|piece| bytes.extend_from_slice(&piece.bytes));
             self.joined = Joined { last, bytes };
         }
         &self.joined.bytes
@@ -229,13 +208,20 @@ impl Staging {
         self.pieces.get(place as usize)
     }
 
+    /// The pieces of a chain of which something is left, with how much of them is gone.
+    fn left(&self, last: u32, mut written: usize) -> impl Iterator<Item = (&Bytes, usize)> {
+        self.chain(last).filter_map(move |Piece { bytes, .. }| {
+            let gone = written.min(bytes.len());
+            written -= gone;
+            (gone < bytes.len()).then_some((bytes, gone))
+        })
+    }
+
     /// The pieces of the chain that ends in `last`, first to last.
-    fn chain(&self, last: u32) -> SmallVec<[u32; SLICES]> {
-        let some = |place: u32| (place != NONE).then_some(place);
-        let before = |place: &u32| self.piece(*place).and_then(|piece| some(piece.before));
-        let mut chain: SmallVec<_> = std::iter::successors(some(last), before).collect();
-        chain.reverse();
-        chain
+    fn chain(&self, last: u32) -> impl Iterator<Item = &Piece> {
+        let chain: SmallVec<[&Piece; SLICES]> =
+            std::iter::successors(self.piece(last), |piece| self.piece(piece.before)).collect();
+        chain.into_iter().rev()
     }
 }
 
