@@ -32,6 +32,7 @@ mod schedule;
 mod session;
 mod settle;
 mod steady;
+mod still;
 mod talk;
 mod target;
 mod verdict;

@@ -2,10 +2,11 @@
 //!
 //! Start at [`settle`].
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::console::Console;
 use crate::pool::{Counts, Pool};
+use crate::still::Still;
 
 /// How often waiting looks.
 const LOOK_EVERY: Duration = Duration::from_millis(2);
@@ -16,16 +17,13 @@ pub(crate) fn settle(pool: &Pool, messages: u64, patience: Duration, console: Co
     let bar = console.progress("settling", messages);
     // Not bytes and refusals: pings and attempts go on for ever.
     let moving = |counts: &Counts| (counts.messages, counts.repeated, counts.returned);
-    let mut last = (moving(&pool.counts()), Instant::now());
+    let mut still = Still::new(moving(&pool.counts()));
     loop {
         let counts = pool.counts();
         bar.set_position(counts.distinct());
         let complete = counts.away() == 0 && counts.distinct() >= messages;
-        if complete || last.1.elapsed() > patience || pool.check().is_err() {
+        if complete || still.look(moving(&counts)) > patience || pool.check().is_err() {
             return bar.finish_and_clear();
-        }
-        if moving(&counts) != last.0 {
-            last = (moving(&counts), Instant::now());
         }
         std::thread::sleep(LOOK_EVERY);
     }

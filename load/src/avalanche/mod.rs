@@ -19,6 +19,7 @@ use crate::report::{Historic, Report};
 use crate::session::{Join, Protocol, Script};
 use crate::settle::settle;
 use crate::steady::{Published, Steady};
+use crate::still::Still;
 use crate::target::Clients;
 use crate::verdict::{void_if_early, void_if_nothing, void_if_stopped_alike};
 pub use server::{OwnServer, Restart, Restarted, ServerCommand, ShellRestart, Stop, free_addresses};
@@ -164,18 +165,16 @@ impl Avalanche {
     ) -> Option<(Duration, Duration)> {
         let bar = console.progress("returning", pool.counts().ready);
         let begun = Instant::now();
-        let (mut lost, mut cpu) = ((pool.counts().lost, Instant::now()), None);
+        let (mut lost, mut cpu) = (Still::new(pool.counts().lost), None);
         loop {
             let counts = pool.counts();
             timeline.look(&counts);
             bar.set_position(counts.present());
-            if counts.lost != lost.0 {
-                lost = (counts.lost, Instant::now());
-            }
             if cpu.is_none() && restarted.since_start() >= CPU_WINDOW {
                 cpu = restarted.cpu();
             }
-            let complete = counts.away() == 0 && lost.1.elapsed() > QUIET_AFTER;
+            let quiet = lost.look(counts.lost) > QUIET_AFTER;
+            let complete = quiet && counts.away() == 0;
             if complete || begun.elapsed() > self.patience || pool.check().is_err() {
                 bar.finish_and_clear();
                 return cpu.or_else(|| restarted.cpu());

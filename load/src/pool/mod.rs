@@ -31,6 +31,7 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::latency::{Latencies, now_ns};
 use crate::session::Script;
+use crate::still::Still;
 use crate::target::Clients;
 pub(crate) use arrivals::Attribution;
 use goal::Goal;
@@ -337,13 +338,8 @@ impl Pool {
 
     /// Waits until `messages` numbered messages have arrived in all, or none has for as long as `patience`.
     pub(crate) fn wait_messages(&self, messages: u64, patience: Duration) -> bool {
-        let mut last = (self.counts().messages, Instant::now());
-        self.wait_messages_while(messages, |counts| {
-            if counts.messages != last.0 {
-                last = (counts.messages, Instant::now());
-            }
-            patience.saturating_sub(last.1.elapsed())
-        })
+        let mut still = Still::new(self.counts().messages);
+        self.wait_messages_while(messages, |counts| patience.saturating_sub(still.look(counts.messages)))
     }
 
     /// Waits until `messages` numbered messages have arrived in all, or the time that `rest` gives is over. Event loops
@@ -407,17 +403,13 @@ impl Pool {
         patience: Duration,
         measure: impl Fn(&Counts) -> u64,
     ) -> bool {
-        let mut last = (measure(&self.counts()), Instant::now());
+        let mut still = Still::new(measure(&self.counts()));
         loop {
-            let counts = self.counts();
-            let reached = measure(&counts);
+            let reached = measure(&self.counts());
             bar.set_position(reached);
-            if reached >= goal || last.1.elapsed() > patience || self.check().is_err() {
+            if reached >= goal || still.look(reached) > patience || self.check().is_err() {
                 bar.finish_and_clear();
                 return reached >= goal;
-            }
-            if reached != last.0 {
-                last = (reached, Instant::now());
             }
             std::thread::sleep(LOOK_EVERY);
         }
