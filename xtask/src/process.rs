@@ -3,6 +3,7 @@
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
@@ -79,6 +80,25 @@ fn lines(from: Option<impl Read>, print: impl Fn(&str), each: &(dyn Fn(&str) + S
         print(text.trim_end());
         each(text.trim_end());
         line.clear();
+    }
+}
+
+/// TERM or KILL, which the standard library cannot send to a number.
+pub(crate) fn signal(name: &str, pid: u32) {
+    let mut command = Command::new("sh");
+    command.args(["-c", &format!("kill -{name} {pid}")]).stdin(Stdio::null()).stderr(Stdio::null());
+    let _ = command.status();
+}
+
+/// Asks again and again until there is an answer.
+pub(crate) fn within<T>(time: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T> {
+    let until = Instant::now() + time;
+    loop {
+        if let Some(answer) = ask() {
+            return Ok(answer);
+        }
+        anyhow::ensure!(Instant::now() < until, "nothing after {} s", time.as_secs());
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use super::results::Turn;
-use super::running::{end, within};
+use super::running::end;
+use crate::process::within;
 
 /// How long a generator may take to end its processes and write what it has, before it is killed.
 const END_WITHIN: Duration = Duration::from_secs(5);

@@ -10,8 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::running::{files_max, within};
+use super::running::files_max;
 use crate::install;
+use crate::process::within;
 
 /// Debian's packages.
 const PACKAGES: [&str; 2] = ["nginx-light", "libnginx-mod-nchan"];

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::running::{signal, within};
+use crate::process::{signal, within};
 
 /// Where a server's script keeps things, and what it starts.
 #[derive(Debug)]

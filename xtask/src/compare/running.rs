@@ -8,7 +8,7 @@ use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
@@ -16,6 +16,7 @@ use super::nchan;
 use super::restart::{Plan, Ready, Restart};
 use super::scenario::Mode;
 use super::server::{Program, Reach, Recovery, Server};
+use crate::process::{signal, within};
 
 /// How long a server may take to be ready.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -228,25 +229,6 @@ pub(super) fn end(child: &mut Child, end_within: Duration) {
     if within(end_within, || child.try_wait().ok().flatten()).is_err() {
         let _ = child.kill();
         let _ = child.wait();
-    }
-}
-
-/// TERM or KILL, which the standard library cannot send to a number.
-pub(super) fn signal(name: &str, pid: u32) {
-    let mut command = Command::new("sh");
-    command.args(["-c", &format!("kill -{name} {pid}")]).stdin(Stdio::null()).stderr(Stdio::null());
-    let _ = command.status();
-}
-
-/// Asks again and again until there is an answer.
-pub(super) fn within<T>(time: Duration, mut ask: impl FnMut() -> Option<T>) -> Result<T> {
-    let until = Instant::now() + time;
-    loop {
-        if let Some(answer) = ask() {
-            return Ok(answer);
-        }
-        anyhow::ensure!(Instant::now() < until, "nothing after {} s", time.as_secs());
-        std::thread::sleep(Duration::from_millis(10));
     }
 }
 

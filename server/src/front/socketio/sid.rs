@@ -18,8 +18,6 @@ const SID_BYTES: usize = 23;
 /// Bytes of a session id and of the truncated code behind it in a pid (RFC 2104 section 5 allows half of SHA-256).
 const ID_BYTES: usize = 15;
 const CODE_BYTES: usize = 15;
-/// Bytes of the key of pids: as many as SHA-256 gives (RFC 2104 section 3).
-const KEY_BYTES: usize = 32;
 
 /// The unguessable part of a sid.
 #[derive(Clone, Copy)]
@@ -172,9 +170,8 @@ impl PidKey {
     /// A new one: no pid that was made before is genuine.
     #[must_use]
     pub fn generate() -> Self {
-        let mut bytes = [0; KEY_BYTES];
-        getrandom::fill(&mut bytes).expect("the operating system has a random source");
-        Self(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &bytes)))
+        let key = hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new());
+        Self(Arc::new(key.expect("the operating system has a random source")))
     }
 
     fn code(&self, session: SessionId) -> Code {

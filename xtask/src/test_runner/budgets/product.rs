@@ -7,18 +7,15 @@ use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::process::{cargo, program, run};
+use crate::process::{cargo, run, signal, within};
 
 /// How long a server may take to start or to end; generous, as valgrind makes it some fifty times slower.
 const PATIENCE: Duration = Duration::from_secs(120);
-
-/// How often a process is looked at.
-const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// What is measured.
 pub(super) struct Product {
@@ -105,22 +102,15 @@ impl Server {
 
     /// Ends it as an operator would, so that what was counted is written down.
     pub(super) fn stop(mut self) -> Result<()> {
-        let kill = format!("kill -TERM {}", self.pid());
-        run(&mut program("sh", &["-c", &kill], Path::new("/")))?;
+        signal("TERM", self.pid());
         let status = self.wait_for(|server| Ok(server.child.try_wait()?))?;
         if status.success() { Ok(()) } else { Err(self.ended(status)) }
     }
 
     /// Looks again and again until there is something.
     fn wait_for<T>(&mut self, look: impl Fn(&mut Self) -> Result<Option<T>>) -> Result<T> {
-        let until = Instant::now() + PATIENCE;
-        loop {
-            if let Some(found) = look(self)? {
-                return Ok(found);
-            }
-            anyhow::ensure!(Instant::now() < until, "the server took too long\n{}", self.log());
-            std::thread::sleep(LOOK_EVERY);
-        }
+        let found = within(PATIENCE, || look(self).transpose());
+        found.with_context(|| format!("the server took too long\n{}", self.log()))?
     }
 
     fn ended(&self, status: ExitStatus) -> anyhow::Error {
