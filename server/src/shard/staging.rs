@@ -131,13 +131,18 @@ impl Staging {
         let Some(&Batch { last, written, .. }) = self.batches.get(batch as usize) else {
             return Slices::new();
         };
-        let chain = self.piece(last).map(|piece| (piece.chain_bytes, piece.before != NONE && piece.is_small));
-        let Some((_, is_joined)) = chain.filter(|(bytes, _)| *bytes > written) else { return Slices::new() };
-        if is_joined {
-            return self.join(last).get(written..).map(IoSlice::new).into_iter().collect();
+        let Some(piece) = self.piece(last).filter(|piece| piece.chain_bytes > written) else {
+            return Slices::new();
+        };
+        let (is_alone, is_small) = (piece.before == NONE, piece.is_small);
+        if !is_alone && !is_small {
+            let left = self.left(last, written).take(SLICES);
+            return left.filter_map(|(bytes, gone)| bytes.get(gone..).map(IoSlice::new)).collect();
         }
-        let left = self.left(last, written).take(SLICES);
-        left.filter_map(|(bytes, gone)| bytes.get(gone..).map(IoSlice::new)).collect()
+        // A message that comes alone is the usual one, and needs no list of pieces.
+        let bytes =
+            if is_alone { self.piece(last).map_or(&[][..], |piece| &piece.bytes) } else { self.join(last) };
+        bytes.get(written..).map(IoSlice::new).into_iter().collect()
     }
 
     /// So many bytes of a batch are written.

@@ -27,7 +27,7 @@ pub(super) struct Bound {
 
 /// The path of a message that comes alone: read, routed, encoded once, staged, one write for each subscriber.
 pub(super) const INSTRUCTIONS_ONE: Bound =
-    Bound { figure: "instructions per delivery, one message", at_most: 1_040.0, from: COUNTS_FROM };
+    Bound { figure: "instructions per delivery, one message", at_most: 630.0, from: COUNTS_FROM };
 
 /// One system call for each connection.
 pub(super) const WRITES_ONE: Bound =
