@@ -112,25 +112,19 @@ struct Encoder<'a> {
     /// Name and arguments, made at the first use.
     values: Option<Values>,
     packets: SmallVec<[(Variant, Encoded); 2]>,
-    frames: SmallVec<[(Variant, Bytes); 2]>,
 }
 
 impl<'a> Encoder<'a> {
     fn new(delivery: &'a Delivery<'a>) -> Self {
-        Self { delivery, values: None, packets: SmallVec::new(), frames: SmallVec::new() }
+        Self { delivery, values: None, packets: SmallVec::new() }
     }
 
-    /// The packet as WebSocket frames.
+    /// The packet as WebSocket frames; asked for once per variant.
     fn frames(&mut self, variant: Variant, namespaces: &Namespaces) -> Bytes {
-        if let Some((_, bytes)) = self.frames.iter().find(|(one, _)| *one == variant) {
-            return bytes.clone();
-        }
-        let bytes = frames(&self.packet(variant, namespaces), version(variant));
-        self.frames.push((variant, bytes.clone()));
-        bytes
+        frames(&self.packet(variant, namespaces), version(variant))
     }
 
-    /// The packet, for poll answers; cloning it copies no bytes.
+    /// The packet; cloning it copies no bytes.
     fn packet(&mut self, variant: Variant, namespaces: &Namespaces) -> Encoded {
         if let Some((_, encoded)) = self.packets.iter().find(|(one, _)| *one == variant) {
             return encoded.clone();
