@@ -10,7 +10,6 @@ use crate::outbox::Outbox;
 use crate::reason::Reason;
 use crate::recovery::Recovery;
 use crate::session::{Identity, Session, State};
-use smallvec::SmallVec;
 
 impl Hub {
     pub(crate) fn open(&mut self, now: Millis, open: &Open, effects: &mut Effects) {
@@ -20,19 +19,10 @@ impl Hub {
         }
         let id = SessionId::new(self.take_partition(), self.sessions.next_slot(), open.random);
         let session = self.sessions.insert(Session {
-            id,
-            state: State::Pending,
             tag: open.tag,
-            stamp: 0,
-            held: 0,
-            asks: 0,
-            closing: false,
             observer: open.observer,
-            subscriptions: SmallVec::new(),
-            since: now,
-            identity: None,
-            outbox: None,
             recovery: open.recover.then(|| Box::new(Recovery::starting_at(self.log.last()))),
+            ..Session::new(id, State::Pending, now)
         });
         effects.list.push(Effect::Opened { tag: open.tag, session, id });
     }
@@ -58,9 +48,7 @@ impl Hub {
         }
         let mut names = admit.subscriptions;
         names.extend(admit.user.as_deref().map(|user| ChannelName::user(user).as_str().to_owned()));
-        if admit.user.is_some() || admit.info.is_some() {
-            session.identity = Some(Box::new(Identity { user: admit.user, info: admit.info }));
-        }
+        session.identity = Identity::of(admit.user, admit.info);
         session.outbox.get_or_insert_default().push_first(Outgoing::Admitted { recovered: false });
         self.sessions.pending -= 1;
         self.sessions.queued += 1;

@@ -10,7 +10,7 @@ pub struct Config {
     /// All shards of the node.
     pub topology: Topology,
     /// Names this life of the hub; random, chosen by the caller at start. Epochs of positions and offsets are derived from
-    /// it, and its lower 32 bits are where the ids of asks begin; shards may share it.
+    /// it, and its lower 32 bits are where the ids of asks begin; shards may share it. What is restored goes on with its own.
     pub epoch: u64,
     /// Bounds.
     pub limits: Limits,

@@ -78,7 +78,41 @@ pub(crate) struct Identity {
     pub(crate) info: Option<Bytes>,
 }
 
+impl Identity {
+    /// `None` for a session that belongs to nobody.
+    pub(crate) fn of(user: Option<Arc<str>>, info: Option<Bytes>) -> Option<Box<Self>> {
+        (user.is_some() || info.is_some()).then(|| Box::new(Self { user, info }))
+    }
+}
+
 impl Session {
+    /// A record without subscriptions and memory.
+    pub(crate) fn new(id: SessionId, state: State, since: Millis) -> Self {
+        Self {
+            id,
+            state,
+            tag: Tag(0),
+            stamp: 0,
+            held: 0,
+            asks: 0,
+            closing: false,
+            observer: false,
+            subscriptions: SmallVec::new(),
+            since,
+            identity: None,
+            outbox: None,
+            recovery: None,
+        }
+    }
+
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        self.identity.as_ref()?.user.clone()
+    }
+
+    pub(crate) fn info(&self) -> Option<Bytes> {
+        self.identity.as_ref()?.info.clone()
+    }
+
     pub(crate) fn is_subscribed(&self, roster: RosterKey) -> bool {
         self.subscriptions.iter().any(|subscription| subscription.roster == roster)
     }
