@@ -2,7 +2,7 @@
 //! Its subscriptions are handled in `subscription`, what it missed in `recovery`.
 
 use crate::command::{Admit, Attach, Members, Open};
-use crate::effect::{Effect, Effects, Recipient, Report};
+use crate::effect::{Effect, Effects, Report};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Partition, SessionId, SessionKey, Token};
 use crate::message::{Body, Outgoing};
@@ -12,7 +12,7 @@ use crate::recovery::Recovery;
 use crate::session::{Identity, Session, State};
 
 impl Hub {
-    pub(crate) fn open(&mut self, now: Millis, open: &Open, effects: &mut Effects) {
+    pub(crate) fn open(&mut self, open: &Open, effects: &mut Effects) {
         if self.sessions.len() >= self.config.limits.sessions_max as usize {
             effects.list.push(Effect::OpenRefused { tag: open.tag });
             return;
@@ -22,7 +22,7 @@ impl Hub {
             tag: open.tag,
             observer: open.observer,
             recovery: open.recover.then(|| Box::new(Recovery::starting_at(self.log.last()))),
-            ..Session::new(id, State::Pending, now)
+            ..Session::new(id, State::Pending, self.now)
         });
         effects.list.push(Effect::Opened { tag: open.tag, session, id });
     }
@@ -72,35 +72,60 @@ impl Hub {
         if session.state != State::Paused || session.closing {
             return;
         }
-        let to = Recipient { session: key, tag: session.tag };
+        let to = session.recipient(key);
+        let budget = budget.max(1);
         if let Some(outbox) = &mut session.outbox {
             if session.held > 0 {
-                outbox.resume = budget.max(1);
+                outbox.resume = budget;
                 return;
             }
             let before = outbox.len();
-            let items = std::iter::from_fn(|| outbox.pop()).take(budget.max(1) as usize);
+            let items = std::iter::from_fn(|| outbox.pop()).take(budget as usize);
             effects.list.extend(items.map(|item| Effect::Send { to, item }));
             let left = outbox.len();
             if left == 0 {
-                session.become_ready();
+                session.outbox = None;
             }
-            self.sessions.queued -= (before - left) as u64;
+            let taken = before - left;
+            self.sessions.queued -= taken as u64;
+            self.resume_exchanges(key, budget - u32::try_from(taken).unwrap_or(budget), effects);
         } else {
-            session.become_ready();
+            self.resume_exchanges(key, budget, effects);
         }
     }
 
-    pub(crate) fn detach(&mut self, now: Millis, key: SessionKey, reason: Reason, effects: &mut Effects) {
+    /// What is left of a budget goes to messages of higher quality. The session is ready unless the budget is all used while
+    /// there is more.
+    fn resume_exchanges(&mut self, key: SessionKey, budget: u32, effects: &mut Effects) {
+        if self.sessions.known(key).outbox.is_some() {
+            return;
+        }
+        self.pump(key, budget, effects);
+        let session = self.sessions.known_mut(key);
+        let is_due = session.pact.as_ref().is_some_and(|pact| pact.is_due());
+        if !is_due {
+            session.state = State::Ready;
+            self.go_on_walking(key, effects);
+        }
+    }
+
+    pub(crate) fn detach(&mut self, key: SessionKey, reason: Reason, effects: &mut Effects) {
         let Some(session) = self.sessions.find(key) else { return };
         let admitted = matches!(session.state, State::Ready | State::Paused);
+        if admitted && session.pact.as_ref().is_some_and(|pact| pact.keep_ms > 0) {
+            session.state = State::Detached;
+            session.closing = false;
+            effects.list.push(Effect::Detached { tag: session.tag, id: session.id, reason });
+            self.sessions.detached += 1;
+            return self.leave_behind(key, effects);
+        }
         let Some(recovery) = session.recovery.as_mut().filter(|_| admitted && reason.recoverable()) else {
             if session.is_connected() {
                 self.end(key, reason, effects);
             }
             return;
         };
-        recovery.until = Millis(now.0.saturating_add(self.config.limits.recovery.window_ms));
+        recovery.until = Millis(self.now.0.saturating_add(self.config.limits.recovery.window_ms));
         self.windows.insert((recovery.until, key));
         session.state = State::Detached;
         session.closing = false;
@@ -145,16 +170,16 @@ impl Hub {
         (session.recovery.is_some() && session.state != State::Pending).then_some(key)
     }
 
-    fn close_window(&mut self, key: SessionKey) {
+    pub(crate) fn close_window(&mut self, key: SessionKey) {
         let session = self.sessions.known(key);
-        if let (State::Detached, Some(recovery)) = (session.state, &session.recovery) {
-            self.windows.remove(&(recovery.until, key));
+        if let (State::Detached, Some(until)) = (session.state, session.until()) {
+            self.windows.remove(&(until, key));
         }
+        self.forget_will_time(key);
     }
 
-    pub(crate) fn end_expired(&mut self, now: Millis, effects: &mut Effects) {
-        while let Some((_, key)) = self.windows.first().copied().filter(|(until, _)| *until <= now) {
-            self.close_window(key);
+    pub(crate) fn end_expired(&mut self, effects: &mut Effects) {
+        while let Some((_, key)) = self.windows.first().copied().filter(|(until, _)| *until <= self.now) {
             self.end(key, Reason::Expired, effects);
         }
     }
@@ -164,6 +189,7 @@ impl Hub {
             return;
         }
         self.close_window(key);
+        self.end_pact(key, effects);
         self.leave_all(key, effects);
         let session = self.sessions.known(key);
         let tag = session.is_connected().then_some(session.tag);
@@ -195,7 +221,7 @@ impl Hub {
         let session = self.sessions.known_mut(key);
         if !session.closing {
             session.closing = true;
-            let to = Recipient { session: key, tag: session.tag };
+            let to = session.recipient(key);
             effects.list.push(Effect::CloseConnection { to, reason });
         }
     }
@@ -208,7 +234,7 @@ impl Hub {
         }
         let item = Outgoing::Answer { request, body };
         if session.state == State::Ready {
-            effects.list.push(Effect::Send { to: Recipient { session: key, tag: session.tag }, item });
+            effects.list.push(Effect::Send { to: session.recipient(key), item });
         } else if session.outbox.get_or_insert_default().push(item, &self.config.limits).is_ok() {
             self.sessions.queued += 1;
         } else {

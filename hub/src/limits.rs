@@ -76,6 +76,10 @@ pub struct Limits {
     pub asks_max: u32,
     /// Bytes of all histories in this hub. The oldest messages of the channel published to go first.
     pub history_bytes_max: u64,
+    /// Values that the channels of this hub retain. A publish to be retained by a channel more is refused with `over-limit`.
+    pub retained_max: u32,
+    /// Bytes of their bodies; refused likewise.
+    pub retained_bytes_max: u64,
     /// The recovery log.
     pub recovery: RecoveryLimits,
 }

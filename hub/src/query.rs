@@ -12,8 +12,8 @@ use crate::roster::{Roster, RosterKey};
 use crate::session::Session;
 
 impl Hub {
-    pub(crate) fn query(&mut self, now: crate::Millis, token: Token, query: &Query, effects: &mut Effects) {
-        self.trim_histories(now);
+    pub(crate) fn query(&mut self, token: Token, query: &Query, effects: &mut Effects) {
+        self.trim_histories();
         match query {
             Query::Sessions { of, after, limit } => {
                 let page = self.page_of_sessions(of.as_ref(), *after, *limit as usize);

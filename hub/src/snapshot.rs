@@ -182,7 +182,8 @@ impl Hub {
                 (roster.logged, roster.purged) = (saved.logged, saved.purged);
             }
         }
-        self.trim_log(now);
+        self.now = now;
+        self.trim_log();
         if self.sessions.recovering == 0 {
             self.log.clear();
         }

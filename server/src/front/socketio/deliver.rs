@@ -83,7 +83,7 @@ impl SocketIo {
         match item {
             Outgoing::Admitted { recovered: true } => self.admitted(cx, to.tag.0, Entry::Recovered),
             Outgoing::Admitted { recovered: false } => self.admitted(cx, to.tag.0, Entry::New),
-            Outgoing::Message { message, ask, offset } => {
+            Outgoing::Message { message, ask, offset, .. } => {
                 self.deliver(cx, &Delivery { message: &message, ask, offset }, &[to]);
             }
             Outgoing::Answer { request, body } => self.send_answer(cx, to.tag.0, request, &body),

@@ -66,6 +66,8 @@ impl SocketIo {
             Effect::Ended { tag: None, session, id, reason: _ } => self.session_expired(cx, session, id),
             Effect::CloseConnection { to, reason } => self.close_under(cx, to.tag.0, reason),
             Effect::Deliver { .. } | Effect::Send { .. } | Effect::Mail { .. } | Effect::Report { .. } => {}
+            // No session here bears a name of its own.
+            Effect::Claimed { .. } | Effect::Done { .. } | Effect::Taken { .. } | Effect::Misstep { .. } => {}
         }
     }
 

@@ -85,8 +85,10 @@ impl Still {
                 except: None,
                 reply_within_ms: None,
                 token: None,
+                traits: hub::Traits::default(),
+                receipt: None,
             };
-            self.sender.try_send(Mail::Hub(Command::Publish(publish))).unwrap();
+            self.sender.try_send(Mail::Hub(Command::Publish(Box::new(publish)))).unwrap();
         }
     }
 
@@ -144,6 +146,8 @@ fn hub_config(topology: Topology) -> hub::Config {
         asks_max: 1,
         history_bytes_max: 0,
         recovery: RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 },
+        retained_max: 1000,
+        retained_bytes_max: 100_000,
     };
     hub::Config { shard: ShardId(0), topology, epoch: 1, limits, rules: Vec::new() }
 }

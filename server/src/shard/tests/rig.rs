@@ -229,6 +229,8 @@ fn hub_config(shard: ShardId, topology: Topology) -> hub::Config {
         asks_max: 1,
         history_bytes_max: 1,
         recovery,
+        retained_max: 1000,
+        retained_bytes_max: 100_000,
     };
     hub::Config { shard, topology, epoch: 1, limits, rules: Vec::new() }
 }
