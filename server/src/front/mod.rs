@@ -86,6 +86,12 @@ impl Handler for Front {
         self.socketio.message(cx, conn, owner, event);
     }
 
+    /// Nobody speaks a protocol of bytes yet.
+    fn stream(&mut self, cx: &mut Cx<'_>, conn: ConnKey, _owner: Option<Owner>, bytes: &[u8]) -> usize {
+        cx.io.close(conn);
+        bytes.len()
+    }
+
     fn closed(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, why: Closed) {
         self.socketio.closed(cx, conn, owner, why);
     }

@@ -49,7 +49,8 @@ pub enum Closed {
     Peer,
     /// The socket or TLS failed, a reset for instance.
     Error,
-    /// The peer broke the WebSocket protocol; it was told this close code.
+    /// The peer broke the WebSocket protocol; it was told this close code. Also a stream of which too much waits to be
+    /// used by the handler ([`wire::websocket::CloseCode::TOO_BIG`], and a bare one is told nothing).
     Violation(wire::websocket::CloseCode),
     /// More than `limits.write_buffer_bytes_max` waits to be written.
     TooLong,
@@ -87,6 +88,34 @@ pub trait Handler {
 
     /// A WebSocket message: `Text` or `Binary`, never a control frame.
     fn message(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, event: Event<'_>);
+
+    /// Whether a connection whose first byte is this one speaks the handler's byte protocol, and then goes to
+    /// [`Handler::stream`]. Asked once per connection, and never for a letter where HTTP is served too.
+    fn begins_stream(&self, first: u8) -> bool {
+        let _ = first;
+        false
+    }
+
+    /// Bytes of a stream: all that are at hand, which are those that this callback did not use before and what has come
+    /// since. Returns how many it used, from the front; the rest is kept and offered again together with more bytes, or
+    /// after [`Io::resume_reading`], so whatever can be used has to be used now.
+    ///
+    /// Without an owner the stream is half open: it counts for `limits.half_open_max`, and `limits.head_timeout_ms` after
+    /// it began it is closed without a word. [`Io::own`] ends that; from then on [`Handler::closed`],
+    /// [`Handler::blocked`] and [`Handler::writable`] come as for a WebSocket. Nobody hears of the end of a stream that
+    /// has no owner, but [`Io::own`] tells of it. Whoever has to wait before the bytes can be used calls
+    /// [`Io::pause_reading`], else more of them pile up.
+    ///
+    /// The handler bounds what waits: it closes the connection when the beginning of a packet announces one over its
+    /// limit. The shard closes it only far beyond that ([`super::ShardSetup::packet_bytes_max`]).
+    ///
+    /// Within the callback the connection may be owned, paused, written to ([`Io::stage`]), given to another shard
+    /// ([`Io::hand_over_stream`]: what is not used travels) or closed ([`Io::close_after_flush`] writes what is staged,
+    /// sends FIN, and discards what comes until the peer's FIN or for a second; [`Io::close`] drops everything).
+    ///
+    /// A stream in a WebSocket looks the same: its bytes are the payloads of binary frames, whose limits mean nothing.
+    /// What is written to it has to be framed by the handler ([`Io::is_websocket`]).
+    fn stream(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Option<Owner>, bytes: &[u8]) -> usize;
 
     /// The connection is gone and `conn` void; not called for closes the handler asked for.
     fn closed(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, why: Closed);
