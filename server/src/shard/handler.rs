@@ -2,6 +2,7 @@
 //!
 //! Must not know connections or the loop. Start at [`Handler`].
 
+use super::connection::NONE;
 use super::io::{ConnKey, Io};
 use super::response::Response;
 use crate::mail::{Mail, PeerMail};
@@ -10,10 +11,50 @@ use hub::{Effects, Millis, ShardId};
 use wire::http::Head;
 use wire::websocket::Event;
 
-/// What a connection belongs to: an index of the handler's own, dense, as each has a timer (16 bytes up to the highest
-/// index in use).
+/// What a connection belongs to: an index of the handler's own behind one of its doors. Dense per door, as each has a timer
+/// there (16 bytes up to the highest index in use).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(pub u32);
+pub struct Owner(pub(super) u32);
+
+/// How a protocol of the handler is reached. Owners of both have indexes and timers of their own, so that neither pays for
+/// the other's; the door tells whose a callback is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Door {
+    /// Requests and messages of WebSockets.
+    Http,
+    /// [`Handler::stream`].
+    Stream,
+}
+
+/// The bit of an owner that is its door.
+const STREAM_DOOR: u32 = 1 << 31;
+
+impl Owner {
+    /// For a connection that its handler closes at once: nothing about it is told to anybody, and it has no timer.
+    pub const NOBODY: Self = Self(NONE);
+
+    /// The owner of this index, which is below 2^31 - 1.
+    #[must_use]
+    pub const fn new(door: Door, index: u32) -> Self {
+        debug_assert!(index < STREAM_DOOR - 1, "no handler has that many sessions");
+        match door {
+            Door::Http => Self(index),
+            Door::Stream => Self(index | STREAM_DOOR),
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn door(self) -> Door {
+        if self.0 & STREAM_DOOR == 0 { Door::Http } else { Door::Stream }
+    }
+
+    /// As given to [`Owner::new`].
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.0 & !STREAM_DOOR
+    }
+}
 
 /// The hub of a shard and the list its effects go to.
 #[derive(Debug)]

@@ -14,8 +14,7 @@ use super::handover::Leaving;
 use super::outbox::Outbox;
 use super::staging::Staging;
 use super::stats::Stats;
-use super::timers::{Clock, Deadlines};
-use super::wheel::Wheel;
+use super::timers::{Clock, Deadlines, OwnerTimers};
 use crate::config::Config;
 use crate::mail::{PeerMail, Upcall};
 use hub::{Millis, Report, ShardId, Token};
@@ -70,7 +69,7 @@ pub struct Io {
     pub(super) half_opens: HalfOpen,
     pub(super) staging: Staging,
     pub(super) deadlines: Deadlines,
-    pub(super) owners: Wheel,
+    pub(super) owners: OwnerTimers,
     pub(super) outbox: Outbox,
     /// The most bytes of a stream that may wait to be used by the handler.
     pub(super) stream_bytes_max: usize,
@@ -134,12 +133,12 @@ impl Io {
     /// Sets the owner's only timer; a later call replaces it. It fires at most 2 ms late and never early, and to move
     /// it to a later time costs a store.
     pub fn arm(&mut self, owner: Owner, at: Millis) {
-        self.owners.arm(owner.0, at.0);
+        self.owners.arm(owner, at);
     }
 
     /// Unsets it.
     pub fn disarm(&mut self, owner: Owner) {
-        self.owners.disarm(owner.0);
+        self.owners.disarm(owner);
     }
 
     /// For the back office; leaves at the end of the turn.

@@ -39,7 +39,7 @@ mod wheel;
 mod tests;
 
 pub use admission::Seats;
-pub use handler::{Closed, Cx, Handler, HubPort, Owner, Request};
+pub use handler::{Closed, Cx, Door, Handler, HubPort, Owner, Request};
 pub use handover::Handover;
 pub use io::{ConnKey, Io};
 pub use mailbox::{Sender, Unsent};
@@ -158,7 +158,7 @@ impl<H: Handler> Shard<H> {
             return Some(Duration::ZERO);
         }
         let hub = self.handler.hub_deadline(&Cx { io: &mut self.io, hub: &mut self.hub });
-        let owners = self.io.owners.next().map(Millis);
+        let owners = self.io.owners.next();
         let deadlines = [hub, owners, self.io.deadlines.next()];
         let deadline = deadlines.into_iter().flatten().min().map(|at| self.io.clock.until(at));
         let retry = self.io.outbox.is_waiting().then_some(RETRY);
@@ -306,9 +306,9 @@ impl<H: Handler> Shard<H> {
 
     fn fire_timers(&mut self) {
         let now = self.io.clock.now();
-        while let Some(owner) = self.io.owners.expire(now.0) {
+        while let Some(owner) = self.io.owners.expire(now) {
             self.io.stats.timers += 1;
-            self.call(|handler, cx| handler.timer(cx, Owner(owner)));
+            self.call(|handler, cx| handler.timer(cx, owner));
         }
         while let Some(conn) = self.io.deadlines.expire(now) {
             self.io.stats.timers += 1;

@@ -14,8 +14,7 @@ use super::mailbox::{Inbox, Sender, mailbox};
 use super::outbox::{Outbox, Receivers};
 use super::staging::Staging;
 use super::stats::Stats;
-use super::timers::{Clock, Deadlines};
-use super::wheel::Wheel;
+use super::timers::{Clock, Deadlines, OwnerTimers};
 use super::{READ_BUFFER_BYTES, Shard, WAKE_TOKEN, listener_token};
 use crate::config::Config;
 use crate::mail::Upcalls;
@@ -159,7 +158,7 @@ impl<H: Handler + 'static> Shard<H> {
             half_opens: HalfOpen::default(),
             staging: Staging::default(),
             deadlines: Deadlines::new(clock.now()),
-            owners: Wheel::new(clock.now().0),
+            owners: OwnerTimers::new(clock.now()),
             outbox,
             stream_bytes_max: packet_bytes_max + READ_BUFFER_BYTES,
             ready: Vec::new(),
