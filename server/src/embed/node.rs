@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
+/// The largest packet of a protocol of bytes.
+const PACKET_BYTES_MAX: usize = 2_000_000;
+
 /// What all shards of a node share.
 pub(super) struct NodeSetup {
     pub(super) config: Arc<Config>,
@@ -77,6 +80,7 @@ pub(super) fn spawn(
             seats: Arc::clone(&seats),
             uplink: node.uplink.clone(),
             reports: node.reports.clone(),
+            packet_bytes_max: PACKET_BYTES_MAX,
             tls: node.tls.clone(),
         };
         let (config, topology) = (Arc::clone(&node.config), node.topology);

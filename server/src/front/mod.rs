@@ -16,7 +16,7 @@ use wire::websocket::Event;
 use self::socketio::SocketIo;
 use crate::config::Config;
 use crate::mail::{Mail, PeerMail};
-use crate::shard::{Closed, ConnKey, Cx, Handler, Owner, Request, Response};
+use crate::shard::{Closed, ConnKey, Cx, Door, Handler, Owner, Request, Response};
 use crate::state::{End, ShardState};
 
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
@@ -86,20 +86,38 @@ impl Handler for Front {
         self.socketio.message(cx, conn, owner, event);
     }
 
+    /// Nobody speaks a protocol of bytes yet.
+    fn stream(&mut self, cx: &mut Cx<'_>, conn: ConnKey, _owner: Option<Owner>, bytes: &[u8]) -> usize {
+        cx.io.close(conn);
+        bytes.len()
+    }
+
     fn closed(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, why: Closed) {
-        self.socketio.closed(cx, conn, owner, why);
+        match owner.door() {
+            Door::Http => self.socketio.closed(cx, conn, owner, why),
+            Door::Stream => {}
+        }
     }
 
     fn blocked(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
-        self.socketio.blocked(cx, conn, owner);
+        match owner.door() {
+            Door::Http => self.socketio.blocked(cx, conn, owner),
+            Door::Stream => {}
+        }
     }
 
     fn writable(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
-        self.socketio.writable(cx, conn, owner);
+        match owner.door() {
+            Door::Http => self.socketio.writable(cx, conn, owner),
+            Door::Stream => {}
+        }
     }
 
     fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
-        self.socketio.timer(cx, owner);
+        match owner.door() {
+            Door::Http => self.socketio.timer(cx, owner),
+            Door::Stream => {}
+        }
     }
 
     fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail) {

@@ -3,7 +3,7 @@
 //! A stale [`ConnKey`] is harmless: the call does nothing. What follows from a call for the handler itself (a
 //! connection found broken, a full socket) is told after the present callback has returned, in the same turn.
 //! Must not know any protocol above WebSocket framing. Start at [`Io`]; the calls about requests are in `exchange.rs`,
-//! those that write in `transmit.rs`, those that move a connection in `handover.rs`.
+//! those that write in `transmit.rs`, those that move a connection in `handover.rs`, those about streams in `stream.rs`.
 
 use super::addresses::Handshakes;
 use super::admission::{HalfOpen, Seats};
@@ -14,8 +14,7 @@ use super::handover::Leaving;
 use super::outbox::Outbox;
 use super::staging::Staging;
 use super::stats::Stats;
-use super::timers::{Clock, Deadlines};
-use super::wheel::Wheel;
+use super::timers::{Clock, Deadlines, OwnerTimers};
 use crate::config::Config;
 use crate::mail::{PeerMail, Upcall};
 use hub::{Millis, Report, ShardId, Token};
@@ -67,11 +66,13 @@ pub struct Io {
     pub(super) registry: mio::Registry,
     pub(super) connections: Connections,
     pub(super) seats: Arc<Seats>,
-    pub(super) half_open: HalfOpen,
+    pub(super) half_opens: HalfOpen,
     pub(super) staging: Staging,
     pub(super) deadlines: Deadlines,
-    pub(super) owners: Wheel,
+    pub(super) owners: OwnerTimers,
     pub(super) outbox: Outbox,
+    /// The most bytes of a stream that may wait to be used by the handler.
+    pub(super) stream_bytes_max: usize,
     /// To be read although no event will say so.
     pub(super) ready: Vec<ConnKey>,
     pub(super) notices: VecDeque<Notice>,
@@ -117,12 +118,12 @@ impl Io {
     /// Sets the owner's only timer; a later call replaces it. It fires at most 2 ms late and never early, and to move
     /// it to a later time costs a store.
     pub fn arm(&mut self, owner: Owner, at: Millis) {
-        self.owners.arm(owner.0, at.0);
+        self.owners.arm(owner, at);
     }
 
     /// Unsets it.
     pub fn disarm(&mut self, owner: Owner) {
-        self.owners.disarm(owner.0);
+        self.owners.disarm(owner);
     }
 
     /// For the back office; leaves in this turn.
@@ -158,8 +159,8 @@ impl Io {
         self.outbox.is_stalled()
     }
 
-    /// Gives no more messages of a WebSocket to the handler until [`Io::resume_reading`]; what the client sends waits
-    /// in the socket, and soon the client waits too.
+    /// Gives no more messages of a WebSocket, or bytes of a stream, to the handler until [`Io::resume_reading`]; what the
+    /// client sends waits in the socket, and soon the client waits too.
     pub fn pause_reading(&mut self, conn: ConnKey) {
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.flags.set(Flags::PAUSED);
@@ -170,6 +171,7 @@ impl Io {
     pub fn resume_reading(&mut self, conn: ConnKey) {
         let paused = |connection: &mut Connection| connection.flags.take(Flags::PAUSED);
         if self.connections.get_mut(conn).is_some_and(paused) {
+            self.stream_may_go_on(conn);
             self.queue(conn);
         }
     }
@@ -232,7 +234,7 @@ impl Io {
     /// Ends a connection that broke, and has its owner told.
     pub(super) fn fail(&mut self, conn: ConnKey, why: Closed) {
         let Some(connection) = self.connections.get(conn) else { return };
-        let owned = matches!(connection.phase, Phase::WebSocket | Phase::Held | Phase::Moving);
+        let owned = connection.is_lasting() || matches!(connection.phase, Phase::Held | Phase::Moving);
         let owner = connection.owner().filter(|_| owned);
         // The end of a closing connection was counted when it began.
         if connection.phase != Phase::Closing {
@@ -318,6 +320,7 @@ impl Io {
 fn gauge(stats: &mut Stats, phase: Phase) -> Option<&mut u64> {
     match phase {
         Phase::WebSocket => Some(&mut stats.websockets),
+        Phase::Stream => Some(&mut stats.streams),
         Phase::Held => Some(&mut stats.held),
         Phase::Head | Phase::Body | Phase::Asked | Phase::Moving | Phase::Closing => None,
     }

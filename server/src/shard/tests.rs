@@ -6,6 +6,7 @@ mod limits;
 mod moving;
 mod rig;
 mod secure;
+mod stream;
 mod websocket;
 
 pub(super) use self::rig::upcall;

@@ -72,6 +72,7 @@ impl Node {
                 seats: Arc::clone(&seats),
                 uplink: uplink.clone(),
                 reports: report.clone(),
+                packet_bytes_max: 2_000_000,
                 tls: None,
             };
             let (config, key) = (Arc::clone(&config), key.clone());

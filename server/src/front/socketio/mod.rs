@@ -46,7 +46,7 @@ use self::namespaces::{NamespaceKey, Namespaces};
 use self::socket::Socket;
 use crate::config::{Config, HttpPath};
 use crate::front::tail::Tails;
-use crate::shard::{Cx, Owner};
+use crate::shard::{Cx, Door, Owner};
 
 pub use migrate::Migration;
 pub use recovery::{Fit, Returning};
@@ -62,7 +62,7 @@ pub(super) struct SocketIo {
     site: Site,
     times: Times,
     limits: Limits,
-    /// Engine sessions; `Owner` is the index.
+    /// Engine sessions; [`owner`] says how the shard knows them.
     engines: Slab<Engine>,
     /// How many of them are [`Engine::is_unjoined`].
     unjoined: usize,
@@ -170,9 +170,14 @@ impl SocketIo {
                 .drain
                 .as_ref()
                 .map_or(engine.deadline(), |drain| engine.deadline().min(drain.at(engine)));
-            cx.io.arm(Owner(slot), at);
+            cx.io.arm(owner(slot), at);
         }
     }
+}
+
+/// What the shard knows an engine session by.
+const fn owner(slot: u32) -> Owner {
+    Owner::new(Door::Http, slot)
 }
 
 /// Sockets of one engine session; nearly always one.

@@ -64,6 +64,7 @@ impl Still {
             seats,
             uplink,
             reports,
+            packet_bytes_max: 2_000_000,
             tls: None,
         };
         let registry = listen_in_poll(&setup).unwrap();
