@@ -94,6 +94,11 @@ pub enum Effect {
         /// What became of it.
         outcome: Outcome,
     },
+    /// The budget of a `Resume` is used up and more waits: another one is due when the connection can take more.
+    More {
+        /// Who.
+        to: Recipient,
+    },
     /// The client may forget the number of an exchange.
     Taken {
         /// Who.

@@ -87,7 +87,7 @@ pub(super) fn spawn(
         let (key, heir) = (node.key.clone(), node.heir.clone());
         let spawned = Shard::spawn(setup, move || {
             let front = Front::new(config, id, topology, key).with_heir(heir).with_returning(returning);
-            (front, HubPort { hub, effects: Effects::default() })
+            (front, HubPort::new(hub))
         });
         match spawned {
             Ok(handle) => handles.push(handle),

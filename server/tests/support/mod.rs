@@ -78,7 +78,7 @@ impl Node {
             let (config, key) = (Arc::clone(&config), key.clone());
             let make = move || {
                 let hub = Hub::new(hub_config(&config, id, topology));
-                let port = HubPort { hub, effects: hub::Effects::default() };
+                let port = HubPort::new(hub);
                 (Front::new(config, id, topology, key), port)
             };
             joins.push(Shard::spawn(setup, make).unwrap().join);

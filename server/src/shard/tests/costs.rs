@@ -68,7 +68,7 @@ impl Still {
             tls: None,
         };
         let registry = listen_in_poll(&setup).unwrap();
-        let hub = HubPort { hub: Hub::new(hub_config(topology)), effects: Effects::default() };
+        let hub = HubPort::new(Hub::new(hub_config(topology)));
         let mut shard =
             Shard::new(setup, registry, Front::new(config, ShardId(0), topology, PidKey::generate()), hub);
         let clients = connect(address, &sender, &mut shard);

@@ -413,7 +413,7 @@ impl Rig {
                     upcalls: false,
                     offers: 0,
                 };
-                let port = HubPort { hub: Hub::new(hub_config(id, topology)), effects: Effects::default() };
+                let port = HubPort::new(Hub::new(hub_config(id, topology)));
                 (double, port)
             };
             handles.push(Shard::spawn(setup, make).unwrap());
