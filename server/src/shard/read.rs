@@ -319,10 +319,6 @@ impl<H: Handler> Shard<H> {
     fn event(&mut self, conn: ConnKey, event: Event<'_>) {
         let Some(connection) = self.io.connections.get(conn) else { return };
         match event {
-            Event::Text(_) if connection.phase == Phase::Stream => {
-                let text = "only binary frames are understood here";
-                self.violation(conn, Violation { code: CloseCode::UNSUPPORTED, text });
-            }
             Event::Binary(payload) if connection.phase == Phase::Stream => self.offer_inner(conn, &payload),
             Event::Text(_) | Event::Binary(_) => {
                 let owner = connection.owner();

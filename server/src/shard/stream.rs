@@ -63,7 +63,7 @@ impl Io {
     pub fn upgrade_stream(&mut self, conn: ConnKey, answer: Vec<u8>) {
         let asked = self.connections.get_mut(conn).filter(|connection| connection.phase == Phase::Asked);
         let Some(connection) = asked else { return };
-        connection.decoder = Some(Decoder::new(Role::Server, self.stream_bytes_max as u32));
+        connection.decoder = Some(Decoder::of_pieces(Role::Server));
         self.stats.upgrades += 1;
         self.become_stream(conn);
         self.half_open(conn);
