@@ -24,6 +24,7 @@ pub(super) fn exchange_id(reader: &mut Reader<'_>) -> Result<PacketId, Error> {
     PacketId::new(reader.u16()?).ok_or(Error::protocol("packet id is 0"))
 }
 
+#[inline]
 pub(super) fn publish<'a>(version: Version, frame: &Frame<'a>, place: Place) -> Result<Publish<'a>, Error> {
     let dup = frame.first & 8 != 0;
     let qos = Qos::from_bits(frame.first >> 1 & 3).ok_or(Error::malformed("PUBLISH has QoS 3"))?;
@@ -84,9 +85,11 @@ pub(super) fn auth<'a>(version: Version, frame: &Frame<'a>, carrier: Carrier) ->
 
 impl<'a> Properties<'a> {
     /// The properties of a packet; in version 3 there is not even their length.
+    #[inline]
     pub(super) fn read_in(version: Version, reader: &mut Reader<'a>, place: Place) -> Result<Self, Error> {
         match version {
             Version::V3 => Ok(Properties::NONE),
+            Version::V5 if reader.skip_zero() => Ok(Properties::NONE),
             Version::V5 => Self::read(reader, place),
         }
     }

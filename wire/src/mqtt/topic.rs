@@ -4,6 +4,7 @@
 //! [`parse_share`].
 
 use super::Error;
+use super::reader::{any_word, repeated};
 
 /// Splits `$share/group/filter` into group and filter; `None`: not a shared subscription. Of a filter from a decoded
 /// packet both parts are well-formed.
@@ -23,8 +24,12 @@ pub(super) fn check_name(name: &str) -> Result<(), Error> {
 }
 
 pub(super) fn has_wildcard(name: &str) -> bool {
-    // Without a branch per byte: topics are short and the common answer is no.
-    name.bytes().fold(false, |found, byte| found | matches!(byte, b'+' | b'#'))
+    any_word(name.as_bytes(), |word| has_zero(word ^ repeated(b'+')) || has_zero(word ^ repeated(b'#')))
+}
+
+/// Whether any byte of the word is 0.
+const fn has_zero(word: u64) -> bool {
+    word.wrapping_sub(repeated(1)) & !word & repeated(0x80) != 0
 }
 
 /// A topic filter, shared or not [MQTT-4.7.1-1, -2, 4.7.3-1, 4.8.2-1, -2].
