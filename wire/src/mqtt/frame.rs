@@ -57,6 +57,8 @@ impl Frame<'_> {
     /// through here.
     pub const fn with_flags_of_v311(self) -> Self {
         let flags = match self.first >> 4 {
+            // DUP says nothing at QoS 0.
+            3 if self.first & 6 == 0 => self.first & 1,
             3 => self.first & 0x0f,
             6 | 8 | 10 => 2,
             _ => 0,

@@ -353,3 +353,8 @@ fn a_size_is_judged_from_the_header_alone() {
     assert_eq!(frame(&[], 0), Ok(None));
     assert_eq!(frame(&hex("c000"), 2).unwrap().unwrap().packet_bytes, 2);
 }
+
+/// The bytes of every packet of a client of this version.
+pub(super) fn of_clients(version: Version) -> impl Iterator<Item = Vec<u8>> {
+    CLIENT.iter().filter(move |row| row.0 == version).map(|row| hex(row.2))
+}
