@@ -2,7 +2,7 @@
 //!
 //! Owns the field types and which text is accepted. Must not know packets. Start at [`Reader`].
 
-use super::Error;
+use super::error::{Fault, fault};
 use super::frame::{Varint, varint};
 
 /// What is left of a packet, or of a part of it.
@@ -11,7 +11,7 @@ pub(super) struct Reader<'a> {
     rest: &'a [u8],
 }
 
-const CUT: Error = Error::malformed("field is cut off");
+const CUT: &Fault = fault!(malformed("field is cut off"));
 
 impl<'a> Reader<'a> {
     pub(super) const fn new(bytes: &'a [u8]) -> Self {
@@ -27,7 +27,7 @@ impl<'a> Reader<'a> {
         self.rest
     }
 
-    pub(super) fn byte(&mut self) -> Result<u8, Error> {
+    pub(super) fn byte(&mut self) -> Result<u8, &'static Fault> {
         let (&byte, rest) = self.rest.split_first().ok_or(CUT)?;
         self.rest = rest;
         Ok(byte)
@@ -44,46 +44,46 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Error> {
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], &'static Fault> {
         let (bytes, rest) = self.rest.split_first_chunk().ok_or(CUT)?;
         self.rest = rest;
         Ok(*bytes)
     }
 
-    pub(super) fn u16(&mut self) -> Result<u16, Error> {
+    pub(super) fn u16(&mut self) -> Result<u16, &'static Fault> {
         self.array().map(u16::from_be_bytes)
     }
 
-    pub(super) fn u32(&mut self) -> Result<u32, Error> {
+    pub(super) fn u32(&mut self) -> Result<u32, &'static Fault> {
         self.array().map(u32::from_be_bytes)
     }
 
-    pub(super) fn varint(&mut self) -> Result<u32, Error> {
+    pub(super) fn varint(&mut self) -> Result<u32, &'static Fault> {
         match varint(self.rest) {
             Varint::Whole(value, length_bytes) => {
                 self.take(length_bytes)?;
                 Ok(value)
             }
             Varint::Cut => Err(CUT),
-            Varint::TooLong => Err(Error::malformed("variable byte integer is over four bytes")),
-            Varint::NotMinimal => Err(Error::malformed("variable byte integer is not in its shortest form")),
+            Varint::TooLong => Err(fault!(malformed("variable byte integer is over four bytes"))),
+            Varint::NotMinimal => Err(fault!(malformed("variable byte integer is not in its shortest form"))),
         }
     }
 
-    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], Error> {
+    pub(super) fn take(&mut self, len: usize) -> Result<&'a [u8], &'static Fault> {
         let (taken, rest) = self.rest.split_at_checked(len).ok_or(CUT)?;
         self.rest = rest;
         Ok(taken)
     }
 
     /// Binary data: two bytes of length, then the bytes.
-    pub(super) fn binary(&mut self) -> Result<&'a [u8], Error> {
+    pub(super) fn binary(&mut self) -> Result<&'a [u8], &'static Fault> {
         let len = self.u16()?;
         self.take(usize::from(len))
     }
 
     /// A UTF-8 string of code points we accept.
-    pub(super) fn text(&mut self) -> Result<&'a str, Error> {
+    pub(super) fn text(&mut self) -> Result<&'a str, &'static Fault> {
         text(self.binary()?)
     }
 
@@ -94,27 +94,27 @@ impl<'a> Reader<'a> {
     }
 
     /// Nothing may follow.
-    pub(super) const fn end(&self) -> Result<(), Error> {
-        if self.is_empty() { Ok(()) } else { Err(Error::malformed("bytes behind the end of the packet")) }
+    pub(super) const fn end(&self) -> Result<(), &'static Fault> {
+        if self.is_empty() { Ok(()) } else { Err(fault!(malformed("bytes behind the end of the packet"))) }
     }
 }
 
 /// Well-formed UTF-8 without U+0000 [MQTT-1.5.4-1, -2]. Control characters and non-characters may be refused
 /// (MQTT 5.0, 5.4.9) and are: else one publisher makes strict subscribers disconnect. A byte order mark stays
 /// [MQTT-1.5.4-3].
-fn text(bytes: &[u8]) -> Result<&str, Error> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Error::malformed("text is not UTF-8"))?;
+fn text(bytes: &[u8]) -> Result<&str, &'static Fault> {
+    let text = std::str::from_utf8(bytes).map_err(|_| fault!(malformed("text is not UTF-8")))?;
     check_characters(text)?;
     Ok(text)
 }
 
 /// Only code points we accept.
-pub(super) fn check_characters(text: &str) -> Result<(), Error> {
+pub(super) fn check_characters(text: &str) -> Result<(), &'static Fault> {
     // Nearly every text there is has only printable ASCII.
     if !any_word(text.as_bytes(), may_be_unprintable) || text.chars().all(is_accepted) {
         Ok(())
     } else {
-        Err(Error::malformed("text has a control character or a non-character"))
+        Err(fault!(malformed("text has a control character or a non-character")))
     }
 }
 

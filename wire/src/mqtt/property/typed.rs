@@ -80,7 +80,7 @@ impl<'a> Properties<'a> {
     /// The identifiers of all subscriptions a message came by.
     pub fn subscription_identifiers(&self) -> impl Iterator<Item = u32> + use<'a> {
         self.entries().filter(|(property, _)| *property == Property::SubscriptionIdentifier).filter_map(
-            |(property, entry)| match property.read_entry(entry)? {
+            |(property, entry)| match property.value_of(entry)? {
                 Value::Varint(id) => Some(id),
                 _ => None,
             },
@@ -90,7 +90,7 @@ impl<'a> Properties<'a> {
     /// Names and values in the order of the sender, which is part of their meaning.
     pub fn user_properties(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.entries().filter(|(property, _)| *property == Property::UserProperty).filter_map(
-            |(property, entry)| match property.read_entry(entry)? {
+            |(property, entry)| match property.value_of(entry)? {
                 Value::Pair(name, value) => Some((name, value)),
                 _ => None,
             },
