@@ -10,6 +10,7 @@
 //!
 //! Sources: MQTT Version 5.0 and MQTT Version 3.1.1, OASIS Standards. `[MQTT-x.y.z-n]` is a numbered statement of 5.0.
 
+mod alias;
 mod client;
 mod common;
 mod encode;
@@ -25,6 +26,7 @@ mod reason;
 mod server;
 mod topic;
 
+pub use alias::{AliasesIn, AliasesOut};
 pub use client::decode_client;
 pub use encode::{ConnAckProperties, Encoder, ProblemInformation, Unsent};
 pub use error::{Answer, Error};

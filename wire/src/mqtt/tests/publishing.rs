@@ -172,3 +172,91 @@ fn what_the_protocol_cannot_carry_is_told_at_once() {
     let message = Outgoing { topic: &long[1..], ..message };
     assert!(PublishParts::new(V5, &message).is_ok());
 }
+
+/// Resolves what a client of version 5 sent.
+fn resolved(aliases: &mut AliasesIn, body: &str) -> Result<String, Answer> {
+    let bytes = packet(0x30, &hex(body));
+    let ClientPacket::Publish(publish) = decode_client(Some(V5), &framed(&bytes)).unwrap() else {
+        panic!("PUBLISH")
+    };
+    aliases.resolve(3, &publish).map(str::to_owned).map_err(|error| error.answer)
+}
+
+#[test]
+fn aliases_are_set_moved_and_used() {
+    let mut aliases = AliasesIn::default();
+    let unset = Err(Answer::Code(ReasonCode::ProtocolError));
+    let over = Err(Answer::Code(ReasonCode::TopicAliasInvalid));
+    for (body, expected) in [
+        ("0001'a' 00", Ok("a")),
+        ("0000 03 230001", unset),
+        ("0001'a' 03 230003", Ok("a")),
+        ("0000 03 230003", Ok("a")),
+        ("0000 03 230002", unset),
+        ("0001'b' 03 230003", Ok("b")),
+        ("0000 03 230003", Ok("b")),
+        ("0001'c' 03 230001", Ok("c")),
+        ("0000 03 230003", Ok("b")),
+        ("0001'd' 03 230004", over),
+        ("0000 03 23ffff", over),
+    ] {
+        assert_eq!(resolved(&mut aliases, body), expected.map(str::to_owned), "{body}");
+    }
+    assert_eq!(resolved(&mut AliasesIn::default(), "0000 03 230003"), unset.map(str::to_owned));
+}
+
+#[test]
+fn aliases_are_told_first_come_first_served() {
+    let mut aliases = AliasesOut::default();
+    assert_eq!(aliases.form(0, "a"), TopicForm::Name);
+    assert_eq!(aliases.form(2, "a"), TopicForm::NameAndAlias(alias(1)));
+    // It was not sent after all.
+    assert_eq!(aliases.form(2, "b"), TopicForm::NameAndAlias(alias(1)));
+    aliases.told("b");
+    assert_eq!(aliases.form(2, "b"), TopicForm::Alias(alias(1)));
+    assert_eq!(aliases.form(2, "a"), TopicForm::NameAndAlias(alias(2)));
+    aliases.told("a");
+    assert_eq!(aliases.form(2, "a"), TopicForm::Alias(alias(2)));
+    assert_eq!(aliases.form(2, "c"), TopicForm::Name);
+
+    let mut aliases = AliasesOut::default();
+    let topics: Vec<String> = (0..12).map(|n| n.to_string()).collect();
+    for topic in &topics {
+        if matches!(aliases.form(u16::MAX, topic), TopicForm::NameAndAlias(_)) {
+            aliases.told(topic);
+        }
+    }
+    assert_eq!(aliases.form(u16::MAX, "9"), TopicForm::Alias(alias(10)));
+    assert_eq!(aliases.form(u16::MAX, "10"), TopicForm::Name);
+}
+
+#[test]
+fn decoding_and_heads_allocate_nothing() {
+    let bytes: Vec<Vec<u8>> = [V3, V5].into_iter().flat_map(vectors::of_clients).collect();
+    let decoded = allocation_counter::measure(|| {
+        for bytes in &bytes {
+            let Ok(Some(frame)) = frame(bytes, u32::MAX) else { panic!("a packet") };
+            for known in [after(V3, bytes[0]), after(V5, bytes[0])] {
+                if let Ok(ClientPacket::Publish(publish)) = decode_client(known, &frame) {
+                    assert!(publish.properties.user_properties().count() <= 2);
+                    assert!(publish.properties.content_type().is_none_or(|text| text.len() <= 4));
+                }
+            }
+        }
+    });
+    assert_eq!(decoded.count_total, 0);
+
+    let (payload, forwarded) = (Bytes::from_static(b"payload"), forwarded());
+    let message =
+        Outgoing { topic: "a/b", payload: &payload, forwarded: &forwarded, expiry_seconds: Some(7) };
+    let parts = PublishParts::new(V5, &message).unwrap();
+    let head = PublishHead { subscription_ids: &[1, 2], ..PublishHead::new(Delivery::AtLeastOnce(id(9))) };
+    let mut out = Vec::with_capacity(100);
+    // The first clone makes the count of references: once per message.
+    let _first = parts.tail().clone();
+    let written = allocation_counter::measure(|| {
+        parts.put_head(&head, u32::MAX, &mut out).unwrap();
+        let _shared = parts.tail().clone();
+    });
+    assert_eq!(written.count_total, 0);
+}
