@@ -5,8 +5,8 @@
 //! [`decode_client`]; what goes out is written by an [`Encoder`] or, for many receivers at once, from
 //! [`PublishParts`].
 //!
-//! There is one packet model. The version is an argument, nothing is kept per connection but an [`Encoder`] (8 bytes),
-//! and decoding borrows from the caller's buffer without allocating.
+//! There is one packet model. The version is an argument; a connection keeps an [`Encoder`] (8 bytes) and, once it uses
+//! topic aliases, [`AliasesIn`] and [`AliasesOut`]. Decoding borrows from the caller's buffer without allocating.
 //!
 //! Sources: MQTT Version 5.0 and MQTT Version 3.1.1, OASIS Standards. `[MQTT-x.y.z-n]` is a numbered statement of 5.0.
 

@@ -50,6 +50,11 @@ fn endings_have_their_shortest_form() {
     assert_eq!(v5(&disconnect), hex("e008 82 06 1f 0003'why'"));
 
     let mut out = Vec::new();
+    Encoder::new(V5).ending(ReasonCode::ProtocolError, "why", &mut out).unwrap();
+    assert_eq!(out, hex("e008 82 06 1f 0003'why'"));
+    assert_eq!(Encoder::new(V3).ending(ReasonCode::ProtocolError, "why", &mut out), Err(Unsent::NoForm));
+
+    let mut out = Vec::new();
     let normal = Disconnect::new(ReasonCode::DisconnectWithWill);
     Encoder::new(V3).client_disconnect(&normal, &mut out).unwrap();
     assert_eq!(out, hex("e000"));
@@ -65,6 +70,10 @@ fn connack_has_its_shortest_form() {
     // Never with a session.
     assert_eq!(v5(&refused), hex("2003 00 86 00"));
     assert_eq!(sent(Encoder::new(V3), &refused), Ok(hex("2002 00 04")));
+    let mut out = Vec::new();
+    Encoder::new(V5).refusal(ReasonCode::Banned, "why", &mut out).unwrap();
+    Encoder::new(V3).refusal(ReasonCode::Banned, "why", &mut out).unwrap();
+    assert_eq!(out, hex("2009 00 8a 06 1f 0003'why' 2002 00 05"));
     assert_eq!(
         sent(Encoder::new(V3), &connack(ReasonCode::Success, Properties::NONE)),
         Ok(hex("2002 01 00"))
@@ -124,7 +133,7 @@ fn connack_has_the_order_clients_know() {
         retain_available: false,
         maximum_packet_size_bytes: Some(1000),
         receive_maximum: 5,
-        maximum_qos: 1,
+        maximum_qos: Qos::AtLeastOnce,
         wildcard_subscription_available: false,
         subscription_identifier_available: false,
         shared_subscription_available: false,
@@ -132,10 +141,11 @@ fn connack_has_the_order_clients_know() {
         response_information: Some("r"),
         server_reference: Some("s"),
         reason_string: Some("t"),
+        user_properties: &[("a", "b"), ("a", "c")],
     };
     let buf = everything.to_buf();
     let ids: Vec<u8> = buf.as_properties().iter().map(|(property, _)| property as u8).collect();
-    assert_eq!(ids, hex("13 22 12 15 16 25 27 21 24 28 29 2a 11 1a 1c 1f"));
+    assert_eq!(ids, hex("13 22 12 15 16 25 27 21 24 28 29 2a 11 1a 1c 1f 26 26"));
     let bytes = v5(&connack(ReasonCode::Success, buf.as_properties()));
     assert!(decode_server(V5, &framed(&bytes)).is_ok());
     // Data without a method would be a fault of ours.
@@ -339,7 +349,7 @@ fn every_property_has_its_getter() {
     assert_eq!(all.receive_maximum(), Some(0x21));
     assert_eq!(all.topic_alias_maximum(), Some(0x22));
     assert_eq!(all.topic_alias(), Some(0x23));
-    assert_eq!(all.is_maximum_qos_one(), Some(true));
+    assert_eq!(all.maximum_qos(), Some(Qos::AtLeastOnce));
     assert_eq!(all.retain_available(), Some(false));
     assert_eq!(all.user_properties().collect::<Vec<_>>(), [("k", "v"), ("k", "w")]);
     assert_eq!(all.user_property("k"), Some("v"));
