@@ -87,7 +87,7 @@ pub(super) fn spawn(
         let (key, heir) = (node.key.clone(), node.heir.clone());
         let spawned = Shard::spawn(setup, move || {
             let front = Front::new(config, id, topology, key).with_heir(heir).with_returning(returning);
-            (front, HubPort { hub, effects: Effects::default() })
+            (front, HubPort::new(hub))
         });
         match spawned {
             Ok(handle) => handles.push(handle),
@@ -202,6 +202,8 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
             asks_per_session_max: limits.pending_acks_out_max,
             asks_max: limits.asks_max,
             history_bytes_max: limits.history_bytes_max,
+            retained_max: limits.retained_max,
+            retained_bytes_max: limits.retained_bytes_max,
             recovery: RecoveryLimits {
                 messages_max: config.recovery.messages_max,
                 bytes_max: config.recovery.bytes_max,

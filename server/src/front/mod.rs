@@ -3,6 +3,7 @@
 //! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`]; today all of it is
 //! [`socketio`].
 
+mod apply;
 pub mod socketio;
 mod tail;
 

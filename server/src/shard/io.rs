@@ -91,24 +91,9 @@ impl Io {
         self.clock.now()
     }
 
-    /// This shard.
-    pub fn shard(&self) -> ShardId {
-        self.shard
-    }
-
-    /// The checked configuration.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// Bytes from the operating system's generator.
     pub fn random<const N: usize>(&mut self) -> [u8; N] {
         self.entropy.take()
-    }
-
-    /// Whether the shard is to end: no new sessions.
-    pub fn is_draining(&self) -> bool {
-        self.draining
     }
 
     /// The other end; a system call.
@@ -141,18 +126,18 @@ impl Io {
         self.owners.disarm(owner);
     }
 
-    /// For the back office; leaves at the end of the turn.
+    /// For the back office; leaves in this turn.
     pub fn upcall(&mut self, event: Upcall) {
         self.stats.upcalls += 1;
         self.outbox.upcall(event);
     }
 
-    /// For the back office; leaves at the end of the turn.
+    /// For the back office; leaves in this turn.
     pub fn report(&mut self, token: Token, report: Report) {
         self.outbox.report(token, report);
     }
 
-    /// For another shard; leaves at the end of the turn, in order.
+    /// For another shard; leaves in this turn, in order.
     pub fn post(&mut self, to: ShardId, mail: PeerMail) {
         self.post_at(to, mail);
     }

@@ -39,7 +39,7 @@ mod wheel;
 mod tests;
 
 pub use admission::Seats;
-pub use handler::{Closed, Cx, Door, Handler, HubPort, Owner, Request};
+pub use handler::{Closed, Cx, Deferred, Door, Handler, HubPort, Owner, Request};
 pub use handover::Handover;
 pub use io::{ConnKey, Io};
 pub use mailbox::{Sender, Unsent};

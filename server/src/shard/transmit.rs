@@ -91,10 +91,7 @@ impl Io {
     /// Queues a complete frame of a WebSocket, or bytes of a bare stream, for this turn's flush. The bytes are kept by
     /// reference.
     pub fn stage(&mut self, conn: ConnKey, bytes: &Bytes) {
-        let open = |phase| matches!(phase, Phase::WebSocket | Phase::Stream | Phase::Moving);
-        if self.connections.get(conn).is_some_and(|connection| open(connection.phase)) {
-            self.write(conn, bytes);
-        }
+        self.write_if(conn, bytes, |phase| matches!(phase, Phase::WebSocket | Phase::Stream | Phase::Moving));
     }
 
     /// Whether nothing waits in the write buffer.
@@ -104,8 +101,12 @@ impl Io {
 
     /// Queues bytes in any phase.
     pub(super) fn write(&mut self, conn: ConnKey, bytes: &Bytes) {
+        self.write_if(conn, bytes, |_| true);
+    }
+
+    fn write_if(&mut self, conn: ConnKey, bytes: &Bytes, takes: impl FnOnce(Phase) -> bool) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        if bytes.is_empty() {
+        if bytes.is_empty() || !takes(connection.phase) {
             return;
         }
         if connection.batch == NONE {

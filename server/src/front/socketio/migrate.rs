@@ -141,7 +141,7 @@ impl SocketIo {
     pub(in crate::front) fn peer(&mut self, cx: &mut Cx<'_>, from: ShardId, mail: PeerMail) {
         match mail {
             PeerMail::Hub(mail) => self.apply(cx, Command::Mail { from, mail }),
-            PeerMail::Publish(publish) => self.apply(cx, Command::Publish(*publish)),
+            PeerMail::Publish(publish) => self.apply(cx, Command::Publish(publish)),
             PeerMail::Engine { migration, connection } => self.migrated(cx, from, *migration, connection),
             // The shard's own.
             PeerMail::Connection(_) | PeerMail::Quiet => {}

@@ -143,7 +143,7 @@ impl SocketIo {
         let (session, channel) = (socket.id, &self.namespaces.known(socket.variant.namespace).channel);
         let (json, attachments) = event.args().into_parts();
         let home = channel.home(&self.topology);
-        let publish = Publish {
+        let publish = Box::new(Publish {
             id: message_id(cx),
             target: Target::Channel(channel.clone()),
             event: Some(event.name.as_str().into()),
@@ -152,11 +152,13 @@ impl SocketIo {
             except: Some(Box::new(Except { sessions: vec![session], channels: Vec::new() })),
             reply_within_ms: None,
             token: None,
-        };
+            traits: hub::Traits::default(),
+            receipt: None,
+        });
         if home == self.shard {
             self.apply(cx, Command::Publish(publish));
         } else {
-            cx.io.post(home, PeerMail::Publish(Box::new(publish)));
+            cx.io.post(home, PeerMail::Publish(publish));
         }
         if let Some(request) = request {
             let body = Body::Values { json: Bytes::from_static(b"[]"), attachments: Vec::new() };

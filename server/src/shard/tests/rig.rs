@@ -333,6 +333,8 @@ fn hub_config(shard: ShardId, topology: Topology) -> hub::Config {
         asks_max: 1,
         history_bytes_max: 1,
         recovery,
+        retained_max: 1000,
+        retained_bytes_max: 100_000,
     };
     hub::Config { shard, topology, epoch: 1, limits, rules: Vec::new() }
 }
@@ -411,7 +413,7 @@ impl Rig {
                     upcalls: false,
                     offers: 0,
                 };
-                let port = HubPort { hub: Hub::new(hub_config(id, topology)), effects: Effects::default() };
+                let port = HubPort::new(Hub::new(hub_config(id, topology)));
                 (double, port)
             };
             handles.push(Shard::spawn(setup, make).unwrap());
