@@ -28,7 +28,7 @@ pub use names::{
 pub use problem::{Place, Problem, Problems};
 pub use reference::{config_reference, example, limits_reference};
 pub use sections::{
-    Auth, AuthMode, ChannelRule, EventRoute, Log, LogFormat, Private, Recovery, RecoveryMode, Server,
+    Auth, AuthMode, ChannelRule, EventRoute, Log, LogFormat, Mqtt, Private, Recovery, RecoveryMode, Server,
     SocketIo, Transport, Transports,
 };
 
@@ -51,6 +51,8 @@ pub struct Config {
     pub socketio: SocketIo,
     /// `[[socketio.namespace]]`; never empty. Look one up with [`Config::namespace`].
     pub namespaces: Vec<NamespaceRule>,
+    /// `[mqtt]`.
+    pub mqtt: Mqtt,
     /// `[recovery]`.
     pub recovery: Recovery,
     /// `[[channel]]`, in the order in which they are tried.

@@ -44,7 +44,7 @@ pub use handover::Handover;
 pub use io::{ConnKey, Io};
 pub use mailbox::{Sender, Unsent};
 pub use response::Response;
-pub use setup::{Inlet, ShardHandle, ShardSetup, inlet, listeners};
+pub use setup::{Inlet, Listener, ShardHandle, ShardSetup, Takes, inlet, listeners};
 pub use stats::{STATS, Stat, StatKind, Stats};
 
 use crate::mail::{Mail, PeerMail};
@@ -56,7 +56,6 @@ use hub::{Millis, ShardId};
 use io::Notice;
 use mailbox::{Inbox, Letter};
 use mio::event::Event;
-use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,7 +88,7 @@ pub struct Shard<H> {
     poll: mio::Poll,
     events: mio::Events,
     inbox: Inbox,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     /// A listener has, or may have, connections waiting.
     accepting: bool,
     buffer: Box<[u8]>,

@@ -100,11 +100,13 @@ impl Io {
 }
 
 impl<H: Handler> Shard<H> {
-    /// What a new connection speaks, by its first byte.
-    pub(super) fn speech(&self, first: u8) -> Speech {
+    /// What a new connection speaks, by its first byte and the listener it came by.
+    pub(super) fn speech(&self, conn: ConnKey, first: u8) -> Speech {
+        let stream_only = |connection: &Connection| connection.flags.has(Flags::STREAM_ONLY);
+        let stream_only = self.io.connections.get(conn).is_some_and(stream_only);
         match first {
             // A request may have an empty line before it (RFC 9112 section 2.2).
-            b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' => Speech::Http,
+            b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' if !stream_only => Speech::Http,
             first if self.handler.begins_stream(first) => Speech::Stream,
             _ => Speech::Unknown,
         }

@@ -307,3 +307,25 @@ fn a_stream_moves_with_what_its_client_has_not_read() {
         ("staged before the move".into(), "end".into())
     );
 }
+
+#[test]
+fn a_listener_for_streams_takes_nothing_else() {
+    let rig = Rig::one();
+    let mut stream = Rig::client_of(rig.stream_address);
+    stream.send([hello("own"), say("one")].concat());
+    assert_eq!(stream.receive_packet(), "one");
+    for first in ["GET /a HTTP/1.1\r\n\r\n", "\r\n", "\u{16}\u{3}\u{1}"] {
+        let mut client = Rig::client_of(rig.stream_address);
+        client.send(first);
+        assert!(client.is_ended());
+    }
+    let stats = rig.stats_when(0, |stats| stats.connections == 1);
+    assert_eq!((stats.closed_unknown, stats.requests, stats.requests_refused), (3, 0, 0));
+}
+
+#[test]
+fn a_listener_that_needs_a_certificate_takes_nobody_without_one() {
+    let rig = Rig::one();
+    assert!(Rig::client_of(rig.secure_stream_address).is_ended());
+    assert_eq!((rig.stats(0).accepted, rig.seats.taken()), (0, 0));
+}
