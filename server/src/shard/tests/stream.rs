@@ -329,3 +329,25 @@ fn a_listener_that_needs_a_certificate_takes_nobody_without_one() {
     assert!(Rig::client_of(rig.secure_stream_address).is_ended());
     assert_eq!((rig.stats(0).accepted, rig.seats.taken()), (0, 0));
 }
+
+#[test]
+fn the_kernel_asks_silent_peers_of_streams_whether_they_are_there() {
+    let rig = Rig::one();
+    let (_client, conn, _) = streaming(&rig);
+    let mut http = rig.client();
+    http.upgrade("/stream");
+    http.frame(0x82, &hello("own"));
+    let (carried, _) = owned(&rig);
+    rig.order(0, move |double, cx| {
+        for conn in [conn, carried] {
+            let socket = socket2::SockRef::from(&cx.io.connections.get(conn).unwrap().stream);
+            let asks = (socket.keepalive().unwrap(), socket.tcp_keepalive_retries().unwrap());
+            let first = socket.tcp_keepalive_time().unwrap();
+            let whole = first + socket.tcp_keepalive_interval().unwrap() * asks.1;
+            assert_eq!((asks, first.as_secs()), ((true, 4), 60));
+            assert_eq!(socket.tcp_user_timeout().unwrap(), Some(whole));
+        }
+        double.see(Seen::Text(9, "checked".into()));
+    });
+    rig.wait(|seen| (seen == Seen::Text(9, "checked".into())).then_some(()));
+}
