@@ -14,6 +14,9 @@ use std::net::TcpStream;
 /// Connections taken in one turn before those that are here have theirs.
 const ACCEPTS_PER_TURN: usize = 128;
 
+/// Time for the first request of a connection while the shard drains: so much may the silent ones hold up its end.
+pub(super) const DRAINING_HEAD_MS: u64 = 1_000;
+
 /// What a client hears that comes when all seats are taken. Not under TLS: it would have to be let in for that. Nor where
 /// no HTTP is spoken.
 const NO_SEAT: &[u8] =
@@ -112,13 +115,15 @@ impl<H: Handler> Shard<H> {
 }
 
 impl Io {
-    /// The connection has to say who it is within the time of a head, and is the newest of which that is not known.
+    /// The connection has to say who it is within the time of a head, or sooner when the shard drains, and is the newest of which that is not known.
     pub(super) fn half_open(&mut self, conn: ConnKey) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.flags.set(Flags::HALF_OPEN);
         self.stats.half_open += 1;
         self.half_opens.push(conn);
-        self.set_deadline(conn, self.config.limits.head_timeout_ms);
+        let head_timeout_ms = self.config.limits.head_timeout_ms;
+        let in_ms = if self.draining { head_timeout_ms.min(DRAINING_HEAD_MS) } else { head_timeout_ms };
+        self.set_deadline(conn, in_ms);
         self.bound_half_open();
     }
 
