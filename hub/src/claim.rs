@@ -142,6 +142,7 @@ impl Hub {
         let Some(will) = session.pact.as_mut().and_then(|pact| pact.will.take()) else { return };
         let mut publish = will.publish;
         publish.traits.origin = Some(session.id);
+        publish.traits.expires = will.lifetime_ms.map(|ms| Millis(self.now.0.saturating_add(ms)));
         self.route(publish, effects);
     }
 

@@ -219,6 +219,8 @@ pub struct Will {
     pub publish: Publish,
     /// Waits so long for the client to come back, but not longer than its session. Milliseconds.
     pub delay_ms: u64,
+    /// How long after it is published the message expires. Milliseconds.
+    pub lifetime_ms: Option<u64>,
 }
 
 /// How a session wants what a subscription brings.

@@ -3,12 +3,13 @@
 //! Must not know how text is parsed (`raw.rs`). Start at [`load`].
 
 use super::limits::Limits;
+use super::mqtt::{AclRule, Mqtt, MqttUser};
 use super::names::{NamespaceName, Origins, level_matches};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::sections::{
-    Auth, ChannelRule, EventRoute, Log, Mqtt, NamespaceEntry, Private, Recovery, RecoveryMode, Server,
-    SocketIo, TlsFiles,
+    Auth, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server, SocketIo,
+    TlsFiles,
 };
 use super::table::Section;
 use super::{Config, Loaded, Machine, NamespaceMatch, NamespaceRule, Sources, Tls, is_loopback};
@@ -23,6 +24,8 @@ pub(super) const SECTIONS: &[Section] = &[
     SocketIo::SECTION,
     NamespaceEntry::SECTION,
     Mqtt::SECTION,
+    MqttUser::SECTION,
+    AclRule::SECTION,
     Recovery::SECTION,
     ChannelRule::SECTION,
     Limits::SECTION,
@@ -64,6 +67,8 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let socketio = SocketIo::read(&mut raw.table(&SocketIo::SECTION));
     let namespaces = namespaces(raw);
     let mqtt = Mqtt::read(&mut raw.table(&Mqtt::SECTION));
+    let mqtt_users = users(raw);
+    let mqtt_acl = acl(raw);
     let recovery = Recovery::read(&mut raw.table(&Recovery::SECTION));
     let channels = channels(raw);
     let limits = Limits::read(&mut raw.table(&Limits::SECTION));
@@ -76,6 +81,8 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         socketio: socketio?,
         namespaces,
         mqtt: mqtt?,
+        mqtt_users,
+        mqtt_acl,
         recovery: recovery?,
         channels,
         limits: limits?,
@@ -98,6 +105,16 @@ fn tls(raw: &mut Raw) -> Option<Tls> {
             None
         }
     }
+}
+
+fn users(raw: &mut Raw) -> Vec<MqttUser> {
+    let count = raw.element_count(&MqttUser::SECTION);
+    (0..count).filter_map(|index| MqttUser::read(&mut raw.element(&MqttUser::SECTION, index))).collect()
+}
+
+fn acl(raw: &mut Raw) -> Vec<AclRule> {
+    let count = raw.element_count(&AclRule::SECTION);
+    (0..count).filter_map(|index| AclRule::read(&mut raw.element(&AclRule::SECTION, index))).collect()
 }
 
 fn channels(raw: &mut Raw) -> Vec<ChannelRule> {

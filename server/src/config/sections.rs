@@ -141,22 +141,6 @@ section! {
     }
 }
 
-section! {
-    /// MQTT 3.1.1 and 5.0. It is spoken on the public port beside HTTP, as the first byte of a connection tells them apart:
-    /// over TCP, or over TLS with `[tls]`; and over WebSocket. Most MQTT clients want a port of their own by default.
-    pub struct Mqtt at Once "mqtt" {
-        /// Whether it is spoken at all.
-        enabled: bool = true;
-        /// A further address on which MQTT alone is spoken, without TLS. Port 0 lets the kernel choose; `--ready-file` tells
-        /// which.
-        listen: Option<SocketAddr> = none, example "0.0.0.0:1883";
-        /// The same with the certificate of `[tls]`.
-        tls_listen: Option<SocketAddr> = none, example "0.0.0.0:8883";
-        /// Path of the WebSocket on the public port; clients offer the subprotocol `mqtt` or `mqttv3.1`.
-        path: HttpPath = "/mqtt";
-    }
-}
-
 words! {
     /// A transport of Engine.IO.
     pub enum Transport {

@@ -18,9 +18,6 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
-/// The largest packet of a protocol of bytes.
-const PACKET_BYTES_MAX: usize = 2_000_000;
-
 /// What all shards of a node share.
 pub(super) struct NodeSetup {
     pub(super) config: Arc<Config>,
@@ -69,7 +66,7 @@ pub(super) fn spawn(
             seats: Arc::clone(&seats),
             uplink: node.uplink.clone(),
             reports: node.reports.clone(),
-            packet_bytes_max: PACKET_BYTES_MAX,
+            packet_bytes_max: node.config.mqtt.packet_bytes_max as usize,
             tls: node.tls.clone(),
         };
         let (config, topology) = (Arc::clone(&node.config), node.topology);
