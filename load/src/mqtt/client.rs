@@ -6,8 +6,7 @@
 
 use wire::mqtt::{
     Ack, ConnAck, Connect, Disconnect, Encoder, Error, Frame, PacketId, Properties, Publish, Qos, ReasonCode,
-    ServerPacket, SubAck, Subscribe, SubscribeOptions, Subscriptions, Unsent, Unsubscribe, decode_server,
-    frame,
+    ServerPacket, SubAck, Subscribe, SubscribeOptions, Subscriptions, Unsent, decode_server, frame,
 };
 
 use super::exchanges::{Acked, Exchanges};
@@ -43,8 +42,9 @@ enum Standing {
 pub(crate) enum Event<'a> {
     /// Nothing that needs to be known.
     Nothing,
-    /// The server let it in.
-    Connected(ConnAck<'a>),
+    /// The server let it in. Of `taken` messages nothing more will be heard: it had acknowledged the receipt of them before it
+    /// lost the session.
+    Connected { ack: ConnAck<'a>, taken: usize },
     /// SUBACK or UNSUBACK.
     Answered(SubAck<'a>),
     /// A message; answered already, and at QoS 2 the first time that it came.
@@ -110,13 +110,6 @@ impl Client {
         let packet_id = self.question()?;
         let subscriptions = Subscriptions::new(subscriptions);
         self.encoder.subscribe(&Subscribe { packet_id, properties, subscriptions }, out)
-    }
-
-    /// Gives subscriptions up. The caller knows that it is connected.
-    pub(crate) fn unsubscribe(&mut self, filters: &[&str], out: &mut Vec<u8>) -> Result<(), Unsent> {
-        let packet_id = self.question()?;
-        let (properties, filters) = (Properties::NONE, wire::mqtt::Filters::new(filters));
-        self.encoder.unsubscribe(&Unsubscribe { packet_id, properties, filters }, out)
     }
 
     fn question(&mut self) -> Result<PacketId, Unsent> {
@@ -221,13 +214,16 @@ impl Client {
         if let Some(bytes) = ack.properties.maximum_packet_size_bytes() {
             self.encoder = self.encoder.with_packet_bytes_max(bytes);
         }
-        match (&mut self.exchanges, ack.session_present) {
-            (Some(exchanges), true) => exchanges.resume(&self.encoder, out),
+        let taken = match (&mut self.exchanges, ack.session_present) {
+            (Some(exchanges), true) => {
+                exchanges.resume(&self.encoder, out);
+                0
+            }
             (Some(exchanges), false) => exchanges.begin_anew(),
-            (None, _) => {}
-        }
+            (None, _) => 0,
+        };
         self.go_on(out);
-        Ok(Event::Connected(ack))
+        Ok(Event::Connected { ack, taken })
     }
 
     fn message<'a>(&mut self, publish: Publish<'a>, out: &mut Vec<u8>) -> Result<Event<'a>, Ending> {
@@ -298,3 +294,6 @@ impl std::fmt::Display for Ending {
 pub(crate) fn named(reason: ReasonCode) -> String {
     format!("{:#04x} {}", reason.byte(), reason.name())
 }
+
+#[cfg(test)]
+mod tests;

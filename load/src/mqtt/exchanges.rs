@@ -114,17 +114,19 @@ impl Exchanges {
         }
     }
 
-    /// The server has lost the session: nothing is known of earlier exchanges. What it never acknowledged is a new message.
-    pub(super) fn begin_anew(&mut self) {
+    /// The server has lost the session: nothing is known of earlier exchanges. What it never acknowledged is a new message;
+    /// returns how many it said that it has.
+    pub(super) fn begin_anew(&mut self) -> usize {
         self.held.clear();
         self.used.clear();
         self.flying = 0;
-        for mut sent in std::mem::take(&mut self.sent).into_iter().rev() {
-            if sent.stage != Stage::Released {
-                clear_dup(&mut sent.packet);
-                self.waiting.push_front(sent.packet);
-            }
+        let (released, others): (Vec<_>, Vec<_>) =
+            self.sent.drain(..).partition(|sent| sent.stage == Stage::Released);
+        for mut sent in others.into_iter().rev() {
+            clear_dup(&mut sent.packet);
+            self.waiting.push_front(sent.packet);
         }
+        released.len()
     }
 
     /// A SUBSCRIBE or UNSUBSCRIBE is answered.

@@ -1,17 +1,29 @@
 //! MQTT 3.1.1 and 5.0 from the client's side.
 //!
-//! Owns the client that everybody here shares: the clients of a load, and `trunkline pub` and `sub`. Must not know scenarios
-//! or what is measured. Start at [`Client`].
+//! Owns the client that everybody here shares, as bytes in, bytes out, and the [`Connection`] of a program that has one of them and
+//! waits for it, such as `trunkline pub` and `sub`. Must not know scenarios or what is measured. Start at [`Client`].
 
+mod address;
 mod client;
+mod connection;
 mod exchanges;
+mod framing;
+mod login;
+mod message;
+mod stream;
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+pub use address::Address;
 pub use client::Ending;
 pub(crate) use client::{Client, Event, named};
+pub use connection::{Connection, Retained, Start};
+pub(crate) use framing::Framing;
+pub use login::{Login, Session, Will};
+pub use message::{Message, Properties, Received};
+pub use stream::Trust;
 
 /// How a client speaks, and how messages travel between it and the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,7 +70,7 @@ impl Version {
         }
     }
 
-    /// What CONNECT says.
+    /// What CONNECT says of it.
     pub(crate) fn level(self) -> wire::mqtt::Level {
         match self {
             Self::V311 => wire::mqtt::Level::V311,
@@ -95,6 +107,16 @@ impl FromStr for Qos {
             "1" => Ok(Self::AtLeastOnce),
             "2" => Ok(Self::ExactlyOnce),
             _ => Err("known are 0, 1 and 2".into()),
+        }
+    }
+}
+
+impl From<wire::mqtt::Qos> for Qos {
+    fn from(qos: wire::mqtt::Qos) -> Self {
+        match qos {
+            wire::mqtt::Qos::AtMostOnce => Self::AtMostOnce,
+            wire::mqtt::Qos::AtLeastOnce => Self::AtLeastOnce,
+            wire::mqtt::Qos::ExactlyOnce => Self::ExactlyOnce,
         }
     }
 }

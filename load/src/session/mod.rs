@@ -29,7 +29,7 @@ pub(crate) use emission::Emission;
 pub(crate) use mqtt::Mqtt;
 pub(crate) use polling::Polling;
 use resume::Resume;
-pub(crate) use websocket::{WebSocket, mask, say};
+pub(crate) use websocket::{NONCE, WebSocket, decoder, mask, say};
 
 /// What the clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -4,8 +4,6 @@
 //! client, packet ids and sending again included, is [`Client`]'s. Must not know when anything is said. Start at
 //! [`Mqtt::received`].
 
-mod framing;
-
 use wire::mqtt::{
     ConnAck, Connect, Disconnect, Property, PropertyBuf, Publish, Qos, ReasonCode, SubAck, SubscribeOptions,
     Unsent, Value,
@@ -14,9 +12,8 @@ use wire::mqtt::{
 use super::{Next, Script, Sink, Took, filled};
 use crate::comeback::Recovery;
 use crate::message::Marker;
-use crate::mqtt::{Client, Event, Options, named};
+use crate::mqtt::{Client, Event, Framing, Options, named};
 use crate::target::{Scheme, Target};
-use framing::Framing;
 
 /// The keep alive of every client.
 const KEEP_ALIVE_SECONDS: u16 = 60;
@@ -77,7 +74,7 @@ impl Mqtt {
     pub(crate) fn connected(&mut self, script: &Script, target: &Target, out: &mut Vec<u8>) {
         match target.scheme {
             Scheme::Http => {
-                self.framing = Some(Box::new(Framing::begin(target, self.index, out)));
+                self.framing = Some(Box::new(Framing::begin((&target.host, &target.path), self.index, out)));
                 self.phase = Phase::Upgrading;
             }
             Scheme::Mqtt => {
@@ -161,7 +158,10 @@ impl Mqtt {
             start += packet_bytes;
             match event {
                 Event::Nothing => {}
-                Event::Connected(ack) => self.let_in(script, &ack, out, sink)?,
+                Event::Connected { ack, taken } => {
+                    (0..taken).for_each(|_| sink.confirmed());
+                    self.let_in(script, &ack, out, sink)?;
+                }
                 Event::Answered(ack) => self.subscribed(script, &ack, sink)?,
                 Event::Message(publish) => sink.message(Marker::find(publish.payload)),
                 Event::Published(reason) if reason.is_failure() => {
@@ -285,4 +285,170 @@ impl Mqtt {
 fn expiry(seconds: u32, properties: &mut PropertyBuf) {
     let pushed = properties.push(Property::SessionExpiryInterval, Value::U32(seconds));
     pushed.expect("any number is a value of this property");
+}
+
+#[cfg(test)]
+mod tests {
+    use wire::http::{HeadLimits, parse_head};
+    use wire::mqtt::{
+        ClientPacket, Encoder, PacketId, Properties, ReasonCodes, Version, decode_client, frame,
+    };
+    use wire::websocket::{
+        Decoded, Decoder, Event, Opcode, Role, accept, frame as websocket_frame, subprotocols,
+    };
+
+    use super::super::{Join, Protocol};
+    use super::*;
+    use crate::mqtt;
+
+    #[derive(Debug, Default, PartialEq)]
+    struct Seen {
+        ready: u32,
+        numbers: Vec<Option<u32>>,
+        keep_alive_seconds: u16,
+    }
+
+    impl Sink for Seen {
+        fn ready(&mut self) {
+            self.ready += 1;
+        }
+        fn message(&mut self, marker: Option<Marker>) {
+            self.numbers.push(marker.map(|marker| marker.number));
+        }
+        fn ack(&mut self) {}
+        fn keep_alive(&mut self, seconds: u16) {
+            self.keep_alive_seconds = seconds;
+        }
+    }
+
+    fn script() -> Script {
+        let options = Options { version: mqtt::Version::V5, qos: mqtt::Qos::AtLeastOnce };
+        Script {
+            client_id: "c-%{i}".into(),
+            ..Script::new(Protocol::Mqtt(options), Some(Join::to_filter("r/%{i%4}")))
+        }
+    }
+
+    /// CONNACK with a keep alive, SUBACK and a message.
+    fn welcome() -> Vec<u8> {
+        let (encoder, mut out, mut properties) = (Encoder::new(Version::V5), Vec::new(), PropertyBuf::new());
+        properties.push(Property::ServerKeepAlive, Value::U16(9)).unwrap();
+        let properties = properties.as_properties();
+        encoder
+            .connack(&ConnAck { session_present: false, reason: ReasonCode::Success, properties }, &mut out)
+            .unwrap();
+        let (packet_id, properties) = (PacketId::FIRST, Properties::NONE);
+        let codes = ReasonCodes::new(&[ReasonCode::GrantedQos1]);
+        encoder.suback(&SubAck { packet_id, properties, codes }, &mut out).unwrap();
+        let payload = Marker { number: 4, due_ns: 0 }.data(0);
+        let (dup, retain, packet_id) = (false, false, Some(PacketId::FIRST));
+        let (topic, payload) = ("r/1", payload.as_bytes());
+        let publish = Publish { dup, qos: Qos::AtLeastOnce, retain, topic, packet_id, properties, payload };
+        encoder.publish(&publish, &mut out).unwrap();
+        out
+    }
+
+    /// Names of a client's packets, and what of them counts here.
+    fn said(mut bytes: &[u8]) -> Vec<String> {
+        let mut said = Vec::new();
+        while let Some(frame) = frame(bytes, u32::MAX).unwrap() {
+            let version = (frame.first != 0x10).then_some(Version::V5);
+            said.push(match decode_client(version, &frame).unwrap() {
+                ClientPacket::Connect(connect) => format!("CONNECT {}", connect.client_id),
+                ClientPacket::Subscribe(subscribe) => {
+                    format!(
+                        "SUBSCRIBE {:?}",
+                        subscribe.subscriptions.iter().map(|it| it.0).collect::<Vec<_>>()
+                    )
+                }
+                ClientPacket::Publish(publish) => format!("PUBLISH {}", publish.topic),
+                ClientPacket::PubAck(ack) => format!("PUBACK {}", ack.packet_id),
+                ClientPacket::PingReq => "PINGREQ".into(),
+                ClientPacket::Disconnect(_) => "DISCONNECT".into(),
+                other => format!("{other:?}"),
+            });
+            bytes = &bytes[frame.packet_bytes..];
+        }
+        said
+    }
+
+    const HEARD: [&str; 3] = ["CONNECT c-5", "SUBSCRIBE [\"r/1\"]", "PUBACK 1"];
+
+    #[test]
+    fn a_client_is_ready_with_its_subscription_however_bytes_are_split() {
+        let (script, bytes) = (script(), welcome());
+        let target = "mqtt://127.0.0.1:9".parse().unwrap();
+        for split in 0..bytes.len() {
+            let (mut client, mut out, mut seen) =
+                (Mqtt::new(5, script.protocol.mqtt()), Vec::new(), Seen::default());
+            assert!(!client.publish(&script, "t", b"", &mut out), "it is not connected");
+            client.connected(&script, &target, &mut out);
+            let mut first = bytes[..split].to_vec();
+            let took = client.received(&script, &mut first, &mut out, &mut seen).unwrap().consumed;
+            let took =
+                client.received(&script, &mut bytes[took..].to_vec(), &mut out, &mut seen).unwrap().consumed
+                    + took;
+            assert_eq!(took, bytes.len());
+            assert_eq!(seen, Seen { ready: 1, numbers: vec![Some(4)], keep_alive_seconds: 9 });
+            assert!(client.publish(&script, "t", b"", &mut out) && client.ping(&mut out));
+            client.leave(&script, &mut out);
+            assert!(client.is_leaving() && !client.ping(&mut out), "nothing follows the goodbye");
+            let rest = ["PUBLISH t", "PINGREQ", "DISCONNECT"];
+            assert_eq!(said(&out), [&HEARD[..], &rest].concat());
+        }
+    }
+
+    /// Payloads of the frames a client said.
+    fn unframed(mut bytes: Vec<u8>) -> Vec<u8> {
+        let (mut decoder, mut start, mut packets) = (Decoder::new(Role::Server, 1 << 20), 0, Vec::new());
+        while let Decoded::Event { event, consumed } = decoder.decode(&mut bytes[start..]).unwrap() {
+            let Event::Binary(payload) = event else { panic!("{event:?}") };
+            packets.extend_from_slice(&payload);
+            start += consumed;
+        }
+        packets
+    }
+
+    #[test]
+    fn over_websocket_packets_and_frames_are_not_aligned() {
+        let (script, bytes) = (script(), welcome());
+        let target = "ws://127.0.0.1:9".parse().unwrap();
+        for frame_bytes in [1, 3, 7, bytes.len()] {
+            let (mut client, mut out, mut seen) =
+                (Mqtt::new(5, script.protocol.mqtt()), Vec::new(), Seen::default());
+            client.connected(&script, &target, &mut out);
+            let head = parse_head(&out, &HeadLimits::default()).unwrap().unwrap();
+            assert_eq!(head.path, "/mqtt");
+            assert_eq!(subprotocols(&head).collect::<Vec<_>>(), ["mqtt"]);
+            let mut reply = Vec::new();
+            accept(&head).unwrap().respond(Some("mqtt"), &mut reply);
+            out.clear();
+            bytes.chunks(frame_bytes).for_each(|chunk| websocket_frame(Opcode::Binary, chunk, &mut reply));
+            let took = client.received(&script, &mut reply, &mut out, &mut seen).unwrap();
+            assert_eq!(took.consumed, reply.len());
+            assert_eq!((seen.ready, seen.numbers), (1, vec![Some(4)]));
+            assert_eq!(said(&unframed(out)), HEARD);
+        }
+    }
+
+    #[test]
+    fn over_websocket_a_text_frame_is_a_fault() {
+        let (script, target) = (script(), "ws://127.0.0.1:9/m".parse().unwrap());
+        let (mut client, mut out, mut seen) =
+            (Mqtt::new(5, script.protocol.mqtt()), Vec::new(), Seen::default());
+        client.connected(&script, &target, &mut out);
+        let mut reply = Vec::new();
+        accept(&parse_head(&out, &HeadLimits::default()).unwrap().unwrap())
+            .unwrap()
+            .respond(None, &mut reply);
+        websocket_frame(Opcode::Text, b"x", &mut reply);
+        let error = client.received(&script, &mut reply, &mut out, &mut seen).unwrap_err();
+        assert!(error.contains("a text frame"), "{error}");
+        assert_eq!(client.phase(), "the upgrade request");
+    }
+
+    #[test]
+    fn an_idle_client_is_as_small_as_others() {
+        assert!(size_of::<Mqtt>() <= 48, "{}", size_of::<Mqtt>());
+    }
 }

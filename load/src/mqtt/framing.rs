@@ -8,8 +8,7 @@ use wire::websocket::{
     write_upgrade_request,
 };
 
-use super::super::websocket::{NONCE, decoder, mask};
-use crate::target::Target;
+use crate::session::{NONCE, decoder, mask};
 
 /// Where servers usually have it.
 const PATH: &str = "/mqtt";
@@ -17,35 +16,32 @@ const PATH: &str = "/mqtt";
 /// The subprotocol of both versions [MQTT-6.0.0-3].
 const SUBPROTOCOL: &str = "mqtt";
 
-/// Of one connection: 56 bytes, boxed.
+/// Of one connection: 56 bytes.
 #[derive(Debug)]
-pub(super) struct Framing {
+pub(crate) struct Framing {
     decoder: Decoder,
     /// Bytes of packets.
-    pub(super) held: Vec<u8>,
+    pub(crate) held: Vec<u8>,
     index: u32,
     is_open: bool,
 }
 
 impl Framing {
-    /// Asks for the upgrade.
-    pub(super) fn begin(target: &Target, index: u32, out: &mut Vec<u8>) -> Self {
-        let path = if target.path.is_empty() { PATH } else { &target.path };
+    /// Asks a host for the upgrade at a path, or where it usually is. `index` tells masks apart.
+    pub(crate) fn begin((host, path): (&str, &str), index: u32, out: &mut Vec<u8>) -> Self {
+        let path = if path.is_empty() { PATH } else { path };
         let (key, headers) = (client_key(NONCE), [("sec-websocket-protocol", SUBPROTOCOL)]);
-        write_upgrade_request(
-            out,
-            &UpgradeRequest { target: path, host: &target.host, key: &key, headers: &headers },
-        );
+        write_upgrade_request(out, &UpgradeRequest { target: path, host, key: &key, headers: &headers });
         Self { decoder: decoder(), held: Vec::new(), index, is_open: false }
     }
 
     /// Whether packets can be said.
-    pub(super) fn is_open(&self) -> bool {
+    pub(crate) fn is_open(&self) -> bool {
         self.is_open
     }
 
     /// Takes what has come; returns how many bytes that was. Control frames are answered.
-    pub(super) fn received(&mut self, buf: &mut [u8], out: &mut Vec<u8>) -> Result<usize, String> {
+    pub(crate) fn received(&mut self, buf: &mut [u8], out: &mut Vec<u8>) -> Result<usize, String> {
         let mut start = 0;
         if !self.is_open {
             let limits = HeadLimits::default();
@@ -77,7 +73,7 @@ impl Framing {
     }
 
     /// Packets of so many bytes are dealt with. Memory is kept only for one that is not whole.
-    pub(super) fn release(&mut self, bytes: usize) {
+    pub(crate) fn release(&mut self, bytes: usize) {
         self.held.drain(..bytes.min(self.held.len()));
         if self.held.is_empty() {
             self.held = Vec::new();
@@ -85,7 +81,7 @@ impl Framing {
     }
 
     /// Says packets.
-    pub(super) fn say(&self, packets: &[u8], out: &mut Vec<u8>) {
+    pub(crate) fn say(&self, packets: &[u8], out: &mut Vec<u8>) {
         if !packets.is_empty() {
             masked_frame(Opcode::Binary, packets, mask(self.index), out);
         }
