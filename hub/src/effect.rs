@@ -398,6 +398,8 @@ pub enum Report {
         subscriptions: u64,
         /// Messages waiting in outboxes.
         queued: u64,
+        /// Messages that sessions which are not closed for a full outbox did not get for that reason, since the start.
+        dropped: u64,
     },
 }
 

@@ -131,6 +131,7 @@ impl Hub {
             channels: self.rosters.listed,
             subscriptions: self.sessions.subscriptions,
             queued: self.sessions.queued,
+            dropped: self.sessions.dropped,
         }
     }
 }

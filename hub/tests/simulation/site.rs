@@ -1061,7 +1061,7 @@ impl Site {
     pub fn check_queries(&mut self, now: Millis) {
         self.check_sessions(now);
         let listed = self.check_channels(now);
-        let Report::Totals { sessions, detached, subscriptions, queued, channels } =
+        let Report::Totals { sessions, detached, subscriptions, queued, channels, dropped: _ } =
             self.peek(now, Query::Totals)
         else {
             panic!()

@@ -22,6 +22,8 @@ pub struct Totals {
     pub subscriptions: u64,
     /// Messages in outboxes.
     pub queued: u64,
+    /// For which an outbox had no place.
+    pub dropped: u64,
 }
 
 /// The rows of [`Totals::values`].
@@ -31,6 +33,11 @@ const TOTALS: &[Stat] = &[
     gauge("channels", "Channels with subscribers or history, added up over shards."),
     gauge("subscriptions", "Subscription records."),
     gauge("outbox_messages", "Messages waiting in outboxes."),
+    Stat {
+        name: "outbox_dropped",
+        kind: StatKind::Counter,
+        doc: "Messages that a session did not get because its outbox was full, and lived on.",
+    },
 ];
 
 const RESIDENT: Stat = gauge("resident_bytes", "Resident memory of the process.");
@@ -41,7 +48,7 @@ const fn gauge(name: &'static str, doc: &'static str) -> Stat {
 
 impl Totals {
     fn values(&self) -> [u64; TOTALS.len()] {
-        [self.sessions, self.detached, self.channels, self.subscriptions, self.queued]
+        [self.sessions, self.detached, self.channels, self.subscriptions, self.queued, self.dropped]
     }
 }
 
@@ -67,7 +74,7 @@ pub async fn gather(office: &Office) -> Snapshot {
     for shard in office.shards() {
         snapshot.shards.extend(stats_of(office, shard).await.map(|stats| (shard, stats)));
         let ask = |token| Command::Query { token, query: Query::Totals };
-        if let Ok(Report::Totals { sessions, detached, channels, subscriptions, queued }) =
+        if let Ok(Report::Totals { sessions, detached, channels, subscriptions, queued, dropped }) =
             office.ask(shard, ask).await
         {
             snapshot.totals.sessions += u64::from(sessions);
@@ -75,6 +82,7 @@ pub async fn gather(office: &Office) -> Snapshot {
             snapshot.totals.channels += u64::from(channels);
             snapshot.totals.subscriptions += subscriptions;
             snapshot.totals.queued += queued;
+            snapshot.totals.dropped += dropped;
         }
     }
     snapshot
@@ -101,8 +109,9 @@ pub fn render(snapshot: &Snapshot) -> String {
         }
     }
     for (row, value) in TOTALS.iter().zip(snapshot.totals.values()) {
-        head(&mut text, row.name, "gauge", row.doc);
-        let _ = writeln!(text, "trunkline_{} {value}", row.name);
+        let name = full_name(row);
+        head(&mut text, &name, kind(row), row.doc);
+        let _ = writeln!(text, "trunkline_{name} {value}");
     }
     if let Some(bytes) = resident_bytes() {
         head(&mut text, RESIDENT.name, "gauge", RESIDENT.doc);
