@@ -277,6 +277,11 @@ fn doubts(raw: &Raw, config: &Config, machine: Machine, warnings: &mut Vec<Probl
         let text = format!("is {}, more than the {} cores", config.server.shards, machine.cores);
         warn("server.shards", text);
     }
+    if let Some(everything) = config.server.proxy_protocol_from.iter().find(|network| network.is_everything())
+    {
+        let text = format!("lists {everything}: then every client can claim any address");
+        warn("server.proxy_protocol_from", text);
+    }
     if config.tls.is_none() && !is_loopback(config.server.public_listen) {
         let text = "is not set: clients connect without encryption unless a proxy adds it".into();
         warn("tls.certificate", text);
