@@ -190,9 +190,11 @@ export async function connect(t, server, options = {}) {
 /** What `publisher` was acknowledged before this call and `client` should get has most likely arrived; sees too much, never too little. */
 export async function quiet(client, publisher) {
   const marker = name("marker");
-  await client.subscribe(marker);
+  // QoS 1, so that it waits behind what has to wait for the client's window.
+  await client.subscribe(marker, { qos: 1 });
   await publisher.publish(marker, "", { qos: 1 });
-  await client.take((p) => p.cmd === "publish" && p.topic === marker);
+  const { messageId } = await client.take((p) => p.cmd === "publish" && p.topic === marker);
+  if (client.manual) client.send({ cmd: "puback", messageId });
   await client.settled();
 }
 
