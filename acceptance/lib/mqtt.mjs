@@ -10,6 +10,8 @@ export const MOSQUITTO = process.env.MOSQUITTO ?? "mosquitto";
 const OLD = REFERENCE && /version [01]\.|version 2\.0/.test(spawnSync(MOSQUITTO, ["-h"], { encoding: "utf8" }).stdout ?? "");
 /** A test that a reference before 2.1 fails by faults of its own. */
 export const recent = OLD ? ours : both;
+/** A test that a reference since 2.1 fails by faults of its own. */
+export const early = OLD || !REFERENCE ? both : ours;
 
 const WAIT_MS = 8_000;
 let unique = 0;
