@@ -152,8 +152,9 @@ impl Hub {
         }
     }
 
-    pub(crate) fn close_late_asks(&mut self, now: Millis, effects: &mut Effects) {
-        while let Some((_, id)) = self.asks.deadlines.first().copied().filter(|(until, _)| *until <= now) {
+    pub(crate) fn close_late_asks(&mut self, effects: &mut Effects) {
+        while let Some((_, id)) = self.asks.deadlines.first().copied().filter(|(until, _)| *until <= self.now)
+        {
             self.close_ask(id, effects);
         }
     }

@@ -2,7 +2,7 @@
 
 use crate::effect::HubMail;
 use crate::ids::{AskId, ChannelName, Offset, SessionId, SessionKey, ShardId, Tag, Token};
-use crate::message::{Body, Except, MessageId};
+use crate::message::{Body, Except, MessageId, Quality, Traits};
 use crate::reason::Reason;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -17,6 +17,54 @@ pub enum Command {
     /// subscriptions, so that a publish in answer to the client's first words finds it. Over a limit the session ends
     /// with `Effect::Ended` and `Reason::OverLimit`. Not for a session that was admitted before.
     Admit(Admit),
+    /// A client wants the session that bears its own name, or a new one under that name. Needs no admission: the caller has
+    /// authenticated it. Answered by `Effect::Claimed` or `Effect::OpenRefused` at once; the front then sends `Resume`.
+    Claim(Box<Claim>),
+    /// Changes what was agreed on when the session was claimed.
+    Amend {
+        /// The session.
+        session: SessionKey,
+        /// How long it outlives its connection. Milliseconds.
+        keep_ms: Option<u64>,
+        /// The client said goodbye: its will is void.
+        drop_will: bool,
+    },
+    /// A claimed session subscribes, or changes the options of a subscription. Answered by `Effect::Done` when every home
+    /// knows; retained values may follow.
+    Join(Join),
+    /// A claimed session ends a subscription. Answered by `Effect::Done`.
+    Leave {
+        /// The session.
+        session: SessionKey,
+        /// As it was subscribed.
+        filter: String,
+        /// Of a share group of that name.
+        group: Option<Box<str>>,
+        /// Echoed.
+        request: u64,
+    },
+    /// A claimed session publishes. Answered by `Effect::Done` once the message is where it is needed, if its quality is
+    /// higher than `AtMostOnce`.
+    Offer(Box<Offer>),
+    /// The publisher knows that a message of quality `ExactlyOnce` was taken: its number is free. Answered by `Effect::Done`.
+    Forget {
+        /// The session.
+        session: SessionKey,
+        /// The publisher's number of the exchange.
+        exchange: u16,
+        /// Echoed.
+        request: u64,
+    },
+    /// A client says how far an exchange that `Grade::number` names has come. May be followed by `Effect::Taken`,
+    /// `Effect::Misstep` and by what waited for the place.
+    Settle {
+        /// The session.
+        session: SessionKey,
+        /// From `Grade::number`.
+        number: u16,
+        /// How far.
+        step: Step,
+    },
     /// The connection cannot take more now: what comes waits in the outbox.
     Pause(SessionKey),
     /// The connection can take more: up to `budget` waiting things are delivered, each as `Effect::Send`; the session is
@@ -79,7 +127,7 @@ pub enum Command {
     /// A publish to one channel, at its home; a union of several, sent to every shard's hub; or one to a session, at its
     /// home. The first is answered by `Report::Routed` and a `Report::Delivered` of each shard it names, the others by
     /// `Report::Delivered` of each hub that got it, all of them possibly by `Report::Refused` instead.
-    Publish(Publish),
+    Publish(Box<Publish>),
     /// A client answered an ask. Ignored when it is late, repeated or not asked of this session.
     Reply {
         /// The session.
@@ -143,6 +191,106 @@ pub struct Admit {
     pub subscriptions: Vec<String>,
 }
 
+/// A client with a name of its own.
+#[derive(Debug)]
+pub struct Claim {
+    /// The front's name for it.
+    pub tag: Tag,
+    /// The client's own, which this hub is the home of ([`claim_home`](crate::claim_home)).
+    pub name: Arc<str>,
+    /// An earlier session of the name ends.
+    pub fresh: bool,
+    /// How long the session outlives its connection, in milliseconds; 0 = it ends with it, `u64::MAX` = for ever.
+    pub keep_ms: u64,
+    /// Most messages of higher quality that are on their way at once, at least 1.
+    pub window: u16,
+    /// Published when the connection ends without a goodbye.
+    pub will: Option<Box<Will>>,
+    /// The user the session belongs to.
+    pub user: Option<Arc<str>>,
+    /// From the caller's random source: the unguessable part of the session id.
+    pub random: [u8; 9],
+}
+
+/// What a client leaves to be published.
+#[derive(Debug)]
+pub struct Will {
+    /// To one channel.
+    pub publish: Publish,
+    /// Waits so long for the client to come back, but not longer than its session. Milliseconds.
+    pub delay_ms: u64,
+    /// How long after it is published the message expires. Milliseconds.
+    pub lifetime_ms: Option<u64>,
+}
+
+/// How a session wants what a subscription brings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Options {
+    /// At most.
+    pub quality: Quality,
+    /// Not what the session itself published.
+    pub skip_own: bool,
+    /// What was published to be retained is told as such.
+    pub keep_retain: bool,
+    /// Told with each message; 0 = none. At most 28 bits.
+    pub label: u32,
+}
+
+/// Whether a new subscription brings the values that channels retain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CatchUp {
+    /// Always.
+    Always,
+    /// Unless it only changes the options of one that existed.
+    IfNew,
+    /// No.
+    Never,
+}
+
+/// A subscription of a claimed session.
+#[derive(Debug)]
+pub struct Join {
+    /// The session.
+    pub session: SessionKey,
+    /// Channel name or filter.
+    pub filter: String,
+    /// Shared with the other members of this group: each message goes to one of them.
+    pub group: Option<Box<str>>,
+    /// How it wants messages.
+    pub options: Options,
+    /// Retained values; never for shared ones.
+    pub catch_up: CatchUp,
+    /// Echoed.
+    pub request: u64,
+}
+
+/// A message that a claimed session publishes to one channel.
+#[derive(Debug)]
+pub struct Offer {
+    /// The session.
+    pub session: SessionKey,
+    /// The publisher's number of an exchange of quality `ExactlyOnce`: until it is forgotten, more under the same number is
+    /// the same message.
+    pub exchange: Option<u16>,
+    /// The message; `token` and `receipt` are not used.
+    pub publish: Publish,
+    /// Echoed.
+    pub request: u64,
+}
+
+/// How far the exchange of a message has come on the client's side.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// An `AtLeastOnce` message is the client's.
+    Done,
+    /// An `ExactlyOnce` message is the client's; it knows the number still.
+    Received,
+    /// The client has forgotten the number.
+    Forgotten,
+    /// The client does not want an `ExactlyOnce` message.
+    Declined,
+}
+
 /// A client that comes back.
 #[derive(Debug)]
 pub struct Attach {
@@ -198,6 +346,23 @@ pub struct Publish {
     pub reply_within_ms: Option<u64>,
     /// Whom to report to; `None` = nobody counts.
     pub token: Option<Token>,
+    /// What the publisher wants besides.
+    pub traits: Traits,
+    /// The session that waits for `Effect::Done`; set by hubs only.
+    pub receipt: Option<Receipt>,
+}
+
+/// A session that waits to hear that its message is where it is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// Its home.
+    pub shard: ShardId,
+    /// Its place there.
+    pub session: SessionKey,
+    /// Its public name, in case the place is another's by then.
+    pub id: SessionId,
+    /// Echoed.
+    pub request: u64,
 }
 
 /// Marker for documentation: the sessions a delivery goes to are a range of `Effects::recipients`.

@@ -2,10 +2,13 @@
 //! one look at each session's memory.
 
 use crate::effect::{Counts, Effect, Effects, Recipient, Report};
+use crate::exchange::{Handed, hand};
+use crate::flight::Parcel;
 use crate::hub::Hub;
 use crate::ids::{AskId, Millis, Offset, SessionId, SessionKey, Token};
 use crate::limits::Limits;
-use crate::message::{Message, Outgoing};
+use crate::message::{Grade, Labels, Message, Outgoing};
+use crate::pact;
 use crate::reason::Reason;
 use crate::recovery::Scope;
 use crate::roster::RosterKey;
@@ -53,13 +56,7 @@ impl Reach<'_> {
 }
 
 impl Hub {
-    pub(crate) fn deliver(
-        &mut self,
-        now: Millis,
-        delivery: &Delivery<'_>,
-        reach: Reach<'_>,
-        effects: &mut Effects,
-    ) {
+    pub(crate) fn deliver(&mut self, delivery: &Delivery<'_>, reach: Reach<'_>, effects: &mut Effects) {
         let asks = delivery.reply_until.is_some();
         if asks && self.asks.len() >= self.config.limits.asks_max as usize {
             return self.drop_ask(delivery, reach, effects);
@@ -79,6 +76,7 @@ impl Hub {
             asked: Vec::new(),
             missing: Vec::new(),
             is_recovering: false,
+            rosters: reach.rosters(),
             sessions: &mut self.sessions,
             effects,
         };
@@ -90,9 +88,9 @@ impl Hub {
         for key in reach.sessions() {
             pass.offer(*key);
         }
-        let Pass { counts, asked, missing, is_recovering, mut offset, ask, start, .. } = pass;
+        let Pass { mut counts, asked, missing, is_recovering, mut offset, ask, start, .. } = pass;
         if logged && is_recovering {
-            self.append_to_log(now, delivery, reach);
+            self.append_to_log(delivery, reach);
         } else if logged {
             offset = Some(self.log.offset(0));
         }
@@ -100,6 +98,9 @@ impl Hub {
             let to = start..effects.recipients.len();
             let message = Arc::clone(delivery.message);
             effects.list.push(Effect::Deliver { message, ask, offset, to });
+        }
+        if !asks {
+            counts.delivered += self.deal(delivery.message, reach.rosters(), effects);
         }
         let expecting = u32::try_from(asked.len()).expect("no more than sessions");
         if let (true, Some(until), Some(token)) = (expecting > 0, delivery.reply_until, delivery.token) {
@@ -185,6 +186,8 @@ struct Pass<'a> {
     missing: Vec<SessionId>,
     /// Whether it concerns a session that may be resumed.
     is_recovering: bool,
+    /// By which it comes.
+    rosters: &'a [RosterKey],
 }
 
 impl Pass<'_> {
@@ -199,9 +202,12 @@ impl Pass<'_> {
         }
         if session.observer {
             if session.state == State::Ready {
-                self.effects.recipients.push(Recipient { session: key, tag: session.tag });
+                self.effects.recipients.push(session.recipient(key));
             }
             return;
+        }
+        if session.pact.is_some() {
+            return self.offer_graded(key);
         }
         if self.ask.is_some() && session.asks >= self.limits.asks_per_session_max {
             self.counts.dropped += 1;
@@ -210,7 +216,7 @@ impl Pass<'_> {
         }
         self.is_recovering |= session.recovery.is_some();
         if session.state == State::Ready && !session.closing {
-            self.effects.recipients.push(Recipient { session: key, tag: session.tag });
+            self.effects.recipients.push(session.recipient(key));
             self.counts.delivered += 1;
         } else if self.leave_waiting(key) {
             self.counts.queued += 1;
@@ -221,6 +227,31 @@ impl Pass<'_> {
         if self.ask.is_some() {
             self.sessions.known_mut(key).asks += 1;
             self.asked.push(key);
+        }
+    }
+
+    /// For a session with a pact: as its subscriptions grant, within its window. It cannot be asked.
+    fn offer_graded(&mut self, key: SessionKey) {
+        let session = self.sessions.known_mut(key);
+        if self.ask.is_some() {
+            self.counts.dropped += 1;
+            self.missing.push(session.id);
+            return;
+        }
+        let Some(pact) = &session.pact else { return };
+        let Some((grade, labels)) = pact::grade(session, pact, self.message, self.rosters) else { return };
+        let parcel = Parcel { message: Arc::clone(self.message), grade, labels: labels.clone(), group: None };
+        match hand(session, parcel, self.limits) {
+            Handed::Now(number) => {
+                let to = Recipient { grade: Grade { number, ..grade }, ..session.recipient(key) };
+                self.counts.delivered += 1;
+                self.effects.send(to, self.message, labels);
+            }
+            Handed::Waits => {
+                self.sessions.queued += 1;
+                self.counts.queued += 1;
+            }
+            Handed::Dropped => self.counts.dropped += 1,
         }
     }
 
@@ -238,6 +269,8 @@ impl Pass<'_> {
             message: Arc::clone(self.message),
             ask: self.ask,
             offset: self.offset.filter(|_| may_recover),
+            grade: Grade::default(),
+            labels: None,
         };
         if session.outbox.get_or_insert_default().push(item, self.limits).is_ok() {
             self.sessions.queued += 1;
@@ -251,8 +284,20 @@ impl Pass<'_> {
 /// The connection of a session whose outbox is full ends, once.
 fn close_slow(key: SessionKey, session: &mut Session) -> Effect {
     session.closing = true;
-    let to = Recipient { session: key, tag: session.tag };
+    let to = session.recipient(key);
     Effect::CloseConnection { to, reason: Reason::SlowConsumer }
+}
+
+impl Effects {
+    /// One more recipient of the delivery under way; with labels, which are its own, something for it alone.
+    fn send(&mut self, to: Recipient, message: &Arc<Message>, labels: Labels) {
+        if labels.is_none() {
+            return self.recipients.push(to);
+        }
+        let message = Arc::clone(message);
+        let item = Outgoing::Message { message, ask: None, offset: None, grade: to.grade, labels };
+        self.list.push(Effect::Send { to, item });
+    }
 }
 
 #[cfg(test)]
@@ -274,6 +319,8 @@ mod tests {
             asks_per_session_max: 1,
             asks_max: 1,
             history_bytes_max: 0,
+            retained_max: 0,
+            retained_bytes_max: 0,
             recovery: RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 },
         };
         let topology = Topology { shards: 1, partitions: 1 };
@@ -302,8 +349,10 @@ mod tests {
                 except: None,
                 reply_within_ms: None,
                 token: None,
+                traits: crate::Traits::default(),
+                receipt: None,
             };
-            hub.apply(Millis(0), Command::Publish(publish), &mut effects);
+            hub.apply(Millis(0), Command::Publish(Box::new(publish)), &mut effects);
             effects.recipients.len()
         };
         assert_eq!((deliver(&mut hub), hub.stamp), (1, 1));

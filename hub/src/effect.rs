@@ -1,7 +1,8 @@
 //! Everything that can follow from a command. Data only. The caller performs the list in order, then clears it.
 
+use crate::command::{Options, Publish, Receipt};
 use crate::ids::{AskId, ChannelName, Millis, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
-use crate::message::{Body, Message, Outgoing};
+use crate::message::{Body, Grade, Message, Outgoing};
 use crate::reason::Reason;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -13,6 +14,8 @@ pub struct Recipient {
     pub session: SessionKey,
     /// The front's name.
     pub tag: Tag,
+    /// How it gets a message.
+    pub grade: Grade,
 }
 
 /// What one command leads to. Reused between commands, so that a delivery allocates nothing.
@@ -68,6 +71,45 @@ pub enum Effect {
         session: SessionKey,
         /// The old tag, when its connection had not been known to be dead.
         displaced: Option<Tag>,
+    },
+    /// The session of the client's own name: an earlier one, or a new one.
+    Claimed {
+        /// The front's name.
+        tag: Tag,
+        /// The hub's name.
+        session: SessionKey,
+        /// The public name.
+        id: SessionId,
+        /// It goes on; what waited comes by `Resume`.
+        resumed: bool,
+        /// The connection it was taken from, which is to be closed.
+        displaced: Option<Tag>,
+    },
+    /// What a session asked for is done, or refused.
+    Done {
+        /// Who.
+        to: Recipient,
+        /// From the command.
+        request: u64,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The budget of a `Resume` is used up and more waits: another one is due when the connection can take more.
+    More {
+        /// Who.
+        to: Recipient,
+    },
+    /// The client may forget the number of an exchange.
+    Taken {
+        /// Who.
+        to: Recipient,
+        /// From `Grade::number`.
+        number: u16,
+    },
+    /// The client's step does not fit the exchange it names.
+    Misstep {
+        /// Who.
+        to: Recipient,
     },
     /// No such session, or messages are missing: the client gets a new session. In the second case the old one ends by
     /// the next effect, unless a connection still holds it.
@@ -148,6 +190,104 @@ pub enum HubMail {
         /// Whom to report to.
         token: Option<Token>,
     },
+    /// To a channel's home: publish there.
+    Publish(Box<Publish>),
+    /// From a channel's home: the message is where it is needed.
+    Published {
+        /// From the publish.
+        receipt: Receipt,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// Asks for the values that channels retain.
+    WantRetained(Walk),
+    /// Some of them.
+    Retained {
+        /// The question.
+        walk: Walk,
+        /// In order of channels.
+        messages: Vec<Arc<Message>>,
+        /// There may be more after this channel.
+        more: Option<ChannelName>,
+    },
+    /// To a share group's home.
+    Share(Box<ShareMail>),
+    /// From a share group's home: for this member.
+    Dealt {
+        /// The member.
+        member: SessionId,
+        /// The message.
+        message: Arc<Message>,
+        /// Of the member's subscription.
+        options: Options,
+        /// The group's name and filter, `name/filter`.
+        group: Arc<str>,
+    },
+}
+
+/// A session walks over the values that channels retain.
+#[derive(Clone, Debug)]
+pub struct Walk {
+    /// Which session.
+    pub session: SessionId,
+    /// Which channels.
+    pub filter: ChannelName,
+    /// How the session wants them.
+    pub options: Options,
+    /// Only channels after this one.
+    pub after: Option<ChannelName>,
+}
+
+/// What a member's hub tells the home of a share group.
+#[derive(Clone, Debug)]
+pub struct ShareMail {
+    /// The group's name and filter, `name/filter`.
+    pub group: Arc<str>,
+    /// The member.
+    pub member: SessionId,
+    /// What happened.
+    pub change: ShareChange,
+}
+
+/// What happened to a member of a share group.
+#[derive(Clone, Debug)]
+pub enum ShareChange {
+    /// It joins, or changes its options; acknowledged by `HubMail::InterestKnown` with the number.
+    Joins(Options, u64),
+    /// It leaves.
+    Leaves,
+    /// It has lost its connection.
+    Away,
+    /// It is connected again.
+    Back,
+    /// It ended before it acknowledged this message of the group.
+    Returns(Arc<Message>),
+}
+
+/// What became of a request of a session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Subscribed.
+    Joined {
+        /// There was none of that filter before.
+        is_new: bool,
+    },
+    /// No longer subscribed.
+    Left {
+        /// There was one.
+        existed: bool,
+    },
+    /// The message is where it is needed.
+    Published {
+        /// It is needed somewhere.
+        matched: bool,
+    },
+    /// A message under this number was taken before and is not forgotten.
+    Repeated,
+    /// The number is free.
+    Forgotten,
+    /// No.
+    Refused(Refusal),
 }
 
 /// What became of a publish on one shard. Sessions, not connections.

@@ -24,6 +24,26 @@ pub fn check_filter(text: &str, bytes_max: u32) -> Result<(), Refusal> {
     if has_valid_wildcards(text) { Ok(()) } else { Err(Refusal::InvalidFilter) }
 }
 
+/// Checks what a client that names filters itself may subscribe to: names with `$` are for it to see, but for those by which
+/// the back end reaches users and sessions.
+///
+/// # Errors
+/// As [`check_filter`].
+pub(crate) fn check_client_filter(text: &str, bytes_max: u32) -> Result<(), Refusal> {
+    if !has_valid_length(text, bytes_max) || text.contains('\0') {
+        return Err(Refusal::InvalidChannel);
+    }
+    if is_address(text) {
+        return Err(Refusal::ReservedChannel);
+    }
+    if has_valid_wildcards(text) { Ok(()) } else { Err(Refusal::InvalidFilter) }
+}
+
+/// Whether a name or filter is about users or sessions.
+fn is_address(text: &str) -> bool {
+    matches!(text.split('/').next(), Some("$user" | "$client"))
+}
+
 /// Whether a valid name or filter holds wildcards.
 pub(crate) fn is_filter(text: &str) -> bool {
     text.contains(['+', '#'])

@@ -103,12 +103,12 @@ impl Hub {
     }
 
     /// Keeps the message that `next_position` was for.
-    pub(crate) fn keep(&mut self, now: Millis, key: RosterKey, rule: HistoryRule, message: Arc<Message>) {
+    pub(crate) fn keep(&mut self, key: RosterKey, rule: HistoryRule, message: Arc<Message>) {
         let (histories, limits) = (&mut self.histories, &self.config.limits);
         let Some(history) = &mut self.rosters.known_mut(key).history else { return };
         history.newest += 1;
         histories.bytes += message.body.len_bytes() as u64;
-        history.kept.push_back(Kept { message, at: now });
+        history.kept.push_back(Kept { message, at: self.now });
         while history.kept.len() > rule.messages_max as usize || histories.bytes > limits.history_bytes_max {
             if !history.pop(histories) {
                 break;
@@ -119,20 +119,24 @@ impl Hub {
         self.rosters.remove_if_unused(key);
     }
 
-    pub(crate) fn trim_histories(&mut self, now: Millis) {
-        while let Some((at, key)) = self.histories.expiries.first().copied().filter(|(at, _)| *at <= now) {
+    pub(crate) fn trim_histories(&mut self) {
+        while let Some((at, key)) = self.histories.expiries.first().copied().filter(|(at, _)| *at <= self.now)
+        {
             self.histories.expiries.remove(&(at, key));
-            self.trim_history(now, key);
+            self.trim_history(key);
             self.drop_empty_history(key);
             self.rosters.remove_if_unused(key);
         }
     }
 
-    fn trim_history(&mut self, now: Millis, key: RosterKey) {
+    fn trim_history(&mut self, key: RosterKey) {
         let Some(rule) = self.rosters.rule_of(key).and_then(|rule| rule.history) else { return };
         let Some(history) = &mut self.rosters.known_mut(key).history else { return };
         history.is_scheduled = false;
-        while history.kept.front().is_some_and(|oldest| oldest.at.0.saturating_add(rule.age_ms_max) <= now.0)
+        while history
+            .kept
+            .front()
+            .is_some_and(|oldest| oldest.at.0.saturating_add(rule.age_ms_max) <= self.now.0)
         {
             history.pop(&mut self.histories);
         }

@@ -3,20 +3,26 @@
 
 use crate::ask::Asks;
 use crate::command::Command;
+use crate::effect::Walk;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
 use crate::ids::{Millis, SessionKey, Token};
 use crate::interest::Interests;
 use crate::limits::Config;
+use crate::pact::Names;
 use crate::recovery::Log;
+use crate::retained::Retained;
 use crate::roster::{RosterKey, Rosters};
 use crate::session::Sessions;
+use crate::share::Shares;
 use std::collections::BTreeSet;
 
 /// The state machine of one shard; see the crate's documentation.
 #[derive(Debug)]
 pub struct Hub {
     pub(crate) config: Config,
+    /// Of the command being applied.
+    pub(crate) now: Millis,
     pub(crate) sessions: Sessions,
     pub(crate) rosters: Rosters,
     pub(crate) interests: Interests,
@@ -25,6 +31,13 @@ pub struct Hub {
     pub(crate) log: Log,
     /// When the window of each detached session closes.
     pub(crate) windows: BTreeSet<(Millis, SessionKey)>,
+    /// When the will of each detached session is due.
+    pub(crate) wills: BTreeSet<(Millis, SessionKey)>,
+    pub(crate) names: Names,
+    pub(crate) retained: Retained,
+    pub(crate) shares: Shares,
+    /// Walks of sessions here over values here, to go on at the next `Tick`.
+    pub(crate) walking: Vec<Walk>,
     /// Owned partition that the next session is named after.
     pub(crate) next_partition: u16,
     /// Number of the last delivery; marks sessions that it has seen.
@@ -47,32 +60,52 @@ impl Hub {
             histories: Histories::new(epoch),
             log: Log::new(epoch),
             windows: BTreeSet::new(),
+            wills: BTreeSet::new(),
+            names: Names::new(config.epoch),
+            retained: Retained::default(),
+            shares: Shares::default(),
+            walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
             stamp: 0,
             concerned: Vec::new(),
+            now: Millis(0),
             config,
         }
     }
 
     /// Applies one command. `now` never goes back. Appends to `effects`, which the caller performs in order and clears.
     pub fn apply(&mut self, now: Millis, command: Command, effects: &mut Effects) {
+        self.now = now;
         match command {
-            Command::Open(open) => self.open(now, &open, effects),
+            Command::Open(open) => self.open(&open, effects),
             Command::Admit(admit) => self.admit(admit, effects),
+            Command::Claim(claim) => self.claim(*claim, effects),
+            Command::Amend { session, keep_ms, drop_will } => self.amend(session, keep_ms, drop_will),
+            Command::Join(join) => self.join_with(join, effects),
+            Command::Leave { session, filter, group, request } => {
+                self.leave_by_name(session, (&filter, group.as_deref()), request, effects);
+            }
+            Command::Offer(offer) => self.offer(*offer, effects),
+            Command::Forget { session, exchange, request } => {
+                self.forget(session, exchange, request, effects);
+            }
+            Command::Settle { session, number, step } => {
+                self.settle((session, number), step, effects);
+            }
             Command::Pause(session) => self.pause(session),
             Command::Resume { session, budget } => self.resume(session, budget, effects),
-            Command::Detach { session, reason } => self.detach(now, session, reason, effects),
+            Command::Detach { session, reason } => self.detach(session, reason, effects),
             Command::Attach(attach) => self.attach(&attach, effects),
             Command::End { session, reason } => self.end(session, reason, effects),
             Command::EndMembers { of, reason, token } => self.end_members(&of, reason, token, effects),
             Command::Subscribe { of, filter, token } => self.subscribe(&of, &filter, token, effects),
             Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
-            Command::Publish(publish) => self.publish(now, publish, effects),
+            Command::Publish(publish) => self.publish(*publish, effects),
             Command::Reply { session, ask, body } => self.reply(session, ask, body, effects),
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
-            Command::Mail { from, mail } => self.mail(now, from, mail, effects),
-            Command::Query { token, query } => self.query(now, token, &query, effects),
-            Command::Tick => self.tick(now, effects),
+            Command::Mail { from, mail } => self.mail(from, mail, effects),
+            Command::Query { token, query } => self.query(token, &query, effects),
+            Command::Tick => self.tick(effects),
         }
     }
 
@@ -81,7 +114,10 @@ impl Hub {
     pub fn next_deadline(&self) -> Option<Millis> {
         let window = self.windows.first().map(|(until, _)| *until);
         let log = self.log.next_deadline();
-        [window, log, self.asks.next_deadline(), self.histories.next_deadline()].into_iter().flatten().min()
+        let will = self.wills.first().map(|(at, _)| *at);
+        let walk = (!self.walking.is_empty()).then_some(Millis(0));
+        let kept = [log, self.histories.next_deadline(), self.retained.next_deadline()];
+        [window, will, walk, self.asks.next_deadline()].into_iter().chain(kept).flatten().min()
     }
 
     /// Sessions, attached or not.
@@ -106,19 +142,24 @@ impl Hub {
             && self.histories.is_empty()
             && self.log.is_empty()
             && self.windows.is_empty()
+            && self.retained.is_empty()
+            && self.shares.is_empty()
     }
 
     /// Slots for sessions and channels that memory is held for; 0 once everything has left.
     #[must_use]
     pub fn capacity(&self) -> usize {
-        self.sessions.capacity() + self.rosters.capacity()
+        self.sessions.capacity() + self.rosters.capacity() + self.names.capacity()
     }
 
-    fn tick(&mut self, now: Millis, effects: &mut Effects) {
-        self.close_late_asks(now, effects);
-        self.end_expired(now, effects);
-        self.trim_log(now);
-        self.trim_histories(now);
+    fn tick(&mut self, effects: &mut Effects) {
+        self.close_late_asks(effects);
+        self.publish_due_wills(effects);
+        self.end_expired(effects);
+        self.trim_log();
+        self.trim_histories();
+        self.retained.expire(self.now);
+        self.walk_on(effects);
     }
 }
 

@@ -5,9 +5,9 @@
 //! announcement, and numbers tell them apart.
 
 use crate::deliver::Delivery;
-use crate::effect::{Effect, Effects, HubMail, Report};
+use crate::effect::{Effect, Effects, HubMail, Outcome, Report, Walk};
 use crate::hub::Hub;
-use crate::ids::{Millis, SessionId, SessionKey, ShardId, Token};
+use crate::ids::{SessionId, SessionKey, ShardId, Token};
 use crate::names::home_partition;
 use crate::recovery::Scope;
 use crate::roster::{Roster, RosterKey};
@@ -34,6 +34,20 @@ pub(crate) enum Waiter {
     Report(Token, u64),
     /// A session that is being admitted.
     Session(SessionKey, SessionId),
+    /// The answer to a `Join`, and then the walk over retained values that it asks for.
+    Join(Box<Joined>),
+    /// Another shard, which waits for this number.
+    Tell(ShardId, u64),
+}
+
+/// A `Join` that is done as soon as every home knows.
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) session: SessionKey,
+    pub(crate) id: SessionId,
+    pub(crate) request: u64,
+    pub(crate) is_new: bool,
+    pub(crate) walk: Option<Walk>,
 }
 
 impl Interests {
@@ -41,20 +55,18 @@ impl Interests {
         self.open.is_empty()
     }
 
-    /// Answers now, or when the roster's announcement is acknowledged.
-    pub(crate) fn when_known(&mut self, roster: &Roster, waiter: Waiter, effects: &mut Effects) {
-        match (self.open.get_mut(&roster.announcement), waiter) {
-            (Some(announcement), waiter) => announcement.waiters.push(waiter),
-            (None, Waiter::Report(token, count)) => effects.report(token, Report::Count(count)),
-            (None, Waiter::Session(..)) => {}
-        }
-    }
-
     /// Whether the waiter has to wait; if so, it was added.
     pub(crate) fn hold(&mut self, roster: &Roster, waiter: Waiter) -> bool {
         let Some(announcement) = self.open.get_mut(&roster.announcement) else { return false };
         announcement.waiters.push(waiter);
         true
+    }
+
+    /// A number that one other shard will acknowledge.
+    pub(crate) fn expect(&mut self, waiter: Waiter) -> u64 {
+        self.last += 1;
+        self.open.insert(self.last, Announcement { missing: 1, waiters: vec![waiter] });
+        self.last
     }
 }
 
@@ -70,6 +82,38 @@ impl Hub {
         self.rosters.known_mut(key).announcement = token;
         self.interests.open.insert(token, Announcement { missing: to.count_ones(), waiters: Vec::new() });
         self.send_interest(key, to, Some(token), effects);
+    }
+
+    /// Goes on with the waiter now, or when the roster's announcement is acknowledged.
+    pub(crate) fn when_known(&mut self, key: RosterKey, waiter: Waiter, effects: &mut Effects) {
+        match self.interests.open.get_mut(&self.rosters.known(key).announcement) {
+            Some(announcement) => announcement.waiters.push(waiter),
+            None => self.go_on(waiter, effects),
+        }
+    }
+
+    fn go_on(&mut self, waiter: Waiter, effects: &mut Effects) {
+        match waiter {
+            Waiter::Report(token, count) => effects.report(token, Report::Count(count)),
+            Waiter::Session(key, id) => self.release(key, id, effects),
+            Waiter::Join(joined) => self.joined(*joined, effects),
+            Waiter::Tell(to, token) if to == self.config.shard => self.acknowledged(token, effects),
+            Waiter::Tell(to, token) => {
+                effects.list.push(Effect::Mail { to, mail: HubMail::InterestKnown { token } });
+            }
+        }
+    }
+
+    fn joined(&mut self, joined: Joined, effects: &mut Effects) {
+        let Joined { session: key, id, request, is_new, walk } = joined;
+        let Some(session) = self.sessions.find(key).filter(|session| session.is(&id)) else { return };
+        let to = session.recipient(key);
+        if session.is_connected() {
+            effects.list.push(Effect::Done { to, request, outcome: Outcome::Joined { is_new } });
+        }
+        if let Some(walk) = walk {
+            self.start_walks(&walk, effects);
+        }
     }
 
     /// The roster lost its last member. Who still waits for the announcement is answered when that is acknowledged.
@@ -102,7 +146,7 @@ impl Hub {
         1 << self.config.shard.0
     }
 
-    pub(crate) fn mail(&mut self, now: Millis, from: ShardId, mail: HubMail, effects: &mut Effects) {
+    pub(crate) fn mail(&mut self, from: ShardId, mail: HubMail, effects: &mut Effects) {
         match mail {
             HubMail::Interest { filter, wanted, token } => {
                 self.note_interest(from, &filter, wanted);
@@ -113,7 +157,17 @@ impl Hub {
             HubMail::InterestKnown { token } => self.acknowledged(token, effects),
             HubMail::Forward { message, reply_until, token } => {
                 let delivery = Delivery { message: &message, scope: Scope::Channel, reply_until, token };
-                self.forwarded(now, &delivery, effects);
+                self.forwarded(&delivery, effects);
+            }
+            HubMail::Publish(publish) => self.publish(*publish, effects),
+            HubMail::Published { receipt, outcome } => self.published(receipt, outcome, effects),
+            HubMail::WantRetained(walk) => self.give_retained(from, walk, effects),
+            HubMail::Retained { walk, messages, more } => {
+                self.take_retained((from, walk), messages, more, effects);
+            }
+            HubMail::Share(mail) => self.share_changed(from, *mail, effects),
+            HubMail::Dealt { member, message, options, group } => {
+                self.dealt(member, &message, (options, group), effects);
             }
         }
     }
@@ -138,10 +192,7 @@ impl Hub {
         }
         let Some(announcement) = self.interests.open.remove(&token) else { return };
         for waiter in announcement.waiters {
-            match waiter {
-                Waiter::Report(token, count) => effects.report(token, Report::Count(count)),
-                Waiter::Session(key, id) => self.release(key, id, effects),
-            }
+            self.go_on(waiter, effects);
         }
     }
 

@@ -10,10 +10,13 @@
 //! Start at [`Command`] (everything that can happen), [`Effect`] (everything that can follow) and [`Limits`].
 
 mod ask;
+mod claim;
 mod command;
 mod deliver;
 mod effect;
+mod exchange;
 mod filter;
+mod flight;
 mod history;
 mod hub;
 mod ids;
@@ -23,20 +26,27 @@ mod limits;
 mod message;
 mod names;
 mod outbox;
+mod pact;
 mod publish;
 mod query;
 mod reason;
 mod recovery;
+mod retained;
 mod roster;
 mod session;
+mod share;
 mod snapshot;
 mod subscription;
 mod trie;
 
-pub use command::{Admit, Attach, Command, Members, Open, Publish, Query, Recipients, Target};
+pub use claim::claim_home;
+pub use command::{
+    Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Publish, Query, Receipt,
+    Recipients, Step, Target, Will,
+};
 pub use effect::{
-    ChannelView, Counts, Effect, Effects, HubMail, Page, PresenceMember, Recipient, Refusal, Report,
-    SessionView,
+    ChannelView, Counts, Effect, Effects, HubMail, Outcome, Page, PresenceMember, Recipient, Refusal, Report,
+    SessionView, ShareChange, ShareMail, Walk,
 };
 pub use filter::{check_filter, filter_matches};
 pub use hub::Hub;
@@ -45,7 +55,7 @@ pub use ids::{
     Topology,
 };
 pub use limits::{ChannelRule, Config, HistoryRule, Limits, RecoveryLimits};
-pub use message::{Body, Except, Message, MessageId, Outgoing};
+pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Quality, Traits};
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;
 pub use recovery::Scope;

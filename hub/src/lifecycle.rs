@@ -2,7 +2,7 @@
 //! Its subscriptions are handled in `subscription`, what it missed in `recovery`.
 
 use crate::command::{Admit, Attach, Members, Open};
-use crate::effect::{Effect, Effects, Recipient, Report};
+use crate::effect::{Effect, Effects, Report};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Partition, SessionId, SessionKey, Token};
 use crate::message::{Body, Outgoing};
@@ -10,29 +10,19 @@ use crate::outbox::Outbox;
 use crate::reason::Reason;
 use crate::recovery::Recovery;
 use crate::session::{Identity, Session, State};
-use smallvec::SmallVec;
 
 impl Hub {
-    pub(crate) fn open(&mut self, now: Millis, open: &Open, effects: &mut Effects) {
+    pub(crate) fn open(&mut self, open: &Open, effects: &mut Effects) {
         if self.sessions.len() >= self.config.limits.sessions_max as usize {
             effects.list.push(Effect::OpenRefused { tag: open.tag });
             return;
         }
         let id = SessionId::new(self.take_partition(), self.sessions.next_slot(), open.random);
         let session = self.sessions.insert(Session {
-            id,
-            state: State::Pending,
             tag: open.tag,
-            stamp: 0,
-            held: 0,
-            asks: 0,
-            closing: false,
             observer: open.observer,
-            subscriptions: SmallVec::new(),
-            since: now,
-            identity: None,
-            outbox: None,
             recovery: open.recover.then(|| Box::new(Recovery::starting_at(self.log.last()))),
+            ..Session::new(id, State::Pending, self.now)
         });
         effects.list.push(Effect::Opened { tag: open.tag, session, id });
     }
@@ -58,9 +48,7 @@ impl Hub {
         }
         let mut names = admit.subscriptions;
         names.extend(admit.user.as_deref().map(|user| ChannelName::user(user).as_str().to_owned()));
-        if admit.user.is_some() || admit.info.is_some() {
-            session.identity = Some(Box::new(Identity { user: admit.user, info: admit.info }));
-        }
+        session.identity = Identity::of(admit.user, admit.info);
         session.outbox.get_or_insert_default().push_first(Outgoing::Admitted { recovered: false });
         self.sessions.pending -= 1;
         self.sessions.queued += 1;
@@ -84,35 +72,56 @@ impl Hub {
         if session.state != State::Paused || session.closing {
             return;
         }
-        let to = Recipient { session: key, tag: session.tag };
+        let to = session.recipient(key);
+        let mut budget = budget.max(1);
         if let Some(outbox) = &mut session.outbox {
             if session.held > 0 {
-                outbox.resume = budget.max(1);
+                outbox.resume = budget;
                 return;
             }
-            let before = outbox.len();
-            let items = std::iter::from_fn(|| outbox.pop()).take(budget.max(1) as usize);
-            effects.list.extend(items.map(|item| Effect::Send { to, item }));
-            let left = outbox.len();
-            if left == 0 {
-                session.become_ready();
+            let before = budget;
+            while budget > 0
+                && let Some(item) = outbox.pop()
+            {
+                budget -= 1;
+                effects.list.push(Effect::Send { to, item });
             }
-            self.sessions.queued -= (before - left) as u64;
+            self.sessions.queued -= u64::from(before - budget);
+        }
+        self.resume_exchanges(key, budget, effects);
+    }
+
+    /// What is left of a budget goes to messages of higher quality. The session is ready unless the budget is all used while
+    /// there is more.
+    fn resume_exchanges(&mut self, key: SessionKey, budget: u32, effects: &mut Effects) {
+        self.pump(key, budget, effects);
+        let session = self.sessions.known_mut(key);
+        session.outbox.take_if(|outbox| outbox.len() == 0);
+        if session.outbox.is_some() || session.pact.as_ref().is_some_and(|pact| pact.is_due()) {
+            effects.list.push(Effect::More { to: session.recipient(key) });
         } else {
-            session.become_ready();
+            session.state = State::Ready;
+            self.go_on_walking(key, effects);
         }
     }
 
-    pub(crate) fn detach(&mut self, now: Millis, key: SessionKey, reason: Reason, effects: &mut Effects) {
+    pub(crate) fn detach(&mut self, key: SessionKey, reason: Reason, effects: &mut Effects) {
         let Some(session) = self.sessions.find(key) else { return };
         let admitted = matches!(session.state, State::Ready | State::Paused);
+        if admitted && session.pact.as_ref().is_some_and(|pact| pact.keep_ms > 0) {
+            session.state = State::Detached;
+            session.closing = false;
+            effects.list.push(Effect::Detached { tag: session.tag, id: session.id, reason });
+            self.sessions.detached += 1;
+            return self.leave_behind(key, effects);
+        }
         let Some(recovery) = session.recovery.as_mut().filter(|_| admitted && reason.recoverable()) else {
             if session.is_connected() {
                 self.end(key, reason, effects);
             }
             return;
         };
-        recovery.until = Millis(now.0.saturating_add(self.config.limits.recovery.window_ms));
+        recovery.until = Millis(self.now.0.saturating_add(self.config.limits.recovery.window_ms));
         self.windows.insert((recovery.until, key));
         session.state = State::Detached;
         session.closing = false;
@@ -157,16 +166,16 @@ impl Hub {
         (session.recovery.is_some() && session.state != State::Pending).then_some(key)
     }
 
-    fn close_window(&mut self, key: SessionKey) {
+    pub(crate) fn close_window(&mut self, key: SessionKey) {
         let session = self.sessions.known(key);
-        if let (State::Detached, Some(recovery)) = (session.state, &session.recovery) {
-            self.windows.remove(&(recovery.until, key));
+        if let (State::Detached, Some(until)) = (session.state, session.until()) {
+            self.windows.remove(&(until, key));
         }
+        self.forget_will_time(key);
     }
 
-    pub(crate) fn end_expired(&mut self, now: Millis, effects: &mut Effects) {
-        while let Some((_, key)) = self.windows.first().copied().filter(|(until, _)| *until <= now) {
-            self.close_window(key);
+    pub(crate) fn end_expired(&mut self, effects: &mut Effects) {
+        while let Some((_, key)) = self.windows.first().copied().filter(|(until, _)| *until <= self.now) {
             self.end(key, Reason::Expired, effects);
         }
     }
@@ -176,6 +185,7 @@ impl Hub {
             return;
         }
         self.close_window(key);
+        self.end_pact(key, effects);
         self.leave_all(key, effects);
         let session = self.sessions.known(key);
         let tag = session.is_connected().then_some(session.tag);
@@ -207,7 +217,7 @@ impl Hub {
         let session = self.sessions.known_mut(key);
         if !session.closing {
             session.closing = true;
-            let to = Recipient { session: key, tag: session.tag };
+            let to = session.recipient(key);
             effects.list.push(Effect::CloseConnection { to, reason });
         }
     }
@@ -220,7 +230,7 @@ impl Hub {
         }
         let item = Outgoing::Answer { request, body };
         if session.state == State::Ready {
-            effects.list.push(Effect::Send { to: Recipient { session: key, tag: session.tag }, item });
+            effects.list.push(Effect::Send { to: session.recipient(key), item });
         } else if session.outbox.get_or_insert_default().push(item, &self.config.limits).is_ok() {
             self.sessions.queued += 1;
         } else {

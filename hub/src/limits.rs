@@ -10,7 +10,7 @@ pub struct Config {
     /// All shards of the node.
     pub topology: Topology,
     /// Names this life of the hub; random, chosen by the caller at start. Epochs of positions and offsets are derived from
-    /// it, and its lower 32 bits are where the ids of asks begin; shards may share it.
+    /// it, and its lower 32 bits are where the ids of asks begin; shards may share it. What is restored goes on with its own.
     pub epoch: u64,
     /// Bounds.
     pub limits: Limits,
@@ -76,6 +76,10 @@ pub struct Limits {
     pub asks_max: u32,
     /// Bytes of all histories in this hub. The oldest messages of the channel published to go first.
     pub history_bytes_max: u64,
+    /// Values that the channels of this hub retain. A publish to be retained by a channel more is refused with `over-limit`.
+    pub retained_max: u32,
+    /// Bytes of their bodies; refused likewise.
+    pub retained_bytes_max: u64,
     /// The recovery log.
     pub recovery: RecoveryLimits,
 }

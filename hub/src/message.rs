@@ -1,6 +1,6 @@
 //! What is published and what waits for a session. Bodies are opaque to the hub: only their size counts.
 
-use crate::ids::{AskId, ChannelName, Offset, Position, SessionId};
+use crate::ids::{AskId, ChannelName, Millis, Offset, Position, SessionId};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -44,6 +44,49 @@ pub struct Except {
     pub channels: Vec<ChannelName>,
 }
 
+/// How hard delivery is tried.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Quality {
+    /// Not repeated: lost with the connection.
+    #[default]
+    AtMostOnce,
+    /// Repeated until the client acknowledges it.
+    AtLeastOnce,
+    /// In two steps, so that it is taken once.
+    ExactlyOnce,
+}
+
+/// What a publisher wants of a message besides its content.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// The most that any subscriber gets.
+    pub quality: Quality,
+    /// It becomes the channel's retained value; with an empty body the value is removed.
+    pub retain: bool,
+    /// The session that published it, for subscribers that do not want their own.
+    pub origin: Option<SessionId>,
+    /// Handed on as it is; only the fronts know its form. Empty for most.
+    pub attributes: Bytes,
+    /// Not delivered from then on.
+    pub expires: Option<Millis>,
+}
+
+/// How one session gets a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Grade {
+    /// The lower of what was published and what is granted.
+    pub quality: Quality,
+    /// The client is told that it is a retained value.
+    pub retained: bool,
+    /// It was sent before, on this connection or an earlier one.
+    pub again: bool,
+    /// Names the exchange of a message of higher quality, 1 and up; 0 for others.
+    pub number: u16,
+}
+
+/// The labels of the subscriptions that a message came by; rarely any.
+pub type Labels = Option<Box<[u32]>>;
+
 /// Data with an id. Shared by reference count between all sessions and shards it goes to.
 #[derive(Clone, Debug)]
 pub struct Message {
@@ -59,6 +102,8 @@ pub struct Message {
     pub volatile: bool,
     /// Left out of the delivery.
     pub except: Option<Box<Except>>,
+    /// What the publisher wants of it.
+    pub traits: Traits,
     /// Its place in the channel's history, when the channel keeps one. `None` for unions and before it is assigned.
     pub position: Option<Position>,
 }
@@ -79,6 +124,10 @@ pub enum Outgoing {
         ask: Option<AskId>,
         /// Where a client that comes back later may say it got to; only for hubs with recovering sessions.
         offset: Option<Offset>,
+        /// How this session gets it.
+        grade: Grade,
+        /// Of the subscriptions that it came by.
+        labels: Labels,
     },
     /// The answer to a request this client made.
     Answer {

@@ -3,7 +3,7 @@
 
 use crate::command::{Publish, Target};
 use crate::deliver::{Delivery, Reach};
-use crate::effect::{Counts, Effect, Effects, HubMail, Refusal, Report};
+use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Refusal, Report};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Position, SessionId, SessionKey, Token};
 use crate::interest::shards_in;
@@ -14,34 +14,37 @@ use crate::roster::RosterKey;
 use std::sync::Arc;
 
 impl Hub {
-    pub(crate) fn publish(&mut self, now: Millis, mut publish: Publish, effects: &mut Effects) {
+    pub(crate) fn publish(&mut self, mut publish: Publish, effects: &mut Effects) {
         match std::mem::replace(&mut publish.target, Target::Union(Vec::new())) {
-            Target::Channel(channel) => self.publish_to_channel(now, channel, publish, effects),
-            Target::Union(channels) => self.publish_to_union(now, channels, publish, effects),
-            Target::Session(session) => self.publish_to_session(now, session, publish, effects),
+            Target::Channel(channel) => self.publish_to_channel(channel, publish, effects),
+            Target::Union(channels) => self.publish_to_union(channels, publish, effects),
+            Target::Session(session) => self.publish_to_session(session, publish, effects),
         }
     }
 
-    fn publish_to_channel(
-        &mut self,
-        now: Millis,
-        channel: ChannelName,
-        publish: Publish,
-        effects: &mut Effects,
-    ) {
-        let token = publish.token;
-        let reply_until = reply_until(now, &publish);
+    fn publish_to_channel(&mut self, channel: ChannelName, publish: Publish, effects: &mut Effects) {
+        let (token, receipt) = (publish.token, publish.receipt);
+        let reply_until = reply_until(self.now, &publish);
         if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {
             return refuse(token, effects);
         }
         let history = match self.history_for(&channel, publish.volatile) {
             Ok(history) => history,
-            Err(Full) => return refuse(token, effects),
+            Err(Full) => {
+                self.decline(receipt, Refusal::OverLimit, effects);
+                return refuse(token, effects);
+            }
         };
         let position = history.map(|(roster, _)| self.next_position(roster));
         let message = Arc::new(message(publish, channel, position));
+        if message.traits.retain
+            && let Err(refusal) = self.retained.keep(&message, &self.config.limits)
+        {
+            self.decline(receipt, refusal, effects);
+            return refuse(token, effects);
+        }
         if let Some((roster, rule)) = history {
-            self.keep(now, roster, rule, Arc::clone(&message));
+            self.keep(roster, rule, Arc::clone(&message));
         }
         let mut rosters = self.take_concerned([&message.channel]);
         let shards = self.shards_concerned(&rosters);
@@ -50,32 +53,28 @@ impl Hub {
         }
         if shards & self.own_bit() != 0 {
             let delivery = Delivery { message: &message, scope: Scope::Channel, reply_until, token };
-            self.deliver(now, &delivery, Reach::Members(&rosters), effects);
+            self.deliver(&delivery, Reach::Members(&rosters), effects);
         }
         for to in shards_in(shards & !self.own_bit()) {
             let mail = HubMail::Forward { message: Arc::clone(&message), reply_until, token };
             effects.list.push(Effect::Mail { to, mail });
         }
+        let matched = shards != 0;
+        self.acknowledge(receipt, Outcome::Published { matched }, effects);
         rosters.clear();
         self.concerned = rosters;
     }
 
     /// Every hub gets the command, so nothing is forwarded; each hub keeps the history of the channels it is home of.
-    fn publish_to_union(
-        &mut self,
-        now: Millis,
-        channels: Vec<ChannelName>,
-        publish: Publish,
-        effects: &mut Effects,
-    ) {
+    fn publish_to_union(&mut self, channels: Vec<ChannelName>, publish: Publish, effects: &mut Effects) {
         let token = publish.token;
         let Some(first) = channels.first().cloned() else {
             return self.report_delivered(token, Counts::default(), 0, effects);
         };
-        let reply_until = reply_until(now, &publish);
+        let reply_until = reply_until(self.now, &publish);
         let message = Arc::new(message(publish, first, None));
         for channel in channels.iter().filter(|channel| channel.session().is_none()) {
-            self.keep_copy(now, channel, &message);
+            self.keep_copy(channel, &message);
         }
         let named = channels.iter().filter_map(ChannelName::session);
         let sessions: Vec<SessionKey> = named.filter_map(|id| self.sessions.key_of(&id)).collect();
@@ -84,12 +83,12 @@ impl Hub {
         rosters.dedup();
         let delivery =
             Delivery { message: &message, scope: Scope::Union(channels.into()), reply_until, token };
-        self.deliver(now, &delivery, Reach::Union(&rosters, &sessions), effects);
+        self.deliver(&delivery, Reach::Union(&rosters, &sessions), effects);
         rosters.clear();
         self.concerned = rosters;
     }
 
-    fn publish_to_session(&mut self, now: Millis, id: SessionId, publish: Publish, effects: &mut Effects) {
+    fn publish_to_session(&mut self, id: SessionId, publish: Publish, effects: &mut Effects) {
         let token = publish.token;
         let Some(key) = self.sessions.key_of(&id) else {
             if let Some(token) = token {
@@ -97,19 +96,19 @@ impl Hub {
             }
             return;
         };
-        let reply_until = reply_until(now, &publish);
+        let reply_until = reply_until(self.now, &publish);
         if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {
             return refuse(token, effects);
         }
         let message = Arc::new(message(publish, ChannelName::client(id), None));
         let delivery = Delivery { message: &message, scope: Scope::Session(id), reply_until, token };
-        self.deliver(now, &delivery, Reach::One(key), effects);
+        self.deliver(&delivery, Reach::One(key), effects);
     }
 
     /// From the channel's home.
-    pub(crate) fn forwarded(&mut self, now: Millis, delivery: &Delivery<'_>, effects: &mut Effects) {
+    pub(crate) fn forwarded(&mut self, delivery: &Delivery<'_>, effects: &mut Effects) {
         let mut rosters = self.take_concerned([&delivery.message.channel]);
-        self.deliver(now, delivery, Reach::Members(&rosters), effects);
+        self.deliver(delivery, Reach::Members(&rosters), effects);
         rosters.clear();
         self.concerned = rosters;
     }
@@ -126,7 +125,7 @@ impl Hub {
     fn shards_concerned(&self, rosters: &[RosterKey]) -> u64 {
         let shards_of = |key: &RosterKey| {
             let roster = self.rosters.known(*key);
-            roster.wanted | if roster.members.is_empty() { 0 } else { self.own_bit() }
+            roster.wanted | if roster.is_unwanted_here() { 0 } else { self.own_bit() }
         };
         rosters.iter().map(shards_of).fold(0, |all, shards| all | shards)
     }
@@ -154,14 +153,14 @@ impl Hub {
     }
 
     /// A union's message as one of its channels keeps it. Over the limit of channels it is not kept.
-    fn keep_copy(&mut self, now: Millis, channel: &ChannelName, message: &Message) {
+    fn keep_copy(&mut self, channel: &ChannelName, message: &Message) {
         if channel.home(&self.config.topology) != self.config.shard {
             return;
         }
         if let Ok(Some((roster, rule))) = self.history_for(channel, message.volatile) {
             let position = Some(self.next_position(roster));
             let copy = Message { channel: channel.clone(), position, ..message.clone() };
-            self.keep(now, roster, rule, Arc::new(copy));
+            self.keep(roster, rule, Arc::new(copy));
         }
     }
 }
@@ -189,6 +188,7 @@ fn message(publish: Publish, channel: ChannelName, position: Option<Position>) -
         body: publish.body,
         volatile: publish.volatile,
         except: publish.except,
+        traits: publish.traits,
         position,
     }
 }

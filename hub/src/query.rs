@@ -12,8 +12,8 @@ use crate::roster::{Roster, RosterKey};
 use crate::session::Session;
 
 impl Hub {
-    pub(crate) fn query(&mut self, now: crate::Millis, token: Token, query: &Query, effects: &mut Effects) {
-        self.trim_histories(now);
+    pub(crate) fn query(&mut self, token: Token, query: &Query, effects: &mut Effects) {
+        self.trim_histories();
         match query {
             Query::Sessions { of, after, limit } => {
                 let page = self.page_of_sessions(of.as_ref(), *after, *limit as usize);
@@ -59,7 +59,6 @@ impl Hub {
     }
 
     fn session_view(&self, session: &Session) -> SessionView {
-        let identity = session.identity.as_deref();
         let name = |key: RosterKey| self.rosters.known(key).name.as_str().to_owned();
         let mut subscriptions: Vec<String> =
             session.subscriptions.iter().map(|record| name(record.roster)).collect();
@@ -67,8 +66,8 @@ impl Hub {
         SessionView {
             id: session.id,
             tag: session.is_connected().then_some(session.tag),
-            user: identity.and_then(|identity| identity.user.clone()),
-            info: identity.and_then(|identity| identity.info.clone()),
+            user: session.user(),
+            info: session.info(),
             since: session.since,
             subscriptions,
             queued: u32::try_from(session.waiting()).unwrap_or(u32::MAX),
@@ -113,11 +112,10 @@ impl Hub {
         let page = page_of_members(self.members(&Members::Channel(channel.clone())), after, limit);
         let member = |key: &SessionKey| {
             let session = self.sessions.known(*key);
-            let identity = session.identity.as_deref();
             PresenceMember {
                 session: session.id,
-                user: identity.and_then(|identity| identity.user.clone()),
-                info: identity.and_then(|identity| identity.info.clone()),
+                user: session.user(),
+                info: session.info(),
                 since: session.since,
             }
         };

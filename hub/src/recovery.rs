@@ -10,7 +10,7 @@ use crate::filter::filter_matches;
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Offset, SessionId, SessionKey};
 use crate::limits::RecoveryLimits;
-use crate::message::{Message, Outgoing};
+use crate::message::{Grade, Message, Outgoing};
 use crate::roster::Roster;
 use crate::session::Session;
 use crate::snapshot::{SavedEntry, SavedRecovery, SavedSpan};
@@ -260,18 +260,18 @@ impl Recovery {
 }
 
 impl Hub {
-    pub(crate) fn append_to_log(&mut self, now: Millis, delivery: &Delivery<'_>, reach: Reach<'_>) {
-        let until = Millis(now.0.saturating_add(self.config.limits.recovery.window_ms));
+    pub(crate) fn append_to_log(&mut self, delivery: &Delivery<'_>, reach: Reach<'_>) {
+        let until = Millis(self.now.0.saturating_add(self.config.limits.recovery.window_ms));
         let entry = Entry { message: Arc::clone(delivery.message), scope: delivery.scope.clone(), until };
         self.log.push(entry);
         for roster in reach.rosters() {
             self.rosters.known_mut(*roster).logged = self.log.last();
         }
-        self.trim_log(now);
+        self.trim_log();
     }
 
-    pub(crate) fn trim_log(&mut self, now: Millis) {
-        while let Some((sequence, entry)) = self.log.pop_over(&self.config.limits.recovery, now) {
+    pub(crate) fn trim_log(&mut self) {
+        while let Some((sequence, entry)) = self.log.pop_over(&self.config.limits.recovery, self.now) {
             self.note_purged(sequence, &entry);
         }
     }
@@ -311,7 +311,7 @@ impl Hub {
         items.sort_by_key(|(sequence, _, ask)| (*sequence, *ask));
         let outgoing = |(sequence, message, ask)| {
             let offset = Some(Offset { epoch: self.log.epoch, sequence });
-            Outgoing::Message { message, ask, offset }
+            Outgoing::Message { message, ask, offset, grade: Grade::default(), labels: None }
         };
         let mut missed: VecDeque<_> = items.into_iter().map(outgoing).collect();
         missed.push_back(Outgoing::Admitted { recovered: true });

@@ -32,6 +32,8 @@ pub(crate) struct Roster {
     /// Sequence of the newest such entry that the log no longer has.
     pub(crate) purged: u64,
     pub(crate) history: Option<Box<History>>,
+    /// Share groups of this filter whose home is this hub.
+    pub(crate) groups: Option<Box<[Arc<str>]>>,
     /// Index of the first rule that matches the channel.
     pub(crate) rule: Option<u16>,
 }
@@ -46,8 +48,13 @@ impl Roster {
         !self.is_filter() && (!self.members.is_empty() || self.history.is_some())
     }
 
+    /// Nobody on this shard wants what comes by it.
+    pub(crate) fn is_unwanted_here(&self) -> bool {
+        self.members.is_empty() && self.groups.is_none()
+    }
+
     pub(crate) fn is_unused(&self) -> bool {
-        self.members.is_empty() && self.wanted == 0 && self.history.is_none()
+        self.is_unwanted_here() && self.wanted == 0 && self.history.is_none()
     }
 }
 
@@ -111,6 +118,7 @@ impl Rosters {
             logged: 0,
             purged: 0,
             history: None,
+            groups: None,
             rule,
         });
         let (slab, hasher) = (&self.slab, &self.hasher);

@@ -1,8 +1,11 @@
 //! The sessions of a hub and their look-up. Owns the layout of a session, since it decides the memory per client;
 //! knows nothing of what changes a session (see `lifecycle`, `subscription`, `deliver`).
 
+use crate::effect::Recipient;
 use crate::ids::{Millis, SessionId, SessionKey, Tag};
+use crate::message::Grade;
 use crate::outbox::Outbox;
+use crate::pact::Pact;
 use crate::recovery::Recovery;
 use crate::roster::RosterKey;
 use bytes::Bytes;
@@ -36,7 +39,7 @@ pub(crate) enum State {
     Detached,
 }
 
-/// One session: 88 bytes, however it connects; the rare parts are boxed.
+/// One session: 96 bytes, however it connects; the rare parts are boxed.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) id: SessionId,
@@ -61,6 +64,8 @@ pub(crate) struct Session {
     pub(crate) outbox: Option<Box<Outbox>>,
     /// Present when the session may be resumed.
     pub(crate) recovery: Option<Box<Recovery>>,
+    /// Present when the session bears the client's own name.
+    pub(crate) pact: Option<Box<Pact>>,
 }
 
 /// A subscription record, from the session's side.
@@ -78,20 +83,65 @@ pub(crate) struct Identity {
     pub(crate) info: Option<Bytes>,
 }
 
+impl Identity {
+    /// `None` for a session that belongs to nobody.
+    pub(crate) fn of(user: Option<Arc<str>>, info: Option<Bytes>) -> Option<Box<Self>> {
+        (user.is_some() || info.is_some()).then(|| Box::new(Self { user, info }))
+    }
+}
+
 impl Session {
+    /// A record without subscriptions and memory.
+    pub(crate) fn new(id: SessionId, state: State, since: Millis) -> Self {
+        Self {
+            id,
+            state,
+            tag: Tag(0),
+            stamp: 0,
+            held: 0,
+            asks: 0,
+            closing: false,
+            observer: false,
+            subscriptions: SmallVec::new(),
+            since,
+            identity: None,
+            outbox: None,
+            recovery: None,
+            pact: None,
+        }
+    }
+
+    pub(crate) fn user(&self) -> Option<Arc<str>> {
+        self.identity.as_ref()?.user.clone()
+    }
+
+    pub(crate) fn info(&self) -> Option<Bytes> {
+        self.identity.as_ref()?.info.clone()
+    }
+
     pub(crate) fn is_subscribed(&self, roster: RosterKey) -> bool {
         self.subscriptions.iter().any(|subscription| subscription.roster == roster)
     }
 
     /// Things in its outbox.
     pub(crate) fn waiting(&self) -> u64 {
-        self.outbox.as_ref().map_or(0, |outbox| outbox.len() as u64)
+        let outbox = self.outbox.as_ref().map_or(0, |outbox| outbox.len() as u64);
+        outbox + self.pact.as_ref().map_or(0, |pact| pact.waiting())
     }
 
-    /// Nothing waits: the outbox's memory goes.
-    pub(crate) fn become_ready(&mut self) {
-        self.outbox = None;
-        self.state = State::Ready;
+    /// When a detached session ends; `None` = never.
+    pub(crate) fn until(&self) -> Option<Millis> {
+        let until = match (&self.pact, &self.recovery) {
+            (Some(pact), _) => pact.until,
+            (None, Some(recovery)) => recovery.until,
+            (None, None) => return None,
+        };
+        (until.0 < u64::MAX).then_some(until)
+    }
+
+    /// The session as one to hand something to.
+    pub(crate) fn recipient(&self, key: SessionKey) -> Recipient {
+        Recipient { session: key, tag: self.tag, grade: Grade::default() }
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -137,7 +187,7 @@ impl Sessions {
     pub(crate) fn insert(&mut self, session: Session) -> SessionKey {
         self.recovering += u32::from(session.recovery.is_some());
         self.observers += u32::from(session.observer);
-        self.pending += 1;
+        self.pending += u32::from(session.state == State::Pending);
         SessionKey(u32::try_from(self.slab.insert(session)).expect("slots are checked by `next_slot`"))
     }
 
@@ -201,7 +251,7 @@ mod tests {
 
     #[test]
     fn a_session_stays_small() {
-        assert!(size_of::<Session>() <= 88, "{}", size_of::<Session>());
-        assert!(size_of::<Option<Session>>() <= 88, "the slab adds no word");
+        assert!(size_of::<Session>() <= 96, "{}", size_of::<Session>());
+        assert!(size_of::<Option<Session>>() <= 96, "the slab adds no word");
     }
 }

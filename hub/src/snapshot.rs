@@ -8,12 +8,11 @@
 use crate::ask::Asks;
 use crate::effect::Effects;
 use crate::hub::Hub;
-use crate::ids::{Millis, SessionId, Tag};
+use crate::ids::{Millis, SessionId};
 use crate::message::Message;
 use crate::recovery::{Entry, Log, Recovery, Scope};
 use crate::session::{Identity, Session, Sessions, State};
 use bytes::Bytes;
-use smallvec::SmallVec;
 use std::sync::Arc;
 
 /// One hub's part of what goes on.
@@ -133,11 +132,10 @@ impl Hub {
             State::Pending | State::Ready | State::Paused => self.config.limits.recovery.window_ms,
         };
         let rosters = session.subscriptions.iter().map(|record| self.rosters.known(record.roster));
-        let identity = session.identity.as_ref();
         Some(SavedSession {
             id: session.id,
-            user: identity.and_then(|identity| identity.user.clone()),
-            info: identity.and_then(|identity| identity.info.clone()),
+            user: session.user(),
+            info: session.info(),
             subscriptions: rosters.map(|roster| Arc::clone(&roster.name.0)).collect(),
             age_ms: now.0.saturating_sub(session.since.0),
             left_ms,
@@ -184,7 +182,8 @@ impl Hub {
                 (roster.logged, roster.purged) = (saved.logged, saved.purged);
             }
         }
-        self.trim_log(now);
+        self.now = now;
+        self.trim_log();
         if self.sessions.recovering == 0 {
             self.log.clear();
         }
@@ -224,21 +223,6 @@ impl Hub {
 
 /// The record of a session, without what it remembers and is subscribed to.
 fn restored(saved: &SavedSession, since: Millis) -> Session {
-    let SavedSession { id, user, info, .. } = saved;
-    let identity = || Box::new(Identity { user: user.clone(), info: info.clone() });
-    Session {
-        id: *id,
-        state: State::Detached,
-        tag: Tag(0),
-        stamp: 0,
-        held: 0,
-        asks: 0,
-        closing: false,
-        observer: false,
-        subscriptions: SmallVec::new(),
-        since,
-        identity: (user.is_some() || info.is_some()).then(identity),
-        outbox: None,
-        recovery: None,
-    }
+    let identity = Identity::of(saved.user.clone(), saved.info.clone());
+    Session { identity, ..Session::new(saved.id, State::Detached, since) }
 }

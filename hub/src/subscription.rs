@@ -1,14 +1,16 @@
 //! Subscription records: who joins and leaves which roster, and when the answer to that may be given.
 //! Telling other shards is `interest`'s business.
 
-use crate::command::Members;
-use crate::effect::{Effects, Refusal, Report};
-use crate::filter::{check_filter, is_channel_name};
+use crate::command::{CatchUp, Join, Members, Options};
+use crate::effect::{Effect, Effects, Outcome, Refusal, Report, ShareChange, ShareMail, Walk};
+use crate::filter::{check_client_filter, check_filter, is_channel_name};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, SessionKey, Token};
-use crate::interest::Waiter;
+use crate::interest::{Joined, Waiter};
 use crate::roster::RosterKey;
 use crate::session::{State, Subscription};
+use crate::share::group_key;
+use std::sync::Arc;
 
 impl Hub {
     pub(crate) fn subscribe(&mut self, of: &Members, filter: &str, token: Token, effects: &mut Effects) {
@@ -28,11 +30,115 @@ impl Hub {
         for member in &members {
             self.join(*member, roster, effects);
         }
-        self.interests.when_known(
-            self.rosters.known(roster),
-            Waiter::Report(token, members.len() as u64),
-            effects,
-        );
+        self.when_known(roster, Waiter::Report(token, members.len() as u64), effects);
+    }
+
+    /// One claimed session subscribes, with options.
+    pub(crate) fn join_with(&mut self, join: Join, effects: &mut Effects) {
+        let Join { session: key, filter, group, options, catch_up, request } = join;
+        let Some(session) = self.sessions.find(key) else { return };
+        let (to, id) = (session.recipient(key), session.id);
+        let refuse = |refusal, effects: &mut Effects| {
+            let outcome = Outcome::Refused(refusal);
+            effects.list.push(Effect::Done { to, request, outcome });
+        };
+        if let Err(refusal) = check_client_filter(&filter, self.config.limits.channel_name_bytes_max) {
+            return refuse(refusal, effects);
+        }
+        if let Some(group) = group {
+            let joined = Joined { session: key, id, request, is_new: true, walk: None };
+            if let Err(refusal) = self.join_group(joined, group_key(&group, &filter), options, effects) {
+                refuse(refusal, effects);
+            }
+            return;
+        }
+        let roster = self.rosters.find(&filter);
+        if !self.can_join(key, roster) || (roster.is_none() && self.is_full_of_channels()) {
+            return refuse(Refusal::OverLimit, effects);
+        }
+        let roster = self.rosters.find_or_insert(&filter);
+        let is_new = self.join(key, roster, effects);
+        self.set_options(key, roster, options);
+        let wanted = match catch_up {
+            CatchUp::Always => true,
+            CatchUp::IfNew => is_new,
+            CatchUp::Never => false,
+        };
+        let filter = self.rosters.known(roster).name.clone();
+        let walk = wanted.then_some(Walk { session: id, filter, options, after: None });
+        let joined = Joined { session: key, id, request, is_new, walk };
+        self.when_known(roster, Waiter::Join(Box::new(joined)), effects);
+    }
+
+    /// The session remembers its groups, their homes remember their members.
+    fn join_group(
+        &mut self,
+        mut joined: Joined,
+        group: Arc<str>,
+        options: Options,
+        effects: &mut Effects,
+    ) -> Result<(), Refusal> {
+        let max = self.config.limits.subscriptions_per_session_max as usize;
+        let session = self.sessions.known_mut(joined.session);
+        let (member, normal) = (session.id, session.subscriptions.len());
+        let Some(rare) = session.rare() else { return Err(Refusal::NotFound) };
+        let existing = rare.shares.iter().position(|(known, _)| *known == group);
+        joined.is_new = existing.is_none();
+        if joined.is_new && rare.shares.len() + normal >= max {
+            return Err(Refusal::OverLimit);
+        }
+        match existing.and_then(|at| rare.shares.get_mut(at)) {
+            Some((_, known)) => *known = options,
+            None => rare.shares.push((Arc::clone(&group), options)),
+        }
+        let token = self.interests.expect(Waiter::Join(Box::new(joined)));
+        let change = ShareChange::Joins(options, token);
+        self.tell_share(ShareMail { group, member, change }, effects);
+        Ok(())
+    }
+
+    /// One claimed session ends a subscription, by the very text it was made with.
+    pub(crate) fn leave_by_name(
+        &mut self,
+        key: SessionKey,
+        (filter, group): (&str, Option<&str>),
+        request: u64,
+        effects: &mut Effects,
+    ) {
+        let Some(session) = self.sessions.find(key) else { return };
+        let (to, member) = (session.recipient(key), session.id);
+        let existed = match group {
+            Some(group) => {
+                let group = group_key(group, filter);
+                let shares = session.rare().map(|rare| &mut rare.shares);
+                let at =
+                    shares.as_ref().and_then(|shares| shares.iter().position(|(known, _)| *known == group));
+                if let (Some(shares), Some(at)) = (shares, at) {
+                    shares.swap_remove(at);
+                    self.tell_share(ShareMail { group, member, change: ShareChange::Leaves }, effects);
+                }
+                at.is_some()
+            }
+            None => {
+                let roster = self.rosters.find(filter);
+                let roster = roster.filter(|roster| self.sessions.known(key).is_subscribed(*roster));
+                if let Some(roster) = roster {
+                    self.leave(key, roster, effects);
+                }
+                roster.is_some()
+            }
+        };
+        effects.list.push(Effect::Done { to, request, outcome: Outcome::Left { existed } });
+    }
+
+    /// Of a subscription that exists.
+    pub(crate) fn set_options(&mut self, key: SessionKey, roster: RosterKey, options: Options) {
+        let session = self.sessions.known_mut(key);
+        let at = session.subscriptions.iter().position(|record| record.roster == roster);
+        let Some(pact) = &mut session.pact else { return };
+        if let Some(place) = at.and_then(|at| pact.options.get_mut(at)) {
+            *place = options;
+        }
     }
 
     pub(crate) fn unsubscribe(&mut self, of: &Members, filter: &str, token: Token, effects: &mut Effects) {
@@ -101,14 +207,19 @@ impl Hub {
         let index = u32::try_from(entry.members.len()).expect("no more members than sessions");
         entry.members.push(key);
         session.subscriptions.push(Subscription { roster, index });
+        if let Some(pact) = &mut session.pact {
+            pact.options.push(Options::default());
+        }
         if let Some(recovery) = &mut session.recovery {
             recovery.joined(&entry.name, self.log.last());
         }
         self.sessions.subscriptions += 1;
         if index == 0 {
-            let is_new = entry.is_listed() && entry.history.is_none();
+            let (is_new, is_shared) = (entry.is_listed() && entry.history.is_none(), entry.groups.is_some());
             self.rosters.listed += u32::from(is_new);
-            self.announce(roster, effects);
+            if !is_shared {
+                self.announce(roster, effects);
+            }
         }
         true
     }
@@ -117,7 +228,11 @@ impl Hub {
     fn leave(&mut self, key: SessionKey, roster: RosterKey, effects: &mut Effects) {
         let session = self.sessions.known_mut(key);
         let at = session.subscriptions.iter().position(|subscription| subscription.roster == roster);
-        let subscription = session.subscriptions.swap_remove(at.expect("the caller looked"));
+        let at = at.expect("the caller looked");
+        let subscription = session.subscriptions.swap_remove(at);
+        if let Some(pact) = &mut session.pact {
+            pact.options.swap_remove(at);
+        }
         if let Some(recovery) = &mut session.recovery {
             recovery.left(self.rosters.known(roster), self.log.first());
         }
@@ -148,8 +263,11 @@ impl Hub {
             let roster = self.rosters.known_mut(left.roster);
             roster.members = Vec::new();
             let is_gone = !roster.is_filter() && roster.history.is_none();
+            let is_shared = roster.groups.is_some();
             self.rosters.listed -= u32::from(is_gone);
-            self.retract(left.roster, effects);
+            if !is_shared {
+                self.retract(left.roster, effects);
+            }
             self.drop_empty_history(left.roster);
             self.rosters.remove_if_unused(left.roster);
         }

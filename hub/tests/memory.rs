@@ -27,6 +27,8 @@ fn hub() -> Hub {
             asks_max: 10,
             history_bytes_max: 0,
             recovery: RecoveryLimits { messages_max: 100, bytes_max: 10_000, window_ms: 1000 },
+            retained_max: 1000,
+            retained_bytes_max: 100_000,
         },
         rules: Vec::new(),
     })
@@ -49,7 +51,7 @@ fn connect(hub: &mut Hub, n: u32) {
 }
 
 fn publish(channel: &ChannelName) -> Command {
-    Command::Publish(Publish {
+    Command::Publish(Box::new(Publish {
         id: MessageId(1),
         target: Target::Channel(channel.clone()),
         event: None,
@@ -58,7 +60,9 @@ fn publish(channel: &ChannelName) -> Command {
         except: None,
         reply_within_ms: None,
         token: None,
-    })
+        traits: trunkline_hub::Traits::default(),
+        receipt: None,
+    }))
 }
 
 #[test]

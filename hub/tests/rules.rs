@@ -22,6 +22,9 @@ fn limits() -> Limits {
         asks_per_session_max: 2,
         asks_max: 3,
         history_bytes_max: 1000,
+
+        retained_max: 1000,
+        retained_bytes_max: 100_000,
         recovery: RecoveryLimits { messages_max: 4, bytes_max: 1000, window_ms: 100 },
     }
 }
@@ -104,9 +107,11 @@ impl Bench {
             except: None,
             reply_within_ms: None,
             token: Some(TOKEN),
+            traits: trunkline_hub::Traits::default(),
+            receipt: None,
         };
         change(&mut publish);
-        self.apply(Command::Publish(publish))
+        self.apply(Command::Publish(Box::new(publish)))
     }
 
     fn publish(&mut self, channel: &str) -> Effects {

@@ -299,7 +299,6 @@ async fn who_stayed_away_too_long_is_told_of_as_expired() {
     late.server.drain().await;
 }
 
-/// A message to one channel, or to two that may have different homes.
 #[tokio::test(flavor = "multi_thread")]
 async fn after_an_end_that_was_cut_nobody_is_told_that_nothing_is_missing() {
     let folder = Folder::new("cut");
@@ -346,6 +345,7 @@ async fn who_cannot_be_taken_in_is_told_of_as_expired() {
     }
 }
 
+/// A message to one channel, or to two that may have different homes.
 fn publish(http: &mut Http, number: u32) -> Option<u16> {
     let to =
         if number.is_multiple_of(3) { json!({"channels": ["main", "r1"]}) } else { json!({"channel": "r1"}) };

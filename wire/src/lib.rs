@@ -9,6 +9,7 @@
 
 pub mod engineio;
 pub mod http;
+pub mod mqtt;
 pub mod socketio;
 pub mod values;
 pub mod websocket;

@@ -368,7 +368,7 @@ impl ValuesBuilder {
     #[must_use]
     pub fn string(mut self, value: &str) -> Self {
         self.separate();
-        self.json.push_str(&quote(value));
+        push_quoted(value, &mut self.json);
         self
     }
 
@@ -420,7 +420,7 @@ pub(crate) fn quote(value: &str) -> String {
 }
 
 /// Appends a JSON string; nearly every name and text has nothing to escape.
-fn push_quoted(value: &str, out: &mut String) {
+pub(crate) fn push_quoted(value: &str, out: &mut String) {
     if value.bytes().any(|byte| byte < 0x20 || byte == b'"' || byte == b'\\') {
         return out.push_str(&serde_json::Value::from(value).to_string());
     }

@@ -14,7 +14,7 @@ impl Item {
     pub fn of(outgoing: &Outgoing) -> Self {
         match outgoing {
             Outgoing::Admitted { recovered } => Self::Admitted(*recovered),
-            Outgoing::Message { message, ask, offset } => Self::Message {
+            Outgoing::Message { message, ask, offset, .. } => Self::Message {
                 id: message.id.0,
                 ask: ask.map(|ask| ask.0),
                 offset: offset.map(|offset| offset.sequence),

@@ -18,7 +18,7 @@ const EPOCH: u64 = 0xe0;
 
 /// What the back office has on its way to a shard.
 enum Errand {
-    Publish(Publish),
+    Publish(Box<Publish>),
     Subscribe(Members, String, Token),
     Unsubscribe(Members, String, Token),
     EndMembers(Members, Reason, Token),
@@ -73,6 +73,9 @@ fn limits(rng: &mut Rng) -> Limits {
         asks_per_session_max: rng.range(1, 4) as u16,
         asks_max: rng.range(2, 10) as u32,
         history_bytes_max: rng.range(50, 400),
+
+        retained_max: 1000,
+        retained_bytes_max: 100_000,
         recovery: RecoveryLimits {
             messages_max: rng.range(2, 60) as u32,
             bytes_max: rng.range(50, 3000),
@@ -249,7 +252,7 @@ impl Node {
         let Some(errand) = self.errands[shard].pop_front() else { return };
         let now = self.now;
         match errand {
-            Errand::Publish(publish) => self.run_publish(shard, publish),
+            Errand::Publish(publish) => self.run_publish(shard, *publish),
             Errand::Subscribe(of, filter, token) => self.sites[shard].subscribe(now, of, &filter, token),
             Errand::Unsubscribe(of, filter, token) => self.sites[shard].unsubscribe(now, of, &filter, token),
             Errand::EndMembers(of, reason, token) => self.sites[shard].end_members(now, of, reason, token),
@@ -362,15 +365,15 @@ impl Node {
         match &publish.target {
             Target::Channel(channel) => {
                 let home = channel.home(&self.sites[0].config.topology);
-                self.errands[usize::from(home.0)].push_back(Errand::Publish(publish));
+                self.errands[usize::from(home.0)].push_back(Errand::Publish(Box::new(publish)));
             }
             Target::Session(id) => {
                 let owner = self.owner(id);
-                self.errands[owner].push_back(Errand::Publish(publish));
+                self.errands[owner].push_back(Errand::Publish(Box::new(publish)));
             }
             Target::Union(_) => {
                 for shard in 0..self.errands.len() {
-                    self.errands[shard].push_back(Errand::Publish(copy(&publish)));
+                    self.errands[shard].push_back(Errand::Publish(Box::new(copy(&publish))));
                 }
             }
         }
@@ -399,6 +402,8 @@ impl Node {
             except: (except != Except::default()).then(|| Box::new(except)),
             reply_within_ms: self.rng.chance(20).then(|| self.rng.range(1, 300)),
             token: Some(token),
+            traits: hub::Traits::default(),
+            receipt: None,
         }
     }
 
@@ -552,8 +557,10 @@ impl Node {
                 except: None,
                 reply_within_ms: None,
                 token: Some(token),
+                traits: hub::Traits::default(),
+                receipt: None,
             };
-            self.errands[home].push_back(Errand::Publish(publish));
+            self.errands[home].push_back(Errand::Publish(Box::new(publish)));
             self.settle();
             assert_eq!(self.tracking[&token].shards, Some(expected), "{name}");
         }
@@ -609,5 +616,7 @@ fn copy(publish: &Publish) -> Publish {
         except: publish.except.clone(),
         reply_within_ms: publish.reply_within_ms,
         token: publish.token,
+        traits: hub::Traits::default(),
+        receipt: None,
     }
 }

@@ -453,7 +453,7 @@ impl Site {
             hub::Body::Raw(bytes) => bytes.len() as u64,
             hub::Body::Values { json, .. } => json.len() as u64,
         };
-        let effects = self.run(now, Command::Publish(publish));
+        let effects = self.run(now, Command::Publish(Box::new(publish)));
         if full {
             assert!(effects.is_empty());
             assert!(
@@ -495,6 +495,7 @@ impl Site {
             volatile,
             except,
             position,
+            traits: hub::Traits::default(),
         };
         if members_here {
             let names = &[channel.as_str()];
@@ -516,8 +517,9 @@ impl Site {
             volatile: publish.volatile,
             except: publish.except.clone(),
             position: None,
+            traits: hub::Traits::default(),
         };
-        let effects = self.run(now, Command::Publish(publish));
+        let effects = self.run(now, Command::Publish(Box::new(publish)));
         let mut keeping = Vec::new();
         let (topology, shard) = (self.config.topology, self.config.shard);
         for channel in channels.iter().filter(|c| c.home(&topology) == shard) {
@@ -546,8 +548,9 @@ impl Site {
             volatile: publish.volatile,
             except: publish.except.clone(),
             position: None,
+            traits: hub::Traits::default(),
         };
-        let effects = self.run(now, Command::Publish(publish));
+        let effects = self.run(now, Command::Publish(Box::new(publish)));
         let Some(key) = self.model.key_of(&id) else {
             assert!(effects.is_empty());
             assert!(
@@ -588,6 +591,12 @@ impl Site {
                 let effects = self.run(now, Command::Mail { from, mail });
                 self.acknowledged(token, effects);
             }
+            HubMail::Publish(_)
+            | HubMail::Published { .. }
+            | HubMail::WantRetained(_)
+            | HubMail::Retained { .. }
+            | HubMail::Share(_)
+            | HubMail::Dealt { .. } => panic!("no session here bears a name of its own"),
             HubMail::Forward { message, reply_until, token } => {
                 let (message, token) = (Arc::clone(message), token.expect("the simulation counts"));
                 let until = reply_until.map(|until| until.0);
@@ -624,7 +633,7 @@ impl Site {
                 if session.closing {
                     continue;
                 }
-                let is_to = |effect: &Effect| matches!(effect, Effect::Send { to, .. } if to.session == *key);
+                let is_to = |effect: &Effect| matches!(effect, Effect::Send { to, .. } | Effect::More { to } if to.session == *key);
                 let (sent, rest): (Vec<Effect>, Vec<Effect>) = effects.into_iter().partition(is_to);
                 effects = rest;
                 resumed(*key, session, budget as u32, &sent);
@@ -897,7 +906,7 @@ impl Site {
     }
 
     fn recipient(&self, key: SessionKey) -> Recipient {
-        Recipient { session: key, tag: self.model.sessions[&key].tag }
+        Recipient { session: key, tag: self.model.sessions[&key].tag, grade: hub::Grade::default() }
     }
 
     fn known(&mut self, keys: &[SessionKey], filter: &str) {
@@ -1008,7 +1017,7 @@ impl Site {
             assert!(effects.is_empty());
             return;
         };
-        let to = Recipient { session: key.expect("found"), tag: session.tag };
+        let to = Recipient { session: key.expect("found"), tag: session.tag, grade: hub::Grade::default() };
         if session.state == State::Ready {
             assert!(
                 matches!(effects.as_slice(), [Effect::Send { to: t, item: Outgoing::Answer { request: r, .. } }] if (*t, *r) == (to, request))
@@ -1157,6 +1166,13 @@ fn fate(session: &Session, message: &Message, asks: bool, limits: &hub::Limits) 
 /// The effects are the first `budget` waiting things.
 fn resumed(key: SessionKey, session: &mut Session, budget: u32, effects: &[Effect]) {
     let count = session.outbox.len().min(budget.max(1) as usize);
+    let effects = match effects {
+        [sends @ .., Effect::More { to }] if session.outbox.len() > count => {
+            assert_eq!((to.session, to.tag), (key, session.tag));
+            sends
+        }
+        all => all,
+    };
     assert_eq!(effects.len(), count, "{effects:?}");
     for (effect, waiting) in effects.iter().zip(session.outbox.drain(..count)) {
         let Effect::Send { to, item } = effect else { panic!("{effect:?}") };

@@ -89,7 +89,10 @@ impl Office {
         let shards = self.shards_of(&outline.target);
         match shards.as_slice() {
             // The usual case: nothing is copied.
-            [only] => self.tell(*only, Mail::Hub(Command::Publish(outline.into_publish(id, None)))).await?,
+            [only] => {
+                self.tell(*only, Mail::Hub(Command::Publish(Box::new(outline.into_publish(id, None)))))
+                    .await?
+            }
             several => self.tell_all(several, || outline.publish(id, None)).await?,
         }
         Ok(id)
@@ -98,7 +101,7 @@ impl Office {
     /// Once a shard has it, an error of another does not mean that nothing was published.
     async fn tell_all(&self, shards: &[ShardId], publish: impl Fn() -> Publish) -> Result<(), OfficeError> {
         for (told, shard) in shards.iter().enumerate() {
-            let telling = self.tell(*shard, Mail::Hub(Command::Publish(publish()))).await;
+            let telling = self.tell(*shard, Mail::Hub(Command::Publish(Box::new(publish())))).await;
             telling.map_err(|error| if told == 0 { error } else { OfficeError::Uncertain })?;
         }
         Ok(())
@@ -142,7 +145,8 @@ impl Outline {
     fn into_publish(self, id: MessageId, token: Option<hub::Token>) -> Publish {
         let Self { target, event, body, volatile, except, reply_within } = self;
         let reply_within_ms = reply_within.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        Publish { id, target, event, body, volatile, except, reply_within_ms, token }
+        let (traits, receipt) = (hub::Traits::default(), None);
+        Publish { id, target, event, body, volatile, except, reply_within_ms, token, traits, receipt }
     }
 }
 

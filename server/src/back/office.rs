@@ -97,8 +97,8 @@ impl Office {
         Self { inner }
     }
 
-    /// The node ends: from now on a publish is a success only when every shard involved says so. One that is silent is not
-    /// late then, but may have ended before it.
+    /// The node ends: from now on `/health/ready` says no, and a publish is a success only when every shard involved says so.
+    /// One that is silent is not late then, but may have ended before it.
     pub(crate) fn start_draining(&self) {
         self.inner.draining.store(true, Ordering::Relaxed);
     }
@@ -122,6 +122,18 @@ impl Office {
     #[must_use]
     pub fn home_of(&self, session: SessionId) -> ShardId {
         self.inner.topology.owner(session.partition())
+    }
+
+    /// Sends one mail to the shard that a session lives on.
+    ///
+    /// # Errors
+    /// As [`Office::tell`].
+    pub fn tell_home(
+        &self,
+        session: SessionId,
+        mail: Mail,
+    ) -> impl Future<Output = Result<(), OfficeError>> + '_ {
+        self.tell(self.home_of(session), mail)
     }
 
     /// Sends one mail, waiting a little for room.

@@ -3,6 +3,7 @@
 //! Must not know how text is parsed (`raw.rs`). Start at [`load`].
 
 use super::limits::Limits;
+use super::mqtt::{AclRule, Mqtt, MqttUser};
 use super::names::{NamespaceName, Origins, level_matches};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
@@ -22,6 +23,9 @@ pub(super) const SECTIONS: &[Section] = &[
     Private::SECTION,
     SocketIo::SECTION,
     NamespaceEntry::SECTION,
+    Mqtt::SECTION,
+    MqttUser::SECTION,
+    AclRule::SECTION,
     Recovery::SECTION,
     ChannelRule::SECTION,
     Limits::SECTION,
@@ -62,6 +66,9 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let private = Private::read(&mut raw.table(&Private::SECTION));
     let socketio = SocketIo::read(&mut raw.table(&SocketIo::SECTION));
     let namespaces = namespaces(raw);
+    let mqtt = Mqtt::read(&mut raw.table(&Mqtt::SECTION));
+    let mqtt_users = users(raw);
+    let mqtt_acl = acl(raw);
     let recovery = Recovery::read(&mut raw.table(&Recovery::SECTION));
     let channels = channels(raw);
     let limits = Limits::read(&mut raw.table(&Limits::SECTION));
@@ -73,6 +80,9 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         private: private?,
         socketio: socketio?,
         namespaces,
+        mqtt: mqtt?,
+        mqtt_users,
+        mqtt_acl,
         recovery: recovery?,
         channels,
         limits: limits?,
@@ -95,6 +105,16 @@ fn tls(raw: &mut Raw) -> Option<Tls> {
             None
         }
     }
+}
+
+fn users(raw: &mut Raw) -> Vec<MqttUser> {
+    let count = raw.element_count(&MqttUser::SECTION);
+    (0..count).filter_map(|index| MqttUser::read(&mut raw.element(&MqttUser::SECTION, index))).collect()
+}
+
+fn acl(raw: &mut Raw) -> Vec<AclRule> {
+    let count = raw.element_count(&AclRule::SECTION);
+    (0..count).filter_map(|index| AclRule::read(&mut raw.element(&AclRule::SECTION, index))).collect()
 }
 
 fn channels(raw: &mut Raw) -> Vec<ChannelRule> {

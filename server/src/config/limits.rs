@@ -101,6 +101,11 @@ section! {
 
         /// Bytes of all histories together. Beyond it the oldest messages of the channel that is written to go first.
         history_bytes_max: u64 = 268_435_456, 0..=1_099_511_627_776 "bytes per shard";
+        /// Values that channels retain. At the limit a message that is to be retained by a channel more is refused: 97 (quota
+        /// exceeded) for MQTT 5, 422 for the back end.
+        retained_max: u32 = 1_000_000, 0..=1_000_000_000 "values per shard";
+        /// Bytes of those values; the same happens.
+        retained_bytes_max: u64 = 1_073_741_824, 0..=1_099_511_627_776 "bytes per shard";
         /// Messages that wait between two threads. At the limit the sender waits: a shard stops reading from its
         /// connections, a REST request waits.
         mailbox_messages_max: usize = 65_536, 64..=16_777_216 "messages per shard";

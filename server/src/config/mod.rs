@@ -7,6 +7,7 @@
 
 mod check;
 mod limits;
+mod mqtt;
 mod names;
 mod problem;
 mod raw;
@@ -21,6 +22,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use limits::Limits;
+pub use mqtt::{AclAction, AclRule, Mqtt, MqttUser, Password, Permission, Text};
 pub use names::{
     ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,
     Origin, Origins, Secret,
@@ -51,6 +53,12 @@ pub struct Config {
     pub socketio: SocketIo,
     /// `[[socketio.namespace]]`; never empty. Look one up with [`Config::namespace`].
     pub namespaces: Vec<NamespaceRule>,
+    /// `[mqtt]`.
+    pub mqtt: Mqtt,
+    /// `[[mqtt.user]]`.
+    pub mqtt_users: Vec<MqttUser>,
+    /// `[[mqtt.acl]]`, in the order in which they are tried.
+    pub mqtt_acl: Vec<AclRule>,
     /// `[recovery]`.
     pub recovery: Recovery,
     /// `[[channel]]`, in the order in which they are tried.

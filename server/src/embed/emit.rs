@@ -93,7 +93,8 @@ impl Emit {
     ///
     /// # Errors
     /// [`OfficeError::Refused`] for invalid names or unknown sessions; [`OfficeError::Invalid`] for what clients cannot
-    /// be sent; [`OfficeError::Busy`].
+    /// be sent; [`OfficeError::Busy`], [`OfficeError::Stopped`]; [`OfficeError::Uncertain`] when it may have been published
+    /// or not.
     pub async fn emit(self, event: &str, args: impl Into<Args>) -> Result<Delivery, OfficeError> {
         let (handle, outline) = self.outline(event, args.into(), None)?;
         handle.office().publish(outline).await
@@ -102,7 +103,8 @@ impl Emit {
     /// Publishes without waiting for counts: the fastest way.
     ///
     /// # Errors
-    /// [`OfficeError::Refused`] for invalid names; [`OfficeError::Invalid`]; [`OfficeError::Busy`].
+    /// [`OfficeError::Refused`] for invalid names; [`OfficeError::Invalid`]; [`OfficeError::Busy`],
+    /// [`OfficeError::Stopped`]; [`OfficeError::Uncertain`] when it may have been published or not.
     pub async fn send(self, event: &str, args: impl Into<Args>) -> Result<MessageId, OfficeError> {
         let (handle, outline) = self.outline(event, args.into(), None)?;
         handle.office().publish_only(outline).await

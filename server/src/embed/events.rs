@@ -196,7 +196,7 @@ impl Connect {
             info: acceptance.info.map(|info| Bytes::from(info.to_string())),
             subscriptions,
         };
-        handle.office().tell(handle.office().home_of(self.session.id()), mail).await?;
+        self.session.tell_home(mail).await?;
         Ok(self.session)
     }
 
@@ -207,8 +207,7 @@ impl Connect {
     pub async fn refuse(self, message: &str, data: Option<Value>) -> Result<(), OfficeError> {
         let data = data.map(|data| Bytes::from(data.to_string()));
         let mail = Mail::Refuse { session: self.session.id(), message: message.into(), data };
-        let office = self.session.handle().office();
-        office.tell(office.home_of(self.session.id()), mail).await
+        self.session.tell_home(mail).await
     }
 }
 
@@ -229,10 +228,9 @@ impl Replier {
     /// [`OfficeError::Invalid`], and the client's time-out runs; [`OfficeError::Busy`], [`OfficeError::Stopped`]. A
     /// session that is gone is no error.
     pub async fn send(self, args: impl Into<Args>) -> Result<(), OfficeError> {
-        let (office, session) = (self.session.handle().office(), self.session.id());
         let Args(body) = args.into();
         check_body(&body, &self.session.handle().config().limits)?;
-        let answer = Command::Answer { session, request: self.request, body };
-        office.tell(office.home_of(session), Mail::Hub(answer)).await
+        let answer = Command::Answer { session: self.session.id(), request: self.request, body };
+        self.session.tell_home(Mail::Hub(answer)).await
     }
 }

@@ -188,8 +188,8 @@ impl Session {
         self.handle.office.end_members(Members::Session(self.id), Reason::Kicked).await.map(drop)
     }
 
-    async fn tell_home(&self, mail: Mail) -> Result<(), OfficeError> {
-        self.handle.office.tell(self.handle.office.home_of(self.id), mail).await
+    pub(super) fn tell_home(&self, mail: Mail) -> impl Future<Output = Result<(), OfficeError>> + '_ {
+        self.handle.office.tell_home(self.id, mail)
     }
 
     /// Closes the connection under this session, with every session on it; clients reconnect.

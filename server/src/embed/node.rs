@@ -19,6 +19,9 @@ use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
 
+/// The largest packet of a protocol of bytes.
+const PACKET_BYTES_MAX: usize = 2_000_000;
+
 /// What all shards of a node share.
 pub(super) struct NodeSetup {
     pub(super) config: Arc<Config>,
@@ -77,13 +80,14 @@ pub(super) fn spawn(
             seats: Arc::clone(&seats),
             uplink: node.uplink.clone(),
             reports: node.reports.clone(),
+            packet_bytes_max: PACKET_BYTES_MAX,
             tls: node.tls.clone(),
         };
         let (config, topology) = (Arc::clone(&node.config), node.topology);
         let (key, heir) = (node.key.clone(), node.heir.clone());
         let spawned = Shard::spawn(setup, move || {
             let front = Front::new(config, id, topology, key).with_heir(heir).with_returning(returning);
-            (front, HubPort { hub, effects: Effects::default() })
+            (front, HubPort::new(hub))
         });
         match spawned {
             Ok(handle) => handles.push(handle),
@@ -198,6 +202,8 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
             asks_per_session_max: limits.pending_acks_out_max,
             asks_max: limits.asks_max,
             history_bytes_max: limits.history_bytes_max,
+            retained_max: limits.retained_max,
+            retained_bytes_max: limits.retained_bytes_max,
             recovery: RecoveryLimits {
                 messages_max: config.recovery.messages_max,
                 bytes_max: config.recovery.bytes_max,

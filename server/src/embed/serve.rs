@@ -184,7 +184,7 @@ where
     }
 
     async fn tell_home(&self, session: SessionId, mail: Mail) {
-        if let Err(error) = self.office.tell(self.office.home_of(session), mail).await {
+        if let Err(error) = self.office.tell_home(session, mail).await {
             tracing::warn!(%error, "a connection could not be held or let go");
         }
     }

@@ -58,7 +58,6 @@ pub enum StartError {
 pub struct Server {
     handle: Handle,
     config: Arc<Config>,
-    desk: Desk,
     shards: Vec<ShardHandle>,
     upcalls: Unheard,
     public_addr: SocketAddr,
@@ -124,10 +123,10 @@ impl Server {
         let senders = shards.iter().map(|shard| shard.sender.clone()).collect();
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
-        let (private_addr, private_stop) = serve_private(desk.clone(), private);
+        let (private_addr, private_stop) = serve_private(desk, private);
         let handle = Handle::new(office, Arc::clone(&config));
         let upcalls = Unheard::start(upcalls, handle.clone());
-        Ok(Self { handle, config, desk, shards, upcalls, public_addr, private_addr, private_stop, estate })
+        Ok(Self { handle, config, shards, upcalls, public_addr, private_addr, private_stop, estate })
     }
 
     /// Where clients connect, port resolved.
@@ -179,7 +178,6 @@ impl Server {
     /// Closes connections at random times within the configured window, answers new handshakes with 503 meanwhile, and
     /// ends. With `server.state_file` the sessions that may be recovered are left there for the next start.
     pub async fn drain(self) {
-        self.desk.start_draining();
         self.handle.office().start_draining();
         let window_ms = self.config.server.drain_window_ms;
         let end = Instant::now() + Duration::from_millis(window_ms);

@@ -51,11 +51,10 @@ async fn drop_all(upcalls: Slot, handle: Handle) {
         }
         for upcall in batch {
             // No verdict can be given now: the client comes back.
-            if let Upcall::Connect { session, .. } = upcall {
-                let (office, mail) = (handle.office(), Mail::Disconnect { session });
-                if let Err(error) = office.tell(office.home_of(session), mail).await {
-                    tracing::debug!(%error, "a client that nobody hears was not closed");
-                }
+            if let Upcall::Connect { session, .. } = upcall
+                && let Err(error) = handle.office().tell_home(session, Mail::Disconnect { session }).await
+            {
+                tracing::debug!(%error, "a client that nobody hears was not closed");
             }
         }
     }

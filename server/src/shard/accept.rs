@@ -5,7 +5,7 @@
 use super::Shard;
 use super::connection::{Connection, Flags};
 use super::handler::Handler;
-use super::io::ConnKey;
+use super::io::{ConnKey, Io};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::net::TcpStream;
@@ -94,30 +94,37 @@ impl<H: Handler> Shard<H> {
         if let Some(config) = &self.tls {
             connection.tls = Some(Box::new(rustls::ServerConnection::new(config.clone()).ok()?));
         }
-        connection.flags.set(Flags::HALF_OPEN);
         let conn = self.io.register(connection)?;
         self.io.stats.accepted += 1;
-        self.io.stats.half_open += 1;
-        self.io.set_deadline(conn, self.io.config.limits.head_timeout_ms);
-        self.io.half_open.push(conn);
-        self.bound_half_open();
+        self.io.half_open(conn);
         Some(conn)
+    }
+}
+
+impl Io {
+    /// The connection has to say who it is within the time of a head, and is the newest of which that is not known.
+    pub(super) fn half_open(&mut self, conn: ConnKey) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.flags.set(Flags::HALF_OPEN);
+        self.stats.half_open += 1;
+        self.half_opens.push(conn);
+        self.set_deadline(conn, self.config.limits.head_timeout_ms);
+        self.bound_half_open();
     }
 
     /// Keeps `limits.half_open_max`: the oldest goes.
     fn bound_half_open(&mut self) {
-        let io = &mut self.io;
-        let connections = &io.connections;
+        let connections = &self.connections;
         let still =
             |conn| connections.get(conn).is_some_and(|connection| connection.flags.has(Flags::HALF_OPEN));
-        let half_open = io.stats.half_open as usize;
-        if half_open > io.config.limits.half_open_max {
-            if let Some(oldest) = io.half_open.pop_oldest(still) {
-                io.stats.closed_half_open += 1;
-                io.discard(oldest);
+        let half_open = self.stats.half_open as usize;
+        if half_open > self.config.limits.half_open_max {
+            if let Some(oldest) = self.half_opens.pop_oldest(still) {
+                self.stats.closed_half_open += 1;
+                self.discard(oldest);
             }
         } else {
-            io.half_open.tidy(half_open, still);
+            self.half_opens.tidy(half_open, still);
         }
     }
 }

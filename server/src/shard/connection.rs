@@ -5,9 +5,12 @@
 //!
 //! ```text
 //! accept ─> Head ──request complete──> Asked ──respond──> Head (or Closing)
-//!            └─head without body─> Body ─┘ ├──hold──> Held ──respond──> Head (or Closing)
-//!                                          └──upgrade──> WebSocket ──close frame, violation──> Closing
+//!            │└─head without body─> Body ─┘ ├──hold──> Held ──respond──> Head (or Closing)
+//!            │                              ├──upgrade──> WebSocket ──close frame, violation──> Closing
+//!            │                              └──upgrade to a stream──> Stream
+//!            └──first byte of a stream──> Stream ──own──> Stream with an owner
 //! Head, before the request reaches a handler ──hand over──> another shard.   WebSocket ──migrate──> another shard.
+//! Stream ──hand over──> Stream without an owner, on another shard.
 //! Closing: what is staged is written, then FIN, then input is discarded until the peer's FIN or the linger time.
 //! ```
 
@@ -33,8 +36,11 @@ pub(super) enum Phase {
     Asked,
     /// The handler will answer later.
     Held,
-    /// Frames.
+    /// Frames, each message of which is the handler's.
     WebSocket,
+    /// Bytes that the handler cuts by itself, bare or inside the frames of a WebSocket. Without an owner it counts as half
+    /// open.
+    Stream,
     /// On its way to another shard as soon as the bytes at hand are sorted.
     Moving,
     /// Only written to.
@@ -68,6 +74,10 @@ impl Flags {
     pub(super) const PAUSED: Self = Self(1 << 9);
     /// TLS: the handshake is done and counted.
     pub(super) const TLS_READY: Self = Self(1 << 10);
+    /// It is, or was until it began to close, in [`Phase::Stream`].
+    pub(super) const STREAM: Self = Self(1 << 11);
+    /// A stream whose kept bytes were of no use to the handler: not without more of them.
+    pub(super) const OFFERED: Self = Self(1 << 12);
 
     pub(super) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0
@@ -112,8 +122,11 @@ pub(super) struct Connection {
 /// What was read and cannot be used yet.
 #[derive(Debug, Default)]
 pub(super) struct Partial {
-    /// The beginning of a head or frame, or requests behind the one at hand. At most a head's limit and a read buffer.
+    /// The beginning of a head or frame, or requests behind the one at hand: at most a head's limit and a read buffer. Of
+    /// a bare stream what the handler did not use.
     pub(super) bytes: Vec<u8>,
+    /// Of a stream in a WebSocket: what came out of frames and was not used by the handler.
+    pub(super) inner: Vec<u8>,
     pub(super) body: Option<Body>,
 }
 
@@ -159,10 +172,20 @@ impl Connection {
     pub(super) fn wants_bytes(&self) -> bool {
         match self.phase {
             Phase::Head | Phase::Body => self.unsent.is_none(),
-            Phase::WebSocket => !self.flags.has(Flags::PAUSED),
+            Phase::WebSocket | Phase::Stream => !self.flags.has(Flags::PAUSED),
             Phase::Closing => true,
             Phase::Asked | Phase::Held | Phase::Moving => false,
         }
+    }
+
+    /// Whether it stays as it is until one of both ends it, and its owner hears of its end and of back pressure.
+    pub(super) fn is_lasting(&self) -> bool {
+        matches!(self.phase, Phase::WebSocket | Phase::Stream)
+    }
+
+    /// Whether what it receives are frames.
+    pub(super) fn is_framed(&self) -> bool {
+        self.is_lasting() && self.decoder.is_some()
     }
 
     /// Puts away what cannot be used yet; an empty rest costs nothing.
@@ -170,16 +193,40 @@ impl Connection {
         match &mut self.partial {
             Some(partial) => partial.bytes.extend_from_slice(rest),
             None if rest.is_empty() => {}
-            None => self.partial = Some(Box::new(Partial { bytes: rest.to_vec(), body: None })),
+            None => self.partial = Some(Box::new(Partial { bytes: rest.to_vec(), ..Partial::default() })),
+        }
+    }
+
+    /// As [`Connection::keep`] for bytes behind which the next read goes on: while a packet grows it is not copied again
+    /// and again.
+    pub(super) fn keep_growing(&mut self, bytes: Vec<u8>, used: usize) {
+        if let Some(rest) = rest_of(bytes, used) {
+            self.partial.get_or_insert_default().bytes = rest;
         }
     }
 
     /// Frees the box of an empty partial read.
     pub(super) fn tidy(&mut self) {
-        if self.partial.as_ref().is_some_and(|partial| partial.bytes.is_empty() && partial.body.is_none()) {
+        let is_empty = |partial: &Partial| {
+            partial.bytes.is_empty() && partial.inner.is_empty() && partial.body.is_none()
+        };
+        if self.partial.as_deref().is_some_and(is_empty) {
             self.partial = None;
         }
     }
+}
+
+/// What is left of bytes of which so many were used, in an allocation that fits; `None` when nothing is.
+pub(super) fn rest_of(mut bytes: Vec<u8>, used: usize) -> Option<Vec<u8>> {
+    let left = bytes.len().saturating_sub(used);
+    if left == 0 {
+        return None;
+    }
+    if left < bytes.capacity() / 4 {
+        return bytes.get(used..).map(<[u8]>::to_vec);
+    }
+    bytes.drain(..used);
+    Some(bytes)
 }
 
 /// All connections of a shard.

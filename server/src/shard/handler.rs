@@ -2,26 +2,98 @@
 //!
 //! Must not know connections or the loop. Start at [`Handler`].
 
+use super::connection::NONE;
 use super::io::{ConnKey, Io};
 use super::response::Response;
 use crate::mail::{Mail, PeerMail};
 use crate::state::End;
-use hub::{Effects, Millis, ShardId};
+use hub::{Command, Effect, Effects, Millis, Recipient, ShardId};
+use std::collections::VecDeque;
 use wire::http::Head;
 use wire::websocket::Event;
 
-/// What a connection belongs to: an index of the handler's own, dense, as each has a timer (16 bytes up to the highest
-/// index in use).
+/// What a connection belongs to: an index of the handler's own behind one of its doors. Dense per door, as each has a timer
+/// there (16 bytes up to the highest index in use).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Owner(pub u32);
+pub struct Owner(pub(super) u32);
 
-/// The hub of a shard and the list its effects go to.
+/// How a protocol of the handler is reached. Owners of both have indexes and timers of their own, so that neither pays for
+/// the other's; the door tells whose a callback is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Door {
+    /// Requests and messages of WebSockets.
+    Http,
+    /// [`Handler::stream`].
+    Stream,
+}
+
+/// The bit of an owner that is its door.
+const STREAM_DOOR: u32 = 1 << 31;
+
+impl Owner {
+    /// For a connection that its handler closes at once: nothing about it is told to anybody, and it has no timer.
+    pub const NOBODY: Self = Self(NONE);
+
+    /// The owner of this index, which is below 2^31 - 1.
+    #[must_use]
+    pub const fn new(door: Door, index: u32) -> Self {
+        debug_assert!(index < STREAM_DOOR - 1, "no handler has that many sessions");
+        match door {
+            Door::Http => Self(index),
+            Door::Stream => Self(index | STREAM_DOOR),
+        }
+    }
+
+    /// Whose it is.
+    #[must_use]
+    pub const fn door(self) -> Door {
+        if self.0 & STREAM_DOOR == 0 { Door::Http } else { Door::Stream }
+    }
+
+    /// As given to [`Owner::new`].
+    #[must_use]
+    pub const fn index(self) -> u32 {
+        self.0 & !STREAM_DOOR
+    }
+}
+
+/// The hub of a shard, and what is under way to it and from it. The handler says in which order; see
+/// [`crate::front`].
 #[derive(Debug)]
 pub struct HubPort {
     /// Decides.
     pub hub: hub::Hub,
     /// Empty between two commands.
     pub effects: Effects,
+    /// Wait for what is being performed.
+    pub commands: VecDeque<Command>,
+    /// Something is being performed: what comes meanwhile waits.
+    pub is_performing: bool,
+    /// Wait for the protocol whose they are; empty between two callbacks.
+    pub deferred: VecDeque<Deferred>,
+}
+
+/// An effect of a command that another protocol gave.
+#[derive(Debug)]
+pub struct Deferred {
+    /// What to do.
+    pub effect: Effect,
+    /// Sessions named by the range in a delivery.
+    pub to: Vec<Recipient>,
+}
+
+impl HubPort {
+    /// A hub that nothing is under way to.
+    #[must_use]
+    pub fn new(hub: hub::Hub) -> Self {
+        Self {
+            hub,
+            effects: Effects::default(),
+            commands: VecDeque::new(),
+            is_performing: false,
+            deferred: VecDeque::new(),
+        }
+    }
 }
 
 /// What a callback may use.
@@ -49,7 +121,8 @@ pub enum Closed {
     Peer,
     /// The socket or TLS failed, a reset for instance.
     Error,
-    /// The peer broke the WebSocket protocol; it was told this close code.
+    /// The peer broke the WebSocket protocol; it was told this close code. Also a stream of which too much waits to be
+    /// used by the handler ([`wire::websocket::CloseCode::TOO_BIG`], and a bare one is told nothing).
     Violation(wire::websocket::CloseCode),
     /// More than `limits.write_buffer_bytes_max` waits to be written.
     TooLong,
@@ -87,6 +160,34 @@ pub trait Handler {
 
     /// A WebSocket message: `Text` or `Binary`, never a control frame.
     fn message(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, event: Event<'_>);
+
+    /// Whether a connection whose first byte is this one speaks the handler's byte protocol, and then goes to
+    /// [`Handler::stream`]. Asked once per connection, and never for a letter where HTTP is served too.
+    fn begins_stream(&self, first: u8) -> bool {
+        let _ = first;
+        false
+    }
+
+    /// Bytes of a stream: all that are at hand, which are those that this callback did not use before and what has come
+    /// since. Returns how many it used, from the front; the rest is kept and offered again together with more bytes, or
+    /// after [`Io::resume_reading`], so whatever can be used has to be used now.
+    ///
+    /// Without an owner the stream is half open: it counts for `limits.half_open_max`, and `limits.head_timeout_ms` after
+    /// it began it is closed without a word. [`Io::own`] ends that; from then on [`Handler::closed`],
+    /// [`Handler::blocked`] and [`Handler::writable`] come as for a WebSocket. Nobody hears of the end of a stream that
+    /// has no owner, but [`Io::own`] tells of it. Whoever has to wait before the bytes can be used calls
+    /// [`Io::pause_reading`], else more of them pile up.
+    ///
+    /// The handler bounds what waits: it closes the connection when the beginning of a packet announces one over its
+    /// limit. The shard closes it only far beyond that ([`super::ShardSetup::packet_bytes_max`]).
+    ///
+    /// Within the callback the connection may be owned, paused, written to ([`Io::stage`]), given to another shard
+    /// ([`Io::hand_over_stream`]: what is not used travels) or closed ([`Io::close_after_flush`] writes what is staged,
+    /// sends FIN, and discards what comes until the peer's FIN or for a second; [`Io::close`] drops everything).
+    ///
+    /// A stream in a WebSocket looks the same: its bytes are the payloads of binary frames, whose limits mean nothing.
+    /// What is written to it has to be framed by the handler ([`Io::is_websocket`]).
+    fn stream(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Option<Owner>, bytes: &[u8]) -> usize;
 
     /// The connection is gone and `conn` void; not called for closes the handler asked for.
     fn closed(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, why: Closed);

@@ -3,7 +3,7 @@
 //! Owns the move itself; must not know why a connection moves. Start at [`Handover`].
 
 use super::admission::Seat;
-use super::connection::{Connection, Flags, Phase};
+use super::connection::{Connection, Flags, NONE, Phase};
 use super::handler::Owner;
 use super::io::{ConnKey, Io};
 use crate::front::Migration;
@@ -24,13 +24,13 @@ pub struct Handover {
     seat: Seat,
 }
 
-/// An engine session that leaves while the bytes behind its current frame are not sorted yet.
+/// An engine session or stream that leaves while the bytes behind its current frame are not sorted yet.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Leaving {
     pub(super) conn: ConnKey,
-    to: ShardId,
-    /// Of its message among the posts.
-    place: usize,
+    pub(super) to: ShardId,
+    /// Of its message among the posts; `None` for a stream, whose message is only the connection.
+    pub(super) place: Option<usize>,
 }
 
 impl Io {
@@ -44,7 +44,7 @@ impl Io {
         };
         let rest = connection.partial.take().map(|partial| partial.bytes).unwrap_or_default();
         self.enter(conn, Phase::Moving);
-        let leaving = Leaving { conn, to, place };
+        let leaving = Leaving { conn, to, place: Some(place) };
         if self.feeding == Some(conn) {
             self.leaving = Some(leaving);
         } else {
@@ -57,6 +57,7 @@ impl Io {
         let Leaving { conn, to, place } = leaving;
         let Some(handover) = self.pack(conn, rest) else { return };
         self.stats.handovers_out += 1;
+        let Some(place) = place else { return self.post(to, PeerMail::Connection(handover)) };
         if let Some(PeerMail::Engine { connection, .. }) = self.outbox.posted_mut(to, place) {
             *connection = Some(handover);
         }
@@ -83,7 +84,11 @@ impl Io {
         let mut connection = self.detach(conn)?;
         let _ = self.registry.deregister(&mut SourceFd(&connection.stream.as_raw_fd()));
         let unsent = connection.unsent.take().map(|unsent| unsent.pieces).unwrap_or_default();
-        connection.partial = None;
+        // What a stream has taken out of frames stays with it.
+        if let Some(partial) = &mut connection.partial {
+            (partial.bytes, partial.body) = (Vec::new(), None);
+        }
+        connection.tidy();
         let pieces = unsent.into_iter().chain(staged).collect();
         Some(Handover { connection: Box::new(connection), bytes, pieces, seat: Seat::of(&self.seats) })
     }
@@ -108,11 +113,11 @@ impl Io {
     pub(super) fn unpack(&mut self, handover: Handover) -> Option<Unpacked> {
         let Handover { connection, bytes, pieces, seat } = handover;
         let mut connection = *connection;
-        let kept = [Flags::TLS_READY, Flags::ENDED];
+        let kept = [Flags::TLS_READY, Flags::ENDED, Flags::STREAM];
         let mut flags = Flags::default();
         kept.into_iter().filter(|flag| connection.flags.has(*flag)).for_each(|flag| flags.set(flag));
         connection.flags = flags;
-        connection.phase = Phase::Head;
+        (connection.phase, connection.owner) = (Phase::Head, NONE);
         let conn = self.register(connection)?;
         seat.keep();
         self.stats.handovers_in += 1;

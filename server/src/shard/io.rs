@@ -3,7 +3,7 @@
 //! A stale [`ConnKey`] is harmless: the call does nothing. What follows from a call for the handler itself (a
 //! connection found broken, a full socket) is told after the present callback has returned, in the same turn.
 //! Must not know any protocol above WebSocket framing. Start at [`Io`]; the calls about requests are in `exchange.rs`,
-//! those that write in `transmit.rs`, those that move a connection in `handover.rs`.
+//! those that write in `transmit.rs`, those that move a connection in `handover.rs`, those about streams in `stream.rs`.
 
 use super::addresses::Handshakes;
 use super::admission::{HalfOpen, Seats};
@@ -14,8 +14,7 @@ use super::handover::Leaving;
 use super::outbox::Outbox;
 use super::staging::Staging;
 use super::stats::Stats;
-use super::timers::{Clock, Deadlines};
-use super::wheel::Wheel;
+use super::timers::{Clock, Deadlines, OwnerTimers};
 use crate::config::Config;
 use crate::mail::{PeerMail, Upcall};
 use hub::{Millis, Report, ShardId, Token};
@@ -67,11 +66,13 @@ pub struct Io {
     pub(super) registry: mio::Registry,
     pub(super) connections: Connections,
     pub(super) seats: Arc<Seats>,
-    pub(super) half_open: HalfOpen,
+    pub(super) half_opens: HalfOpen,
     pub(super) staging: Staging,
     pub(super) deadlines: Deadlines,
-    pub(super) owners: Wheel,
+    pub(super) owners: OwnerTimers,
     pub(super) outbox: Outbox,
+    /// The most bytes of a stream that may wait to be used by the handler.
+    pub(super) stream_bytes_max: usize,
     /// To be read although no event will say so.
     pub(super) ready: Vec<ConnKey>,
     pub(super) notices: VecDeque<Notice>,
@@ -90,24 +91,9 @@ impl Io {
         self.clock.now()
     }
 
-    /// This shard.
-    pub fn shard(&self) -> ShardId {
-        self.shard
-    }
-
-    /// The checked configuration.
-    pub fn config(&self) -> &Config {
-        &self.config
-    }
-
     /// Bytes from the operating system's generator.
     pub fn random<const N: usize>(&mut self) -> [u8; N] {
         self.entropy.take()
-    }
-
-    /// Whether the shard is to end: no new sessions.
-    pub fn is_draining(&self) -> bool {
-        self.draining
     }
 
     /// The other end; a system call.
@@ -132,26 +118,26 @@ impl Io {
     /// Sets the owner's only timer; a later call replaces it. It fires at most 2 ms late and never early, and to move
     /// it to a later time costs a store.
     pub fn arm(&mut self, owner: Owner, at: Millis) {
-        self.owners.arm(owner.0, at.0);
+        self.owners.arm(owner, at);
     }
 
     /// Unsets it.
     pub fn disarm(&mut self, owner: Owner) {
-        self.owners.disarm(owner.0);
+        self.owners.disarm(owner);
     }
 
-    /// For the back office; leaves at the end of the turn.
+    /// For the back office; leaves in this turn.
     pub fn upcall(&mut self, event: Upcall) {
         self.stats.upcalls += 1;
         self.outbox.upcall(event);
     }
 
-    /// For the back office; leaves at the end of the turn.
+    /// For the back office; leaves in this turn.
     pub fn report(&mut self, token: Token, report: Report) {
         self.outbox.report(token, report);
     }
 
-    /// For another shard; leaves at the end of the turn, in order.
+    /// For another shard; leaves in this turn, in order.
     pub fn post(&mut self, to: ShardId, mail: PeerMail) {
         self.post_at(to, mail);
     }
@@ -173,8 +159,8 @@ impl Io {
         self.outbox.is_stalled()
     }
 
-    /// Gives no more messages of a WebSocket to the handler until [`Io::resume_reading`]; what the client sends waits
-    /// in the socket, and soon the client waits too.
+    /// Gives no more messages of a WebSocket, or bytes of a stream, to the handler until [`Io::resume_reading`]; what the
+    /// client sends waits in the socket, and soon the client waits too.
     pub fn pause_reading(&mut self, conn: ConnKey) {
         if let Some(connection) = self.connections.get_mut(conn) {
             connection.flags.set(Flags::PAUSED);
@@ -185,6 +171,7 @@ impl Io {
     pub fn resume_reading(&mut self, conn: ConnKey) {
         let paused = |connection: &mut Connection| connection.flags.take(Flags::PAUSED);
         if self.connections.get_mut(conn).is_some_and(paused) {
+            self.stream_may_go_on(conn);
             self.queue(conn);
         }
     }
@@ -247,7 +234,7 @@ impl Io {
     /// Ends a connection that broke, and has its owner told.
     pub(super) fn fail(&mut self, conn: ConnKey, why: Closed) {
         let Some(connection) = self.connections.get(conn) else { return };
-        let owned = matches!(connection.phase, Phase::WebSocket | Phase::Held | Phase::Moving);
+        let owned = connection.is_lasting() || matches!(connection.phase, Phase::Held | Phase::Moving);
         let owner = connection.owner().filter(|_| owned);
         // The end of a closing connection was counted when it began.
         if connection.phase != Phase::Closing {
@@ -333,6 +320,7 @@ impl Io {
 fn gauge(stats: &mut Stats, phase: Phase) -> Option<&mut u64> {
     match phase {
         Phase::WebSocket => Some(&mut stats.websockets),
+        Phase::Stream => Some(&mut stats.streams),
         Phase::Held => Some(&mut stats.held),
         Phase::Head | Phase::Body | Phase::Asked | Phase::Moving | Phase::Closing => None,
     }

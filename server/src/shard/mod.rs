@@ -4,8 +4,8 @@
 //! protocol above framing means: that is the [`Handler`]'s. Start at [`Handler`] (what a shard tells), [`Io`] (what can
 //! be done), then at the turn of [`Shard`].
 //!
-//! A turn: poll; connections that ended while they waited for an answer; sockets that take bytes again; WebSockets;
-//! requests; mail that lay there before the poll; new connections; timers; mail to others; one write per connection;
+//! A turn: poll; connections that ended while they waited for an answer; sockets that take bytes again; WebSockets and
+//! streams; requests; mail that lay there before the poll; new connections; timers; mail to others; one write per connection;
 //! what that left to tell others.
 //! That order keeps what clients did in one order from being seen in another: a poll that was given up is known before
 //! the request that replaces it, also when that comes by another connection or another shard.
@@ -29,6 +29,7 @@ mod response;
 mod setup;
 mod staging;
 mod stats;
+mod stream;
 mod timers;
 mod tls;
 mod transmit;
@@ -38,7 +39,7 @@ mod wheel;
 mod tests;
 
 pub use admission::Seats;
-pub use handler::{Closed, Cx, Handler, HubPort, Owner, Request};
+pub use handler::{Closed, Cx, Deferred, Door, Handler, HubPort, Owner, Request};
 pub use handover::Handover;
 pub use io::{ConnKey, Io};
 pub use mailbox::{Sender, Unsent};
@@ -48,7 +49,7 @@ pub use stats::{STATS, Stat, StatKind, Stats};
 
 use crate::mail::{Mail, PeerMail};
 use crate::state::End;
-use connection::{Flags, Phase};
+use connection::{Connection, Flags, Phase};
 use ending::Ending;
 use handover::Unpacked;
 use hub::{Millis, ShardId};
@@ -102,14 +103,14 @@ pub struct Shard<H> {
 #[derive(Debug, Default)]
 struct Arrivals {
     writable: Vec<ConnKey>,
-    streams: Vec<ConnKey>,
+    lasting: Vec<ConnKey>,
     requests: Vec<ConnKey>,
 }
 
 impl Arrivals {
     fn push(&mut self, conn: ConnKey, phase: Phase) {
         match phase {
-            Phase::WebSocket => self.streams.push(conn),
+            Phase::WebSocket | Phase::Stream => self.lasting.push(conn),
             _ => self.requests.push(conn),
         }
     }
@@ -157,7 +158,7 @@ impl<H: Handler> Shard<H> {
             return Some(Duration::ZERO);
         }
         let hub = self.handler.hub_deadline(&Cx { io: &mut self.io, hub: &mut self.hub });
-        let owners = self.io.owners.next().map(Millis);
+        let owners = self.io.owners.next();
         let deadlines = [hub, owners, self.io.deadlines.next()];
         let deadline = deadlines.into_iter().flatten().min().map(|at| self.io.clock.until(at));
         let retry = self.io.outbox.is_waiting().then_some(RETRY);
@@ -211,7 +212,7 @@ impl<H: Handler> Shard<H> {
             connection.flags.set(Flags::FIN_SEEN);
         }
         let gone = broken || event.is_read_closed();
-        let paused = connection.phase == Phase::WebSocket && connection.flags.has(Flags::PAUSED);
+        let paused = connection.is_lasting() && connection.flags.has(Flags::PAUSED);
         if (gone && connection.phase == Phase::Held) || (broken && paused) {
             self.io.fail(conn, if broken { Closed::Error } else { Closed::Peer });
             return self.tell();
@@ -234,22 +235,22 @@ impl<H: Handler> Shard<H> {
         self.arrivals.writable = writable;
     }
 
-    /// Reads WebSockets, then requests. What comes after the turn's share, or while a receiver is behind, waits.
+    /// Reads WebSockets and streams, then requests. What comes after the turn's share, or while a receiver is behind, waits.
     fn read_all(&mut self) {
-        let mut streams = std::mem::take(&mut self.arrivals.streams);
+        let mut lasting = std::mem::take(&mut self.arrivals.lasting);
         let mut requests = std::mem::take(&mut self.arrivals.requests);
         self.io.stats.turns_stalled += u64::from(self.io.outbox.is_stalled());
         let enough = self.io.stats.bytes_in + READ_BYTES_PER_TURN;
-        for conn in streams.iter().chain(&requests) {
+        for conn in lasting.iter().chain(&requests) {
             if self.io.stats.bytes_in >= enough || self.io.outbox.is_stalled() {
                 self.io.queue(*conn);
             } else {
                 self.read(*conn);
             }
         }
-        streams.clear();
+        lasting.clear();
         requests.clear();
-        (self.arrivals.streams, self.arrivals.requests) = (streams, requests);
+        (self.arrivals.lasting, self.arrivals.requests) = (lasting, requests);
     }
 
     fn take_letter(&mut self) {
@@ -282,21 +283,32 @@ impl<H: Handler> Shard<H> {
             PeerMail::Quiet => self.ending.heard(from),
             PeerMail::Connection(_) | PeerMail::Engine { .. } if self.ending.is_closed() => {}
             PeerMail::Connection(handover) => {
-                if let Some(Unpacked { conn, mut bytes, pieces }) = self.io.unpack(handover) {
-                    self.io.restage(conn, pieces);
-                    self.io.set_deadline(conn, self.io.config.limits.head_timeout_ms);
-                    self.feed_bytes(conn, &mut bytes);
+                if let Some(unpacked) = self.io.unpack(handover) {
+                    self.take_over(unpacked);
                 }
             }
             mail => self.call(|handler, cx| handler.peer(cx, from, mail)),
         }
     }
 
+    /// A request or stream goes on here.
+    fn take_over(&mut self, unpacked: Unpacked) {
+        let Unpacked { conn, mut bytes, pieces } = unpacked;
+        if self.io.connections.get(conn).is_some_and(|connection| connection.flags.has(Flags::STREAM)) {
+            self.io.become_stream(conn);
+            self.io.restage(conn, pieces);
+            return self.go_on_with_stream(conn, bytes);
+        }
+        self.io.restage(conn, pieces);
+        self.io.set_deadline(conn, self.io.config.limits.head_timeout_ms);
+        self.feed_bytes(conn, &mut bytes);
+    }
+
     fn fire_timers(&mut self) {
         let now = self.io.clock.now();
-        while let Some(owner) = self.io.owners.expire(now.0) {
+        while let Some(owner) = self.io.owners.expire(now) {
             self.io.stats.timers += 1;
-            self.call(|handler, cx| handler.timer(cx, Owner(owner)));
+            self.call(|handler, cx| handler.timer(cx, owner));
         }
         while let Some(conn) = self.io.deadlines.expire(now) {
             self.io.stats.timers += 1;
@@ -327,6 +339,7 @@ impl<H: Handler> Shard<H> {
                 let answer = Response::refusal(408, "the request took too long");
                 self.io.refuse(conn, answer.encode(wire::http::Reply::closing()));
             }
+            Phase::Stream => drop(self.io.discard(conn)),
             // These have no deadline of their own.
             Phase::Asked | Phase::Held | Phase::WebSocket | Phase::Moving => {}
         }
@@ -357,7 +370,7 @@ impl<H: Handler> Shard<H> {
         let window_ms = at.0.saturating_sub(self.io.clock.now().0);
         self.call(|handler, cx| handler.drain(cx, window_ms));
         for conn in self.io.connections.keys() {
-            let between = |c: &connection::Connection| c.phase == Phase::Head && c.partial.is_none();
+            let between = |c: &Connection| c.phase == Phase::Head && c.partial.is_none();
             if self.io.connections.get(conn).is_some_and(between) {
                 self.io.begin_closing(conn);
             }
@@ -375,7 +388,7 @@ impl<H: Handler> Shard<H> {
         while let Some(notice) = self.io.notices.pop_front() {
             let (io, hub) = (&mut self.io, &mut self.hub);
             // The handler may have closed or sent away the connection since.
-            let here = |conn| io.connections.get(conn).is_some_and(|c| c.phase == Phase::WebSocket);
+            let here = |conn| io.connections.get(conn).is_some_and(Connection::is_lasting);
             match notice {
                 Notice::Blocked(conn, _) | Notice::Writable(conn, _) if !here(conn) => {}
                 Notice::Closed(conn, owner, why) => {

@@ -1,13 +1,14 @@
 //! Reading: from bytes to requests and frames, and those to the handler.
 //!
 //! Owns how much of a connection is read in a turn, the assembly of requests, and what an early end means. Must not know
-//! what requests and messages say. Start at [`Shard::read`].
+//! what requests and messages say. Start at [`Shard::read`]; what is offered of streams is in `stream.rs`.
 
 use super::Shard;
-use super::connection::{Body, Flags, NONE, Partial, Phase};
+use super::connection::{Body, Flags, NONE, Partial, Phase, rest_of};
 use super::handler::{Closed, Cx, Handler, Request};
 use super::io::{ConnKey, Notice};
 use super::response::Response;
+use super::stream::Speech;
 use super::tls::{self, Received};
 use bytes::Bytes;
 use wire::http::{BodyDecoder, BodyLength, CONTINUE, Head, Reply, parse_head};
@@ -67,11 +68,11 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Sorts what was kept of earlier reads, if it can be used now.
-    fn feed_kept(&mut self, conn: ConnKey) {
-        let Some(connection) = self.io.connections.get_mut(conn) else { return };
-        if connection.wants_bytes()
-            && connection.partial.as_ref().is_some_and(|partial| !partial.bytes.is_empty())
-        {
+    pub(super) fn feed_kept(&mut self, conn: ConnKey) {
+        let Some(connection) = self.io.connections.get(conn) else { return };
+        let waits = |partial: &Partial| !partial.bytes.is_empty() || !partial.inner.is_empty();
+        let too_little = connection.phase == Phase::Stream && connection.flags.has(Flags::OFFERED);
+        if connection.wants_bytes() && !too_little && connection.partial.as_deref().is_some_and(waits) {
             self.feed(conn, 0);
         }
     }
@@ -89,16 +90,14 @@ impl<H: Handler> Shard<H> {
         } else {
             let mut all = kept;
             all.extend_from_slice(fresh);
-            self.feed_bytes(conn, &mut all);
+            self.feed_owned(conn, all);
         }
         self.buffer = buffer;
     }
 
     /// Sorts bytes and keeps those that cannot be used yet.
     pub(super) fn feed_bytes(&mut self, conn: ConnKey, bytes: &mut [u8]) {
-        self.io.feeding = Some(conn);
-        let used = self.sort(conn, bytes);
-        self.io.feeding = None;
+        let used = self.use_bytes(conn, bytes);
         let rest = bytes.get(used..).unwrap_or_default();
         match self.io.leaving.take() {
             Some(leaving) => self.io.leave(leaving, rest.to_vec()),
@@ -108,6 +107,27 @@ impl<H: Handler> Shard<H> {
                 }
             }
         }
+    }
+
+    /// As [`Shard::feed_bytes`], but what is kept stays where it is.
+    fn feed_owned(&mut self, conn: ConnKey, mut bytes: Vec<u8>) {
+        let used = self.use_bytes(conn, &mut bytes);
+        match self.io.leaving.take() {
+            Some(leaving) => self.io.leave(leaving, rest_of(bytes, used).unwrap_or_default()),
+            None => {
+                if let Some(connection) = self.io.connections.get_mut(conn) {
+                    connection.keep_growing(bytes, used);
+                }
+            }
+        }
+    }
+
+    fn use_bytes(&mut self, conn: ConnKey, bytes: &mut [u8]) -> usize {
+        self.io.feeding = Some(conn);
+        self.offer_kept_inner(conn);
+        let used = self.sort(conn, bytes);
+        self.io.feeding = None;
+        used
     }
 
     /// Uses as many bytes as possible; returns how many.
@@ -123,6 +143,8 @@ impl<H: Handler> Shard<H> {
                 Phase::Head => self.head(conn, rest),
                 Phase::Body => self.body(conn, rest),
                 Phase::WebSocket => self.frames(conn, rest),
+                Phase::Stream if connection.is_framed() => self.frames(conn, rest),
+                Phase::Stream => Step::wait(self.offer(conn, rest)),
                 Phase::Closing => Step::on(rest.len()),
                 Phase::Asked | Phase::Held | Phase::Moving => Step::wait(0),
             };
@@ -133,7 +155,25 @@ impl<H: Handler> Shard<H> {
         }
     }
 
+    /// The first bytes of a connection, or those of a request.
     fn head(&mut self, conn: ConnKey, bytes: &[u8]) -> Step {
+        let is_new = self.io.connections.get(conn).is_some_and(|c| c.flags.has(Flags::HALF_OPEN));
+        let Some(first) = bytes.first().filter(|_| is_new) else { return self.request_head(conn, bytes) };
+        match self.speech(*first) {
+            Speech::Http => self.request_head(conn, bytes),
+            Speech::Stream => {
+                self.io.become_stream(conn);
+                Step::on(0)
+            }
+            Speech::Unknown => {
+                self.io.stats.closed_unknown += 1;
+                self.io.discard(conn);
+                Step::on(bytes.len())
+            }
+        }
+    }
+
+    fn request_head(&mut self, conn: ConnKey, bytes: &[u8]) -> Step {
         let idle = self.io.connections.get_mut(conn).is_some_and(|c| c.flags.take(Flags::IDLE));
         let head = match parse_head(bytes, &self.io.head_limits) {
             Ok(Some(head)) => head,
@@ -197,7 +237,7 @@ impl<H: Handler> Shard<H> {
         self.io.set_deadline(conn, self.io.config.limits.body_timeout_ms);
         if let Some(connection) = self.io.connections.get_mut(conn) {
             connection.owner = owner.map_or(NONE, |owner| owner.0);
-            connection.partial = Some(Box::new(Partial { bytes: Vec::new(), body: Some(body) }));
+            connection.partial = Some(Box::new(Partial { body: Some(body), ..Partial::default() }));
         }
         self.tell();
         Step::on(head_text.len())
@@ -257,7 +297,7 @@ impl<H: Handler> Shard<H> {
     fn frames(&mut self, conn: ConnKey, bytes: &mut [u8]) -> Step {
         let mut used = 0;
         while let Some(connection) = self.io.connections.get_mut(conn) {
-            if connection.phase != Phase::WebSocket || !connection.wants_bytes() {
+            if !connection.is_framed() || !connection.wants_bytes() {
                 break;
             }
             let decoder = connection.decoder.as_mut().expect("a WebSocket has a decoder");
@@ -277,10 +317,12 @@ impl<H: Handler> Shard<H> {
     }
 
     fn event(&mut self, conn: ConnKey, event: Event<'_>) {
+        let Some(connection) = self.io.connections.get(conn) else { return };
         match event {
+            Event::Binary(payload) if connection.phase == Phase::Stream => self.offer_inner(conn, &payload),
             Event::Text(_) | Event::Binary(_) => {
+                let owner = connection.owner();
                 self.io.stats.messages_in += 1;
-                let owner = self.io.connections.get(conn).and_then(|connection| connection.owner());
                 if let Some(owner) = owner {
                     self.call(|handler, cx| handler.message(cx, conn, owner, event));
                 }
@@ -302,7 +344,7 @@ impl<H: Handler> Shard<H> {
         }
     }
 
-    fn violation(&mut self, conn: ConnKey, Violation { code, text }: Violation) {
+    pub(super) fn violation(&mut self, conn: ConnKey, Violation { code, text }: Violation) {
         tracing::debug!(code = code.0, text, "a peer broke the WebSocket protocol");
         let mut goodbye = Vec::new();
         websocket::close_frame(CloseCode(code.0), text, &mut goodbye);
@@ -328,7 +370,7 @@ impl<H: Handler> Shard<H> {
         connection.flags.set(Flags::ENDED);
         let nothing_left = connection.batch == NONE && connection.unsent.is_none();
         match connection.phase {
-            Phase::WebSocket => {
+            Phase::WebSocket | Phase::Stream => {
                 self.io.fail(conn, Closed::Peer);
                 self.tell();
             }

@@ -14,8 +14,7 @@ use super::mailbox::{Inbox, Sender, mailbox};
 use super::outbox::{Outbox, Receivers};
 use super::staging::Staging;
 use super::stats::Stats;
-use super::timers::{Clock, Deadlines};
-use super::wheel::Wheel;
+use super::timers::{Clock, Deadlines, OwnerTimers};
 use super::{READ_BUFFER_BYTES, Shard, WAKE_TOKEN, listener_token};
 use crate::config::Config;
 use crate::mail::Upcalls;
@@ -106,6 +105,8 @@ pub struct ShardSetup {
     pub uplink: mpsc::Sender<Upcalls>,
     /// Answers to what the back office asked; bounded by what it asked.
     pub reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
+    /// Bytes of the largest packet of a stream: the handler's limit, beyond which the shard closes what it does not.
+    pub packet_bytes_max: usize,
     /// For TLS on all listeners.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
@@ -141,8 +142,8 @@ impl<H: Handler + 'static> Shard<H> {
 
     /// A shard that is turned by its caller.
     pub(super) fn new(setup: ShardSetup, registry: mio::Registry, handler: H, hub: HubPort) -> Self {
-        let ShardSetup { id, topology, config, zero, listeners, inlet, peers, seats, uplink, reports, tls } =
-            setup;
+        let ShardSetup { id, topology, config, zero, listeners, inlet, peers, .. } = setup;
+        let ShardSetup { seats, uplink, reports, packet_bytes_max, tls, .. } = setup;
         let ending = Ending::new(peers.len());
         let receivers = Receivers { uplink, reporter: reports, peers };
         let outbox = Outbox::new(id, receivers, config.limits.mailbox_messages_max);
@@ -154,11 +155,12 @@ impl<H: Handler + 'static> Shard<H> {
             registry,
             connections: Connections::new(),
             seats,
-            half_open: HalfOpen::default(),
+            half_opens: HalfOpen::default(),
             staging: Staging::default(),
             deadlines: Deadlines::new(clock.now()),
-            owners: Wheel::new(clock.now().0),
+            owners: OwnerTimers::new(clock.now()),
             outbox,
+            stream_bytes_max: packet_bytes_max + READ_BUFFER_BYTES,
             ready: Vec::new(),
             notices: VecDeque::new(),
             feeding: None,

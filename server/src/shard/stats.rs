@@ -52,8 +52,9 @@ macro_rules! stats {
 stats! {
     Gauge connections = "Open connections.";
     Gauge websockets = "Connections that are WebSockets.";
+    Gauge streams = "Connections that speak a protocol of bytes (MQTT), bare or inside a WebSocket.";
     Gauge held = "HTTP requests that wait for an answer (long polls).";
-    Gauge half_open = "Connections that have not sent a complete request head yet.";
+    Gauge half_open = "Connections that have not sent a complete request head, or CONNECT, yet.";
     Gauge blocked = "Connections with bytes in their write buffer.";
     Gauge write_buffer_bytes = "Bytes in write buffers.";
     Gauge upcalls_waiting = "Client events that the back office has not taken yet.";
@@ -64,6 +65,7 @@ stats! {
     Counter refused_files = "Connections closed at accept: the process has no free file descriptor.";
     Counter refused_handshakes = "Handshakes refused: limits.handshakes_per_address_per_second.";
     Counter closed_half_open = "Connections closed in favour of newer ones: limits.half_open_max.";
+    Counter closed_unknown = "Connections closed because their first byte begins no protocol that is spoken here.";
     Counter closed_peer = "Connections ended by the peer.";
     Counter closed_error = "Connections that failed, by a reset or in TLS.";
     Counter closed_violation = "WebSockets closed because the peer broke the protocol.";
@@ -74,7 +76,7 @@ stats! {
     Counter tls_failures = "Connections on which TLS failed.";
     Counter requests = "HTTP requests.";
     Counter requests_refused = "HTTP requests answered with an error before they reached a protocol.";
-    Counter upgrades = "Connections that became WebSockets.";
+    Counter upgrades = "Connections that became WebSockets, streams in them included.";
     Counter messages_in = "WebSocket messages received.";
     Counter bytes_in = "Bytes received, after TLS.";
     Counter bytes_out = "Bytes accepted by sockets, before TLS.";

@@ -1,11 +1,13 @@
 //! A shard over real loopback sockets, with a handler made for the tests.
 
+mod carried;
 mod costs;
 mod http;
 mod limits;
 mod moving;
 mod rig;
 mod secure;
+mod stream;
 mod websocket;
 
 pub(super) use self::rig::upcall;

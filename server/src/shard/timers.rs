@@ -1,8 +1,11 @@
-//! Time and deadlines of a shard: the clock that callbacks see, and one deadline per connection that needs one.
+//! Time and deadlines of a shard: the clock that callbacks see, one deadline per connection that needs one, and one per
+//! owner.
 //!
-//! Must not know what a deadline means: that follows from the connection's phase. Start at [`Clock`] and [`Deadlines`].
+//! Must not know what a deadline means: that follows from the connection's phase, or is the owner's business. Start at
+//! [`Clock`], [`Deadlines`] and [`OwnerTimers`].
 
 use super::connection::NONE;
+use super::handler::{Door, Owner};
 use super::io::ConnKey;
 use super::wheel::Wheel;
 use hub::Millis;
@@ -40,6 +43,48 @@ impl Clock {
     /// How long to sleep until `at`; zero when it has come. Exact, since the poll rounds up by itself.
     pub(super) fn until(&self, at: Millis) -> Duration {
         Duration::from_millis(at.0).saturating_sub(self.zero.elapsed())
+    }
+}
+
+/// The timers of owners: a table per door, as each grows with its own highest index.
+#[derive(Debug)]
+pub(super) struct OwnerTimers {
+    http: Wheel,
+    stream: Wheel,
+}
+
+impl OwnerTimers {
+    pub(super) fn new(now: Millis) -> Self {
+        Self { http: Wheel::new(now.0), stream: Wheel::new(now.0) }
+    }
+
+    pub(super) fn arm(&mut self, owner: Owner, at: Millis) {
+        if owner != Owner::NOBODY {
+            self.behind(owner.door()).arm(owner.index(), at.0);
+        }
+    }
+
+    pub(super) fn disarm(&mut self, owner: Owner) {
+        self.behind(owner.door()).disarm(owner.index());
+    }
+
+    /// The next owner whose deadline has come; it is disarmed.
+    pub(super) fn expire(&mut self, now: Millis) -> Option<Owner> {
+        let owner = |door| move |index| Owner::new(door, index);
+        let http = self.http.expire(now.0).map(owner(Door::Http));
+        http.or_else(|| self.stream.expire(now.0).map(owner(Door::Stream)))
+    }
+
+    /// When [`OwnerTimers::expire`] is due.
+    pub(super) fn next(&self) -> Option<Millis> {
+        [self.http.next(), self.stream.next()].into_iter().flatten().min().map(Millis)
+    }
+
+    fn behind(&mut self, door: Door) -> &mut Wheel {
+        match door {
+            Door::Http => &mut self.http,
+            Door::Stream => &mut self.stream,
+        }
     }
 }
 
@@ -99,5 +144,26 @@ impl Deadlines {
                 self.keys.len() as u32 - 1
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn owners_of_two_doors_have_timers_of_their_own() {
+        let mut timers = OwnerTimers::new(Millis(0));
+        let (http, stream) = (Owner::new(Door::Http, 5), Owner::new(Door::Stream, 5));
+        assert_eq!((http.door(), http.index()), (Door::Http, 5));
+        assert_eq!((stream.door(), stream.index()), (Door::Stream, 5));
+        timers.arm(http, Millis(20));
+        timers.arm(stream, Millis(10));
+        timers.arm(Owner::NOBODY, Millis(1));
+        assert!(timers.next() <= Some(Millis(10)));
+        assert_eq!((timers.expire(Millis(10)), timers.expire(Millis(10))), (Some(stream), None));
+        timers.arm(stream, Millis(20));
+        timers.disarm(http);
+        assert_eq!((timers.expire(Millis(20)), timers.expire(Millis(20))), (Some(stream), None));
     }
 }

@@ -27,6 +27,9 @@ const UNSENT_PIECE_BYTES: usize = size_of::<Bytes>();
 pub(super) const LINGER_MS: u64 = 5_000;
 /// An answer of which nothing moves for this long is given up.
 const WRITE_STALL_MS: u64 = 30_000;
+/// How long a stream may go on sending once it was told that it ends: what is unread when a socket is closed makes the
+/// kernel reset the connection, and the client would lose the reason.
+const STREAM_LINGER_MS: u64 = 1_000;
 
 /// A queue of pieces to write from.
 trait Source {
@@ -85,12 +88,10 @@ enum Sent {
 }
 
 impl Io {
-    /// Queues a complete frame of a WebSocket for this turn's flush. The bytes are kept by reference.
+    /// Queues a complete frame of a WebSocket, or bytes of a bare stream, for this turn's flush. The bytes are kept by
+    /// reference.
     pub fn stage(&mut self, conn: ConnKey, bytes: &Bytes) {
-        let open = |phase| matches!(phase, Phase::WebSocket | Phase::Moving);
-        if self.connections.get(conn).is_some_and(|connection| open(connection.phase)) {
-            self.write(conn, bytes);
-        }
+        self.write_if(conn, bytes, |phase| matches!(phase, Phase::WebSocket | Phase::Stream | Phase::Moving));
     }
 
     /// Whether nothing waits in the write buffer.
@@ -100,8 +101,12 @@ impl Io {
 
     /// Queues bytes in any phase.
     pub(super) fn write(&mut self, conn: ConnKey, bytes: &Bytes) {
+        self.write_if(conn, bytes, |_| true);
+    }
+
+    fn write_if(&mut self, conn: ConnKey, bytes: &Bytes, takes: impl FnOnce(Phase) -> bool) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        if bytes.is_empty() {
+        if bytes.is_empty() || !takes(connection.phase) {
             return;
         }
         if connection.batch == NONE {
@@ -173,20 +178,22 @@ impl Io {
     fn buffer(&mut self, conn: ConnKey) {
         let write_buffer_bytes_max = self.config.limits.write_buffer_bytes_max;
         let Some(connection) = self.connections.get_mut(conn) else { return };
-        let fresh = connection.unsent.is_none();
+        let (fresh, lasting) = (connection.unsent.is_none(), connection.is_lasting());
         let unsent = connection.unsent.get_or_insert_default();
         let before = unsent.bytes;
         self.staging.take(connection.batch).into_iter().for_each(|piece| unsent.push(piece));
         self.stats.write_buffer_bytes += (unsent.bytes - before) as u64;
         self.stats.blocked += u64::from(fresh);
-        let websocket = connection.phase == Phase::WebSocket;
         // An answer to a request is bounded by itself: the next request waits until it is written.
-        if websocket && unsent.bytes > write_buffer_bytes_max {
+        if lasting && unsent.bytes > write_buffer_bytes_max {
             return self.fail(conn, Closed::TooLong);
         }
-        if websocket && !connection.flags.has(Flags::BLOCKED_TOLD) {
+        // Of a stream that nobody owns yet its owner is told when there is one.
+        if let Some(owner) = connection.owner().filter(|_| lasting)
+            && !connection.flags.has(Flags::BLOCKED_TOLD)
+        {
             connection.flags.set(Flags::BLOCKED_TOLD);
-            self.notices.extend(connection.owner().map(|owner| Notice::Blocked(conn, owner)));
+            self.notices.push_back(Notice::Blocked(conn, owner));
         }
         if !connection.flags.has(Flags::WATCHES_WRITE) {
             self.watch(conn, Interest::READABLE | Interest::WRITABLE);
@@ -234,15 +241,15 @@ impl Io {
                 self.queue(conn);
             }
             Phase::Asked | Phase::Held => self.no_deadline(conn),
-            Phase::WebSocket | Phase::Moving => {}
+            Phase::WebSocket | Phase::Stream | Phase::Moving => {}
         }
     }
 
-    /// Whoever does not take an answer is not waited for forever. A WebSocket has its owner's heartbeat for that, and a
-    /// closing connection its deadline, which no progress moves: a byte now and then would keep a full buffer alive.
+    /// Whoever does not take an answer is not waited for forever. A WebSocket or stream has its owner's heartbeat for that,
+    /// or no owner and its deadline. A closing connection has its deadline, which no progress moves: a byte now and then would keep a full buffer alive.
     fn expect_progress(&mut self, conn: ConnKey) {
         match self.connections.get(conn).map(|connection| connection.phase) {
-            None | Some(Phase::WebSocket | Phase::Moving | Phase::Closing) => {}
+            None | Some(Phase::WebSocket | Phase::Stream | Phase::Moving | Phase::Closing) => {}
             Some(Phase::Head | Phase::Body | Phase::Asked | Phase::Held) => {
                 self.set_deadline(conn, WRITE_STALL_MS);
             }
@@ -295,6 +302,9 @@ impl Io {
             if connection.stream.shutdown(Shutdown::Write).is_err() {
                 self.discard(conn);
                 return;
+            }
+            if connection.flags.has(Flags::STREAM) {
+                self.set_deadline(conn, STREAM_LINGER_MS);
             }
         }
         self.queue(conn);

@@ -305,6 +305,7 @@ impl<'a> EntryRecord<'a> {
                 None => None,
             },
             position: self.position.map(|(epoch, offset)| Position { epoch, offset }),
+            traits: hub::Traits::default(),
         };
         let scope = match self.scope {
             ScopeRecord::Channel => Scope::Channel,

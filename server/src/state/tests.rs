@@ -53,6 +53,7 @@ fn entry(scope: Scope, body: Body, except: Option<Except>) -> SavedEntry {
         volatile: false,
         except: except.map(Box::new),
         position: Some(Position { epoch: 3, offset: 4 }),
+        traits: hub::Traits::default(),
     };
     SavedEntry { message: Arc::new(message), scope, left_ms: 119_999 }
 }
@@ -286,6 +287,9 @@ fn limits() -> hub::Limits {
         asks_per_session_max: 1,
         asks_max: 1,
         history_bytes_max: 1,
+
+        retained_max: 1000,
+        retained_bytes_max: 100_000,
         recovery: hub::RecoveryLimits { messages_max: 2, bytes_max: 1_000, window_ms: 60_000 },
     }
 }

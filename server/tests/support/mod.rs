@@ -72,12 +72,13 @@ impl Node {
                 seats: Arc::clone(&seats),
                 uplink: uplink.clone(),
                 reports: report.clone(),
+                packet_bytes_max: 2_000_000,
                 tls: None,
             };
             let (config, key) = (Arc::clone(&config), key.clone());
             let make = move || {
                 let hub = Hub::new(hub_config(&config, id, topology));
-                let port = HubPort { hub, effects: hub::Effects::default() };
+                let port = HubPort::new(hub);
                 (Front::new(config, id, topology, key), port)
             };
             joins.push(Shard::spawn(setup, make).unwrap().join);
@@ -159,7 +160,7 @@ impl Office {
             Target::Session(session) => self.topology.owner(session.partition()),
             Target::Union(_) => ShardId(0),
         };
-        self.send(home, Mail::Hub(Command::Publish(publish)));
+        self.send(home, Mail::Hub(Command::Publish(Box::new(publish))));
     }
 
     /// The answer to a client's event.
@@ -180,6 +181,8 @@ pub fn message(id: u64, target: Target, event: &str, args: &Values) -> Publish {
         except: None,
         reply_within_ms: None,
         token: None,
+        traits: hub::Traits::default(),
+        receipt: None,
     }
 }
 
@@ -224,6 +227,8 @@ pub fn hub_config(config: &Config, shard: ShardId, topology: Topology) -> hub::C
             asks_per_session_max: limits.pending_acks_out_max,
             asks_max: limits.asks_max,
             history_bytes_max: limits.history_bytes_max,
+            retained_max: 1000,
+            retained_bytes_max: 100_000,
             recovery,
         },
         rules: Vec::new(),

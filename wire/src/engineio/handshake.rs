@@ -8,6 +8,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::json;
 
+use crate::values::push_quoted;
+
 /// Transports a client may move to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Upgrades {
@@ -54,7 +56,7 @@ impl<'a> Handshake<'a> {
             Upgrades::WebSocket => "[\"websocket\"]",
         };
         out.push_str("{\"sid\":");
-        out.push_str(&serde_json::Value::from(&*self.sid).to_string());
+        push_quoted(&self.sid, out);
         out.push_str(&format!(
             ",\"upgrades\":{upgrades},\"pingInterval\":{},\"pingTimeout\":{}",
             self.ping_interval_ms, self.ping_timeout_ms

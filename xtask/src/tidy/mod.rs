@@ -72,14 +72,15 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Finding>> {
     let files = committed(root)?;
     let mut findings = Vec::new();
     let texts = read(root, &files);
-    let mut packages = packages(&texts)?;
+    let mut packages = packages_in(&texts, "")?;
     workspace::check_graph(&packages, &mut findings);
     workspace::check_reasons(&packages, texts.get("deny.toml").map_or("", String::as_str), &mut findings);
     architecture(&texts, &mut findings);
     for (path, text) in &texts {
         words::check_text(path, text, &mut findings);
     }
-    packages.extend(peers(&texts)?);
+    // Servers to compare with are built by themselves: their sources are ours, their dependencies are not.
+    packages.extend(packages_in(&texts, "xtask/peers/")?);
     rust(&files, &packages, texts, &mut findings)?;
     findings.sort();
     findings.dedup();
@@ -106,25 +107,13 @@ fn read(root: &Path, files: &[String]) -> BTreeMap<String, String> {
     texts.collect()
 }
 
-/// Every folder of the first level with a manifest of a package.
-fn packages(texts: &BTreeMap<String, String>) -> Result<Vec<Package>> {
-    let manifests =
-        texts.iter().filter_map(|(path, text)| match path.split('/').collect::<Vec<_>>().as_slice() {
-            [folder, "Cargo.toml"] => Some(Package::parse(folder, text.clone())),
-            _ => None,
-        });
-    manifests.collect()
-}
-
-/// Servers to compare with, which are built by themselves: their sources are ours, their dependencies are not.
-fn peers(texts: &BTreeMap<String, String>) -> Result<Vec<Package>> {
-    let manifests =
-        texts.iter().filter_map(|(path, text)| match path.split('/').collect::<Vec<_>>().as_slice() {
-            ["xtask", "peers", name, "Cargo.toml"] => {
-                Some(Package::parse(&format!("xtask/peers/{name}"), text.clone()))
-            }
-            _ => None,
-        });
+/// The packages in the folders directly below `parent`, which is empty or ends with a slash.
+fn packages_in(texts: &BTreeMap<String, String>, parent: &str) -> Result<Vec<Package>> {
+    let manifests = texts.iter().filter_map(|(path, text)| {
+        let folder = path.strip_suffix("/Cargo.toml")?;
+        let is_below = folder.strip_prefix(parent).is_some_and(|name| !name.contains('/'));
+        is_below.then(|| Package::parse(folder, text.clone()))
+    });
     manifests.collect()
 }
 

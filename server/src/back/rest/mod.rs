@@ -23,7 +23,6 @@ use problem::{MALFORMED, Problem};
 use serde::Serialize;
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use tokio::sync::Semaphore;
 use utoipa::{OpenApi, ToSchema};
@@ -40,7 +39,6 @@ pub(crate) struct Desk {
     /// The zero of the shards' clock.
     zero: Instant,
     started: Instant,
-    draining: Arc<AtomicBool>,
     /// One permit per stream of `GET /v1/tail`.
     tails: Arc<Semaphore>,
 }
@@ -50,12 +48,7 @@ impl Desk {
     #[must_use]
     pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
-        Self { office, config, zero, started: Instant::now(), draining: Arc::default(), tails }
-    }
-
-    /// From now on `/health/ready` says no.
-    pub(crate) fn start_draining(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        Self { office, config, zero, started: Instant::now(), tails }
     }
 
     fn now_ms(&self) -> u64 {

@@ -11,7 +11,6 @@ use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Json, Router};
 use serde::Serialize;
-use std::sync::atomic::Ordering;
 use utoipa::ToSchema;
 
 const JSON: &str = "application/json";
@@ -58,7 +57,7 @@ pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
         node: desk.config.server.node_id,
         uptime_seconds: desk.started.elapsed().as_secs(),
         shards: desk.office.topology().shards,
-        draining: desk.draining.load(Ordering::Relaxed),
+        draining: desk.office.is_draining(),
         connections: snapshot.connections(),
         sessions: snapshot.totals.sessions,
         detached: snapshot.totals.detached,
@@ -84,7 +83,7 @@ pub(super) async fn live() -> &'static str {
     responses((status = 200, description = "`ok`"), Ready)
 )]
 pub(super) async fn ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
-    if desk.draining.load(Ordering::Relaxed) {
+    if desk.office.is_draining() {
         return Err(Problem::new(&DRAINING, "the server is closing its connections"));
     }
     for shard in desk.office.shards() {

@@ -51,7 +51,7 @@ impl SocketIo {
         let (mut first, mut others): (Option<(Variant, Bytes)>, _) = (None, Vec::new());
         for recipient in to {
             let Some(socket) = self.sockets.get(recipient.tag.0 as usize) else {
-                self.tails.offer(recipient.tag, encoder.delivery.message, &mut self.commands);
+                self.tails.offer(recipient.tag, encoder.delivery.message, &mut cx.hub.commands);
                 continue;
             };
             let Some(conn) = socket.conn else {
@@ -83,7 +83,7 @@ impl SocketIo {
         match item {
             Outgoing::Admitted { recovered: true } => self.admitted(cx, to.tag.0, Entry::Recovered),
             Outgoing::Admitted { recovered: false } => self.admitted(cx, to.tag.0, Entry::New),
-            Outgoing::Message { message, ask, offset } => {
+            Outgoing::Message { message, ask, offset, .. } => {
                 self.deliver(cx, &Delivery { message: &message, ask, offset }, &[to]);
             }
             Outgoing::Answer { request, body } => self.send_answer(cx, to.tag.0, request, &body),
@@ -112,25 +112,19 @@ struct Encoder<'a> {
     /// Name and arguments, made at the first use.
     values: Option<Values>,
     packets: SmallVec<[(Variant, Encoded); 2]>,
-    frames: SmallVec<[(Variant, Bytes); 2]>,
 }
 
 impl<'a> Encoder<'a> {
     fn new(delivery: &'a Delivery<'a>) -> Self {
-        Self { delivery, values: None, packets: SmallVec::new(), frames: SmallVec::new() }
+        Self { delivery, values: None, packets: SmallVec::new() }
     }
 
-    /// The packet as WebSocket frames.
+    /// The packet as WebSocket frames; asked for once per variant.
     fn frames(&mut self, variant: Variant, namespaces: &Namespaces) -> Bytes {
-        if let Some((_, bytes)) = self.frames.iter().find(|(one, _)| *one == variant) {
-            return bytes.clone();
-        }
-        let bytes = frames(&self.packet(variant, namespaces), version(variant));
-        self.frames.push((variant, bytes.clone()));
-        bytes
+        frames(&self.packet(variant, namespaces), version(variant))
     }
 
-    /// The packet, for poll answers; cloning it copies no bytes.
+    /// The packet; cloning it copies no bytes.
     fn packet(&mut self, variant: Variant, namespaces: &Namespaces) -> Encoded {
         if let Some((_, encoded)) = self.packets.iter().find(|(one, _)| *one == variant) {
             return encoded.clone();

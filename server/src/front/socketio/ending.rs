@@ -9,14 +9,14 @@ use hub::{Command, Millis, Reason, SessionId, SessionKey};
 use slab::Slab;
 use wire::engineio::{HandshakeError, Packet};
 
-use super::SocketIo;
 use super::engine::{Carrier, Engine, NONE, Polling, ProbeState, Queued};
 use super::migrate::Migration;
 use super::reasons::{self, Farewell};
 use super::socket::{Socket, Stage};
 use super::upgrade::close_websocket;
+use super::{SocketIo, owner};
 use crate::mail::{PeerMail, Upcall};
-use crate::shard::{Cx, Owner};
+use crate::shard::Cx;
 
 /// What a client is told when its engine session ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,7 +84,7 @@ impl SocketIo {
         if self.engines.is_empty() {
             self.engines = Slab::new();
         }
-        cx.io.disarm(Owner(slot));
+        cx.io.disarm(owner(slot));
         engine
     }
 

@@ -14,8 +14,8 @@ use wire::websocket::text_frame;
 
 use super::engine::{Beat, Carrier, Consumer, Engine, Polling};
 use super::sid::{Secret, Sid};
-use super::{SocketIo, query};
-use crate::shard::{ConnKey, Cx, Owner, Response};
+use super::{SocketIo, owner, query};
+use crate::shard::{ConnKey, Cx, Response};
 
 /// A handshake whose parameters were checked.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +79,7 @@ impl SocketIo {
         let slot = self.add_engine(cx, head, opening, Carrier::WebSocket(conn));
         let mut answer = Vec::new();
         accept.respond(None, &mut answer);
-        cx.io.upgrade_websocket(conn, Owner(slot), answer, self.message_bytes_max(slot));
+        cx.io.upgrade_websocket(conn, owner(slot), answer, self.message_bytes_max(slot));
         let data = self.open_data(&self.sid_of(slot), Upgrades::None);
         cx.io.stage(conn, &text_frame(&[b"0", data.as_bytes()]));
         self.begin(cx, slot);

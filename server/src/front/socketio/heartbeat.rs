@@ -17,7 +17,7 @@ const PUT_OFF_MS: u64 = 1000;
 impl SocketIo {
     /// The earliest deadline of an engine session has come.
     pub(in crate::front) fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
-        let (slot, now) = (owner.0, cx.io.now());
+        let (slot, now) = (owner.index(), cx.io.now());
         let Some(engine) = self.engine(slot) else { return };
         if self.drain.as_ref().is_some_and(|drain| drain.at(engine) <= now) {
             return self.close_engine(cx, slot, Reason::Draining, Told::Close);

@@ -12,11 +12,11 @@ use smallvec::SmallVec;
 use wire::engineio::{BinaryAs, Packet, Packets, Version};
 use wire::values::JsonText;
 
-use super::SocketIo;
 use super::engine::{Beat, Carrier, Consumer, Engine, Polling, Probe, ProbeState, Queued};
 use super::sid::Secret;
+use super::{SocketIo, owner};
 use crate::mail::{Handshake, PeerMail};
-use crate::shard::{ConnKey, Cx, Handover, Owner};
+use crate::shard::{ConnKey, Cx, Handover};
 
 /// What shards tell each other about engine sessions.
 #[derive(Debug)]
@@ -88,7 +88,7 @@ impl SocketIo {
         let stub = Engine::new(engine.secret, Carrier::Moved(to), engine.version, engine.beat);
         let engine = std::mem::replace(engine, stub);
         self.unjoined -= usize::from(engine.is_unjoined());
-        cx.io.disarm(Owner(slot));
+        cx.io.disarm(owner(slot));
         let mut arrival = Arrival {
             slot,
             secret: engine.secret,
@@ -141,7 +141,7 @@ impl SocketIo {
     pub(in crate::front) fn peer(&mut self, cx: &mut Cx<'_>, from: ShardId, mail: PeerMail) {
         match mail {
             PeerMail::Hub(mail) => self.apply(cx, Command::Mail { from, mail }),
-            PeerMail::Publish(publish) => self.apply(cx, Command::Publish(*publish)),
+            PeerMail::Publish(publish) => self.apply(cx, Command::Publish(publish)),
             PeerMail::Engine { migration, connection } => self.migrated(cx, from, *migration, connection),
             // The shard's own.
             PeerMail::Connection(_) | PeerMail::Quiet => {}
@@ -172,7 +172,7 @@ impl SocketIo {
     fn arrive(&mut self, cx: &mut Cx<'_>, from: ShardId, arrival: Arrival, connection: Option<Handover>) {
         let entry = self.engines.vacant_entry();
         let slot = u32::try_from(entry.key()).expect("fewer sessions than 32 bits count");
-        let conn = connection.and_then(|handover| cx.io.adopt(handover, Owner(slot)));
+        let conn = connection.and_then(|handover| cx.io.adopt(handover, owner(slot)));
         let carrier = match arrival.polling {
             Some(polled) => Some(Carrier::Polling(Box::new(polled.arrived(conn)))),
             None => conn.map(Carrier::WebSocket),

@@ -32,10 +32,10 @@ mod sid;
 mod socket;
 mod upgrade;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use hub::{Command, SessionId, SessionKey, ShardId, Topology};
+use hub::{SessionId, SessionKey, ShardId, Topology};
 use slab::Slab;
 use wire::socketio::Limits;
 use wire::values::{Bounds, JsonText};
@@ -46,7 +46,7 @@ use self::namespaces::{NamespaceKey, Namespaces};
 use self::socket::Socket;
 use crate::config::{Config, HttpPath};
 use crate::front::tail::Tails;
-use crate::shard::{Cx, Owner};
+use crate::shard::{Cx, Door, Owner};
 
 pub use migrate::Migration;
 pub use recovery::{Fit, Returning};
@@ -62,7 +62,7 @@ pub(super) struct SocketIo {
     site: Site,
     times: Times,
     limits: Limits,
-    /// Engine sessions; `Owner` is the index.
+    /// Engine sessions; [`owner`] says how the shard knows them.
     engines: Slab<Engine>,
     /// How many of them are [`Engine::is_unjoined`].
     unjoined: usize,
@@ -81,9 +81,6 @@ pub(super) struct SocketIo {
     adopted: HashMap<(u8, u32), u32>,
     /// Engine sessions whose waiting GET is answered at the end of the turn.
     answers: Vec<u32>,
-    /// Commands that effects led to.
-    commands: VecDeque<Command>,
-    performing: bool,
     tails: Tails,
     drain: Option<ending::Drain>,
 }
@@ -113,8 +110,6 @@ impl SocketIo {
             old_pids: HashMap::new(),
             adopted: HashMap::new(),
             answers: Vec::new(),
-            commands: VecDeque::new(),
-            performing: false,
             tails: Tails::default(),
             drain: None,
         }
@@ -170,9 +165,14 @@ impl SocketIo {
                 .drain
                 .as_ref()
                 .map_or(engine.deadline(), |drain| engine.deadline().min(drain.at(engine)));
-            cx.io.arm(Owner(slot), at);
+            cx.io.arm(owner(slot), at);
         }
     }
+}
+
+/// What the shard knows an engine session by.
+const fn owner(slot: u32) -> Owner {
+    Owner::new(Door::Http, slot)
 }
 
 /// Sockets of one engine session; nearly always one.

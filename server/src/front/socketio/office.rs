@@ -2,7 +2,7 @@
 //!
 //! Owns the look-up of sessions by their public id. Start at [`SocketIo::mail`].
 
-use hub::{Command, Reason, SessionId};
+use hub::{Reason, SessionId};
 use std::sync::Arc;
 use wire::engineio::Version;
 
@@ -16,7 +16,7 @@ impl SocketIo {
     /// Carries out a message of the back office; one about a session that is gone is ignored.
     pub(in crate::front) fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail) {
         match mail {
-            Mail::Hub(command) => self.command(cx, command),
+            Mail::Hub(command) => self.apply(cx, command),
             Mail::Admit { session, user, info, subscriptions } => {
                 if let Some(tag) = self.tag_of(session) {
                     self.admit(cx, tag, Admission { user, info, subscriptions });
@@ -59,10 +59,6 @@ impl SocketIo {
             // The shard's own.
             Mail::Stats { .. } | Mail::Tls(_) => {}
         }
-    }
-
-    fn command(&mut self, cx: &mut Cx<'_>, command: Command) {
-        self.apply(cx, command);
     }
 
     fn inspect(&self, cx: &Cx<'_>, session: SessionId) -> Option<Inspection> {

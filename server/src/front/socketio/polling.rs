@@ -13,10 +13,10 @@ use wire::engineio::{
 use wire::http::Head;
 use wire::socketio::Encoded;
 
-use super::SocketIo;
 use super::ending::Told;
 use super::engine::{Carrier, Get, Post, Queued};
 use super::query::Query;
+use super::{SocketIo, owner};
 use crate::shard::{ConnKey, Cx, Owner, Request};
 
 /// Packets of one POST. A client that means well sends fewer; each costs the work of an event.
@@ -50,7 +50,7 @@ impl SocketIo {
             payload.push(&Packet::Noop);
             return cx.io.respond(conn, self.site.packets(payload.finish(), origin, None));
         }
-        cx.io.hold(conn, Owner(slot));
+        cx.io.hold(conn, owner(slot));
         let payload = PayloadWriter::new(version, binary);
         let mut get = Get { conn, payload, packets: 0, origin: origin.map(Box::from), listed: false };
         while !get.is_full(bytes_max) && !polling.queue.is_empty() {
@@ -88,7 +88,7 @@ impl SocketIo {
             return None;
         }
         polling.reading = Some(conn);
-        Some(Owner(slot))
+        Some(owner(slot))
     }
 
     /// A POST: every packet in order, then `ok`.

@@ -7,9 +7,9 @@
 use hub::Millis;
 use wire::engineio::HandshakeError;
 
-use super::SocketIo;
 use super::engine::{Carrier, Post};
-use crate::shard::{ConnKey, Cx, Owner};
+use super::{SocketIo, owner};
+use crate::shard::{ConnKey, Cx};
 
 /// What a connection may still send; boxed and only there when a limit is configured.
 #[derive(Debug)]
@@ -115,7 +115,7 @@ impl SocketIo {
         let paused = engine.is_paused();
         let Some(polling) = engine.polling().filter(|_| paused) else { return false };
         polling.post = Some(Post { conn, origin: origin.map(Box::from) });
-        cx.io.hold(conn, Owner(slot));
+        cx.io.hold(conn, owner(slot));
         true
     }
 

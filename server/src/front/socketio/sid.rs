@@ -1,8 +1,9 @@
 //! The two secrets a client holds: the Engine.IO `sid` and the recovery `pid`.
 //!
 //! Owns their bytes and their verification. Neither costs memory beyond the 16 random bytes of a sid: a pid is
-//! derived from the session id with a key of the node. Both name a place, so that any shard can route a request
-//! without a map, and both give the connection away: they are never logged and never leave for the back end.
+//! derived from the session id with a key of the node. Only for a session of an earlier process, whose key is gone, an
+//! [`OldPid`] is kept. Both name a place, so that any shard can route a request without a map, and both give the
+//! connection away: they are never logged and never leave for the back end.
 
 use std::sync::Arc;
 

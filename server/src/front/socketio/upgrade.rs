@@ -9,9 +9,9 @@ use wire::http::Head;
 use wire::socketio::{Encoded, Frame};
 use wire::websocket::{CloseCode, Event, Opcode, frame, frame_header, text_frame};
 
-use super::SocketIo;
 use super::ending::Told;
 use super::engine::{Carrier, Engine, Probe, ProbeState, Queued};
+use super::{SocketIo, owner};
 use crate::shard::{Closed, ConnKey, Cx, Owner};
 
 /// Complete frames of single packets.
@@ -34,7 +34,7 @@ impl SocketIo {
         accept.respond(None, &mut answer);
         // What a probe says is short, and the session may end before the WebSocket is its transport.
         let bytes_max = self.message_bytes_max(super::engine::NONE);
-        cx.io.upgrade_websocket(conn, Owner(slot), answer, bytes_max);
+        cx.io.upgrade_websocket(conn, owner(slot), answer, bytes_max);
         self.arm(cx, slot);
     }
 
@@ -46,9 +46,8 @@ impl SocketIo {
         };
         let mut answer = Vec::new();
         accept.respond(None, &mut answer);
-        // The owner is never used: nothing is reported about a connection that the front closes.
-        let nobody = super::engine::NONE;
-        cx.io.upgrade_websocket(conn, Owner(nobody), answer, self.message_bytes_max(nobody));
+        let bytes_max = self.message_bytes_max(super::engine::NONE);
+        cx.io.upgrade_websocket(conn, Owner::NOBODY, answer, bytes_max);
         close_websocket(cx, conn, None);
     }
 
@@ -60,7 +59,7 @@ impl SocketIo {
         owner: Owner,
         event: Event<'_>,
     ) {
-        let slot = owner.0;
+        let slot = owner.index();
         let Some(engine) = self.engine(slot) else { return };
         let version = engine.version;
         let packet = match &event {
@@ -149,7 +148,7 @@ impl SocketIo {
 
     /// A connection of an engine session is gone.
     pub(in crate::front) fn closed(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, why: Closed) {
-        let slot = owner.0;
+        let slot = owner.index();
         match self.engine(slot).map(|engine| &engine.carrier) {
             Some(Carrier::WebSocket(own) | Carrier::Over(own)) if *own == conn => {
                 self.close_engine(cx, slot, reason_of(why), Told::Nothing);
@@ -171,15 +170,15 @@ impl SocketIo {
 
     /// The socket takes no more: messages wait in the hub.
     pub(in crate::front) fn blocked(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
-        if self.engine(owner.0).and_then(|engine| engine.websocket()) == Some(conn) {
-            self.pause_engine(cx, owner.0);
+        if self.engine(owner.index()).and_then(|engine| engine.websocket()) == Some(conn) {
+            self.pause_engine(cx, owner.index());
         }
     }
 
     /// The socket takes more.
     pub(in crate::front) fn writable(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
-        if self.engine(owner.0).and_then(|engine| engine.websocket()) == Some(conn) {
-            self.resume_engine(cx, owner.0);
+        if self.engine(owner.index()).and_then(|engine| engine.websocket()) == Some(conn) {
+            self.resume_engine(cx, owner.index());
         }
     }
 }

@@ -64,10 +64,11 @@ impl Still {
             seats,
             uplink,
             reports,
+            packet_bytes_max: 2_000_000,
             tls: None,
         };
         let registry = listen_in_poll(&setup).unwrap();
-        let hub = HubPort { hub: Hub::new(hub_config(topology)), effects: Effects::default() };
+        let hub = HubPort::new(Hub::new(hub_config(topology)));
         let mut shard =
             Shard::new(setup, registry, Front::new(config, ShardId(0), topology, PidKey::generate()), hub);
         let clients = connect(address, &sender, &mut shard);
@@ -85,8 +86,10 @@ impl Still {
                 except: None,
                 reply_within_ms: None,
                 token: None,
+                traits: hub::Traits::default(),
+                receipt: None,
             };
-            self.sender.try_send(Mail::Hub(Command::Publish(publish))).unwrap();
+            self.sender.try_send(Mail::Hub(Command::Publish(Box::new(publish)))).unwrap();
         }
     }
 
@@ -144,6 +147,8 @@ fn hub_config(topology: Topology) -> hub::Config {
         asks_max: 1,
         history_bytes_max: 0,
         recovery: RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 },
+        retained_max: 1000,
+        retained_bytes_max: 100_000,
     };
     hub::Config { shard: ShardId(0), topology, epoch: 1, limits, rules: Vec::new() }
 }

@@ -35,11 +35,20 @@ pub(super) enum Seen {
     Timer(Owner, u64, u64),
     Adopted(u8, ConnKey),
     Text(u8, String),
+    /// A stream spoke without an owner, and with how many bytes.
+    Offered(ConnKey, usize),
+    Owned(u8, ConnKey, Owner),
     /// Mail of another shard's hub, by its number.
     Peer(u8, u64),
     Draining(u8),
     Ended(u8, End),
 }
+
+/// The largest packet of a stream; [`packet`] makes one.
+pub(super) const PACKET_BYTES_MAX: usize = 200_000;
+
+/// The first byte of a stream's first packet.
+pub(super) const HELLO: u8 = 0x10;
 
 /// Mail of a hub with this number and more is passed on as a 1 to the shard that the rest names.
 pub(super) const PASS_ON: u64 = 100;
@@ -56,11 +65,65 @@ pub(super) struct Double {
     pub(super) armed: HashMap<Owner, Millis>,
     /// Every text message becomes an upcall.
     pub(super) upcalls: bool,
+    /// Calls of [`Handler::stream`].
+    pub(super) offers: u64,
 }
 
 impl Double {
     pub(super) fn see(&self, seen: Seen) {
         self.seen.send(seen).ok();
+    }
+
+    /// Does what a packet of a stream says; `false` when it is to be kept.
+    fn packet(&mut self, cx: &mut Cx<'_>, conn: ConnKey, text: &str) -> bool {
+        let mut words = text.split(' ');
+        let what = words.next().unwrap_or_default();
+        let mut number = || words.next().and_then(|word| word.parse().ok()).unwrap_or(0);
+        match what {
+            "own" => {
+                let owner = self.own(conn);
+                cx.io.own(conn, owner);
+                self.see(Seen::Owned(self.shard.0, conn, owner));
+            }
+            "on" => {
+                let to = ShardId(number() as u8);
+                if to != self.shard {
+                    cx.io.hand_over_stream(conn, to);
+                    return false;
+                }
+                self.packet(cx, conn, "own");
+            }
+            "move" => {
+                self.say(cx, conn, "staged before the move");
+                cx.io.hand_over_stream(conn, ShardId(number() as u8));
+            }
+            "flood" => {
+                let (count, bytes) = (number(), number());
+                let text = "x".repeat(bytes);
+                (0..count).for_each(|_| self.say(cx, conn, &text));
+            }
+            "pause" => cx.io.pause_reading(conn),
+            "bye" => {
+                self.say(cx, conn, "goodbye");
+                cx.io.close_after_flush(conn);
+            }
+            "close" => cx.io.close(conn),
+            _ => {
+                self.see(Seen::Text(self.shard.0, text.to_owned()));
+                self.say(cx, conn, text);
+            }
+        }
+        true
+    }
+
+    /// Sends a packet.
+    pub(super) fn say(&self, cx: &mut Cx<'_>, conn: ConnKey, text: &str) {
+        let bytes = packet(0x30, text);
+        if cx.io.is_websocket(conn) {
+            cx.io.stage(conn, &wire::websocket::binary_frame(&[&bytes]));
+        } else {
+            cx.io.stage(conn, &bytes.into());
+        }
     }
 
     fn own(&mut self, conn: ConnKey) -> Owner {
@@ -74,6 +137,19 @@ impl Double {
 pub(in crate::shard) fn upcall(text: &str) -> Upcall {
     let handshake = Arc::new(Handshake::default());
     Upcall::Connect { session: SessionId([0; 15]), namespace: text.into(), auth: None, handshake }
+}
+
+/// A packet of the streams of the tests: its kind, the length of its text in four bytes, its text.
+pub(super) fn packet(kind: u8, text: &str) -> Vec<u8> {
+    let length = u32::try_from(text.len()).unwrap();
+    [&[kind], &length.to_be_bytes()[..], text.as_bytes()].concat()
+}
+
+/// The text of the packet at the front, and the bytes it takes.
+fn first_packet(bytes: &[u8]) -> Option<(String, usize)> {
+    let length = u32::from_be_bytes(bytes.get(1..5)?.try_into().unwrap()) as usize;
+    let text = bytes.get(5..5 + length)?;
+    Some((String::from_utf8(text.to_vec()).unwrap(), 5 + length))
 }
 
 /// Any migration will do: the handler of the tests moves connections without sessions.
@@ -116,6 +192,11 @@ impl Handler for Double {
                 cx.io.upgrade_websocket(conn, owner, answer, 1 << 20);
                 self.see(Seen::Upgraded(conn, owner));
             }
+            "stream" => {
+                let mut answer = Vec::new();
+                accept(&request.head).expect("the tests ask properly").respond(Some("mqtt"), &mut answer);
+                cx.io.upgrade_stream(conn, answer);
+            }
             "echo" => cx.io.respond(conn, Response::new(200).body(request.body.to_vec())),
             "silence" => {}
             what => cx.io.respond(conn, Response::new(200).body(format!("{} on {}", what, self.shard.0))),
@@ -156,6 +237,29 @@ impl Handler for Double {
                 cx.io.stage(conn, &text_frame(&[text.as_bytes()]));
             }
         }
+    }
+
+    fn begins_stream(&self, first: u8) -> bool {
+        first == HELLO
+    }
+
+    /// Uses whole packets, as long as it may read.
+    fn stream(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Option<Owner>, bytes: &[u8]) -> usize {
+        self.offers += 1;
+        if owner.is_none() {
+            self.see(Seen::Offered(conn, bytes.len()));
+        }
+        let mut used = 0;
+        while let Some((text, length)) = first_packet(&bytes[used..]) {
+            if !self.packet(cx, conn, &text) {
+                break;
+            }
+            used += length;
+            if !cx.io.is_streaming(conn) {
+                break;
+            }
+        }
+        used
     }
 
     fn closed(&mut self, _cx: &mut Cx<'_>, _conn: ConnKey, owner: Owner, why: Closed) {
@@ -229,6 +333,8 @@ fn hub_config(shard: ShardId, topology: Topology) -> hub::Config {
         asks_max: 1,
         history_bytes_max: 1,
         recovery,
+        retained_max: 1000,
+        retained_bytes_max: 100_000,
     };
     hub::Config { shard, topology, epoch: 1, limits, rules: Vec::new() }
 }
@@ -291,6 +397,7 @@ impl Rig {
                 seats: seats.clone(),
                 uplink: uplink.clone(),
                 reports: reports.clone(),
+                packet_bytes_max: PACKET_BYTES_MAX,
                 tls: tls.clone(),
             };
             let seen = seen_in.clone();
@@ -304,8 +411,9 @@ impl Rig {
                     conns,
                     armed,
                     upcalls: false,
+                    offers: 0,
                 };
-                let port = HubPort { hub: Hub::new(hub_config(id, topology)), effects: Effects::default() };
+                let port = HubPort::new(Hub::new(hub_config(id, topology)));
                 (double, port)
             };
             handles.push(Shard::spawn(setup, make).unwrap());
@@ -485,6 +593,14 @@ impl<S: Read + Write> Client<S> {
             short => u64::from(short),
         };
         (head[0], self.take(length as usize))
+    }
+
+    /// The text of the next packet of a bare stream.
+    pub(super) fn receive_packet(&mut self) -> String {
+        let head = self.take(5);
+        assert_eq!(head[0], 0x30);
+        let length = u32::from_be_bytes(head[1..].try_into().unwrap());
+        String::from_utf8(self.take(length as usize)).unwrap()
     }
 
     pub(super) fn receive_text(&mut self) -> String {

@@ -1,6 +1,6 @@
 //! The same under TLS.
 
-use super::rig::{Client, PATIENCE, Plan, Rig, Seen};
+use super::rig::{Client, HELLO, PATIENCE, Plan, Rig, Seen, masked, packet};
 use crate::shard::Closed;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
 use std::net::TcpStream;
@@ -120,4 +120,49 @@ fn a_handshake_that_does_not_end_in_time_is_cut() {
     assert!(silent.is_ended() && half.is_ended());
     let stats = secure.rig.stats_when(0, |stats| stats.connections == 0);
     assert_eq!((stats.closed_timeout, stats.half_open, stats.tls_handshakes), (2, 0, 0));
+}
+
+#[test]
+fn streams_are_found_inside_and_move_with_what_came_with_them() {
+    let secure = Secure::start(4);
+    for shard in 0..4 {
+        let mut client = secure.client();
+        let cut = packet(0x30, "cut");
+        let first = [packet(HELLO, &format!("on {shard}")), packet(0x30, "behind"), cut[..6].to_vec()];
+        client.send(first.concat());
+        assert_eq!(client.receive_packet(), "behind");
+        client.send(&cut[6..]);
+        assert_eq!(client.receive_packet(), "cut");
+        client.send([packet(0x30, "move 3"), packet(0x30, "own"), packet(0x30, "behind the move")].concat());
+        assert_eq!(client.receive_packet(), "staged before the move");
+        assert_eq!(client.receive_packet(), "behind the move");
+        client.send(packet(0x30, "bye"));
+        assert_eq!(client.receive_packet(), "goodbye");
+        assert!(client.is_ended());
+    }
+}
+
+#[test]
+fn a_stream_in_a_websocket_moves_too() {
+    let secure = Secure::start(4);
+    let mut client = secure.client();
+    client.upgrade("/on/0/stream");
+    client.frame(0x82, &packet(HELLO, "on 1"));
+    let frame = masked(0x82, &[packet(0x30, "move 3"), packet(0x30, "own"), packet(0x30, "there")].concat());
+    client.send(&frame[..20]);
+    client.send(&frame[20..]);
+    assert_eq!(client.receive().1, packet(0x30, "staged before the move"));
+    assert_eq!(client.receive().1, packet(0x30, "there"));
+    assert_eq!(secure.rig.stats(3).streams, 1);
+}
+
+#[test]
+fn a_first_byte_inside_that_begins_nothing_is_closed_without_a_word() {
+    let secure = Secure::start(1);
+    let mut client = secure.client();
+    client.send([0x16, 3, 1]);
+    let mut byte = [0];
+    // The alert of a clean end is not owed to whoever speaks nothing that is served.
+    assert!(!matches!(std::io::Read::read(&mut client.stream, &mut byte), Ok(1..)));
+    assert_eq!(secure.rig.stats_when(0, |stats| stats.connections == 0).closed_unknown, 1);
 }

@@ -1,0 +1,190 @@
+//! What hub and client have agreed on for a session that bears the client's own name: how long it is kept, how much may
+//! be on its way, its will, and how each subscription is to be served. Owns that record and the look-up by name; what
+//! happens to it is decided in `claim`, `exchange` and `deliver`.
+
+use crate::command::{Options, Will};
+use crate::effect::Walk;
+use crate::flight::Flight;
+use crate::ids::{Millis, SessionId, SessionKey, ShardId};
+use crate::message::{Grade, Labels, Message, Quality};
+use crate::roster::RosterKey;
+use crate::session::{Session, Sessions};
+use foldhash::fast::FixedState;
+use hashbrown::HashTable;
+use smallvec::SmallVec;
+use std::collections::BTreeSet;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+
+/// The record; 136 bytes beside the session's own, for sessions of this kind only.
+#[derive(Debug)]
+pub(crate) struct Pact {
+    /// The client's own.
+    pub(crate) name: Arc<str>,
+    /// How long the session outlives its connection; `u64::MAX` = for ever.
+    pub(crate) keep_ms: u64,
+    /// While detached: when it ends.
+    pub(crate) until: Millis,
+    /// Most exchanges at once.
+    pub(crate) window: u16,
+    /// The number given last.
+    pub(crate) last: u16,
+    pub(crate) will: Option<Box<Will>>,
+    /// While detached: when the will is due.
+    pub(crate) will_at: Millis,
+    /// One for each of the session's subscriptions, in their order.
+    pub(crate) options: SmallVec<[Options; 1]>,
+    pub(crate) flight: Option<Box<Flight>>,
+    pub(crate) rare: Option<Box<Rare>>,
+}
+
+/// What few sessions have at any time.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// Numbers under which the client has published `ExactlyOnce` and which it has not forgotten.
+    pub(crate) taken: BTreeSet<u16>,
+    /// Share groups it is a member of, `name/filter`, with its options.
+    pub(crate) shares: Vec<(Arc<str>, Options)>,
+    /// Walks over retained values that go on when there is room.
+    pub(crate) walks: Vec<(ShardId, Walk)>,
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        self.taken.is_empty() && self.shares.is_empty() && self.walks.is_empty()
+    }
+}
+
+impl Pact {
+    pub(crate) fn new(name: Arc<str>) -> Self {
+        Self {
+            name,
+            keep_ms: 0,
+            until: Millis(0),
+            window: 1,
+            last: 0,
+            will: None,
+            will_at: Millis(0),
+            options: SmallVec::new(),
+            flight: None,
+            rare: None,
+        }
+    }
+
+    /// Things that wait for a place with the client.
+    pub(crate) fn waiting(&self) -> u64 {
+        self.flight.as_ref().map_or(0, |flight| flight.len_waiting() as u64)
+    }
+
+    /// Whether something could be sent now.
+    pub(crate) fn is_due(&self) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.is_due(self.window))
+    }
+
+    /// Frees what is empty.
+    pub(crate) fn tidy(&mut self) {
+        if self.flight.as_ref().is_some_and(|flight| flight.is_empty()) {
+            self.flight = None;
+        }
+        if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
+            self.rare = None;
+        }
+    }
+}
+
+/// How a session gets a message that came by these rosters: once, at the best that any of its subscriptions grants, with
+/// the labels of all of them. `None` when it does not want it. A message that names the session comes by none.
+pub(crate) fn grade(
+    session: &Session,
+    pact: &Pact,
+    message: &Message,
+    rosters: &[RosterKey],
+) -> Option<(Grade, Labels)> {
+    let traits = &message.traits;
+    let own = traits.origin == Some(session.id);
+    let (mut granted, mut retained, mut labels) = (None, false, SmallVec::<[u32; 4]>::new());
+    for roster in rosters {
+        let at = session.subscriptions.iter().position(|record| record.roster == *roster);
+        let Some(options) = at.and_then(|at| pact.options.get(at)) else { continue };
+        if options.skip_own && own {
+            continue;
+        }
+        granted = granted.max(Some(options.quality));
+        retained |= options.keep_retain && traits.retain;
+        labels.extend((options.label > 0).then_some(options.label));
+    }
+    if granted.is_none() && !rosters.is_empty() {
+        return None;
+    }
+    let quality = traits.quality.min(granted.unwrap_or(Quality::ExactlyOnce));
+    let grade = Grade { quality, retained, ..Grade::default() };
+    Some((grade, (!labels.is_empty()).then(|| labels.as_slice().into())))
+}
+
+impl Options {
+    /// How a message that came by this subscription alone is handed over.
+    pub(crate) fn grade(self, message: &Message) -> (Grade, Labels) {
+        let quality = message.traits.quality.min(self.quality);
+        let retained = self.keep_retain && message.traits.retain;
+        let labels = (self.label > 0).then(|| Box::from([self.label]));
+        (Grade { quality, retained, ..Grade::default() }, labels)
+    }
+}
+
+/// Sessions by the names of their clients.
+#[derive(Debug)]
+pub(crate) struct Names {
+    table: HashTable<SessionKey>,
+    hasher: FixedState,
+}
+
+impl Names {
+    /// `seed` makes the order unguessable to those who choose names.
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { table: HashTable::new(), hasher: FixedState::with_seed(seed) }
+    }
+
+    pub(crate) fn find(&self, sessions: &Sessions, name: &str) -> Option<SessionKey> {
+        let is_it = |key: &SessionKey| name_of(sessions, *key) == Some(name);
+        self.table.find(self.hasher.hash_one(name), is_it).copied()
+    }
+
+    /// For a session that is in `sessions` and whose name is new.
+    pub(crate) fn insert(&mut self, sessions: &Sessions, key: SessionKey) {
+        let hasher = &self.hasher;
+        let rehash = |key: &SessionKey| hasher.hash_one(name_of(sessions, *key).unwrap_or_default());
+        self.table.insert_unique(rehash(&key), key, rehash);
+    }
+
+    /// For a session that is in `sessions` still.
+    pub(crate) fn remove(&mut self, sessions: &Sessions, key: SessionKey) {
+        let Some(name) = name_of(sessions, key) else { return };
+        if let Ok(entry) = self.table.find_entry(self.hasher.hash_one(name), |found| *found == key) {
+            entry.remove();
+        }
+        if self.table.is_empty() {
+            self.table = HashTable::new();
+        }
+    }
+
+    /// Slots that memory is held for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.table.capacity()
+    }
+}
+
+fn name_of(sessions: &Sessions, key: SessionKey) -> Option<&str> {
+    sessions.known(key).pact.as_ref().map(|pact| &*pact.name)
+}
+
+impl Session {
+    /// The rare parts, made at the first use. Only for sessions with a pact.
+    pub(crate) fn rare(&mut self) -> Option<&mut Rare> {
+        self.pact.as_mut().map(|pact| &mut **pact.rare.get_or_insert_default())
+    }
+
+    /// Whether `id` is this session's; for mail that took its time.
+    pub(crate) fn is(&self, id: &SessionId) -> bool {
+        self.id == *id
+    }
+}
