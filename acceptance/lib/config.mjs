@@ -23,6 +23,7 @@ const KEYS = {
   mqttAliasMax: "mqtt.topic_alias_maximum",
   mqttPacketBytesMax: "mqtt.packet_bytes_max",
   mqttSessionExpirySMax: "mqtt.session_expiry_seconds_max",
+  mqttAclDefault: "mqtt.acl_default",
   handshakeTimeoutMs: "limits.head_timeout_ms",
   messageBytesMax: "limits.message_bytes_max",
   writeBufferBytesMax: "limits.write_buffer_bytes_max",
@@ -67,5 +68,5 @@ export function toToml(kind, { tls, mqttAcl = [], mqttUsers = [], ...settings })
   }
   const handlers = kind === "acceptance" || kind === "mqtt";
   const lists = handlers ? tables("socketio.namespace", NAMESPACES) + tables("channel", CHANNELS) : "";
-  return Object.entries(keys).map(line).join("") + lists + tables("mqtt.acl", mqttAcl) + tables("mqtt.users", mqttUsers);
+  return Object.entries(keys).map(line).join("") + lists + tables("mqtt.acl", mqttAcl) + tables("mqtt.user", mqttUsers);
 }

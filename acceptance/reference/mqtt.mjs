@@ -25,7 +25,7 @@ const rule = ({ filter, deny, allow }) => `topic ${deny ? "deny" : WORDS[[...all
 
 function configuration(port, wsPort) {
   const { mqttAcl, mqttUsers, ...rest } = settings;
-  const lines = [`allow_anonymous ${!mqttUsers}`, "persistence false", "sys_interval 1", "log_dest stderr"];
+  const lines = ["allow_anonymous true", "persistence false", "sys_interval 1", "log_dest stderr"];
   if (mqttAcl) lines.push(`acl_file ${file("acl", [...mqttAcl.map(rule), "topic readwrite #", ""].join("\n"))}`);
   if (mqttUsers) {
     lines.push(`password_file ${file("users", "")}`);
