@@ -24,7 +24,7 @@ const WORDS = { "subscribe": "read", "publish": "write", "publish,subscribe": "r
 const rule = ({ filter, deny, allow }) => `topic ${deny ? "deny" : WORDS[[...allow].sort().join()]} ${filter}`;
 
 function configuration(port, wsPort) {
-  const { mqttAcl, mqttUsers, ...rest } = settings;
+  const { mqttAcl, mqttUsers, tls, ...rest } = settings;
   const lines = ["allow_anonymous true", "persistence false", "sys_interval 1", "log_dest stderr"];
   if (mqttAcl) lines.push(`acl_file ${file("acl", [...mqttAcl.map(rule), "topic readwrite #", ""].join("\n"))}`);
   if (mqttUsers) {
@@ -32,8 +32,8 @@ function configuration(port, wsPort) {
     for (const { name, password } of mqttUsers) execFileSync("mosquitto_passwd", ["-b", join(folder, "users"), name, password]);
     chmodSync(join(folder, "users"), 0o644);
   }
-  // Aliases are a setting of a listener.
-  const ofListener = [];
+  // Aliases and certificates are settings of a listener.
+  const ofListener = tls ? [`certfile ${file("cert.pem", readFileSync(tls.cert))}`, `keyfile ${file("key.pem", readFileSync(tls.key))}`] : [];
   for (const [name, value] of Object.entries(rest)) {
     if (IGNORED.has(name)) continue;
     if (!KEYS[name]) throw new Error(`mosquitto has no setting for ${name}`);
