@@ -146,7 +146,7 @@ export class Mqtt {
     this.send({ cmd: "pubrel", messageId });
     return about("pubcomp");
   }
-  /** The server has read all that this connection sent, and what it sent before that is here. */
+  /** A round trip: the server has read all that this connection sent. */
   async settled() {
     this.send({ cmd: "pingreq" });
     await this.of("pingresp");
@@ -189,7 +189,10 @@ export async function connect(t, server, options = {}) {
   return client;
 }
 
-/** What `publisher` was acknowledged before this call and `client` should get has most likely arrived; sees too much, never too little. */
+/**
+ * What `publisher` was acknowledged before this call and `client` must not get would most likely be here: the end of an absence.
+ * Topics are independent of each other, so it says nothing of what is expected; `exactly` and `gather` wait for that.
+ */
 export async function quiet(client, publisher) {
   const marker = name("marker");
   // QoS 1, so that it waits behind what has to wait for the client's window.
@@ -198,6 +201,28 @@ export async function quiet(client, publisher) {
   const { messageId } = await client.take((p) => p.cmd === "publish" && p.topic === marker);
   if (client.manual) client.send({ cmd: "puback", messageId });
   await client.settled();
+}
+
+/** Takes `count` messages and whatever comes beyond them. */
+export async function exactly(client, count, publisher = client) {
+  const list = await client.messages(count);
+  await quiet(client, publisher);
+  return [...list, ...client.rest()];
+}
+
+/** The same of several clients together: lists by client. */
+export async function gather(clients, count, publisher) {
+  const lists = clients.map(() => []);
+  const look = () => lists.forEach((list, i) => list.push(...clients[i].rest()));
+  const deadline = Date.now() + WAIT_MS;
+  while (lists.flat().length < count) {
+    if (Date.now() > deadline) throw new Error(`${lists.flat().length} of ${count} messages in ${WAIT_MS} ms`);
+    await clients[0].settled();
+    look();
+  }
+  for (const client of clients) await quiet(client, publisher);
+  look();
+  return lists;
 }
 
 /** Waits by the server's clock: the will of a session that ends after so many seconds. */

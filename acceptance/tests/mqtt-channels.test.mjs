@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { REFERENCE, ours, shared } from "../lib/sut.mjs";
 import { ask, collect, next, open } from "../lib/clients.mjs";
-import { connect, name, payloads, quiet } from "../lib/mqtt.mjs";
+import { connect, exactly, name, payloads } from "../lib/mqtt.mjs";
 import { api } from "../lib/rest.mjs";
 
 const server = REFERENCE ? {} : await shared("mqtt", { shards: 4 });
@@ -14,6 +14,11 @@ async function member(t) {
   const room = name("r");
   assert.deepEqual(await ask(socket, "join", room), ["ok"]);
   return { socket, room, channel: `chat/${room}` };
+}
+/** Resolves when `hits` has so many entries; a round trip at a time. */
+async function arrived(socket, hits, count) {
+  const deadline = Date.now() + 8_000;
+  while (hits.length < count && Date.now() < deadline) await ask(socket, "message-with-ack");
 }
 const emit = (socket, room, event, ...args) => ask(socket, "to-room", room, event, ...args);
 const event = (name_) => ({ properties: { userProperties: { event: name_ } } });
@@ -104,7 +109,9 @@ ours("the namespace's own channel: to all of /chat, not to its rooms again", asy
   await client.subscribe(["chat", "main"], { qos: 1 });
   const hits = collect(socket, e);
   await client.publish("chat", "1", { qos: 1, ...event(e) });
+  await arrived(socket, hits, 1);
   await ask(socket, "all", e, 2);
+  await arrived(socket, hits, 2);
   assert.deepEqual(hits, [[1], [2]]);
   assert.deepEqual(payloads(await client.messages(2)), ["1", "2"]);
 });
@@ -129,7 +136,8 @@ ours("a Socket.IO sender is left out, MQTT subscribers of the room are not", asy
   await client.subscribe(a.channel, { qos: 2 });
   await emit(a.socket, a.room, "say", "x");
   assert.equal((await client.message()).payload.toString(), '"x"');
-  await ask(b.socket, "message-with-ack");
+  await arrived(b.socket, hits[1], 1);
+  await ask(a.socket, "message-with-ack");
   assert.deepEqual(hits, [[], [["x"]]]);
 });
 
@@ -153,7 +161,7 @@ ours("REST -> MQTT: data, text, args, bytes; the answer counts the sessions", as
       if (client.version === 5) assert.equal(message.properties.userProperties.event, "say");
     }
   }
-  await ask(socket, "message-with-ack");
+  await arrived(socket, hits, 3);
   assert.deepEqual(hits, [[{ a: "ü" }], [1, "two"], [Buffer.from([255, 0])]]);
 });
 
@@ -204,10 +212,9 @@ ours("order between protocols: one publisher, every subscriber sees the same", a
   const watch = await connect(t, server, { version: 4 });
   await watch.subscribe(channel, { qos: 1 });
   for (let i = 0; i < 100; i++) await client.publish(channel, `${i}`, { qos: (i % 2) + 1 });
-  await quiet(watch, client);
   const numbers = Array.from({ length: 100 }, (_, i) => i);
-  assert.deepEqual(payloads(watch.rest()).map(Number), numbers);
-  await ask(socket, "message-with-ack");
+  assert.deepEqual(payloads(await exactly(watch, 100, client)).map(Number), numbers);
+  await arrived(socket, hits, 100);
   assert.deepEqual(hits.flat(), numbers);
 });
 

@@ -26,8 +26,9 @@ both("5.0: CONNACK has the alias maximum and the Receive Maximum", async (t) => 
 ours("an unknown level of MQTT is answered in the form of 5.0", async (t) => {
   const client = await dial(t, server);
   client.send("10 0d 00 04 4d 51 54 54 06 02 00 3c 00 00 00");
+  const { cmd, sessionPresent, reasonCode } = await client.next();
+  assert.deepEqual([cmd, sessionPresent, reasonCode], ["connack", false, 0x84]);
   await client.gone();
-  assert.equal(hex(client.received), "20 03 00 84 00");
 });
 
 for (const [what, packet] of [["MQTT 3", "10 0d 00 04 4d 51 54 54 03 02 00 3c 00 01 61"], ["MQIsdp 4", "10 0f 00 06 4d 51 49 73 64 70 04 02 00 3c 00 01 61"]]) {
@@ -262,7 +263,8 @@ both("CONNECT, SUBSCRIBE, PUBLISH and PINGREQ in one segment", async (t) => {
     const topic = name();
     client.send(connectPacket(version), { cmd: "subscribe", messageId: 1, subscriptions: [{ topic, qos: 1 }] },
       { cmd: "publish", topic, payload: "in one", qos: 1, messageId: 2 }, { cmd: "pingreq" });
-    for (const cmd of ["connack", "suback"]) assert.equal((await client.next()).cmd, cmd);
+    assert.equal((await client.next()).cmd, "connack");
+    await client.of("suback");
     assert.equal((await client.message()).payload.toString(), "in one");
     assert.equal((await client.of("puback")).messageId, 2);
     await client.of("pingresp");

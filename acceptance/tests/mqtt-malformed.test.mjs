@@ -48,13 +48,6 @@ for (const [what, body, code, differs] of CONNECT) {
   });
 }
 
-ours("a refused CONNACK has its shortest form", async (t) => {
-  const client = await dial(t, server);
-  client.send(packet("10", CONNECT[0][1]));
-  await client.gone();
-  assert.equal(hex(client.received), "20 03 00 82 00");
-});
-
 both("what a client may send although it looks odd", async (t) => {
   for (const [first, body] of [
     ["30", "00 01 74 05 26 00 00 00 00"], // a user property with empty name and value

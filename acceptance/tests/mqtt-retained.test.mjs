@@ -1,17 +1,16 @@
 // Retained messages: set, replace, clear, and who gets them when.
 import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
-import { connect, elapsed, name, payloads, quiet, recent } from "../lib/mqtt.mjs";
+import { connect, elapsed, exactly, name, payloads, quiet, recent } from "../lib/mqtt.mjs";
 
 const server = await shared("mqtt", { shards: 4 });
 const retain = true;
 const flags = (m) => [m.payload.toString(), m.qos, m.retain];
-/** What a new subscription of a new client brings. */
-async function kept(t, filter, options = { qos: 2 }, version = 5) {
+/** What a new subscription of a new client brings; `count` messages are expected. */
+async function kept(t, count, filter, options = { qos: 2 }, version = 5) {
   const client = await connect(t, server, { version });
   await client.subscribe(filter, options);
-  await quiet(client, client);
-  return client.rest();
+  return exactly(client, count);
 }
 
 for (const version of [3, 4, 5]) {
@@ -20,13 +19,13 @@ for (const version of [3, 4, 5]) {
     const client = await connect(t, server, { version });
     for (const qos of [0, 1, 2]) {
       await client.publish(topic, `q${qos}`, { qos, retain });
-      await client.settled();
-      for (const reader of [3, 4, 5]) assert.deepEqual((await kept(t, topic, { qos: 2 }, reader)).map(flags), [[`q${qos}`, qos, true]]);
+      // Its acknowledgement comes behind what QoS 0 did.
+      await client.publish(topic, "not retained", { qos: 1 });
+      for (const reader of [3, 4, 5]) assert.deepEqual((await kept(t, 1, topic, { qos: 2 }, reader)).map(flags), [[`q${qos}`, qos, true]]);
     }
-    await client.publish(topic, "live only", { qos: 1 });
-    assert.deepEqual((await kept(t, topic, { qos: 1 })).map(flags), [["q2", 1, true]]);
+    assert.deepEqual((await kept(t, 1, topic, { qos: 1 })).map(flags), [["q2", 1, true]]);
     await client.publish(topic, "", { qos: 2, retain });
-    assert.deepEqual(await kept(t, topic), []);
+    assert.deepEqual(await kept(t, 0, topic), []);
   });
 }
 
@@ -41,7 +40,7 @@ both("live subscribers get set and clear as ordinary messages", async (t) => {
 both("QoS of a retained message is the lower of both", async (t) => {
   const topic = name();
   await (await connect(t, server)).publish(topic, "x", { qos: 1, retain });
-  for (const qos of [0, 1, 2]) assert.deepEqual((await kept(t, topic, { qos })).map(flags), [["x", Math.min(qos, 1), true]]);
+  for (const qos of [0, 1, 2]) assert.deepEqual((await kept(t, 1, topic, { qos })).map(flags), [["x", Math.min(qos, 1), true]]);
 });
 
 for (const [rh, first, again] of [[0, 1, 1], [1, 1, 0], [2, 0, 0]]) {
@@ -50,16 +49,14 @@ for (const [rh, first, again] of [[0, 1, 1], [1, 1, 0], [2, 0, 0]]) {
     await (await connect(t, server)).publish(topic, "x", { qos: 1, retain });
     const client = await connect(t, server);
     const seen = [];
-    for (let i = 0; i < 2; i++) {
+    for (const count of [first, again]) {
       await client.subscribe(topic, { qos: 1, rh });
-      await quiet(client, client);
-      seen.push(client.rest().length);
+      seen.push((await exactly(client, count)).length);
     }
     assert.deepEqual(seen, [first, again]);
     await client.unsubscribe(topic);
     await client.subscribe(topic, { qos: 1, rh });
-    await quiet(client, client);
-    assert.equal(client.rest().length, first);
+    assert.equal((await exactly(client, first)).length, first);
   });
 }
 
@@ -90,14 +87,14 @@ both("3.1.1: every SUBSCRIBE brings it again", async (t) => {
 both("RETAIN is 1 on what was retained, whatever Retain As Published says", async (t) => {
   const topic = name();
   await (await connect(t, server)).publish(topic, "x", { qos: 1, retain });
-  for (const rap of [false, true]) assert.deepEqual((await kept(t, topic, { qos: 1, rap })).map(flags), [["x", 1, true]]);
+  for (const rap of [false, true]) assert.deepEqual((await kept(t, 1, topic, { qos: 1, rap })).map(flags), [["x", 1, true]]);
 });
 
 both("properties are kept with it, the identifier is the subscriber's", async (t) => {
   const topic = name();
   const properties = { payloadFormatIndicator: true, contentType: "text/x", responseTopic: "r/t", correlationData: Buffer.from([0, 1]), userProperties: { a: ["1", "2"] } };
   await (await connect(t, server)).publish(topic, "x", { qos: 1, retain, properties });
-  const [message] = await kept(t, topic, { qos: 1, id: 9 });
+  const [message] = await kept(t, 1, topic, { qos: 1, id: 9 });
   assert.deepEqual({ ...message.properties, userProperties: { ...message.properties.userProperties } }, { ...properties, subscriptionIdentifier: 9 });
 });
 
@@ -107,8 +104,8 @@ both("expiry: what is left of it travels with it, then it is gone", async (t) =>
   await client.publish(short, "x", { qos: 1, retain, properties: { messageExpiryInterval: 1 } });
   await client.publish(long, "x", { qos: 1, retain, properties: { messageExpiryInterval: 100 } });
   await elapsed(t, server, 2);
-  assert.deepEqual(await kept(t, short), []);
-  const [{ properties: { messageExpiryInterval: left } }] = await kept(t, long);
+  assert.deepEqual(await kept(t, 0, short), []);
+  const [{ properties: { messageExpiryInterval: left } }] = await kept(t, 1, long);
   assert.ok(left >= 90 && left <= 99, `${left}`);
 });
 
@@ -118,22 +115,21 @@ both("wildcards bring all that match, $ names not for #", async (t) => {
   const topics = Array.from({ length: 100 }, (_, i) => `${root}/${i % 10}/${i}`);
   for (const topic of topics) await client.publish(topic, topic, { qos: 1, retain });
   await client.publish(`$own/${root}`, "dollar", { qos: 1, retain });
-  assert.deepEqual(payloads(await kept(t, `${root}/#`)).sort(), [...topics].sort());
-  assert.equal((await kept(t, `${root}/3/+`)).length, 10);
-  assert.equal((await kept(t, `+/+/${7}`)).filter((m) => m.topic.startsWith(root)).length, 1);
-  assert.ok((await kept(t, "#")).every((m) => !m.topic.startsWith("$")));
-  assert.deepEqual(payloads(await kept(t, `$own/${root}`)), ["dollar"]);
-  for (const topic of [...topics, `$own/${root}`]) await client.publish(topic, "", { retain });
-  await client.settled();
-  assert.deepEqual(await kept(t, `${root}/#`), []);
+  assert.deepEqual(payloads(await kept(t, 100, `${root}/#`)).sort(), [...topics].sort());
+  assert.equal((await kept(t, 10, `${root}/3/+`)).length, 10);
+  assert.equal((await kept(t, 1, `+/+/${7}`)).filter((m) => m.topic.startsWith(root)).length, 1);
+  assert.ok((await kept(t, 100, "#")).every((m) => !m.topic.startsWith("$")));
+  assert.deepEqual(payloads(await kept(t, 1, `$own/${root}`)), ["dollar"]);
+  for (const topic of [...topics, `$own/${root}`]) await client.publish(topic, "", { qos: 1, retain });
+  assert.deepEqual(await kept(t, 0, `${root}/#`), []);
 });
 
 both("it outlives the publisher's session", async (t) => {
   const topic = name();
   const client = await connect(t, server);
-  await client.publish(topic, "x", { retain });
+  await client.publish(topic, "x", { qos: 1, retain });
   await client.end();
-  assert.deepEqual(payloads(await kept(t, topic)), ["x"]);
+  assert.deepEqual(payloads(await kept(t, 1, topic)), ["x"]);
 });
 
 both("a subscription with several filters brings each filter's retained messages", async (t) => {
@@ -147,7 +143,7 @@ both("a subscription with several filters brings each filter's retained messages
 recent("no retained messages for shared subscriptions", async (t) => {
   const topic = name();
   await (await connect(t, server)).publish(topic, "x", { qos: 1, retain });
-  assert.deepEqual(await kept(t, `$share/g/${topic}`), []);
+  assert.deepEqual(await kept(t, 0, `$share/g/${topic}`), []);
 });
 
 both("a subscriber that comes while a value is set over and over sees the newest last, live ones not before older retained", async (t) => {
@@ -167,7 +163,10 @@ both("a subscriber that comes while a value is set over and over sees the newest
     const seen = [];
     while (seen.at(-1) !== 400) seen.push(Number((await watch.message()).payload));
     assert.deepEqual(seen, [...seen].sort((a, b) => a - b), "never back to an older value");
-    assert.deepEqual(seen, Array.from({ length: 401 - seen[0] }, (_, i) => seen[0] + i), "none is missing after the first");
+    const different = [...new Set(seen)];
+    assert.deepEqual(different, Array.from({ length: 401 - seen[0] }, (_, i) => seen[0] + i), "none is missing after the first");
+    // The one that was set while the subscription was made may come as retained and as a live one.
+    assert.ok(seen.length <= different.length + 1, "twice");
   }
 });
 
@@ -175,8 +174,7 @@ recent("thousands of retained messages under a small window arrive whole", async
   const root = name();
   const client = await connect(t, server);
   const N = 3_000;
-  for (let i = 0; i < N; i++) await client.publish(`${root}/${i}`, `${i}`, { retain });
-  await client.settled();
+  for (let i = 0; i < N; i++) await client.publish(`${root}/${i}`, `${i}`, { qos: 1, retain });
   const watch = await connect(t, server, { properties: { receiveMaximum: 5 } });
   await watch.subscribe(`${root}/#`, { qos: 1 });
   assert.equal(new Set((await watch.messages(N)).map((m) => m.topic)).size, N);

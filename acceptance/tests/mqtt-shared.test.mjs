@@ -1,7 +1,7 @@
 // Shared subscriptions: one member per message, and what happens to it when the member goes.
 import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
-import { connect, name, payloads, quiet, recent } from "../lib/mqtt.mjs";
+import { connect, exactly, gather, name, payloads, quiet, recent } from "../lib/mqtt.mjs";
 
 const server = await shared("mqtt", { shards: 4 });
 const N = 60;
@@ -27,8 +27,7 @@ for (const version of [4, 5]) {
       const list = await members(t, 4, `$share/g/${topic}`, { version, qos });
       const other = await connect(t, server);
       await publishAll(other, topic, qos);
-      for (const member of list) await quiet(member, other);
-      const shares = list.map((m) => m.rest());
+      const shares = await gather(list, N, other);
       assert.deepEqual(sorted(shares.flatMap(payloads)), numbers());
       assert.ok(shares.flat().every((m) => m.qos === qos && !m.retain && m.topic === topic));
     });
@@ -40,8 +39,7 @@ both("many publishers: every member has work", async (t) => {
   const list = await members(t, 3, `$share/g/${topic}/#`);
   const publishers = await Promise.all(Array.from({ length: 12 }, () => connect(t, server)));
   await Promise.all(publishers.map((p, i) => publishAll(p, `${topic}/${i}`, 1, 10)));
-  for (const member of list) await quiet(member, publishers[0]);
-  const counts = list.map((m) => m.rest().length);
+  const counts = (await gather(list, 120, publishers[0])).map((share) => share.length);
   assert.equal(counts.reduce((a, b) => a + b), 120);
   assert.ok(counts.every((c) => c > 0), `${counts}`);
 });
@@ -52,10 +50,7 @@ both("groups and ordinary subscriptions each get their copy", async (t) => {
   const [b] = await members(t, 1, `$share/b/${topic}`);
   const [plain] = await members(t, 1, topic);
   await publishAll(plain, topic, 1, 5);
-  for (const client of [a, b, plain]) {
-    await quiet(client, plain);
-    assert.deepEqual(payloads(client.rest()), numbers(5));
-  }
+  for (const client of [a, b, plain]) assert.deepEqual(payloads(await exactly(client, 5, plain)), numbers(5));
 });
 
 recent("a client's ordinary subscription and its share are two, with a copy each", async (t) => {
@@ -81,8 +76,7 @@ both("members of different QoS get their own", async (t) => {
   for (const qos of [0, 2]) list.push(...(await members(t, 1, `$share/g/${topic}`, { qos })));
   const publishers = await Promise.all(Array.from({ length: 10 }, () => connect(t, server)));
   for (const publisher of publishers) await publisher.publish(topic, "x", { qos: 2 });
-  for (const member of list) await quiet(member, publishers[0]);
-  const qos = list.map((m) => m.rest().map((p) => p.qos));
+  const qos = (await gather(list, 10, publishers[0])).map((share) => share.map((p) => p.qos));
   assert.equal(qos.flat().length, 10);
   assert.ok(qos[0].every((q) => q === 0) && qos[1].every((q) => q === 2), JSON.stringify(qos));
 });
@@ -94,8 +88,7 @@ both("a member that leaves gets no more; the last one's leaving ends it", async 
   const other = await connect(t, server);
   await a.unsubscribe(filter);
   await publishAll(other, topic, 1, 10);
-  await quiet(b, other);
-  assert.deepEqual([payloads(b.rest()), a.rest()], [numbers(10), []]);
+  assert.deepEqual([payloads(await exactly(b, 10, other)), a.rest()], [numbers(10), []]);
   await b.unsubscribe(filter);
   await other.publish(topic, "nobody", { qos: 1 });
   const [late] = await members(t, 1, filter);
@@ -112,8 +105,7 @@ ours("a connected member is preferred to one that is away", async (t) => {
   const [here] = await members(t, 1, filter);
   const other = await connect(t, server);
   await publishAll(other, topic, 1, 20);
-  await quiet(here, other);
-  assert.deepEqual(payloads(here.rest()), numbers(20));
+  assert.deepEqual(payloads(await exactly(here, 20, other)), numbers(20));
 });
 
 ours("QoS 1 unacknowledged goes to another member when the session ends", async (t) => {
@@ -191,8 +183,7 @@ both("wildcards within a share", async (t) => {
   const list = await members(t, 2, `$share/g/${root}/+/x/#`);
   const other = await connect(t, server);
   for (const topic of [`${root}/a/x`, `${root}/b/x/y`, `${root}/a/y`, root]) await other.publish(topic, topic, { qos: 1 });
-  for (const member of list) await quiet(member, other);
-  assert.deepEqual(list.flatMap((m) => payloads(m.rest())).sort(), [`${root}/a/x`, `${root}/b/x/y`]);
+  assert.deepEqual((await gather(list, 2, other)).flatMap(payloads).sort(), [`${root}/a/x`, `${root}/b/x/y`]);
 });
 
 both("members come and go while messages flow: each message once", async (t) => {
@@ -206,6 +197,5 @@ both("members come and go while messages flow: each message once", async (t) => 
     await list[i].unsubscribe(filter);
   }
   await sending;
-  for (const member of list) await quiet(member, other);
-  assert.deepEqual(sorted(list.flatMap((m) => payloads(m.rest()))), numbers(200));
+  assert.deepEqual(sorted((await gather(list, 200, other)).flatMap(payloads)), numbers(200));
 });

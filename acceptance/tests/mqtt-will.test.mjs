@@ -1,7 +1,7 @@
 // Wills: when they are published, when not, and with what.
 import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
-import { bytes, connect, dial, name, payloads, quiet } from "../lib/mqtt.mjs";
+import { bytes, connect, dial, exactly, name, payloads, quiet } from "../lib/mqtt.mjs";
 
 const server = await shared("mqtt", { shards: 4 });
 const will = (topic, { delay, ...rest } = {}) => ({ topic, payload: "will", qos: 1, retain: false, properties: delay === undefined ? {} : { willDelayInterval: delay }, ...rest });
@@ -46,8 +46,7 @@ for (const [test, code, published] of [[both, 0x00, false], [both, 0x04, true], 
     const topic = name();
     const watch = await watching(t, topic);
     await (await connect(t, server, { will: will(topic) })).end(undefined, code);
-    await quiet(watch, watch);
-    assert.equal(watch.rest().length, published ? 1 : 0);
+    assert.equal((await exactly(watch, published ? 1 : 0)).length, published ? 1 : 0);
   });
 }
 
@@ -160,8 +159,7 @@ for (const [test, clean, delay, expiry, published] of [
     const first = await connect(t, server, { clientId, expiry, will: will(topic, { delay }) });
     await connect(t, server, { clientId, clean, expiry: 100 });
     await first.gone();
-    await quiet(watch, watch);
-    assert.deepEqual(payloads(watch.rest()), published ? ["will"] : []);
+    assert.deepEqual(payloads(await exactly(watch, published ? 1 : 0)), published ? ["will"] : []);
   });
 }
 
