@@ -20,6 +20,7 @@ const KEYS = {
   restKeys: "private.keys",
   mqttKeepAliveS: "mqtt.server_keep_alive_seconds",
   mqttReceiveMax: "mqtt.receive_maximum",
+  mqttV3ReceiveMax: "mqtt.v3_receive_maximum",
   mqttAliasMax: "mqtt.topic_alias_maximum",
   mqttPacketBytesMax: "mqtt.packet_bytes_max",
   mqttSessionExpirySMax: "mqtt.session_expiry_seconds_max",

@@ -148,5 +148,5 @@ export const CONNECT = [
   ["will delay twice", `${HEAD("06")} 00 ${ID} 0a 18 00 00 00 01 18 00 00 00 01 00 01 77 00 00`, 0x82],
   ["will topic with a wildcard", `${HEAD("06")} 00 ${ID} 00 00 01 23 00 00`, 0x81, differs],
   ["will topic with U+0000", `${HEAD("06")} 00 ${ID} 00 00 01 00 00 00`, 0x81, differs],
-  ["empty will topic", `${HEAD("06")} 00 ${ID} 00 00 00 00 00`, 0x82],
+  ["empty will topic", `${HEAD("06")} 00 ${ID} 00 00 00 00 00`, 0x81, differs],
 ];

@@ -19,7 +19,7 @@ const KEYS = {
   mqttAliasMax: "max_topic_alias",
   mqttPacketBytesMax: "max_packet_size",
 };
-const IGNORED = new Set(["shards", "restKeys", "handshakeTimeoutMs", "mqttSessionExpirySMax"]);
+const IGNORED = new Set(["shards", "drainMs", "restKeys", "handshakeTimeoutMs", "mqttSessionExpirySMax"]);
 const WORDS = { "subscribe": "read", "publish": "write", "publish,subscribe": "readwrite" };
 const rule = ({ filter, deny, allow }) => `topic ${deny ? "deny" : WORDS[[...allow].sort().join()]} ${filter}`;
 

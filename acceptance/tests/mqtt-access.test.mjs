@@ -4,7 +4,7 @@ import { REFERENCE, both, ours, start } from "../lib/sut.mjs";
 import { bytes, connect, connectPacket, dial, elapsed, exactly, name, payloads, quiet, recent } from "../lib/mqtt.mjs";
 
 async function serving(t, settings) {
-  const server = await start("mqtt", { shards: 2, ...settings });
+  const server = await start("mqtt", { shards: 2, drainMs: 50, ...settings });
   t.after(() => server.stop());
   return server;
 }
@@ -156,6 +156,19 @@ ours("the cap of session expiry is told to 5.0 and holds silently for 3.1.1", as
   for (const [version, clientId] of Object.entries(ids)) assert.equal((await connect(t, server, { version: Number(version), clientId, clean: false })).connack.sessionPresent, false);
 });
 
+ours("3.1.1 has the configured window", async (t) => {
+  const server = await serving(t, { mqttV3ReceiveMax: 20 });
+  const [client, other] = [await connect(t, server, { version: 4, manual: true }), await connect(t, server)];
+  const topic = name();
+  await client.subscribe(topic, { qos: 1 });
+  for (let i = 0; i < 30; i++) await other.publish(topic, `${i}`, { qos: 1 });
+  const messages = await client.messages(20);
+  await client.settled();
+  assert.deepEqual(client.inbox, []);
+  client.send({ cmd: "puback", messageId: messages[0].messageId });
+  assert.equal((await client.message()).payload.toString(), "20");
+});
+
 both("Receive Maximum and alias maximum as configured", async (t) => {
   const server = await serving(t, { mqttReceiveMax: 5, mqttAliasMax: 3 });
   const client = await connect(t, server);
@@ -172,22 +185,22 @@ ours("no aliases as configured: the property is left out, one is 94", async (t) 
 });
 
 recent("Maximum Packet Size as configured: told, and 95 above it", async (t) => {
-  const server = await serving(t, { mqttPacketBytesMax: 1_000 });
+  const server = await serving(t, { mqttPacketBytesMax: 2_000 });
   const client = await connect(t, server);
-  assert.equal(client.connack.properties.maximumPacketSize, 1_000);
-  await client.publish("t", "x".repeat(900), { qos: 1 });
-  client.send({ cmd: "publish", topic: "t", payload: "x".repeat(1_000), qos: 1, messageId: 9 });
+  assert.equal(client.connack.properties.maximumPacketSize, 2_000);
+  await client.publish("t", "x".repeat(1_900), { qos: 1 });
+  client.send({ cmd: "publish", topic: "t", payload: "x".repeat(2_000), qos: 1, messageId: 9 });
   assert.equal(await client.ending(), 0x95);
 });
 
 ours("Maximum Packet Size is exact to the byte", async (t) => {
-  const server = await serving(t, { mqttPacketBytesMax: 1_000 });
+  const server = await serving(t, { mqttPacketBytesMax: 2_000 });
   const packet = (size) => bytes({ cmd: "publish", topic: "t", payload: "x".repeat(size - 9), qos: 1, messageId: 9 }, 5);
-  assert.equal(packet(1_000).length, 1_000);
+  assert.equal(packet(2_000).length, 2_000);
   const client = await connect(t, server);
-  client.send(packet(1_000));
+  client.send(packet(2_000));
   await client.of("puback");
-  client.send(packet(1_001));
+  client.send(packet(2_001));
   assert.equal(await client.ending(), 0x95);
 });
 

@@ -7,7 +7,7 @@ import { connect, connectPacket, dial, hex, name, payloads } from "../lib/mqtt.m
 
 const todo = (what, fn) => test(what, { skip: REFERENCE && "rule of Trunkline", todo: "not promised yet", timeout: 30_000 }, fn);
 async function serving(t, settings) {
-  const server = await start("mqtt", { shards: 2, ...settings });
+  const server = await start("mqtt", { shards: 2, drainMs: 50, ...settings });
   t.after(() => server.stop());
   return server;
 }

@@ -90,17 +90,6 @@ both("the window is new with each connection", async (t) => {
   assert.equal((await second.message()).payload.toString(), "4");
 });
 
-ours("3.1.1 has the configured window of 20", async (t) => {
-  const topic = name();
-  const [client, other] = await pair(t, topic, { version: 4, manual: true });
-  for (let i = 0; i < 30; i++) await other.publish(topic, `${i}`, { qos: 1 });
-  const messages = await client.messages(20);
-  await client.settled();
-  assert.deepEqual(client.inbox, []);
-  acknowledge(client, messages[0]);
-  assert.equal((await client.message()).payload.toString(), "20");
-});
-
 both("a message over the client's Maximum Packet Size is not sent, the next one is", async (t) => {
   const topic = name();
   const [client, other] = await pair(t, topic, { properties: { maximumPacketSize: 100 } });
