@@ -79,14 +79,14 @@ impl Hub {
                 outbox.resume = budget;
                 return;
             }
-            let before = budget;
+            let before = outbox.len();
             while budget > 0
-                && let Some(item) = outbox.pop()
+                && let Some(item) = outbox.pop(self.now)
             {
                 budget -= 1;
                 effects.list.push(Effect::Send { to, item });
             }
-            self.sessions.queued -= u64::from(before - budget);
+            self.sessions.queued -= (before - outbox.len()) as u64;
         }
         self.resume_exchanges(key, budget, effects);
     }
@@ -185,7 +185,7 @@ impl Hub {
             return;
         }
         self.close_window(key);
-        self.end_pact(key, effects);
+        let will = self.end_pact(key, effects);
         self.leave_all(key, effects);
         let session = self.sessions.known(key);
         let tag = session.is_connected().then_some(session.tag);
@@ -195,6 +195,10 @@ impl Hub {
         self.sessions.remove(key);
         if self.sessions.recovering == 0 {
             self.log.clear();
+        }
+        // Behind everything else: the session's own subscriptions do not get it.
+        if let Some(will) = will {
+            self.route(will, effects);
         }
     }
 

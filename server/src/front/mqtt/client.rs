@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hub::{Millis, Options, SessionId, SessionKey};
-use wire::mqtt::{Encoder, PacketId, ReasonCode, Version};
+use wire::mqtt::{AliasesIn, AliasesOut, Encoder, PacketId, ReasonCode, Version};
 
 use crate::shard::ConnKey;
 
@@ -49,10 +49,8 @@ pub(super) struct Kind {
 /// What few clients have at any time.
 #[derive(Debug, Default)]
 pub(super) struct Rare {
-    /// Topics by alias, from 1, that the client has set.
-    pub(super) aliases_in: Vec<Option<Box<str>>>,
-    /// Topics whose alias, their place from 1, the client was told.
-    pub(super) aliases_out: Vec<hub::ChannelName>,
+    pub(super) aliases_in: Option<Box<AliasesIn>>,
+    pub(super) aliases_out: Option<Box<AliasesOut>>,
     /// Acknowledgements that wait for their turn, PUBACKs and PUBRECs apart.
     pub(super) acks: [VecDeque<Ack>; 2],
     pub(super) questions: Vec<Question>,
@@ -70,7 +68,7 @@ pub(super) struct Ack {
 #[derive(Debug)]
 pub(super) struct Question {
     pub(super) packet_id: PacketId,
-    /// One per filter, in its order; [`OPEN`] until it is known.
+    /// One per filter, in its order; as granted until the answer is known.
     pub(super) codes: Vec<ReasonCode>,
     pub(super) open: u32,
     pub(super) is_subscribe: bool,
@@ -107,8 +105,8 @@ impl Client {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        self.aliases_in.is_empty()
-            && self.aliases_out.is_empty()
+        self.aliases_in.is_none()
+            && self.aliases_out.is_none()
             && self.acks.iter().all(VecDeque::is_empty)
             && self.questions.is_empty()
     }

@@ -40,9 +40,6 @@ pub(super) struct Welcome {
 /// A session that never ends by itself.
 const FOR_EVER: u32 = u32::MAX;
 
-/// Aliases that a client is told, as other brokers do: each is a topic kept.
-const ALIASES_OUT_MAX: u16 = 10;
-
 impl Mqtt {
     pub(super) fn connect(&mut self, cx: &mut Cx<'_>, conn: ConnKey, connect: &Connect<'_>) -> Begun {
         if self.drain.is_some() || !cx.io.allow_handshake(conn) {
@@ -124,8 +121,8 @@ impl Mqtt {
             payload: will.payload,
         };
         let publish = self.message(cx, &sent, will.topic)?;
-        let lifetime_ms = lifetime_ms(&will.properties);
-        Ok(Some(Box::new(Will { publish, delay_ms: u64::from(delay) * 1000, lifetime_ms })))
+        let expires_after_ms = lifetime_ms(&will.properties);
+        Ok(Some(Box::new(Will { publish, delay_ms: u64::from(delay) * 1000, expires_after_ms })))
     }
 
     fn claim(
@@ -157,7 +154,7 @@ impl Mqtt {
             heard: cx.io.now(),
             keep_alive_seconds,
             inbound: 0,
-            aliases_max: connect.properties.topic_alias_maximum().unwrap_or(0).min(ALIASES_OUT_MAX),
+            aliases_max: connect.properties.topic_alias_maximum().unwrap_or(0),
             name: Arc::clone(&name),
             user: user.clone(),
             rare: None,

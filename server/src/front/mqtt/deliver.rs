@@ -4,7 +4,6 @@
 //! Owns the only loop whose length is the number of recipients, and how packets are put on a connection. Must not know who is
 //! subscribed. Start at [`Mqtt::deliver`].
 
-use std::num::NonZeroU16;
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
@@ -107,7 +106,8 @@ impl Mqtt {
         let topic = match (client.aliases_max, client.version()) {
             (0, _) | (_, Version::V3) => TopicForm::Name,
             (max, Version::V5) => {
-                alias(&mut client.rare().aliases_out, usize::from(max), &encodings.message.channel)
+                let aliases = client.rare().aliases_out.get_or_insert_default();
+                aliases.form(max, encodings.message.channel.as_str())
             }
         };
         let head = PublishHead {
@@ -131,12 +131,11 @@ impl Mqtt {
             cx.io.stage(conn, tail);
         }
         if put {
+            if let (TopicForm::NameAndAlias(_), Some(client)) = (topic, self.client_mut(index)) {
+                let aliases = client.rare().aliases_out.get_or_insert_default();
+                aliases.told(encodings.message.channel.as_str());
+            }
             return;
-        }
-        if let TopicForm::NameAndAlias(_) = topic
-            && let Some(client) = self.client_mut(index)
-        {
-            client.rare().aliases_out.pop();
         }
         let step = match grade.quality {
             Quality::AtMostOnce => return,
@@ -191,21 +190,6 @@ impl Mqtt {
         let bytes = self.out.split().freeze();
         cx.io.stage(conn, &bytes);
         true
-    }
-}
-
-/// The alias of a topic: the first topics get one each, and keep it.
-fn alias(told: &mut Vec<hub::ChannelName>, max: usize, topic: &hub::ChannelName) -> TopicForm {
-    let number = |place: usize| u16::try_from(place + 1).ok().and_then(NonZeroU16::new);
-    if let Some(number) = told.iter().position(|known| known == topic).and_then(number) {
-        return TopicForm::Alias(number);
-    }
-    match number(told.len()).filter(|_| told.len() < max) {
-        Some(number) => {
-            told.push(topic.clone());
-            TopicForm::NameAndAlias(number)
-        }
-        None => TopicForm::Name,
     }
 }
 

@@ -39,7 +39,7 @@ impl Mqtt {
         let topic = match &resolved {
             Ok(None) => publish.topic,
             Ok(Some(topic)) => topic,
-            Err(reason) => return self.part_for(cx, index, *reason),
+            Err(error) => return self.cut_off(cx, index, *error),
         };
         let Some(client) = self.client(index) else { return };
         let session = client.session;
@@ -72,24 +72,14 @@ impl Mqtt {
     }
 
     /// The topic behind an alias; `None` when the packet has it itself.
-    fn resolve(&mut self, index: u32, publish: &mqtt::Publish<'_>) -> Result<Option<Box<str>>, ReasonCode> {
+    fn resolve(&mut self, index: u32, publish: &mqtt::Publish<'_>) -> Result<Option<Box<str>>, mqtt::Error> {
         let max = self.config.mqtt.topic_alias_maximum;
-        let Some(alias) = publish.properties.topic_alias() else { return Ok(None) };
-        let Some(client) = self.client_mut(index).filter(|_| (1..=max).contains(&alias)) else {
-            return Err(ReasonCode::TopicAliasInvalid);
-        };
-        let (aliases, place) = (&mut client.rare().aliases_in, usize::from(alias) - 1);
-        if publish.topic.is_empty() {
-            let known = aliases.get(place).and_then(Option::as_ref);
-            return known.cloned().map(Some).ok_or(ReasonCode::ProtocolError);
+        if publish.properties.topic_alias().is_none() {
+            return Ok(None);
         }
-        if aliases.len() <= place {
-            aliases.resize(place + 1, None);
-        }
-        if let Some(known) = aliases.get_mut(place) {
-            *known = Some(publish.topic.into());
-        }
-        Ok(None)
+        let Some(client) = self.client_mut(index) else { return Ok(None) };
+        let aliases = client.rare().aliases_in.get_or_insert_default();
+        aliases.resolve(max, publish).map(|topic| Some(topic.into()))
     }
 
     /// A packet as the hub's message.

@@ -132,19 +132,25 @@ impl Mqtt {
 
     /// The peer broke the rules of a packet: it is told as the version allows, and the connection ends.
     fn fault(&mut self, cx: &mut Cx<'_>, conn: ConnKey, index: u32, error: Error) {
-        tracing::debug!(%error, "an MQTT client was cut off");
         if self.client(index).is_some() {
-            let code = error.code();
-            let reason = match code {
-                Some(ReasonCode::MalformedPacket) | None => Reason::Malformed,
-                Some(_) => Reason::Misbehaved,
-            };
-            return self.end(cx, index, code.map(|code| (code, error.text)), reason);
+            return self.cut_off(cx, index, error);
         }
+        tracing::debug!(%error, "an MQTT client was not let in");
         match error.answer {
             Answer::ConnAck(version, code) => self.refuse(cx, conn, version, (code, Some(error.text))),
             Answer::Code(_) | Answer::Silence => cx.io.close(conn),
         }
+    }
+
+    /// A client broke the rules of a packet.
+    pub(super) fn cut_off(&mut self, cx: &mut Cx<'_>, index: u32, error: Error) {
+        tracing::debug!(%error, "an MQTT client was cut off");
+        let code = error.code();
+        let reason = match code {
+            Some(ReasonCode::MalformedPacket) | None => Reason::Malformed,
+            Some(_) => Reason::Misbehaved,
+        };
+        self.end(cx, index, code.map(|code| (code, error.text)), reason);
     }
 
     /// CONNACK that says no; then the connection ends.
