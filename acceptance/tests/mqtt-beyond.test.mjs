@@ -1,11 +1,16 @@
-// What MQTT leaves open and the product promises: marked as to do where the server may not have it yet, all in this one place.
+// What the server is to do and does not do yet, all in this one place: a test here that passes moves to the file of its subject.
 import assert from "node:assert/strict";
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { test } from "node:test";
 import { REFERENCE, start } from "../lib/sut.mjs";
-import { connect, connectPacket, dial, hex, name, payloads } from "../lib/mqtt.mjs";
+import { ask, next, open } from "../lib/clients.mjs";
+import { connect, connectPacket, dial, hex, name, payloads, quiet } from "../lib/mqtt.mjs";
+import { api } from "../lib/rest.mjs";
 
-const todo = (what, fn) => test(what, { skip: REFERENCE && "rule of Trunkline", todo: "not promised yet", timeout: 30_000 }, fn);
+const todo = (what, fn) => test(what, { skip: REFERENCE && "rule of Trunkline", todo: true, timeout: 30_000 }, fn);
 async function serving(t, settings) {
   const server = await start("mqtt", { shards: 2, drainMs: 50, ...settings });
   t.after(() => server.stop());
@@ -111,4 +116,109 @@ todo("$delayed/<seconds>/<topic>: published later", async (t) => {
   assert.equal((await watch.message()).payload.toString(), "late");
   const took = performance.now() - began;
   assert.ok(took >= 980 && took < 2_000, `${took} ms`);
+});
+
+todo("$SYS/broker has the number of clients", async (t) => {
+  const server = await serving(t, {});
+  const client = await connect(t, server);
+  await client.subscribe("$SYS/broker/clients/connected");
+  const message = await client.message(15_000);
+  assert.match(message.payload.toString(), /^[1-9][0-9]*$/);
+  assert.equal(message.topic, "$SYS/broker/clients/connected");
+});
+
+for (const version of [4, 5]) {
+  todo(`level ${version}: a publisher that subscribes sees its QoS 2 message between PUBREC and PUBCOMP, as from mosquitto`, async (t) => {
+    const server = await serving(t, {});
+    const topic = name();
+    const client = await connect(t, server, { version, manual: true });
+    await client.subscribe(topic);
+    client.send({ cmd: "publish", topic, payload: "x", qos: 2, messageId: 4, dup: false, retain: false });
+    const seen = [(await client.next()).cmd];
+    client.send({ cmd: "pubrel", messageId: 4 });
+    while (seen.length < 3) seen.push((await client.next()).cmd);
+    assert.deepEqual(seen, ["pubrec", "publish", "pubcomp"]);
+  });
+}
+
+todo("a retained message that is set while a subscription is made comes once", async (t) => {
+  const server = await serving(t, { shards: 4 });
+  const client = await connect(t, server);
+  const topic = name();
+  await client.publish(topic, "0", { qos: 1, retain: true });
+  const sending = (async () => {
+    for (let i = 1; i <= 400; i++) await client.publish(topic, `${i}`, { qos: 1, retain: true });
+  })();
+  const watches = [];
+  for (let i = 0; i < 20; i++) {
+    watches.push(await connect(t, server));
+    await watches[i].subscribe(topic, { qos: 1 });
+  }
+  await sending;
+  for (const watch of watches) {
+    const seen = [];
+    while (seen.at(-1) !== "400") seen.push((await watch.message()).payload.toString());
+    assert.equal(new Set(seen).size, seen.length, `twice: ${seen.find((n, i) => n === seen[i - 1])}`);
+  }
+});
+
+todo("rules: what may not be subscribed comes through no wider filter", async (t) => {
+  const server = await serving(t, { mqttAcl: [{ filter: "test/nosubscribe", deny: ["subscribe"] }] });
+  const [client, other] = [await connect(t, server), await connect(t, server)];
+  await client.subscribe(["#", "+/a", "test/+", "+/nosubscribe"], { qos: 1 });
+  await other.publish("test/nosubscribe", "x", { qos: 1 });
+  await quiet(client, other);
+  assert.deepEqual(client.rest(), []);
+});
+
+todo("REST -> an MQTT session that is away: queued, and delivered later", async (t) => {
+  const server = await serving(t, {});
+  const [clientId, channel] = [name(), name("rest")];
+  const client = await connect(t, server, { clientId, expiry: 600 });
+  await client.subscribe(channel, { qos: 1 });
+  await client.end();
+  const answer = await api(server, "POST", "/v1/messages", { channel, data: { waits: true } });
+  assert.equal(answer.status, 200, answer.text);
+  assert.deepEqual([answer.json.results[0].delivered, answer.json.results[0].queued], [0, 1]);
+  const again = await connect(t, server, { clientId, clean: false, expiry: 600 });
+  assert.equal((await again.message()).payload.toString(), '{"waits":true}');
+});
+
+todo("REST and Socket.IO -> a subscription of QoS 2: at QoS 1 or 2, volatile ones at QoS 0", async (t) => {
+  const server = await serving(t, {});
+  const socket = open(t, server, "/chat", { transports: ["websocket"] });
+  await next(socket, "connect");
+  const room = name("r");
+  await ask(socket, "join", room);
+  const client = await connect(t, server);
+  await client.subscribe(`chat/${room}`, { qos: 2 });
+  await api(server, "POST", "/v1/messages", { channel: `chat/${room}`, data: 1 });
+  assert.ok((await client.message()).qos > 0, "REST");
+  await ask(socket, "to-room", room, "say", 1);
+  assert.ok((await client.message()).qos > 0, "Socket.IO");
+  await api(server, "POST", "/v1/messages", { channel: `chat/${room}`, data: 1, volatile: true });
+  assert.equal((await client.message()).qos, 0);
+});
+
+todo("a restart in order: sessions, what waits in them, retained messages and wills go on", async (t) => {
+  const folder = await mkdtemp(join(tmpdir(), "trunkline-mqtt-restart-"));
+  t.after(() => rm(folder, { recursive: true, force: true }));
+  const settings = { stateFile: join(folder, "state") };
+  let server = await serving(t, settings);
+  const [clientId, topic, kept] = [name(), name(), name()];
+  const client = await connect(t, server, { clientId, expiry: 600 });
+  await client.subscribe(topic, { qos: 2 });
+  await client.end();
+  const other = await connect(t, server);
+  for (const qos of [1, 2]) await other.publish(topic, `q${qos}`, { qos });
+  await other.publish(kept, "kept", { qos: 1, retain: true });
+  server.child.kill("SIGTERM");
+  assert.deepEqual(await server.exited, { code: 0, signal: null }, server.log());
+  server = await serving(t, settings);
+  const again = await connect(t, server, { clientId, clean: false, expiry: 600 });
+  assert.equal(again.connack.sessionPresent, true);
+  assert.deepEqual(payloads(await again.messages(2)), ["q1", "q2"]);
+  const late = await connect(t, server);
+  await late.subscribe(kept, { qos: 1 });
+  assert.deepEqual(payloads([await late.message()]), ["kept"]);
 });

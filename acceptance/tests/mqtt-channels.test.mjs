@@ -165,18 +165,6 @@ ours("REST -> MQTT: data, text, args, bytes; the answer counts the sessions", as
   assert.deepEqual(hits, [[{ a: "ü" }], [1, "two"], [Buffer.from([255, 0])]]);
 });
 
-ours("REST -> an MQTT session that is away: queued, and delivered later", async (t) => {
-  const [clientId, channel] = [name(), name("rest")];
-  const client = await connect(t, server, { clientId, expiry: 600 });
-  await client.subscribe(channel, { qos: 1 });
-  await client.end();
-  const answer = await api(server, "POST", "/v1/messages", { channel, data: { waits: true } });
-  assert.equal(answer.status, 200, answer.text);
-  assert.deepEqual([answer.json.results[0].delivered, answer.json.results[0].queued], [0, 1]);
-  const again = await connect(t, server, { clientId, clean: false, expiry: 600 });
-  assert.equal((await again.message()).payload.toString(), '{"waits":true}');
-});
-
 ours("nobody but the back end publishes to a session or a user: MQTT gets 87", async (t) => {
   const { socket } = await member(t);
   const hits = collect(socket, "message");

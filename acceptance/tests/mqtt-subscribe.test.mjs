@@ -251,11 +251,3 @@ ours("filters over the limit: 8F; 3.1.1: 80", async (t) => {
     assert.deepEqual((await client.subscribe(["x".repeat(2_049), name()], { qos: 1 })).granted, [code, 1]);
   }
 });
-
-recent("$SYS/broker has the number of clients", async (t) => {
-  const client = await connect(t, server);
-  await client.subscribe("$SYS/broker/clients/connected");
-  const message = await client.message(15_000);
-  assert.match(message.payload.toString(), /^[1-9][0-9]*$/);
-  assert.equal(message.topic, "$SYS/broker/clients/connected");
-});
