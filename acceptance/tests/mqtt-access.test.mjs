@@ -203,7 +203,7 @@ ours("no CONNECT in time: closed", async (t) => {
   const began = performance.now();
   await Promise.all([silent.gone(), half.gone()]);
   const took = performance.now() - began;
-  assert.ok(took >= 350 && took < 3_000, `${took} ms`);
+  assert.ok(took >= 350 && took < 6_000, `${took} ms`);
 });
 
 ours("SIGTERM: clients of 5.0 are told 8B, those of 3.1.1 are closed", async (t) => {

@@ -115,7 +115,7 @@ todo("$delayed/<seconds>/<topic>: published later", async (t) => {
   await client.publish(`$delayed/1/${topic}`, "late", { qos: 1 });
   assert.equal((await watch.message()).payload.toString(), "late");
   const took = performance.now() - began;
-  assert.ok(took >= 980 && took < 2_000, `${took} ms`);
+  assert.ok(took >= 980 && took < 3_000, `${took} ms`);
 });
 
 todo("$SYS/broker has the number of clients", async (t) => {

@@ -158,12 +158,15 @@ both("-t $share: work is split between processes", async (t) => {
   const topic = name();
   const members = [];
   for (let i = 0; i < 2; i++) members.push(await sub(t, 5, "-t", `$share/g/${topic}`, "-q", "1"));
-  const got = [];
-  const both_ = members.map(async ({ next }) => {
-    for (;;) got.push((await next(3_000)).payload);
-  });
   for (let i = 0; i < 10; i++) await pub(5, "-t", topic, "-m", `${i}`, "-q", "1");
-  await Promise.allSettled(both_);
+  const waiting = members.map(({ next }) => next());
+  const got = [];
+  while (got.length < 10) {
+    const [at, { payload }] = await Promise.race(waiting.map((message, i) => message.then((m) => [i, m])));
+    got.push(payload);
+    waiting[at] = members[at].next();
+  }
+  waiting.forEach((message) => message.catch(() => {}));
   assert.deepEqual(got.sort(), Array.from({ length: 10 }, (_, i) => `${i}`));
 });
 
