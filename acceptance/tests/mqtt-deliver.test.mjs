@@ -125,6 +125,23 @@ ours("no room for CONNACK: closed without a word", async (t) => {
   assert.equal(hex(client.received), "");
 });
 
+ours("nothing over Maximum Packet Size is sent, acknowledgements neither", async (t) => {
+  const client = await connect(t, server, { properties: { maximumPacketSize: 30 } });
+  const subscriptions = Array.from({ length: 50 }, () => ({ topic: name(), qos: 0 }));
+  client.send({ cmd: "subscribe", messageId: 1, subscriptions }, { cmd: "pingreq" });
+  await Promise.race([client.of("pingresp"), client.gone()]);
+  assert.deepEqual(client.inbox.filter((p) => p.raw.length > 30), []);
+});
+
+ours("Request Problem Information 0: refusals have a code and no text", async (t) => {
+  const client = await connect(t, server, { properties: { requestProblemInformation: false } });
+  client.send({ cmd: "publish", topic: "$SYS/x", payload: "", qos: 1, messageId: 5, dup: false, retain: false });
+  assert.equal(hex((await client.of("puback")).raw), "40 03 00 05 87");
+  client.send({ cmd: "publish", topic: "$SYS/x", payload: "", qos: 2, messageId: 6, dup: false, retain: false });
+  assert.equal(hex((await client.of("pubrec")).raw), "50 03 00 06 87");
+  assert.equal(hex((await client.subscribe("$user/x")).raw), "90 04 00 01 00 87");
+});
+
 recent("aliases to the client: the first PUBLISH of a topic sets one, later ones use it, no more than it allows", async (t) => {
   const root = name();
   const [client, other] = await pair(t, `${root}/#`, { qos: 1, properties: { topicAliasMaximum: 2 } });
