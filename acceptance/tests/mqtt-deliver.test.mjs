@@ -264,8 +264,8 @@ both("a reader that stalls harms nobody else", async (t) => {
   const [stalled, other] = await pair(t, topic, { qos: 0, keepalive: 0 });
   const [reader] = await pair(t, topic, { qos: 0 });
   stalled.socket.pause();
-  const payload = Buffer.alloc(20_000, 1);
-  for (let i = 0; i < 500; i++) {
+  const payload = Buffer.alloc(100_000, 1);
+  for (let i = 0; i < 120; i++) {
     await other.publish(topic, payload);
     await reader.message();
   }
