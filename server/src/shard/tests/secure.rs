@@ -3,7 +3,7 @@
 use super::rig::{Client, HELLO, PATIENCE, Plan, Rig, Seen, masked, packet};
 use crate::shard::Closed;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 struct Secure {
@@ -34,7 +34,11 @@ impl Secure {
     }
 
     fn client(&self) -> Client<StreamOwned<ClientConnection, TcpStream>> {
-        let stream = TcpStream::connect(self.rig.address).unwrap();
+        self.client_of(self.rig.address)
+    }
+
+    fn client_of(&self, address: SocketAddr) -> Client<StreamOwned<ClientConnection, TcpStream>> {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let session = ClientConnection::new(self.client.clone(), "localhost".try_into().unwrap()).unwrap();
         Client::over(StreamOwned::new(session, stream))
@@ -165,4 +169,25 @@ fn a_first_byte_inside_that_begins_nothing_is_closed_without_a_word() {
     // The alert of a clean end is not owed to whoever speaks nothing that is served.
     assert!(!matches!(std::io::Read::read(&mut client.stream, &mut byte), Ok(1..)));
     assert_eq!(secure.rig.stats_when(0, |stats| stats.connections == 0).closed_unknown, 1);
+}
+
+#[test]
+fn a_listener_for_streams_under_tls_takes_nothing_else() {
+    let secure = Secure::start(1);
+    let address = secure.rig.secure_stream_address;
+    let mut client = secure.client_of(address);
+    client.send([packet(HELLO, "own"), packet(0x30, "hello")].concat());
+    assert_eq!(client.receive_packet(), "hello");
+    let mut http = secure.client_of(address);
+    http.get("/a");
+    let mut byte = [0];
+    assert!(!matches!(std::io::Read::read(&mut http.stream, &mut byte), Ok(1..)));
+    let mut bare = Rig::client_of(address);
+    bare.send(packet(HELLO, "own"));
+    // An alert of TLS.
+    assert!(bare.until_end().starts_with(&[21, 3]));
+    // And the one without has none although there is a certificate.
+    let mut plain = Rig::client_of(secure.rig.stream_address);
+    plain.send([packet(HELLO, "own"), packet(0x30, "hello")].concat());
+    assert_eq!(plain.receive_packet(), "hello");
 }
