@@ -11,6 +11,7 @@
 mod engineio;
 mod http_body;
 mod http_head;
+mod mqtt;
 mod socketio;
 mod split;
 mod websocket;
@@ -18,6 +19,7 @@ mod websocket;
 pub use engineio::{engineio_packet, engineio_payload};
 pub use http_body::http_body;
 pub use http_head::http_head;
+pub use mqtt::mqtt;
 pub use socketio::{msgpack, socketio_packet};
 pub use split::Split;
 pub use websocket::websocket;
@@ -34,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("engineio_payload", engineio_payload),
     ("socketio_packet", socketio_packet),
     ("msgpack", msgpack),
+    ("mqtt", mqtt),
 ];
 
 /// Runs a target on the files named on the command line, to reproduce a finding on stable.

@@ -1,11 +1,10 @@
 //! Sessions that bear the client's own name: claiming, taking over, changing what was agreed on, and wills.
 //! How such a session loses its connection and ends is `lifecycle`'s business, which asks here about the rest.
 
-use crate::command::{Claim, Options, Will};
+use crate::command::{Claim, Publish};
 use crate::effect::{Effect, Effects, ShareChange};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey, ShardId, Topology};
-use crate::message::Quality;
 use crate::names::home_partition;
 use crate::pact::Pact;
 use crate::reason::Reason;
@@ -18,9 +17,12 @@ pub fn claim_home(name: &str, topology: &Topology) -> ShardId {
 }
 
 impl Hub {
+    /// What is due by now comes first: a session that is over does not come back, nor a will that was to be published.
     pub(crate) fn claim(&mut self, claim: Claim, effects: &mut Effects) {
+        self.publish_due_wills(effects);
+        self.end_expired(effects);
         let found = self.names.find(&self.sessions, &claim.name);
-        let goes_on = found.filter(|key| !claim.fresh && self.is_kept(*key));
+        let goes_on = found.filter(|key| !claim.fresh && self.may_go_on(*key, claim.user.as_deref()));
         if let (Some(key), None) = (found, goes_on) {
             self.end(key, Reason::TakenOver, effects);
         }
@@ -30,9 +32,11 @@ impl Hub {
         }
     }
 
-    /// A session without a time to be kept ends with its connection, also when that is taken over.
-    fn is_kept(&self, key: SessionKey) -> bool {
-        self.sessions.known(key).pact.as_ref().is_some_and(|pact| pact.keep_ms > 0)
+    /// A session without a time to be kept ends with its connection, also when that is taken over. A session is of one user:
+    /// another one under the same name does not get what waits in it.
+    fn may_go_on(&self, key: SessionKey, user: Option<&str>) -> bool {
+        let session = self.sessions.known(key);
+        session.user().as_deref() == user && session.pact.as_ref().is_some_and(|pact| pact.keep_ms > 0)
     }
 
     fn open_claimed(&mut self, claim: Claim, effects: &mut Effects) {
@@ -55,8 +59,6 @@ impl Hub {
         if let Some(user) = &user {
             let roster = self.rosters.find_or_insert(ChannelName::user(user).as_str());
             self.join(key, roster, effects);
-            let options = Options { quality: Quality::ExactlyOnce, ..Options::default() };
-            self.set_options(key, roster, options);
         }
         let (resumed, displaced) = (false, None);
         effects.list.push(Effect::Claimed { tag, session: key, id, resumed, displaced });
@@ -65,34 +67,46 @@ impl Hub {
     /// What the old connection was to get and did not acknowledge, the new one gets.
     fn take_over(&mut self, key: SessionKey, claim: Claim, effects: &mut Effects) {
         self.close_window(key);
-        let session = self.sessions.known(key);
-        let displaced = session.is_connected().then_some(session.tag);
-        let waits = |will: &Will| will.delay_ms > 0;
-        let is_due = session.pact.as_ref().and_then(|pact| pact.will.as_deref()).is_some_and(|w| !waits(w));
-        if displaced.is_some() && is_due {
-            self.publish_will(key, effects);
-        }
+        let will = self.will_of_displaced(key);
         let session = self.sessions.known_mut(key);
+        let displaced = session.is_connected().then_some(session.tag);
         let waited = session.outbox.take().map_or(0, |outbox| outbox.len() as u64);
         session.state = State::Paused;
         session.closing = false;
         session.tag = claim.tag;
-        session.identity = Identity::of(claim.user.clone(), None);
-        let (tag, id) = (claim.tag, session.id);
+        let (tag, id, window) = (claim.tag, session.id, claim.window);
         agree(session, claim);
-        if let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.as_mut()) {
-            flight.restart();
+        if let Some(pact) = session.pact.as_mut() {
+            pact.connection = pact.connection.wrapping_add(1);
+            pact.flight.as_mut().into_iter().for_each(|flight| flight.restart());
         }
         self.sessions.queued -= waited;
         self.sessions.detached -= u32::from(displaced.is_none());
-        self.tell_shares(key, |_| ShareChange::Back, effects);
+        self.tell_shares(key, |_| ShareChange::Back { window }, effects);
         effects.list.push(Effect::Claimed { tag, session: key, id, resumed: true, displaced });
+        if let Some(will) = will {
+            self.route(will, effects);
+        }
     }
 
-    pub(crate) fn amend(&mut self, key: SessionKey, keep_ms: Option<u64>, drop_will: bool) {
+    /// A connection that is taken over has ended without a goodbye: a will that does not wait is due.
+    fn will_of_displaced(&mut self, key: SessionKey) -> Option<Publish> {
+        let session = self.sessions.known(key);
+        let will = session.pact.as_ref().and_then(|pact| pact.will.as_ref());
+        if session.is_connected() && will.is_some_and(|will| will.delay_ms == 0) {
+            self.take_will(key)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn amend(&mut self, key: SessionKey, keep_ms: Option<u64>) {
         let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) else { return };
         pact.keep_ms = keep_ms.unwrap_or(pact.keep_ms);
-        if drop_will {
+    }
+
+    pub(crate) fn drop_will(&mut self, key: SessionKey) {
+        if let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) {
             pact.will = None;
         }
     }
@@ -110,16 +124,17 @@ impl Hub {
             pact.will_at = pact.until.min(Millis(self.now.0.saturating_add(will.delay_ms)));
         }
         let (until, will_at, has_will) = (pact.until, pact.will_at, pact.will.is_some());
+        pact.leave_walks();
         pact.tidy();
         if until.0 < u64::MAX {
             self.windows.insert((until, key));
         }
+        self.tell_shares(key, |_| ShareChange::Away, effects);
         if has_will && will_at <= self.now {
             self.publish_will(key, effects);
         } else if has_will && will_at.0 < u64::MAX {
             self.wills.insert((will_at, key));
         }
-        self.tell_shares(key, |_| ShareChange::Away, effects);
     }
 
     /// The session is back or gone: its will is no longer waited for.
@@ -136,25 +151,30 @@ impl Hub {
         }
     }
 
-    /// Once: the will is gone after it.
-    pub(crate) fn publish_will(&mut self, key: SessionKey, effects: &mut Effects) {
-        let session = self.sessions.known_mut(key);
-        let Some(will) = session.pact.as_mut().and_then(|pact| pact.will.take()) else { return };
-        let mut publish = will.publish;
-        publish.traits.origin = Some(session.id);
-        self.route(publish, effects);
+    fn publish_will(&mut self, key: SessionKey, effects: &mut Effects) {
+        if let Some(will) = self.take_will(key) {
+            self.route(will, effects);
+        }
     }
 
-    /// Removes what only a session with a pact has, as it ends.
-    pub(crate) fn end_pact(&mut self, key: SessionKey, effects: &mut Effects) {
-        if self.sessions.known(key).pact.is_none() {
-            return;
-        }
-        self.forget_will_time(key);
-        self.publish_will(key, effects);
+    /// Once: the will is gone after it. Its message begins to age now.
+    fn take_will(&mut self, key: SessionKey) -> Option<Publish> {
+        let session = self.sessions.known_mut(key);
+        let will = session.pact.as_mut()?.will.take()?;
+        let mut publish = will.publish;
+        publish.traits.origin = Some(session.id);
+        let expires = |after_ms| Millis(self.now.0.saturating_add(after_ms));
+        publish.traits.expires = will.expires_after_ms.map(expires);
+        Some(publish)
+    }
+
+    /// Removes what only a session with a pact has, as it ends; gives its will, to be published when the session is gone.
+    pub(crate) fn end_pact(&mut self, key: SessionKey, effects: &mut Effects) -> Option<Publish> {
+        self.sessions.known(key).pact.as_ref()?;
         self.tell_shares(key, |_| ShareChange::Leaves, effects);
         self.return_shared(key, effects);
         self.names.remove(&self.sessions, key);
+        self.take_will(key)
     }
 }
 

@@ -44,7 +44,7 @@ pub enum Command {
         request: u64,
     },
     /// A claimed session publishes. Answered by `Effect::Done` once the message is where it is needed, if its quality is
-    /// higher than `AtMostOnce`.
+    /// higher than `AtMostOnce`; not when the session is on another connection by then.
     Offer(Box<Offer>),
     /// The publisher knows that a message of quality `ExactlyOnce` was taken: its number is free. Answered by `Effect::Done`.
     Forget {
@@ -215,8 +215,10 @@ pub struct Claim {
 /// What a client leaves to be published.
 #[derive(Debug)]
 pub struct Will {
-    /// To one channel.
+    /// To one channel. `traits.expires` is not used.
     pub publish: Publish,
+    /// How long the message lives from the time it is published. Milliseconds; `None` = for ever.
+    pub expires_after_ms: Option<u64>,
     /// Waits so long for the client to come back, but not longer than its session. Milliseconds.
     pub delay_ms: u64,
 }
@@ -268,7 +270,7 @@ pub struct Offer {
     /// The session.
     pub session: SessionKey,
     /// The publisher's number of an exchange of quality `ExactlyOnce`: until it is forgotten, more under the same number is
-    /// the same message.
+    /// the same message. A message that is refused frees its number.
     pub exchange: Option<u16>,
     /// The message; `token` and `receipt` are not used.
     pub publish: Publish,
@@ -359,6 +361,10 @@ pub struct Receipt {
     pub session: SessionKey,
     /// Its public name, in case the place is another's by then.
     pub id: SessionId,
+    /// Which of its connections asked.
+    pub connection: u32,
+    /// From `Offer`.
+    pub exchange: Option<u16>,
     /// Echoed.
     pub request: u64,
 }

@@ -3,11 +3,11 @@
 
 use crate::effect::{Counts, Effect, Effects, Recipient, Report};
 use crate::exchange::{Handed, hand};
-use crate::flight::Parcel;
+use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
 use crate::ids::{AskId, Millis, Offset, SessionId, SessionKey, Token};
 use crate::limits::Limits;
-use crate::message::{Grade, Labels, Message, Outgoing};
+use crate::message::{Grade, Labels, Message, Outgoing, Quality};
 use crate::pact;
 use crate::reason::Reason;
 use crate::recovery::Scope;
@@ -82,11 +82,11 @@ impl Hub {
         };
         for roster in reach.rosters() {
             for key in &self.rosters.known(*roster).members {
-                pass.offer(*key);
+                pass.offer(*key, None);
             }
         }
         for key in reach.sessions() {
-            pass.offer(*key);
+            pass.offer(*key, Some(Quality::ExactlyOnce));
         }
         let Pass { mut counts, asked, missing, is_recovering, mut offset, ask, start, .. } = pass;
         if logged && is_recovering {
@@ -100,7 +100,7 @@ impl Hub {
             effects.list.push(Effect::Deliver { message, ask, offset, to });
         }
         if !asks {
-            counts.delivered += self.deal(delivery.message, reach.rosters(), effects);
+            counts = self.deal(delivery.message, reach.rosters(), counts, effects);
         }
         let expecting = u32::try_from(asked.len()).expect("no more than sessions");
         if let (true, Some(until), Some(token)) = (expecting > 0, delivery.reply_until, delivery.token) {
@@ -191,7 +191,8 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    fn offer(&mut self, key: SessionKey) {
+    /// `named` is what the message itself grants to a session that it names.
+    fn offer(&mut self, key: SessionKey, named: Option<Quality>) {
         let session = self.sessions.known_mut(key);
         if session.stamp == self.stamp {
             return;
@@ -207,7 +208,7 @@ impl Pass<'_> {
             return;
         }
         if session.pact.is_some() {
-            return self.offer_graded(key);
+            return self.offer_graded(key, named);
         }
         if self.ask.is_some() && session.asks >= self.limits.asks_per_session_max {
             self.counts.dropped += 1;
@@ -231,7 +232,7 @@ impl Pass<'_> {
     }
 
     /// For a session with a pact: as its subscriptions grant, within its window. It cannot be asked.
-    fn offer_graded(&mut self, key: SessionKey) {
+    fn offer_graded(&mut self, key: SessionKey, named: Option<Quality>) {
         let session = self.sessions.known_mut(key);
         if self.ask.is_some() {
             self.counts.dropped += 1;
@@ -239,20 +240,25 @@ impl Pass<'_> {
             return;
         }
         let Some(pact) = &session.pact else { return };
-        let Some((grade, labels)) = pact::grade(session, pact, self.message, self.rosters) else { return };
-        let parcel = Parcel { message: Arc::clone(self.message), grade, labels: labels.clone(), group: None };
-        match hand(session, parcel, self.limits) {
+        let Some((grade, labels)) = pact::grade(session, pact, self.message, (self.rosters, named)) else {
+            return;
+        };
+        let (message, source) = (Arc::clone(self.message), Source::Live);
+        let parcel = Parcel { message, grade, labels, source };
+        let handed = hand(session, &parcel, self.limits);
+        match handed {
             Handed::Now(number) => {
                 let to = Recipient { grade: Grade { number, ..grade }, ..session.recipient(key) };
                 self.counts.delivered += 1;
-                self.effects.send(to, self.message, labels);
+                self.effects.send(to, self.message, parcel.labels);
             }
-            Handed::Waits => {
-                self.sessions.queued += 1;
-                self.counts.queued += 1;
-            }
-            Handed::Dropped => self.counts.dropped += 1,
+            Handed::Waits(_) => self.counts.queued += 1,
+            Handed::Missed | Handed::Dropped => self.counts.dropped += 1,
         }
+        if self.message.traits.retain && matches!(handed, Handed::Now(_) | Handed::Waits(_)) {
+            session.saw(self.message.id);
+        }
+        self.sessions.note(handed);
     }
 
     /// For a session that cannot take it now; false if it never gets it.

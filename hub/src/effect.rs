@@ -94,6 +94,11 @@ pub enum Effect {
         /// What became of it.
         outcome: Outcome,
     },
+    /// The budget of a `Resume` is used up and more waits: another one is due when the connection can take more.
+    More {
+        /// Who.
+        to: Recipient,
+    },
     /// The client may forget the number of an exchange.
     Taken {
         /// Who.
@@ -231,6 +236,8 @@ pub struct Walk {
     pub options: Options,
     /// Only channels after this one.
     pub after: Option<ChannelName>,
+    /// How many values the session had got live when it began; later ones need not come again.
+    pub since: u64,
 }
 
 /// What a member's hub tells the home of a share group.
@@ -248,14 +255,26 @@ pub struct ShareMail {
 #[derive(Clone, Debug)]
 pub enum ShareChange {
     /// It joins, or changes its options; acknowledged by `HubMail::InterestKnown` with the number.
-    Joins(Options, u64),
+    Joins {
+        /// How it wants messages.
+        options: Options,
+        /// Most messages of higher quality that are on their way to it at once.
+        window: u16,
+        /// Echoed.
+        token: u64,
+    },
     /// It leaves.
     Leaves,
     /// It has lost its connection.
     Away,
     /// It is connected again.
-    Back,
-    /// It ended before it acknowledged this message of the group.
+    Back {
+        /// As in `Joins`.
+        window: u16,
+    },
+    /// A message of higher quality that this session published is the member's, or lost to it.
+    Settled(Option<SessionId>),
+    /// It ended, or left the group, before it acknowledged this message of the group.
     Returns(Arc<Message>),
 }
 

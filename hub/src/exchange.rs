@@ -2,20 +2,27 @@
 //! needed, and what a client gets until it has acknowledged it. Numbers and order are `flight`'s business.
 
 use crate::command::{Offer, Publish, Receipt, Step, Target};
-use crate::effect::{Effect, Effects, HubMail, Outcome, Refusal};
-use crate::flight::{Due, Flight, Parcel, Settled};
+use crate::effect::{Effect, Effects, HubMail, Outcome, Recipient, Refusal};
+use crate::flight::{Due, Flight, Parcel, Settled, Source};
 use crate::hub::Hub;
 use crate::ids::SessionKey;
 use crate::limits::Limits;
 use crate::message::{Grade, Outgoing, Quality};
+use crate::outbox::Outbox;
+use crate::pact::Offered;
 use crate::session::{Session, State};
+use std::collections::btree_map::Entry;
 
 /// What became of a message for one session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Handed {
     /// The session's connection takes it under this number; 0 = without one.
     Now(u16),
-    Waits,
+    /// It waits, in the place of so many others that were dropped for it.
+    Waits(u32),
+    /// There is no connection, and it does not wait for one.
+    Missed,
+    /// Too much waits.
     Dropped,
 }
 
@@ -25,15 +32,26 @@ impl Hub {
         let Offer { session: key, exchange, mut publish, request } = offer;
         let Some(session) = self.sessions.find(key) else { return };
         let (to, id) = (session.recipient(key), session.id);
-        if let (Some(exchange), Some(rare)) = (exchange, session.rare())
-            && !rare.taken.insert(exchange)
-        {
-            effects.list.push(Effect::Done { to, request, outcome: Outcome::Repeated });
-            return;
+        let connection = session.pact.as_ref().map_or(0, |pact| pact.connection);
+        if let (Some(exchange), Some(rare)) = (exchange, session.rare()) {
+            match rare.taken.entry(exchange) {
+                Entry::Vacant(place) => {
+                    place.insert(Offered::Open(Vec::new()));
+                }
+                Entry::Occupied(mut place) => {
+                    return match place.get_mut() {
+                        Offered::Open(others) => others.push((connection, request)),
+                        Offered::Taken => {
+                            effects.list.push(Effect::Done { to, request, outcome: Outcome::Repeated });
+                        }
+                    };
+                }
+            }
         }
         publish.traits.origin = Some(id);
         if publish.traits.quality > Quality::AtMostOnce {
-            publish.receipt = Some(Receipt { shard: self.config.shard, session: key, id, request });
+            let shard = self.config.shard;
+            publish.receipt = Some(Receipt { shard, session: key, id, connection, exchange, request });
         }
         self.route(publish, effects);
     }
@@ -74,16 +92,35 @@ impl Hub {
         }
     }
 
-    /// A message that was refused is not taken: its number is free.
+    /// What a home says when it cannot take a message.
+    pub(crate) fn decline(&mut self, receipt: Option<Receipt>, refusal: Refusal, effects: &mut Effects) {
+        self.acknowledge(receipt, Outcome::Refused(refusal), effects);
+    }
+
+    /// The answer of a home. A message that was refused is not taken: its number is free.
     pub(crate) fn published(&mut self, receipt: Receipt, outcome: Outcome, effects: &mut Effects) {
         let Some(session) = self.sessions.find(receipt.session).filter(|session| session.is(&receipt.id))
         else {
             return;
         };
-        let to = session.recipient(receipt.session);
-        if session.is_connected() {
-            effects.list.push(Effect::Done { to, request: receipt.request, outcome });
+        let (to, is_connected) = (session.recipient(receipt.session), session.is_connected());
+        let Some(pact) = &mut session.pact else { return };
+        let mut done = |(connection, request), outcome| {
+            if is_connected && connection == pact.connection {
+                effects.list.push(Effect::Done { to, request, outcome });
+            }
+        };
+        done((receipt.connection, receipt.request), outcome);
+        let (Some(exchange), Some(rare)) = (receipt.exchange, &mut pact.rare) else { return };
+        let Some(Offered::Open(others)) = rare.taken.remove(&exchange) else { return };
+        let is_refused = matches!(outcome, Outcome::Refused(_));
+        for other in others {
+            done(other, if is_refused { outcome } else { Outcome::Repeated });
         }
+        if !is_refused {
+            rare.taken.insert(exchange, Offered::Taken);
+        }
+        pact.tidy();
     }
 
     pub(crate) fn settle(&mut self, (key, number): (SessionKey, u16), step: Step, effects: &mut Effects) {
@@ -95,97 +132,125 @@ impl Hub {
             None => Flight::default().settle(number, step),
         };
         match settled {
-            Settled::Taken => effects.list.push(Effect::Taken { to, number }),
+            Settled::Taken(parcel) => {
+                effects.list.push(Effect::Taken { to, number });
+                self.tell_settled(key, parcel, effects);
+            }
             Settled::Misstep => effects.list.push(Effect::Misstep { to }),
             Settled::Unknown => {}
-            Settled::Over => {
+            Settled::Over(parcel) => {
+                self.tell_settled(key, parcel, effects);
+                let session = self.sessions.known(key);
                 if session.state == State::Ready && !session.closing {
                     self.pump(key, u32::MAX, effects);
                 }
                 self.go_on_walking(key, effects);
             }
         }
-        if let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) {
+        if let Some(pact) = &mut self.sessions.known_mut(key).pact {
             pact.tidy();
         }
     }
 
-    /// Sends what has a place with the client, at most `budget` things; gives what is left of the budget.
-    pub(crate) fn pump(&mut self, key: SessionKey, mut budget: u32, effects: &mut Effects) -> u32 {
-        let session = self.sessions.known_mut(key);
-        let to = session.recipient(key);
-        let Some(pact) = &mut session.pact else { return budget };
-        let Some(flight) = &mut pact.flight else { return budget };
-        let before = flight.len_waiting();
-        while budget > 0
-            && let Some(due) = flight.next(self.now, pact.window, &mut pact.last)
-        {
-            budget -= 1;
-            effects.list.push(match due {
-                Due::Message(Parcel { message, grade, labels, group: _ }) => {
-                    let item = Outgoing::Message { message, ask: None, offset: None, grade, labels };
-                    Effect::Send { to, item }
-                }
-                Due::Taken(number) => Effect::Taken { to, number },
-            });
-        }
-        self.sessions.queued -= (before - flight.len_waiting()) as u64;
-        budget
-    }
-
-    /// Gives a message to one session outside of a delivery to many.
-    pub(crate) fn hand_one(&mut self, key: SessionKey, parcel: Parcel, effects: &mut Effects) {
-        let session = self.sessions.known_mut(key);
-        let to = session.recipient(key);
-        match hand(session, parcel.clone(), &self.config.limits) {
-            Handed::Now(number) => {
-                let Parcel { message, grade, labels, group: _ } = parcel;
-                let grade = Grade { number, ..grade };
-                let item = Outgoing::Message { message, ask: None, offset: None, grade, labels };
-                effects.list.push(Effect::Send { to, item });
+    /// Sends what has a place with the client, at most `budget` things.
+    pub(crate) fn pump(&mut self, key: SessionKey, mut budget: u32, effects: &mut Effects) {
+        while budget > 0 {
+            let session = self.sessions.known_mut(key);
+            let to = session.recipient(key);
+            let Some(pact) = &mut session.pact else { return };
+            let Some(flight) = &mut pact.flight else { return };
+            let before = flight.len_waiting();
+            let due = flight.next(self.now, pact.window, &mut pact.last);
+            let left = (before - flight.len_waiting()) as u64;
+            if due.is_none() {
+                pact.tidy();
             }
-            Handed::Waits => self.sessions.queued += 1,
-            Handed::Dropped => {}
+            self.sessions.queued -= left;
+            match due {
+                Some(Due::Message(parcel)) => effects.list.push(parcel.send(to)),
+                Some(Due::Taken(number)) => effects.list.push(Effect::Taken { to, number }),
+                Some(Due::Late(parcel)) => {
+                    self.tell_settled(key, Some(parcel), effects);
+                    continue;
+                }
+                None => return,
+            }
+            budget -= 1;
         }
     }
 
-    /// What a home says when it cannot take a message.
-    pub(crate) fn decline(&mut self, receipt: Option<Receipt>, refusal: Refusal, effects: &mut Effects) {
-        self.acknowledge(receipt, Outcome::Refused(refusal), effects);
+    /// Gives a message to one session outside of a delivery to many; whether it has it, or will.
+    pub(crate) fn hand_one(&mut self, key: SessionKey, parcel: Parcel, effects: &mut Effects) -> bool {
+        let session = self.sessions.known_mut(key);
+        let to = session.recipient(key);
+        let handed = hand(session, &parcel, &self.config.limits);
+        self.sessions.note(handed);
+        if let Handed::Now(number) = handed {
+            let grade = Grade { number, ..parcel.grade };
+            effects.list.push(Parcel { grade, ..parcel }.send(to));
+        }
+        matches!(handed, Handed::Now(_) | Handed::Waits(_))
+    }
+}
+
+impl Parcel {
+    fn send(self, to: Recipient) -> Effect {
+        Effect::Send { to, item: self.into_item() }
+    }
+
+    fn into_item(self) -> Outgoing {
+        let Self { message, grade, labels, source: _ } = self;
+        Outgoing::Message { message, ask: None, offset: None, grade, labels }
     }
 }
 
 /// What becomes of a message for a session with a pact. Of quality `AtMostOnce` it is lost with the connection and at a
-/// full outbox; of higher quality it waits, also without a connection, within the same bounds.
-pub(crate) fn hand(session: &mut Session, parcel: Parcel, limits: &Limits) -> Handed {
+/// full outbox; of higher quality it waits, also without a connection, within the same bounds, and in the place of what is
+/// of quality `AtMostOnce`.
+pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits) -> Handed {
     let ready = session.state == State::Ready && !session.closing;
-    let Some(pact) = &mut session.pact else { return Handed::Dropped };
+    let Some(pact) = &mut session.pact else { return Handed::Missed };
     if parcel.grade.quality == Quality::AtMostOnce {
         if ready {
             return Handed::Now(0);
         }
         if session.state == State::Detached || session.closing || parcel.message.volatile {
+            return Handed::Missed;
+        }
+        if is_full(session.outbox.as_deref(), pact.flight.as_deref(), parcel, limits) {
             return Handed::Dropped;
         }
-        let Parcel { message, grade, labels, group: _ } = parcel;
-        let item = Outgoing::Message { message, ask: None, offset: None, grade, labels };
-        return match session.outbox.get_or_insert_default().push(item, limits) {
-            Ok(()) => Handed::Waits,
+        let outbox = session.outbox.get_or_insert_default();
+        return match outbox.push(parcel.clone().into_item(), limits) {
+            Ok(()) => Handed::Waits(0),
             Err(_) => Handed::Dropped,
         };
     }
-    if parcel.message.volatile && !ready {
+    let has_place = pact.flight.as_ref().is_none_or(|flight| flight.has_place(pact.window));
+    if ready && has_place {
+        return Handed::Now(pact.flight.get_or_insert_default().send(parcel.clone(), &mut pact.last));
+    }
+    if parcel.message.volatile {
+        return Handed::Missed;
+    }
+    if !matches!(parcel.source, Source::Retained) && is_full(None, pact.flight.as_deref(), parcel, limits) {
         return Handed::Dropped;
     }
-    let flight = pact.flight.get_or_insert_default();
-    if ready && flight.has_room(pact.window) {
-        return Handed::Now(flight.send(parcel, &mut pact.last));
+    let mut instead = 0;
+    if let Some(outbox) = &mut session.outbox {
+        while is_full(Some(outbox), pact.flight.as_deref(), parcel, limits) && outbox.drop_oldest() {
+            instead += 1;
+        }
     }
-    let bytes = parcel.message.body.len_bytes() as u64;
-    let over_bytes = flight.len_waiting() > 0 && flight.bytes_waiting() + bytes > limits.outbox_bytes_max;
-    if flight.len_waiting() >= limits.outbox_messages_max as usize || over_bytes {
-        return Handed::Dropped;
-    }
-    flight.wait(parcel);
-    Handed::Waits
+    pact.flight.get_or_insert_default().wait(parcel.clone());
+    Handed::Waits(instead)
+}
+
+/// Whether what waits for a session leaves no place for one thing more; one may exceed the bytes alone.
+fn is_full(outbox: Option<&Outbox>, flight: Option<&Flight>, parcel: &Parcel, limits: &Limits) -> bool {
+    let of_outbox = outbox.map_or((0, 0), |outbox| (outbox.len(), outbox.bytes()));
+    let of_flight = flight.map_or((0, 0), |flight| (flight.len_waiting(), flight.bytes_waiting()));
+    let (count, bytes) = (of_outbox.0 + of_flight.0, of_outbox.1 + of_flight.1);
+    count >= limits.outbox_messages_max as usize
+        || (count > 0 && bytes + parcel.message.len_bytes() > limits.outbox_bytes_max)
 }

@@ -21,6 +21,8 @@ use std::sync::Arc;
 pub(crate) struct Flight {
     /// In the order of their first sending.
     sent: VecDeque<Sent>,
+    /// The numbers of `sent` do not rise from the oldest to the newest: they went once around while one was in use.
+    is_mixed: bool,
     /// So many of the first `sent` are with the client on this connection; the others are to be sent again.
     here: usize,
     waiting: VecDeque<Parcel>,
@@ -35,8 +37,18 @@ pub(crate) struct Parcel {
     /// Its number is void while it waits.
     pub(crate) grade: Grade,
     pub(crate) labels: Labels,
-    /// The share group that it was dealt from.
-    pub(crate) group: Option<Arc<str>>,
+    pub(crate) source: Source,
+}
+
+/// How a message came to a session.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// It was published, or sent to this session.
+    Live,
+    /// From this share group, whose home wants to hear when it is the client's.
+    Group(Arc<str>),
+    /// A value that its channel retains; asked for, so that it always has a place.
+    Retained,
 }
 
 #[derive(Debug)]
@@ -52,17 +64,19 @@ struct Sent {
 pub(crate) enum Due {
     /// The message, under the number in its grade.
     Message(Parcel),
+    /// Not this one: it is too old by now.
+    Late(Parcel),
     /// That the number may be forgotten.
     Taken(u16),
 }
 
 /// What follows from a client's step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Settled {
-    /// The exchange is over: a place is free.
-    Over,
-    /// The client may forget the number.
-    Taken,
+    /// The exchange is over: a place is free. With the message, unless the client had taken it before.
+    Over(Option<Parcel>),
+    /// The client may forget the number. With the message, if the client has taken it just now.
+    Taken(Option<Parcel>),
     /// There is no such exchange.
     Unknown,
     /// The exchange is of another kind, or not there yet.
@@ -71,11 +85,15 @@ pub(crate) enum Settled {
 
 impl Parcel {
     fn bytes(&self) -> u64 {
-        self.message.body.len_bytes() as u64
+        self.message.len_bytes()
     }
 
-    fn is_late(&self, now: Millis) -> bool {
-        self.message.traits.expires.is_some_and(|expires| expires <= now)
+    /// The publisher and the share group, if it was dealt from one.
+    pub(crate) fn group(&self) -> Option<&Arc<str>> {
+        match &self.source {
+            Source::Group(group) => Some(group),
+            Source::Live | Source::Retained => None,
+        }
     }
 }
 
@@ -93,7 +111,7 @@ impl Flight {
     }
 
     /// Whether a new message may be sent at once.
-    pub(crate) fn has_room(&self, window: u16) -> bool {
+    pub(crate) fn has_place(&self, window: u16) -> bool {
         self.waiting.is_empty() && self.here == self.sent.len() && self.here < usize::from(window)
     }
 
@@ -103,7 +121,7 @@ impl Flight {
         self.waiting.push_back(parcel);
     }
 
-    /// Sends a message for which there `has_room` under a new number; `last` is the number given last.
+    /// Sends a message for which there `has_place` under a new number; `last` is the number given last.
     pub(crate) fn send(&mut self, parcel: Parcel, last: &mut u16) -> u16 {
         let number = self.next_number(last);
         self.sent.push_back(Sent { number, quality: parcel.grade.quality, parcel: Some(parcel) });
@@ -111,8 +129,8 @@ impl Flight {
         number
     }
 
-    /// The next thing to send, while the client has a place for it. What is too old by now is dropped, unless its exchange
-    /// has begun.
+    /// The next thing to send, while the client has a place for it. What is too old by now leaves, unless its exchange has
+    /// begun.
     pub(crate) fn next(&mut self, now: Millis, window: u16, last: &mut u16) -> Option<Due> {
         if self.here >= usize::from(window).max(1) {
             return None;
@@ -129,14 +147,13 @@ impl Flight {
                 None => Due::Taken(sent.number),
             });
         }
-        loop {
-            let mut parcel = self.waiting.pop_front()?;
-            self.bytes -= parcel.bytes();
-            if !parcel.is_late(now) {
-                parcel.grade.number = self.send(parcel.clone(), last);
-                return Some(Due::Message(parcel));
-            }
+        let mut parcel = self.waiting.pop_front()?;
+        self.bytes -= parcel.bytes();
+        if parcel.message.is_late(now) {
+            return Some(Due::Late(parcel));
         }
+        parcel.grade.number = self.send(parcel.clone(), last);
+        Some(Due::Message(parcel))
     }
 
     /// Whether [`Flight::next`] has something.
@@ -152,20 +169,18 @@ impl Flight {
 
     pub(crate) fn settle(&mut self, number: u16, step: Step) -> Settled {
         let Some((at, sent)) = self.find(number) else {
-            return if step == Step::Received { Settled::Taken } else { Settled::Unknown };
+            return if step == Step::Received { Settled::Taken(None) } else { Settled::Unknown };
         };
         match (sent.quality, step, sent.parcel.is_some()) {
             (Quality::AtLeastOnce, Step::Done, _)
             | (Quality::ExactlyOnce, Step::Forgotten, false)
             | (Quality::ExactlyOnce, Step::Declined, _) => {
-                self.sent.remove(at);
+                let gone = self.sent.remove(at);
                 self.here -= usize::from(at < self.here);
-                Settled::Over
+                self.is_mixed = self.is_mixed && !self.is_rising();
+                Settled::Over(gone.and_then(|sent| sent.parcel))
             }
-            (Quality::ExactlyOnce, Step::Received, _) => {
-                sent.parcel = None;
-                Settled::Taken
-            }
+            (Quality::ExactlyOnce, Step::Received, _) => Settled::Taken(sent.parcel.take()),
             _ => Settled::Misstep,
         }
     }
@@ -174,27 +189,38 @@ impl Flight {
     pub(crate) fn returning(self) -> impl Iterator<Item = (Arc<str>, Arc<Message>)> {
         let sent = self.sent.into_iter().filter(|sent| sent.quality == Quality::AtLeastOnce);
         let parcels = sent.filter_map(|sent| sent.parcel).chain(self.waiting);
-        parcels.filter_map(|parcel| Some((parcel.group?, parcel.message)))
+        parcels.filter_map(|parcel| Some((parcel.group().cloned()?, parcel.message)))
     }
 
-    /// The numbers in use are in the order in which they were given, so seen from the oldest they only rise.
     fn find(&mut self, number: u16) -> Option<(usize, &mut Sent)> {
-        let oldest = self.sent.front()?.number;
-        let distance = |number: u16| number.wrapping_sub(oldest);
-        let found = self.sent.binary_search_by_key(&distance(number), |sent| distance(sent.number));
-        let at = found.ok()?;
+        let at = self.place_of(number)?;
         self.sent.get_mut(at).map(|sent| (at, sent))
     }
 
-    /// Numbers count up from 1, around those in use; fewer than 2^16 - 1 are, as the window is a `u16`. The next one in use
-    /// is the oldest, then the one given after it, and so on.
-    fn next_number(&self, last: &mut u16) -> u16 {
-        let mut in_use = self.sent.iter().map(|sent| sent.number).peekable();
+    /// The numbers in use are in the order in which they were given, so seen from the oldest they only rise, unless one was
+    /// in use for more than 2^16 others.
+    fn place_of(&self, number: u16) -> Option<usize> {
+        if self.is_mixed {
+            return self.sent.iter().position(|sent| sent.number == number);
+        }
+        let oldest = self.sent.front()?.number;
+        let distance = |number: u16| number.wrapping_sub(oldest);
+        self.sent.binary_search_by_key(&distance(number), |sent| distance(sent.number)).ok()
+    }
+
+    fn is_rising(&self) -> bool {
+        let oldest = self.sent.front().map_or(0, |sent| sent.number);
+        self.sent.iter().is_sorted_by_key(|sent| sent.number.wrapping_sub(oldest))
+    }
+
+    /// Numbers count up from 1, around those in use; fewer than 2^16 - 1 are, as the window is a `u16`.
+    fn next_number(&mut self, last: &mut u16) -> u16 {
         loop {
             *last = last.checked_add(1).unwrap_or(1);
-            if in_use.next_if_eq(last).is_none() {
+            if self.place_of(*last).is_none() {
                 return *last;
             }
+            self.is_mixed = true;
         }
     }
 }
@@ -216,13 +242,14 @@ mod tests {
             position: None,
         };
         let grade = Grade { quality, ..Grade::default() };
-        Parcel { message: Arc::new(message), grade, labels: None, group: None }
+        Parcel { message: Arc::new(message), grade, labels: None, source: Source::Live }
     }
 
     fn sent(due: Option<Due>) -> Option<(u16, bool)> {
         match due? {
             Due::Message(parcel) => Some((parcel.grade.number, parcel.grade.again)),
             Due::Taken(number) => Some((number, false)),
+            Due::Late(_) => Some((0, false)),
         }
     }
 
@@ -236,7 +263,7 @@ mod tests {
         assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((1, false)));
         assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((2, false)));
         assert!(flight.next(Millis(0), 2, &mut last).is_none() && !flight.is_due(2));
-        assert_eq!(flight.settle(2, Step::Done), Settled::Over);
+        assert!(matches!(flight.settle(2, Step::Done), Settled::Over(_)));
         assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((3, false)));
         assert_eq!((flight.sent.len(), flight.len_waiting(), flight.bytes_waiting()), (2, 0, 0));
     }
@@ -245,16 +272,16 @@ mod tests {
     fn two_steps_keep_the_number_until_the_second() {
         let (mut flight, mut last) = (Flight::default(), 0);
         assert_eq!(flight.send(parcel(Quality::ExactlyOnce, None), &mut last), 1);
-        assert_eq!(flight.settle(1, Step::Forgotten), Settled::Misstep);
-        assert_eq!(flight.settle(1, Step::Done), Settled::Misstep);
-        assert_eq!(flight.settle(1, Step::Received), Settled::Taken);
-        assert_eq!(flight.settle(1, Step::Received), Settled::Taken);
+        assert!(matches!(flight.settle(1, Step::Forgotten), Settled::Misstep));
+        assert!(matches!(flight.settle(1, Step::Done), Settled::Misstep));
+        assert!(matches!(flight.settle(1, Step::Received), Settled::Taken(_)));
+        assert!(matches!(flight.settle(1, Step::Received), Settled::Taken(_)));
         flight.restart();
         assert!(matches!(flight.next(Millis(0), 9, &mut last), Some(Due::Taken(1))));
-        assert_eq!(flight.settle(1, Step::Forgotten), Settled::Over);
+        assert!(matches!(flight.settle(1, Step::Forgotten), Settled::Over(_)));
         assert!(flight.is_empty());
-        assert_eq!(flight.settle(1, Step::Forgotten), Settled::Unknown);
-        assert_eq!(flight.settle(1, Step::Received), Settled::Taken);
+        assert!(matches!(flight.settle(1, Step::Forgotten), Settled::Unknown));
+        assert!(matches!(flight.settle(1, Step::Received), Settled::Taken(_)));
     }
 
     #[test]
@@ -265,13 +292,13 @@ mod tests {
         }
         flight.restart();
         flight.wait(parcel(Quality::AtLeastOnce, None));
-        assert!(!flight.has_room(9), "what waits goes first");
+        assert!(!flight.has_place(9), "what waits goes first");
         assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((1, true)));
         assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((2, true)));
         assert!(flight.next(Millis(0), 2, &mut last).is_none());
-        assert_eq!(flight.settle(1, Step::Done), Settled::Over);
+        assert!(matches!(flight.settle(1, Step::Done), Settled::Over(_)));
         assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((3, true)));
-        assert_eq!(flight.settle(2, Step::Done), Settled::Over);
+        assert!(matches!(flight.settle(2, Step::Done), Settled::Over(_)));
         assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((4, false)));
     }
 
@@ -285,10 +312,30 @@ mod tests {
     }
 
     #[test]
+    fn a_number_in_use_for_more_than_all_others_is_given_to_nobody_else_and_found() {
+        let (mut flight, mut last) = (Flight::default(), 4);
+        let give =
+            |flight: &mut Flight, last: &mut u16| flight.send(parcel(Quality::AtLeastOnce, None), last);
+        assert_eq!(give(&mut flight, &mut last), 5);
+        last = 3;
+        assert_eq!(give(&mut flight, &mut last), 4);
+        assert_eq!(give(&mut flight, &mut last), 6, "5 is in use");
+        assert!(matches!(flight.settle(6, Step::Done), Settled::Over(_)));
+        last = 3;
+        assert_eq!(give(&mut flight, &mut last), 6, "4 and 5 are in use, though 4 was given after 5");
+        assert!(matches!(flight.settle(5, Step::Done), Settled::Over(_)));
+        assert!(!flight.is_mixed, "in order again");
+        assert!(matches!(flight.settle(6, Step::Done), Settled::Over(_)));
+        assert!(matches!(flight.settle(4, Step::Done), Settled::Over(_)));
+        assert!(flight.is_empty());
+    }
+
+    #[test]
     fn what_is_too_old_is_not_begun() {
         let (mut flight, mut last) = (Flight::default(), 0);
         flight.wait(parcel(Quality::AtLeastOnce, Some(Millis(5))));
         flight.wait(parcel(Quality::AtLeastOnce, None));
+        assert!(matches!(flight.next(Millis(5), 2, &mut last), Some(Due::Late(_))));
         assert_eq!(sent(flight.next(Millis(5), 2, &mut last)), Some((1, false)));
         assert!(flight.next(Millis(5), 2, &mut last).is_none() && flight.bytes_waiting() == 0);
     }
@@ -296,7 +343,7 @@ mod tests {
     #[test]
     fn what_a_share_group_dealt_goes_back_unless_it_was_begun_exactly_once() {
         let (mut flight, mut last) = (Flight::default(), 0);
-        let dealt = |quality| Parcel { group: Some(Arc::from("g/a")), ..parcel(quality, None) };
+        let dealt = |quality| Parcel { source: Source::Group(Arc::from("g/a")), ..parcel(quality, None) };
         flight.send(dealt(Quality::ExactlyOnce), &mut last);
         flight.send(dealt(Quality::AtLeastOnce), &mut last);
         flight.send(parcel(Quality::AtLeastOnce, None), &mut last);

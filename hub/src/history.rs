@@ -43,7 +43,7 @@ impl History {
 
     fn pop(&mut self, histories: &mut Histories) -> bool {
         let Some(oldest) = self.kept.pop_front() else { return false };
-        histories.bytes -= oldest.message.body.len_bytes() as u64;
+        histories.bytes -= oldest.message.len_bytes();
         if self.kept.capacity() > 16 && self.kept.len() < self.kept.capacity() / 4 {
             self.kept.shrink_to(self.kept.len() * 2);
         }
@@ -107,7 +107,7 @@ impl Hub {
         let (histories, limits) = (&mut self.histories, &self.config.limits);
         let Some(history) = &mut self.rosters.known_mut(key).history else { return };
         history.newest += 1;
-        histories.bytes += message.body.len_bytes() as u64;
+        histories.bytes += message.len_bytes();
         history.kept.push_back(Kept { message, at: self.now });
         while history.kept.len() > rule.messages_max as usize || histories.bytes > limits.history_bytes_max {
             if !history.pop(histories) {
@@ -147,7 +147,7 @@ impl Hub {
     pub(crate) fn drop_empty_history(&mut self, key: RosterKey) {
         let roster = self.rosters.known_mut(key);
         let is_empty = |history: &History| history.kept.is_empty() && !history.is_scheduled;
-        if roster.members.is_empty() && roster.wanted == 0 && roster.history.as_deref().is_some_and(is_empty)
+        if roster.is_unwanted_here() && roster.wanted == 0 && roster.history.as_deref().is_some_and(is_empty)
         {
             roster.history = None;
             self.rosters.listed -= 1;

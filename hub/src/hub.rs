@@ -80,7 +80,12 @@ impl Hub {
             Command::Open(open) => self.open(&open, effects),
             Command::Admit(admit) => self.admit(admit, effects),
             Command::Claim(claim) => self.claim(*claim, effects),
-            Command::Amend { session, keep_ms, drop_will } => self.amend(session, keep_ms, drop_will),
+            Command::Amend { session, keep_ms, drop_will } => {
+                self.amend(session, keep_ms);
+                if drop_will {
+                    self.drop_will(session);
+                }
+            }
             Command::Join(join) => self.join_with(join, effects),
             Command::Leave { session, filter, group, request } => {
                 self.leave_by_name(session, (&filter, group.as_deref()), request, effects);
@@ -142,6 +147,8 @@ impl Hub {
             && self.histories.is_empty()
             && self.log.is_empty()
             && self.windows.is_empty()
+            && self.wills.is_empty()
+            && self.walking.is_empty()
             && self.retained.is_empty()
             && self.shares.is_empty()
     }

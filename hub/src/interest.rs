@@ -45,6 +45,8 @@ pub(crate) enum Waiter {
 pub(crate) struct Joined {
     pub(crate) session: SessionKey,
     pub(crate) id: SessionId,
+    /// Which of its connections asked.
+    pub(crate) connection: u32,
     pub(crate) request: u64,
     pub(crate) is_new: bool,
     pub(crate) walk: Option<Walk>,
@@ -105,14 +107,15 @@ impl Hub {
     }
 
     fn joined(&mut self, joined: Joined, effects: &mut Effects) {
-        let Joined { session: key, id, request, is_new, walk } = joined;
+        let Joined { session: key, id, connection, request, is_new, walk } = joined;
         let Some(session) = self.sessions.find(key).filter(|session| session.is(&id)) else { return };
         let to = session.recipient(key);
-        if session.is_connected() {
+        let is_on = |connection| session.pact.as_ref().is_some_and(|pact| pact.connection == connection);
+        if session.is_connected() && is_on(connection) {
             effects.list.push(Effect::Done { to, request, outcome: Outcome::Joined { is_new } });
         }
         if let Some(walk) = walk {
-            self.start_walks(&walk, effects);
+            self.start_walk(&walk, effects);
         }
     }
 

@@ -73,37 +73,33 @@ impl Hub {
             return;
         }
         let to = session.recipient(key);
-        let budget = budget.max(1);
+        let mut budget = budget.max(1);
         if let Some(outbox) = &mut session.outbox {
             if session.held > 0 {
                 outbox.resume = budget;
                 return;
             }
             let before = outbox.len();
-            let items = std::iter::from_fn(|| outbox.pop()).take(budget as usize);
-            effects.list.extend(items.map(|item| Effect::Send { to, item }));
-            let left = outbox.len();
-            if left == 0 {
-                session.outbox = None;
+            while budget > 0
+                && let Some(item) = outbox.pop(self.now)
+            {
+                budget -= 1;
+                effects.list.push(Effect::Send { to, item });
             }
-            let taken = before - left;
-            self.sessions.queued -= taken as u64;
-            self.resume_exchanges(key, budget - u32::try_from(taken).unwrap_or(budget), effects);
-        } else {
-            self.resume_exchanges(key, budget, effects);
+            self.sessions.queued -= (before - outbox.len()) as u64;
         }
+        self.resume_exchanges(key, budget, effects);
     }
 
     /// What is left of a budget goes to messages of higher quality. The session is ready unless the budget is all used while
     /// there is more.
     fn resume_exchanges(&mut self, key: SessionKey, budget: u32, effects: &mut Effects) {
-        if self.sessions.known(key).outbox.is_some() {
-            return;
-        }
         self.pump(key, budget, effects);
         let session = self.sessions.known_mut(key);
-        let is_due = session.pact.as_ref().is_some_and(|pact| pact.is_due());
-        if !is_due {
+        session.outbox.take_if(|outbox| outbox.len() == 0);
+        if session.outbox.is_some() || session.pact.as_ref().is_some_and(|pact| pact.is_due()) {
+            effects.list.push(Effect::More { to: session.recipient(key) });
+        } else {
             session.state = State::Ready;
             self.go_on_walking(key, effects);
         }
@@ -189,7 +185,7 @@ impl Hub {
             return;
         }
         self.close_window(key);
-        self.end_pact(key, effects);
+        let will = self.end_pact(key, effects);
         self.leave_all(key, effects);
         let session = self.sessions.known(key);
         let tag = session.is_connected().then_some(session.tag);
@@ -199,6 +195,10 @@ impl Hub {
         self.sessions.remove(key);
         if self.sessions.recovering == 0 {
             self.log.clear();
+        }
+        // Behind everything else: the session's own subscriptions do not get it.
+        if let Some(will) = will {
+            self.route(will, effects);
         }
     }
 

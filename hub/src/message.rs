@@ -108,6 +108,19 @@ pub struct Message {
     pub position: Option<Position>,
 }
 
+impl Message {
+    /// Bytes it holds: content and attributes. What a limit of bytes counts.
+    #[must_use]
+    pub fn len_bytes(&self) -> u64 {
+        (self.body.len_bytes() + self.traits.attributes.len()) as u64
+    }
+
+    /// Whether it is too old to be delivered.
+    pub(crate) fn is_late(&self, now: Millis) -> bool {
+        self.traits.expires.is_some_and(|expires| expires <= now)
+    }
+}
+
 /// One thing on its way to one session, in the order the session gets it.
 #[derive(Clone, Debug)]
 pub enum Outgoing {

@@ -1,5 +1,6 @@
 //! What waits for one session, and its bounds. Knows nothing of sessions or of why something waits.
 
+use crate::ids::Millis;
 use crate::limits::Limits;
 use crate::message::Outgoing;
 use std::collections::VecDeque;
@@ -48,7 +49,23 @@ impl Outbox {
         Self { exempt: items.len(), items, bytes: 0, resume: 0 }
     }
 
-    pub(crate) fn pop(&mut self) -> Option<Outgoing> {
+    /// The next thing; messages that are too old by now are dropped.
+    pub(crate) fn pop(&mut self, now: Millis) -> Option<Outgoing> {
+        loop {
+            match self.take_first()? {
+                Outgoing::Message { message, .. } if message.is_late(now) => {}
+                item => return Some(item),
+            }
+        }
+    }
+
+    /// Makes place for something that matters more; false if there is no message that could go.
+    pub(crate) fn drop_oldest(&mut self) -> bool {
+        let may_go = matches!(self.items.front(), Some(Outgoing::Message { .. }));
+        may_go && self.take_first().is_some()
+    }
+
+    fn take_first(&mut self) -> Option<Outgoing> {
         let item = self.items.pop_front()?;
         if self.exempt > 0 {
             self.exempt -= 1;
@@ -56,6 +73,11 @@ impl Outbox {
             self.bytes -= size_of_item(&item);
         }
         Some(item)
+    }
+
+    /// Of the items that count.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -66,7 +88,7 @@ impl Outbox {
 fn size_of_item(item: &Outgoing) -> u64 {
     match item {
         Outgoing::Admitted { .. } => 0,
-        Outgoing::Message { message, .. } => message.body.len_bytes() as u64,
+        Outgoing::Message { message, .. } => message.len_bytes(),
         Outgoing::Answer { body, .. } => body.len_bytes() as u64,
     }
 }

@@ -3,16 +3,16 @@
 //! happens to it is decided in `claim`, `exchange` and `deliver`.
 
 use crate::command::{Options, Will};
-use crate::effect::Walk;
 use crate::flight::Flight;
-use crate::ids::{Millis, SessionId, SessionKey, ShardId};
+use crate::ids::{Millis, SessionId, SessionKey};
 use crate::message::{Grade, Labels, Message, Quality};
+use crate::retained::Walks;
 use crate::roster::RosterKey;
 use crate::session::{Session, Sessions};
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use smallvec::SmallVec;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -29,6 +29,8 @@ pub(crate) struct Pact {
     pub(crate) window: u16,
     /// The number given last.
     pub(crate) last: u16,
+    /// Which of the session's connections it is on: answers are for the one that asked.
+    pub(crate) connection: u32,
     pub(crate) will: Option<Box<Will>>,
     /// While detached: when the will is due.
     pub(crate) will_at: Millis,
@@ -42,16 +44,25 @@ pub(crate) struct Pact {
 #[derive(Debug, Default)]
 pub(crate) struct Rare {
     /// Numbers under which the client has published `ExactlyOnce` and which it has not forgotten.
-    pub(crate) taken: BTreeSet<u16>,
+    pub(crate) taken: BTreeMap<u16, Offered>,
     /// Share groups it is a member of, `name/filter`, with its options.
     pub(crate) shares: Vec<(Arc<str>, Options)>,
-    /// Walks over retained values that go on when there is room.
-    pub(crate) walks: Vec<(ShardId, Walk)>,
+    /// Walks over retained values.
+    pub(crate) walks: Option<Box<Walks>>,
+}
+
+/// What has become of a message that a client publishes under a number.
+#[derive(Debug)]
+pub(crate) enum Offered {
+    /// Its channel's home has not answered. Who offered it again since: connection and request.
+    Open(Vec<(u32, u64)>),
+    /// It is where it is needed.
+    Taken,
 }
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        self.taken.is_empty() && self.shares.is_empty() && self.walks.is_empty()
+        self.taken.is_empty() && self.shares.is_empty() && self.walks.is_none()
     }
 }
 
@@ -63,6 +74,7 @@ impl Pact {
             until: Millis(0),
             window: 1,
             last: 0,
+            connection: 0,
             will: None,
             will_at: Millis(0),
             options: SmallVec::new(),
@@ -93,16 +105,17 @@ impl Pact {
 }
 
 /// How a session gets a message that came by these rosters: once, at the best that any of its subscriptions grants, with
-/// the labels of all of them. `None` when it does not want it. A message that names the session comes by none.
+/// the labels of all of them. `None` when it does not want it. `named` is what it is granted already, because the message
+/// names it.
 pub(crate) fn grade(
     session: &Session,
     pact: &Pact,
     message: &Message,
-    rosters: &[RosterKey],
+    (rosters, named): (&[RosterKey], Option<Quality>),
 ) -> Option<(Grade, Labels)> {
     let traits = &message.traits;
     let own = traits.origin == Some(session.id);
-    let (mut granted, mut retained, mut labels) = (None, false, SmallVec::<[u32; 4]>::new());
+    let (mut granted, mut retained, mut labels) = (named, false, SmallVec::<[u32; 4]>::new());
     for roster in rosters {
         let at = session.subscriptions.iter().position(|record| record.roster == *roster);
         let Some(options) = at.and_then(|at| pact.options.get(at)) else { continue };
@@ -113,15 +126,16 @@ pub(crate) fn grade(
         retained |= options.keep_retain && traits.retain;
         labels.extend((options.label > 0).then_some(options.label));
     }
-    if granted.is_none() && !rosters.is_empty() {
-        return None;
-    }
-    let quality = traits.quality.min(granted.unwrap_or(Quality::ExactlyOnce));
-    let grade = Grade { quality, retained, ..Grade::default() };
+    let grade = Grade { quality: traits.quality.min(granted?), retained, ..Grade::default() };
     Some((grade, (!labels.is_empty()).then(|| labels.as_slice().into())))
 }
 
 impl Options {
+    /// Of a subscription that the back end or the hub made.
+    pub(crate) fn granted() -> Self {
+        Self { quality: Quality::ExactlyOnce, ..Self::default() }
+    }
+
     /// How a message that came by this subscription alone is handed over.
     pub(crate) fn grade(self, message: &Message) -> (Grade, Labels) {
         let quality = message.traits.quality.min(self.quality);
@@ -178,7 +192,7 @@ fn name_of(sessions: &Sessions, key: SessionKey) -> Option<&str> {
 }
 
 impl Session {
-    /// The rare parts, made at the first use. Only for sessions with a pact.
+    /// The rare parts, made at the first use; `None` for a session without a pact.
     pub(crate) fn rare(&mut self) -> Option<&mut Rare> {
         self.pact.as_mut().map(|pact| &mut **pact.rare.get_or_insert_default())
     }

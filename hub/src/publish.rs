@@ -28,21 +28,20 @@ impl Hub {
         if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {
             return refuse(token, effects);
         }
-        let history = match self.history_for(&channel, publish.volatile) {
+        let mut message = message(publish, channel, None);
+        let checked = self.retained.check(&message, &self.config.limits);
+        let history = checked.and_then(|()| self.history_for(&message.channel, message.volatile));
+        let history = match history {
             Ok(history) => history,
-            Err(Full) => {
-                self.decline(receipt, Refusal::OverLimit, effects);
+            Err(refusal) => {
+                self.decline(receipt, refusal, effects);
                 return refuse(token, effects);
             }
         };
         let position = history.map(|(roster, _)| self.next_position(roster));
-        let message = Arc::new(message(publish, channel, position));
-        if message.traits.retain
-            && let Err(refusal) = self.retained.keep(&message, &self.config.limits)
-        {
-            self.decline(receipt, refusal, effects);
-            return refuse(token, effects);
-        }
+        message.position = position;
+        let message = Arc::new(message);
+        self.retained.keep(&message);
         if let Some((roster, rule)) = history {
             self.keep(roster, rule, Arc::clone(&message));
         }
@@ -135,7 +134,7 @@ impl Hub {
         &mut self,
         channel: &ChannelName,
         volatile: bool,
-    ) -> Result<Option<(RosterKey, HistoryRule)>, Full> {
+    ) -> Result<Option<(RosterKey, HistoryRule)>, Refusal> {
         if volatile {
             return Ok(None);
         }
@@ -147,12 +146,12 @@ impl Hub {
         let Some(history) = rule.and_then(|rule| rule.history) else { return Ok(None) };
         match roster {
             Some(roster) => Ok(Some((roster, history))),
-            None if self.is_full_of_channels() => Err(Full),
+            None if self.is_full_of_channels() => Err(Refusal::OverLimit),
             None => Ok(Some((self.rosters.insert(channel.clone()), history))),
         }
     }
 
-    /// A union's message as one of its channels keeps it. Over the limit of channels it is not kept.
+    /// A union's message as one of its channels keeps it. Over a limit it is not kept.
     fn keep_copy(&mut self, channel: &ChannelName, message: &Message) {
         if channel.home(&self.config.topology) != self.config.shard {
             return;
@@ -162,11 +161,14 @@ impl Hub {
             let copy = Message { channel: channel.clone(), position, ..message.clone() };
             self.keep(roster, rule, Arc::new(copy));
         }
+        if message.traits.retain {
+            let value = Arc::new(Message { channel: channel.clone(), ..message.clone() });
+            if self.retained.check(&value, &self.config.limits).is_ok() {
+                self.retained.keep(&value);
+            }
+        }
     }
 }
-
-/// No place for another channel.
-struct Full;
 
 fn refuse(token: Option<Token>, effects: &mut Effects) {
     if let Some(token) = token {

@@ -133,7 +133,7 @@ impl Log {
 
     fn push(&mut self, entry: Entry) {
         self.last += 1;
-        self.bytes += entry.message.body.len_bytes() as u64;
+        self.bytes += entry.message.len_bytes();
         self.entries.push_back(entry);
     }
 
@@ -144,7 +144,7 @@ impl Log {
             || self.next_deadline().is_some_and(|deadline| deadline <= now);
         let sequence = self.first();
         let entry = if over { self.entries.pop_front() } else { None }?;
-        self.bytes -= entry.message.body.len_bytes() as u64;
+        self.bytes -= entry.message.len_bytes();
         if self.entries.capacity() > 64 && self.entries.len() < self.entries.capacity() / 8 {
             self.entries.shrink_to(self.entries.len() * 2);
         }
@@ -304,9 +304,14 @@ impl Hub {
             return None;
         }
         let spans = self.all_spans(session, recovery);
-        let entries =
-            self.log.after(seen).filter(|(sequence, entry)| entry.concerns(*sequence, &session.id, &spans));
-        let messages = entries.map(|(sequence, entry)| (sequence, Arc::clone(&entry.message), None));
+        let concerns = |(sequence, entry): &(u64, &Entry)| {
+            !entry.message.is_late(self.now) && entry.concerns(*sequence, &session.id, &spans)
+        };
+        let messages = self
+            .log
+            .after(seen)
+            .filter(concerns)
+            .map(|(sequence, entry)| (sequence, Arc::clone(&entry.message), None));
         let mut items: Vec<_> = messages.chain(self.asks.unanswered(key, session.asks)).collect();
         items.sort_by_key(|(sequence, _, ask)| (*sequence, *ask));
         let outgoing = |(sequence, message, ask)| {

@@ -1,18 +1,22 @@
 //! The value that a channel retains: the newest message published to be kept, for who subscribes later. Owns the values
 //! of the channels this hub is home of, their bounds, and the walk over them for one session.
 //!
-//! A walk goes on page by page, each asked for when the session has room, so that a filter that matches very many channels
-//! costs memory for one page. It must not know how a session gets what it is given: that is `exchange`'s business.
+//! A walk goes on page by page, each asked for when the session has a place, so that a filter that matches very many channels
+//! costs memory for one page. Since the session is subscribed before the walk begins, a value may come by both ways; what
+//! it got live meanwhile is left out of the walk. It must not know how a session gets what it is given: that is
+//! `exchange`'s business.
 
 use crate::effect::{Effect, Effects, HubMail, Refusal, Walk};
 use crate::filter::{filter_matches, is_filter};
-use crate::flight::Parcel;
+use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionKey, ShardId};
 use crate::interest::shards_in;
 use crate::limits::Limits;
-use crate::message::{Grade, Message};
-use std::collections::{BTreeMap, BTreeSet};
+use crate::message::{Grade, Message, MessageId, Quality};
+use crate::pact::Pact;
+use crate::session::{Session, State};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
@@ -21,6 +25,9 @@ const PAGE: usize = 32;
 
 /// Channels looked at for one page, so that a filter that matches few of very many does not hold up the shard.
 const LOOKS: usize = 2_048;
+
+/// Live values remembered while a session walks; of older ones than these the client may get one twice.
+const SEEN_MAX: usize = 1_024;
 
 /// All values of one hub's channels.
 #[derive(Debug, Default)]
@@ -41,32 +48,39 @@ impl Retained {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    /// Keeps a message as its channel's value; an empty body takes the value away.
+    /// Whether a message can be kept as its channel's value.
     ///
     /// # Errors
     /// `OverLimit` when a value more, or so many bytes more, cannot be kept; the old value stays.
-    pub(crate) fn keep(&mut self, message: &Arc<Message>, limits: &Limits) -> Result<(), Refusal> {
-        let size = size(message);
-        let old = self.values.get(&message.channel).map(|old| self::size(old));
-        let over = self.bytes - old.unwrap_or(0) + size > limits.retained_bytes_max
+    pub(crate) fn check(&self, message: &Message, limits: &Limits) -> Result<(), Refusal> {
+        if !message.traits.retain || message.body.len_bytes() == 0 {
+            return Ok(());
+        }
+        let old = self.values.get(&message.channel).map(|old| old.len_bytes());
+        let over = self.bytes - old.unwrap_or(0) + message.len_bytes() > limits.retained_bytes_max
             || (old.is_none() && self.values.len() >= limits.retained_max as usize);
-        if size > 0 && over {
-            return Err(Refusal::OverLimit);
+        if over { Err(Refusal::OverLimit) } else { Ok(()) }
+    }
+
+    /// Keeps a message that was checked as its channel's value, if it is to be; an empty body takes the value away.
+    pub(crate) fn keep(&mut self, message: &Arc<Message>) {
+        if !message.traits.retain {
+            return;
         }
         self.remove(&message.channel);
-        if size > 0 {
-            self.bytes += size;
-            if let Some(at) = message.traits.expires {
-                self.expiries.insert((at, message.channel.clone()));
-            }
-            self.values.insert(message.channel.clone(), Arc::clone(message));
+        if message.body.len_bytes() == 0 {
+            return;
         }
-        Ok(())
+        self.bytes += message.len_bytes();
+        if let Some(at) = message.traits.expires {
+            self.expiries.insert((at, message.channel.clone()));
+        }
+        self.values.insert(message.channel.clone(), Arc::clone(message));
     }
 
     fn remove(&mut self, channel: &ChannelName) {
         let Some(old) = self.values.remove(channel) else { return };
-        self.bytes -= size(&old);
+        self.bytes -= old.len_bytes();
         if let Some(at) = old.traits.expires {
             self.expiries.remove(&(at, channel.clone()));
         }
@@ -82,7 +96,7 @@ impl Retained {
     /// Values of the channels that a filter matches, after one channel; and where to go on, if there may be more.
     fn page(&self, walk: &Walk, now: Millis) -> (Vec<Arc<Message>>, Option<ChannelName>) {
         let filter = walk.filter.as_str();
-        let alive = |message: &&Arc<Message>| message.traits.expires.is_none_or(|expires| expires > now);
+        let alive = |message: &&Arc<Message>| !message.is_late(now);
         if !is_filter(filter) {
             return (self.values.get(&walk.filter).filter(alive).cloned().into_iter().collect(), None);
         }
@@ -115,35 +129,123 @@ fn literal_prefix(filter: &str) -> &str {
     prefix.strip_suffix('/').filter(|_| filter.ends_with('#') && end + 1 == filter.len()).unwrap_or(prefix)
 }
 
-fn size(message: &Message) -> u64 {
-    message.body.len_bytes() as u64
+/// The walks of one session. Exists only while there is one.
+#[derive(Debug, Default)]
+pub(crate) struct Walks {
+    /// Pages to ask for when there is a place, in order.
+    pages: VecDeque<(ShardId, Walk)>,
+    /// Most values that the pages asked for will bring.
+    coming: usize,
+    /// Walks that have not ended, one per home; or that have not begun.
+    open: usize,
+    /// Values that the session got live meanwhile; the last ones of so many.
+    seen: VecDeque<MessageId>,
+    seen_count: u64,
+}
+
+impl Walks {
+    /// The next page to ask for, if there is a place for it beside so many things that wait.
+    fn next(&mut self, waiting: usize) -> Option<(ShardId, Walk)> {
+        let most = values_max(&self.pages.front()?.1);
+        let taken = waiting + self.coming;
+        if taken > 0 && taken + most > PAGE {
+            return None;
+        }
+        self.coming += most;
+        self.pages.pop_front()
+    }
+
+    /// Those that are not wanted any more end, but for pages on their way.
+    fn retain(&mut self, is_wanted: impl Fn(&Walk) -> bool) {
+        let before = self.pages.len();
+        self.pages.retain(|(_, walk)| is_wanted(walk));
+        self.open -= before - self.pages.len();
+    }
+
+    fn saw(&mut self, id: MessageId) {
+        self.seen_count += 1;
+        self.seen.push_back(id);
+        if self.seen.len() > SEEN_MAX {
+            self.seen.pop_front();
+        }
+    }
+
+    fn has_seen(&self, id: MessageId, walk: &Walk) -> bool {
+        let forgotten = self.seen_count - self.seen.len() as u64;
+        let skip = usize::try_from(walk.since.saturating_sub(forgotten)).unwrap_or(usize::MAX);
+        self.seen.iter().skip(skip).any(|seen| *seen == id)
+    }
+}
+
+/// Most values in a page of a walk.
+fn values_max(walk: &Walk) -> usize {
+    if is_filter(walk.filter.as_str()) { PAGE } else { 1 }
+}
+
+impl Pact {
+    /// A walk is to begin, when every home knows of the subscription; how many values the session has got live before.
+    pub(crate) fn expect_walk(&mut self) -> u64 {
+        let walks = self.rare.get_or_insert_default().walks.get_or_insert_default();
+        walks.open += 1;
+        walks.seen_count
+    }
+
+    /// The connection is gone: values that may be lost with it are not asked for.
+    pub(crate) fn leave_walks(&mut self) {
+        self.change_walks(|walks| walks.retain(|walk| walk.options.quality > Quality::AtMostOnce));
+    }
+
+    /// The subscription is gone.
+    pub(crate) fn end_walks_of(&mut self, filter: &ChannelName) {
+        self.change_walks(|walks| walks.retain(|walk| walk.filter != *filter));
+    }
+
+    /// After this there are none if none is open.
+    fn change_walks(&mut self, change: impl FnOnce(&mut Walks)) {
+        let Some(rare) = &mut self.rare else { return };
+        if let Some(walks) = &mut rare.walks {
+            change(walks);
+        }
+        rare.walks.take_if(|walks| walks.open == 0);
+    }
+}
+
+impl Session {
+    /// A value came live.
+    pub(crate) fn saw(&mut self, id: MessageId) {
+        let rare = self.pact.as_mut().and_then(|pact| pact.rare.as_mut());
+        if let Some(walks) = rare.and_then(|rare| rare.walks.as_mut()) {
+            walks.saw(id);
+        }
+    }
 }
 
 impl Hub {
-    /// Every home of a channel that the filter may match is asked, this hub among them.
-    pub(crate) fn start_walks(&mut self, walk: &Walk, effects: &mut Effects) {
+    /// Every home of a channel that the filter may match is to be asked, this hub among them.
+    pub(crate) fn start_walk(&mut self, walk: &Walk, effects: &mut Effects) {
+        let Some(key) = self.sessions.key_of(&walk.session) else { return };
         let homes = if is_filter(walk.filter.as_str()) {
             u64::MAX >> (64 - u32::from(self.config.topology.shards))
         } else {
             1 << walk.filter.home(&self.config.topology).0
         };
-        for home in shards_in(homes & !self.own_bit()) {
-            let mail = HubMail::WantRetained(walk.clone());
-            effects.list.push(Effect::Mail { to: home, mail });
-        }
-        if homes & self.own_bit() != 0 {
-            let own = self.config.shard;
-            let (messages, more) = self.retained.page(walk, self.now);
-            self.take_retained((own, walk.clone()), messages, more, effects);
-        }
+        let is_wanted = self.is_subscribed_to(key, &walk.filter);
+        let Some(pact) = &mut self.sessions.known_mut(key).pact else { return };
+        pact.change_walks(|walks| {
+            walks.open -= 1;
+            if is_wanted {
+                let pages = shards_in(homes).map(|home| (home, walk.clone()));
+                let before = walks.pages.len();
+                walks.pages.extend(pages);
+                walks.open += walks.pages.len() - before;
+            }
+        });
+        self.go_on_walking(key, effects);
     }
 
     /// Another hub's session wants values of channels whose home is here.
     pub(crate) fn give_retained(&mut self, to: ShardId, walk: Walk, effects: &mut Effects) {
         let (messages, more) = self.retained.page(&walk, self.now);
-        if messages.is_empty() && more.is_none() {
-            return;
-        }
         effects.list.push(Effect::Mail { to, mail: HubMail::Retained { walk, messages, more } });
     }
 
@@ -156,30 +258,62 @@ impl Hub {
         effects: &mut Effects,
     ) {
         let Some(key) = self.sessions.key_of(&walk.session) else { return };
-        for message in messages {
-            let (grade, labels) = walk.options.grade(&message);
-            let grade = Grade { retained: true, ..grade };
-            self.hand_one(key, Parcel { message, grade, labels, group: None }, effects);
-        }
-        let Some(after) = more else { return };
-        if let Some(rare) = self.sessions.known_mut(key).rare() {
-            rare.walks.push((from, Walk { after: Some(after), ..walk }));
-        }
+        self.take_page(key, (from, walk), (messages, more), effects);
         self.go_on_walking(key, effects);
     }
 
-    /// Asks for the next pages when little waits for the session.
-    pub(crate) fn go_on_walking(&mut self, key: SessionKey, effects: &mut Effects) {
+    fn take_page(
+        &mut self,
+        key: SessionKey,
+        (from, walk): (ShardId, Walk),
+        (mut messages, more): (Vec<Arc<Message>>, Option<ChannelName>),
+        effects: &mut Effects,
+    ) {
+        let is_wanted = self.is_subscribed_to(key, &walk.filter);
         let session = self.sessions.known_mut(key);
-        if session.waiting() >= PAGE as u64 {
-            return;
+        let may_go_on = is_wanted && (session.is_connected() || walk.options.quality > Quality::AtMostOnce);
+        let (options, most) = (walk.options, values_max(&walk));
+        let Some(pact) = &mut session.pact else { return };
+        pact.change_walks(|walks| {
+            walks.coming -= most;
+            messages.retain(|message| is_wanted && !walks.has_seen(message.id, &walk));
+            match more.filter(|_| may_go_on) {
+                Some(after) => walks.pages.push_back((from, Walk { after: Some(after), ..walk })),
+                None => walks.open -= 1,
+            }
+        });
+        for message in messages {
+            let (grade, labels) = options.grade(&message);
+            let grade = Grade { retained: true, ..grade };
+            self.hand_one(key, Parcel { message, grade, labels, source: Source::Retained }, effects);
         }
-        let Some(rare) = session.pact.as_mut().and_then(|pact| pact.rare.as_mut()) else { return };
-        for (to, walk) in std::mem::take(&mut rare.walks) {
-            if to == self.config.shard {
-                self.walking.push(walk);
-            } else {
+        if let Some(pact) = &mut self.sessions.known_mut(key).pact {
+            pact.tidy();
+        }
+    }
+
+    fn is_subscribed_to(&self, key: SessionKey, filter: &ChannelName) -> bool {
+        let roster = self.rosters.find(filter.as_str());
+        roster.is_some_and(|roster| self.sessions.known(key).is_subscribed(roster))
+    }
+
+    /// Asks for the next pages while little waits for a session that is connected.
+    pub(crate) fn go_on_walking(&mut self, key: SessionKey, effects: &mut Effects) {
+        let own = self.config.shard;
+        loop {
+            let session = self.sessions.known_mut(key);
+            let waiting = usize::try_from(session.waiting()).unwrap_or(usize::MAX);
+            let rare = session.pact.as_mut().and_then(|pact| pact.rare.as_mut());
+            let walks = rare.and_then(|rare| rare.walks.as_mut());
+            let page = walks.filter(|_| session.state != State::Detached);
+            let Some((to, walk)) = page.and_then(|walks| walks.next(waiting)) else { return };
+            if to != own {
                 effects.list.push(Effect::Mail { to, mail: HubMail::WantRetained(walk) });
+            } else if walk.after.is_none() {
+                let page = self.retained.page(&walk, self.now);
+                self.take_page(key, (own, walk), page, effects);
+            } else {
+                self.walking.push(walk);
             }
         }
     }

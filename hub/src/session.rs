@@ -2,6 +2,7 @@
 //! knows nothing of what changes a session (see `lifecycle`, `subscription`, `deliver`).
 
 use crate::effect::Recipient;
+use crate::exchange::Handed;
 use crate::ids::{Millis, SessionId, SessionKey, Tag};
 use crate::message::Grade;
 use crate::outbox::Outbox;
@@ -163,6 +164,8 @@ pub(crate) struct Sessions {
     pub(crate) subscriptions: u64,
     /// Things waiting in all outboxes.
     pub(crate) queued: u64,
+    /// Messages that claimed sessions did not get because too much waited for them, since the start.
+    pub(crate) dropped: u64,
 }
 
 impl Sessions {
@@ -176,6 +179,18 @@ impl Sessions {
         let detached = u32::try_from(sessions.len()).expect("fewer sessions than `sessions_max`, a u32");
         let slab = sessions.into_iter().map(|session| (session.id.slot() as usize, session)).collect();
         Self { slab, detached, ..Self::default() }
+    }
+
+    /// Keeps the counts after something was handed to a session.
+    pub(crate) fn note(&mut self, handed: Handed) {
+        match handed {
+            Handed::Now(_) | Handed::Missed => {}
+            Handed::Waits(instead) => {
+                self.queued = self.queued + 1 - u64::from(instead);
+                self.dropped += u64::from(instead);
+            }
+            Handed::Dropped => self.dropped += 1,
+        }
     }
 
     /// The slot the next session gets.

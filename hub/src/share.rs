@@ -1,12 +1,14 @@
 //! Share groups: of all members, one gets each message. Owns the groups whose home is this hub, and what members' hubs tell
 //! that home; a group is subscribed at its home only, so that a message comes to it once.
 //!
-//! A member that is connected is preferred, in turn; without one, a member that is away gets what may wait. What a member
-//! did not acknowledge before its session ended goes to another one. Start at [`Hub::deal`].
+//! Preferred are members that are connected and have a place, in turn; but while a member has messages of a publisher on their
+//! way, it gets the next ones of that publisher, too, so that their order holds. Without a connected member, one that is
+//! away gets what may wait. What a member did not acknowledge before its session ended goes to another one. Start at
+//! [`Hub::deal`].
 
 use crate::command::Options;
-use crate::effect::{Effect, Effects, HubMail, ShareChange, ShareMail};
-use crate::flight::Parcel;
+use crate::effect::{Counts, Effect, Effects, HubMail, ShareChange, ShareMail};
+use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
 use crate::ids::{SessionId, SessionKey, ShardId};
 use crate::interest::Waiter;
@@ -29,6 +31,8 @@ struct Group {
     members: Vec<Member>,
     /// Where the search for the next member begins.
     next: usize,
+    /// Publishers whose messages are on their way to a member: which one, and how many.
+    bound: BTreeMap<SessionId, (SessionId, u32)>,
 }
 
 #[derive(Debug)]
@@ -36,24 +40,76 @@ struct Member {
     id: SessionId,
     options: Options,
     is_connected: bool,
+    /// Most messages of higher quality at once.
+    window: u16,
+    /// Those of this group that it has not settled.
+    on_way: u32,
+}
+
+impl Member {
+    fn gets(&self, message: &Message) -> Quality {
+        message.traits.quality.min(self.options.quality)
+    }
+
+    fn has_place(&self) -> bool {
+        self.on_way < u32::from(self.window)
+    }
+}
+
+/// Who gets a message.
+struct Choice {
+    member: SessionId,
+    options: Options,
+    is_connected: bool,
 }
 
 impl Group {
-    /// The next member in turn that is connected; if none is, one that a message of higher quality may wait for.
-    fn choose(&mut self, message: &Message) -> Option<(SessionId, Options)> {
+    /// The member to which a publisher is bound, or the next in turn; see the head of this file.
+    fn choose(&mut self, message: &Message) -> Option<Choice> {
+        let at = self.best(message)?;
+        let member = self.members.get_mut(at)?;
+        let choice = Choice { member: member.id, options: member.options, is_connected: member.is_connected };
+        self.next = at + 1;
+        if member.gets(message) > Quality::AtMostOnce {
+            member.on_way += 1;
+            if let Some(publisher) = message.traits.origin {
+                let bound = self.bound.entry(publisher).or_insert((choice.member, 0));
+                let count = if bound.0 == choice.member { bound.1 } else { 0 };
+                *bound = (choice.member, count + 1);
+            }
+        }
+        Some(choice)
+    }
+
+    fn best(&self, message: &Message) -> Option<usize> {
         let origin = message.traits.origin;
         let wants = |member: &Member| !(member.options.skip_own && origin == Some(member.id));
-        let waits =
-            |member: &Member| message.traits.quality.min(member.options.quality) > Quality::AtMostOnce;
         let turn = self.next % self.members.len().max(1);
-        let in_turn =
-            || (turn..self.members.len()).chain(0..turn).filter_map(|at| Some((at, self.members.get(at)?)));
-        let connected = in_turn().find(|(_, member)| member.is_connected && wants(member));
-        let (at, member) =
-            connected.or_else(|| in_turn().find(|(_, member)| wants(member) && waits(member)))?;
-        let chosen = (member.id, member.options);
-        self.next = at + 1;
-        Some(chosen)
+        let in_turn = || (turn..self.members.len()).chain(0..turn);
+        let bound = origin.and_then(|origin| self.bound.get(&origin));
+        let bound = bound.and_then(|(id, _)| self.members.iter().position(|member| member.id == *id));
+        let first = |fits: &dyn Fn(&Member) -> bool| {
+            let fits = |at: &usize| self.members.get(*at).is_some_and(|member| wants(member) && fits(member));
+            bound.into_iter().chain(in_turn()).find(fits)
+        };
+        first(&|member| member.is_connected && member.has_place())
+            .or_else(|| first(&|member| member.is_connected))
+            .or_else(|| first(&|member| member.gets(message) > Quality::AtMostOnce))
+    }
+
+    /// A message is no longer on its way to a member.
+    fn settled(&mut self, id: SessionId, publisher: Option<SessionId>) {
+        if let Some(member) = self.member(id) {
+            member.on_way = member.on_way.saturating_sub(1);
+        }
+        let Some(publisher) = publisher else { return };
+        let Some((member, count)) = self.bound.get_mut(&publisher) else { return };
+        if *member == id {
+            *count -= 1;
+            if *count == 0 {
+                self.bound.remove(&publisher);
+            }
+        }
     }
 
     fn member(&mut self, id: SessionId) -> Option<&mut Member> {
@@ -114,40 +170,60 @@ impl Hub {
         }
     }
 
+    /// A message that a group dealt to a session is the client's, or lost to it: the group's home hears of it.
+    pub(crate) fn tell_settled(&mut self, key: SessionKey, parcel: Option<Parcel>, effects: &mut Effects) {
+        let Some(parcel) = parcel else { return };
+        let Some(group) = parcel.group() else { return };
+        let (member, group) = (self.sessions.known(key).id, Arc::clone(group));
+        let change = ShareChange::Settled(parcel.message.traits.origin);
+        self.tell_share(ShareMail { group, member, change }, effects);
+    }
+
     /// At a group's home.
     pub(crate) fn share_changed(&mut self, from: ShardId, mail: ShareMail, effects: &mut Effects) {
-        let ShareMail { group, member, change } = mail;
+        let ShareMail { group: key, member, change } = mail;
         match change {
-            ShareChange::Joins(options, token) => {
-                let roster = self.share_joins(&group, member, options, effects);
+            ShareChange::Joins { options, window, token } => {
+                let roster = self.share_joins(&key, member, (options, window), effects);
                 self.when_known(roster, Waiter::Tell(from, token), effects);
             }
-            ShareChange::Leaves => self.share_leaves(&group, member, effects),
-            ShareChange::Away => self.share_is_connected(&group, member, false),
-            ShareChange::Back => self.share_is_connected(&group, member, true),
-            ShareChange::Returns(message) => self.deal_to(&group, &message, effects),
+            ShareChange::Leaves => self.share_leaves(&key, member, effects),
+            ShareChange::Away => self.change_member(&key, member, |member| member.is_connected = false),
+            ShareChange::Back { window } => self.change_member(&key, member, |member| {
+                (member.is_connected, member.window) = (true, window);
+            }),
+            ShareChange::Settled(publisher) => {
+                if let Some(group) = self.shares.groups.get_mut(&key) {
+                    group.settled(member, publisher);
+                }
+            }
+            ShareChange::Returns(message) if message.is_late(self.now) => {}
+            ShareChange::Returns(message) => {
+                self.deal_to(&key, &message, effects);
+            }
         }
     }
 
     fn share_joins(
         &mut self,
-        group: &Arc<str>,
+        key: &Arc<str>,
         id: SessionId,
-        options: Options,
+        (options, window): (Options, u16),
         effects: &mut Effects,
     ) -> RosterKey {
-        let filter = group.split_once('/').map_or("", |(_, filter)| filter);
+        let filter = key.split_once('/').map_or("", |(_, filter)| filter);
         let roster = self.rosters.find_or_insert(filter);
-        let known = self.shares.groups.entry(Arc::clone(group));
-        let entry = known.or_insert_with(|| Group { roster, members: Vec::new(), next: 0 });
-        match entry.member(id) {
+        let known = self.shares.groups.entry(Arc::clone(key));
+        let none = || Group { roster, members: Vec::new(), next: 0, bound: BTreeMap::new() };
+        let group = known.or_insert_with(none);
+        match group.member(id) {
             Some(member) => member.options = options,
-            None => entry.members.push(Member { id, options, is_connected: true }),
+            None => group.members.push(Member { id, options, is_connected: true, window, on_way: 0 }),
         }
         let place = self.rosters.known_mut(roster);
         let is_first = place.is_unwanted_here();
-        if !place.groups.iter().flatten().any(|known| known == group) {
-            let groups = place.groups.iter().flatten().chain([group]);
+        if !place.groups.iter().flatten().any(|known| known == key) {
+            let groups = place.groups.iter().flatten().chain([key]);
             place.groups = Some(groups.cloned().collect());
         }
         if is_first {
@@ -159,6 +235,7 @@ impl Hub {
     fn share_leaves(&mut self, key: &Arc<str>, id: SessionId, effects: &mut Effects) {
         let Some(group) = self.shares.groups.get_mut(key) else { return };
         group.members.retain(|member| member.id != id);
+        group.bound.retain(|_, (member, _)| *member != id);
         if !group.members.is_empty() {
             return;
         }
@@ -174,34 +251,37 @@ impl Hub {
         }
     }
 
-    fn share_is_connected(&mut self, group: &Arc<str>, id: SessionId, is_connected: bool) {
+    fn change_member(&mut self, group: &Arc<str>, id: SessionId, change: impl FnOnce(&mut Member)) {
         let group = self.shares.groups.get_mut(group);
         if let Some(member) = group.and_then(|group| group.member(id)) {
-            member.is_connected = is_connected;
+            change(member);
         }
     }
 
-    /// Gives a message that came by these rosters to one member of each group; how many got it.
+    /// Gives a message that came by these rosters to one member of each group, and adds to the counts.
     pub(crate) fn deal(
         &mut self,
         message: &Arc<Message>,
         rosters: &[RosterKey],
+        mut counts: Counts,
         effects: &mut Effects,
-    ) -> u32 {
-        let mut dealt = 0;
+    ) -> Counts {
         for roster in rosters {
             let Some(groups) = self.rosters.known(*roster).groups.clone() else { continue };
             for group in groups.iter() {
-                self.deal_to(group, message, effects);
-                dealt += 1;
+                match self.deal_to(group, message, effects) {
+                    Some(Choice { is_connected: true, .. }) => counts.delivered += 1,
+                    Some(_) => counts.queued += 1,
+                    None => counts.dropped += 1,
+                }
             }
         }
-        dealt
+        counts
     }
 
-    fn deal_to(&mut self, key: &Arc<str>, message: &Arc<Message>, effects: &mut Effects) {
-        let Some(group) = self.shares.groups.get_mut(key) else { return };
-        let Some((member, options)) = group.choose(message) else { return };
+    fn deal_to(&mut self, key: &Arc<str>, message: &Arc<Message>, effects: &mut Effects) -> Option<Choice> {
+        let choice = self.shares.groups.get_mut(key)?.choose(message)?;
+        let Choice { member, options, .. } = choice;
         let home = self.config.topology.owner(member.partition());
         if home == self.config.shard {
             self.dealt(member, message, (options, Arc::clone(key)), effects);
@@ -210,9 +290,10 @@ impl Hub {
             let mail = HubMail::Dealt { member, message, options, group };
             effects.list.push(Effect::Mail { to: home, mail });
         }
+        Some(choice)
     }
 
-    /// At a member's home. A member that has gone meanwhile gives the message back.
+    /// At a member's home. A member that has gone or left meanwhile gives the message back.
     pub(crate) fn dealt(
         &mut self,
         member: SessionId,
@@ -221,11 +302,19 @@ impl Hub {
         effects: &mut Effects,
     ) {
         let message = Arc::clone(message);
-        let Some(key) = self.sessions.key_of(&member) else {
+        let Some(key) = self.sessions.key_of(&member).filter(|key| self.is_member(*key, &group)) else {
             let change = ShareChange::Returns(message);
             return self.tell_share(ShareMail { group, member, change }, effects);
         };
         let (grade, labels) = options.grade(&message);
-        self.hand_one(key, Parcel { message, grade, labels, group: Some(group) }, effects);
+        let parcel = Parcel { message, grade, labels, source: Source::Group(group) };
+        if !self.hand_one(key, parcel.clone(), effects) && grade.quality > Quality::AtMostOnce {
+            self.tell_settled(key, Some(parcel), effects);
+        }
+    }
+
+    fn is_member(&self, key: SessionKey, group: &Arc<str>) -> bool {
+        let rare = self.sessions.known(key).pact.as_ref().and_then(|pact| pact.rare.as_ref());
+        rare.is_some_and(|rare| rare.shares.iter().any(|(known, _)| known == group))
     }
 }

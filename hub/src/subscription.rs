@@ -38,6 +38,7 @@ impl Hub {
         let Join { session: key, filter, group, options, catch_up, request } = join;
         let Some(session) = self.sessions.find(key) else { return };
         let (to, id) = (session.recipient(key), session.id);
+        let connection = session.pact.as_ref().map_or(0, |pact| pact.connection);
         let refuse = |refusal, effects: &mut Effects| {
             let outcome = Outcome::Refused(refusal);
             effects.list.push(Effect::Done { to, request, outcome });
@@ -46,7 +47,7 @@ impl Hub {
             return refuse(refusal, effects);
         }
         if let Some(group) = group {
-            let joined = Joined { session: key, id, request, is_new: true, walk: None };
+            let joined = Joined { session: key, id, connection, request, is_new: true, walk: None };
             if let Err(refusal) = self.join_group(joined, group_key(&group, &filter), options, effects) {
                 refuse(refusal, effects);
             }
@@ -65,8 +66,10 @@ impl Hub {
             CatchUp::Never => false,
         };
         let filter = self.rosters.known(roster).name.clone();
-        let walk = wanted.then_some(Walk { session: id, filter, options, after: None });
-        let joined = Joined { session: key, id, request, is_new, walk };
+        let pact = self.sessions.known_mut(key).pact.as_mut().filter(|_| wanted);
+        let since = pact.map(|pact| pact.expect_walk());
+        let walk = since.map(|since| Walk { session: id, filter, options, after: None, since });
+        let joined = Joined { session: key, id, connection, request, is_new, walk };
         self.when_known(roster, Waiter::Join(Box::new(joined)), effects);
     }
 
@@ -78,13 +81,14 @@ impl Hub {
         options: Options,
         effects: &mut Effects,
     ) -> Result<(), Refusal> {
-        let max = self.config.limits.subscriptions_per_session_max as usize;
+        let has_place = self.may_have_one_more(joined.session);
         let session = self.sessions.known_mut(joined.session);
-        let (member, normal) = (session.id, session.subscriptions.len());
+        let member = session.id;
+        let window = session.pact.as_ref().map_or(0, |pact| pact.window);
         let Some(rare) = session.rare() else { return Err(Refusal::NotFound) };
         let existing = rare.shares.iter().position(|(known, _)| *known == group);
         joined.is_new = existing.is_none();
-        if joined.is_new && rare.shares.len() + normal >= max {
+        if joined.is_new && !has_place {
             return Err(Refusal::OverLimit);
         }
         match existing.and_then(|at| rare.shares.get_mut(at)) {
@@ -92,7 +96,7 @@ impl Hub {
             None => rare.shares.push((Arc::clone(&group), options)),
         }
         let token = self.interests.expect(Waiter::Join(Box::new(joined)));
-        let change = ShareChange::Joins(options, token);
+        let change = ShareChange::Joins { options, window, token };
         self.tell_share(ShareMail { group, member, change }, effects);
         Ok(())
     }
@@ -115,6 +119,7 @@ impl Hub {
                     shares.as_ref().and_then(|shares| shares.iter().position(|(known, _)| *known == group));
                 if let (Some(shares), Some(at)) = (shares, at) {
                     shares.swap_remove(at);
+                    session.pact.as_mut().into_iter().for_each(|pact| pact.tidy());
                     self.tell_share(ShareMail { group, member, change: ShareChange::Leaves }, effects);
                 }
                 at.is_some()
@@ -188,9 +193,15 @@ impl Hub {
     }
 
     fn can_join(&self, key: SessionKey, roster: Option<RosterKey>) -> bool {
+        let is_subscribed = |roster| self.sessions.known(key).is_subscribed(roster);
+        self.may_have_one_more(key) || roster.is_some_and(is_subscribed)
+    }
+
+    fn may_have_one_more(&self, key: SessionKey) -> bool {
         let session = self.sessions.known(key);
-        session.subscriptions.len() < self.config.limits.subscriptions_per_session_max as usize
-            || roster.is_some_and(|roster| session.is_subscribed(roster))
+        let rare = session.pact.as_ref().and_then(|pact| pact.rare.as_ref());
+        let shared = rare.map_or(0, |rare| rare.shares.len());
+        session.subscriptions.len() + shared < self.config.limits.subscriptions_per_session_max as usize
     }
 
     pub(crate) fn is_full_of_channels(&self) -> bool {
@@ -208,7 +219,7 @@ impl Hub {
         entry.members.push(key);
         session.subscriptions.push(Subscription { roster, index });
         if let Some(pact) = &mut session.pact {
-            pact.options.push(Options::default());
+            pact.options.push(Options::granted());
         }
         if let Some(recovery) = &mut session.recovery {
             recovery.joined(&entry.name, self.log.last());
@@ -232,6 +243,8 @@ impl Hub {
         let subscription = session.subscriptions.swap_remove(at);
         if let Some(pact) = &mut session.pact {
             pact.options.swap_remove(at);
+            pact.end_walks_of(&self.rosters.known(roster).name);
+            pact.tidy();
         }
         if let Some(recovery) = &mut session.recovery {
             recovery.left(self.rosters.known(roster), self.log.first());

@@ -4,8 +4,9 @@
 //! Must not know: sockets, clocks, threads, locks, async, the hub, or any other crate of this workspace. The caller
 //! owns every buffer; a codec reports how much it consumed and what it found, or why the peer is wrong.
 //!
-//! Where to start: every TCP connection begins in [`http::parse_head`]; a WebSocket continues in
-//! [`websocket::accept`] and [`websocket::Decoder`]; what both carry is [`engineio`], and inside it [`socketio`].
+//! Where to start: every TCP connection begins in [`http::parse_head`] or, if its first byte is 0x10, in [`mqtt::frame`];
+//! a WebSocket continues in [`websocket::accept`] and [`websocket::Decoder`]; what HTTP and WebSocket carry is
+//! [`engineio`], and inside it [`socketio`], or [`mqtt`] in binary frames.
 
 pub mod engineio;
 pub mod http;

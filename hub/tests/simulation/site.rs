@@ -633,7 +633,7 @@ impl Site {
                 if session.closing {
                     continue;
                 }
-                let is_to = |effect: &Effect| matches!(effect, Effect::Send { to, .. } if to.session == *key);
+                let is_to = |effect: &Effect| matches!(effect, Effect::Send { to, .. } | Effect::More { to } if to.session == *key);
                 let (sent, rest): (Vec<Effect>, Vec<Effect>) = effects.into_iter().partition(is_to);
                 effects = rest;
                 resumed(*key, session, budget as u32, &sent);
@@ -1166,6 +1166,13 @@ fn fate(session: &Session, message: &Message, asks: bool, limits: &hub::Limits) 
 /// The effects are the first `budget` waiting things.
 fn resumed(key: SessionKey, session: &mut Session, budget: u32, effects: &[Effect]) {
     let count = session.outbox.len().min(budget.max(1) as usize);
+    let effects = match effects {
+        [sends @ .., Effect::More { to }] if session.outbox.len() > count => {
+            assert_eq!((to.session, to.tag), (key, session.tag));
+            sends
+        }
+        all => all,
+    };
     assert_eq!(effects.len(), count, "{effects:?}");
     for (effect, waiting) in effects.iter().zip(session.outbox.drain(..count)) {
         let Effect::Send { to, item } = effect else { panic!("{effect:?}") };

@@ -3,6 +3,7 @@
 //! Must not know how text is parsed (`raw.rs`). Start at [`load`].
 
 use super::limits::Limits;
+use super::mqtt::{AclRule, Mqtt, MqttUser};
 use super::names::{NamespaceName, Origins, level_matches};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
@@ -22,6 +23,9 @@ pub(super) const SECTIONS: &[Section] = &[
     Private::SECTION,
     SocketIo::SECTION,
     NamespaceEntry::SECTION,
+    Mqtt::SECTION,
+    MqttUser::SECTION,
+    AclRule::SECTION,
     Recovery::SECTION,
     ChannelRule::SECTION,
     Limits::SECTION,
@@ -62,6 +66,9 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let private = Private::read(&mut raw.table(&Private::SECTION));
     let socketio = SocketIo::read(&mut raw.table(&SocketIo::SECTION));
     let namespaces = namespaces(raw);
+    let mqtt = Mqtt::read(&mut raw.table(&Mqtt::SECTION));
+    let mqtt_users = users(raw);
+    let mqtt_acl = acl(raw);
     let recovery = Recovery::read(&mut raw.table(&Recovery::SECTION));
     let channels = channels(raw);
     let limits = Limits::read(&mut raw.table(&Limits::SECTION));
@@ -73,6 +80,9 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         private: private?,
         socketio: socketio?,
         namespaces,
+        mqtt: mqtt?,
+        mqtt_users,
+        mqtt_acl,
         recovery: recovery?,
         channels,
         limits: limits?,
@@ -95,6 +105,16 @@ fn tls(raw: &mut Raw) -> Option<Tls> {
             None
         }
     }
+}
+
+fn users(raw: &mut Raw) -> Vec<MqttUser> {
+    let count = raw.element_count(&MqttUser::SECTION);
+    (0..count).filter_map(|index| MqttUser::read(&mut raw.element(&MqttUser::SECTION, index))).collect()
+}
+
+fn acl(raw: &mut Raw) -> Vec<AclRule> {
+    let count = raw.element_count(&AclRule::SECTION);
+    (0..count).filter_map(|index| AclRule::read(&mut raw.element(&AclRule::SECTION, index))).collect()
 }
 
 fn channels(raw: &mut Raw) -> Vec<ChannelRule> {
@@ -164,11 +184,7 @@ fn contradictions(raw: &mut Raw, config: &Config) {
             format!("must hold a key, since server.private_listen {} is not loopback", server.private_listen);
         raw.problem(raw.place("server.private_listen"), "private.keys", text);
     }
-    let both = server.public_listen;
-    if both == server.private_listen && both.port() != 0 {
-        let text = format!("must differ from server.public_listen, both are {both}");
-        raw.problem(raw.place("server.private_listen"), "server.private_listen", text);
-    }
+    addresses(raw, config);
     if config.socketio.cors_credentials && config.socketio.cors_origins == Origins::Any {
         let text = "must be false when cors_origins is [\"*\"]: list the origins instead";
         raw.problem(raw.place("socketio.cors_credentials"), "socketio.cors_credentials", text);
@@ -178,6 +194,32 @@ fn contradictions(raw: &mut Raw, config: &Config) {
     }
     message_sizes(raw, config);
     root_channel(raw, config);
+}
+
+/// Each port is its own, and what needs a certificate has one.
+fn addresses(raw: &mut Raw, config: &Config) {
+    let (server, mqtt) = (&config.server, &config.mqtt);
+    let ports = [
+        ("server.public_listen", Some(server.public_listen)),
+        ("server.private_listen", Some(server.private_listen)),
+        ("mqtt.listen", mqtt.listen),
+        ("mqtt.tls_listen", mqtt.tls_listen),
+    ];
+    let ports: Vec<_> = ports.iter().filter_map(|(key, port)| port.map(|address| (*key, address))).collect();
+    for (at, &(key, address)) in ports.iter().enumerate() {
+        let before = ports.iter().take(at).find(|(_, other)| *other == address);
+        if let Some((other, _)) = before.filter(|_| address.port() != 0) {
+            raw.problem(raw.place(key), key, format!("must differ from {other}, both are {address}"));
+        }
+    }
+    if mqtt.tls_listen.is_some() && config.tls.is_none() {
+        let text = "needs a certificate: set tls.certificate and tls.key";
+        raw.problem(raw.place("mqtt.tls_listen"), "mqtt.tls_listen", text);
+    }
+    if mqtt.enabled && config.socketio.paths.contains(&mqtt.path) {
+        let text = format!("must differ from those of socketio.paths, got \"{}\"", mqtt.path);
+        raw.problem(raw.place("mqtt.path"), "mqtt.path", text);
+    }
 }
 
 /// A message that is let in has to fit into the places it passes.
@@ -234,6 +276,11 @@ fn doubts(raw: &Raw, config: &Config, machine: Machine, warnings: &mut Vec<Probl
     if usize::from(config.server.shards) > machine.cores {
         let text = format!("is {}, more than the {} cores", config.server.shards, machine.cores);
         warn("server.shards", text);
+    }
+    if let Some(everything) = config.server.proxy_protocol_from.iter().find(|network| network.is_everything())
+    {
+        let text = format!("lists {everything}: then every client can claim any address");
+        warn("server.proxy_protocol_from", text);
     }
     if config.tls.is_none() && !is_loopback(config.server.public_listen) {
         let text = "is not set: clients connect without encryption unless a proxy adds it".into();

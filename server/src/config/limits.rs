@@ -39,7 +39,7 @@ section! {
         /// at most `head_bytes_max` and twice this.
         connect_bytes_max: usize = 16_384, 64..=1_073_741_824 "bytes";
         /// Handshakes of one address. Beyond it: 429 with `Retry-After`. 0 switches it off, which is right behind a
-        /// proxy, where all clients have one address.
+        /// proxy, where all clients have one address unless it names them (`server.proxy_protocol_from`).
         handshakes_per_address_per_second: u32 = 0, 0..=1_000_000 "handshakes per second";
         /// Time to send the complete head of a request, from its first byte or from accept. Then the connection is
         /// closed.

@@ -7,7 +7,9 @@
 
 mod check;
 mod limits;
+mod mqtt;
 mod names;
+mod network;
 mod problem;
 mod raw;
 mod reference;
@@ -21,10 +23,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use limits::Limits;
+pub use mqtt::{AclAction, AclRule, Mqtt, MqttUser, Password, Permission, Text};
 pub use names::{
     ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,
     Origin, Origins, Secret,
 };
+pub use network::Network;
 pub use problem::{Place, Problem, Problems};
 pub use reference::{config_reference, example, limits_reference};
 pub use sections::{
@@ -51,6 +55,12 @@ pub struct Config {
     pub socketio: SocketIo,
     /// `[[socketio.namespace]]`; never empty. Look one up with [`Config::namespace`].
     pub namespaces: Vec<NamespaceRule>,
+    /// `[mqtt]`.
+    pub mqtt: Mqtt,
+    /// `[[mqtt.user]]`.
+    pub mqtt_users: Vec<MqttUser>,
+    /// `[[mqtt.acl]]`, in the order in which they are tried.
+    pub mqtt_acl: Vec<AclRule>,
     /// `[recovery]`.
     pub recovery: Recovery,
     /// `[[channel]]`, in the order in which they are tried.

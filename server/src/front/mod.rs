@@ -1,22 +1,27 @@
 //! What clients speak: finds the protocol of a request and keeps its sessions, one [`Front`] per shard.
 //!
-//! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`]; today all of it is
-//! [`socketio`].
+//! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`], then [`socketio`] and
+//! `mqtt`, which do not know each other; `apply` is how both reach the hub.
 
+mod apply;
+mod mqtt;
 pub mod socketio;
 mod tail;
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use hub::{ShardId, Topology};
+use hub::{Command, MessageId, ShardId, Topology};
 use wire::http::Head;
 use wire::websocket::Event;
 
+use self::apply::{Performer as _, decide, door};
+use self::mqtt::Mqtt;
 use self::socketio::SocketIo;
 use crate::config::Config;
 use crate::mail::{Mail, PeerMail};
-use crate::shard::{Closed, ConnKey, Cx, Door, Handler, Owner, Request, Response};
+use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
 use crate::state::{End, ShardState};
 
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
@@ -25,6 +30,7 @@ pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
 #[derive(Debug)]
 pub struct Front {
     socketio: SocketIo,
+    mqtt: Mqtt,
     /// Who gets what the shard leaves behind.
     heir: Option<Sender<ShardState>>,
     /// Taken in when the shard starts.
@@ -35,7 +41,13 @@ impl Front {
     /// A front without sessions.
     #[must_use]
     pub fn new(config: Arc<Config>, shard: ShardId, topology: Topology, key: PidKey) -> Self {
-        Self { socketio: SocketIo::new(config, shard, topology, key), heir: None, returning: Vec::new() }
+        let mqtt = Mqtt::new(Arc::clone(&config), shard, topology);
+        Self {
+            socketio: SocketIo::new(config, shard, topology, key),
+            mqtt,
+            heir: None,
+            returning: Vec::new(),
+        }
     }
 
     /// At its end the shard hands over to `heir` what the next process goes on with.
@@ -51,11 +63,42 @@ impl Front {
     }
 }
 
+impl Front {
+    /// Performs what concerns sessions of a protocol that did not ask for it, and what follows from that, one command after
+    /// the other.
+    fn settle(&mut self, cx: &mut Cx<'_>) {
+        cx.hub.is_performing = true;
+        loop {
+            if let Some(Deferred { effect, to }) = cx.hub.deferred.pop_front() {
+                let door = to.first().map_or_else(|| door(&effect), |to| apply::door_of(to.tag));
+                self.perform(cx, door, effect, &to);
+            } else if let Some(command) = cx.hub.commands.pop_front() {
+                decide(cx, command, |cx, effect, to| self.mqtt_or_defer(cx, effect, to));
+            } else {
+                break;
+            }
+        }
+        cx.hub.is_performing = false;
+    }
+
+    fn perform(&mut self, cx: &mut Cx<'_>, door: Door, effect: hub::Effect, to: &[hub::Recipient]) {
+        match door {
+            Door::Http => self.socketio.perform(cx, effect, to),
+            Door::Stream => self.mqtt.perform(cx, effect, to),
+        }
+    }
+
+    fn mqtt_or_defer(&mut self, cx: &mut Cx<'_>, effect: hub::Effect, to: &[hub::Recipient]) {
+        apply::perform_or_defer(&mut self.mqtt, cx, effect, to);
+    }
+}
+
 impl Handler for Front {
     fn started(&mut self, cx: &mut Cx<'_>) {
         for returning in std::mem::take(&mut self.returning) {
             self.socketio.restore(cx, returning);
         }
+        self.settle(cx);
     }
 
     fn route(&self, head: &Head<'_>) -> ShardId {
@@ -65,67 +108,88 @@ impl Handler for Front {
     fn body_limit(&self, head: &Head<'_>) -> Result<usize, Box<Response>> {
         if self.socketio.serves(head.path) {
             self.socketio.body_bytes_max(head)
+        } else if self.mqtt.serves(head.path) {
+            Ok(0)
         } else {
             Err(Box::new(not_found()))
         }
     }
 
     fn begins(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>) -> Option<Owner> {
-        self.socketio.serves(head.path).then(|| self.socketio.begins(cx, conn, head)).flatten()
+        let owner = self.socketio.serves(head.path).then(|| self.socketio.begins(cx, conn, head)).flatten();
+        self.settle(cx);
+        owner
     }
 
     fn request(&mut self, cx: &mut Cx<'_>, conn: ConnKey, request: &Request<'_>) {
         if self.socketio.serves(request.head.path) {
             self.socketio.request(cx, conn, request);
+        } else if self.mqtt.serves(request.head.path) {
+            self.mqtt.request(cx, conn, &request.head);
         } else {
             cx.io.respond(conn, not_found());
         }
+        self.settle(cx);
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, event: Event<'_>) {
         self.socketio.message(cx, conn, owner, event);
+        self.settle(cx);
     }
 
-    /// Nobody speaks a protocol of bytes yet.
-    fn stream(&mut self, cx: &mut Cx<'_>, conn: ConnKey, _owner: Option<Owner>, bytes: &[u8]) -> usize {
-        cx.io.close(conn);
-        bytes.len()
+    fn begins_stream(&self, first: u8) -> bool {
+        self.mqtt.begins(first)
+    }
+
+    fn stream(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Option<Owner>, bytes: &[u8]) -> usize {
+        let used = self.mqtt.stream(cx, conn, owner, bytes);
+        self.settle(cx);
+        used
     }
 
     fn closed(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, why: Closed) {
         match owner.door() {
             Door::Http => self.socketio.closed(cx, conn, owner, why),
-            Door::Stream => {}
+            Door::Stream => self.mqtt.closed(cx, owner, why),
         }
+        self.settle(cx);
     }
 
     fn blocked(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
         match owner.door() {
             Door::Http => self.socketio.blocked(cx, conn, owner),
-            Door::Stream => {}
+            Door::Stream => self.mqtt.blocked(cx, owner),
         }
+        self.settle(cx);
     }
 
     fn writable(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner) {
         match owner.door() {
             Door::Http => self.socketio.writable(cx, conn, owner),
-            Door::Stream => {}
+            Door::Stream => self.mqtt.writable(cx, owner),
         }
+        self.settle(cx);
     }
 
     fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
         match owner.door() {
             Door::Http => self.socketio.timer(cx, owner),
-            Door::Stream => {}
+            Door::Stream => self.mqtt.timer(cx, owner),
         }
+        self.settle(cx);
     }
 
     fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail) {
+        if let Mail::Disconnect { session } = mail {
+            self.mqtt.disconnect(cx, session);
+        }
         self.socketio.mail(cx, mail);
+        self.settle(cx);
     }
 
     fn peer(&mut self, cx: &mut Cx<'_>, from: ShardId, mail: PeerMail) {
         self.socketio.peer(cx, from, mail);
+        self.settle(cx);
     }
 
     fn hub_deadline(&self, cx: &Cx<'_>) -> Option<hub::Millis> {
@@ -133,15 +197,19 @@ impl Handler for Front {
     }
 
     fn tick_hub(&mut self, cx: &mut Cx<'_>) {
-        self.socketio.apply(cx, hub::Command::Tick);
+        self.socketio.apply(cx, Command::Tick);
+        self.settle(cx);
     }
 
     fn flush(&mut self, cx: &mut Cx<'_>) {
         self.socketio.answer_polls(cx);
+        self.settle(cx);
     }
 
     fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64) {
         self.socketio.drain(cx, window_ms);
+        self.mqtt.drain(cx, window_ms);
+        self.settle(cx);
     }
 
     fn ended(&mut self, cx: &mut Cx<'_>, end: End) {
@@ -150,6 +218,13 @@ impl Handler for Front {
             let _ = heir.send(self.socketio.state(cx, end));
         }
     }
+}
+
+/// Time of publication in the upper 48 bits, random bits below.
+fn message_id(cx: &mut Cx<'_>) -> MessageId {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let random = u128::from_be_bytes(cx.io.random());
+    MessageId(since.as_millis() << 80 | random >> 48)
 }
 
 fn not_found() -> Response {

@@ -7,7 +7,8 @@ use super::io::{ConnKey, Io};
 use super::response::Response;
 use crate::mail::{Mail, PeerMail};
 use crate::state::End;
-use hub::{Effects, Millis, ShardId};
+use hub::{Command, Effect, Effects, Millis, Recipient, ShardId};
+use std::collections::VecDeque;
 use wire::http::Head;
 use wire::websocket::Event;
 
@@ -56,13 +57,43 @@ impl Owner {
     }
 }
 
-/// The hub of a shard and the list its effects go to.
+/// The hub of a shard, and what is under way to it and from it. The handler says in which order; see
+/// [`crate::front`].
 #[derive(Debug)]
 pub struct HubPort {
     /// Decides.
     pub hub: hub::Hub,
     /// Empty between two commands.
     pub effects: Effects,
+    /// Wait for what is being performed.
+    pub commands: VecDeque<Command>,
+    /// Something is being performed: what comes meanwhile waits.
+    pub is_performing: bool,
+    /// Wait for the protocol whose they are; empty between two callbacks.
+    pub deferred: VecDeque<Deferred>,
+}
+
+/// An effect of a command that another protocol gave.
+#[derive(Debug)]
+pub struct Deferred {
+    /// What to do.
+    pub effect: Effect,
+    /// Sessions named by the range in a delivery.
+    pub to: Vec<Recipient>,
+}
+
+impl HubPort {
+    /// A hub that nothing is under way to.
+    #[must_use]
+    pub fn new(hub: hub::Hub) -> Self {
+        Self {
+            hub,
+            effects: Effects::default(),
+            commands: VecDeque::new(),
+            is_performing: false,
+            deferred: VecDeque::new(),
+        }
+    }
 }
 
 /// What a callback may use.

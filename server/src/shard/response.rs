@@ -47,7 +47,7 @@ impl Response {
     }
 
     /// A refusal with one line of text.
-    pub(super) fn refusal(status: u16, text: &'static str) -> Self {
+    pub(crate) fn refusal(status: u16, text: &'static str) -> Self {
         Self::new(status).header("content-type", "text/plain").body(text).closing()
     }
 

@@ -1,9 +1,11 @@
 //! A shard over real loopback sockets, with a handler made for the tests.
 
+mod carried;
 mod costs;
 mod http;
 mod limits;
 mod moving;
+mod proxied;
 mod rig;
 mod secure;
 mod stream;

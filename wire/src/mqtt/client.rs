@@ -4,6 +4,7 @@
 //! the state of a session are the caller's. Start at [`decode_client`].
 
 use super::common::{ack, expect_flags, publish};
+use super::error::{Fault, fault};
 use super::property::Place;
 use super::reader::Reader;
 use super::reason::Carrier;
@@ -33,35 +34,35 @@ pub fn decode_client<'a>(version: Option<Version>, frame: &Frame<'a>) -> Result<
     let mut reader = Reader::new(frame.body);
     let Some(version) = version else {
         if frame.first != 0x10 {
-            return Err(Error::silent("first packet is not CONNECT"));
+            return Err(fault!(silent("first packet is not CONNECT")).into());
         }
         return connect(&mut reader).map(ClientPacket::Connect);
     };
     match packet_type {
-        1 => Err(Error::protocol("second CONNECT")),
-        3 => publish(version, frame, Place::ClientPublish).map(ClientPacket::Publish),
-        4 => ack(version, frame).map(ClientPacket::PubAck),
-        5 => ack(version, frame).map(ClientPacket::PubRec),
-        6 => ack(version, frame).map(ClientPacket::PubRel),
-        7 => ack(version, frame).map(ClientPacket::PubComp),
-        8 => subscribe(version, frame).map(ClientPacket::Subscribe),
-        10 => unsubscribe(version, frame).map(ClientPacket::Unsubscribe),
+        1 => Err(fault!(protocol("second CONNECT")).into()),
+        3 => Ok(ClientPacket::Publish(publish(version, frame, Place::ClientPublish)?)),
+        4 => Ok(ClientPacket::PubAck(ack(version, frame)?)),
+        5 => Ok(ClientPacket::PubRec(ack(version, frame)?)),
+        6 => Ok(ClientPacket::PubRel(ack(version, frame)?)),
+        7 => Ok(ClientPacket::PubComp(ack(version, frame)?)),
+        8 => Ok(ClientPacket::Subscribe(subscribe(version, frame)?)),
+        10 => Ok(ClientPacket::Unsubscribe(unsubscribe(version, frame)?)),
         12 => {
             expect_flags(frame, 0)?;
             reader.end()?;
             Ok(ClientPacket::PingReq)
         }
-        14 => disconnect(version, frame).map(ClientPacket::Disconnect),
-        15 => auth(version, frame).map(ClientPacket::Auth),
-        _ => Err(Error::protocol("packet type is not a client's")),
+        14 => Ok(ClientPacket::Disconnect(disconnect(version, frame)?)),
+        15 => Ok(ClientPacket::Auth(auth(version, frame)?)),
+        _ => Err(fault!(protocol("packet type is not a client's")).into()),
     }
 }
 
 fn connect<'a>(reader: &mut Reader<'a>) -> Result<Connect<'a>, Error> {
-    let name = reader.binary().map_err(|_| Error::silent("protocol name is cut off"))?;
-    let byte = reader.byte().map_err(|_| Error::silent("protocol level is cut off"))?;
+    let name = reader.binary().map_err(|_| fault!(silent("protocol name is cut off")))?;
+    let byte = reader.byte().map_err(|_| fault!(silent("protocol level is cut off")))?;
     let (level, is_bridge) = level(name, byte)?;
-    let flags = ConnectFlags(reader.byte().map_err(|_| Error::silent("connect flags are cut off"))?);
+    let flags = ConnectFlags(reader.byte().map_err(|_| fault!(silent("connect flags are cut off")))?);
     flags.check(level.version())?;
     let head = Connect {
         level,
@@ -74,7 +75,7 @@ fn connect<'a>(reader: &mut Reader<'a>) -> Result<Connect<'a>, Error> {
         password: None,
         properties: Properties::NONE,
     };
-    connect_rest(head, flags, reader).map_err(|error| error.in_connect(level.version()))
+    connect_rest(head, flags, reader).map_err(|fault| Error::from(fault).in_connect(level.version()))
 }
 
 /// What version the client speaks, or in which one it is to be told that nobody here does [MQTT-3.1.2-2].
@@ -94,7 +95,7 @@ fn level(name: &[u8], byte: u8) -> Result<(Level, bool), Error> {
         (b"MQIsdp", _) => Err(unsupported(Version::V3)),
         (b"MQTT", byte) if byte & !BRIDGE == 3 => Err(unsupported(Version::V3)),
         (b"MQTT", _) => Err(unsupported(Version::V5)),
-        _ => Err(Error::silent("protocol name is unknown")),
+        _ => Err(fault!(silent("protocol name is unknown")).into()),
     }
 }
 
@@ -117,15 +118,15 @@ impl ConnectFlags {
         self.0 >> 3 & 3
     }
 
-    fn check(self, version: Version) -> Result<(), Error> {
+    fn check(self, version: Version) -> Result<(), &'static Fault> {
         if self.has(Self::RESERVED) {
-            return Err(Error::silent("reserved connect flag is set"));
+            return Err(fault!(silent("reserved connect flag is set")));
         }
         if !self.has(Self::WILL) && (self.will_qos_bits() != 0 || self.has(Self::WILL_RETAIN)) {
-            return Err(Error::silent("will flags without a will"));
+            return Err(fault!(silent("will flags without a will")));
         }
         if version == Version::V3 && self.has(Self::PASSWORD) && !self.has(Self::USER_NAME) {
-            return Err(Error::silent("password without user name"));
+            return Err(fault!(silent("password without user name")));
         }
         Ok(())
     }
@@ -135,19 +136,19 @@ fn connect_rest<'a>(
     head: Connect<'a>,
     flags: ConnectFlags,
     reader: &mut Reader<'a>,
-) -> Result<Connect<'a>, Error> {
+) -> Result<Connect<'a>, &'static Fault> {
     let version = head.level.version();
     let keep_alive_seconds = reader.u16()?;
     let properties = Properties::read_in(version, reader, Place::Connect)?;
     let client_id = reader.text()?;
     let will = if flags.has(ConnectFlags::WILL) { Some(will(version, flags, reader)?) } else { None };
     let user_name = if flags.has(ConnectFlags::USER_NAME) {
-        Some(reader.text().map_err(|_| Error::silent("user name is missing or ill-formed"))?)
+        Some(reader.text().map_err(|_| fault!(silent("user name is missing or ill-formed")))?)
     } else {
         None
     };
     let password = if flags.has(ConnectFlags::PASSWORD) {
-        Some(reader.binary().map_err(|_| Error::silent("password is missing"))?)
+        Some(reader.binary().map_err(|_| fault!(silent("password is missing")))?)
     } else {
         None
     };
@@ -155,8 +156,12 @@ fn connect_rest<'a>(
     Ok(Connect { keep_alive_seconds, client_id, will, user_name, password, properties, ..head })
 }
 
-fn will<'a>(version: Version, flags: ConnectFlags, reader: &mut Reader<'a>) -> Result<Will<'a>, Error> {
-    let qos = Qos::from_bits(flags.will_qos_bits()).ok_or(Error::silent("will has QoS 3"))?;
+fn will<'a>(
+    version: Version,
+    flags: ConnectFlags,
+    reader: &mut Reader<'a>,
+) -> Result<Will<'a>, &'static Fault> {
+    let qos = Qos::from_bits(flags.will_qos_bits()).ok_or(fault!(silent("will has QoS 3")))?;
     let properties = Properties::read_in(version, reader, Place::Will)?;
     let topic = reader.text()?;
     topic::check_name(topic)?;
@@ -165,11 +170,11 @@ fn will<'a>(version: Version, flags: ConnectFlags, reader: &mut Reader<'a>) -> R
 }
 
 /// The packet id of SUBSCRIBE and UNSUBSCRIBE.
-fn request_id(reader: &mut Reader<'_>) -> Result<PacketId, Error> {
-    PacketId::new(reader.u16()?).ok_or(Error::malformed("packet id is 0"))
+fn request_id(reader: &mut Reader<'_>) -> Result<PacketId, &'static Fault> {
+    PacketId::new(reader.u16()?).ok_or(fault!(malformed("packet id is 0")))
 }
 
-fn subscribe<'a>(version: Version, frame: &Frame<'a>) -> Result<Subscribe<'a>, Error> {
+fn subscribe<'a>(version: Version, frame: &Frame<'a>) -> Result<Subscribe<'a>, &'static Fault> {
     expect_flags(frame, 2)?;
     let mut reader = Reader::new(frame.body);
     let packet_id = request_id(&mut reader)?;
@@ -178,7 +183,7 @@ fn subscribe<'a>(version: Version, frame: &Frame<'a>) -> Result<Subscribe<'a>, E
     Ok(Subscribe { packet_id, properties, subscriptions })
 }
 
-fn unsubscribe<'a>(version: Version, frame: &Frame<'a>) -> Result<Unsubscribe<'a>, Error> {
+fn unsubscribe<'a>(version: Version, frame: &Frame<'a>) -> Result<Unsubscribe<'a>, &'static Fault> {
     expect_flags(frame, 2)?;
     let mut reader = Reader::new(frame.body);
     let packet_id = request_id(&mut reader)?;
@@ -187,7 +192,7 @@ fn unsubscribe<'a>(version: Version, frame: &Frame<'a>) -> Result<Unsubscribe<'a
     Ok(Unsubscribe { packet_id, properties, filters })
 }
 
-fn disconnect<'a>(version: Version, frame: &Frame<'a>) -> Result<Disconnect<'a>, Error> {
+fn disconnect<'a>(version: Version, frame: &Frame<'a>) -> Result<Disconnect<'a>, &'static Fault> {
     expect_flags(frame, 0)?;
     let mut reader = Reader::new(frame.body);
     match version {
@@ -203,6 +208,6 @@ fn disconnect<'a>(version: Version, frame: &Frame<'a>) -> Result<Disconnect<'a>,
     }
 }
 
-fn auth<'a>(version: Version, frame: &Frame<'a>) -> Result<Auth<'a>, Error> {
+fn auth<'a>(version: Version, frame: &Frame<'a>) -> Result<Auth<'a>, &'static Fault> {
     super::common::auth(version, frame, Carrier::CLIENT_AUTH)
 }

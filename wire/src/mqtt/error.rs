@@ -29,26 +29,6 @@ pub enum Answer {
 }
 
 impl Error {
-    /// The bytes cannot be parsed (MQTT 5.0, 4.13).
-    pub(super) const fn malformed(text: &'static str) -> Self {
-        Self::with(ReasonCode::MalformedPacket, text)
-    }
-
-    /// They can, but not here, not now or not with these values (MQTT 5.0, 4.13).
-    pub(super) const fn protocol(text: &'static str) -> Self {
-        Self::with(ReasonCode::ProtocolError, text)
-    }
-
-    /// A fault with a code of its own.
-    pub(super) const fn with(code: ReasonCode, text: &'static str) -> Self {
-        Self { answer: Answer::Code(code), text }
-    }
-
-    /// A fault that is not worth a packet.
-    pub(super) const fn silent(text: &'static str) -> Self {
-        Self { answer: Answer::Silence, text }
-    }
-
     /// The same fault found in a CONNECT of this version.
     pub(super) fn in_connect(self, version: Version) -> Self {
         let answer = match (self.answer, version) {
@@ -78,3 +58,48 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+/// What the parts of a decoder find: one of the constants [`fault`] makes. A reference, so that the result of reading a
+/// field fits registers; an [`Error`] is made of it once, where decoding ends.
+#[derive(Debug)]
+pub(super) struct Fault {
+    code: Option<ReasonCode>,
+    text: &'static str,
+}
+
+impl Fault {
+    /// The bytes cannot be parsed (MQTT 5.0, 4.13).
+    pub(super) const fn malformed(text: &'static str) -> Self {
+        Self::with(ReasonCode::MalformedPacket, text)
+    }
+
+    /// They can, but not here, not now or not with these values (MQTT 5.0, 4.13).
+    pub(super) const fn protocol(text: &'static str) -> Self {
+        Self::with(ReasonCode::ProtocolError, text)
+    }
+
+    /// A fault with a code of its own.
+    pub(super) const fn with(code: ReasonCode, text: &'static str) -> Self {
+        Self { code: Some(code), text }
+    }
+
+    /// A fault that is not worth a packet.
+    pub(super) const fn silent(text: &'static str) -> Self {
+        Self { code: None, text }
+    }
+}
+
+impl From<&'static Fault> for Error {
+    #[cold]
+    fn from(fault: &'static Fault) -> Self {
+        Self { answer: fault.code.map_or(Answer::Silence, Answer::Code), text: fault.text }
+    }
+}
+
+/// A reference to a constant [`Fault`], by the name of its constructor.
+macro_rules! fault {
+    ($kind:ident($($argument:expr),+)) => {
+        const { &$crate::mqtt::error::Fault::$kind($($argument),+) }
+    };
+}
+pub(super) use fault;

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 
+use super::error::fault;
 use super::property::Place;
 use super::{Error, Properties, Property, PropertyBuf};
 
@@ -51,7 +52,7 @@ impl Forwarded {
         if properties.entries().all(|(property, _)| is_forwarded(property)) {
             Ok(Self { raw })
         } else {
-            Err(Error::malformed("property is not forwarded"))
+            Err(fault!(malformed("property is not forwarded")).into())
         }
     }
 

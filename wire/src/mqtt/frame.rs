@@ -3,6 +3,7 @@
 //! Owns the remaining length and the limit on a packet's size. Must not know what is inside a packet. Start at
 //! [`frame`].
 
+use super::error::fault;
 use super::{Error, ReasonCode};
 
 /// The largest remaining length, and the largest variable byte integer anywhere (MQTT 5.0, 1.5.5).
@@ -39,12 +40,14 @@ pub fn frame(bytes: &[u8], packet_bytes_max: u32) -> Result<Option<Frame<'_>>, E
     let (remaining, length_bytes) = match varint(rest) {
         Varint::Whole(value, length_bytes) => (value, length_bytes),
         Varint::Cut => return Ok(None),
-        Varint::TooLong => return Err(Error::silent("remaining length is over four bytes")),
-        Varint::NotMinimal => return Err(Error::malformed("remaining length is not in its shortest form")),
+        Varint::TooLong => return Err(fault!(silent("remaining length is over four bytes")).into()),
+        Varint::NotMinimal => {
+            return Err(fault!(malformed("remaining length is not in its shortest form")).into());
+        }
     };
     let packet_bytes = 1 + length_bytes as u64 + u64::from(remaining);
     if packet_bytes > u64::from(packet_bytes_max) {
-        return Err(Error::with(ReasonCode::PacketTooLarge, "packet is larger than the maximum"));
+        return Err(fault!(with(ReasonCode::PacketTooLarge, "packet is larger than the maximum")).into());
     }
     let end = length_bytes + remaining as usize;
     let Some(body) = rest.get(length_bytes..end) else { return Ok(None) };
@@ -57,6 +60,8 @@ impl Frame<'_> {
     /// through here.
     pub const fn with_flags_of_v311(self) -> Self {
         let flags = match self.first >> 4 {
+            // DUP says nothing at QoS 0.
+            3 if self.first & 6 == 0 => self.first & 1,
             3 => self.first & 0x0f,
             6 | 8 | 10 => 2,
             _ => 0,

@@ -2,9 +2,10 @@
 //!
 //! Owns subscription options. Must not know what a subscription does. Start at [`Subscriptions`].
 
+use super::error::{Fault, fault};
 use super::reader::Reader;
 use super::reason::Carrier;
-use super::{Error, Qos, ReasonCode, Version, topic};
+use super::{Qos, ReasonCode, Version, topic};
 
 /// What a client wants of one subscription (MQTT 5.0, 3.8.3.1). In version 3 only the QoS.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -33,20 +34,20 @@ pub enum RetainHandling {
 }
 
 impl SubscribeOptions {
-    fn decode(version: Version, byte: u8) -> Result<Self, Error> {
+    fn decode(version: Version, byte: u8) -> Result<Self, &'static Fault> {
         let reserved = match version {
             Version::V3 => 0xfc,
             Version::V5 => 0xc0,
         };
         if byte & reserved != 0 {
-            return Err(Error::malformed("reserved bits of subscription options are set"));
+            return Err(fault!(malformed("reserved bits of subscription options are set")));
         }
-        let qos = Qos::from_bits(byte & 3).ok_or(Error::protocol("subscription has QoS 3"))?;
+        let qos = Qos::from_bits(byte & 3).ok_or(fault!(protocol("subscription has QoS 3")))?;
         let retain_handling = match byte >> 4 {
             0 => RetainHandling::Send,
             1 => RetainHandling::SendIfNew,
             2 => RetainHandling::DoNotSend,
-            _ => return Err(Error::protocol("subscription has retain handling 3")),
+            _ => return Err(fault!(protocol("subscription has retain handling 3"))),
         };
         Ok(Self { qos, no_local: byte & 4 != 0, retain_as_published: byte & 8 != 0, retain_handling })
     }
@@ -148,7 +149,7 @@ list!(ReasonCodes of ReasonCode);
 
 impl<'a> Subscriptions<'a> {
     /// Validates the rest of a SUBSCRIBE.
-    pub(super) fn read(version: Version, reader: &Reader<'a>) -> Result<Self, Error> {
+    pub(super) fn read(version: Version, reader: &Reader<'a>) -> Result<Self, &'static Fault> {
         let bytes = reader.rest();
         let mut reader = *reader;
         let mut len = 0;
@@ -157,12 +158,12 @@ impl<'a> Subscriptions<'a> {
             topic::check_filter(filter)?;
             let options = SubscribeOptions::decode(version, reader.byte()?)?;
             if options.no_local && topic::parse_share(filter).is_some() {
-                return Err(Error::protocol("shared subscription has No Local"));
+                return Err(fault!(protocol("shared subscription has No Local")));
             }
             len += 1;
         }
         if len == 0 {
-            return Err(Error::protocol("SUBSCRIBE has no filter"));
+            return Err(fault!(protocol("SUBSCRIBE has no filter")));
         }
         Ok(Self(List::Raw { bytes, len }))
     }
@@ -177,7 +178,7 @@ impl<'a> Subscriptions<'a> {
 
 impl<'a> Filters<'a> {
     /// Validates the rest of an UNSUBSCRIBE.
-    pub(super) fn read(reader: &Reader<'a>) -> Result<Self, Error> {
+    pub(super) fn read(reader: &Reader<'a>) -> Result<Self, &'static Fault> {
         let bytes = reader.rest();
         let mut reader = *reader;
         let mut len = 0;
@@ -186,7 +187,7 @@ impl<'a> Filters<'a> {
             len += 1;
         }
         if len == 0 {
-            return Err(Error::protocol("UNSUBSCRIBE has no filter"));
+            return Err(fault!(protocol("UNSUBSCRIBE has no filter")));
         }
         Ok(Self(List::Raw { bytes, len }))
     }
@@ -198,11 +199,11 @@ impl<'a> Filters<'a> {
 
 impl<'a> ReasonCodes<'a> {
     /// Validates the rest of a SUBACK or UNSUBACK.
-    pub(super) fn read(reader: &Reader<'a>, carrier: Carrier) -> Result<Self, Error> {
+    pub(super) fn read(reader: &Reader<'a>, carrier: Carrier) -> Result<Self, &'static Fault> {
         let bytes = reader.rest();
         let allowed = |byte: &u8| ReasonCode::from_byte(*byte).is_some_and(|code| code.may_stand_in(carrier));
         if bytes.is_empty() || !bytes.iter().all(allowed) {
-            return Err(Error::protocol("reason code does not belong there"));
+            return Err(fault!(protocol("reason code does not belong there")));
         }
         Ok(Self(List::Raw { bytes, len: bytes.len() }))
     }

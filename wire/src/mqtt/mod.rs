@@ -5,11 +5,12 @@
 //! [`decode_client`]; what goes out is written by an [`Encoder`] or, for many receivers at once, from
 //! [`PublishParts`].
 //!
-//! There is one packet model. The version is an argument, nothing is kept per connection but an [`Encoder`] (8 bytes),
-//! and decoding borrows from the caller's buffer without allocating.
+//! There is one packet model. The version is an argument; a connection keeps an [`Encoder`] (8 bytes) and, once it uses
+//! topic aliases, [`AliasesIn`] and [`AliasesOut`]. Decoding borrows from the caller's buffer without allocating.
 //!
 //! Sources: MQTT Version 5.0 and MQTT Version 3.1.1, OASIS Standards. `[MQTT-x.y.z-n]` is a numbered statement of 5.0.
 
+mod alias;
 mod client;
 mod common;
 mod encode;
@@ -25,6 +26,7 @@ mod reason;
 mod server;
 mod topic;
 
+pub use alias::{AliasesIn, AliasesOut};
 pub use client::decode_client;
 pub use encode::{ConnAckProperties, Encoder, ProblemInformation, Unsent};
 pub use error::{Answer, Error};

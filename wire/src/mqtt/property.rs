@@ -6,8 +6,8 @@
 //! Properties are validated once, when their packet is decoded, and kept as they came: reading one walks over the
 //! bytes, which are few, and nothing is stored for those nobody asks for.
 
-use super::Error;
 use super::ReasonCode;
+use super::error::{Fault, fault};
 use super::reader::Reader;
 use super::topic;
 
@@ -196,47 +196,54 @@ impl Property {
     }
 
     /// Takes a value off the reader and checks it.
-    fn read<'a>(self, reader: &mut Reader<'a>) -> Result<Value<'a>, Error> {
-        let value = match self.kind() {
-            Kind::Byte => Value::Byte(reader.byte()?),
-            Kind::U16 => Value::U16(reader.u16()?),
-            Kind::U32 => Value::U32(reader.u32()?),
-            Kind::Varint => Value::Varint(reader.varint()?),
-            Kind::Text => Value::Text(reader.text()?),
-            Kind::Binary => Value::Binary(reader.binary()?),
-            Kind::Pair => Value::Pair(reader.text()?, reader.text()?),
-        };
-        self.check(value)?;
-        Ok(value)
-    }
-
-    /// The value of an entry that was validated before, without its identifier.
-    fn read_entry(self, entry: &[u8]) -> Option<Value<'_>> {
-        self.read(&mut Reader::new(entry.get(1..)?)).ok()
-    }
-
-    fn check(self, value: Value<'_>) -> Result<(), Error> {
-        let number = match value {
-            Value::Byte(value) => u32::from(value),
-            Value::U16(value) => u32::from(value),
-            Value::U32(value) | Value::Varint(value) => value,
-            Value::Text(_) | Value::Binary(_) | Value::Pair(..) => 0,
-        };
-        match self.rule() {
-            Rule::Any => Ok(()),
-            Rule::ZeroOrOne if number > 1 => Err(Error::protocol("property is neither 0 nor 1")),
-            Rule::NotZero if number == 0 => Err(Error::protocol("property is 0")),
-            Rule::Alias if number == 0 => Err(Error::with(ReasonCode::TopicAliasInvalid, "topic alias is 0")),
-            Rule::TopicName => match value {
-                Value::Text(name) if !name.is_empty() && !topic::has_wildcard(name) => Ok(()),
-                _ => Err(Error::protocol("response topic is no topic name")),
-            },
-            Rule::ZeroOrOne | Rule::NotZero | Rule::Alias => Ok(()),
+    fn validate(self, reader: &mut Reader<'_>) -> Result<(), &'static Fault> {
+        match self.kind() {
+            Kind::Byte => self.check_number(u32::from(reader.byte()?)),
+            Kind::U16 => self.check_number(u32::from(reader.u16()?)),
+            Kind::U32 => self.check_number(reader.u32()?),
+            Kind::Varint => self.check_number(reader.varint()?),
+            Kind::Text => self.check_text(reader.text()?),
+            Kind::Binary => reader.binary().map(drop),
+            Kind::Pair => reader.text().and_then(|_| reader.text()).map(drop),
         }
     }
 
+    fn check_number(self, value: u32) -> Result<(), &'static Fault> {
+        match self.rule() {
+            Rule::ZeroOrOne if value > 1 => Err(fault!(protocol("property is neither 0 nor 1"))),
+            Rule::NotZero if value == 0 => Err(fault!(protocol("property is 0"))),
+            Rule::Alias if value == 0 => Err(fault!(with(ReasonCode::TopicAliasInvalid, "topic alias is 0"))),
+            Rule::Any | Rule::ZeroOrOne | Rule::NotZero | Rule::Alias | Rule::TopicName => Ok(()),
+        }
+    }
+
+    fn check_text(self, text: &str) -> Result<(), &'static Fault> {
+        if self.rule() == Rule::TopicName && (text.is_empty() || topic::has_wildcard(text)) {
+            return Err(fault!(protocol("response topic is no topic name")));
+        }
+        Ok(())
+    }
+
+    /// The value of an entry that was validated before, identifier included.
+    fn value_of(self, entry: &[u8]) -> Option<Value<'_>> {
+        self.read(&mut Reader::new(entry.get(1..)?))
+    }
+
+    /// Takes a value off a reader that was validated before.
+    fn read<'a>(self, reader: &mut Reader<'a>) -> Option<Value<'a>> {
+        Some(match self.kind() {
+            Kind::Byte => Value::Byte(reader.byte().ok()?),
+            Kind::U16 => Value::U16(reader.u16().ok()?),
+            Kind::U32 => Value::U32(reader.u32().ok()?),
+            Kind::Varint => Value::Varint(reader.varint().ok()?),
+            Kind::Text => Value::Text(reader.checked_text()?),
+            Kind::Binary => Value::Binary(reader.binary().ok()?),
+            Kind::Pair => Value::Pair(reader.checked_text()?, reader.checked_text()?),
+        })
+    }
+
     /// Takes a value off the reader without looking at it.
-    fn skip(self, reader: &mut Reader<'_>) -> Result<(), Error> {
+    fn skip(self, reader: &mut Reader<'_>) -> Result<(), &'static Fault> {
         match self.kind() {
             Kind::Byte => reader.take(1).map(drop),
             Kind::U16 => reader.take(2).map(drop),
@@ -253,13 +260,13 @@ impl<'a> Properties<'a> {
     pub const NONE: Properties<'static> = Properties { raw: &[] };
 
     /// Takes the length and the properties off the reader and validates them for this place.
-    pub(super) fn read(reader: &mut Reader<'a>, place: Place) -> Result<Self, Error> {
+    pub(super) fn read(reader: &mut Reader<'a>, place: Place) -> Result<Self, &'static Fault> {
         let len = reader.varint()?;
         Self::validated(reader.take(len as usize)?, place)
     }
 
     /// Properties without their length.
-    pub(super) fn validated(raw: &'a [u8], place: Place) -> Result<Self, Error> {
+    pub(super) fn validated(raw: &'a [u8], place: Place) -> Result<Self, &'static Fault> {
         let mut reader = Reader::new(raw);
         let mut seen = 0_u64;
         while !reader.is_empty() {
@@ -267,16 +274,16 @@ impl<'a> Properties<'a> {
             if !property.may_stand_in(place) {
                 return Err(misplaced(property, place));
             }
-            property.read(&mut reader)?;
+            property.validate(&mut reader)?;
             let bit = 1 << property as u8;
             if seen & bit != 0 && !property.may_repeat_in(place) {
-                return Err(Error::protocol("property stands twice"));
+                return Err(fault!(protocol("property stands twice")));
             }
             seen |= bit;
         }
         let has = |property| seen & 1 << property as u8 != 0;
         if has(Property::AuthenticationData) && !has(Property::AuthenticationMethod) {
-            return Err(Error::protocol("authentication data without a method"));
+            return Err(fault!(protocol("authentication data without a method")));
         }
         Ok(Self { raw })
     }
@@ -298,7 +305,7 @@ impl<'a> Properties<'a> {
 
     /// All of them, in their order.
     pub fn iter(&self) -> impl Iterator<Item = (Property, Value<'a>)> + use<'a> {
-        self.entries().filter_map(|(property, entry)| Some((property, property.read_entry(entry)?)))
+        self.entries().filter_map(|(property, entry)| Some((property, property.value_of(entry)?)))
     }
 
     /// All of them as they stand, identifiers included.
@@ -315,7 +322,7 @@ impl<'a> Properties<'a> {
     /// The value of a property, the first one if it may stand several times.
     pub fn find(&self, property: Property) -> Option<Value<'a>> {
         let mut value = self.value(property)?;
-        property.read(&mut value).ok()
+        property.read(&mut value)
     }
 
     /// A reader that stands at the value.
@@ -353,15 +360,15 @@ impl<'a> Properties<'a> {
 }
 
 /// Identifiers are variable byte integers, but all of them fit one byte, so a longer one is unknown.
-fn read_id(reader: &mut Reader<'_>) -> Result<Property, Error> {
-    Property::from_id(reader.byte()?).ok_or(Error::malformed("property is unknown"))
+fn read_id(reader: &mut Reader<'_>) -> Result<Property, &'static Fault> {
+    Property::from_id(reader.byte()?).ok_or(fault!(malformed("property is unknown")))
 }
 
-fn misplaced(property: Property, place: Place) -> Error {
+fn misplaced(property: Property, place: Place) -> &'static Fault {
     match (property, place) {
         (Property::SubscriptionIdentifier, Place::ClientPublish) => {
-            Error::protocol("PUBLISH of a client has a subscription identifier")
+            fault!(protocol("PUBLISH of a client has a subscription identifier"))
         }
-        _ => Error::malformed("property belongs to another packet"),
+        _ => fault!(malformed("property belongs to another packet")),
     }
 }

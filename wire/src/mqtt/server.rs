@@ -4,6 +4,7 @@
 //! for. Start at [`decode_server`].
 
 use super::common::{ack, auth, exchange_id, expect_flags, publish};
+use super::error::{Fault, fault};
 use super::property::Place;
 use super::reader::Reader;
 use super::reason::Carrier;
@@ -17,47 +18,47 @@ use super::{
 /// What is wrong, with the code a client may put into its DISCONNECT.
 pub fn decode_server<'a>(version: Version, frame: &Frame<'a>) -> Result<ServerPacket<'a>, Error> {
     match frame.first >> 4 {
-        2 => connack(version, frame).map(ServerPacket::ConnAck),
-        3 => publish(version, frame, Place::ServerPublish).map(ServerPacket::Publish),
-        4 => ack(version, frame).map(ServerPacket::PubAck),
-        5 => ack(version, frame).map(ServerPacket::PubRec),
-        6 => ack(version, frame).map(ServerPacket::PubRel),
-        7 => ack(version, frame).map(ServerPacket::PubComp),
-        9 => suback(version, frame, Carrier::SUBACK).map(ServerPacket::SubAck),
-        11 => suback(version, frame, Carrier::UNSUBACK).map(ServerPacket::UnsubAck),
+        2 => Ok(ServerPacket::ConnAck(connack(version, frame)?)),
+        3 => Ok(ServerPacket::Publish(publish(version, frame, Place::ServerPublish)?)),
+        4 => Ok(ServerPacket::PubAck(ack(version, frame)?)),
+        5 => Ok(ServerPacket::PubRec(ack(version, frame)?)),
+        6 => Ok(ServerPacket::PubRel(ack(version, frame)?)),
+        7 => Ok(ServerPacket::PubComp(ack(version, frame)?)),
+        9 => Ok(ServerPacket::SubAck(suback(version, frame, Carrier::SUBACK)?)),
+        11 => Ok(ServerPacket::UnsubAck(suback(version, frame, Carrier::UNSUBACK)?)),
         13 => {
             expect_flags(frame, 0)?;
             Reader::new(frame.body).end()?;
             Ok(ServerPacket::PingResp)
         }
-        14 => disconnect(version, frame).map(ServerPacket::Disconnect),
-        15 => auth(version, frame, Carrier::SERVER_AUTH).map(ServerPacket::Auth),
-        _ => Err(Error::protocol("packet type is not a server's")),
+        14 => Ok(ServerPacket::Disconnect(disconnect(version, frame)?)),
+        15 => Ok(ServerPacket::Auth(auth(version, frame, Carrier::SERVER_AUTH)?)),
+        _ => Err(fault!(protocol("packet type is not a server's")).into()),
     }
 }
 
-fn connack<'a>(version: Version, frame: &Frame<'a>) -> Result<ConnAck<'a>, Error> {
+fn connack<'a>(version: Version, frame: &Frame<'a>) -> Result<ConnAck<'a>, &'static Fault> {
     expect_flags(frame, 0)?;
     let mut reader = Reader::new(frame.body);
     let flags = reader.byte()?;
     if flags > 1 {
-        return Err(Error::malformed("reserved flags of CONNACK are set"));
+        return Err(fault!(malformed("reserved flags of CONNACK are set")));
     }
     let reason = match version {
         Version::V3 => ReasonCode::from_v3_return_code(reader.byte()?)
-            .ok_or(Error::protocol("return code is unknown"))?,
+            .ok_or(fault!(protocol("return code is unknown")))?,
         Version::V5 => reader.reason(Carrier::CONNACK)?,
     };
     let properties = Properties::read_in(version, &mut reader, Place::ConnAck)?;
     reader.end()?;
     let session_present = flags == 1;
     if session_present && reason.is_failure() {
-        return Err(Error::protocol("session present with a refusal"));
+        return Err(fault!(protocol("session present with a refusal")));
     }
     Ok(ConnAck { session_present, reason, properties })
 }
 
-fn suback<'a>(version: Version, frame: &Frame<'a>, carrier: Carrier) -> Result<SubAck<'a>, Error> {
+fn suback<'a>(version: Version, frame: &Frame<'a>, carrier: Carrier) -> Result<SubAck<'a>, &'static Fault> {
     expect_flags(frame, 0)?;
     let mut reader = Reader::new(frame.body);
     let packet_id = exchange_id(&mut reader)?;
@@ -69,14 +70,14 @@ fn suback<'a>(version: Version, frame: &Frame<'a>, carrier: Carrier) -> Result<S
         ReasonCodes::read(&reader, carrier)?
     };
     if version == Version::V3 && codes.iter().any(|code| code.byte() != code.v3_suback_code()) {
-        return Err(Error::protocol("SUBACK has a code of another version"));
+        return Err(fault!(protocol("SUBACK has a code of another version")));
     }
     Ok(SubAck { packet_id, properties, codes })
 }
 
-fn disconnect<'a>(version: Version, frame: &Frame<'a>) -> Result<Disconnect<'a>, Error> {
+fn disconnect<'a>(version: Version, frame: &Frame<'a>) -> Result<Disconnect<'a>, &'static Fault> {
     if version == Version::V3 {
-        return Err(Error::protocol("DISCONNECT of a server in version 3"));
+        return Err(fault!(protocol("DISCONNECT of a server in version 3")));
     }
     expect_flags(frame, 0)?;
     let (reason, properties) =

@@ -7,8 +7,11 @@
 //! has come, into a boxed assembly: fragments, and large frames cut by the end of the buffer. So a caller never keeps
 //! more than an incomplete header or control frame (131 bytes), bad UTF-8 is seen in the first read that shows it,
 //! and memory grows with what arrived, never with what a header declares.
+//!
+//! A protocol of bytes that does not care for messages takes the payload as it comes ([`Decoder::of_pieces`]).
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use super::{CONTROL_PAYLOAD_BYTES_MAX, CloseCode, Opcode, apply_mask};
 
@@ -26,7 +29,8 @@ pub enum Role {
 pub enum Event<'a> {
     /// A complete text message. Borrowed from the buffer unless it came in pieces.
     Text(Cow<'a, str>),
-    /// A complete binary message. Borrowed from the buffer unless it came in pieces.
+    /// A complete binary message, borrowed from the buffer unless it came in pieces; of [`Decoder::of_pieces`] any part of
+    /// one, borrowed always.
     Binary(Cow<'a, [u8]>),
     /// Answer with a pong of the same payload (at most 125 bytes).
     Ping(&'a [u8]),
@@ -121,10 +125,19 @@ fn invalid_text() -> Violation {
 /// ```
 #[derive(Clone, Debug)]
 pub struct Decoder {
+    /// Of a decoder of pieces only its frame is used, and it holds no bytes.
     assembly: Option<Box<Assembly>>,
     message_bytes_max: u32,
     role: Role,
+    yields: Yields,
     closed: bool,
+}
+
+/// What becomes of binary frames.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Yields {
+    Messages,
+    Pieces,
 }
 
 /// A message of which a part has come.
@@ -136,6 +149,8 @@ struct Assembly {
     valid_bytes: usize,
     /// The data frame in the middle of which the last read ended.
     frame: Option<Partial>,
+    /// The last byte of the message has been yielded as a piece.
+    is_over: bool,
 }
 
 /// What is left of a data frame.
@@ -146,6 +161,18 @@ struct Partial {
     /// Bytes of the payload that have come.
     offset: usize,
     last: bool,
+}
+
+impl Partial {
+    /// Unmasks and counts what has come of the frame.
+    fn take<'b>(&mut self, rest: &'b mut [u8]) -> &'b [u8] {
+        let take = self.remaining.min(rest.len());
+        let part = rest.get_mut(..take).unwrap_or_default();
+        apply_mask(part, self.mask, self.offset);
+        self.remaining -= take;
+        self.offset += take;
+        part
+    }
 }
 
 /// A frame header, checked as far as it does not concern other frames.
@@ -164,6 +191,8 @@ enum Step {
     Whole(Header),
     /// The assembled message is complete.
     Assembled,
+    /// A part of a message at this place, unmasked.
+    Piece(Range<usize>),
     /// Nothing to yield, go on.
     Absorbed,
     /// This many bytes are missing.
@@ -175,7 +204,14 @@ impl Decoder {
     /// together, is refused with 1009 when its length is declared. While such a message is incomplete the decoder
     /// holds at most twice its bytes (a vector grows by doubling).
     pub fn new(role: Role, message_bytes_max: u32) -> Self {
-        Self { assembly: None, message_bytes_max, role, closed: false }
+        Self { assembly: None, message_bytes_max, role, yields: Yields::Messages, closed: false }
+    }
+
+    /// A decoder that yields the payload of binary frames as it comes: [`Event::Binary`] is then a part of a frame, never
+    /// empty, and says nothing about where messages end. It holds no payload, so frames and messages may have any length
+    /// (a frame up to 4 GiB). A text message is refused with 1003.
+    pub fn of_pieces(role: Role) -> Self {
+        Self { yields: Yields::Pieces, ..Self::new(role, u32::MAX) }
     }
 
     /// Changes the limit for the frames that come from now on.
@@ -206,6 +242,10 @@ impl Decoder {
                     let event = self.take_assembled().inspect_err(|_| self.close())?;
                     return Ok(Decoded::Event { event, consumed });
                 }
+                Step::Piece(place) => {
+                    let event = Event::Binary(Cow::Borrowed(buf.get(place).unwrap_or_default()));
+                    return Ok(Decoded::Event { event, consumed });
+                }
                 Step::Whole(header) => {
                     let start = consumed + header.bytes;
                     consumed = start + header.payload_bytes;
@@ -229,7 +269,12 @@ impl Decoder {
     fn step(&mut self, buf: &mut [u8], consumed: &mut usize) -> Result<Step, Violation> {
         let rest = buf.get_mut(*consumed..).unwrap_or_default();
         if let Some(assembly) = self.assembly.as_mut().filter(|assembly| assembly.frame.is_some()) {
-            return assembly.absorb(rest, consumed);
+            if self.yields == Yields::Messages {
+                return assembly.absorb(rest, consumed);
+            }
+            let step = assembly.piece(rest, consumed);
+            self.assembly.take_if(|assembly| assembly.is_over);
+            return Ok(step);
         }
         let header = match parse_header(rest, self.role)? {
             Ok(header) => header,
@@ -240,7 +285,8 @@ impl Decoder {
         if header.opcode.is_control() {
             return Ok(if missing > 0 { Step::Wait(missing) } else { Step::Whole(header) });
         }
-        if self.assembly.is_none() && header.last && missing == 0 {
+        let is_alone = self.assembly.is_none() && header.last;
+        if is_alone && missing == 0 && (header.payload_bytes > 0 || self.yields == Yields::Messages) {
             return Ok(Step::Whole(header));
         }
         *consumed += header.bytes;
@@ -260,6 +306,9 @@ impl Decoder {
                 return Err(protocol_error("new message inside a fragmented one"));
             }
             _ => {}
+        }
+        if self.yields == Yields::Pieces && header.opcode == Opcode::Text {
+            return Err(Violation { code: CloseCode::UNSUPPORTED, text: "only binary frames are taken" });
         }
         let held = self.assembly.as_ref().map_or(0, |assembly| assembly.message.len());
         if held.saturating_add(header.payload_bytes) > self.message_bytes_max as usize {
@@ -283,7 +332,13 @@ impl Decoder {
 
 impl Assembly {
     fn new(opcode: Opcode) -> Self {
-        Self { text: opcode == Opcode::Text, message: Vec::new(), valid_bytes: 0, frame: None }
+        Self {
+            text: opcode == Opcode::Text,
+            message: Vec::new(),
+            valid_bytes: 0,
+            frame: None,
+            is_over: false,
+        }
     }
 
     fn begin(&mut self, header: &Header) {
@@ -294,13 +349,9 @@ impl Assembly {
     /// Moves what has come of the frame in progress into the message.
     fn absorb(&mut self, rest: &mut [u8], consumed: &mut usize) -> Result<Step, Violation> {
         let Some(frame) = self.frame.as_mut() else { return Ok(Step::Absorbed) };
-        let take = frame.remaining.min(rest.len());
-        let part = rest.get_mut(..take).unwrap_or_default();
-        apply_mask(part, frame.mask, frame.offset);
+        let part = frame.take(rest);
         self.message.extend_from_slice(part);
-        *consumed += take;
-        frame.remaining -= take;
-        frame.offset += take;
+        *consumed += part.len();
         let Partial { remaining, last, .. } = *frame;
         if remaining == 0 {
             self.frame = None;
@@ -310,6 +361,22 @@ impl Assembly {
             (0, true) => Ok(Step::Assembled),
             (0, false) => Ok(Step::Absorbed),
             (missing, _) => Ok(Step::Wait(missing)),
+        }
+    }
+
+    /// Unmasks what has come of the frame in progress where it lies.
+    fn piece(&mut self, rest: &mut [u8], consumed: &mut usize) -> Step {
+        let Some(frame) = self.frame.as_mut() else { return Step::Absorbed };
+        let start = *consumed;
+        *consumed += frame.take(rest).len();
+        let Partial { remaining, last, .. } = *frame;
+        if remaining == 0 {
+            (self.frame, self.is_over) = (None, last);
+        }
+        match (*consumed > start, remaining) {
+            (true, _) => Step::Piece(start..*consumed),
+            (false, 0) => Step::Absorbed,
+            (false, missing) => Step::Wait(missing),
         }
     }
 

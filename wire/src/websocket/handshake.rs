@@ -133,6 +133,12 @@ pub fn subprotocols<'s>(head: &'s Head<'_>) -> impl Iterator<Item = &'s str> {
     head.fields.list("sec-websocket-protocol").filter_map(|name| str::from_utf8(name).ok())
 }
 
+/// The subprotocol to answer with: the first of the client's that is in `spoken` (RFC 6455 section 4.2.2, compared byte by
+/// byte). `None`: the client offers none of them; whoever needs one refuses with 400.
+pub fn choose_subprotocol<'s>(head: &Head<'_>, spoken: &[&'s str]) -> Option<&'s str> {
+    subprotocols(head).find_map(|offered| spoken.iter().copied().find(|name| *name == offered))
+}
+
 /// The value of a field that must stand exactly once.
 fn only<'a>(fields: &Fields<'a>, name: &str) -> Option<&'a [u8]> {
     let mut values = fields.values(name);

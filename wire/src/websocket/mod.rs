@@ -15,8 +15,8 @@ pub use encode::{
     FrameHeader, binary_frame, close_frame, frame, frame_header, masked_close_frame, masked_frame, text_frame,
 };
 pub use handshake::{
-    Accept, HandshakeError, UpgradeRequest, accept, accept_key, check_response, client_key, subprotocols,
-    write_upgrade_request,
+    Accept, HandshakeError, UpgradeRequest, accept, accept_key, check_response, choose_subprotocol,
+    client_key, subprotocols, write_upgrade_request,
 };
 
 /// Bytes of payload a control frame may carry (RFC 6455 section 5.5).

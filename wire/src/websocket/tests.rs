@@ -33,7 +33,23 @@ impl From<Event<'_>> for Seen {
 
 /// Feeds the pieces one after the other as a connection would, and collects what comes out.
 fn run(role: Role, limit: u32, pieces: &[&[u8]]) -> Vec<Seen> {
-    let mut decoder = Decoder::new(role, limit);
+    feed(Decoder::new(role, limit), 2 * limit as usize + 128, pieces)
+}
+
+/// As [`run`] for a decoder of pieces, with those that come one after the other put together.
+fn run_pieces(pieces: &[&[u8]]) -> Vec<Seen> {
+    let mut whole: Vec<Seen> = Vec::new();
+    for seen in feed(Decoder::of_pieces(Role::Server), 128, pieces) {
+        match (whole.last_mut(), seen) {
+            (_, Seen::Binary(more)) if more.is_empty() => panic!("an empty piece"),
+            (Some(Seen::Binary(bytes)), Seen::Binary(more)) => bytes.extend(more),
+            (_, seen) => whole.push(seen),
+        }
+    }
+    whole
+}
+
+fn feed(mut decoder: Decoder, bound: usize, pieces: &[&[u8]]) -> Vec<Seen> {
     let mut seen = Vec::new();
     let mut pending: Vec<u8> = Vec::new();
     for piece in pieces {
@@ -56,7 +72,6 @@ fn run(role: Role, limit: u32, pieces: &[&[u8]]) -> Vec<Seen> {
                 }
             }
         }
-        let bound = 2 * limit as usize + 128;
         assert!(decoder.held_bytes() <= bound, "{} bytes held", decoder.held_bytes());
     }
     seen
@@ -438,6 +453,36 @@ fn a_message_in_one_piece_is_borrowed() {
 }
 
 #[test]
+fn pieces_come_as_they_are_and_nothing_is_held() {
+    let fragments = [
+        raw(BINARY, b"frag"),
+        raw(FIN | PING, b"?"),
+        raw(0, b""),
+        raw(FIN, b"ments"),
+        raw(FIN | BINARY, b""),
+        raw(FIN | BINARY, b" and more"),
+    ]
+    .concat();
+    let expected =
+        [Seen::Binary(b"frag".to_vec()), Seen::Ping(b"?".to_vec()), Seen::Binary(b"ments and more".to_vec())];
+    assert_eq!(run_pieces(&[&fragments]), expected);
+    let bytes: Vec<&[u8]> = fragments.chunks(1).collect();
+    assert_eq!(run_pieces(&bytes), expected);
+    // No length is too large: the first bytes of a frame are yielded long before its end.
+    let mut large = raw(FIN | BINARY, &[7; 70_000]);
+    large[2..10].copy_from_slice(&u64::from(u32::MAX).to_be_bytes());
+    assert_eq!(run_pieces(&[&large]), [Seen::Binary(vec![7; 70_000])]);
+    assert_eq!(run_pieces(&[&raw(FIN | BINARY, b"x"), &raw(FIN, b"")])[1..], [Seen::Violation(1002)]);
+}
+
+#[test]
+fn a_decoder_of_pieces_takes_no_text() {
+    for first in [FIN | TEXT, TEXT] {
+        assert_eq!(run_pieces(&[&raw(first, b"x")]), [Seen::Violation(1003)]);
+    }
+}
+
+#[test]
 fn after_a_violation_everything_is_discarded() {
     let mut decoder = Decoder::new(Role::Server, 100);
     assert!(decoder.decode(&mut raw(FIN, b"x")).is_err());
@@ -509,6 +554,7 @@ proptest! {
     ) {
         let bytes = frames.concat();
         prop_assert_eq!(run(Role::Server, limit, &cut(&bytes, &places)), run(Role::Server, limit, &[&bytes]));
+        prop_assert_eq!(run_pieces(&cut(&bytes, &places)), run_pieces(&[&bytes]));
     }
 
     #[test]
@@ -576,6 +622,21 @@ mod handshake {
         );
         let head = parse_head(REQUEST.as_bytes(), &HeadLimits::default()).expect("valid").expect("complete");
         assert_eq!(subprotocols(&head).collect::<Vec<_>>(), ["chat", "superchat"]);
+    }
+
+    #[test]
+    fn the_first_subprotocol_of_the_client_that_is_spoken_is_chosen() {
+        let chosen = |offer: &str| {
+            let request = REQUEST.replace("Sec-WebSocket-Protocol: chat, superchat\r\n", offer);
+            let head =
+                parse_head(request.as_bytes(), &HeadLimits::default()).expect("valid").expect("complete");
+            choose_subprotocol(&head, &["mqtt", "mqttv3.1"])
+        };
+        assert_eq!(chosen("Sec-WebSocket-Protocol: chat, mqttv3.1, mqtt\r\n"), Some("mqttv3.1"));
+        let two_fields = "Sec-WebSocket-Protocol: chat\r\nSec-WebSocket-Protocol: mqtt\r\n";
+        assert_eq!(chosen(two_fields), Some("mqtt"));
+        assert_eq!(chosen("Sec-WebSocket-Protocol: MQTT, mqttv3\r\n"), None);
+        assert_eq!(chosen(""), None);
     }
 
     #[test]

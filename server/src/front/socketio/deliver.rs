@@ -51,7 +51,7 @@ impl SocketIo {
         let (mut first, mut others): (Option<(Variant, Bytes)>, _) = (None, Vec::new());
         for recipient in to {
             let Some(socket) = self.sockets.get(recipient.tag.0 as usize) else {
-                self.tails.offer(recipient.tag, encoder.delivery.message, &mut self.commands);
+                self.tails.offer(recipient.tag, encoder.delivery.message, &mut cx.hub.commands);
                 continue;
             };
             let Some(conn) = socket.conn else {

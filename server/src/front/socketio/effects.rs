@@ -1,55 +1,34 @@
-//! The way to the hub and back: every command goes in here, every effect is performed here.
-//!
-//! Owns the order: the effects of a command are performed before the next command is applied, and commands that
-//! effects lead to wait in a queue. So at most one list of effects is ever open. Start at [`SocketIo::apply`].
+//! What the hub decided about sockets, performed. In which order is [`crate::front::apply`]'s business.
 
-use hub::{Command, Effect, Effects, Reason};
-use smallvec::SmallVec;
+use hub::{Command, Effect, Reason, Recipient};
 
 use super::SocketIo;
 use super::deliver::Delivery;
 use super::ending::Told;
-use super::polling::BUDGET;
-use crate::mail::PeerMail;
-use crate::shard::Cx;
+use crate::front::apply::{Performer, apply};
+use crate::shard::{Cx, Door};
+
+impl Performer for SocketIo {
+    const DOOR: Door = Door::Http;
+
+    fn perform(&mut self, cx: &mut Cx<'_>, effect: Effect, to: &[Recipient]) {
+        let Some(effect) = self.tails.perform(effect, &mut cx.hub.commands) else { return };
+        match effect {
+            Effect::Deliver { message, ask, offset, .. } => {
+                self.deliver(cx, &Delivery { message: &message, ask, offset }, to);
+            }
+            Effect::Send { to, item } => self.send(cx, to, item),
+            Effect::More { to } => self.resume(cx, to.tag.0),
+            Effect::CloseConnection { to, reason } => self.close_under(cx, to.tag.0, reason),
+            other => self.session_effect(cx, other),
+        }
+    }
+}
 
 impl SocketIo {
     /// Applies a command and performs what follows. Called while effects are performed it only queues.
     pub(in crate::front) fn apply(&mut self, cx: &mut Cx<'_>, command: Command) {
-        self.commands.push_back(command);
-        if self.performing {
-            return;
-        }
-        self.performing = true;
-        while let Some(command) = self.commands.pop_front() {
-            cx.hub.hub.apply(cx.io.now(), command, &mut cx.hub.effects);
-            let mut effects = std::mem::take(&mut cx.hub.effects);
-            let more = budgets_used_up(&effects);
-            self.perform(cx, &mut effects);
-            for tag in more {
-                self.resume(cx, tag);
-            }
-            effects.recipients.clear();
-            cx.hub.effects = effects;
-        }
-        self.performing = false;
-    }
-
-    fn perform(&mut self, cx: &mut Cx<'_>, effects: &mut Effects) {
-        let Effects { list, recipients } = effects;
-        for effect in list.drain(..) {
-            let Some(effect) = self.tails.perform(effect, &mut self.commands) else { continue };
-            match effect {
-                Effect::Deliver { message, ask, offset, to } => {
-                    let to = recipients.get(to).unwrap_or_default();
-                    self.deliver(cx, &Delivery { message: &message, ask, offset }, to);
-                }
-                Effect::Send { to, item } => self.send(cx, to, item),
-                Effect::Mail { to, mail } => cx.io.post(to, PeerMail::Hub(mail)),
-                Effect::Report { token, report } => cx.io.report(token, report),
-                other => self.session_effect(cx, other),
-            }
-        }
+        apply(self, cx, command);
     }
 
     /// Effects on the life of one session.
@@ -64,10 +43,10 @@ impl SocketIo {
                 self.session_ended(cx, tag.0, reason)
             }
             Effect::Ended { tag: None, session, id, reason: _ } => self.session_expired(cx, session, id),
-            Effect::CloseConnection { to, reason } => self.close_under(cx, to.tag.0, reason),
-            Effect::Deliver { .. } | Effect::Send { .. } | Effect::Mail { .. } | Effect::Report { .. } => {}
-            // No session here bears a name of its own.
+            // No session here bears a name of its own, and the others are performed elsewhere.
             Effect::Claimed { .. } | Effect::Done { .. } | Effect::Taken { .. } | Effect::Misstep { .. } => {}
+            Effect::Deliver { .. } | Effect::Send { .. } | Effect::More { .. } => {}
+            Effect::CloseConnection { .. } | Effect::Mail { .. } | Effect::Report { .. } => {}
         }
     }
 
@@ -77,20 +56,4 @@ impl SocketIo {
             self.close_engine(cx, slot, reason, Told::Close);
         }
     }
-}
-
-/// The sockets to which a whole budget of things went at once: more may wait for them. That is after a `Resume`, or after
-/// the mail that one or several held resumes waited for. The sends of one resume stand together.
-fn budgets_used_up(effects: &Effects) -> SmallVec<[u32; 2]> {
-    let mut used_up = SmallVec::new();
-    let (mut last, mut count) = (None, 0);
-    for effect in &effects.list {
-        let Effect::Send { to, .. } = effect else { continue };
-        count = if last == Some(to.tag.0) { count + 1 } else { 1 };
-        last = Some(to.tag.0);
-        if count == BUDGET {
-            used_up.push(to.tag.0);
-        }
-    }
-    used_up
 }

@@ -32,10 +32,10 @@ mod sid;
 mod socket;
 mod upgrade;
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use hub::{Command, SessionId, SessionKey, ShardId, Topology};
+use hub::{SessionId, SessionKey, ShardId, Topology};
 use slab::Slab;
 use wire::socketio::Limits;
 use wire::values::{Bounds, JsonText};
@@ -81,9 +81,6 @@ pub(super) struct SocketIo {
     adopted: HashMap<(u8, u32), u32>,
     /// Engine sessions whose waiting GET is answered at the end of the turn.
     answers: Vec<u32>,
-    /// Commands that effects led to.
-    commands: VecDeque<Command>,
-    performing: bool,
     tails: Tails,
     drain: Option<ending::Drain>,
 }
@@ -113,8 +110,6 @@ impl SocketIo {
             old_pids: HashMap::new(),
             adopted: HashMap::new(),
             answers: Vec::new(),
-            commands: VecDeque::new(),
-            performing: false,
             tails: Tails::default(),
             drain: None,
         }

@@ -3,10 +3,8 @@
 //! Owns what each packet leads to and which ones are against the rules. Must not know how bytes were framed.
 //! Start at [`SocketIo::engine_packet`].
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use bytes::Bytes;
-use hub::{AskId, Body, Command, Except, MessageId, Publish, Reason, Target};
+use hub::{AskId, Body, Command, Except, Publish, Reason, Target};
 use wire::engineio::{Packet, Version};
 use wire::socketio::{AckId, Encoded, Kind, Violation};
 use wire::values::Values;
@@ -16,6 +14,7 @@ use super::ending::Told;
 use super::engine::{Consumer, Queued};
 use super::socket::Stage;
 use crate::config::EventRoute;
+use crate::front::message_id;
 use crate::mail::{PeerMail, Upcall};
 use crate::shard::Cx;
 
@@ -172,11 +171,4 @@ impl SocketIo {
         let body = Body::Values { json, attachments };
         self.apply(cx, Command::Reply { session: socket.session, ask: AskId(id.0), body });
     }
-}
-
-/// Time of publication in the upper 48 bits, random bits below.
-fn message_id(cx: &mut Cx<'_>) -> MessageId {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    let random = u128::from_be_bytes(cx.io.random());
-    MessageId(since.as_millis() << 80 | random >> 48)
 }

@@ -7,7 +7,7 @@ use bytes::BufMut;
 
 use super::{Encoder, Shed, Unsent};
 use crate::mqtt::{
-    ConnAck, Disconnect, Property, PropertyBuf, ReasonCode, ServerPacket, SubAck, Value, Version,
+    ConnAck, Disconnect, Property, PropertyBuf, Qos, ReasonCode, ServerPacket, SubAck, Value, Version,
 };
 
 /// What a server tells with CONNACK, each field with the value the protocol assumes when nothing is said
@@ -30,8 +30,8 @@ pub struct ConnAckProperties<'a> {
     pub maximum_packet_size_bytes: Option<u32>,
     /// How many QoS 1 and 2 messages of the client may be unacknowledged; 65,535.
     pub receive_maximum: u16,
-    /// The highest QoS; 2.
-    pub maximum_qos: u8,
+    /// The highest QoS; QoS 2.
+    pub maximum_qos: Qos,
     /// Whether filters may have wildcards; true.
     pub wildcard_subscription_available: bool,
     /// Whether subscriptions may have identifiers; true.
@@ -46,6 +46,8 @@ pub struct ConnAckProperties<'a> {
     pub server_reference: Option<&'a str>,
     /// What happened, with a refusal.
     pub reason_string: Option<&'a str>,
+    /// Names and values of the server's choice.
+    pub user_properties: &'a [(&'a str, &'a str)],
 }
 
 impl Default for ConnAckProperties<'_> {
@@ -59,7 +61,7 @@ impl Default for ConnAckProperties<'_> {
             retain_available: true,
             maximum_packet_size_bytes: None,
             receive_maximum: u16::MAX,
-            maximum_qos: 2,
+            maximum_qos: Qos::ExactlyOnce,
             wildcard_subscription_available: true,
             subscription_identifier_available: true,
             shared_subscription_available: true,
@@ -67,6 +69,7 @@ impl Default for ConnAckProperties<'_> {
             response_information: None,
             server_reference: None,
             reason_string: None,
+            user_properties: &[],
         }
     }
 }
@@ -92,7 +95,10 @@ impl ConnAckProperties<'_> {
         put(Property::MaximumPacketSize, self.maximum_packet_size_bytes.map(Value::U32));
         let window = Some(self.receive_maximum).filter(|maximum| *maximum < u16::MAX);
         put(Property::ReceiveMaximum, window.map(Value::U16));
-        put(Property::MaximumQos, Some(self.maximum_qos).filter(|qos| *qos < 2).map(Value::Byte));
+        put(
+            Property::MaximumQos,
+            Some(self.maximum_qos).filter(|qos| *qos < Qos::ExactlyOnce).map(|qos| Value::Byte(qos.bits())),
+        );
         put(Property::WildcardSubscriptionAvailable, unavailable(self.wildcard_subscription_available));
         put(Property::SubscriptionIdentifierAvailable, unavailable(self.subscription_identifier_available));
         put(Property::SharedSubscriptionAvailable, unavailable(self.shared_subscription_available));
@@ -100,6 +106,9 @@ impl ConnAckProperties<'_> {
         put(Property::ResponseInformation, self.response_information.map(Value::Text));
         put(Property::ServerReference, self.server_reference.map(Value::Text));
         put(Property::ReasonString, self.reason_string.map(Value::Text));
+        for (name, value) in self.user_properties {
+            put(Property::UserProperty, Some(Value::Pair(name, value)));
+        }
         out
     }
 }
@@ -142,6 +151,16 @@ impl Encoder {
         out.put_u8(code);
         fitted.put(self.version, out);
         Ok(())
+    }
+
+    /// CONNACK that refuses, with a reason string in version 5.
+    ///
+    /// # Errors
+    /// Nothing is appended, see [`Unsent`]: a reason without a return code has no form in version 3.
+    pub fn refusal(&self, reason: ReasonCode, text: &str, out: &mut impl BufMut) -> Result<(), Unsent> {
+        let properties = PropertyBuf::with_reason_string(text);
+        let properties = properties.as_properties();
+        self.connack(&ConnAck { session_present: false, reason, properties }, out)
     }
 
     /// SUBACK. Version 3 gets 0x80 for every failure.
@@ -207,6 +226,15 @@ impl Encoder {
         }
         out.put_slice(&[first, 0]);
         Ok(())
+    }
+
+    /// DISCONNECT of a server with a reason string; version 5 only.
+    ///
+    /// # Errors
+    /// Nothing is appended, see [`Unsent`].
+    pub fn ending(&self, reason: ReasonCode, text: &str, out: &mut impl BufMut) -> Result<(), Unsent> {
+        let properties = PropertyBuf::with_reason_string(text);
+        self.disconnect(&Disconnect { reason, properties: properties.as_properties() }, out)
     }
 
     /// DISCONNECT of a server; version 5 only.

@@ -8,6 +8,7 @@ use bytes::BufMut;
 use super::{Kind, Properties, Property, Value};
 use crate::mqtt::Error;
 use crate::mqtt::encode::put_varint;
+use crate::mqtt::error::fault;
 use crate::mqtt::frame::VARINT_MAX;
 use crate::mqtt::reader::check_characters;
 
@@ -37,15 +38,21 @@ impl PropertyBuf {
     /// characters that are refused from clients, too.
     pub fn push(&mut self, property: Property, value: Value<'_>) -> Result<(), Error> {
         if kind(value) != property.kind() || !has_form(value) {
-            return Err(Error::malformed("value has no form for this property"));
+            return Err(fault!(malformed("value has no form for this property")).into());
         }
-        property.check(value)?;
-        if let Value::Text(text) = value {
-            check_characters(text)?;
-        }
-        if let Value::Pair(name, value) = value {
-            check_characters(name)?;
-            check_characters(value)?;
+        match value {
+            Value::Byte(value) => property.check_number(u32::from(value))?,
+            Value::U16(value) => property.check_number(u32::from(value))?,
+            Value::U32(value) | Value::Varint(value) => property.check_number(value)?,
+            Value::Text(text) => {
+                check_characters(text)?;
+                property.check_text(text)?;
+            }
+            Value::Binary(_) => {}
+            Value::Pair(name, value) => {
+                check_characters(name)?;
+                check_characters(value)?;
+            }
         }
         self.raw.put_u8(property as u8);
         match value {

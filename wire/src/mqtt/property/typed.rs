@@ -4,6 +4,7 @@
 //! any of them.
 
 use super::{Properties, Property, Value};
+use crate::mqtt::Qos;
 
 macro_rules! getters {
     ($($(#[$doc:meta])* $name:ident $read:ident -> $type:ty, $property:ident;)*) => {
@@ -57,8 +58,6 @@ getters! {
     topic_alias_maximum u16 -> u16, TopicAliasMaximum;
     /// The alias of this message.
     topic_alias u16 -> u16, TopicAlias;
-    /// Whether the highest QoS is 1, else 0; absent means 2.
-    is_maximum_qos_one flag -> bool, MaximumQos;
     /// Whether retained messages are kept; absent means yes.
     retain_available flag -> bool, RetainAvailable;
     /// The largest packet the sender takes; absent means any.
@@ -72,6 +71,14 @@ getters! {
 }
 
 impl<'a> Properties<'a> {
+    /// The highest QoS the server takes; absent means QoS 2.
+    pub fn maximum_qos(&self) -> Option<Qos> {
+        match self.find(Property::MaximumQos)? {
+            Value::Byte(bits) => Qos::from_bits(bits),
+            _ => None,
+        }
+    }
+
     /// The identifier of the subscription; the first one in a PUBLISH that has several.
     pub fn subscription_identifier(&self) -> Option<u32> {
         self.subscription_identifiers().next()
@@ -80,7 +87,7 @@ impl<'a> Properties<'a> {
     /// The identifiers of all subscriptions a message came by.
     pub fn subscription_identifiers(&self) -> impl Iterator<Item = u32> + use<'a> {
         self.entries().filter(|(property, _)| *property == Property::SubscriptionIdentifier).filter_map(
-            |(property, entry)| match property.read_entry(entry)? {
+            |(property, entry)| match property.value_of(entry)? {
                 Value::Varint(id) => Some(id),
                 _ => None,
             },
@@ -90,7 +97,7 @@ impl<'a> Properties<'a> {
     /// Names and values in the order of the sender, which is part of their meaning.
     pub fn user_properties(&self) -> impl Iterator<Item = (&'a str, &'a str)> + use<'a> {
         self.entries().filter(|(property, _)| *property == Property::UserProperty).filter_map(
-            |(property, entry)| match property.read_entry(entry)? {
+            |(property, entry)| match property.value_of(entry)? {
                 Value::Pair(name, value) => Some((name, value)),
                 _ => None,
             },

@@ -1,0 +1,171 @@
+//! Who may connect, and which topics a client may use.
+//!
+//! Owns the rules of the configuration and the names that nobody but the server uses. Must not know packets. Start at
+//! [`Access`].
+
+use std::sync::Arc;
+
+use wire::mqtt::ReasonCode;
+
+use crate::config::{AclAction, AclRule, AuthMode, Config, MqttUser, Permission};
+
+/// The rules, as configured.
+#[derive(Debug)]
+pub(super) struct Access {
+    users: Vec<MqttUser>,
+    rules: Vec<AclRule>,
+    default: Permission,
+    anonymous: bool,
+}
+
+/// Who asks.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Asker<'a> {
+    pub(super) name: &'a str,
+    pub(super) user: Option<&'a str>,
+}
+
+/// First levels under which only the server publishes.
+const RESERVED: [&str; 5] = ["$user", "$client", "$sys", "$SYS", "$share"];
+
+impl Access {
+    pub(super) fn new(config: &Config) -> Self {
+        Self {
+            users: config.mqtt_users.clone(),
+            rules: config.mqtt_acl.clone(),
+            default: config.mqtt.acl_default,
+            anonymous: config.auth.mode == AuthMode::Anonymous,
+        }
+    }
+
+    /// The user that a client is, from its user name and password. Without configured users anonymous access takes everybody,
+    /// whatever name it gives, as nobody in particular.
+    ///
+    /// # Errors
+    /// The reason of the refusal.
+    pub(super) fn user(
+        &self,
+        name: Option<&str>,
+        password: Option<&[u8]>,
+    ) -> Result<Option<Arc<str>>, ReasonCode> {
+        let Some(name) = name.filter(|_| !self.users.is_empty()) else {
+            return if self.anonymous { Ok(None) } else { Err(ReasonCode::NotAuthorized) };
+        };
+        let known = self.users.iter().find(|user| user.name.as_str() == name);
+        match known.filter(|user| user.password.matches(password.unwrap_or_default())) {
+            Some(_) => Ok(Some(Arc::from(name))),
+            None => Err(ReasonCode::BadUserNameOrPassword),
+        }
+    }
+
+    /// Whether a client may publish to a topic.
+    ///
+    /// # Errors
+    /// The reason of the refusal.
+    pub(super) fn publish(&self, asker: Asker<'_>, topic: &str) -> Result<(), ReasonCode> {
+        let first = topic.split('/').next().unwrap_or_default();
+        if RESERVED.contains(&first) {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        self.check(asker, AclAction::Publish, topic)
+    }
+
+    /// Whether a client may subscribe to a filter, `$share` and group taken off.
+    ///
+    /// # Errors
+    /// The reason of the refusal.
+    pub(super) fn subscribe(&self, asker: Asker<'_>, filter: &str) -> Result<(), ReasonCode> {
+        if matches!(filter.split('/').next(), Some("$user" | "$client" | "$share")) {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        self.check(asker, AclAction::Subscribe, filter)
+    }
+
+    /// The first rule that covers all of it and names the action decides.
+    fn check(&self, asker: Asker<'_>, action: AclAction, filter: &str) -> Result<(), ReasonCode> {
+        for rule in self.rules.iter().filter(|rule| covers(rule.filter.as_str(), filter, asker)) {
+            if rule.allow.contains(&action) {
+                return Ok(());
+            }
+            if rule.deny.contains(&action) {
+                return Err(code(rule));
+            }
+        }
+        match self.default {
+            Permission::Allow => Ok(()),
+            Permission::Deny => Err(ReasonCode::NotAuthorized),
+        }
+    }
+}
+
+/// The configuration takes codes of refusals only.
+fn code(rule: &AclRule) -> ReasonCode {
+    u8::try_from(rule.code).ok().and_then(ReasonCode::from_byte).unwrap_or(ReasonCode::NotAuthorized)
+}
+
+/// Whether everything that `asked` matches is matched by `rule`, in which `%c` is the client's name and `%u` its user. A name
+/// that would be more than one plain level covers nothing (CVE-2017-7650).
+fn covers(rule: &str, asked: &str, asker: Asker<'_>) -> bool {
+    // Names with `$` are seen by filters that begin so, and by no wildcard [MQTT-4.7.2-1].
+    if asked.starts_with('$') && rule.starts_with(['+', '#']) {
+        return false;
+    }
+    let mut asked = asked.split('/');
+    for level in rule.split('/') {
+        if level == "#" {
+            return true;
+        }
+        let Some(other) = asked.next() else { return false };
+        let is_covered = match level {
+            "+" => other != "#",
+            _ => substituted(level, other, asker),
+        };
+        if !is_covered {
+            return false;
+        }
+    }
+    asked.next().is_none()
+}
+
+fn substituted(level: &str, asked: &str, asker: Asker<'_>) -> bool {
+    if !level.contains('%') {
+        return level == asked;
+    }
+    let plain = |text: &str| !text.contains(['+', '#', '/']);
+    if level.contains("%c") && !plain(asker.name) {
+        return false;
+    }
+    let level = level.replace("%c", asker.name);
+    match asker.user {
+        Some(user) if level.contains("%u") => plain(user) && level.replace("%u", user) == asked,
+        None if level.contains("%u") => false,
+        _ => level == asked,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grant_must_cover_the_whole_filter() {
+        let asker = Asker { name: "c1", user: Some("bob") };
+        let cases = [
+            ("a/#", "a", true),
+            ("a/#", "a/+/b", true),
+            ("a/+", "a/#", false),
+            ("a/+", "a/+", true),
+            ("a/b", "a/+", false),
+            ("#", "$SYS/x", false),
+            ("d/%c/#", "d/c1/x", true),
+            ("d/%c/#", "d/c2/x", false),
+            ("d/%u", "d/bob", true),
+            ("d/%u-%c", "d/bob-c1", true),
+        ];
+        for (rule, asked, expected) in cases {
+            assert_eq!(covers(rule, asked, asker), expected, "{rule} {asked}");
+        }
+        let tricky = Asker { name: "#", user: None };
+        assert!(!covers("d/%c", "d/#", tricky) && !covers("d/%u", "d/%u", tricky));
+    }
+}

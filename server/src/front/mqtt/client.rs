@@ -1,0 +1,123 @@
+//! What is kept of a client while it is connected. What outlives the connection is the hub's.
+//!
+//! Owns the layout, since it decides the memory per connection. Must not know what happens to it. Start at [`Client`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use hub::{Millis, Options, SessionId, SessionKey};
+use wire::mqtt::{AliasesIn, AliasesOut, Encoder, PacketId, ReasonCode, Version};
+
+use crate::shard::ConnKey;
+
+/// A connection with a session: 104 bytes, and the box only while there is something in it.
+#[derive(Debug)]
+pub(super) struct Client {
+    pub(super) conn: ConnKey,
+    pub(super) session: SessionKey,
+    pub(super) id: SessionId,
+    pub(super) kind: Kind,
+    /// Version, largest packet and which explanations it wants.
+    pub(super) encoder: Encoder,
+    /// When its last packet came.
+    pub(super) heard: Millis,
+    /// The keep alive in force; 0 = off.
+    pub(super) keep_alive_seconds: u16,
+    /// Its messages of QoS 1 and 2 whose exchange is not over.
+    pub(super) inbound: u16,
+    /// Aliases that it takes.
+    pub(super) aliases_max: u16,
+    /// Its own name.
+    pub(super) name: Arc<str>,
+    pub(super) user: Option<Arc<str>>,
+    pub(super) rare: Option<Box<Rare>>,
+}
+
+/// Facts about a client that are true or false.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// Packets travel in frames.
+    pub(super) websocket: bool,
+    /// MQTT 3.1, whose flags count for nothing.
+    pub(super) v31: bool,
+    /// All its subscriptions have No Local and Retain As Published.
+    pub(super) bridge: bool,
+    /// Its session was to end with the connection, so DISCONNECT cannot prolong it.
+    pub(super) ends_with_connection: bool,
+}
+
+/// What few clients have at any time.
+#[derive(Debug, Default)]
+pub(super) struct Rare {
+    pub(super) aliases_in: Option<Box<AliasesIn>>,
+    pub(super) aliases_out: Option<Box<AliasesOut>>,
+    /// Acknowledgements that wait for their turn, PUBACKs and PUBRECs apart.
+    pub(super) acks: [VecDeque<Ack>; 2],
+    pub(super) questions: Vec<Question>,
+}
+
+/// An acknowledgement that the client waits for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Ack {
+    pub(super) packet_id: PacketId,
+    /// Unknown until the hub has answered.
+    pub(super) reason: Option<ReasonCode>,
+}
+
+/// A SUBSCRIBE or UNSUBSCRIBE of which not all is done.
+#[derive(Debug)]
+pub(super) struct Question {
+    pub(super) packet_id: PacketId,
+    /// One per filter, in its order; as granted until the answer is known.
+    pub(super) codes: Vec<ReasonCode>,
+    pub(super) open: u32,
+    pub(super) is_subscribe: bool,
+    /// Granted, in case of success.
+    pub(super) granted: Vec<ReasonCode>,
+}
+
+impl Client {
+    pub(super) fn version(&self) -> Version {
+        self.encoder.version()
+    }
+
+    pub(super) fn rare(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+
+    /// Frees what is empty.
+    pub(super) fn tidy(&mut self) {
+        if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
+            self.rare = None;
+        }
+    }
+
+    /// What a client that knows no options means by a subscription, or a bridge by all of its.
+    pub(super) fn options(&self, options: Options) -> Options {
+        let bridge = self.kind.bridge;
+        Options {
+            skip_own: options.skip_own || bridge,
+            keep_retain: options.keep_retain || bridge,
+            ..options
+        }
+    }
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        self.aliases_in.is_none()
+            && self.aliases_out.is_none()
+            && self.acks.iter().all(VecDeque::is_empty)
+            && self.questions.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_stays_small() {
+        assert!(size_of::<Client>() <= 104, "{}", size_of::<Client>());
+    }
+}

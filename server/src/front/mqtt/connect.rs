@@ -1,0 +1,265 @@
+//! CONNECT: who it is, where its session lives, and what it is told.
+//!
+//! Owns the order of MQTT 5.0, 3.1.4: authentication first, then the take-over of an earlier connection, which is the
+//! hub's. Must not know packets behind it. Start at [`Mqtt::connect`].
+
+use std::sync::Arc;
+
+use hub::{Claim, Command, Millis, SessionId, SessionKey, Will, claim_home};
+use wire::mqtt::{
+    self, ConnAck, ConnAckProperties, Connect, Encoder, Level, Properties, ReasonCode, Version,
+};
+
+use super::access::Asker;
+use super::client::{Client, Kind};
+use super::publish::lifetime_ms;
+use super::{BUDGET, Mqtt, owner};
+use crate::front::apply::tag_of;
+use crate::shard::{ConnKey, Cx, Door};
+
+/// What became of the first packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Begun {
+    /// The client of this index.
+    Here(u32),
+    /// Another shard goes on.
+    Elsewhere,
+    /// The connection ends.
+    Over,
+}
+
+/// What a client is told with its session.
+#[derive(Debug)]
+pub(super) struct Welcome {
+    assigned: bool,
+    keep_alive_seconds: Option<u16>,
+    expiry_seconds: Option<u32>,
+    wants_response_information: bool,
+}
+
+/// A session that never ends by itself.
+const FOR_EVER: u32 = u32::MAX;
+
+impl Mqtt {
+    pub(super) fn connect(&mut self, cx: &mut Cx<'_>, conn: ConnKey, connect: &Connect<'_>) -> Begun {
+        if self.drain.is_some() || !cx.io.allow_handshake(conn) {
+            // Some clients stay away after a refusal, and none after a close.
+            cx.io.close(conn);
+            return Begun::Over;
+        }
+        let name = match self.name(cx, connect) {
+            Ok(name) => name,
+            Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
+        };
+        let home = claim_home(&name, &self.topology);
+        if home != self.shard {
+            cx.io.hand_over_stream(conn, home);
+            return Begun::Elsewhere;
+        }
+        if connect.properties.authentication_method().is_some() {
+            return self.refuse_connect(cx, conn, connect, ReasonCode::BadAuthenticationMethod);
+        }
+        let user = match self.access.user(connect.user_name, connect.password) {
+            Ok(user) => user,
+            Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
+        };
+        let will = match self.will(cx, connect, &name, user.as_deref()) {
+            Ok(will) => will,
+            Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
+        };
+        self.claim(cx, (conn, connect), (name, user), will)
+    }
+
+    fn refuse_connect(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnKey,
+        connect: &Connect<'_>,
+        reason: ReasonCode,
+    ) -> Begun {
+        self.refuse(cx, conn, connect.level.version(), (reason, None));
+        Begun::Over
+    }
+
+    /// The client's own name, or one whose home is this shard.
+    fn name(&self, cx: &mut Cx<'_>, connect: &Connect<'_>) -> Result<Arc<str>, ReasonCode> {
+        if connect.client_id.len() > self.config.mqtt.client_id_bytes_max {
+            return Err(ReasonCode::ClientIdentifierNotValid);
+        }
+        if !connect.client_id.is_empty() {
+            return Ok(Arc::from(connect.client_id));
+        }
+        if !connect.may_be_given_an_id() {
+            return Err(ReasonCode::ClientIdentifierNotValid);
+        }
+        loop {
+            let name = format!("auto-{:032x}", u128::from_be_bytes(cx.io.random()));
+            if claim_home(&name, &self.topology) == self.shard {
+                return Ok(Arc::from(name));
+            }
+        }
+    }
+
+    /// The will, if the client may publish it.
+    fn will(
+        &self,
+        cx: &mut Cx<'_>,
+        connect: &Connect<'_>,
+        name: &str,
+        user: Option<&str>,
+    ) -> Result<Option<Box<Will>>, ReasonCode> {
+        let Some(will) = &connect.will else { return Ok(None) };
+        self.access.publish(Asker { name, user }, will.topic)?;
+        let delay = will.properties.will_delay_interval_seconds().unwrap_or(0);
+        let sent = mqtt::Publish {
+            dup: false,
+            qos: will.qos,
+            retain: will.retain,
+            topic: will.topic,
+            packet_id: None,
+            properties: will.properties,
+            payload: will.payload,
+        };
+        let publish = self.message(cx, &sent, will.topic)?;
+        let expires_after_ms = lifetime_ms(&will.properties);
+        Ok(Some(Box::new(Will { publish, delay_ms: u64::from(delay) * 1000, expires_after_ms })))
+    }
+
+    fn claim(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (conn, connect): (ConnKey, &Connect<'_>),
+        (name, user): (Arc<str>, Option<Arc<str>>),
+        will: Option<Box<Will>>,
+    ) -> Begun {
+        let version = connect.level.version();
+        let asked = match version {
+            Version::V3 if connect.clean_start => 0,
+            Version::V3 => FOR_EVER,
+            Version::V5 => connect.properties.session_expiry_interval_seconds().unwrap_or(0),
+        };
+        let expiry = asked.min(self.config.mqtt.session_expiry_seconds_max);
+        let keep_alive_seconds = self.keep_alive(connect);
+        let index = u32::try_from(self.clients.insert(Client {
+            conn,
+            session: SessionKey(u32::MAX),
+            id: SessionId([0; 15]),
+            kind: Kind {
+                websocket: cx.io.is_websocket(conn),
+                v31: connect.level == Level::V31,
+                bridge: connect.is_bridge,
+                ends_with_connection: asked == 0,
+            },
+            encoder: Encoder::for_client(connect),
+            heard: cx.io.now(),
+            keep_alive_seconds,
+            inbound: 0,
+            aliases_max: connect.properties.topic_alias_maximum().unwrap_or(0),
+            name: Arc::clone(&name),
+            user: user.clone(),
+            rare: None,
+        }))
+        .expect("fewer clients than `sessions_max`, a u32");
+        self.welcome = Some(Welcome {
+            assigned: connect.client_id.is_empty(),
+            keep_alive_seconds: Some(keep_alive_seconds).filter(|own| *own != connect.keep_alive_seconds),
+            expiry_seconds: Some(expiry).filter(|own| *own != asked),
+            wants_response_information: connect.properties.request_response_information() == Some(true),
+        });
+        cx.io.own(conn, owner(index));
+        let claim = Claim {
+            tag: tag_of(Door::Stream, index),
+            name,
+            fresh: connect.clean_start,
+            keep_ms: self.keep_ms(expiry),
+            window: self.window(connect),
+            will,
+            user,
+            random: cx.io.random(),
+        };
+        self.apply(cx, Command::Claim(Box::new(claim)));
+        self.welcome = None;
+        if self.client(index).is_some() { Begun::Here(index) } else { Begun::Over }
+    }
+
+    /// Seconds of a session expiry as the hub counts.
+    pub(super) fn keep_ms(&self, seconds: u32) -> u64 {
+        match seconds.min(self.config.mqtt.session_expiry_seconds_max) {
+            FOR_EVER => u64::MAX,
+            seconds => u64::from(seconds) * 1000,
+        }
+    }
+
+    /// The client's own, unless the server's limit is lower, which only version 5 can be told.
+    fn keep_alive(&self, connect: &Connect<'_>) -> u16 {
+        let (own, max) = (connect.keep_alive_seconds, self.config.mqtt.server_keep_alive_seconds);
+        match connect.level.version() {
+            Version::V5 if max > 0 && (own == 0 || own > max) => max,
+            Version::V3 | Version::V5 => own,
+        }
+    }
+
+    fn window(&self, connect: &Connect<'_>) -> u16 {
+        match connect.level.version() {
+            Version::V3 => self.config.mqtt.v3_receive_maximum,
+            Version::V5 => connect.properties.receive_maximum().unwrap_or(u16::MAX),
+        }
+    }
+
+    /// The hub has a session for the client: it is told, and gets what waits.
+    pub(super) fn claimed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        index: u32,
+        (session, id): (SessionKey, SessionId),
+        session_present: bool,
+    ) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
+        (client.session, client.id) = (session, id);
+        let (name, version, websocket) = (Arc::clone(&client.name), client.version(), client.kind.websocket);
+        let (conn, encoder) = (client.conn, client.encoder);
+        self.note_index(id, index);
+        let properties = match (version, self.welcome.as_ref()) {
+            (Version::V5, Some(welcome)) => self.told(welcome, &name, id),
+            _ => mqtt::PropertyBuf::new(),
+        };
+        let properties = match version {
+            Version::V3 => Properties::NONE,
+            Version::V5 => properties.as_properties(),
+        };
+        let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
+        if !self.put_on(cx, conn, websocket, |out| encoder.connack(&connack, out)) {
+            // Its own limit is smaller than what it has to be told.
+            return self.end(cx, index, None, hub::Reason::Misbehaved);
+        }
+        self.arm(cx, index);
+        self.apply(cx, Command::Resume { session, budget: BUDGET });
+    }
+
+    fn told(&self, welcome: &Welcome, name: &str, id: SessionId) -> mqtt::PropertyBuf {
+        let config = &self.config.mqtt;
+        let replies = format!("reply/{id}/");
+        ConnAckProperties {
+            server_keep_alive_seconds: welcome.keep_alive_seconds,
+            topic_alias_maximum: config.topic_alias_maximum,
+            assigned_client_identifier: welcome.assigned.then_some(name),
+            maximum_packet_size_bytes: Some(config.packet_bytes_max),
+            receive_maximum: config.receive_maximum,
+            session_expiry_interval_seconds: welcome.expiry_seconds,
+            response_information: welcome.wants_response_information.then_some(&replies),
+            ..ConnAckProperties::default()
+        }
+        .to_buf()
+    }
+
+    /// Sets the client's timer to the end of its keep alive.
+    pub(super) fn arm(&self, cx: &mut Cx<'_>, index: u32) {
+        let Some(client) = self.client(index) else { return };
+        let keep_alive = u64::from(client.keep_alive_seconds) * 1500;
+        let silent_at = (keep_alive > 0).then_some(client.heard.0 + keep_alive);
+        let drained_at = self.drain.as_ref().map(|drain| drain.at(client.id).0);
+        if let Some(at) = silent_at.into_iter().chain(drained_at).min() {
+            cx.io.arm(owner(index), Millis(at));
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! Everything that ends a connection of MQTT, and the clock of its keep alive.
+//!
+//! Owns the order: the client is told, the connection goes, then the hub hears of it. Must not know why; the reason comes
+//! with the call. Start at [`Mqtt::end`].
+
+use hub::{Command, Millis, Reason, SessionId};
+use wire::mqtt::{Disconnect, Properties, PropertyBuf, ReasonCode, Version};
+
+use super::Mqtt;
+use crate::shard::{Closed, Cx, Owner};
+
+/// A shutdown in progress.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    start: Millis,
+    window_ms: u64,
+}
+
+impl Drain {
+    /// When this session's connection is closed: the random part of its id is its place in the window.
+    pub(super) fn at(&self, id: SessionId) -> Millis {
+        let [.., a, b, c, d] = id.0;
+        let place = u64::from(u32::from_be_bytes([a, b, c, d]));
+        Millis(self.start.0 + place % self.window_ms.max(1))
+    }
+}
+
+impl Mqtt {
+    /// Tells the client why, ends its connection and tells the hub. Does nothing for a client that is gone.
+    pub(super) fn end(
+        &mut self,
+        cx: &mut Cx<'_>,
+        index: u32,
+        told: Option<(ReasonCode, &'static str)>,
+        reason: Reason,
+    ) {
+        let Some(session) = self.client(index).map(|client| client.session) else { return };
+        self.goodbye(cx, index, told);
+        self.apply(cx, Command::Detach { session, reason });
+    }
+
+    pub(super) fn part(&mut self, cx: &mut Cx<'_>, index: u32, code: ReasonCode, reason: Reason) {
+        self.end(cx, index, Some((code, "")), reason);
+    }
+
+    /// A fault that the codec cannot see.
+    pub(super) fn part_for(&mut self, cx: &mut Cx<'_>, index: u32, code: ReasonCode) {
+        self.part(cx, index, code, Reason::Misbehaved);
+    }
+
+    /// The session is not this connection's any more: the hub is not told.
+    pub(super) fn let_go(&mut self, cx: &mut Cx<'_>, index: u32, code: ReasonCode) {
+        self.goodbye(cx, index, Some((code, "")));
+    }
+
+    /// DISCONNECT, where the version has it; what is staged is written before the connection goes.
+    fn goodbye(&mut self, cx: &mut Cx<'_>, index: u32, told: Option<(ReasonCode, &'static str)>) {
+        let Some(client) = self.client(index) else { return };
+        let (conn, version) = (client.conn, client.version());
+        if let (Version::V5, Some((reason, text))) = (version, told) {
+            let why =
+                if text.is_empty() { PropertyBuf::new() } else { PropertyBuf::with_reason_string(text) };
+            let properties = if text.is_empty() { Properties::NONE } else { why.as_properties() };
+            let disconnect = Disconnect { reason, properties };
+            self.put(cx, index, |encoder, out| encoder.disconnect(&disconnect, out));
+        }
+        self.remove(cx, index);
+        cx.io.close_after_flush(conn);
+    }
+
+    /// The connection is gone.
+    pub(in crate::front) fn closed(&mut self, cx: &mut Cx<'_>, owner: Owner, why: Closed) {
+        let index = owner.index();
+        let Some(client) = self.remove(cx, index) else { return };
+        let reason = match why {
+            Closed::Peer => Reason::ConnectionClosed,
+            Closed::Error => Reason::ConnectionFailed,
+            Closed::Violation(_) => Reason::Malformed,
+            Closed::TooLong | Closed::Idle => Reason::SlowConsumer,
+        };
+        self.apply(cx, Command::Detach { session: client.session, reason });
+    }
+
+    pub(in crate::front) fn blocked(&mut self, cx: &mut Cx<'_>, owner: Owner) {
+        self.pause(cx, owner.index());
+    }
+
+    pub(in crate::front) fn writable(&mut self, cx: &mut Cx<'_>, owner: Owner) {
+        self.resume(cx, owner.index());
+    }
+
+    /// The keep alive may be over, or the client's turn in a shutdown has come.
+    pub(in crate::front) fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
+        let (index, now) = (owner.index(), cx.io.now());
+        let Some(client) = self.client(index) else { return };
+        let silent_ms = u64::from(client.keep_alive_seconds) * 1500;
+        let is_silent = silent_ms > 0 && client.heard.0 + silent_ms <= now.0;
+        if self.drain.as_ref().is_some_and(|drain| drain.at(client.id) <= now) {
+            return self.part(cx, index, ReasonCode::ServerShuttingDown, Reason::Draining);
+        }
+        if is_silent {
+            return self.part(cx, index, ReasonCode::KeepAliveTimeout, Reason::Silent);
+        }
+        self.arm(cx, index);
+    }
+
+    /// No more clients; each connection is closed at a random time within the window.
+    pub(in crate::front) fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64) {
+        self.drain = Some(Drain { start: cx.io.now(), window_ms });
+        let indexes: Vec<usize> = self.clients.iter().map(|(index, _)| index).collect();
+        for index in indexes {
+            self.arm(cx, u32::try_from(index).expect("indexes are 32 bits"));
+        }
+    }
+
+    /// The back end closes the connection under a session.
+    pub(in crate::front) fn disconnect(&mut self, cx: &mut Cx<'_>, id: SessionId) {
+        if let Some(index) = self.index_of(id) {
+            self.part(cx, index, ReasonCode::AdministrativeAction, Reason::Disconnected);
+        }
+    }
+}
+
+/// How a client of version 5 is told that its session or connection ends.
+pub(super) fn code(reason: Reason) -> ReasonCode {
+    match reason {
+        Reason::TakenOver => ReasonCode::SessionTakenOver,
+        Reason::Kicked | Reason::Disconnected => ReasonCode::AdministrativeAction,
+        Reason::Silent => ReasonCode::KeepAliveTimeout,
+        Reason::Malformed => ReasonCode::MalformedPacket,
+        Reason::Misbehaved => ReasonCode::ProtocolError,
+        Reason::SlowConsumer | Reason::OverLimit => ReasonCode::QuotaExceeded,
+        Reason::Refused | Reason::NeverAdmitted | Reason::CredentialsExpired => ReasonCode::NotAuthorized,
+        Reason::Draining => ReasonCode::ServerShuttingDown,
+        Reason::ClientLeft | Reason::ConnectionClosed | Reason::ConnectionFailed | Reason::Expired => {
+            ReasonCode::UnspecifiedError
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! MQTT 3.1.1 and 5.0: from bytes to hub commands, from hub effects to packets.
+//!
+//! One `Mqtt` per shard owns its clients (`client`), which are connections with a session. The code is split by what
+//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `publish` and `subscribe` (from the
+//! client), `effects` and `deliver` (from the hub), `access` (who may what), `payload` (contents of other protocols),
+//! `ending`.
+//!
+//! It must not know sockets or how a packet is cut, and it decides nothing the hub decides: sessions, windows, numbers of
+//! exchanges, wills, retained values and share groups are the hub's under other names. Every hub command goes through
+//! [`Mqtt::apply`].
+
+mod access;
+mod client;
+mod connect;
+mod deliver;
+mod effects;
+mod ending;
+mod payload;
+mod publish;
+mod stream;
+mod subscribe;
+mod upgrade;
+
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use hub::{Command, SessionId, ShardId, Topology};
+use slab::Slab;
+
+use self::access::Access;
+use self::client::Client;
+use self::connect::Welcome;
+use self::publish::Asked;
+use super::apply::apply;
+use crate::config::Config;
+use crate::shard::{Cx, Door, Owner};
+
+/// No client.
+const NONE: u32 = u32::MAX;
+
+/// What waited for a session is handed over in pieces of so many: in between its connection may say that it is full.
+const BUDGET: u32 = 64;
+
+/// The clients of one shard.
+#[derive(Debug)]
+pub(super) struct Mqtt {
+    config: Arc<Config>,
+    topology: Topology,
+    shard: ShardId,
+    access: Access,
+    /// `Owner` and the hub's `Tag` are the index.
+    clients: Slab<Client>,
+    /// Index: slot of a session id. Four bytes per session instead of a map.
+    indexes: Vec<u32>,
+    /// What the client being connected is told once the hub has answered.
+    welcome: Option<Welcome>,
+    /// The publish being offered to the hub, which usually answers at once.
+    asked: Option<Asked>,
+    /// Packets on their way to being staged; its memory is shared by what was staged.
+    out: BytesMut,
+    /// For packets that have to be framed first.
+    scratch: Vec<u8>,
+    drain: Option<ending::Drain>,
+}
+
+impl Mqtt {
+    pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
+        Self {
+            access: Access::new(&config),
+            config,
+            topology,
+            shard,
+            clients: Slab::new(),
+            indexes: Vec::new(),
+            welcome: None,
+            asked: None,
+            out: BytesMut::new(),
+            scratch: Vec::new(),
+            drain: None,
+        }
+    }
+
+    /// Applies a command and performs what follows. Called while effects are performed it only queues.
+    pub(super) fn apply(&mut self, cx: &mut Cx<'_>, command: Command) {
+        apply(self, cx, command);
+    }
+
+    fn client(&self, index: u32) -> Option<&Client> {
+        self.clients.get(index as usize)
+    }
+
+    fn client_mut(&mut self, index: u32) -> Option<&mut Client> {
+        self.clients.get_mut(index as usize)
+    }
+
+    /// The client that is connected to a session.
+    pub(super) fn index_of(&self, id: SessionId) -> Option<u32> {
+        let index = *self.indexes.get(id.slot() as usize)?;
+        self.client(index).filter(|client| client.id == id).map(|_| index)
+    }
+
+    fn note_index(&mut self, id: SessionId, index: u32) {
+        let slot = id.slot() as usize;
+        if self.indexes.len() <= slot {
+            self.indexes.resize(slot + 1, NONE);
+        }
+        if let Some(place) = self.indexes.get_mut(slot) {
+            *place = index;
+        }
+    }
+
+    /// Takes a client away; its connection is somebody else's business.
+    fn remove(&mut self, cx: &mut Cx<'_>, index: u32) -> Option<Client> {
+        let client = self.clients.try_remove(index as usize)?;
+        cx.io.disarm(owner(index));
+        let place = self.indexes.get_mut(client.id.slot() as usize);
+        if let Some(place) = place.filter(|place| **place == index) {
+            *place = NONE;
+        }
+        if self.clients.is_empty() {
+            self.clients = Slab::new();
+            self.indexes = Vec::new();
+        }
+        Some(client)
+    }
+}
+
+fn owner(index: u32) -> Owner {
+    Owner::new(Door::Stream, index)
+}

@@ -1,0 +1,260 @@
+//! Messages from a client, and the acknowledgements it gets for them.
+//!
+//! Owns topic aliases, the client's window and the order of acknowledgements: per kind that of the packets (MQTT 5.0, 4.6).
+//! Must not know where a message goes. Start at [`Mqtt::publish`].
+
+use bytes::Bytes;
+use hub::{Body, ChannelName, Command, Millis, Offer, Outcome, Quality, Refusal, Target, Traits};
+use wire::mqtt::{self, Forwarded, PacketId, Properties, Qos, ReasonCode, Version};
+
+use super::Mqtt;
+use super::access::Asker;
+use super::client::Ack;
+use super::subscribe::Request;
+use crate::front::message_id;
+use crate::shard::Cx;
+
+/// The publish that is being offered to the hub.
+#[derive(Debug)]
+pub(super) struct Asked {
+    index: u32,
+    request: Request,
+    /// The hub's answer, if it came at once.
+    outcome: Option<Outcome>,
+}
+
+/// The two kinds of acknowledgements, each with an order of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    PubAck = 0,
+    PubRec = 1,
+}
+
+impl Mqtt {
+    pub(super) fn publish(&mut self, cx: &mut Cx<'_>, index: u32, publish: &mqtt::Publish<'_>) {
+        if publish.qos != Qos::AtMostOnce && self.is_over_window(index) {
+            return self.part_for(cx, index, ReasonCode::ReceiveMaximumExceeded);
+        }
+        let resolved = self.resolve(index, publish);
+        let topic = match &resolved {
+            Ok(None) => publish.topic,
+            Ok(Some(topic)) => topic,
+            Err(error) => return self.cut_off(cx, index, *error),
+        };
+        let Some(client) = self.client(index) else { return };
+        let session = client.session;
+        let asker = Asker { name: &client.name, user: client.user.as_deref() };
+        let allowed = self.access.publish(asker, topic);
+        let message = match allowed.and_then(|()| self.message(cx, publish, topic)) {
+            Ok(message) => message,
+            Err(reason) => return self.turned_down(cx, index, publish, reason),
+        };
+        let (request, exchange) = match (publish.qos, publish.packet_id) {
+            (Qos::AtLeastOnce, Some(packet_id)) => (Request::PubAck(packet_id), None),
+            (Qos::ExactlyOnce, Some(packet_id)) => (Request::PubRec(packet_id), Some(packet_id.value())),
+            _ => {
+                let offer = Offer { session, exchange: None, publish: message, request: 0 };
+                return self.apply(cx, Command::Offer(Box::new(offer)));
+            }
+        };
+        self.asked = Some(Asked { index, request, outcome: None });
+        let offer = Offer { session, exchange, publish: message, request: request.number() };
+        self.apply(cx, Command::Offer(Box::new(offer)));
+        self.answered(cx);
+    }
+
+    fn is_over_window(&mut self, index: u32) -> bool {
+        let max = self.config.mqtt.receive_maximum;
+        let Some(client) = self.client_mut(index) else { return false };
+        client.inbound = client.inbound.saturating_add(1);
+        // Version 3 cannot be told of a window.
+        client.version() == Version::V5 && client.inbound > max
+    }
+
+    /// The topic behind an alias; `None` when the packet has it itself.
+    fn resolve(&mut self, index: u32, publish: &mqtt::Publish<'_>) -> Result<Option<Box<str>>, mqtt::Error> {
+        let max = self.config.mqtt.topic_alias_maximum;
+        if publish.properties.topic_alias().is_none() {
+            return Ok(None);
+        }
+        let Some(client) = self.client_mut(index) else { return Ok(None) };
+        let aliases = client.rare().aliases_in.get_or_insert_default();
+        aliases.resolve(max, publish).map(|topic| Some(topic.into()))
+    }
+
+    /// A packet as the hub's message.
+    pub(super) fn message(
+        &self,
+        cx: &mut Cx<'_>,
+        publish: &mqtt::Publish<'_>,
+        topic: &str,
+    ) -> Result<hub::Publish, ReasonCode> {
+        let channel = ChannelName::parse(topic, self.config.limits.channel_name_bytes_max)
+            .map_err(|_| ReasonCode::TopicNameInvalid)?;
+        let forwarded = Forwarded::of(&publish.properties);
+        let expires = lifetime_ms(&publish.properties).map(|ms| Millis(cx.io.now().0.saturating_add(ms)));
+        Ok(hub::Publish {
+            id: message_id(cx),
+            target: Target::Channel(channel),
+            event: forwarded.event().map(Box::from),
+            body: Body::Raw(Bytes::copy_from_slice(publish.payload)),
+            volatile: false,
+            except: None,
+            reply_within_ms: None,
+            token: None,
+            traits: Traits {
+                quality: quality(publish.qos),
+                retain: publish.retain,
+                origin: None,
+                attributes: forwarded.as_bytes().clone(),
+                expires,
+            },
+            receipt: None,
+        })
+    }
+
+    /// A message that is not taken: version 3 has no word for that, so it is acknowledged and dropped.
+    fn turned_down(&mut self, cx: &mut Cx<'_>, index: u32, publish: &mqtt::Publish<'_>, reason: ReasonCode) {
+        match (publish.qos, publish.packet_id) {
+            (Qos::AtLeastOnce, Some(packet_id)) => self.ack(cx, index, (Kind::PubAck, packet_id), reason),
+            (Qos::ExactlyOnce, Some(packet_id)) => self.ack(cx, index, (Kind::PubRec, packet_id), reason),
+            _ => {}
+        }
+    }
+
+    /// After the offer: either the hub has answered, or the acknowledgement waits for its turn.
+    fn answered(&mut self, cx: &mut Cx<'_>) {
+        let Some(Asked { index, request, outcome }) = self.asked.take() else { return };
+        let Some((kind, packet_id)) = request.ack() else { return };
+        match outcome {
+            Some(outcome) => self.publish_done(cx, index, (kind, packet_id), outcome),
+            None => {
+                let Some(client) = self.client_mut(index) else { return };
+                let [acks, recs] = &mut client.rare().acks;
+                let queue = if kind == Kind::PubAck { acks } else { recs };
+                queue.push_back(Ack { packet_id, reason: None });
+            }
+        }
+    }
+
+    /// The hub's answer to an offer. While the offer is still being made it is only noted.
+    pub(super) fn offer_done(&mut self, cx: &mut Cx<'_>, index: u32, request: Request, outcome: Outcome) {
+        if let Some(asked) =
+            self.asked.as_mut().filter(|asked| (asked.index, asked.request) == (index, request))
+        {
+            asked.outcome = Some(outcome);
+        } else if let Some(ack) = request.ack() {
+            self.publish_done(cx, index, ack, outcome);
+        }
+    }
+
+    fn publish_done(
+        &mut self,
+        cx: &mut Cx<'_>,
+        index: u32,
+        (kind, packet_id): (Kind, PacketId),
+        outcome: Outcome,
+    ) {
+        let reason = match outcome {
+            Outcome::Published { matched: false } if kind == Kind::PubAck => {
+                ReasonCode::NoMatchingSubscribers
+            }
+            Outcome::Repeated => {
+                // It counts once, however often it is sent.
+                if let Some(client) = self.client_mut(index) {
+                    client.inbound = client.inbound.saturating_sub(1);
+                }
+                ReasonCode::Success
+            }
+            Outcome::Refused(refusal) => refused(refusal),
+            Outcome::Published { .. }
+            | Outcome::Joined { .. }
+            | Outcome::Left { .. }
+            | Outcome::Forgotten => ReasonCode::Success,
+        };
+        self.ack(cx, index, (kind, packet_id), reason);
+    }
+
+    /// Sends an acknowledgement in its turn.
+    fn ack(&mut self, cx: &mut Cx<'_>, index: u32, ack: (Kind, PacketId), reason: ReasonCode) {
+        let (kind, packet_id) = ack;
+        let Some(client) = self.client_mut(index) else { return };
+        // Nearly always nothing else waits.
+        let Some(rare) = client.rare.as_mut() else { return self.send_ack(cx, index, ack, reason) };
+        let [acks, recs] = &mut rare.acks;
+        let queue = if kind == Kind::PubAck { acks } else { recs };
+        let due = in_turn(queue, Ack { packet_id, reason: Some(reason) });
+        client.tidy();
+        for Ack { packet_id, reason } in due {
+            let reason = reason.unwrap_or(ReasonCode::Success);
+            self.send_ack(cx, index, (kind, packet_id), reason);
+        }
+    }
+
+    fn send_ack(
+        &mut self,
+        cx: &mut Cx<'_>,
+        index: u32,
+        (kind, packet_id): (Kind, PacketId),
+        reason: ReasonCode,
+    ) {
+        let Some(client) = self.client_mut(index) else { return };
+        if kind == Kind::PubAck || reason.is_failure() {
+            client.inbound = client.inbound.saturating_sub(1);
+        }
+        let reason = if client.version() == Version::V3 { ReasonCode::Success } else { reason };
+        let ack = mqtt::Ack::new(packet_id, reason);
+        self.put(cx, index, |encoder, out| match kind {
+            Kind::PubAck => encoder.puback(&ack, out),
+            Kind::PubRec => encoder.pubrec(&ack, out),
+        });
+    }
+
+    /// PUBREL: always answered, also for a number that is not known (MQTT 5.0, 4.3.3).
+    pub(super) fn released(&mut self, cx: &mut Cx<'_>, index: u32, packet_id: PacketId) {
+        let Some(client) = self.client_mut(index) else { return };
+        client.inbound = client.inbound.saturating_sub(1);
+        let session = client.session;
+        let request = Request::PubComp(packet_id).number();
+        self.apply(cx, Command::Forget { session, exchange: packet_id.value(), request });
+    }
+
+    pub(super) fn forgotten(&mut self, cx: &mut Cx<'_>, index: u32, packet_id: PacketId) {
+        let ack = mqtt::Ack::new(packet_id, ReasonCode::Success);
+        self.put(cx, index, |encoder, out| encoder.pubcomp(&ack, out));
+    }
+}
+
+/// Notes an answer in the queue it belongs to; gives those whose turn has come.
+fn in_turn(queue: &mut std::collections::VecDeque<Ack>, ack: Ack) -> Vec<Ack> {
+    let waits = |known: &Ack| known.packet_id == ack.packet_id && known.reason.is_none();
+    match queue.iter().position(waits).and_then(|at| queue.get_mut(at)) {
+        Some(known) => *known = ack,
+        None => queue.push_back(ack),
+    }
+    let due = queue.iter().take_while(|ack| ack.reason.is_some()).count();
+    queue.drain(..due).collect()
+}
+
+pub(super) fn quality(qos: Qos) -> Quality {
+    match qos {
+        Qos::AtMostOnce => Quality::AtMostOnce,
+        Qos::AtLeastOnce => Quality::AtLeastOnce,
+        Qos::ExactlyOnce => Quality::ExactlyOnce,
+    }
+}
+
+pub(super) fn lifetime_ms(properties: &Properties<'_>) -> Option<u64> {
+    properties.message_expiry_interval_seconds().map(|seconds| u64::from(seconds) * 1000)
+}
+
+/// What the hub refuses, in MQTT's words.
+pub(super) fn refused(refusal: Refusal) -> ReasonCode {
+    match refusal {
+        Refusal::OverLimit => ReasonCode::QuotaExceeded,
+        Refusal::InvalidChannel => ReasonCode::TopicNameInvalid,
+        Refusal::InvalidFilter => ReasonCode::TopicFilterInvalid,
+        Refusal::ReservedChannel => ReasonCode::NotAuthorized,
+        Refusal::NotFound | Refusal::PositionLost => ReasonCode::UnspecifiedError,
+    }
+}

@@ -1,0 +1,174 @@
+//! Bytes to packets, and packets to what they ask for.
+//!
+//! Owns which packet may come when. Must not know how a packet is cut or checked (`wire`), nor what becomes of it. Start at
+//! [`Mqtt::stream`].
+
+use hub::{Command, Reason, Step};
+use wire::mqtt::{
+    Ack, Answer, Auth, ClientPacket, ConnAck, Disconnect, Encoder, Error, Frame, Properties, PropertyBuf,
+    ReasonCode, Version, decode_client, frame,
+};
+
+use super::connect::Begun;
+use super::{Mqtt, NONE};
+use crate::shard::{ConnKey, Cx, Owner};
+
+/// CONNECT with the longest will, user name and password that the protocol has.
+const CONNECT_BYTES_MAX: u32 = 400_000;
+
+impl Mqtt {
+    /// Whether this is the first byte of a connection that speaks MQTT: CONNECT without flags.
+    pub(in crate::front) fn begins(&self, first: u8) -> bool {
+        self.config.mqtt.enabled && first == 0x10
+    }
+
+    /// Bytes of a connection; how many were used.
+    pub(in crate::front) fn stream(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnKey,
+        owner: Option<Owner>,
+        bytes: &[u8],
+    ) -> usize {
+        let mut used = 0;
+        let mut index = owner.map_or(NONE, Owner::index);
+        while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
+            let bytes_max = self.config.mqtt.packet_bytes_max;
+            let bytes_max = if index == NONE { bytes_max.min(CONNECT_BYTES_MAX) } else { bytes_max };
+            let frame = match frame(rest, bytes_max) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => {
+                    self.fault(cx, conn, index, error);
+                    return bytes.len();
+                }
+            };
+            if index == NONE {
+                match self.begin(cx, conn, &frame) {
+                    Begun::Here(client) => index = client,
+                    Begun::Elsewhere => return used,
+                    Begun::Over => return bytes.len(),
+                }
+            } else {
+                self.packet(cx, conn, index, frame);
+            }
+            used += frame.packet_bytes;
+            if !cx.io.is_streaming(conn) {
+                break;
+            }
+        }
+        used
+    }
+
+    fn begin(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>) -> Begun {
+        match decode_client(None, frame) {
+            Ok(ClientPacket::Connect(connect)) => self.connect(cx, conn, &connect),
+            Ok(_) => {
+                cx.io.close(conn);
+                Begun::Over
+            }
+            Err(error) => {
+                self.fault(cx, conn, NONE, error);
+                Begun::Over
+            }
+        }
+    }
+
+    fn packet(&mut self, cx: &mut Cx<'_>, conn: ConnKey, index: u32, frame: Frame<'_>) {
+        let now = cx.io.now();
+        let Some(client) = self.client_mut(index) else { return };
+        client.heard = now;
+        let frame = if client.kind.v31 { frame.with_flags_of_v311() } else { frame };
+        match decode_client(Some(client.version()), &frame) {
+            Ok(packet) => self.decoded(cx, index, &packet),
+            Err(error) => self.fault(cx, conn, index, error),
+        }
+    }
+
+    fn decoded(&mut self, cx: &mut Cx<'_>, index: u32, packet: &ClientPacket<'_>) {
+        match packet {
+            ClientPacket::Publish(publish) => self.publish(cx, index, publish),
+            ClientPacket::PubAck(ack) => self.settle(cx, index, ack, Step::Done),
+            ClientPacket::PubRec(ack) if ack.reason.is_failure() => {
+                self.settle(cx, index, ack, Step::Declined)
+            }
+            ClientPacket::PubRec(ack) => self.settle(cx, index, ack, Step::Received),
+            ClientPacket::PubComp(ack) => self.settle(cx, index, ack, Step::Forgotten),
+            ClientPacket::PubRel(ack) => self.released(cx, index, ack.packet_id),
+            ClientPacket::Subscribe(subscribe) => self.subscribe(cx, index, subscribe),
+            ClientPacket::Unsubscribe(unsubscribe) => self.unsubscribe(cx, index, unsubscribe),
+            ClientPacket::PingReq => self.put(cx, index, |encoder, out| encoder.pingresp(out)),
+            ClientPacket::Disconnect(disconnect) => self.leaves(cx, index, disconnect),
+            ClientPacket::Auth(auth) => self.auth(cx, index, auth),
+            // A second one [MQTT-3.1.0-2].
+            ClientPacket::Connect(_) => self.part(cx, index, ReasonCode::ProtocolError, Reason::Misbehaved),
+        }
+    }
+
+    fn settle(&mut self, cx: &mut Cx<'_>, index: u32, ack: &Ack<'_>, step: Step) {
+        let Some(client) = self.client(index) else { return };
+        let session = client.session;
+        self.apply(cx, Command::Settle { session, number: ack.packet_id.value(), step });
+    }
+
+    /// DISCONNECT: the will is void unless the client wants it, and the session may be kept for another time.
+    fn leaves(&mut self, cx: &mut Cx<'_>, index: u32, disconnect: &Disconnect<'_>) {
+        let Some(client) = self.client(index) else { return };
+        let session = client.session;
+        let expiry = disconnect.properties.session_expiry_interval_seconds();
+        if client.kind.ends_with_connection && expiry.is_some_and(|seconds| seconds > 0) {
+            return self.part(cx, index, ReasonCode::ProtocolError, Reason::Misbehaved);
+        }
+        let keep_ms = expiry.map(|seconds| self.keep_ms(seconds));
+        let drop_will = disconnect.reason == ReasonCode::Success;
+        self.apply(cx, Command::Amend { session, keep_ms, drop_will });
+        self.end(cx, index, None, Reason::ClientLeft);
+    }
+
+    /// No method was announced, so none can go on [MQTT-4.12.0-7].
+    fn auth(&mut self, cx: &mut Cx<'_>, index: u32, _auth: &Auth<'_>) {
+        self.part(cx, index, ReasonCode::ProtocolError, Reason::Misbehaved);
+    }
+
+    /// The peer broke the rules of a packet: it is told as the version allows, and the connection ends.
+    fn fault(&mut self, cx: &mut Cx<'_>, conn: ConnKey, index: u32, error: Error) {
+        if self.client(index).is_some() {
+            return self.cut_off(cx, index, error);
+        }
+        tracing::debug!(%error, "an MQTT client was not let in");
+        match error.answer {
+            Answer::ConnAck(version, code) => self.refuse(cx, conn, version, (code, Some(error.text))),
+            Answer::Code(_) | Answer::Silence => cx.io.close(conn),
+        }
+    }
+
+    /// A client broke the rules of a packet.
+    pub(super) fn cut_off(&mut self, cx: &mut Cx<'_>, index: u32, error: Error) {
+        tracing::debug!(%error, "an MQTT client was cut off");
+        let code = error.code();
+        let reason = match code {
+            Some(ReasonCode::MalformedPacket) | None => Reason::Malformed,
+            Some(_) => Reason::Misbehaved,
+        };
+        self.end(cx, index, code.map(|code| (code, error.text)), reason);
+    }
+
+    /// CONNACK that says no; then the connection ends.
+    pub(super) fn refuse(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnKey,
+        version: Version,
+        (reason, text): (ReasonCode, Option<&str>),
+    ) {
+        let told = text.map(PropertyBuf::with_reason_string).unwrap_or_default();
+        let properties = match version {
+            Version::V3 => Properties::NONE,
+            Version::V5 => told.as_properties(),
+        };
+        let connack = ConnAck { session_present: false, reason, properties };
+        let websocket = cx.io.is_websocket(conn);
+        self.put_on(cx, conn, websocket, |out| Encoder::new(version).connack(&connack, out));
+        cx.io.close_after_flush(conn);
+    }
+}

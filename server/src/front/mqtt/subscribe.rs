@@ -1,0 +1,200 @@
+//! SUBSCRIBE and UNSUBSCRIBE: each filter is a question to the hub, and one packet answers them all.
+//!
+//! Owns which request of the hub is which packet's. Must not know what a subscription does. Start at [`Mqtt::subscribe`].
+
+use hub::{CatchUp, Command, Join, Options, Outcome};
+use wire::mqtt::{
+    PacketId, Properties, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions,
+    Unsubscribe, parse_share,
+};
+
+use super::Mqtt;
+use super::access::Asker;
+use super::client::Question;
+use super::publish::{Kind, quality, refused};
+use crate::shard::Cx;
+
+/// What the hub is asked for, as the number that comes back with its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Request {
+    /// A message of QoS 1.
+    PubAck(PacketId),
+    /// A message of QoS 2.
+    PubRec(PacketId),
+    /// The end of its exchange.
+    PubComp(PacketId),
+    /// The filter at this place of a SUBSCRIBE or UNSUBSCRIBE.
+    Filter(PacketId, u32),
+}
+
+impl Request {
+    /// The kind in the lowest byte, then the packet id, then the place.
+    pub(super) fn number(self) -> u64 {
+        let (kind, packet_id, place) = match self {
+            Self::PubAck(packet_id) => (1, packet_id, 0),
+            Self::PubRec(packet_id) => (2, packet_id, 0),
+            Self::PubComp(packet_id) => (3, packet_id, 0),
+            Self::Filter(packet_id, place) => (4, packet_id, place),
+        };
+        kind | u64::from(packet_id.value()) << 8 | u64::from(place) << 32
+    }
+
+    pub(super) fn of(number: u64) -> Option<Self> {
+        let packet_id = PacketId::new((number >> 8) as u16)?;
+        match number & 0xff {
+            1 => Some(Self::PubAck(packet_id)),
+            2 => Some(Self::PubRec(packet_id)),
+            3 => Some(Self::PubComp(packet_id)),
+            4 => Some(Self::Filter(packet_id, (number >> 32) as u32)),
+            _ => None,
+        }
+    }
+
+    /// The acknowledgement that the client waits for.
+    pub(super) fn ack(self) -> Option<(Kind, PacketId)> {
+        match self {
+            Self::PubAck(packet_id) => Some((Kind::PubAck, packet_id)),
+            Self::PubRec(packet_id) => Some((Kind::PubRec, packet_id)),
+            Self::PubComp(_) | Self::Filter(..) => None,
+        }
+    }
+}
+
+impl Mqtt {
+    pub(super) fn subscribe(&mut self, cx: &mut Cx<'_>, index: u32, subscribe: &Subscribe<'_>) {
+        let packet_id = subscribe.packet_id;
+        let label = subscribe.properties.subscription_identifier().unwrap_or(0);
+        let granted = subscribe.subscriptions.iter().map(|(_, options)| options.qos.granted()).collect();
+        self.ask(index, packet_id, true, granted);
+        for (place, (filter, options)) in (0..).zip(subscribe.subscriptions.iter()) {
+            let request = Request::Filter(packet_id, place);
+            match self.join(index, filter, (options, label), request.number()) {
+                Ok(join) => self.apply(cx, Command::Join(join)),
+                Err(reason) => self.filter_done(cx, index, (packet_id, place), reason),
+            }
+        }
+    }
+
+    fn join(
+        &self,
+        index: u32,
+        filter: &str,
+        (options, label): (SubscribeOptions, u32),
+        request: u64,
+    ) -> Result<Join, ReasonCode> {
+        let client = self.client(index).ok_or(ReasonCode::UnspecifiedError)?;
+        let (group, filter) = match parse_share(filter) {
+            Some((group, filter)) => (Some(Box::from(group)), filter),
+            None => (None, filter),
+        };
+        let asker = Asker { name: &client.name, user: client.user.as_deref() };
+        self.access.subscribe(asker, filter)?;
+        if filter.len() > self.config.limits.channel_name_bytes_max as usize {
+            return Err(ReasonCode::TopicFilterInvalid);
+        }
+        let own = Options {
+            quality: quality(options.qos),
+            skip_own: options.no_local,
+            keep_retain: options.retain_as_published,
+            label,
+        };
+        let catch_up = match options.retain_handling {
+            RetainHandling::Send => CatchUp::Always,
+            RetainHandling::SendIfNew => CatchUp::IfNew,
+            RetainHandling::DoNotSend => CatchUp::Never,
+        };
+        let (session, options) = (client.session, client.options(own));
+        Ok(Join { session, filter: filter.to_owned(), group, options, catch_up, request })
+    }
+
+    pub(super) fn unsubscribe(&mut self, cx: &mut Cx<'_>, index: u32, unsubscribe: &Unsubscribe<'_>) {
+        let packet_id = unsubscribe.packet_id;
+        let success = unsubscribe.filters.iter().map(|_| ReasonCode::Success).collect();
+        self.ask(index, packet_id, false, success);
+        for (place, filter) in (0..).zip(unsubscribe.filters.iter()) {
+            let Some(session) = self.client(index).map(|client| client.session) else { return };
+            let (group, filter) = match parse_share(filter) {
+                Some((group, filter)) => (Some(Box::from(group)), filter),
+                None => (None, filter),
+            };
+            let request = Request::Filter(packet_id, place).number();
+            self.apply(cx, Command::Leave { session, filter: filter.to_owned(), group, request });
+        }
+    }
+
+    fn ask(&mut self, index: u32, packet_id: PacketId, is_subscribe: bool, granted: Vec<ReasonCode>) {
+        let Some(client) = self.client_mut(index) else { return };
+        let open = granted.len() as u32;
+        let question = Question { packet_id, is_subscribe, codes: granted.clone(), granted, open };
+        client.rare().questions.push(question);
+    }
+
+    /// The hub's answer about one filter.
+    pub(super) fn filter_answered(
+        &mut self,
+        cx: &mut Cx<'_>,
+        index: u32,
+        place: (PacketId, u32),
+        outcome: Outcome,
+    ) {
+        let granted = || {
+            let questions = &self.client(index)?.rare.as_ref()?.questions;
+            let question = questions.iter().find(|question| question.packet_id == place.0)?;
+            question.granted.get(place.1 as usize).copied()
+        };
+        let code = match outcome {
+            Outcome::Left { existed: false } => ReasonCode::NoSubscriptionExisted,
+            Outcome::Refused(refusal) => refused(refusal),
+            Outcome::Left { existed: true }
+            | Outcome::Joined { .. }
+            | Outcome::Published { .. }
+            | Outcome::Repeated
+            | Outcome::Forgotten => granted().unwrap_or(ReasonCode::Success),
+        };
+        self.filter_done(cx, index, place, code);
+    }
+
+    fn filter_done(
+        &mut self,
+        cx: &mut Cx<'_>,
+        index: u32,
+        (packet_id, place): (PacketId, u32),
+        code: ReasonCode,
+    ) {
+        let Some(client) = self.client_mut(index) else { return };
+        let questions = &mut client.rare().questions;
+        let Some(at) = questions.iter().position(|question| question.packet_id == packet_id) else { return };
+        let Some(question) = questions.get_mut(at) else { return };
+        if let Some(known) = question.codes.get_mut(place as usize) {
+            *known = code;
+        }
+        question.open -= 1;
+        if question.open > 0 {
+            return;
+        }
+        let question = questions.remove(at);
+        client.tidy();
+        let codes = ReasonCodes::new(&question.codes);
+        let answer = SubAck { packet_id, properties: Properties::NONE, codes };
+        self.put(cx, index, |encoder, out| match question.is_subscribe {
+            true => encoder.suback(&answer, out),
+            false => encoder.unsuback(&answer, out),
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn requests_are_numbers_and_back() {
+        let id = PacketId::new(0xfffe).unwrap();
+        for request in
+            [Request::PubAck(id), Request::PubRec(id), Request::PubComp(id), Request::Filter(id, 70_000)]
+        {
+            assert_eq!(Request::of(request.number()), Some(request));
+        }
+        assert_eq!((Request::of(0), Request::of(5 | 1 << 8)), (None, None));
+    }
+}
