@@ -3,6 +3,7 @@
 
 use crate::ask::Asks;
 use crate::command::Command;
+use crate::delayed::Delayed;
 use crate::effect::Walk;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
@@ -35,6 +36,7 @@ pub struct Hub {
     pub(crate) wills: BTreeSet<(Millis, SessionKey)>,
     pub(crate) names: Names,
     pub(crate) retained: Retained,
+    pub(crate) delayed: Delayed,
     pub(crate) shares: Shares,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
@@ -63,6 +65,7 @@ impl Hub {
             wills: BTreeSet::new(),
             names: Names::new(config.epoch),
             retained: Retained::default(),
+            delayed: Delayed::default(),
             shares: Shares::default(),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
@@ -122,7 +125,8 @@ impl Hub {
         let will = self.wills.first().map(|(at, _)| *at);
         let walk = (!self.walking.is_empty()).then_some(Millis(0));
         let kept = [log, self.histories.next_deadline(), self.retained.next_deadline()];
-        [window, will, walk, self.asks.next_deadline()].into_iter().chain(kept).flatten().min()
+        let delayed = self.delayed.next_deadline();
+        [window, will, walk, delayed, self.asks.next_deadline()].into_iter().chain(kept).flatten().min()
     }
 
     /// Sessions, attached or not.
@@ -150,6 +154,7 @@ impl Hub {
             && self.wills.is_empty()
             && self.walking.is_empty()
             && self.retained.is_empty()
+            && self.delayed.is_empty()
             && self.shares.is_empty()
     }
 
@@ -162,6 +167,7 @@ impl Hub {
     fn tick(&mut self, effects: &mut Effects) {
         self.close_late_asks(effects);
         self.publish_due_wills(effects);
+        self.publish_due(effects);
         self.end_expired(effects);
         self.trim_log();
         self.trim_histories();

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use hub::{Millis, Options, SessionId, SessionKey};
 use wire::mqtt::{AliasesIn, AliasesOut, Encoder, PacketId, ReasonCode, Version};
 
+use super::access::Asker;
+use super::scram::Exchange;
 use crate::shard::ConnKey;
 
 /// A connection with a session: 104 bytes, and the box only while there is something in it.
@@ -44,6 +46,8 @@ pub(super) struct Kind {
     pub(super) bridge: bool,
     /// Its session was to end with the connection, so DISCONNECT cannot prolong it.
     pub(super) ends_with_connection: bool,
+    /// It has proven its user by a method, and may do so again.
+    pub(super) by_method: bool,
 }
 
 /// What few clients have at any time.
@@ -54,6 +58,8 @@ pub(super) struct Rare {
     /// Acknowledgements that wait for their turn, PUBACKs and PUBRECs apart.
     pub(super) acks: [VecDeque<Ack>; 2],
     pub(super) questions: Vec<Question>,
+    /// It proves its user again.
+    pub(super) exchange: Option<Box<Exchange>>,
 }
 
 /// An acknowledgement that the client waits for.
@@ -79,6 +85,11 @@ pub(super) struct Question {
 impl Client {
     pub(super) fn version(&self) -> Version {
         self.encoder.version()
+    }
+
+    /// Who it is, to [`super::access`].
+    pub(super) fn asker(&self) -> Asker<'_> {
+        Asker { name: &self.name, user: self.user.as_deref(), session: Some(self.id) }
     }
 
     pub(super) fn rare(&mut self) -> &mut Rare {
@@ -109,6 +120,7 @@ impl Rare {
             && self.aliases_out.is_none()
             && self.acks.iter().all(VecDeque::is_empty)
             && self.questions.is_empty()
+            && self.exchange.is_none()
     }
 }
 

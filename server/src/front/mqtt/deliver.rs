@@ -7,15 +7,15 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
-use hub::{Command, Grade, Message, Quality, Recipient, Step};
+use hub::{Command, Grade, Message, Quality, Recipient, SessionId, SessionKey, Step, Topology};
 use smallvec::SmallVec;
 use wire::mqtt::{
     Delivery, Encoder, Forwarded, Outgoing, PacketId, PublishHead, PublishParts, TopicForm, Unsent, Version,
 };
 use wire::websocket::{Opcode, frame_header};
 
-use super::Mqtt;
 use super::payload::{forwarded, payload};
+use super::{Mqtt, replies};
 use crate::front::apply::stream_index;
 use crate::shard::{ConnKey, Cx};
 
@@ -46,7 +46,7 @@ struct Variant {
 impl Mqtt {
     /// Stages a message for every recipient.
     pub(super) fn deliver(&mut self, cx: &mut Cx<'_>, message: &Arc<Message>, to: &[Recipient]) {
-        let mut encodings = Encodings::new(message, cx);
+        let mut encodings = Encodings::new(message, cx, &self.topology);
         let mut others = self.deliver_alike(cx, &mut encodings, to);
         while !others.is_empty() {
             others = self.deliver_alike(cx, &mut encodings, &others);
@@ -70,7 +70,8 @@ impl Mqtt {
                 websocket: client.kind.websocket,
                 retained: grade.retained,
             };
-            if grade.quality != Quality::AtMostOnce || client.aliases_max > 0 {
+            let is_own = grade.quality != Quality::AtMostOnce || client.aliases_max > 0;
+            if is_own || encodings.reader.is_some() {
                 self.deliver_own(cx, encodings, &Parcel { index, grade, labels: &[] });
                 continue;
             }
@@ -92,7 +93,7 @@ impl Mqtt {
     }
 
     pub(super) fn deliver_one(&mut self, cx: &mut Cx<'_>, message: &Arc<Message>, parcel: &Parcel<'_>) {
-        let mut encodings = Encodings::new(message, cx);
+        let mut encodings = Encodings::new(message, cx, &self.topology);
         self.deliver_own(cx, &mut encodings, parcel);
     }
 
@@ -101,6 +102,10 @@ impl Mqtt {
     fn deliver_own(&mut self, cx: &mut Cx<'_>, encodings: &mut Encodings<'_>, parcel: &Parcel<'_>) {
         let Parcel { index, grade, labels } = *parcel;
         let Some(client) = self.clients.get_mut(index as usize) else { return };
+        if encodings.reader.is_some_and(|reader| reader != client.id) {
+            let session = client.session;
+            return self.withhold(cx, session, grade);
+        }
         let (conn, session, encoder) = (client.conn, client.session, client.encoder);
         let websocket = client.kind.websocket;
         let topic = match (client.aliases_max, client.version()) {
@@ -137,6 +142,11 @@ impl Mqtt {
             }
             return;
         }
+        self.withhold(cx, session, grade);
+    }
+
+    /// A message that a client does not get counts as sent, and as settled.
+    fn withhold(&mut self, cx: &mut Cx<'_>, session: SessionKey, grade: Grade) {
         let step = match grade.quality {
             Quality::AtMostOnce => return,
             Quality::AtLeastOnce => Step::Done,
@@ -204,6 +214,8 @@ fn delivery(grade: Grade) -> Delivery {
 /// Encodings of one message, made when they are needed.
 struct Encodings<'a> {
     message: &'a Arc<Message>,
+    /// The only session that may have it.
+    reader: Option<SessionId>,
     /// Left of its life.
     expiry_seconds: Option<u32>,
     payload: Option<(Bytes, Forwarded)>,
@@ -213,11 +225,12 @@ struct Encodings<'a> {
 }
 
 impl<'a> Encodings<'a> {
-    fn new(message: &'a Arc<Message>, cx: &Cx<'_>) -> Self {
+    fn new(message: &'a Arc<Message>, cx: &Cx<'_>, topology: &Topology) -> Self {
         let now = cx.io.now().0;
         let left = message.traits.expires.map(|expires| expires.0.saturating_sub(now).div_ceil(1000));
         Self {
             message,
+            reader: replies::reader(message.channel.as_str(), topology),
             expiry_seconds: left.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)),
             payload: None,
             v3: None,

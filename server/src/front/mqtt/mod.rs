@@ -1,22 +1,27 @@
 //! MQTT 3.1.1 and 5.0: from bytes to hub commands, from hub effects to packets.
 //!
 //! One `Mqtt` per shard owns its clients (`client`), which are connections with a session. The code is split by what
-//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `publish` and `subscribe` (from the
-//! client), `effects` and `deliver` (from the hub), `access` (who may what), `payload` (contents of other protocols),
-//! `ending`.
+//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `auth` with `scram`, `publish` and
+//! `subscribe` (from the client), `effects` and `deliver` (from the hub), `access` (who may what), `availability` (what is
+//! switched off), `payload` (contents of other protocols), `replies` and `delayed` (topics with a meaning), `ending`.
 //!
 //! It must not know sockets or how a packet is cut, and it decides nothing the hub decides: sessions, windows, numbers of
 //! exchanges, wills, retained values and share groups are the hub's under other names. Every hub command goes through
 //! [`Mqtt::apply`].
 
 mod access;
+mod auth;
+mod availability;
 mod client;
 mod connect;
+mod delayed;
 mod deliver;
 mod effects;
 mod ending;
 mod payload;
 mod publish;
+mod replies;
+mod scram;
 mod stream;
 mod subscribe;
 mod upgrade;
@@ -28,9 +33,11 @@ use hub::{Command, SessionId, ShardId, Topology};
 use slab::Slab;
 
 use self::access::Access;
+use self::auth::Exchanges;
 use self::client::Client;
 use self::connect::Welcome;
 use self::publish::Asked;
+use self::scram::Scram;
 use super::apply::apply;
 use crate::config::Config;
 use crate::shard::{Cx, Door, Owner};
@@ -48,6 +55,9 @@ pub(super) struct Mqtt {
     topology: Topology,
     shard: ShardId,
     access: Access,
+    scram: Option<Scram>,
+    /// Of connections that are not let in yet.
+    exchanges: Exchanges,
     /// `Owner` and the hub's `Tag` are the index.
     clients: Slab<Client>,
     /// Index: slot of a session id. Four bytes per session instead of a map.
@@ -65,8 +75,11 @@ pub(super) struct Mqtt {
 
 impl Mqtt {
     pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
+        let is_scram = config.mqtt.enabled && config.mqtt.scram && !config.mqtt_users.is_empty();
         Self {
-            access: Access::new(&config),
+            access: Access::new(&config, topology),
+            scram: is_scram.then(|| Scram::new(&config.mqtt_users)),
+            exchanges: Exchanges::default(),
             config,
             topology,
             shard,
