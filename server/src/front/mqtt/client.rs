@@ -6,8 +6,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hub::{Millis, Options, SessionId, SessionKey};
-use wire::mqtt::{AliasesIn, AliasesOut, Encoder, PacketId, ReasonCode, Version};
+use wire::mqtt::{AliasesIn, AliasesOut, Encoder, Level, PacketId, ReasonCode, Version};
 
+use crate::front::rate::Rate;
 use crate::shard::ConnKey;
 
 /// A connection with a session: 104 bytes, and the box only while there is something in it.
@@ -54,6 +55,7 @@ pub(super) struct Rare {
     /// Acknowledgements that wait for their turn, PUBACKs and PUBRECs apart.
     pub(super) acks: [VecDeque<Ack>; 2],
     pub(super) questions: Vec<Question>,
+    pub(super) rate: Option<Box<Rate>>,
 }
 
 /// An acknowledgement that the client waits for.
@@ -81,6 +83,14 @@ impl Client {
         self.encoder.version()
     }
 
+    pub(super) fn level(&self) -> Level {
+        match self.version() {
+            Version::V3 if self.kind.v31 => Level::V31,
+            Version::V3 => Level::V311,
+            Version::V5 => Level::V5,
+        }
+    }
+
     pub(super) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -90,6 +100,18 @@ impl Client {
         if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
             self.rare = None;
         }
+    }
+
+    /// When its rate wants to be looked at.
+    pub(super) fn rate_at(&self) -> Option<Millis> {
+        let rate = self.rare.as_ref()?.rate.as_ref()?;
+        Some(rate.paused_until().unwrap_or_else(|| rate.full_at()))
+    }
+
+    /// Whether nothing is read from it for a while, so that it cannot be heard.
+    pub(super) fn is_paused(&self) -> bool {
+        let rate = self.rare.as_ref().and_then(|rare| rare.rate.as_ref());
+        rate.is_some_and(|rate| rate.paused_until().is_some())
     }
 
     /// What a client that knows no options means by a subscription, or a bridge by all of its.
@@ -109,6 +131,7 @@ impl Rare {
             && self.aliases_out.is_none()
             && self.acks.iter().all(VecDeque::is_empty)
             && self.questions.is_empty()
+            && self.rate.is_none()
     }
 }
 

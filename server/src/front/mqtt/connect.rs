@@ -56,6 +56,9 @@ impl Mqtt {
             cx.io.hand_over_stream(conn, home);
             return Begun::Elsewhere;
         }
+        if self.is_barred(cx, conn, &name) {
+            return self.refuse_connect(cx, conn, connect, ReasonCode::Banned);
+        }
         if connect.properties.authentication_method().is_some() {
             return self.refuse_connect(cx, conn, connect, ReasonCode::BadAuthenticationMethod);
         }
@@ -63,6 +66,9 @@ impl Mqtt {
             Ok(user) => user,
             Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
         };
+        if self.is_user_barred(cx, &name, user.as_ref()) {
+            return self.refuse_connect(cx, conn, connect, ReasonCode::Banned);
+        }
         let will = match self.will(cx, connect, &name, user.as_deref()) {
             Ok(will) => will,
             Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
@@ -160,6 +166,7 @@ impl Mqtt {
             rare: None,
         }))
         .expect("fewer clients than `sessions_max`, a u32");
+        self.figures.connected(connect.level);
         self.welcome = Some(Welcome {
             assigned: connect.client_id.is_empty(),
             keep_alive_seconds: Some(keep_alive_seconds).filter(|own| *own != connect.keep_alive_seconds),
@@ -256,9 +263,11 @@ impl Mqtt {
     pub(super) fn arm(&self, cx: &mut Cx<'_>, index: u32) {
         let Some(client) = self.client(index) else { return };
         let keep_alive = u64::from(client.keep_alive_seconds) * 1500;
-        let silent_at = (keep_alive > 0).then_some(client.heard.0 + keep_alive);
+        let hears = keep_alive > 0 && !client.is_paused();
+        let silent_at = hears.then_some(client.heard.0 + keep_alive);
+        let rate_at = client.rate_at().map(|at| at.0);
         let drained_at = self.drain.as_ref().map(|drain| drain.at(client.id).0);
-        if let Some(at) = silent_at.into_iter().chain(drained_at).min() {
+        if let Some(at) = silent_at.into_iter().chain(drained_at).chain(rate_at).min() {
             cx.io.arm(owner(index), Millis(at));
         }
     }

@@ -3,20 +3,25 @@
 //! One `Mqtt` per shard owns its clients (`client`), which are connections with a session. The code is split by what
 //! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `publish` and `subscribe` (from the
 //! client), `effects` and `deliver` (from the hub), `access` (who may what), `payload` (contents of other protocols),
-//! `ending`.
+//! `ending`, `office` (what the back office asks), `rate`, `bans` and `flapping` (who sends or connects too much), `figures`.
 //!
 //! It must not know sockets or how a packet is cut, and it decides nothing the hub decides: sessions, windows, numbers of
 //! exchanges, wills, retained values and share groups are the hub's under other names. Every hub command goes through
 //! [`Mqtt::apply`].
 
 mod access;
+mod bans;
 mod client;
 mod connect;
 mod deliver;
 mod effects;
 mod ending;
+mod figures;
+mod flapping;
+mod office;
 mod payload;
 mod publish;
+mod rate;
 mod stream;
 mod subscribe;
 mod upgrade;
@@ -28,8 +33,12 @@ use hub::{Command, SessionId, ShardId, Topology};
 use slab::Slab;
 
 use self::access::Access;
+use self::bans::Bans;
+pub use self::bans::{Ban, Banned};
 use self::client::Client;
 use self::connect::Welcome;
+pub use self::figures::{FAMILIES, Family, Figures};
+use self::flapping::Flapping;
 use self::publish::Asked;
 use super::apply::apply;
 use crate::config::Config;
@@ -61,6 +70,9 @@ pub(super) struct Mqtt {
     /// For packets that have to be framed first.
     scratch: Vec<u8>,
     drain: Option<ending::Drain>,
+    figures: Figures,
+    bans: Bans,
+    flapping: Flapping,
 }
 
 impl Mqtt {
@@ -77,6 +89,9 @@ impl Mqtt {
             out: BytesMut::new(),
             scratch: Vec::new(),
             drain: None,
+            figures: Figures::default(),
+            bans: Bans::default(),
+            flapping: Flapping::default(),
         }
     }
 
@@ -113,6 +128,7 @@ impl Mqtt {
     fn remove(&mut self, cx: &mut Cx<'_>, index: u32) -> Option<Client> {
         let client = self.clients.try_remove(index as usize)?;
         cx.io.disarm(owner(index));
+        self.figures.disconnected(client.level());
         let place = self.indexes.get_mut(client.id.slot() as usize);
         if let Some(place) = place.filter(|place| **place == index) {
             *place = NONE;

@@ -61,6 +61,7 @@ impl Mqtt {
     }
 
     fn begin(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>) -> Begun {
+        self.figures.came(frame.first, frame.packet_bytes);
         match decode_client(None, frame) {
             Ok(ClientPacket::Connect(connect)) => self.connect(cx, conn, &connect),
             Ok(_) => {
@@ -76,6 +77,10 @@ impl Mqtt {
 
     fn packet(&mut self, cx: &mut Cx<'_>, conn: ConnKey, index: u32, frame: Frame<'_>) {
         let now = cx.io.now();
+        self.figures.came(frame.first, frame.packet_bytes);
+        if !self.charge(cx, index, &frame) {
+            return;
+        }
         let Some(client) = self.client_mut(index) else { return };
         client.heard = now;
         let frame = if client.kind.v31 { frame.with_flags_of_v311() } else { frame };
@@ -161,6 +166,7 @@ impl Mqtt {
         version: Version,
         (reason, text): (ReasonCode, Option<&str>),
     ) {
+        self.figures.refused(reason);
         let told = text.map(PropertyBuf::with_reason_string).unwrap_or_default();
         let properties = match version {
             Version::V3 => Properties::NONE,

@@ -13,8 +13,7 @@ use crate::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Stats, inlet, list
 use allocation_counter::AllocationInfo;
 use bytes::Bytes;
 use hub::{
-    Body, ChannelName, Command, Effects, Hub, Limits, MessageId, Publish, RecoveryLimits, ShardId, Target,
-    Topology,
+    Body, ChannelName, Command, Hub, Limits, MessageId, Publish, RecoveryLimits, ShardId, Target, Topology,
 };
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;

@@ -9,7 +9,7 @@ use crate::shard::{
     ShardSetup, Stats, inlet, listeners,
 };
 use crate::state::End;
-use hub::{Effects, Hub, HubMail, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
+use hub::{Hub, HubMail, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
