@@ -109,6 +109,9 @@ impl Hub {
             Command::Subscribe { of, filter, token } => self.subscribe(&of, &filter, token, effects),
             Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
             Command::Publish(publish) => self.publish(*publish, effects),
+            Command::DropRetained { channel, token } => {
+                effects.report(token, Report::Count(u64::from(self.retained.take(&channel))));
+            }
             Command::Reply { session, ask, body } => self.reply(session, ask, body, effects),
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
             Command::Mail { from, mail } => self.mail(from, mail, effects),

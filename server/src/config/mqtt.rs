@@ -37,6 +37,19 @@ section! {
         server_keep_alive_seconds: u16 = 0, 0..=65_535 "seconds";
         /// Longest time that a session outlives its connection; clients of version 5 are told. 4294967295 is for ever.
         session_expiry_seconds_max: u32 = 4_294_967_295, 0..=4_294_967_295 "seconds";
+        /// How often the figures below `$SYS/broker/` are published, as retained messages of QoS 0, and the same ones below
+        /// `$sys/`. 0 publishes none.
+        sys_interval_seconds: u32 = 10, 0..=86_400 "seconds";
+        /// A client that is over `limits.events_per_second` or `limits.bytes_per_second` is not read from for a while. One
+        /// that has kept to them for no second of this time is cut off, in version 5 with 0x96. 0 cuts nobody off.
+        rate_breach_seconds: u32 = 30, 0..=86_400 "seconds";
+        /// Connects under one client id within `flapping_window_seconds`. One more, and the client id is banned for
+        /// `flapping_ban_seconds`: refused with 0x8A, or 5 in version 3. 0 bans nobody.
+        flapping_connects_max: u32 = 0, 0..=1_000_000 "connects per client id";
+        /// The time in which connects are counted.
+        flapping_window_seconds: u32 = 60, 1..=86_400 "seconds";
+        /// How long a client id is banned for it.
+        flapping_ban_seconds: u32 = 300, 1..=31_536_000 "seconds";
         /// Longest client id. Beyond it the connection is refused with 0x85.
         client_id_bytes_max: usize = 1024, 23..=65_535 "bytes";
         /// What holds for a topic that no `[[mqtt.acl]]` rule is about.

@@ -65,6 +65,9 @@ impl Mqtt {
             cx.io.hand_over_stream(conn, home);
             return Begun::Elsewhere;
         }
+        if self.is_barred(cx, conn, &name) {
+            return self.refuse_connect(cx, conn, connect, ReasonCode::Banned);
+        }
         if connect.properties.authentication_method().is_some() {
             return self.challenge(cx, conn, connect);
         }
@@ -84,6 +87,9 @@ impl Mqtt {
     ) -> Begun {
         if !self.access.may_have_name(&name, user.as_deref()) {
             return self.refuse_connect(cx, conn, connect, ReasonCode::ClientIdentifierNotValid);
+        }
+        if self.is_user_barred(cx, &name, user.as_ref()) {
+            return self.refuse_connect(cx, conn, connect, ReasonCode::Banned);
         }
         let will = match self.will(cx, connect, &name, user.as_deref()) {
             Ok(will) => will,
@@ -188,6 +194,7 @@ impl Mqtt {
             rare: None,
         }))
         .expect("fewer clients than `sessions_max`, a u32");
+        self.figures.connected(connect.level);
         self.welcome = Some(Welcome {
             assigned: connect.client_id.is_empty(),
             keep_alive_seconds: Some(keep_alive_seconds).filter(|own| *own != connect.keep_alive_seconds),
@@ -295,9 +302,11 @@ impl Mqtt {
     pub(super) fn arm(&self, cx: &mut Cx<'_>, index: u32) {
         let Some(client) = self.client(index) else { return };
         let keep_alive = u64::from(client.keep_alive_seconds) * 1500;
-        let silent_at = (keep_alive > 0).then_some(client.heard.0 + keep_alive);
+        let hears = keep_alive > 0 && !client.is_paused();
+        let silent_at = hears.then_some(client.heard.0 + keep_alive);
+        let rate_at = client.rate_at().map(|at| at.0);
         let drained_at = self.drain.as_ref().map(|drain| drain.at(client.id).0);
-        if let Some(at) = silent_at.into_iter().chain(drained_at).min() {
+        if let Some(at) = silent_at.into_iter().chain(drained_at).chain(rate_at).min() {
             cx.io.arm(owner(index), Millis(at));
         }
     }

@@ -25,6 +25,9 @@ const COPY_BYTES_MAX: usize = 512;
 /// Packets are gathered in pieces of this size.
 const CHUNK_BYTES: usize = 16 * 1024;
 
+/// First byte of such a packet, flags left out.
+const PUBLISH_QOS_0: u8 = 0x30;
+
 /// RFC 6455, section 5.2, without a mask.
 const FRAME_HEADER_BYTES_MAX: usize = 10;
 
@@ -61,7 +64,8 @@ impl Mqtt {
         encodings: &mut Encodings<'_>,
         to: &[Recipient],
     ) -> Vec<Recipient> {
-        let (mut first, mut others): (Option<(Variant, Bytes)>, _) = (None, Vec::new());
+        let (mut first, mut others): (Option<(Variant, Whole)>, _) = (None, Vec::new());
+        let (mut count, mut too_large) = (0, 0);
         for recipient in to {
             let (index, grade) = (stream_index(recipient.tag), recipient.grade);
             let Some(client) = self.clients.get(index as usize) else { continue };
@@ -77,17 +81,28 @@ impl Mqtt {
             }
             match &first {
                 Some((known, _)) if *known != variant => others.push(*recipient),
-                Some((_, bytes)) if bytes.len() > client.encoder.packet_bytes_max() as usize => {}
-                Some((_, bytes)) => cx.io.stage(client.conn, bytes),
+                Some((_, whole)) if whole.packet_bytes > client.encoder.packet_bytes_max() as usize => {
+                    too_large += 1;
+                }
+                Some((_, whole)) => {
+                    cx.io.stage(client.conn, &whole.bytes);
+                    count += 1;
+                }
                 None => {
                     let (conn, bytes_max) = (client.conn, client.encoder.packet_bytes_max() as usize);
-                    let Some(bytes) = encodings.whole(variant) else { continue };
-                    if bytes.len() <= bytes_max {
-                        cx.io.stage(conn, &bytes);
+                    let Some(whole) = encodings.whole(variant) else { continue };
+                    let fits = whole.packet_bytes <= bytes_max;
+                    if fits {
+                        cx.io.stage(conn, &whole.bytes);
                     }
-                    first = Some((variant, bytes));
+                    (count, too_large) = (u64::from(fits), u64::from(!fits));
+                    first = Some((variant, whole));
                 }
             }
+        }
+        if let Some((_, whole)) = first {
+            self.figures.left(PUBLISH_QOS_0, whole.packet_bytes, count);
+            self.figures.too_large += too_large;
         }
         others
     }
@@ -135,6 +150,7 @@ impl Mqtt {
         if put && !is_copied {
             cx.io.stage(conn, tail);
         }
+        self.figures.too_large += u64::from(!put);
         if put {
             if let (TopicForm::NameAndAlias(_), Some(client)) = (topic, self.client_mut(index)) {
                 let aliases = client.rare().aliases_out.get_or_insert_default();
@@ -188,6 +204,8 @@ impl Mqtt {
     ) -> bool {
         self.scratch.clear();
         let Ok(behind_bytes) = encode(&mut self.scratch) else { return false };
+        let first = self.scratch.first().copied().unwrap_or_default();
+        self.figures.left(first, self.scratch.len() + behind_bytes, 1);
         let bytes_max = self.scratch.len() + FRAME_HEADER_BYTES_MAX;
         if self.out.capacity() < bytes_max {
             self.out.reserve(bytes_max.max(CHUNK_BYTES));
@@ -221,7 +239,15 @@ struct Encodings<'a> {
     payload: Option<(Bytes, Forwarded)>,
     v3: Option<PublishParts>,
     v5: Option<PublishParts>,
-    whole: SmallVec<[(Variant, Bytes); 1]>,
+    whole: SmallVec<[(Variant, Whole); 1]>,
+}
+
+/// A packet, in a frame where one is needed.
+#[derive(Clone)]
+struct Whole {
+    bytes: Bytes,
+    /// Of the packet alone.
+    packet_bytes: usize,
 }
 
 impl<'a> Encodings<'a> {
@@ -261,19 +287,21 @@ impl<'a> Encodings<'a> {
     }
 
     /// The packet of QoS 0 without anything of a client's own, in a frame where one is needed.
-    fn whole(&mut self, variant: Variant) -> Option<Bytes> {
-        if let Some((_, bytes)) = self.whole.iter().find(|(known, _)| *known == variant) {
-            return Some(bytes.clone());
+    fn whole(&mut self, variant: Variant) -> Option<Whole> {
+        if let Some((_, whole)) = self.whole.iter().find(|(known, _)| *known == variant) {
+            return Some(whole.clone());
         }
         let head = PublishHead { retain: variant.retained, ..PublishHead::new(Delivery::AtMostOnce) };
         let packet = self.parts(variant.version)?.whole(&head).ok()?;
+        let packet_bytes = packet.len();
         let bytes = if variant.websocket {
             let header = frame_header(Opcode::Binary, packet.len());
             [header.as_ref(), &packet].concat().into()
         } else {
             packet
         };
-        self.whole.push((variant, bytes.clone()));
-        Some(bytes)
+        let whole = Whole { bytes, packet_bytes };
+        self.whole.push((variant, whole.clone()));
+        Some(whole)
     }
 }

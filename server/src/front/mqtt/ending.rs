@@ -125,9 +125,10 @@ impl Mqtt {
     /// The keep alive may be over, or the client's turn in a shutdown has come.
     pub(in crate::front) fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
         let (index, now) = (owner.index(), cx.io.now());
+        self.rest(cx, index, now);
         let Some(client) = self.client(index) else { return };
         let silent_ms = u64::from(client.keep_alive_seconds) * 1500;
-        let is_silent = silent_ms > 0 && client.heard.0 + silent_ms <= now.0;
+        let is_silent = silent_ms > 0 && !client.is_paused() && client.heard.0 + silent_ms <= now.0;
         if self.drain.as_ref().is_some_and(|drain| drain.at(client.id) <= now) {
             return self.send_away(cx, index);
         }

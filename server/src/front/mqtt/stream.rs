@@ -64,6 +64,7 @@ impl Mqtt {
     }
 
     fn begin(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>, bytes: &[u8]) -> Begun {
+        self.figures.came(frame.first, frame.packet_bytes);
         if self.exchanges.is_open(conn) {
             let behind = bytes.get(frame.packet_bytes..).unwrap_or_default();
             return self.answer(cx, conn, frame, behind);
@@ -83,6 +84,10 @@ impl Mqtt {
 
     fn packet(&mut self, cx: &mut Cx<'_>, conn: ConnKey, index: u32, frame: Frame<'_>) {
         let now = cx.io.now();
+        self.figures.came(frame.first, frame.packet_bytes);
+        if !self.charge(cx, index, &frame) {
+            return;
+        }
         let Some(client) = self.client_mut(index) else { return };
         client.heard = now;
         let frame = if client.kind.v31 { frame.with_flags_of_v311() } else { frame };
@@ -163,6 +168,7 @@ impl Mqtt {
         version: Version,
         (reason, text): (ReasonCode, Option<&str>),
     ) {
+        self.figures.refused(reason);
         let told = text.map(PropertyBuf::with_reason_string).unwrap_or_default();
         self.refuse_with(cx, conn, version, (reason, &told));
     }
