@@ -107,7 +107,7 @@ section! {
 
 section! {
     /// A rule for topics. The first one that covers all of what a client asks for and names the action decides. A filter that
-    /// asks for more than a rule covers is not stopped by it, so forbid by `acl_default = "deny"` and allow what is needed.
+    /// asks for more than a rule covers is not refused by it, but what a rule forbids to subscribe to is not delivered either.
     pub struct AclRule at Many "mqtt.acl" {
         /// Which topics: `+` is one level, a last `#` is all levels below, `%c` the client id and `%u` the user name.
         filter: ChannelFilter = required, example "devices/%c/#";

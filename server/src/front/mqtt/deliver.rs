@@ -75,7 +75,7 @@ impl Mqtt {
                 retained: grade.retained,
             };
             let is_own = grade.quality != Quality::AtMostOnce || client.aliases_max > 0;
-            if is_own || encodings.reader.is_some() {
+            if is_own || encodings.reader.is_some() || self.access.hides {
                 self.deliver_own(cx, encodings, &Parcel { index, grade, labels: &[] });
                 continue;
             }
@@ -117,7 +117,9 @@ impl Mqtt {
     fn deliver_own(&mut self, cx: &mut Cx<'_>, encodings: &mut Encodings<'_>, parcel: &Parcel<'_>) {
         let Parcel { index, grade, labels } = *parcel;
         let Some(client) = self.clients.get_mut(index as usize) else { return };
-        if encodings.reader.is_some_and(|reader| reader != client.id) {
+        let topic = encodings.message.channel.as_str();
+        let is_hidden = self.access.hides && self.access.is_hidden(client.asker(), topic);
+        if is_hidden || encodings.reader.is_some_and(|reader| reader != client.id) {
             let session = client.session;
             return self.withhold(cx, session, grade);
         }
