@@ -1,8 +1,9 @@
 //! What of a hub goes on in the next process, as plain data: out by [`Hub::snapshot`], in by [`Hub::restore`].
 //!
 //! Owns the choice. Kept are the sessions that may be resumed, the recovery log with the marks that decide what they
-//! missed, claimed sessions (see `saved`) and the values that channels retain. Not kept: sessions that end with their connection, open asks (whoever waits for the replies is gone), answers,
-//! histories, and what hubs know of each other, which is told anew. Times are relative, since clocks differ between
+//! missed, claimed sessions (see `saved`) and the values that channels retain. Not kept: sessions that end with their
+//! connection, open asks (whoever waits for the replies is gone), answers, histories, messages that are to be published
+//! later, and what hubs know of each other, which is told anew. Times are relative, since clocks differ between
 //! processes. It must not know how a snapshot is written down, nor when one is made.
 
 use crate::ask::Asks;

@@ -31,6 +31,8 @@ pub struct Connection {
     answers: Vec<Vec<ReasonCode>>,
     /// What became of messages since it was asked last.
     outcomes: Vec<ReasonCode>,
+    /// Signs of life so far.
+    signs: u64,
 }
 
 /// What the server said to CONNECT.
@@ -60,6 +62,7 @@ impl Connection {
             received: std::collections::VecDeque::new(),
             answers: Vec::new(),
             outcomes: Vec::new(),
+            signs: 0,
         };
         let mut out = Vec::new();
         let connected = login.connect(|connect| this.client.connect(connect, &mut out));
@@ -112,6 +115,21 @@ impl Connection {
         }
         let is_alone = |reason: &&ReasonCode| **reason == ReasonCode::NoMatchingSubscribers;
         Ok(outcomes.iter().filter(is_alone).count() as u64)
+    }
+
+    /// Waits until the server has read everything that was said: it answers a ping after what came before. That is all there is
+    /// to know of a message of QoS 0.
+    ///
+    /// # Errors
+    /// [`Error`] if there is no answer in time, or the server ended the connection, with the name of the reason.
+    pub fn settle(&mut self, within: Duration) -> Result<(), Error> {
+        let (mut out, signs) = (Vec::new(), self.signs);
+        self.client.ping(&mut out);
+        self.say(&out)?;
+        match self.wait(Some(Instant::now() + within), |this| this.signs > signs)? {
+            true => Ok(()),
+            false => Err(self.failed(&"the server shows no sign of life")),
+        }
     }
 
     /// Subscribes to filters at a QoS; `retained` says whether what the server kept is wanted, too, which in version 3 it
@@ -197,7 +215,8 @@ impl Connection {
             bytes += packet_bytes;
             self.asked = None;
             match event {
-                Event::Nothing | Event::Pong => {}
+                Event::Nothing => {}
+                Event::Pong => self.signs += 1,
                 Event::Connected { ack, .. } => {
                     self.start.is_resumed = ack.session_present;
                     self.start.client_id = ack.properties.assigned_client_identifier().map(str::to_owned);

@@ -9,7 +9,7 @@ use super::io::{ConnKey, Io};
 use super::setup::{Listener, Takes};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 
 /// Connections taken in one turn before those that are here have theirs.
 const ACCEPTS_PER_TURN: usize = 128;
@@ -48,8 +48,8 @@ impl<H: Handler> Shard<H> {
     /// Takes one connection; `false` when there is none.
     fn accept_one(&mut self, listener: &Listener) -> bool {
         match listener.socket.accept() {
-            Ok((stream, _)) => {
-                self.admit(stream, listener.takes);
+            Ok((stream, peer)) => {
+                self.admit(stream, peer.ip(), listener.takes);
                 true
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
@@ -78,7 +78,7 @@ impl<H: Handler> Shard<H> {
         refused
     }
 
-    fn admit(&mut self, stream: TcpStream, takes: Takes) {
+    fn admit(&mut self, stream: TcpStream, peer: IpAddr, takes: Takes) {
         if !self.io.seats.try_take() {
             self.io.stats.refused_connections_max += 1;
             if takes == Takes::Anything && self.tls.is_none() && stream.set_nonblocking(true).is_ok() {
@@ -86,16 +86,20 @@ impl<H: Handler> Shard<H> {
             }
             return;
         }
-        if self.take_in(stream, takes).is_none() {
+        let from_proxy =
+            self.io.config.server.proxy_protocol_from.iter().any(|network| network.contains(peer));
+        let start = if from_proxy { Flags::AWAITS_PROXY } else { Flags::default() };
+        if self.take_in(stream, start, takes).is_none() {
             self.io.seats.leave();
         }
     }
 
-    fn take_in(&mut self, stream: TcpStream, takes: Takes) -> Option<ConnKey> {
+    fn take_in(&mut self, stream: TcpStream, start: Flags, takes: Takes) -> Option<ConnKey> {
         stream.set_nonblocking(true).ok()?;
         // Frames are written whole, so there is nothing to wait for (RFC 896).
         stream.set_nodelay(true).ok()?;
         let mut connection = Connection::new(stream);
+        connection.flags = start;
         let tls = match takes {
             Takes::Anything => self.tls.as_ref(),
             Takes::Streams => None,

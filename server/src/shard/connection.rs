@@ -80,6 +80,8 @@ impl Flags {
     pub(super) const OFFERED: Self = Self(1 << 12);
     /// It came by a listener on which only streams are taken.
     pub(super) const STREAM_ONLY: Self = Self(1 << 13);
+    /// It comes from a proxy that has to say first whom it speaks for.
+    pub(super) const AWAITS_PROXY: Self = Self(1 << 14);
 
     pub(super) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

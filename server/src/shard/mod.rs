@@ -24,6 +24,7 @@ mod handover;
 mod io;
 mod mailbox;
 mod outbox;
+mod proxy;
 mod read;
 mod response;
 mod setup;

@@ -44,6 +44,12 @@ impl<H: Handler> Shard<H> {
             if !connection.wants_bytes() || !connection.flags.has(Flags::READABLE) {
                 return;
             }
+            if connection.flags.has(Flags::AWAITS_PROXY) {
+                if self.take_proxy_header(conn) {
+                    continue;
+                }
+                return;
+            }
             if budget == 0 || self.io.outbox.is_stalled() {
                 return self.io.queue(conn);
             }

@@ -21,7 +21,7 @@ use crate::mail::Upcalls;
 use hub::{Report, ShardId, Token, Topology};
 use mio::unix::SourceFd;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
@@ -188,6 +188,7 @@ impl<H: Handler + 'static> Shard<H> {
             leaving: None,
             draining: false,
             handshakes: Handshakes::new(config.limits.handshakes_per_address_per_second, topology.shards),
+            clients: HashMap::new(),
             entropy: Entropy::new(),
             stats: Stats::default(),
             config,

@@ -31,6 +31,7 @@ struct TraitsRecord<'a> {
     origin: Option<[u8; 15]>,
     attributes: &'a [u8],
     expires_ms: Option<u64>,
+    delay_ms: u64,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -98,13 +99,14 @@ impl<'a> MessageRecord<'a> {
 
 impl<'a> TraitsRecord<'a> {
     fn of(traits: &'a Traits) -> Self {
-        let Traits { quality, retain, origin, attributes, expires } = traits;
+        let Traits { quality, retain, origin, attributes, expires, delay_ms } = traits;
         Self {
             quality: quality_number(*quality),
             retain: *retain,
             origin: origin.map(|id| id.0),
             attributes,
             expires_ms: expires.map(|expires| expires.0),
+            delay_ms: *delay_ms,
         }
     }
 
@@ -115,6 +117,7 @@ impl<'a> TraitsRecord<'a> {
             origin: self.origin.map(SessionId),
             attributes: Bytes::copy_from_slice(self.attributes),
             expires: self.expires_ms.map(Millis),
+            delay_ms: self.delay_ms,
         })
     }
 }

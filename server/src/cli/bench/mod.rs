@@ -16,6 +16,7 @@ mod idle;
 mod pairs;
 mod report;
 
+pub(super) use args::duration;
 use clap::Subcommand;
 use load::Console;
 

@@ -126,6 +126,10 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml: server.private_listen: must differ from server.public_listen, both are 127.0.0.1:9000",
     ),
     (
+        "[server]\nproxy_protocol_from = [\"10.0.0.0/8\", \"proxy.example\"]",
+        "trunkline.toml:2:38: server.proxy_protocol_from: must be an IP address or a block such as \"10.0.0.0/8\", got \"proxy.example\"",
+    ),
+    (
         "[mqtt]\nlisten = \"0.0.0.0:8000\"",
         "trunkline.toml:2:10: mqtt.listen: must differ from server.public_listen, both are 0.0.0.0:8000",
     ),

@@ -103,6 +103,7 @@ impl Double {
                 (0..count).for_each(|_| self.say(cx, conn, &text));
             }
             "pause" => cx.io.pause_reading(conn),
+            "who" => self.say(cx, conn, &cx.io.peer_addr(conn).expect("it is there").to_string()),
             "bye" => {
                 self.say(cx, conn, "goodbye");
                 cx.io.close_after_flush(conn);
@@ -198,6 +199,10 @@ impl Handler for Double {
                 cx.io.upgrade_stream(conn, answer);
             }
             "echo" => cx.io.respond(conn, Response::new(200).body(request.body.to_vec())),
+            "who" => {
+                let peer = cx.io.peer_addr(conn).expect("it is there").to_string();
+                cx.io.respond(conn, Response::new(200).body(peer));
+            }
             "silence" => {}
             what => cx.io.respond(conn, Response::new(200).body(format!("{} on {}", what, self.shard.0))),
         }
@@ -335,6 +340,8 @@ fn hub_config(shard: ShardId, topology: Topology) -> hub::Config {
         recovery,
         retained_max: 1000,
         retained_bytes_max: 100_000,
+        delayed_max: 1000,
+        delayed_bytes_max: 100_000,
     };
     hub::Config { shard, topology, epoch: 1, limits, rules: Vec::new() }
 }
