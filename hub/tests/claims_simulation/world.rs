@@ -48,6 +48,8 @@ fn limits(rng: &mut Rng, is_ample: bool) -> Limits {
         history_bytes_max: 0,
         retained_max: 1000,
         retained_bytes_max: 100_000,
+        delayed_max: 10,
+        delayed_bytes_max: 1000,
         recovery: RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 },
     }
 }
@@ -675,10 +677,10 @@ impl World {
         self.apply(shard, command);
     }
 
-    /// What all sessions say that waits for them is what the hub counts.
+    /// What all sessions say that waits for them and is on its way is what the hub counts, and what clients know of.
     fn check_counts(&mut self) {
         for shard in 0..self.hubs.len() {
-            let (mut views, mut total) = (0, None);
+            let (mut views, mut total) = ((0, 0), None);
             for query in [Query::Sessions { of: None, after: None, limit: 1000 }, Query::Totals] {
                 let mut effects = Effects::default();
                 self.hubs[shard].apply(
@@ -689,10 +691,15 @@ impl World {
                 for effect in effects.list {
                     match effect {
                         Effect::Report { report: Report::Sessions(page), .. } => {
-                            views = page.items.iter().map(|view| u64::from(view.queued)).sum();
+                            for view in &page.items {
+                                views.0 += u64::from(view.queued);
+                                views.1 += u64::from(view.in_flight);
+                            }
                         }
-                        Effect::Report { report: Report::Totals { queued, dropped, .. }, .. } => {
-                            total = Some(queued);
+                        Effect::Report {
+                            report: Report::Totals { queued, in_flight, dropped, .. }, ..
+                        } => {
+                            total = Some((queued, in_flight));
                             if dropped > 0 {
                                 self.ledger.meet("full outbox");
                             }
@@ -702,6 +709,9 @@ impl World {
                 }
             }
             assert_eq!(Some(views), total);
+            let here = self.people.iter().filter(|person| person.shard == shard);
+            let open: usize = here.filter_map(|person| Some(person.session.as_ref()?.open.len())).sum();
+            assert_eq!(views.1, open as u64, "exchanges that are not over");
         }
     }
 
