@@ -282,10 +282,9 @@ impl World {
         assert!(!line.is_paused || self.resumed == Some(who), "the connection is busy");
         assert_eq!(self.ledger.sent[name].channel, message.channel.as_str());
         let id = person.session.as_ref().unwrap().id;
-        if let Some((_, values)) = self.probe.as_mut().filter(|(prober, _)| *prober == who) {
-            if grade.retained {
-                values.push(name);
-            }
+        let probe = self.probe.as_mut().filter(|(prober, _)| *prober == who && grade.retained);
+        if let Some((_, values)) = probe {
+            values.push(name);
         }
         let group = self.ledger.deliver(id, name, grade, labels);
         if grade.quality > Quality::AtMostOnce {
@@ -535,7 +534,7 @@ impl World {
 
     fn send_offer(&mut self, who: usize, name: usize, exchange: Option<u16>) {
         let request = self.number();
-        let is_empty = self.ledger.sent[name].retain && name % 5 == 0;
+        let is_empty = self.ledger.sent[name].retain && name.is_multiple_of(5);
         let publish = self.command(name, is_empty);
         let (person, sent) = (&mut self.people[who], &self.ledger.sent[name]);
         let (shard, session) = (person.shard, person.held().key);

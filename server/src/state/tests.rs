@@ -127,10 +127,8 @@ fn claim() -> SavedClaim {
     }
 }
 
-/// Everything that can be in a state, once.
-fn state() -> NodeState {
-    let id = SessionId::new(Partition(2), 7, [9; 9]);
-    let plain = SessionId::new(Partition(0), 8, [8; 9]);
+/// One that has missed something, and one that has nothing.
+fn sessions(id: SessionId, plain: SessionId) -> Vec<SavedSession> {
     let spans = vec![
         SavedSpan { name: "a".into(), from: 1, to: Some(2) },
         SavedSpan { name: "b/#".into(), from: 2, to: None },
@@ -153,6 +151,13 @@ fn state() -> NodeState {
         left_ms: 2,
         recovery: SavedRecovery { start: 0, admitted: 0, lost: 0, spans: Vec::new() },
     };
+    vec![session, other]
+}
+
+/// Everything that can be in a state, once.
+fn state() -> NodeState {
+    let id = SessionId::new(Partition(2), 7, [9; 9]);
+    let plain = SessionId::new(Partition(0), 8, [8; 9]);
     let values = Body::Values {
         json: Bytes::from_static(b"[{\"_placeholder\":true,\"num\":0}]"),
         attachments: vec![Bytes::from_static(&[0, 255, 1])],
@@ -168,7 +173,7 @@ fn state() -> NodeState {
         entry(Scope::Session(id), Body::Raw(Bytes::new()), None),
     ];
     let rosters = vec![SavedRoster { name: "main".into(), logged: 9, purged: 6 }];
-    let sessions = vec![session, other];
+    let sessions = sessions(id, plain);
     let (claims, retained, delayed) = (vec![claim()], vec![1], vec![SavedDelayed { message: 0, left_ms: 9 }]);
     let messages = vec![message(Quality::AtLeastOnce, None), message(Quality::ExactlyOnce, Some(700))];
     let snapshot = Snapshot {
