@@ -1,6 +1,8 @@
 //! Share groups: which of its members gets a message, and what becomes of it when that one goes.
 
-use crate::script::{Rule, check};
+use crate::node::Node;
+use crate::script::{Rule, check, run};
+use hub::{ChannelName, claim_home};
 
 const RULES: &[Rule] = &[
     (
@@ -236,4 +238,39 @@ const RULES: &[Rule] = &[
 #[test]
 fn a_group_shares_messages() {
     check(RULES);
+}
+
+/// The group's home is not the member's, so that a message may be on its way when the member leaves.
+#[test]
+fn a_message_that_comes_after_its_member_left_goes_to_another() {
+    let topology = Node::new(2).topology;
+    let member = claim_home("a", &topology);
+    let is_far = |name: &String| {
+        let home = ChannelName::parse(name, 9).unwrap().home(&topology);
+        home != member && claim_home(&format!("g/{name}"), &topology) == home
+    };
+    let far = (0..99).map(|n| format!("x{n}")).find(is_far).unwrap();
+    let dealt = format!(
+        "a claims
+         > a claimed new
+         b claims
+         > b claimed new
+         a joins {far} q1 group=g
+         > a joined new
+         hold
+         office publishes {far} 1 q1
+         a parts {far} group=g
+         > a left"
+    );
+    let taken = format!(
+        "b joins {far} q1 group=g
+         flow
+         > b joined new
+         > b {far} 1 q1 #1"
+    );
+    for (rule, then) in [("another member", &*taken), ("no other member", "flow")] {
+        let mut node = Node::new(2);
+        run(&mut node, rule, &format!("{dealt}\n{then}"));
+        node.close();
+    }
 }
