@@ -65,7 +65,8 @@ pub struct Limits {
     /// Bytes of a channel name or filter. Refused with `invalid-channel`.
     pub channel_name_bytes_max: u32,
     /// Messages waiting for one session. Volatile ones are dropped first; then the session's connection ends
-    /// with `SlowConsumer`.
+    /// with `SlowConsumer`. A claimed session lives on: what waits of quality `AtMostOnce` makes place for what is of a higher
+    /// one, then nothing more is taken; both are counted. Retained values that it asked for come page by page and are exempt.
     pub outbox_messages_max: u32,
     /// Bytes of bodies waiting for one session; one message may exceed it alone. As `outbox_messages_max`.
     pub outbox_bytes_max: u64,
