@@ -327,6 +327,8 @@ mod tests {
             history_bytes_max: 0,
             retained_max: 0,
             retained_bytes_max: 0,
+            delayed_max: 1000,
+            delayed_bytes_max: 100_000,
             recovery: RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 },
         };
         let topology = Topology { shards: 1, partitions: 1 };

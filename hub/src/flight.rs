@@ -102,6 +102,11 @@ impl Flight {
         self.waiting.len()
     }
 
+    /// Exchanges that have begun and are not over.
+    pub(crate) fn len_sent(&self) -> usize {
+        self.sent.len()
+    }
+
     pub(crate) fn bytes_waiting(&self) -> u64 {
         self.bytes
     }

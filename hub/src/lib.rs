@@ -12,6 +12,7 @@
 mod ask;
 mod claim;
 mod command;
+mod delayed;
 mod deliver;
 mod effect;
 mod exchange;

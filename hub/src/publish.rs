@@ -23,6 +23,9 @@ impl Hub {
     }
 
     fn publish_to_channel(&mut self, channel: ChannelName, publish: Publish, effects: &mut Effects) {
+        if publish.traits.delay_ms > 0 {
+            return self.put_off(channel, publish, effects);
+        }
         let (token, receipt) = (publish.token, publish.receipt);
         let reply_until = reply_until(self.now, &publish);
         if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {

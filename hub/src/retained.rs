@@ -67,7 +67,7 @@ impl Retained {
         if !message.traits.retain {
             return;
         }
-        self.remove(&message.channel);
+        self.take(&message.channel);
         if message.body.len_bytes() == 0 {
             return;
         }
@@ -78,18 +78,33 @@ impl Retained {
         self.values.insert(message.channel.clone(), Arc::clone(message));
     }
 
-    fn remove(&mut self, channel: &ChannelName) {
-        let Some(old) = self.values.remove(channel) else { return };
+    /// Takes a value away; whether there was one.
+    pub(crate) fn take(&mut self, channel: &ChannelName) -> bool {
+        let Some(old) = self.values.remove(channel) else { return false };
         self.bytes -= old.len_bytes();
         if let Some(at) = old.traits.expires {
             self.expiries.remove(&(at, channel.clone()));
         }
+        true
+    }
+
+    pub(crate) fn value(&self, channel: &ChannelName, now: Millis) -> Option<&Arc<Message>> {
+        self.values.get(channel).filter(|message| !message.is_late(now))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Of the values.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     pub(crate) fn expire(&mut self, now: Millis) {
         while let Some((at, channel)) = self.expiries.first().cloned().filter(|(at, _)| *at <= now) {
             self.expiries.remove(&(at, channel.clone()));
-            self.remove(&channel);
+            self.take(&channel);
         }
     }
 

@@ -2,7 +2,7 @@
 //!
 //! Owns the choice. Kept are the sessions that may be resumed, and the recovery log with the marks that decide what they
 //! missed. Not kept: sessions that end with their connection, open asks (whoever waits for the replies is gone), answers,
-//! histories, and what hubs know of each other, which is told anew. Times are relative, since clocks differ between
+//! histories, messages that are to be published later, and what hubs know of each other, which is told anew. Times are relative, since clocks differ between
 //! processes. It must not know how a snapshot is written down, nor when one is made.
 
 use crate::ask::Asks;

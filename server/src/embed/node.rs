@@ -190,6 +190,8 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
             history_bytes_max: limits.history_bytes_max,
             retained_max: limits.retained_max,
             retained_bytes_max: limits.retained_bytes_max,
+            delayed_max: limits.delayed_max,
+            delayed_bytes_max: limits.delayed_bytes_max,
             recovery: RecoveryLimits {
                 messages_max: config.recovery.messages_max,
                 bytes_max: config.recovery.bytes_max,

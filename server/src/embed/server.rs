@@ -6,7 +6,7 @@ use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
-use crate::back::{Office, OfficePorts};
+use crate::back::{Office, OfficePorts, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
 const PARTITIONS: u16 = 64;
@@ -65,6 +66,8 @@ pub struct Server {
     private_addr: SocketAddr,
     /// Dropped to end the private port.
     private_stop: oneshot::Sender<()>,
+    /// Publishes figures until it is ended, if it is to.
+    figures: Option<AbortHandle>,
     estate: Option<Estate>,
 }
 
@@ -120,9 +123,10 @@ impl Server {
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
         let (private_addr, private_stop) = serve_private(desk, private);
+        let figures = publish_figures(&office, &config);
         let handle = Handle::new(office, Arc::clone(&config));
         let upcalls = Unheard::start(upcalls, handle.clone());
-        Ok(Self { handle, config, shards, upcalls, addrs, private_addr, private_stop, estate })
+        Ok(Self { handle, config, shards, upcalls, addrs, private_addr, private_stop, figures, estate })
     }
 
     /// Where clients connect, port resolved.
@@ -187,6 +191,9 @@ impl Server {
     /// ends. With `server.state_file` the sessions that may be recovered are left there for the next start.
     pub async fn drain(self) {
         self.handle.office().start_draining();
+        if let Some(figures) = &self.figures {
+            figures.abort();
+        }
         let window_ms = self.config.server.drain_window_ms;
         let end = Instant::now() + Duration::from_millis(window_ms);
         self.shards.iter().for_each(|shard| shard.sender.end_at(end));
@@ -206,6 +213,13 @@ impl Server {
         }
         drop(self.private_stop);
     }
+}
+
+/// The figures that MQTT clients may subscribe to.
+fn publish_figures(office: &Office, config: &Config) -> Option<AbortHandle> {
+    let interval = Duration::from_secs(u64::from(config.mqtt.sys_interval_seconds));
+    let wanted = config.mqtt.enabled && !interval.is_zero();
+    wanted.then(|| tokio::spawn(sys::publish_for_ever(office.clone(), interval)).abort_handle())
 }
 
 impl Estate {

@@ -290,6 +290,8 @@ fn limits() -> hub::Limits {
 
         retained_max: 1000,
         retained_bytes_max: 100_000,
+        delayed_max: 1000,
+        delayed_bytes_max: 100_000,
         recovery: hub::RecoveryLimits { messages_max: 2, bytes_max: 1_000, window_ms: 60_000 },
     }
 }
