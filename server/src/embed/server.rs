@@ -9,7 +9,7 @@ use crate::back::{Office, OfficePorts};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
-use crate::shard::ShardHandle;
+use crate::shard::{ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
 use hub::{ShardId, Topology};
@@ -22,7 +22,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
-const PARTITIONS: u16 = 64;
+pub(super) const PARTITIONS: u16 = 64;
 
 /// Batches of client events that wait for the program; a shard that finds no room stops reading from clients.
 const EVENT_BATCHES_MAX: usize = 1024;
@@ -101,7 +101,7 @@ impl Server {
         let setup = NodeSetup {
             config: Arc::clone(&config),
             topology,
-            zero,
+            time: Time::Since(zero),
             uplink: upcall_sender,
             reports: report_sender,
             tls,

@@ -87,9 +87,14 @@ impl<H: Handler> Shard<H> {
     }
 
     fn take_in(&mut self, stream: TcpStream) -> Option<ConnKey> {
-        stream.set_nonblocking(true).ok()?;
         // Frames are written whole, so there is nothing to wait for (RFC 896).
         stream.set_nodelay(true).ok()?;
+        self.seat(stream)
+    }
+
+    /// Begins to read from a stream, whatever kind of socket it is.
+    pub(super) fn seat(&mut self, stream: TcpStream) -> Option<ConnKey> {
+        stream.set_nonblocking(true).ok()?;
         let mut connection = Connection::new(stream);
         if let Some(config) = &self.tls {
             connection.tls = Some(Box::new(rustls::ServerConnection::new(config.clone()).ok()?));
