@@ -18,6 +18,13 @@ const KEYS = {
   tlsCert: "tls.certificate",
   tlsKey: "tls.key",
   restKeys: "private.keys",
+  mqttKeepAliveS: "mqtt.server_keep_alive_seconds",
+  mqttReceiveMax: "mqtt.receive_maximum",
+  mqttV3ReceiveMax: "mqtt.v3_receive_maximum",
+  mqttAliasMax: "mqtt.topic_alias_maximum",
+  mqttPacketBytesMax: "mqtt.packet_bytes_max",
+  mqttSessionExpirySMax: "mqtt.session_expiry_seconds_max",
+  mqttAclDefault: "mqtt.acl_default",
   handshakeTimeoutMs: "limits.head_timeout_ms",
   messageBytesMax: "limits.message_bytes_max",
   writeBufferBytesMax: "limits.write_buffer_bytes_max",
@@ -44,6 +51,7 @@ const CHANNELS = [
 const BASE = {
   acceptance: { ...LISTEN, "auth.mode": "back_end", "socketio.paths": ["/socket.io/"] },
   echo: { ...LISTEN, "auth.mode": "anonymous", "socketio.paths": ["/engine.io/"] },
+  mqtt: { ...LISTEN, "auth.mode": "anonymous", "socketio.paths": ["/socket.io/"] },
   dev: {},
 };
 
@@ -52,13 +60,14 @@ const line = ([key, value]) => `${key} = ${JSON.stringify(value)}\n`;
 const tables = (name, entries) => entries.map((e) => `\n[[${name}]]\n${Object.entries(e).map(line).join("")}`).join("");
 
 /** @returns {string} the TOML file for a server of this kind */
-export function toToml(kind, { tls, ...settings }) {
+export function toToml(kind, { tls, mqttAcl = [], mqttUsers = [], ...settings }) {
   const keys = { ...BASE[kind] };
   if (tls) Object.assign(settings, { tlsCert: tls.cert, tlsKey: tls.key });
   for (const [name, value] of Object.entries(settings)) {
     if (!KEYS[name]) throw new Error(`no configuration key for the setting ${name}`);
     keys[KEYS[name]] = value;
   }
-  const lists = kind === "acceptance" ? tables("socketio.namespace", NAMESPACES) + tables("channel", CHANNELS) : "";
-  return Object.entries(keys).map(line).join("") + lists;
+  const handlers = kind === "acceptance" || kind === "mqtt";
+  const lists = handlers ? tables("socketio.namespace", NAMESPACES) + tables("channel", CHANNELS) : "";
+  return Object.entries(keys).map(line).join("") + lists + tables("mqtt.acl", mqttAcl) + tables("mqtt.user", mqttUsers);
 }

@@ -4,7 +4,8 @@ import { start } from "./sut.mjs";
 
 const [kind, settings = "{}"] = process.argv.slice(2);
 const server = await start(kind, JSON.parse(settings));
-console.log(JSON.stringify({ url: server.url, privateUrl: server.privateUrl ?? null, key: server.key ?? null }));
+const { url, host, port, mqttWs, privateUrl = null, key = null } = server;
+console.log(JSON.stringify({ url, host, port, mqttWs, privateUrl, key }));
 process.stdin.resume();
 process.stdin.on("end", async () => {
   await server.stop();

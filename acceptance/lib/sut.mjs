@@ -1,4 +1,4 @@
-// Starts the server under test and stops it. SUT=reference starts npm socket.io instead.
+// Starts the server under test and stops it. SUT=reference starts npm socket.io or, for MQTT, mosquitto instead.
 import { spawn } from "node:child_process";
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -22,7 +22,7 @@ export const both = (name, fn) => test(name, { timeout: 30_000 }, fn);
 function command(kind, files) {
   const io = ["--ready-file", files.ready];
   if (REFERENCE) {
-    const script = join(HERE, "../reference", kind === "echo" ? "echo.mjs" : "server.mjs");
+    const script = join(HERE, "../reference", { echo: "echo.mjs", mqtt: "mqtt.mjs" }[kind] ?? "server.mjs");
     return [process.execPath, [script, ...io, "--settings", files.settings]];
   }
   if (kind === "dev") {
@@ -45,9 +45,9 @@ async function readReady(child, path, log) {
 }
 
 /**
- * @param {"acceptance"|"echo"|"dev"} kind
+ * @param {"acceptance"|"echo"|"dev"|"mqtt"} kind
  * @param {object} settings see README.md
- * @returns {Promise<{url, ws, host, port, key, privateUrl, child, exited, log, stop}>}
+ * @returns {Promise<{url, ws, mqttWs, host, port, key, privateUrl, child, exited, log, stop}>}
  */
 export async function start(kind = "acceptance", settings = {}) {
   const folder = await mkdtemp(join(tmpdir(), "trunkline-acceptance-"));
@@ -80,6 +80,8 @@ export async function start(kind = "acceptance", settings = {}) {
     return {
       url: `http${secure}://${ready.public}`,
       ws: `ws${secure}://${ready.public}`,
+      // The reference speaks MQTT over WebSocket on a port of its own.
+      mqttWs: `ws${secure}://${ready.mqttWs ?? ready.public}/mqtt`,
       host,
       port: Number(port),
       privateUrl: ready.private && `http://${ready.private}`,

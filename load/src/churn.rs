@@ -20,6 +20,9 @@ use crate::verdict::Evidence;
 /// How often the server is asked whether its sessions are gone.
 const ASK_EVERY: Duration = Duration::from_millis(50);
 
+/// The topic of each client of MQTT.
+const OWN_TOPIC: &str = "churn/%{i}";
+
 /// The scenario's arguments.
 #[derive(Clone, Debug)]
 pub struct Churn {
@@ -27,9 +30,9 @@ pub struct Churn {
     pub clients: Clients,
     /// How they connect.
     pub protocol: Protocol,
-    /// What each one joins.
+    /// What each one joins. Of MQTT the topic to which each is subscribed and says what it hears.
     pub join: Option<Join>,
-    /// Event that the back end returns to its sender, with its argument.
+    /// Event that the back end returns to its sender, with its argument. MQTT has none.
     pub echo_event: String,
     /// Characters of the data of a message.
     pub payload_bytes: usize,
@@ -41,8 +44,8 @@ pub struct Churn {
     pub patience: Duration,
     /// The measured processes.
     pub server: Pids,
-    /// Where the server's `/metrics` are.
-    pub metrics_url: Target,
+    /// Where the server's `/metrics` are, if it has any.
+    pub metrics_url: Option<Target>,
     /// The gauge of its sessions.
     pub sessions_metric: String,
 }
@@ -88,6 +91,11 @@ impl Churn {
     }
 
     fn script(&self) -> Script {
+        if let Protocol::Mqtt(_) = self.protocol {
+            let topic = self.join.as_ref().map_or(OWN_TOPIC, |join| &join.room);
+            let script = Script::own_topic(self.protocol, topic, self.payload_bytes);
+            return Script { opening: Opening::WhenAsked, ..script };
+        }
         Script {
             emission: Some(Emission::new(&self.echo_event, None, self.payload_bytes)),
             opening: Opening::WhenAsked,
@@ -96,7 +104,7 @@ impl Churn {
     }
 
     fn sessions(&self) -> Option<u64> {
-        metric(&self.metrics_url, &self.sessions_metric)
+        metric(self.metrics_url.as_ref()?, &self.sessions_metric)
     }
 
     /// Gives the server time to notice that they are gone.
@@ -178,7 +186,7 @@ impl Churn {
 
     fn report(&self) -> Report {
         let mut report = Report::new("churn");
-        report.setting("protocol", self.protocol.name());
+        self.protocol.settings(&mut report);
         report.setting("rate_per_second", self.per_second);
         report.setting("duration_seconds", self.duration.as_secs_f64());
         report.setting("slots", self.clients.connections);

@@ -7,6 +7,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::pool::{Counts, Findings};
+use crate::report::Report;
+
 /// Clients come back after each loss, for as long as the run lasts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Comeback {
@@ -33,6 +36,40 @@ impl Recovery {
         match self {
             Self::Off => "off",
             Self::On => "on",
+        }
+    }
+}
+
+/// What a server owes clients that were away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Promise {
+    /// Nothing that was published meanwhile.
+    AtMostOnce,
+    /// Everything, and no matter how often.
+    AtLeastOnce,
+    /// Everything, once.
+    ExactlyOnce,
+}
+
+impl Promise {
+    /// Says in a report where it was broken: of `expected` deliveries so many are missing, of so many clients.
+    pub(crate) fn judge(self, counts: &Counts, (expected, findings): (u64, &Findings), report: &mut Report) {
+        let (lost, clients) = (findings.skipped + findings.behind, findings.clients_incomplete);
+        match (self, lost, counts.twice()) {
+            (Self::AtMostOnce, 1.., _) => {
+                report.note("a client misses what is published while it is away: at most once");
+            }
+            (_, 1.., _) => {
+                report.failure(format!("{lost} of {expected} deliveries are missing, of {clients} clients"));
+            }
+            (Self::AtLeastOnce, _, 1..) => report.note("QoS 1 may deliver a message again: at least once"),
+            _ => {}
+        }
+        if counts.twice() > 0 && self != Self::AtLeastOnce {
+            report.failure(format!("{} messages were delivered twice", counts.twice()));
+        }
+        if counts.late > 0 {
+            report.failure(format!("{} messages were out of order", counts.late));
         }
     }
 }

@@ -1,11 +1,12 @@
 //! `cuts`: what reaches clients whose connections are cut at random while messages flow.
 //!
 //! Owns publishing and the verdict; when a client is cut and comes back is the pool's. Every client's numbers are judged
-//! by themselves: what it never received is lost, what it received again came twice. Start at [`Cuts::run`].
+//! by themselves: what it never received is lost, what it received again came twice. A publisher of MQTT is cut as well, and
+//! sends again what was not acknowledged. Start at [`Cuts::run`].
 
 use std::time::Duration;
 
-use crate::comeback::{Comeback, Cut, CutPlan, Recovery, Span};
+use crate::comeback::{Comeback, Cut, CutPlan, Promise, Recovery, Span};
 use crate::console::Console;
 use crate::error::Error;
 use crate::latency::{Latencies, now_ns};
@@ -63,6 +64,8 @@ const HISTORIC: [Historic<&str>; 5] = [
 pub struct Cuts {
     /// Who subscribes.
     pub clients: Clients,
+    /// What they speak.
+    pub protocol: Protocol,
     /// What each client joins whenever it was not recovered; without it they hear the namespace.
     pub join: Option<Join>,
     /// Where messages are published.
@@ -101,6 +104,8 @@ struct Outcome {
     latencies: Latencies,
     usage: Usage,
     publishing: Duration,
+    /// Of a publisher that is cut as well.
+    publisher: Option<Counts>,
     by_loop: Vec<Counts>,
     failure: Option<String>,
 }
@@ -111,6 +116,7 @@ impl Cuts {
     /// # Errors
     /// [`Error`] if nobody could be connected, a publish was refused or the measured process is not there.
     pub fn run(&self, console: Console) -> Result<Report, Error> {
+        self.protocol.check_returning()?;
         self.server.check()?;
         if self.messages == 0 || self.messages >= NUMBERS_MAX {
             return Err(Error::new("messages must be at least 1 and below 100,000,000"));
@@ -118,16 +124,16 @@ impl Cuts {
         if [self.every, self.away].iter().any(Span::is_nothing) {
             return Err(Error::new("the time between two cuts and the time offline must be more than 0 ms"));
         }
-        let comeback = Some(Comeback { recovery: self.recovery, away: self.away, seed: self.seed });
-        let (protocol, join) = (Protocol::SocketIo, self.join.clone());
-        let pool = Pool::start(&self.clients, Script { comeback, ..Script::new(protocol, join) })?;
+        let script =
+            Script { comeback: Some(self.comeback()), ..Script::new(self.protocol, self.join.clone()) };
+        let pool = Pool::start(&self.clients, script)?;
         pool.wait_ready(console)?;
         let clients = pool.counts().ready;
         let expected = clients * u64::from(self.messages);
         let used = self.server.usage()?;
 
-        pool.cut(Some(CutPlan { first: self.first, every: self.every, how: self.cut }));
-        let publishing = self.publish(console)?;
+        pool.cut(Some(self.plan()));
+        let (publishing, publisher) = self.publish(console)?;
         pool.cut(None);
         settle(&pool, expected, self.patience, console);
         let findings = pool.find(&Question { end: self.messages, excepted: Vec::new() })?;
@@ -137,17 +143,39 @@ impl Cuts {
         pool.leave(console);
 
         let mut report = self.report();
-        let outcome =
-            Outcome { clients, expected, counts, findings, latencies, usage, publishing, by_loop, failure };
+        let outcome = Outcome {
+            clients,
+            expected,
+            counts,
+            findings,
+            latencies,
+            usage,
+            publishing,
+            publisher,
+            by_loop,
+            failure,
+        };
         outcome.report(&mut report);
         self.judge(&outcome, &mut report);
         report.historic(&HISTORIC);
         Ok(report)
     }
 
-    /// Publishes at fixed times; returns how long it took until all was acknowledged.
-    fn publish(&self, console: Console) -> Result<Duration, Error> {
-        let mut publisher = Publisher::connect(&self.destination)?;
+    fn comeback(&self) -> Comeback {
+        Comeback { recovery: self.recovery, away: self.away, seed: self.seed }
+    }
+
+    fn plan(&self) -> CutPlan {
+        CutPlan { first: self.first, every: self.every, how: self.cut }
+    }
+
+    /// Publishes at fixed times; returns how long it took until all was acknowledged, and what became of the publisher.
+    fn publish(&self, console: Console) -> Result<(Duration, Option<Counts>), Error> {
+        let mut publisher = match self.recovery {
+            Recovery::On => Publisher::connect_to_last(&self.destination, self.comeback())?,
+            Recovery::Off => Publisher::connect(&self.destination)?,
+        };
+        publisher.cut(Some(self.plan()));
         let bar = console.progress("publishing", self.messages.into());
         let (begun_ns, payload_bytes) = (now_ns(), self.payload_bytes);
         for number in 0..self.messages {
@@ -156,14 +184,15 @@ impl Cuts {
             publisher.publish(&Batch { numbers: number..number + 1, due_ns, payload_bytes })?;
             bar.set_position(u64::from(number) + 1);
         }
+        publisher.cut(None);
         publisher.wait_answered()?;
         bar.finish_and_clear();
-        Ok(Duration::from_nanos(now_ns() - begun_ns))
+        Ok((Duration::from_nanos(now_ns() - begun_ns), publisher.counts()))
     }
 
     fn report(&self) -> Report {
         let mut report = Report::new("cuts");
-        report.setting("protocol", Protocol::SocketIo.name());
+        self.protocol.settings(&mut report);
         report.setting("connections", self.clients.connections);
         report.setting("channel", self.destination.channel.as_str());
         report.setting("messages", self.messages);
@@ -180,7 +209,6 @@ impl Cuts {
 
     fn judge(&self, outcome: &Outcome, report: &mut Report) {
         let Outcome { counts, findings, expected, .. } = outcome;
-        let lost = findings.skipped + findings.behind;
         void_if_nothing(outcome.clients, counts.distinct(), report);
         if counts.cuts == 0 {
             report.void("nobody was cut: the run was too short");
@@ -193,18 +221,13 @@ impl Cuts {
             let why = outcome.failure.as_deref().unwrap_or("no answer");
             report.failure(format!("{away} clients did not come (back): {why}"));
         }
-        if lost > 0 && self.recovery == Recovery::On {
-            let clients = findings.clients_incomplete;
-            report.failure(format!("{lost} of {expected} deliveries are missing, of {clients} clients"));
+        if outcome.publisher.is_some_and(|publisher| publisher.cuts == 0) {
+            report.note("the publisher was never cut: nothing is proven of what it sends again");
         }
-        if lost > 0 && self.recovery == Recovery::Off {
-            report.note("without recovery a client misses what is published while it is away: at most once");
-        }
-        if counts.twice() > 0 {
-            report.failure(format!("{} messages were delivered twice", counts.twice()));
-        }
-        if counts.late > 0 {
-            report.failure(format!("{} messages were out of order", counts.late));
+        let promise = self.protocol.promise(self.recovery);
+        promise.judge(counts, (*expected, findings), report);
+        if promise != Promise::AtMostOnce && counts.returned > 0 && counts.recovered == 0 {
+            report.failure("nobody was given the session it had");
         }
     }
 
@@ -235,6 +258,11 @@ impl Outcome {
         report.count("recovered", counts.recovered);
         report.number("recovered_percent", percent(counts.recovered, counts.returned));
         report.count("handshakes_refused", counts.refused);
+        if let Some(publisher) = &self.publisher {
+            report.count("publisher_cuts", publisher.cuts);
+            report.count("publisher_returned", publisher.returned);
+            report.count("publisher_recovered", publisher.recovered);
+        }
         report.number("publishing_seconds", self.publishing.as_secs_f64());
         if self.usage != Usage::default() {
             report.number("cpu_seconds", self.usage.cpu_ns as f64 / 1e9);

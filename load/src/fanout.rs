@@ -1,6 +1,6 @@
 //! `fanout`: how much a server spends to deliver one message to very many clients.
 //!
-//! Owns publishing, counting and the comparison with the floor. Start at [`Fanout::run`].
+//! Owns counting and the comparison with the floor. Start at [`Fanout::run`].
 //!
 //! Without a rate a bounded number of batches is on its way: by default one, so that a batch is published when the one
 //! before has reached everybody and nothing but the server's own work is between two; more of them keep a server busy all
@@ -19,7 +19,7 @@ use crate::process::{Pids, Usage};
 use crate::publish::{Destination, Publisher, metric};
 use crate::report::{Bars, Report};
 use crate::session::{Join, Protocol, Script};
-use crate::target::Clients;
+use crate::target::{Clients, Target};
 use crate::verdict::{Evidence, median};
 
 /// Rounds of a run that is compared with the floor.
@@ -40,7 +40,9 @@ pub struct Fanout {
     pub stream: Stream,
     /// The measured processes.
     pub server: Pids,
-    /// A counter of system calls that write, in the server's `/metrics` beside `destination`.
+    /// Where the server's `/metrics` are, if it has any.
+    pub metrics_url: Option<Target>,
+    /// A counter of system calls that write there.
     pub writes_metric: String,
     /// The floor to compare with, measured in turns; three rounds then instead of one.
     pub floor: Option<Floor>,
@@ -113,7 +115,7 @@ impl Sender for Door<'_> {
     }
 
     fn writes(&self) -> Option<u64> {
-        metric(&self.scenario.destination.url, &self.scenario.writes_metric)
+        metric(self.scenario.metrics_url.as_ref()?, &self.scenario.writes_metric)
     }
 }
 
@@ -165,7 +167,7 @@ impl Fanout {
 
     fn report(&self) -> Report {
         let mut report = Report::new("fanout");
-        report.setting("protocol", self.protocol.name());
+        self.protocol.settings(&mut report);
         report.setting("connections", self.clients.connections);
         report.setting("channel", self.destination.channel.as_str());
         self.stream.settings(&mut report);

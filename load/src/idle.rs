@@ -105,7 +105,7 @@ impl Idle {
 
     fn report(&self) -> Report {
         let mut report = Report::new("idle");
-        report.setting("protocol", self.protocol.name());
+        self.protocol.settings(&mut report);
         report.setting("connections", self.clients.connections);
         report.setting("warmup_connections", self.warmup_connections);
         report.setting("hold_seconds", self.hold.as_secs_f64());

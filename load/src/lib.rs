@@ -23,6 +23,7 @@ mod http;
 mod idle;
 mod latency;
 mod message;
+pub mod mqtt;
 mod pairs;
 mod pool;
 mod process;

@@ -1,6 +1,7 @@
 //! `pairs`: messages from one client to one other, through the server and its back end.
 //!
-//! Owns who is whose partner: of N pairs, client k and client N + k share a room. At a rate the first half says messages
+//! Owns who is whose partner: of N pairs, client k and client N + k share a room, or, of MQTT, each has a topic to which the
+//! other one publishes, since a room would give everybody what they said themselves. At a rate the first half says messages
 //! to the second; without one both answer each other. Start at [`Pairs::run`].
 
 use std::time::Duration;
@@ -21,9 +22,9 @@ pub struct Pairs {
     pub clients: Clients,
     /// How.
     pub protocol: Protocol,
-    /// Event that gets a client into a room.
+    /// Event that gets a client into a room. MQTT has none.
     pub join_event: String,
-    /// Event that gets its second argument to the other members of the room that is its first.
+    /// Event, which MQTT has not, that gets its second argument to the other members of the room that is its first.
     pub say_event: String,
     /// Characters of the data of a message.
     pub payload_bytes: usize,
@@ -62,6 +63,11 @@ impl Pairs {
     }
 
     fn script(&self, pairs: u32) -> Script {
+        if let Protocol::Mqtt(_) = self.protocol {
+            let partner = format!("pairs/%{{i+{pairs}%{}}}", self.clients.connections);
+            let emission = Some(Emission::to_topic(&partner, self.payload_bytes));
+            return Script { emission, ..Script::new(self.protocol, Some(Join::to_filter("pairs/%{i}"))) };
+        }
         let room = format!("pair-%{{i%{pairs}}}");
         let emission = Emission::new(&self.say_event, Some(&room), self.payload_bytes);
         let join = Join { event: self.join_event.clone(), room };
@@ -70,7 +76,7 @@ impl Pairs {
 
     fn report(&self, pairs: u32) -> Report {
         let mut report = Report::new("pairs");
-        report.setting("protocol", self.protocol.name());
+        self.protocol.settings(&mut report);
         report.setting("pairs", pairs);
         report.setting("payload_bytes", self.payload_bytes);
         self.tempo.settings(self.duration, &mut report);

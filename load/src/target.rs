@@ -28,9 +28,21 @@ const FILES_BESIDES: u64 = 64;
 /// Most processes: a number beyond that is a slip of the keyboard.
 const PROCESSES_MAX: u32 = 256;
 
-/// `http://host:port`, with a path if the protocol's default path is not wanted.
+/// What stands before the host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Scheme {
+    /// `http://` or `ws://`: everything begins with a request.
+    Http,
+    /// `mqtt://`: MQTT without anything around it.
+    Mqtt,
+}
+
+/// `http://host:port`, with a path if the protocol's default path is not wanted; `ws://` means the same, and `mqtt://` MQTT
+/// over TCP.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
+    /// What is spoken there.
+    pub(crate) scheme: Scheme,
     /// Resolved address.
     pub(crate) address: SocketAddr,
     /// Value of the header `host`.
@@ -43,13 +55,26 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let rest = text.strip_prefix("http://").ok_or("must begin with http://")?;
+        let known = [("http://", Scheme::Http), ("ws://", Scheme::Http), ("mqtt://", Scheme::Mqtt)];
+        let known = known.into_iter().find_map(|(prefix, scheme)| Some((text.strip_prefix(prefix)?, scheme)));
+        let (rest, scheme) = known.ok_or("must begin with http://, ws:// or mqtt://")?;
         let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:80") };
+        let port = match scheme {
+            Scheme::Http => 80,
+            Scheme::Mqtt => 1883,
+        };
+        let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:{port}") };
         let mut addresses = with_port.to_socket_addrs().map_err(|error| format!("{with_port}: {error}"))?;
         let address = addresses.next().ok_or_else(|| format!("{with_port} has no address"))?;
         let path = if path == "/" { "" } else { path };
-        Ok(Self { address, host: host.to_owned(), path: path.to_owned() })
+        Ok(Self { scheme, address, host: host.to_owned(), path: path.to_owned() })
+    }
+}
+
+impl Target {
+    /// Whether MQTT is spoken there without anything around it.
+    pub fn is_mqtt(&self) -> bool {
+        self.scheme == Scheme::Mqtt
     }
 }
 
@@ -207,7 +232,12 @@ mod tests {
         assert_eq!((target.host.as_str(), target.path.as_str()), ("127.0.0.1:8000", ""));
         let target: Target = "http://127.0.0.1/engine.io/".parse().unwrap();
         assert_eq!((target.address.port(), target.path.as_str()), (80, "/engine.io/"));
-        assert_eq!("ws://127.0.0.1:1".parse::<Target>().unwrap_err(), "must begin with http://");
+        let target: Target = "mqtt://127.0.0.1".parse().unwrap();
+        assert_eq!((target.address.port(), target.scheme), (1883, Scheme::Mqtt));
+        let target: Target = "ws://127.0.0.1:9/mqtt".parse().unwrap();
+        assert_eq!((target.path.as_str(), target.scheme), ("/mqtt", Scheme::Http));
+        let error = "ftp://127.0.0.1:1".parse::<Target>().unwrap_err();
+        assert_eq!(error, "must begin with http://, ws:// or mqtt://");
     }
 
     #[test]

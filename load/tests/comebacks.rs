@@ -9,8 +9,8 @@ mod peer;
 use std::time::{Duration, Instant};
 
 use load::{
-    Avalanche, Clients, Confirm, Console, Cut, Cuts, Destination, Error, Join, Pids, PublishBody, Recovery,
-    Report, Restart, Restarted, Span,
+    Avalanche, Clients, Confirm, Console, Cut, Cuts, Destination, Error, Join, Pids, Protocol, PublishBody,
+    Recovery, Report, Restart, Restarted, Span,
 };
 use peer::recovering::{Memory, Recovering};
 
@@ -49,6 +49,7 @@ fn cuts(peer: &Recovering, cut: Cut, recovery: Recovery) -> Report {
 fn cuts_of(peer: &Recovering, cut: Cut, recovery: Recovery) -> Cuts {
     Cuts {
         clients: clients(peer),
+        protocol: Protocol::SocketIo,
         join: join(),
         destination: destination(peer),
         messages: 60,
@@ -150,6 +151,7 @@ fn avalanche(memory: Memory, patience: Duration) -> Report {
     let peer = Recovering::start(memory);
     let scenario = Avalanche {
         clients: clients(&peer),
+        protocol: Protocol::SocketIo,
         join: join(),
         destination: destination(&peer),
         interval: Duration::from_millis(10),

@@ -99,6 +99,7 @@ fn fanout_of(peer: &Peer, protocol: Protocol, rate: Option<f64>) -> Fanout {
             patience: Duration::from_millis(700),
         },
         server: Pids(vec![std::process::id()]),
+        metrics_url: Some(format!("http://{}", peer.private).parse().unwrap()),
         writes_metric: "none".into(),
         floor: None,
     }
@@ -455,7 +456,7 @@ fn churn(manner: Manner, slots: u32) -> Report {
         duration: Duration::from_millis(300),
         patience: SHORT,
         server: Pids(vec![std::process::id()]),
-        metrics_url: format!("http://{}", peer.private).parse().unwrap(),
+        metrics_url: Some(format!("http://{}", peer.private).parse().unwrap()),
         sessions_metric: "trunkline_sessions".into(),
     };
     scenario.run(Console::Silent).unwrap()

@@ -47,6 +47,7 @@ pub fn load(files: &Tls) -> Result<Arc<ServerConfig>, TlsError> {
         .with_safe_default_protocol_versions()?
         .with_no_client_auth()
         .with_single_cert(chain, key)?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Whoever offers something else only is refused by rustls; `mqtt` is its registered name.
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"mqtt".to_vec()];
     Ok(Arc::new(config))
 }

@@ -310,3 +310,17 @@ async fn a_quiet_tail_that_is_closed_leaves_no_subscription() {
     subscriptions_become(private, 0).await;
     server.drain().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ports_for_mqtt_alone_are_bound_when_they_are_configured() {
+    let (server, _events, public) = start(&["mqtt.listen=127.0.0.1:0"]).await;
+    let own = server.mqtt_addr().unwrap();
+    assert!(own.port() != 0 && own != public && server.mqtt_tls_addr().is_none());
+    let taken = Config::embedded_with(&[&format!("mqtt.listen={own}")]).unwrap();
+    let error = Server::start(taken).await.err().unwrap().to_string();
+    assert!(error.starts_with(&format!("MQTT port: cannot listen on {own}: ")), "{error}");
+    server.drain().await;
+    let (server, ..) = start(&["mqtt.listen=127.0.0.1:0", "mqtt.enabled=false"]).await;
+    assert_eq!(server.mqtt_addr(), None);
+    server.drain().await;
+}

@@ -8,7 +8,7 @@ mod timeline;
 
 use std::time::{Duration, Instant};
 
-use crate::comeback::{Comeback, Recovery, Span};
+use crate::comeback::{Comeback, Promise, Recovery, Span};
 use crate::console::Console;
 use crate::error::Error;
 use crate::latency::Latencies;
@@ -67,6 +67,8 @@ const MESSAGES_AROUND: u32 = 2;
 pub struct Avalanche {
     /// Who is connected.
     pub clients: Clients,
+    /// What they speak.
+    pub protocol: Protocol,
     /// What each client joins whenever it was not recovered; without it they hear the namespace.
     pub join: Option<Join>,
     /// Where messages are published.
@@ -108,12 +110,13 @@ impl Avalanche {
     /// # Errors
     /// [`Error`] if nobody could be connected or the server did not start again.
     pub fn run(&self, server: &mut dyn Restart, console: Console) -> Result<Report, Error> {
+        self.protocol.check_returning()?;
         if self.away.is_nothing() {
             return Err(Error::new("clients must stay away for more than 0 ms"));
         }
         let comeback = Some(Comeback { recovery: self.recovery, away: self.away, seed: self.seed });
-        let (protocol, join) = (Protocol::SocketIo, self.join.clone());
-        let pool = Pool::start(&self.clients, Script { comeback, ..Script::new(protocol, join) })?;
+        let script = Script { comeback, ..Script::new(self.protocol, self.join.clone()) };
+        let pool = Pool::start(&self.clients, script)?;
         pool.wait_ready(console)?;
         let steady = Steady::start(&self.destination, self.interval, self.payload_bytes)?;
         steady.wait_more(MESSAGES_AROUND, self.patience);
@@ -185,7 +188,7 @@ impl Avalanche {
 
     fn report(&self) -> Report {
         let mut report = Report::new("avalanche");
-        report.setting("protocol", Protocol::SocketIo.name());
+        self.protocol.settings(&mut report);
         report.setting("connections", self.clients.connections);
         report.setting("channel", self.destination.channel.as_str());
         report.setting("messages_per_second", 1.0 / self.interval.as_secs_f64());
@@ -222,7 +225,8 @@ impl Avalanche {
                 report.failure(format!("{lost} deliveries are missing, of {clients} clients"));
             }
         }
-        if counts.twice() > 0 {
+        // At QoS 1 a message may come again.
+        if counts.twice() > 0 && self.protocol.promise(self.recovery) != Promise::AtLeastOnce {
             report.failure(format!("{} messages were delivered twice", counts.twice()));
         }
         if counts.late > 0 {

@@ -193,7 +193,7 @@ impl Broadcast {
 
     fn report(&self) -> Report {
         let mut report = Report::new("broadcast");
-        report.setting("protocol", self.protocol.name());
+        self.protocol.settings(&mut report);
         report.setting("connections", self.clients.connections);
         report.setting("servers", self.doors.len());
         if let Some(door) = self.doors.first() {

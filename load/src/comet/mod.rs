@@ -11,13 +11,12 @@ use std::time::Duration;
 use crate::console::Console;
 use crate::error::Error;
 use crate::latency::{Latencies, now_ns};
-use crate::message::Marker;
 use crate::pool::Pool;
 use crate::process::Pids;
 use crate::publish::{Destination, Publisher};
 use crate::report::{Historic, Report};
 use crate::schedule::{Schedule, planned};
-use crate::session::{Join, Protocol, Script, filled};
+use crate::session::{Join, Protocol, Script};
 use crate::target::Clients;
 use crate::verdict::Evidence;
 use watch::Watch;
@@ -127,24 +126,17 @@ impl Comet {
     }
 
     fn publish(&self, end: u32, pool: &Pool, watch: &mut Watch<'_>, console: Console) -> Result<(), Error> {
-        let producers = (0..self.traffic.producers).map(|_| Publisher::connect(&self.destination));
-        let mut producers = producers.collect::<Result<Vec<_>, _>>()?;
+        let mut producers = Publisher::connect_several(&self.destination, self.traffic.producers)?;
+        let picked = (self.traffic.seed, self.clients.connections);
         let schedule = Schedule::paced(0, self.traffic.per_second);
         let bar = console.progress("publishing", end.into());
         schedule.run(end, |numbers| {
             bar.set_position(numbers.end.into());
-            for number in numbers {
-                let client = self.traffic.client(number, self.clients.connections);
-                let marker = Marker { number, due_ns: schedule.due_ns(number) };
-                let producer = producers.get_mut((client % self.traffic.producers) as usize);
-                let producer = producer.expect("the remainder is below the number of producers");
-                let channel = filled(&self.destination.channel, client);
-                producer.publish_to(&channel, &marker.data(self.traffic.payload_bytes))?;
-            }
+            producers.publish_picked(numbers, schedule, self.traffic.payload_bytes, picked)?;
             bar.suspend(|| watch.look(&pool.counts()))
         })?;
         bar.finish_and_clear();
-        producers.iter().try_for_each(Publisher::wait_answered)
+        producers.wait_answered()
     }
 
     fn conclude(
@@ -178,7 +170,7 @@ impl Comet {
 
     fn report(&self) -> Report {
         let mut report = Report::new("comet");
-        report.setting("protocol", self.protocol.name());
+        self.protocol.settings(&mut report);
         report.setting("connections", self.clients.connections);
         report.setting("channel", self.destination.channel.as_str());
         report.setting("rate_per_second", self.traffic.per_second);
@@ -187,39 +179,5 @@ impl Comet {
         report.setting("payload_bytes", self.traffic.payload_bytes);
         report.setting("seed", self.traffic.seed);
         report
-    }
-}
-
-impl Traffic {
-    /// Who gets message `number`: any client, as likely as any other (SplitMix64).
-    fn client(&self, number: u32, clients: u32) -> u32 {
-        let mut z =
-            self.seed.wrapping_add(u64::from(number).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % u64::from(clients)) as u32
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn clients_are_picked_evenly_and_by_the_seed() {
-        let traffic = |seed| Traffic {
-            per_second: 1.0,
-            duration: Duration::from_secs(1),
-            producers: 1,
-            payload_bytes: 0,
-            seed,
-            patience: Duration::ZERO,
-        };
-        let mut counts = [0; 10];
-        (0..10_000).for_each(|number| counts[traffic(1).client(number, 10) as usize] += 1);
-        assert!(counts.iter().all(|count| (900..1100).contains(count)), "{counts:?}");
-        let picked = |seed| (0..20).map(|number| traffic(seed).client(number, 1000)).collect::<Vec<_>>();
-        assert_eq!(picked(1), picked(1));
-        assert_ne!(picked(1), picked(2));
     }
 }

@@ -20,6 +20,9 @@ use crate::target::Clients;
 pub use rounds::Rounds;
 pub use sustained::Sustained;
 
+/// The topic of each client of MQTT.
+const OWN_TOPIC: &str = "echo/%{i}";
+
 /// The scenario's arguments.
 #[derive(Clone, Debug)]
 pub struct Echo {
@@ -27,9 +30,9 @@ pub struct Echo {
     pub clients: Clients,
     /// How.
     pub protocol: Protocol,
-    /// What each client joins.
+    /// What each client joins. Of MQTT the topic to which each is subscribed and says what comes back to it.
     pub join: Option<Join>,
-    /// Event that the back end returns to its sender, with its argument.
+    /// Event that the back end returns to its sender, with its argument. MQTT has none.
     pub event: String,
     /// Characters of the data of a message.
     pub payload_bytes: usize,
@@ -80,11 +83,18 @@ impl Echo {
 
     /// New clients, so that nothing is left of an earlier run.
     fn open(&self, console: Console) -> Result<Pool, Error> {
-        let emission = Some(Emission::new(&self.event, None, self.payload_bytes));
-        let pool =
-            Pool::start(&self.clients, Script { emission, ..Script::new(self.protocol, self.join.clone()) })?;
+        let pool = Pool::start(&self.clients, self.script())?;
         pool.wait_ready(console)?;
         Ok(pool)
+    }
+
+    fn script(&self) -> Script {
+        if let Protocol::Mqtt(_) = self.protocol {
+            let topic = self.join.as_ref().map_or(OWN_TOPIC, |join| &join.room);
+            return Script::own_topic(self.protocol, topic, self.payload_bytes);
+        }
+        let emission = Some(Emission::new(&self.event, None, self.payload_bytes));
+        Script { emission, ..Script::new(self.protocol, self.join.clone()) }
     }
 
     fn talk(&self, tempo: Tempo, duration: Duration, console: Console) -> Result<Outcome, Error> {
@@ -98,9 +108,12 @@ impl Echo {
 
     fn report(&self) -> Report {
         let mut report = Report::new("echo");
-        report.setting("protocol", self.protocol.name());
+        self.protocol.settings(&mut report);
         report.setting("connections", self.clients.connections);
         report.setting("payload_bytes", self.payload_bytes);
+        if let Protocol::Mqtt(_) = self.protocol {
+            report.note("an echo is the client's own message: it publishes to a topic to which it alone is subscribed");
+        }
         report
     }
 }

@@ -89,6 +89,8 @@ pub(super) struct Shared<'a> {
     pub(super) connects: &'a mut Latencies,
     /// Until when what is heard is answered.
     pub(super) answer_until_ns: u64,
+    /// How often clients that have pings send one.
+    pub(super) ping_every_ms: &'a mut u64,
     /// The read buffer.
     pub(super) buf: &'a mut [u8],
 }
@@ -115,6 +117,7 @@ struct Tally<'a> {
     heard: u32,
     /// Read once per read call, when it is first needed.
     now_ns: Option<u64>,
+    ping_every_ms: &'a mut u64,
 }
 
 impl Sink for Tally<'_> {
@@ -158,6 +161,17 @@ impl Sink for Tally<'_> {
     fn ack(&mut self) {
         self.counts.acks += 1;
     }
+
+    fn confirmed(&mut self) {
+        self.counts.confirmed += 1;
+    }
+
+    fn keep_alive(&mut self, seconds: u16) {
+        let within_ms = u64::from(seconds) * 1000 * 5 / 6;
+        if seconds > 0 {
+            *self.ping_every_ms = within_ms.min(*self.ping_every_ms);
+        }
+    }
 }
 
 impl Link {
@@ -191,9 +205,29 @@ impl Link {
         is_free
     }
 
-    /// Says a message, not yet sent; false if it cannot.
+    /// Says a message, not yet sent; false if it cannot. What a session without a connection says, it keeps.
     pub(super) fn say(&mut self, script: &Script, marker: Marker) -> bool {
-        self.stream.is_some() && self.session.say(script, marker, &mut self.unsent)
+        let has_somewhere = self.stream.is_some() || matches!(self.session, Session::Mqtt(_));
+        has_somewhere && self.session.say(script, marker, &mut self.unsent)
+    }
+
+    /// Publishes a message to a channel, not yet sent; false if it cannot.
+    pub(super) fn publish(&mut self, script: &Script, channel: &str, data: &str) -> bool {
+        self.session.publish(script, channel, data, &mut self.unsent)
+    }
+
+    /// Asks the server for a sign of life.
+    pub(super) fn ping(&mut self) -> Result<(), End> {
+        if self.session.ping(&mut self.unsent) { self.flush() } else { Ok(()) }
+    }
+
+    /// Says goodbye, as far as the kernel takes it at once.
+    pub(super) fn part(&mut self, script: &Script) {
+        if self.stream.is_some() && matches!(self.session, Session::Mqtt(_)) {
+            self.session.leave(script, &mut self.unsent);
+            // Whatever becomes of it, the connection ends now.
+            let _ = self.flush();
+        }
     }
 
     /// Says the next message of a conversation, due now.
@@ -223,8 +257,9 @@ impl Link {
         self.state = State::Opening;
         let was_ready = self.is_ready();
         let mut out = std::mem::take(&mut self.unsent);
+        let script = shared.script;
         let (session, mut tally) = self.parts(shared);
-        session.connected(target, &mut out, &mut tally);
+        session.connected(script, target, &mut out, &mut tally);
         // A client that is ready without an answer waits for none; one that comes back from a rest does.
         if self.is_ready() && !was_ready {
             self.state = State::Open;
@@ -312,7 +347,7 @@ impl Link {
     /// What hearing messages leads to, if it does: the end of a visit, or the next messages of a conversation.
     fn respond(&mut self, heard: u32, shared: &mut Shared<'_>) {
         if self.visit.is_some() {
-            return self.session.leave(&mut self.unsent);
+            return self.session.leave(shared.script, &mut self.unsent);
         }
         if shared.answer_until_ns == 0 {
             return;
@@ -359,6 +394,7 @@ impl Link {
 
     /// The connection is gone: nothing of it is left.
     pub(super) fn disconnected(&mut self) -> Option<TcpStream> {
+        self.session.disconnected();
         self.unsent = Vec::new();
         self.partial = Vec::new();
         self.stream.take()
@@ -373,6 +409,7 @@ impl Link {
             returning: self.returning.as_deref_mut(),
             heard: 0,
             now_ns: None,
+            ping_every_ms: shared.ping_every_ms,
         };
         (&mut self.session, tally)
     }

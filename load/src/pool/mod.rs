@@ -37,7 +37,7 @@ pub(crate) use arrivals::Attribution;
 use goal::Goal;
 use local::{Local, Watcher};
 pub(crate) use news::serve_share;
-pub(crate) use orders::{Converse, Say, Visit};
+pub(crate) use orders::{Channel, Converse, Publish, Say, Visit};
 use remote::Remote;
 pub(crate) use share::Share;
 
@@ -96,8 +96,10 @@ pub(crate) struct Counts {
     pub(crate) returned: u64,
     /// Those of them that were given the session they had.
     pub(crate) recovered: u64,
-    /// Acknowledgements.
+    /// Acknowledgements of joins and signs of life.
     pub(crate) acks: u64,
+    /// Messages that clients said and the server acknowledged, where it does.
+    pub(crate) confirmed: u64,
     /// Bytes read.
     pub(crate) bytes: u64,
     /// Calls of read.
@@ -128,6 +130,7 @@ impl Counts {
             returned: self.returned + other.returned,
             recovered: self.recovered + other.recovered,
             acks: self.acks + other.acks,
+            confirmed: self.confirmed + other.confirmed,
             bytes: self.bytes + other.bytes,
             reads: self.reads + other.reads,
         }
@@ -224,6 +227,9 @@ pub(crate) enum Command {
     /// Begin to cut clients, or stop it.
     Cut(Option<CutPlan>),
     Say(Say),
+    Publish(Publish),
+    /// Every client that has pings sends one.
+    Ping,
     Converse(Converse),
     Visit(Visit),
 }
@@ -297,6 +303,7 @@ pub(crate) struct Pool {
 impl Pool {
     /// Starts to open all clients.
     pub(crate) fn start(clients: &Clients, script: Script) -> Result<Self, Error> {
+        script.protocol.check_targets(&clients.targets)?;
         let processes = clients.reserve_files()?;
         let mut shares = Share::split(clients, &script, processes)?;
         let total = shares.len();
@@ -425,6 +432,16 @@ impl Pool {
     /// Lets clients say numbered messages. Clients that are not ready say nothing.
     pub(crate) fn say(&self, say: &Say) {
         self.tell(Command::Say(say.clone()));
+    }
+
+    /// Lets clients publish numbered messages.
+    pub(crate) fn publish(&self, publish: &Publish) {
+        self.tell(Command::Publish(publish.clone()));
+    }
+
+    /// Lets clients ask the server for a sign of life.
+    pub(crate) fn ping(&self) {
+        self.tell(Command::Ping);
     }
 
     /// Lets clients answer each other.

@@ -223,7 +223,7 @@ mod tests {
 
     const READY: &str = r#"{"counts":[{"clients":10,"connected":4,"ready":4,"failed":1,"cut":1,"left":0,
         "said":0,"messages":7,"foreign":0,"repeated":0,"late":0,"again":0,"nobody_free":0,"last_arrival_ns":9,"cuts":0,"lost":0,"refused":0,"unavailable":0,"returned":0,"recovered":0,
-        "acks":0,"bytes":0,"reads":0}]}"#;
+        "acks":0,"confirmed":0,"bytes":0,"reads":0}]}"#;
 
     #[test]
     fn a_process_that_dies_is_named_and_its_clients_are_lost() {

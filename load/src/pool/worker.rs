@@ -15,7 +15,7 @@ use super::arrivals::Arrivals;
 use super::link::{Edge, End, Link, Shared, State};
 use super::local::Shown;
 use super::returning::Alarms;
-use super::{Answer, Command, Converse, Counts, Measured, Say, Visit};
+use super::{Answer, Command, Converse, Counts, Measured, Publish, Say, Visit};
 use crate::comeback::CutPlan;
 use crate::latency::{Latencies, now_ns};
 use crate::message::Marker;
@@ -33,6 +33,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// How often resting clients are looked at.
 const RESTING_EVERY_MS: u64 = 500;
+
+/// How often clients ping unless a server wants more.
+const PING_EVERY_MS_MAX: u64 = 50_000;
 
 const WAKE: Token = Token(usize::MAX);
 
@@ -72,6 +75,10 @@ pub(super) struct Worker {
     visits: Latencies,
     /// Until when clients answer what they hear.
     answer_until_ns: u64,
+    /// How often each client that has pings sends one.
+    ping_every_ms: u64,
+    /// Looks at which clients have pinged so far; see [`Worker::ping_some`].
+    pinged: u64,
     buf: Vec<u8>,
     wires: Wires,
     begun: Instant,
@@ -111,6 +118,8 @@ impl Worker {
             connects: Latencies::new(),
             visits: Latencies::new(),
             answer_until_ns: 0,
+            ping_every_ms: PING_EVERY_MS_MAX,
+            pinged: 0,
             buf: vec![0; READ_BYTES],
             wires,
             begun: Instant::now(),
@@ -165,6 +174,8 @@ impl Worker {
                     let _ = self.wires.answers.send(Answer::Latencies(told));
                 }
                 Ok(Command::Say(say)) => self.say(&say),
+                Ok(Command::Publish(publish)) => self.publish(&publish),
+                Ok(Command::Ping) => self.ping(|_| true),
                 Ok(Command::Converse(converse)) => self.converse(&converse),
                 Ok(Command::Visit(visit)) => self.visit(&visit),
                 Err(TryRecvError::Empty) => return true,
@@ -184,7 +195,10 @@ impl Worker {
                     link.state = State::Queued;
                     self.queue.push_back(at);
                 }
-                _ => self.ended(at, End::Finish),
+                _ => {
+                    link.part(&self.script);
+                    self.ended(at, End::Finish);
+                }
             }
         }
         self.show();
@@ -208,6 +222,40 @@ impl Worker {
             }
         }
         self.send(speakers);
+    }
+
+    fn publish(&mut self, publish: &Publish) {
+        let mut speakers = Vec::new();
+        for number in publish.numbers.clone() {
+            let (client, channel) = publish.client(number);
+            let Some(at) = self.place(client) else { continue };
+            let Some(link) = self.links.get_mut(at) else { continue };
+            let data = publish.marker(number).data(publish.payload_bytes);
+            if link.publish(&self.script, &channel, &data) {
+                self.counts.said += 1;
+                speakers.push(at);
+            }
+        }
+        self.send(speakers);
+    }
+
+    fn ping(&mut self, is_meant: impl Fn(usize) -> bool) {
+        for at in (0..self.links.len()).filter(|at| is_meant(*at)) {
+            if let Some(Err(end)) = self.links.get_mut(at).map(Link::ping) {
+                self.ended(at, end);
+            }
+        }
+    }
+
+    /// Each client once in a period, a part of them at each look: a place in turn costs no memory, and it spreads them.
+    fn ping_some(&mut self, now_ms: u64) {
+        let turns = (self.ping_every_ms / RESTING_EVERY_MS).max(1);
+        let now = now_ms / RESTING_EVERY_MS;
+        // After a very long turn everybody is due, once.
+        for look in (self.pinged + 1).max((now + 1).saturating_sub(turns))..=now {
+            self.ping(|at| at as u64 % turns == look % turns);
+        }
+        self.pinged = now;
     }
 
     fn converse(&mut self, converse: &Converse) {
@@ -326,6 +374,7 @@ impl Worker {
             latencies: &mut self.arrivals,
             connects: &mut self.connects,
             answer_until_ns: self.answer_until_ns,
+            ping_every_ms: &mut self.ping_every_ms,
             buf: &mut self.buf,
         };
         if link.state == State::Connecting {
@@ -412,6 +461,9 @@ impl Worker {
         }
         if now_ms >= self.looked_ms + RESTING_EVERY_MS {
             self.looked_ms = now_ms;
+            if self.script.has_pings() {
+                self.ping_some(now_ms);
+            }
             // Those that come back after a loss have alarms instead.
             for (at, link) in self.links.iter_mut().enumerate().filter(|(_, it)| it.returning.is_none()) {
                 if matches!(link.state, State::Resting(due_ms) if due_ms <= now_ms) {

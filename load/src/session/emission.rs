@@ -12,7 +12,7 @@ use crate::message::Marker;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Emission {
     /// The packet up to the message: the event, and the first argument if there is one, which may be a template like
-    /// [`super::Join::room`]. Escaped once, not for every message.
+    /// [`super::Join::room`]. Escaped once, not for every message. Of MQTT the topic, a template, too.
     head: String,
     /// Characters of the last argument, at least the marker's.
     pub(crate) payload_bytes: usize,
@@ -23,6 +23,16 @@ impl Emission {
     pub(crate) fn new(event: &str, room: Option<&str>, payload_bytes: usize) -> Self {
         let room = room.map(|room| format!("{},", Value::from(room))).unwrap_or_default();
         Self { head: format!("42[{},{room}\"", Value::from(event)), payload_bytes }
+    }
+
+    /// A message of MQTT.
+    pub(crate) fn to_topic(topic: &str, payload_bytes: usize) -> Self {
+        Self { head: topic.to_owned(), payload_bytes }
+    }
+
+    /// The topic to which client `index` says a message.
+    pub(crate) fn topic(&self, index: u32) -> String {
+        filled(&self.head, index)
     }
 
     /// The Engine.IO packet with which client `index` says a message; no acknowledgement is asked for.

@@ -4,27 +4,32 @@
 //! Start at [`Session`].
 
 mod emission;
+mod mqtt;
 mod polling;
 mod resume;
 mod websocket;
 
 use std::str::FromStr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
 use wire::socketio::{AckId, Codec, Parser, Revision, Suffix};
 use wire::values::{Bounds, JsonText, Values};
 
-use crate::comeback::{Comeback, Recovery};
+use crate::comeback::{Comeback, Promise, Recovery};
 use crate::error::Error;
 use crate::hostile::{Attack, Attacker};
 use crate::message::Marker;
+use crate::mqtt::{Options, Qos};
 use crate::pool::Attribution;
-use crate::target::Target;
+use crate::report::Report;
+use crate::target::{Scheme, Target};
 pub(crate) use emission::Emission;
+pub(crate) use mqtt::Mqtt;
 pub(crate) use polling::Polling;
 use resume::Resume;
-pub(crate) use websocket::{WebSocket, mask, say};
+pub(crate) use websocket::{NONCE, WebSocket, decoder, mask, say};
 
 /// What the clients speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,6 +41,8 @@ pub enum Protocol {
     /// A bare WebSocket at the path of the target, which may hold the placeholders of [`Join::room`]; every message is a
     /// delivery. Nothing is said but answers to pings.
     WebSocket,
+    /// MQTT, over TCP or WebSocket as the target says; rooms are topic filters.
+    Mqtt(Options),
     /// Frames of a WebSocket without any handshake, as the floor's writer sends them.
     Frames,
 }
@@ -47,7 +54,57 @@ impl Protocol {
             Self::SocketIo => "socketio",
             Self::SocketIoPoll => "socketio-poll",
             Self::WebSocket => "websocket",
+            Self::Mqtt(_) => "mqtt",
             Self::Frames => "frames",
+        }
+    }
+
+    /// Says in a report what was spoken.
+    pub(crate) fn settings(self, report: &mut Report) {
+        report.setting("protocol", self.name());
+        if let Self::Mqtt(Options { version, qos }) = self {
+            report.setting("mqtt_version", version.name());
+            report.setting("qos", qos.number());
+        }
+    }
+
+    /// Of MQTT how it is spoken; of others nothing that counts.
+    pub(crate) fn mqtt(self) -> Options {
+        match self {
+            Self::Mqtt(options) => options,
+            Self::SocketIo | Self::SocketIoPoll | Self::WebSocket | Self::Frames => Options::default(),
+        }
+    }
+
+    /// What is owed to clients that were away.
+    pub(crate) fn promise(self, recovery: Recovery) -> Promise {
+        match (self, recovery) {
+            (_, Recovery::Off) => Promise::AtMostOnce,
+            (Self::Mqtt(Options { qos: Qos::AtMostOnce, .. }), _) => Promise::AtMostOnce,
+            (Self::Mqtt(Options { qos: Qos::AtLeastOnce, .. }), _) => Promise::AtLeastOnce,
+            _ => Promise::ExactlyOnce,
+        }
+    }
+
+    /// Refuses clients that have no session to come back to.
+    pub(crate) fn check_returning(self) -> Result<(), Error> {
+        match self {
+            Self::SocketIo | Self::Mqtt(_) => Ok(()),
+            _ => Err(Error::new(format!(
+                "clients of {} do not come back; this scenario is for socketio and mqtt",
+                self.name()
+            ))),
+        }
+    }
+
+    /// Refuses targets that speak something else.
+    pub(crate) fn check_targets(self, targets: &[Target]) -> Result<(), Error> {
+        let is_bare = targets.iter().any(|target| target.scheme == Scheme::Mqtt);
+        match self {
+            Self::SocketIo | Self::SocketIoPoll | Self::WebSocket if is_bare => {
+                Err(Error::new(format!("a target mqtt:// is for clients of mqtt, not of {}", self.name())))
+            }
+            _ => Ok(()),
         }
     }
 }
@@ -57,7 +114,8 @@ impl Protocol {
     pub(crate) fn check_live(self) -> Result<(), Error> {
         match self {
             Self::SocketIoPoll => Err(Error::new(
-                "clients of socketio-poll are away between two pings here, so this scenario is for socketio",
+                "clients of socketio-poll are away between two pings here, so this scenario is for socketio, websocket \
+                 and mqtt",
             )),
             _ => Ok(()),
         }
@@ -67,10 +125,10 @@ impl Protocol {
     pub(crate) fn check_speaking(self) -> Result<(), Error> {
         match self {
             Self::WebSocket | Self::Frames => Err(Error::new(format!(
-                "clients of {} only listen; this scenario is for socketio",
+                "clients of {} only listen; this scenario is for socketio and mqtt",
                 self.name()
             ))),
-            Self::SocketIo | Self::SocketIoPoll => self.check_live(),
+            Self::SocketIo | Self::SocketIoPoll | Self::Mqtt(_) => self.check_live(),
         }
     }
 }
@@ -83,21 +141,28 @@ impl FromStr for Protocol {
             "socketio" => Ok(Self::SocketIo),
             "socketio-poll" => Ok(Self::SocketIoPoll),
             "websocket" => Ok(Self::WebSocket),
-            _ => Err("known are socketio, socketio-poll and websocket".into()),
+            "mqtt" => Ok(Self::Mqtt(Options::default())),
+            _ => Err("known are socketio, socketio-poll, websocket and mqtt".into()),
         }
     }
 }
 
-/// An event every client emits after its handshake and whose acknowledgement it awaits.
+/// An event every client emits after its handshake and whose acknowledgement it awaits; of MQTT the subscription.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Join {
-    /// Name of the event.
+    /// Name of the event. MQTT has none.
     pub event: String,
-    /// Its argument; `%{i}` is the number of the client, `%{i%100}` the remainder of it.
+    /// Its argument, or the topic filter; `%{i}` is the number of the client, `%{i%100}` the remainder of it, and
+    /// `%{i+50%100}` that of the number plus 50.
     pub room: String,
 }
 
 impl Join {
+    /// A subscription of MQTT.
+    pub fn to_filter(filter: &str) -> Self {
+        Self { event: String::new(), room: filter.to_owned() }
+    }
+
     /// The room of client `index`.
     pub(crate) fn room_of(&self, index: u32) -> String {
         filled(&self.room, index)
@@ -108,12 +173,25 @@ impl Join {
 pub(crate) fn filled(template: &str, index: u32) -> String {
     let Some((before, rest)) = template.split_once("%{i") else { return template.to_owned() };
     let Some((inner, after)) = rest.split_once('}') else { return template.to_owned() };
-    let modulus = inner.strip_prefix('%').and_then(|digits| digits.parse::<u32>().ok());
-    match (inner, modulus) {
-        ("", _) => format!("{before}{index}{after}"),
-        (_, Some(modulus)) if modulus > 0 => format!("{before}{}{after}", index % modulus),
-        _ => template.to_owned(),
+    match value(inner, index) {
+        Some(value) => format!("{before}{value}{after}"),
+        None => template.to_owned(),
     }
+}
+
+/// What stands for `+50%100`; either part may be missing.
+fn value(inner: &str, index: u32) -> Option<u32> {
+    let (added, modulus) = match inner.split_once('%') {
+        Some((added, modulus)) => (added, Some(modulus.parse::<u32>().ok()?)),
+        None => (inner, None),
+    };
+    let added: u32 = match added.strip_prefix('+') {
+        Some(digits) => digits.parse().ok()?,
+        None if added.is_empty() => 0,
+        None => return None,
+    };
+    let sum = index.checked_add(added)?;
+    modulus.map_or(Some(sum), |modulus| sum.checked_rem(modulus))
 }
 
 /// What all clients of a run have in common.
@@ -127,6 +205,8 @@ pub(crate) struct Script {
     pub(crate) attack: Option<Attack>,
     /// The user each one connects as, a template like [`Join::room`].
     pub(crate) user: Option<String>,
+    /// The name by which a server of MQTT knows each one, a template; no two clients of a machine have the same.
+    pub(crate) client_id: String,
     /// What they say when they are asked to.
     pub(crate) emission: Option<Emission>,
     /// When they come.
@@ -159,12 +239,25 @@ impl Script {
             join,
             attack: None,
             user: None,
+            client_id: client_id(),
             emission: None,
             opening: Opening::AtOnce,
             comeback: None,
             handshake_ms_max: HANDSHAKE_MS_MAX,
             attribution: Attribution::Together,
         }
+    }
+
+    /// Clients of MQTT that hear what they say themselves, without a back end between: each publishes to the topic that it is
+    /// subscribed to, a template that is another one for each.
+    pub(crate) fn own_topic(protocol: Protocol, topic: &str, payload_bytes: usize) -> Self {
+        let emission = Some(Emission::to_topic(topic, payload_bytes));
+        Self { emission, ..Self::new(protocol, Some(Join::to_filter(topic))) }
+    }
+
+    /// Whether their clients send pings, without which a server takes them for dead.
+    pub(crate) fn has_pings(&self) -> bool {
+        matches!(self.protocol, Protocol::Mqtt(_))
     }
 
     /// Whether clients ask for what they missed while they were away.
@@ -190,6 +283,12 @@ impl Script {
     }
 }
 
+/// The process and how many scripts it made before; short, as servers keep it for every client.
+fn client_id() -> String {
+    static SCRIPTS: AtomicU32 = AtomicU32::new(0);
+    format!("b{:x}-{}-%{{i}}", std::process::id(), SCRIPTS.fetch_add(1, Ordering::Relaxed))
+}
+
 /// An event of one string in the main namespace, as an Engine.IO packet in text form.
 pub(crate) fn event(name: &str, argument: &str, ack: Option<u64>) -> Vec<u8> {
     let args = Values::builder().string(argument).build().expect("a string is within the bounds");
@@ -210,6 +309,10 @@ pub(crate) trait Sink {
     fn message(&mut self, marker: Option<Marker>);
     /// An acknowledgement or a pong arrived.
     fn ack(&mut self);
+    /// The server acknowledged a message that the client said.
+    fn confirmed(&mut self) {}
+    /// The server takes the client for dead after one and a half times so long a silence.
+    fn keep_alive(&mut self, _seconds: u16) {}
 }
 
 /// What is to be done with the connection after some bytes were read.
@@ -239,6 +342,7 @@ pub(crate) struct Took {
 pub(crate) enum Session {
     WebSocket(WebSocket),
     Polling(Polling),
+    Mqtt(Mqtt),
     Attacker(Box<Attacker>),
 }
 
@@ -251,15 +355,30 @@ impl Session {
             (None, Protocol::WebSocket) => Self::WebSocket(WebSocket::bare(index)),
             (None, Protocol::Frames) => Self::WebSocket(WebSocket::without_handshake(index)),
             (None, Protocol::SocketIoPoll) => Self::Polling(Polling::new(index)),
+            (None, Protocol::Mqtt(options)) => Self::Mqtt(Mqtt::new(index, options)),
         }
     }
 
     /// A connection is there: what to say first.
-    pub(crate) fn connected(&mut self, target: &Target, out: &mut Vec<u8>, sink: &mut impl Sink) {
+    pub(crate) fn connected(
+        &mut self,
+        script: &Script,
+        target: &Target,
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) {
         match self {
             Self::WebSocket(session) => session.connected(target, out, sink),
             Self::Polling(session) => session.connected(target, out),
+            Self::Mqtt(session) => session.connected(script, target, out),
             Self::Attacker(session) => session.connected(target, out, sink),
+        }
+    }
+
+    /// The connection is gone.
+    pub(crate) fn disconnected(&mut self) {
+        if let Self::Mqtt(session) = self {
+            session.disconnected();
         }
     }
 
@@ -274,6 +393,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.received(script, buf, out, sink),
             Self::Polling(session) => session.received(script, buf, out, sink),
+            Self::Mqtt(session) => session.received(script, buf, out, sink),
             Self::Attacker(session) => session.received(script, buf, out, sink),
         }
     }
@@ -281,7 +401,7 @@ impl Session {
     /// Twenty times a second, with everything queued before already written: what to say now.
     pub(crate) fn tick(&mut self, out: &mut Vec<u8>) -> Next {
         match self {
-            Self::WebSocket(_) | Self::Polling(_) => Next::Continue,
+            Self::WebSocket(_) | Self::Polling(_) | Self::Mqtt(_) => Next::Continue,
             Self::Attacker(session) => session.tick(out),
         }
     }
@@ -290,27 +410,54 @@ impl Session {
     pub(crate) fn say(&mut self, script: &Script, marker: Marker, out: &mut Vec<u8>) -> bool {
         match self {
             Self::WebSocket(session) => session.say(script, marker, out),
+            Self::Mqtt(session) => {
+                let Some(emission) = &script.emission else { return false };
+                let topic = emission.topic(session.index());
+                session.publish(script, &topic, marker.data(emission.payload_bytes).as_bytes(), out)
+            }
             Self::Polling(_) | Self::Attacker(_) => false,
         }
     }
 
+    /// Publishes to a channel; false if the session is not where it can, or its protocol has no such thing.
+    pub(crate) fn publish(&mut self, script: &Script, channel: &str, data: &str, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Mqtt(session) => session.publish(script, channel, data.as_bytes(), out),
+            Self::WebSocket(_) | Self::Polling(_) | Self::Attacker(_) => false,
+        }
+    }
+
+    /// Asks the server for a sign of life; false if the session does not do that.
+    pub(crate) fn ping(&mut self, out: &mut Vec<u8>) -> bool {
+        match self {
+            Self::Mqtt(session) => session.ping(out),
+            Self::WebSocket(_) | Self::Polling(_) | Self::Attacker(_) => false,
+        }
+    }
+
     /// Says goodbye on a connection that then ends by the server's closing it.
-    pub(crate) fn leave(&mut self, out: &mut Vec<u8>) {
-        if let Self::WebSocket(session) = self {
-            session.leave(out);
+    pub(crate) fn leave(&mut self, script: &Script, out: &mut Vec<u8>) {
+        match self {
+            Self::WebSocket(session) => session.leave(out),
+            Self::Mqtt(session) => session.leave(script, out),
+            Self::Polling(_) | Self::Attacker(_) => {}
         }
     }
 
     /// Whether goodbye was said, so that the end of the connection is what was wanted.
     pub(crate) fn is_leaving(&self) -> bool {
-        matches!(self, Self::WebSocket(session) if session.is_leaving())
+        match self {
+            Self::WebSocket(session) => session.is_leaving(),
+            Self::Mqtt(session) => session.is_leaving(),
+            Self::Polling(_) | Self::Attacker(_) => false,
+        }
     }
 
     /// Whether a resting session ends by saying so on a new connection; a session that has one just closes it.
     pub(crate) fn begin_leaving(&mut self) -> bool {
         match self {
             Self::Polling(session) => session.begin_leaving(),
-            Self::WebSocket(_) | Self::Attacker(_) => false,
+            Self::WebSocket(_) | Self::Mqtt(_) | Self::Attacker(_) => false,
         }
     }
 
@@ -319,6 +466,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.phase(),
             Self::Polling(session) => session.phase(),
+            Self::Mqtt(session) => session.phase(),
             Self::Attacker(_) => "an attack",
         }
     }
@@ -327,7 +475,7 @@ impl Session {
     pub(crate) fn rest_ms(&self) -> Option<u64> {
         match self {
             Self::Polling(session) => session.rest_ms(),
-            Self::WebSocket(_) | Self::Attacker(_) => None,
+            Self::WebSocket(_) | Self::Mqtt(_) | Self::Attacker(_) => None,
         }
     }
 }

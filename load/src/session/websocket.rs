@@ -20,7 +20,7 @@ use crate::target::Target;
 const MESSAGE_BYTES_MAX: u32 = 64 << 20;
 
 /// The key of every upgrade request. It protects nobody here, and 24 bytes per connection are saved.
-const NONCE: [u8; 16] = *b"trunkline bench\0";
+pub(crate) const NONCE: [u8; 16] = *b"trunkline bench\0";
 
 /// One client: 48 bytes.
 ///
@@ -201,7 +201,7 @@ impl WebSocket {
     }
 }
 
-fn decoder() -> Decoder {
+pub(crate) fn decoder() -> Decoder {
     Decoder::new(Role::Client, MESSAGE_BYTES_MAX)
 }
 

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each program of tests uses a part of it")]
 
+pub(crate) mod broker;
 pub(crate) mod recovering;
 
 use std::collections::HashMap;

@@ -25,7 +25,7 @@ pub(super) struct Dev {
     /// Where the back end and the other commands connect [default: 127.0.0.1:9000; port 0: any free one]
     #[arg(long, value_name = "ADDRESS")]
     private: Option<SocketAddr>,
-    /// Write both addresses to this file as JSON, once connections are accepted
+    /// Write all addresses to this file as JSON, once connections are accepted
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     /// Threads that hold connections [default: one per core]
@@ -68,21 +68,32 @@ impl Dev {
         let config = check(&sources)?.config;
         refuse_the_world("public", config.server.public_listen)?;
         refuse_the_world("private", config.server.private_listen)?;
+        // There is no argument for these.
+        for (key, address) in [("listen", config.mqtt.listen), ("tls_listen", config.mqtt.tls_listen)] {
+            if let Some(address) = address.filter(|address| !is_loopback(*address)) {
+                return Err(the_world_reaches(
+                    &format!("mqtt.{key}"),
+                    address,
+                    &format!("--set mqtt.{key}="),
+                ));
+            }
+        }
         Ok(config)
     }
 }
 
 /// `dev` lets everybody in, so it listens where only this machine is.
 fn refuse_the_world(port: &str, address: SocketAddr) -> Result<(), Failure> {
-    if is_loopback(address) {
-        return Ok(());
-    }
-    Err(Failure(format!(
+    if is_loopback(address) { Ok(()) } else { Err(the_world_reaches(port, address, &format!("--{port} "))) }
+}
+
+fn the_world_reaches(port: &str, address: SocketAddr, argument: &str) -> Failure {
+    Failure(format!(
         "`trunkline dev` lets every client in without asking, so it listens on loopback only: the {port} address \
          {address} can be reached from other machines.\n\
-         Use --{port} 127.0.0.1:{}, or `trunkline serve` with a configuration that says who may connect.",
+         Use {argument}127.0.0.1:{}, or `trunkline serve` with a configuration that says who may connect.",
         address.port()
-    )))
+    ))
 }
 
 /// What is printed at the start: addresses, and a first message to try in three languages.

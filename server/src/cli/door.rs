@@ -13,13 +13,16 @@ use super::Failure;
 /// Where the private port is.
 #[derive(Debug, clap::Args)]
 pub(super) struct Door {
-    /// The private port of the server
-    #[arg(long, value_name = "URL", env = "TRUNKLINE_URL", default_value = "http://127.0.0.1:9000")]
-    url: String,
+    /// The private port of the server [default: http://127.0.0.1:9000]
+    #[arg(long, value_name = "URL", env = "TRUNKLINE_URL")]
+    url: Option<String>,
     /// One of the server's private.keys, if it has any; better given by the variable, since arguments can be seen
     #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
     key: Option<String>,
 }
+
+/// The private port of `trunkline dev`.
+const URL: &str = "http://127.0.0.1:9000";
 
 /// How long an answer may take.
 #[derive(Clone, Copy, Debug)]
@@ -76,14 +79,17 @@ impl Door {
         config.timeout_connect(Some(CONNECT_WITHIN)).timeout_global(within).build().into()
     }
 
+    /// Where it is said to be, if it is.
+    pub(super) fn url(&self) -> Option<&str> {
+        self.url.as_deref()
+    }
+
     fn address(&self, path: &str) -> Result<String, Failure> {
-        if !self.url.starts_with("http://") {
-            return Err(Failure(format!(
-                "{}: must begin with http://, which the private port speaks",
-                self.url
-            )));
+        let url = self.url.as_deref().unwrap_or(URL);
+        if !url.starts_with("http://") {
+            return Err(Failure(format!("{url}: must begin with http://, which the private port speaks")));
         }
-        Ok(format!("{}{path}", self.url.trim_end_matches('/')))
+        Ok(format!("{}{path}", url.trim_end_matches('/')))
     }
 
     /// An answer of the 200s, or why there is none.
@@ -96,7 +102,7 @@ impl Door {
     }
 
     fn no_answer(&self, error: &ureq::Error) -> Failure {
-        let url = &self.url;
+        let url = self.url.as_deref().unwrap_or(URL);
         match error {
             ureq::Error::Io(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
                 Failure(format!("no server answers at {url}: is `trunkline dev` running?"))

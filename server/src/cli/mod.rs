@@ -1,7 +1,7 @@
 //! The command line: one file per command, each with the arguments and what the command does with them.
 //!
 //! Commands that run a server (`dev`, `serve`) go through `run.rs`; commands that talk to one (`pub`, `sub`, `status`)
-//! go through `door.rs`. Must not know listeners, shards or protocols. Start at [`main`].
+//! go through `door.rs`, or, as clients of MQTT, through `mqtt/`. Must not know listeners, shards or protocols. Start at [`main`].
 
 mod bench;
 mod check_config;
@@ -10,6 +10,7 @@ mod dev_back_end;
 mod door;
 mod load;
 mod log;
+mod mqtt;
 mod publish;
 mod reference;
 mod run;
@@ -87,9 +88,14 @@ pub(crate) fn main() -> ExitCode {
 
 /// Writes to standard output, where a reader that went away (`| head`) is the end of the work and no failure.
 fn print(text: &str) -> Result<(), Failure> {
+    print_bytes(text.as_bytes())
+}
+
+/// The same for what is no text.
+fn print_bytes(bytes: &[u8]) -> Result<(), Failure> {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
         outcome => Ok(outcome?),
     }

@@ -24,6 +24,8 @@ const BACK_OFFICE_THREADS: usize = 2;
 pub(super) struct Addresses {
     pub(super) public: SocketAddr,
     pub(super) private: SocketAddr,
+    pub(super) mqtt: Option<SocketAddr>,
+    pub(super) mqtt_tls: Option<SocketAddr>,
 }
 
 /// Runs a server until it is told to stop. `ready` is called once connections are accepted.
@@ -42,7 +44,12 @@ pub(super) fn until_signal(
         let mut signals = UnixSignals::listen()?;
         let key = config.private.keys.first().map(|key| String::from_utf8_lossy(key.expose()).into_owned());
         let service = service::start(config, back_end).await?;
-        let addresses = Addresses { public: service.public_addr(), private: service.private_addr() };
+        let addresses = Addresses {
+            public: service.public_addr(),
+            private: service.private_addr(),
+            mqtt: service.mqtt_addr(),
+            mqtt_tls: service.mqtt_tls_addr(),
+        };
         let written = ready_file.map_or(Ok(()), |path| {
             let written = write_ready_file(path, addresses, key.as_deref());
             written.map_err(|error| format!("{}: cannot be written: {error}", path.display()).into())
@@ -131,13 +138,16 @@ impl Signals for UnixSignals {
     }
 }
 
-/// Writes `{"public":"..","private":"..","key":".."}` so that a reader sees nothing or all of it. The key is the first of
-/// `private.keys` or null, so only the owner may read the file.
+/// Writes `{"public":"..","private":"..","mqtt":"..","mqtt_tls":"..","key":".."}` so that a reader sees nothing or all of it.
+/// An address that is not listened on is null. The key is the first of `private.keys` or null, so only the owner may read the
+/// file.
 pub(super) fn write_ready_file(path: &Path, addresses: Addresses, key: Option<&str>) -> std::io::Result<()> {
     use std::os::unix::fs::OpenOptionsExt as _;
     let text = serde_json::json!({
         "public": addresses.public.to_string(),
         "private": addresses.private.to_string(),
+        "mqtt": addresses.mqtt.map(|address| address.to_string()),
+        "mqtt_tls": addresses.mqtt_tls.map(|address| address.to_string()),
         "key": key,
     });
     let mut part = path.as_os_str().to_owned();

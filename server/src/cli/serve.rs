@@ -8,7 +8,7 @@ use trunkline::config::{AuthMode, Config, EventRoute, Loaded, NamespaceRule, Sou
 
 use super::Failure;
 use super::load::{Overrides, check, environment, read_file};
-use super::run;
+use super::run::{self, Addresses};
 use super::service::BackEnd;
 
 /// Run the server as a configuration file says
@@ -25,7 +25,7 @@ pub(super) struct Serve {
     /// Configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Write both addresses to this file as JSON, once connections are accepted
+    /// Write all addresses to this file as JSON, once connections are accepted
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     #[command(flatten)]
@@ -50,7 +50,9 @@ impl Serve {
             for warning in &unheard {
                 tracing::warn!("{warning}");
             }
-            tracing::info!(public = %addresses.public, private = %addresses.private, "ready");
+            let Addresses { public, private, mqtt, mqtt_tls } = addresses;
+            let (mqtt, mqtt_tls) = (mqtt.map(tracing::field::display), mqtt_tls.map(tracing::field::display));
+            tracing::info!(%public, %private, mqtt, mqtt_tls, "ready");
             Ok(())
         })
     }

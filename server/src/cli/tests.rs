@@ -124,7 +124,12 @@ fn the_status_is_a_table_of_paths() {
 
 fn addresses(private_port: u16) -> Addresses {
     let address = |port| SocketAddr::from(([127, 0, 0, 1], port));
-    Addresses { public: address(8000), private: address(private_port) }
+    Addresses {
+        public: address(8000),
+        private: address(private_port),
+        mqtt: Some(address(1883)),
+        mqtt_tls: None,
+    }
 }
 
 #[test]
@@ -171,6 +176,8 @@ fn dev_listens_on_loopback_only() {
     let typed = ["--set", "server.private_listen=0.0.0.0:9000", "--set", "private.keys=0123456789abcdef"];
     let Failure(text) = dev_of(&typed).load().unwrap_err();
     assert!(text.contains("the private address 0.0.0.0:9000"), "{text}");
+    let Failure(text) = dev_of(&["--set", "mqtt.listen=0.0.0.0:1883"]).load().unwrap_err();
+    assert!(text.contains("Use --set mqtt.listen=127.0.0.1:1883, or"), "{text}");
 }
 
 #[test]
@@ -182,7 +189,14 @@ fn the_ready_file_is_complete_and_private() {
     for (key, shown) in [(None, json!(null)), (Some("0123456789abcdef"), json!("0123456789abcdef"))] {
         write_ready_file(&path, addresses(9000), key).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        assert_eq!(read, json!({"public": "127.0.0.1:8000", "private": "127.0.0.1:9000", "key": shown}));
+        let addresses = json!({
+            "public": "127.0.0.1:8000",
+            "private": "127.0.0.1:9000",
+            "mqtt": "127.0.0.1:1883",
+            "mqtt_tls": null,
+            "key": shown,
+        });
+        assert_eq!(read, addresses);
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     }
     assert_eq!(std::fs::read_dir(&folder).unwrap().count(), 1, "nothing is left beside it");

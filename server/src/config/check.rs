@@ -184,11 +184,7 @@ fn contradictions(raw: &mut Raw, config: &Config) {
             format!("must hold a key, since server.private_listen {} is not loopback", server.private_listen);
         raw.problem(raw.place("server.private_listen"), "private.keys", text);
     }
-    let both = server.public_listen;
-    if both == server.private_listen && both.port() != 0 {
-        let text = format!("must differ from server.public_listen, both are {both}");
-        raw.problem(raw.place("server.private_listen"), "server.private_listen", text);
-    }
+    addresses(raw, config);
     if config.socketio.cors_credentials && config.socketio.cors_origins == Origins::Any {
         let text = "must be false when cors_origins is [\"*\"]: list the origins instead";
         raw.problem(raw.place("socketio.cors_credentials"), "socketio.cors_credentials", text);
@@ -198,6 +194,32 @@ fn contradictions(raw: &mut Raw, config: &Config) {
     }
     message_sizes(raw, config);
     root_channel(raw, config);
+}
+
+/// Each port is its own, and what needs a certificate has one.
+fn addresses(raw: &mut Raw, config: &Config) {
+    let (server, mqtt) = (&config.server, &config.mqtt);
+    let ports = [
+        ("server.public_listen", Some(server.public_listen)),
+        ("server.private_listen", Some(server.private_listen)),
+        ("mqtt.listen", mqtt.listen),
+        ("mqtt.tls_listen", mqtt.tls_listen),
+    ];
+    let ports: Vec<_> = ports.iter().filter_map(|(key, port)| port.map(|address| (*key, address))).collect();
+    for (at, &(key, address)) in ports.iter().enumerate() {
+        let before = ports.iter().take(at).find(|(_, other)| *other == address);
+        if let Some((other, _)) = before.filter(|_| address.port() != 0) {
+            raw.problem(raw.place(key), key, format!("must differ from {other}, both are {address}"));
+        }
+    }
+    if mqtt.tls_listen.is_some() && config.tls.is_none() {
+        let text = "needs a certificate: set tls.certificate and tls.key";
+        raw.problem(raw.place("mqtt.tls_listen"), "mqtt.tls_listen", text);
+    }
+    if mqtt.enabled && config.socketio.paths.contains(&mqtt.path) {
+        let text = format!("must differ from those of socketio.paths, got \"{}\"", mqtt.path);
+        raw.problem(raw.place("mqtt.path"), "mqtt.path", text);
+    }
 }
 
 /// A message that is let in has to fit into the places it passes.
@@ -254,6 +276,11 @@ fn doubts(raw: &Raw, config: &Config, machine: Machine, warnings: &mut Vec<Probl
     if usize::from(config.server.shards) > machine.cores {
         let text = format!("is {}, more than the {} cores", config.server.shards, machine.cores);
         warn("server.shards", text);
+    }
+    if let Some(everything) = config.server.proxy_protocol_from.iter().find(|network| network.is_everything())
+    {
+        let text = format!("lists {everything}: then every client can claim any address");
+        warn("server.proxy_protocol_from", text);
     }
     if config.tls.is_none() && !is_loopback(config.server.public_listen) {
         let text = "is not set: clients connect without encryption unless a proxy adds it".into();

@@ -9,6 +9,7 @@ mod check;
 mod limits;
 mod mqtt;
 mod names;
+mod network;
 mod problem;
 mod raw;
 mod reference;
@@ -27,6 +28,7 @@ pub use names::{
     ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,
     Origin, Origins, Secret,
 };
+pub use network::Network;
 pub use problem::{Place, Problem, Problems};
 pub use reference::{config_reference, example, limits_reference};
 pub use sections::{

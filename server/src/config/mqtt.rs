@@ -3,6 +3,7 @@
 //! Must not know how a rule is applied (`front/mqtt/access.rs`). Start at [`Mqtt`].
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use subtle::ConstantTimeEq as _;
 
@@ -12,10 +13,15 @@ use super::table::{Flaw, Kind, Setting, Value, section, words};
 section! {
     /// MQTT 3.1.1 and 5.0. Topics are channels, so MQTT clients, Socket.IO rooms and the back end meet there.
     pub struct Mqtt at Once "mqtt" {
-        /// Whether MQTT is served: on the public port, where the first byte tells it from HTTP, and inside WebSockets at
-        /// `path`.
+        /// Whether MQTT is served: on the public port, where the first byte tells it from HTTP, over TCP or over TLS with
+        /// `[tls]`; inside WebSockets at `path`; and on ports of its own.
         enabled: bool = true;
-        /// Path of the WebSocket; clients offer the subprotocol `mqtt`.
+        /// A further address on which MQTT alone is spoken, without TLS: most clients look for a server at port 1883. Port 0
+        /// lets the kernel choose; `--ready-file` tells which.
+        listen: Option<SocketAddr> = none, example "0.0.0.0:1883";
+        /// The same with the certificate of `[tls]`; clients look for it at port 8883.
+        tls_listen: Option<SocketAddr> = none, example "0.0.0.0:8883";
+        /// Path of the WebSocket; clients offer the subprotocol `mqtt`, or `mqttv3.1`.
         path: HttpPath = "/mqtt";
         /// Largest packet from a client. Clients of version 5 are told; beyond it they are cut off with 0x95, before the
         /// packet is read.

@@ -10,6 +10,7 @@ use super::names::{
     ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,
     Origins, Secret,
 };
+use super::network::Network;
 use super::table::{Flaw, Kind, Setting, Value, section, words};
 
 section! {
@@ -25,6 +26,11 @@ section! {
         public_listen: SocketAddr = "0.0.0.0:8000";
         /// Where the back end, the command line and monitoring connect. Beyond loopback it needs `private.keys`.
         private_listen: SocketAddr = "127.0.0.1:9000";
+        /// Proxies, by address or block, that speak the PROXY protocol (version 1 or 2) to all ports of clients: each connection
+        /// from there begins with a header that names the client, before TLS, and is closed without one. All other
+        /// connections are taken as they are, so list every proxy and nobody else: whoever is listed can claim any
+        /// address. Empty switches it off.
+        proxy_protocol_from: Vec<Network> = [], example ["10.0.0.0/8", "2001:db8::7"];
         /// At SIGTERM or SIGINT connections are closed in random order over this time, so that the clients do not all
         /// come back to the other nodes in the same moment. New handshakes hear 503 meanwhile, so the port is free for a next
         /// server only when this one has ended. A second signal ends the process at once.

@@ -27,6 +27,7 @@ mod emit;
 mod events;
 mod handle;
 mod node;
+mod ports;
 mod serve;
 mod server;
 mod unheard;

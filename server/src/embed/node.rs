@@ -1,4 +1,4 @@
-//! From the configuration to running shards: listeners, mailboxes, and a hub and a front for each.
+//! From the configuration and bound ports to running shards: mailboxes, and a hub and a front for each.
 //!
 //! Owns the translation of configured limits into the hub's, and the way of sessions of an earlier process into the hubs
 //! before anybody can publish. Start at [`spawn`].
@@ -6,7 +6,7 @@
 use crate::config::Config;
 use crate::front::{Fit, Front, PidKey, Returning};
 use crate::mail::Upcalls;
-use crate::shard::{HubPort, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet, listeners};
+use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
 use crate::state::{NodeState, ShardState};
 use hub::{
     ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
@@ -14,13 +14,9 @@ use hub::{
 };
 use std::collections::{HashSet, VecDeque};
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::mpsc;
-
-/// The largest packet of a protocol of bytes.
-const PACKET_BYTES_MAX: usize = 2_000_000;
 
 /// What all shards of a node share.
 pub(super) struct NodeSetup {
@@ -34,16 +30,6 @@ pub(super) struct NodeSetup {
     pub(super) key: PidKey,
     /// Who gets what the shards leave behind, if anybody.
     pub(super) heir: Option<std::sync::mpsc::Sender<ShardState>>,
-}
-
-/// Binds the public port once per shard; with port 0 the kernel chooses one port for all.
-pub(super) fn bind(
-    config: &Config,
-    topology: Topology,
-) -> io::Result<(Vec<std::net::TcpListener>, SocketAddr)> {
-    let listeners = listeners(config.server.public_listen, topology.shards)?;
-    let addr = listeners.first().ok_or_else(|| io::Error::other("no shard"))?.local_addr()?;
-    Ok((listeners, addr))
 }
 
 impl NodeSetup {
@@ -60,12 +46,11 @@ impl NodeSetup {
 /// Starts one thread per shard. When one cannot be started, those that run already are told to end.
 pub(super) fn spawn(
     node: &NodeSetup,
-    bound: Vec<std::net::TcpListener>,
+    bound: Vec<Vec<Listener>>,
     places: Vec<Place>,
 ) -> io::Result<Vec<ShardHandle>> {
-    let listeners = bound.into_iter().map(|listener| vec![listener]).collect();
     let mut handles = Vec::with_capacity(places.len());
-    for (setup, place) in shards(node, listeners)?.into_iter().zip(places) {
+    for (setup, place) in shards(node, bound)?.into_iter().zip(places) {
         let (config, topology) = (Arc::clone(&node.config), node.topology);
         let (key, heir) = (node.key.clone(), node.heir.clone());
         let Place { id, hub, returning } = place;
@@ -100,7 +85,7 @@ pub(super) fn by_hand(node: &NodeSetup, places: Vec<Place>) -> io::Result<Vec<(S
 }
 
 /// The shards of a node, with the listeners of each.
-fn shards(node: &NodeSetup, listeners: Vec<Vec<std::net::TcpListener>>) -> io::Result<Vec<ShardSetup>> {
+fn shards(node: &NodeSetup, listeners: Vec<Vec<Listener>>) -> io::Result<Vec<ShardSetup>> {
     let boxes = listeners.iter().map(|_| inlet(&node.config)).collect::<io::Result<Vec<_>>>()?;
     let (peers, inlets): (Vec<Sender>, Vec<_>) = boxes.into_iter().unzip();
     let seats = Arc::new(Seats::new(node.config.limits.connections_max));
@@ -115,7 +100,7 @@ fn shards(node: &NodeSetup, listeners: Vec<Vec<std::net::TcpListener>>) -> io::R
         seats: Arc::clone(&seats),
         uplink: node.uplink.clone(),
         reports: node.reports.clone(),
-        packet_bytes_max: PACKET_BYTES_MAX,
+        packet_bytes_max: node.config.mqtt.packet_bytes_max as usize,
         tls: node.tls.clone(),
     };
     Ok((0..).map(ShardId).zip(listeners.into_iter().zip(inlets)).map(setup).collect())

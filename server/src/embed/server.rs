@@ -3,6 +3,7 @@
 use super::events::Events;
 use super::handle::Handle;
 use super::node::{self, NodeSetup};
+use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
 use crate::back::{Office, OfficePorts};
@@ -36,7 +37,7 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error("{port} port: cannot listen on {addr}: {error}")]
     Listen {
-        /// `public` or `private`.
+        /// `public`, `private`, `MQTT` or `MQTT TLS`.
         port: &'static str,
         /// As configured.
         addr: SocketAddr,
@@ -60,7 +61,7 @@ pub struct Server {
     config: Arc<Config>,
     shards: Vec<ShardHandle>,
     upcalls: Unheard,
-    public_addr: SocketAddr,
+    addrs: Addrs,
     private_addr: SocketAddr,
     /// Dropped to end the private port.
     private_stop: oneshot::Sender<()>,
@@ -77,7 +78,7 @@ struct Estate {
 }
 
 impl Server {
-    /// Binds both ports and starts; must be called on a tokio runtime.
+    /// Binds all ports and starts; must be called on a tokio runtime.
     ///
     /// # Errors
     /// [`StartError`].
@@ -88,14 +89,9 @@ impl Server {
         let topology = Topology { shards: shard_count, partitions: PARTITIONS };
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
-        let addr = config.server.public_listen;
-        let (bound, public_addr) = node::bind(&config, topology).map_err(|error| StartError::Listen {
-            port: "public",
-            addr,
-            error,
-        })?;
+        let Ports { listeners, addrs } = ports::bind(&config, topology)?;
         let private = listen_private(config.server.private_listen).await?;
-        // Only now that both ports are ours: a start that fails leaves the file to the next.
+        // Only now that all ports are ours: a start that fails leaves the file to the next.
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
         let setup = NodeSetup {
@@ -115,7 +111,7 @@ impl Server {
             .map_err(io::Error::other)
             .and_then(|restored| restored)
             .map_err(StartError::Shard)?;
-        let shards = node::spawn(&setup, bound, places).map_err(StartError::Shard)?;
+        let shards = node::spawn(&setup, listeners, places).map_err(StartError::Shard)?;
         if let Some(taken) = estate.as_mut().and_then(|estate| estate.taken.take()) {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || taken.used()).await;
@@ -126,13 +122,25 @@ impl Server {
         let (private_addr, private_stop) = serve_private(desk, private);
         let handle = Handle::new(office, Arc::clone(&config));
         let upcalls = Unheard::start(upcalls, handle.clone());
-        Ok(Self { handle, config, shards, upcalls, public_addr, private_addr, private_stop, estate })
+        Ok(Self { handle, config, shards, upcalls, addrs, private_addr, private_stop, estate })
     }
 
     /// Where clients connect, port resolved.
     #[must_use]
     pub fn public_addr(&self) -> SocketAddr {
-        self.public_addr
+        self.addrs.public
+    }
+
+    /// Where clients that speak only MQTT connect, port resolved; `None` unless `mqtt.listen` is set.
+    #[must_use]
+    pub fn mqtt_addr(&self) -> Option<SocketAddr> {
+        self.addrs.mqtt
+    }
+
+    /// The same under TLS; `None` unless `mqtt.tls_listen` is set.
+    #[must_use]
+    pub fn mqtt_tls_addr(&self) -> Option<SocketAddr> {
+        self.addrs.mqtt_tls
     }
 
     /// Where the back end connects, port resolved.

@@ -6,14 +6,19 @@ use super::Shard;
 use super::connection::{Connection, Flags};
 use super::handler::Handler;
 use super::io::{ConnKey, Io};
+use super::setup::{Listener, Takes};
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 
 /// Connections taken in one turn before those that are here have theirs.
 const ACCEPTS_PER_TURN: usize = 128;
 
-/// What a client hears that comes when all seats are taken. Not under TLS: it would have to be let in for that.
+/// Time for the first request of a connection while the shard drains: so much may the silent ones hold up its end.
+pub(super) const DRAINING_HEAD_MS: u64 = 1_000;
+
+/// What a client hears that comes when all seats are taken. Not under TLS: it would have to be let in for that. Nor where
+/// no HTTP is spoken.
 const NO_SEAT: &[u8] =
     b"HTTP/1.1 503 Service Unavailable\r\nretry-after: 5\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
 
@@ -41,10 +46,10 @@ impl<H: Handler> Shard<H> {
     }
 
     /// Takes one connection; `false` when there is none.
-    fn accept_one(&mut self, listener: &std::net::TcpListener) -> bool {
-        match listener.accept() {
-            Ok((stream, _)) => {
-                self.admit(stream);
+    fn accept_one(&mut self, listener: &Listener) -> bool {
+        match listener.socket.accept() {
+            Ok((stream, peer)) => {
+                self.admit(stream, peer.ip(), listener.takes);
                 true
             }
             Err(error) if error.kind() == ErrorKind::WouldBlock => false,
@@ -56,9 +61,9 @@ impl<H: Handler> Shard<H> {
 
     /// Closes one waiting connection with the help of the spare descriptor; `false` when there was none: without a free
     /// descriptor accept(2) fails before it looks.
-    fn refuse_one(&mut self, listener: &std::net::TcpListener) -> bool {
+    fn refuse_one(&mut self, listener: &Listener) -> bool {
         self.spare.0 = None;
-        let refused = listener.accept().is_ok();
+        let refused = listener.socket.accept().is_ok();
         self.spare = Spare::new();
         if refused {
             self.io.stats.refused_files += 1;
@@ -73,31 +78,43 @@ impl<H: Handler> Shard<H> {
         refused
     }
 
-    fn admit(&mut self, stream: TcpStream) {
+    fn admit(&mut self, stream: TcpStream, peer: IpAddr, takes: Takes) {
         if !self.io.seats.try_take() {
             self.io.stats.refused_connections_max += 1;
-            if self.tls.is_none() && stream.set_nonblocking(true).is_ok() {
+            if takes == Takes::Anything && self.tls.is_none() && stream.set_nonblocking(true).is_ok() {
                 let _ = (&stream).write(NO_SEAT);
             }
             return;
         }
-        if self.take_in(stream).is_none() {
+        let from_proxy =
+            self.io.config.server.proxy_protocol_from.iter().any(|network| network.contains(peer));
+        let start = if from_proxy { Flags::AWAITS_PROXY } else { Flags::default() };
+        if self.take_in(stream, start, takes).is_none() {
             self.io.seats.leave();
         }
     }
 
-    fn take_in(&mut self, stream: TcpStream) -> Option<ConnKey> {
+    fn take_in(&mut self, stream: TcpStream, start: Flags, takes: Takes) -> Option<ConnKey> {
         // Frames are written whole, so there is nothing to wait for (RFC 896).
         stream.set_nodelay(true).ok()?;
-        self.seat(stream)
+        self.seat(stream, start, takes)
     }
 
     /// Begins to read from a stream, whatever kind of socket it is.
-    pub(super) fn seat(&mut self, stream: TcpStream) -> Option<ConnKey> {
+    pub(super) fn seat(&mut self, stream: TcpStream, start: Flags, takes: Takes) -> Option<ConnKey> {
         stream.set_nonblocking(true).ok()?;
         let mut connection = Connection::new(stream);
-        if let Some(config) = &self.tls {
+        connection.flags = start;
+        let tls = match takes {
+            Takes::Anything => self.tls.as_ref(),
+            Takes::Streams => None,
+            Takes::StreamsOverTls => Some(self.tls.as_ref()?),
+        };
+        if let Some(config) = tls {
             connection.tls = Some(Box::new(rustls::ServerConnection::new(config.clone()).ok()?));
+        }
+        if takes != Takes::Anything {
+            connection.flags.set(Flags::STREAM_ONLY);
         }
         let conn = self.io.register(connection)?;
         self.io.stats.accepted += 1;
@@ -107,13 +124,15 @@ impl<H: Handler> Shard<H> {
 }
 
 impl Io {
-    /// The connection has to say who it is within the time of a head, and is the newest of which that is not known.
+    /// The connection has to say who it is within the time of a head, or sooner when the shard drains, and is the newest of which that is not known.
     pub(super) fn half_open(&mut self, conn: ConnKey) {
         let Some(connection) = self.connections.get_mut(conn) else { return };
         connection.flags.set(Flags::HALF_OPEN);
         self.stats.half_open += 1;
         self.half_opens.push(conn);
-        self.set_deadline(conn, self.config.limits.head_timeout_ms);
+        let head_timeout_ms = self.config.limits.head_timeout_ms;
+        let in_ms = if self.draining { head_timeout_ms.min(DRAINING_HEAD_MS) } else { head_timeout_ms };
+        self.set_deadline(conn, in_ms);
         self.bound_half_open();
     }
 

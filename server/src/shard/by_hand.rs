@@ -3,8 +3,9 @@
 //! Must not know what a simulation does. Start at [`Shard::by_hand`].
 
 use super::Shard;
+use super::connection::Flags;
 use super::handler::{Handler, HubPort};
-use super::setup::{ShardSetup, listen_in_poll};
+use super::setup::{ShardSetup, Takes, listen_in_poll};
 use super::stats::Stats;
 use crate::state::End;
 use hub::{Hub, Millis};
@@ -27,7 +28,7 @@ impl<H: Handler + 'static> Shard<H> {
 
     /// Takes a connection as if a listener had accepted it, if there is a seat for it. Any stream socket will do.
     pub fn take(&mut self, stream: TcpStream) {
-        if self.io.seats.try_take() && self.seat(stream).is_none() {
+        if self.io.seats.try_take() && self.seat(stream, Flags::default(), Takes::Anything).is_none() {
             self.io.seats.leave();
         }
     }

@@ -78,6 +78,10 @@ impl Flags {
     pub(super) const STREAM: Self = Self(1 << 11);
     /// A stream whose kept bytes were of no use to the handler: not without more of them.
     pub(super) const OFFERED: Self = Self(1 << 12);
+    /// It came by a listener on which only streams are taken.
+    pub(super) const STREAM_ONLY: Self = Self(1 << 13);
+    /// It comes from a proxy that has to say first whom it speaks for.
+    pub(super) const AWAITS_PROXY: Self = Self(1 << 14);
 
     pub(super) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

@@ -11,6 +11,7 @@ use crate::mail::PeerMail;
 use bytes::Bytes;
 use hub::ShardId;
 use mio::unix::SourceFd;
+use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 
 /// A connection on its way to another shard. Dropping it closes the connection.
@@ -21,6 +22,8 @@ pub struct Handover {
     bytes: Vec<u8>,
     /// To be written.
     pieces: Vec<Bytes>,
+    /// Behind a proxy.
+    client: Option<Box<SocketAddr>>,
     seat: Seat,
 }
 
@@ -81,6 +84,7 @@ impl Io {
 
     fn pack(&mut self, conn: ConnKey, bytes: Vec<u8>) -> Option<Handover> {
         let staged = self.unstage(conn);
+        let client = self.clients.get(&conn).copied().map(Box::new);
         let mut connection = self.detach(conn)?;
         let _ = self.registry.deregister(&mut SourceFd(&connection.stream.as_raw_fd()));
         let unsent = connection.unsent.take().map(|unsent| unsent.pieces).unwrap_or_default();
@@ -90,7 +94,13 @@ impl Io {
         }
         connection.tidy();
         let pieces = unsent.into_iter().chain(staged).collect();
-        Some(Handover { connection: Box::new(connection), bytes, pieces, seat: Seat::of(&self.seats) })
+        Some(Handover {
+            connection: Box::new(connection),
+            bytes,
+            pieces,
+            client,
+            seat: Seat::of(&self.seats),
+        })
     }
 
     /// Takes a connection that came with a [`PeerMail::Engine`]; `None` when it died on the way, and then
@@ -111,7 +121,7 @@ impl Io {
 
     /// Registers a connection that came from another shard.
     pub(super) fn unpack(&mut self, handover: Handover) -> Option<Unpacked> {
-        let Handover { connection, bytes, pieces, seat } = handover;
+        let Handover { connection, bytes, pieces, client, seat } = handover;
         let mut connection = *connection;
         let kept = [Flags::TLS_READY, Flags::ENDED, Flags::STREAM];
         let mut flags = Flags::default();
@@ -120,6 +130,9 @@ impl Io {
         (connection.phase, connection.owner) = (Phase::Head, NONE);
         let conn = self.register(connection)?;
         seat.keep();
+        if let Some(client) = client {
+            self.clients.insert(conn, *client);
+        }
         self.stats.handovers_in += 1;
         Some(Unpacked { conn, bytes, pieces })
     }

@@ -9,7 +9,7 @@ use super::addresses::Handshakes;
 use super::admission::{HalfOpen, Seats};
 use super::connection::{Connection, Connections, Flags, NONE, Phase};
 use super::entropy::Entropy;
-use super::handler::{Closed, Owner};
+use super::handler::{Closed, Door, Owner};
 use super::handover::Leaving;
 use super::outbox::Outbox;
 use super::staging::Staging;
@@ -20,7 +20,7 @@ use crate::mail::{PeerMail, Upcall};
 use hub::{Millis, Report, ShardId, Token};
 use mio::unix::SourceFd;
 use mio::{Interest, Token as PollToken};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
@@ -81,6 +81,8 @@ pub struct Io {
     pub(super) leaving: Option<Leaving>,
     pub(super) draining: bool,
     pub(super) handshakes: Handshakes,
+    /// The clients behind proxies, where they are known.
+    pub(super) clients: HashMap<ConnKey, SocketAddr>,
     pub(super) entropy: Entropy,
     pub(super) stats: Stats,
 }
@@ -96,8 +98,11 @@ impl Io {
         self.entropy.take()
     }
 
-    /// The other end; a system call.
+    /// The client: the other end, or who a listed proxy says is behind it (`server.proxy_protocol_from`). A system call.
     pub fn peer_addr(&self, conn: ConnKey) -> Option<SocketAddr> {
+        if let Some(client) = self.clients.get(&conn) {
+            return Some(*client);
+        }
         self.connections.get(conn).and_then(|connection| connection.stream.peer_addr().ok())
     }
 
@@ -173,6 +178,17 @@ impl Io {
         if self.connections.get_mut(conn).is_some_and(paused) {
             self.stream_may_go_on(conn);
             self.queue(conn);
+        }
+    }
+
+    /// An owner of this door whose socket is full by what this callback has staged so far, for callbacks in which very much
+    /// may be staged: [`super::Handler::blocked`] would come when it is over, and is not called for this one again.
+    pub fn next_blocked(&mut self, door: Door) -> Option<Owner> {
+        let is_one = |notice: &Notice| matches!(notice, Notice::Blocked(_, owner) if owner.door() == door);
+        let at = self.notices.iter().position(is_one)?;
+        match self.notices.remove(at)? {
+            Notice::Blocked(_, owner) => Some(owner),
+            Notice::Closed(..) | Notice::Writable(..) => None,
         }
     }
 
@@ -274,6 +290,9 @@ impl Io {
         self.no_longer_half_open(conn);
         self.enter(conn, Phase::Closing);
         let mut connection = self.connections.remove(conn)?;
+        if !self.clients.is_empty() {
+            self.clients.remove(&conn);
+        }
         self.deadlines.release(std::mem::replace(&mut connection.timer, NONE));
         connection.batch = NONE;
         if let Some(unsent) = &connection.unsent {

@@ -25,6 +25,7 @@ mod handover;
 mod io;
 mod mailbox;
 mod outbox;
+mod proxy;
 mod read;
 mod response;
 mod setup;
@@ -45,7 +46,7 @@ pub use handover::Handover;
 pub use io::{ConnKey, Io};
 pub use mailbox::{Sender, Unsent};
 pub use response::Response;
-pub use setup::{Inlet, ShardHandle, ShardSetup, inlet, listeners};
+pub use setup::{Inlet, Listener, ShardHandle, ShardSetup, Takes, inlet, listeners};
 pub use stats::{STATS, Stat, StatKind, Stats};
 pub use timers::Time;
 
@@ -58,7 +59,6 @@ use hub::{Millis, ShardId};
 use io::Notice;
 use mailbox::{Inbox, Letter};
 use mio::event::Event;
-use std::net::TcpListener;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,7 +91,7 @@ pub struct Shard<H> {
     poll: mio::Poll,
     events: mio::Events,
     inbox: Inbox,
-    listeners: Vec<TcpListener>,
+    listeners: Vec<Listener>,
     /// A listener has, or may have, connections waiting.
     accepting: bool,
     buffer: Box<[u8]>,
@@ -375,15 +375,20 @@ impl<H: Handler> Shard<H> {
     }
 
     fn drain(&mut self, at: Millis) {
-        // Who comes now is let in to hear 503: a refused connection would look like a server that is not there.
+        // Who comes now, or came just now, is let in to hear 503: a refused connection would look like a server that is not there.
         self.io.draining = true;
         self.ending.begin(at);
         let window_ms = at.0.saturating_sub(self.io.clock.now().0);
         self.call(|handler, cx| handler.drain(cx, window_ms));
         for conn in self.io.connections.keys() {
-            let between = |c: &Connection| c.phase == Phase::Head && c.partial.is_none();
-            if self.io.connections.get(conn).is_some_and(between) {
-                self.io.begin_closing(conn);
+            let silent = |c: &&Connection| c.phase == Phase::Head && c.partial.is_none();
+            match self.io.connections.get(conn).filter(silent) {
+                None => {}
+                // It has just come, and its first request is likely on its way.
+                Some(connection) if connection.flags.has(Flags::HALF_OPEN) => {
+                    self.io.set_deadline(conn, window_ms.min(accept::DRAINING_HEAD_MS));
+                }
+                Some(_) => self.io.begin_closing(conn),
             }
         }
     }

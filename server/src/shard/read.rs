@@ -44,6 +44,12 @@ impl<H: Handler> Shard<H> {
             if !connection.wants_bytes() || !connection.flags.has(Flags::READABLE) {
                 return;
             }
+            if connection.flags.has(Flags::AWAITS_PROXY) {
+                if self.take_proxy_header(conn) {
+                    continue;
+                }
+                return;
+            }
             if budget == 0 || self.io.outbox.is_stalled() {
                 return self.io.queue(conn);
             }
@@ -159,7 +165,7 @@ impl<H: Handler> Shard<H> {
     fn head(&mut self, conn: ConnKey, bytes: &[u8]) -> Step {
         let is_new = self.io.connections.get(conn).is_some_and(|c| c.flags.has(Flags::HALF_OPEN));
         let Some(first) = bytes.first().filter(|_| is_new) else { return self.request_head(conn, bytes) };
-        match self.speech(*first) {
+        match self.speech(conn, *first) {
             Speech::Http => self.request_head(conn, bytes),
             Speech::Stream => {
                 self.io.become_stream(conn);

@@ -21,7 +21,7 @@ use crate::mail::Upcalls;
 use hub::{Report, ShardId, Token, Topology};
 use mio::unix::SourceFd;
 use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
@@ -35,12 +35,32 @@ const BACKLOG: i32 = 4096;
 /// Events taken from the kernel at once.
 const EVENTS: usize = 1024;
 
+/// A socket that new connections come by.
+#[derive(Debug)]
+pub struct Listener {
+    /// Listens already.
+    pub socket: TcpListener,
+    /// What may come.
+    pub takes: Takes,
+}
+
+/// What a listener is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Takes {
+    /// Requests and streams, told apart by their first byte; under TLS if there is a certificate.
+    Anything,
+    /// Streams only, never under TLS.
+    Streams,
+    /// Streams only, always under TLS.
+    StreamsOverTls,
+}
+
 /// One listener per shard on the same address: the kernel spreads new connections over them (SO_REUSEPORT). With port
 /// 0 the kernel chooses the port once.
 ///
 /// # Errors
 /// Those of the operating system, such as an address in use.
-pub fn listeners(address: SocketAddr, shards: u8) -> io::Result<Vec<TcpListener>> {
+pub fn listeners(address: SocketAddr, shards: u8, takes: Takes) -> io::Result<Vec<Listener>> {
     // With SO_REUSEPORT a second server on the same port would get a part of the clients, and nobody would notice.
     // Without it the address is refused if anybody has it. A port that the kernel chooses is nobody's.
     if address.port() != 0 {
@@ -49,7 +69,8 @@ pub fn listeners(address: SocketAddr, shards: u8) -> io::Result<Vec<TcpListener>
     let first = listen(address)?;
     let address = first.local_addr()?;
     let rest = (1..shards).map(|_| listen(address));
-    std::iter::once(Ok(first)).chain(rest).collect()
+    let sockets = std::iter::once(Ok(first)).chain(rest);
+    sockets.map(|socket| socket.map(|socket| Listener { socket, takes })).collect()
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
@@ -93,7 +114,7 @@ pub struct ShardSetup {
     /// The milliseconds that all shards of the process see.
     pub time: Time,
     /// From [`listeners`], one of each address.
-    pub listeners: Vec<TcpListener>,
+    pub listeners: Vec<Listener>,
     /// From [`inlet`].
     pub inlet: Inlet,
     /// The mailboxes of all shards, by number, its own included.
@@ -106,7 +127,7 @@ pub struct ShardSetup {
     pub reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     /// Bytes of the largest packet of a stream: the handler's limit, beyond which the shard closes what it does not.
     pub packet_bytes_max: usize,
-    /// For TLS on all listeners.
+    /// For TLS, where listeners have it.
     pub tls: Option<Arc<rustls::ServerConfig>>,
 }
 
@@ -167,6 +188,7 @@ impl<H: Handler + 'static> Shard<H> {
             leaving: None,
             draining: false,
             handshakes: Handshakes::new(config.limits.handshakes_per_address_per_second, topology.shards),
+            clients: HashMap::new(),
             entropy: Entropy::new(),
             stats: Stats::default(),
             config,
@@ -193,7 +215,7 @@ impl<H: Handler + 'static> Shard<H> {
 pub(super) fn listen_in_poll(setup: &ShardSetup) -> io::Result<mio::Registry> {
     for (index, listener) in setup.listeners.iter().enumerate() {
         let token = listener_token(index);
-        let mut source = SourceFd(&listener.as_raw_fd());
+        let mut source = SourceFd(&listener.socket.as_raw_fd());
         setup.inlet.poll.registry().register(&mut source, token, mio::Interest::READABLE)?;
     }
     setup.inlet.poll.registry().try_clone()
@@ -216,9 +238,9 @@ mod tests {
 
     #[test]
     fn shards_share_a_port_and_two_servers_do_not() {
-        let shared = listeners(([127, 0, 0, 1], 0).into(), 4).expect("any port is free");
-        let address = shared[0].local_addr().unwrap();
-        assert!(shared.iter().all(|listener| listener.local_addr().unwrap() == address));
-        assert_eq!(listeners(address, 4).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        let shared = listeners(([127, 0, 0, 1], 0).into(), 4, Takes::Anything).expect("any port is free");
+        let address = shared[0].socket.local_addr().unwrap();
+        assert!(shared.iter().all(|listener| listener.socket.local_addr().unwrap() == address));
+        assert_eq!(listeners(address, 4, Takes::Streams).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 }

@@ -63,6 +63,7 @@ stats! {
     Counter accepted = "Connections accepted.";
     Counter refused_connections_max = "Connections closed at accept: limits.connections_max.";
     Counter refused_files = "Connections closed at accept: the process has no free file descriptor.";
+    Counter refused_proxy_headers = "Connections from server.proxy_protocol_from closed for want of a PROXY header.";
     Counter refused_handshakes = "Handshakes refused: limits.handshakes_per_address_per_second.";
     Counter closed_half_open = "Connections closed in favour of newer ones: limits.half_open_max.";
     Counter closed_unknown = "Connections closed because their first byte begins no protocol that is spoken here.";

@@ -10,7 +10,21 @@ use super::handover::Leaving;
 use super::io::{ConnKey, Io, Notice};
 use bytes::Bytes;
 use hub::ShardId;
+use socket2::{SockRef, TcpKeepalive};
+use std::net::TcpStream;
+use std::time::Duration;
 use wire::websocket::{CloseCode, Decoder, Role, Violation};
+
+/// A peer of which nothing is heard is asked after this time whether it is still there. Mobile clients vanish without a FIN, and
+/// many of their protocols allow them to be silent for hours, or for ever.
+const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// Time between two of those questions. A radio that changes cells is away for some seconds.
+const PROBE_INTERVAL: Duration = Duration::from_secs(15);
+/// Questions without an answer that end a connection.
+const PROBES_MAX: u32 = 4;
+/// What is written has to be acknowledged by the peer's kernel in this time; by default Linux tries for a quarter of an hour.
+/// It replaces the count of questions too, so it is the time that those take.
+const UNACKNOWLEDGED_MAX: Duration = SILENCE_MAX.saturating_add(PROBE_INTERVAL.saturating_mul(PROBES_MAX));
 
 /// What the first byte of a connection says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -85,9 +99,12 @@ impl Io {
     /// From now on bytes are the handler's.
     pub(super) fn become_stream(&mut self, conn: ConnKey) {
         self.enter(conn, Phase::Stream);
-        if let Some(connection) = self.connections.get_mut(conn) {
+        let Some(connection) = self.connections.get_mut(conn) else { return };
+        connection.flags.unset(Flags::IDLE);
+        // One that came from another shard has been given them there.
+        if !connection.flags.has(Flags::STREAM) {
             connection.flags.set(Flags::STREAM);
-            connection.flags.unset(Flags::IDLE);
+            notice_half_dead(&connection.stream);
         }
     }
 
@@ -99,12 +116,26 @@ impl Io {
     }
 }
 
+/// Has the kernel end a connection whose peer is gone without a word.
+fn notice_half_dead(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let keepalive = TcpKeepalive::new().with_time(SILENCE_MAX).with_interval(PROBE_INTERVAL);
+    let set = socket
+        .set_tcp_keepalive(&keepalive.with_retries(PROBES_MAX))
+        .and_then(|()| socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_MAX)));
+    if let Err(error) = set {
+        tracing::debug!(%error, "a connection that breaks will not be noticed early");
+    }
+}
+
 impl<H: Handler> Shard<H> {
-    /// What a new connection speaks, by its first byte.
-    pub(super) fn speech(&self, first: u8) -> Speech {
+    /// What a new connection speaks, by its first byte and the listener it came by.
+    pub(super) fn speech(&self, conn: ConnKey, first: u8) -> Speech {
+        let stream_only = |connection: &Connection| connection.flags.has(Flags::STREAM_ONLY);
+        let stream_only = self.io.connections.get(conn).is_some_and(stream_only);
         match first {
             // A request may have an empty line before it (RFC 9112 section 2.2).
-            b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' => Speech::Http,
+            b'A'..=b'Z' | b'a'..=b'z' | b'\r' | b'\n' if !stream_only => Speech::Http,
             first if self.handler.begins_stream(first) => Speech::Stream,
             _ => Speech::Unknown,
         }

@@ -5,6 +5,7 @@ mod costs;
 mod http;
 mod limits;
 mod moving;
+mod proxied;
 mod rig;
 mod secure;
 mod stream;

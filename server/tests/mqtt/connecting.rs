@@ -1,7 +1,7 @@
 //! CONNECT and the life of a session: who is let in, which session it is, and when either ends.
 
-use super::rig::{Opening, Post, Site, config};
-use trunkline::config::{Config, Machine, SourceFile, Sources};
+use super::rig::{Opening, Post, Site, config, config_of};
+use trunkline::config::Config;
 use wire::mqtt::{Level, Property, ServerPacket, Value, Version, decode_server, frame};
 
 /// A value of CONNACK.
@@ -205,12 +205,7 @@ fn with_users() -> Config {
         name = "eve"
         password = "evil"
     "#;
-    let sources = Sources {
-        presets: vec![("auth.mode", "anonymous".into()), ("server.shards", "1".into())],
-        file: Some(SourceFile { name: "trunkline.toml".into(), text: text.into() }),
-        ..Sources::default()
-    };
-    Config::load(&sources, Machine { cores: 1, open_files_max: 1_000_000 }).unwrap().config
+    config_of(1, text)
 }
 
 #[test]

@@ -181,43 +181,60 @@ fn too_much_for_a_session_that_is_away_is_dropped_and_the_rest_kept_in_order() {
 #[test]
 fn what_is_larger_than_a_client_takes_counts_as_sent() {
     let site = Site::new(1);
-    let size = |most| Opening::v5("s").with(Property::MaximumPacketSize, Value::U32(most)).receive_maximum(1);
-    // `30 05 0001 61 00 78` is a message of seven bytes.
-    let mut client = reader(&site, &size(9), 2);
+    let opening =
+        |most| Opening::v5("s").with(Property::MaximumPacketSize, Value::U32(most)).receive_maximum(1);
     let mut other = site.v5("other");
-    for (n, payload) in ["12345", "1234", "123456", "ab"].iter().enumerate() {
-        let id = n as u16 + 1;
-        other.publish(&Post::new("a", payload));
-        other.publish(&Post::new("a", payload).q1(id));
-        other.publish(&Post::new("a", payload).q2(id + 10));
+    // PUBLISH to `a` of version 5 has 6 bytes before the payload at QoS 0, 8 at QoS 1 and 2.
+    for (bytes, comes) in [(32, true), (33, false)] {
+        for qos in 0..3_u8 {
+            let mut client = reader(&site, &opening(40), qos);
+            let payload = "x".repeat(bytes + if qos == 0 { 2 } else { 0 });
+            for id in 1..=3 {
+                other.publish(&Post { qos, id: id * u16::from(qos.min(1)), ..Post::new("a", &payload) });
+            }
+            other.publish(&Post { qos, id: 9 * u16::from(qos.min(1)), ..Post::new("a", "small") });
+            other.send(&[[0x62, 2, 0, 1], [0x62, 2, 0, 2], [0x62, 2, 0, 3], [0x62, 2, 0, 9]].concat());
+            // With a window of one, nothing comes behind the first that is not acknowledged.
+            let all = client.all();
+            let expected = match (comes, qos) {
+                (true, 0) => 4,
+                (true, _) | (false, _) => 1,
+            };
+            assert_eq!(all.len(), expected, "{all:?}");
+            assert_eq!(all[0].contains("small"), !comes, "{all:?}");
+            client.cut();
+        }
     }
-    // At QoS 0 three more bytes fit, at QoS 1 and 2 one: two are taken by the packet id.
-    client.expect(&["PUBLISH a \"ab\""]);
-    let mut client = reader(&site, &size(11), 2);
-    other.publish(&Post::new("a", "123456").q1(1));
-    other.publish(&Post::new("a", "12").q2(2));
-    other.publish(&Post::new("a", "123").q1(3));
-    let first = client.next();
-    assert_eq!(first, "PUBLISH a \"12\" q2 #2");
-    client.pubrec(2);
-    client.pubcomp(2);
-    client.expect(&["PUBREL #2 00", "PUBLISH a \"123\" q1 #3"]);
+    // A lasting session does not keep what its client does not take either.
+    let mut client = reader(&site, &Opening::v5("s").lasting(100), 2);
+    other.publish(&Post::new("a", &"x".repeat(50)).q2(1));
+    client.cut();
+    other.publish(&Post::new("a", &"y".repeat(50)).q1(2));
+    let mut client = site.open(0);
+    client.send(&opening(40).lasting(100).bytes());
+    client.expect(&["CONNACK present 00"]);
+    client.cut();
+    let mut client = site.open(0);
+    client.send(&Opening::v5("s").lasting(100).bytes());
+    client.expect(&["CONNACK present 00"]);
 }
 
 #[test]
 fn an_alias_is_left_out_where_it_would_make_the_packet_too_large() {
     let site = Site::new(1);
-    // `32 len 0001 61 id id len payload`: nine bytes with "x", and three more for an alias.
     let opening = |most| {
         Opening::v5("s")
             .with(Property::TopicAliasMaximum, Value::U16(5))
             .with(Property::MaximumPacketSize, Value::U32(most))
     };
     let mut other = site.v5("other");
-    for (most, expected) in [(12, " alias=1"), (11, ""), (9, "")] {
+    let payload = "x".repeat(32);
+    // Forty bytes, and three more for an alias.
+    for (most, expected) in [(43, Some(" alias=1")), (42, Some("")), (40, Some("")), (39, None)] {
         let mut client = reader(&site, &opening(most), 1);
-        other.publish(&Post::new("a", "x").q1(1));
-        client.expect(&[&format!("PUBLISH a \"x\" q1 #1{expected}")]);
+        other.publish(&Post::new("a", &payload).q1(1));
+        let expected = expected.map(|alias| format!("PUBLISH a \"{payload}\" q1 #1{alias}"));
+        assert_eq!(client.try_next(), expected, "{most}");
     }
 }
 
@@ -253,10 +270,9 @@ fn topics_are_aliased_first_come_first_served_and_never_moved() {
         }
     }
     // What was not sent does not count as told.
-    let most = Value::U32(20);
-    let opening = aliases(5).with(Property::MaximumPacketSize, most);
+    let opening = aliases(5).with(Property::MaximumPacketSize, Value::U32(30));
     let mut client = reader(&site, &opening, 1);
-    other.publish(&Post::new("long/topic/and/more/of/it", "x"));
+    other.publish(&Post::new("long/topic/and/more/of/it/than/fits", "x"));
     other.publish(&Post::new("a", "x"));
     client.expect(&["PUBLISH a \"x\" alias=1"]);
 }

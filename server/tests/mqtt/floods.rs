@@ -93,7 +93,7 @@ fn who_asks_and_never_reads_the_answers_is_given_up() {
         for _ in 0..3_000 {
             client.write(&many);
             site.run();
-            assert!(site.stats().write_buffer_bytes <= 1_600_000);
+            assert!(site.stats().write_buffer_bytes <= 2_100_000);
             if site.stats().connections == 0 {
                 break;
             }
@@ -116,7 +116,8 @@ fn a_flood_over_the_receive_maximum_leaves_the_reason_readable() {
     assert_eq!(all[all.len() - 2..], ["DISCONNECT 93", "END"]);
     assert!(all.len() <= 22);
     let mut client = site.v5(&id);
-    let flood: Vec<u8> = (1..=5_000).flat_map(|id| Post::new("a", "x").q2(id).bytes(Version::V5)).collect();
+    let near = site.topic_at(0, "t");
+    let flood: Vec<u8> = (1..=5_000).flat_map(|id| Post::new(&near, "x").q2(id).bytes(Version::V5)).collect();
     client.send(&flood);
     let all = client.all();
     assert_eq!(all[all.len() - 2..], ["DISCONNECT 93", "END"]);
@@ -162,4 +163,84 @@ fn filters_and_topics_of_very_many_levels_do_no_harm() {
     other.publish(&Post::new(&deep, "").retain());
     other.cut();
     assert!(site.is_idle());
+}
+
+#[test]
+fn a_read_full_of_aliases_closes_no_reader() {
+    for qos in 0..2 {
+        let site = Site::new(1);
+        let mut client = site.v5("s");
+        let topic = "t".repeat(2_000);
+        client.publish(&Post::new(&topic, "000000").alias(1));
+        let mut readers: Vec<_> = (0..3)
+            .map(|n| {
+                let mut reader = site.v5(&format!("r{n}"));
+                reader.subscribe(1, &[("#", qos)]);
+                reader
+            })
+            .collect();
+        // Each of these few bytes makes two thousand for every reader.
+        let flood: Vec<u8> =
+            (1..=3_000).flat_map(|n| Post::new("", &payload(n)[..6]).alias(1).bytes(Version::V5)).collect();
+        client.send(&flood);
+        for reader in &mut readers {
+            let seen = numbers(reader);
+            assert!(seen.len() > 100 && seen.is_sorted(), "{}", seen.len());
+            assert!(reader.is_alive());
+        }
+        assert_eq!(site.stats().closed_too_long, 0);
+    }
+}
+
+#[test]
+fn many_large_messages_that_waited_come_bit_by_bit() {
+    let site = Site::with(1, &["limits.outbox_bytes_max=16000000"]);
+    let mut reader = site.lasting("reader");
+    reader.subscribe(1, &[("#", 1)]);
+    reader.cut();
+    let mut other = site.v5("other");
+    let large = "x".repeat(900_000);
+    for id in 1..=15 {
+        other.publish(&Post::new("a", &large).q1(id));
+        other.next();
+    }
+    for _ in 0..2 {
+        let mut reader = site.lasting("reader");
+        site.run();
+        assert!(site.stats().write_buffer_bytes <= 2_100_000, "{}", site.stats().write_buffer_bytes);
+        for id in 1..=15 {
+            let got = reader.next();
+            assert!(got.starts_with(&format!("PUBLISH a 900000 bytes q1 #{id}")), "{got}");
+        }
+        assert!(reader.is_alive());
+        reader.cut();
+    }
+    assert_eq!(site.stats().closed_too_long, 0);
+}
+
+#[test]
+fn who_reads_and_never_acknowledges_holds_a_bounded_number_of_bytes() {
+    let site = Site::new(1);
+    let mut reader = site.v5("reader");
+    reader.subscribe(1, &[("#", 1)]);
+    let mut other = site.v5("other");
+    let large = "x".repeat(500_000);
+    let mut count = 0;
+    for n in 1..=40_u16 {
+        other.publish(&Post::new("a", &large).q1(n));
+        other.next();
+        count += reader.all().len();
+    }
+    // 2 MiB with the client and 2 MiB behind them, each with one that goes beyond it.
+    assert_eq!(count, 5);
+    let mut acknowledged = 0;
+    while acknowledged < count {
+        acknowledged += 1;
+        reader.puback(acknowledged as u16);
+        count += reader.all().len();
+    }
+    assert_eq!(count, 9);
+    assert!(reader.is_alive());
+    other.publish(&Post::new("a", "small").q1(1));
+    assert_eq!(reader.next(), "PUBLISH a \"small\" q1 #10");
 }

@@ -36,9 +36,12 @@ fn connect(flags: u8, properties: &[u8], rest: &[u8]) -> Vec<u8> {
     )
 }
 
-#[test]
-fn of_version_5_each_is_told_by_its_code() {
-    let cases: &[(&str, Vec<u8>, u8)] = &[
+/// A name, the bytes, and the code.
+type Case = (&'static str, Vec<u8>, u8);
+
+/// Faults of fields and properties.
+fn bad_fields() -> Vec<Case> {
+    vec![
         ("unknown property", publish(&[0x7f, 0]), 0x81),
         ("unknown property in two bytes", publish(&[0x81, 0x01, 0]), 0x81),
         ("property of another packet", publish(&[0x21, 0, 1]), 0x81),
@@ -67,6 +70,12 @@ fn of_version_5_each_is_told_by_its_code() {
         ("alias over the maximum", publish(&[0x23, 0, 11]), 0x94),
         ("no topic and no alias", packet(0x30, &[0, 0, 0]), 0x82),
         ("alias not set", packet(0x30, &[0, 0, 3, 0x23, 0, 1]), 0x82),
+    ]
+}
+
+/// Faults of packets as a whole.
+fn bad_packets() -> Vec<Case> {
+    vec![
         ("flags of PUBREL", packet(0x60, &[0, 1]), 0x81),
         ("flags of SUBSCRIBE", packet(0x80, &[0, 1, 0, 0, 1, b'a', 0]), 0x81),
         ("flags of UNSUBSCRIBE", packet(0xa0, &[0, 1, 0, 0, 1, b'a']), 0x81),
@@ -103,9 +112,13 @@ fn of_version_5_each_is_told_by_its_code() {
         ("a code that no client sends", packet(0xe0, &[0x8b]), 0x82),
         ("a code of another packet", packet(0x40, &[0, 1, 0x92]), 0x82),
         ("too large", vec![0x30, 0xff, 0xff, 0xff, 0x7f], 0x95),
-    ];
+    ]
+}
+
+#[test]
+fn of_version_5_each_is_told_by_its_code() {
     let site = Site::new(1);
-    for (name, bytes, code) in cases {
+    for (name, bytes, code) in bad_fields().into_iter().chain(bad_packets()) {
         let mut client = site.v5("s");
         // What stands behind it is not looked at.
         client.send(&[bytes.clone(), vec![0xc0, 0]].concat());

@@ -219,16 +219,13 @@ fn more_than_the_receive_maximum_is_cut_off_and_what_is_done_does_not_count() {
     assert_eq!(client.all().len(), 100);
     for id in 1..=20 {
         client.publish(&Post::new("a", "x").q2(id));
-        client.publish(&Post::new("a", "x").q2(id).dup());
+        assert_eq!(client.next(), format!("PUBREC #{id} 00"));
+        // The same once more counts once.
+        if id < 20 {
+            client.publish(&Post::new("a", "x").q2(id).dup());
+            assert_eq!(client.next(), format!("PUBREC #{id} 00"));
+        }
     }
-    client.expect(
-        &(1..=20)
-            .flat_map(|id| [format!("PUBREC #{id} 00"), format!("PUBREC #{id} 00")])
-            .collect::<Vec<_>>()
-            .iter()
-            .map(|one| &**one)
-            .collect::<Vec<_>>(),
-    );
     client.pubrel(3);
     client.publish(&Post::new("a", "x").q2(21));
     client.publish(&Post::new("$user/x", "x").q2(30));

@@ -84,11 +84,11 @@ fn each_of_several_filters_brings_its_own() {
     client.publish(&Post::new("a", "x").q2(1).retain());
     let mut reader = site.v5("reader");
     reader.send_subscribe(1, &[("a", 0), ("+", 1), ("b", 2)], Some(3));
-    reader.expect(&[
-        "SUBACK #1 [00 01 02]",
-        "PUBLISH a \"x\" retain ids=[3]",
-        "PUBLISH a \"x\" q1 #1 retain ids=[3]",
-    ]);
+    let mut all = reader.all();
+    all.sort();
+    let live =
+        ["PUBLISH a \"x\" q1 #1 retain ids=[3]", "PUBLISH a \"x\" retain ids=[3]", "SUBACK #1 [00 01 02]"];
+    assert_eq!(all, live);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn very_many_come_one_by_one_through_a_small_window_and_each_once() {
     let site = Site::new(3);
     let mut client = site.v3("s");
     for n in 0..2_000 {
-        client.write(&Post::new(&format!("deep/{n}/x"), "x").retain().bytes(Version::V3));
+        client.write(&Post::new(&format!("deep/{n}/x"), "x").q1(1).retain().bytes(Version::V3));
     }
     site.run();
     let mut reader = site.open(0);
@@ -108,7 +108,7 @@ fn very_many_come_one_by_one_through_a_small_window_and_each_once() {
         if got.is_empty() {
             break;
         }
-        assert!(got.len() <= 2);
+        assert!(got.len() <= 2, "{got:?}");
         for one in got {
             assert!(one.ends_with(" retain"), "{one}");
             seen.push(one.split(' ').nth(1).unwrap().to_owned());

@@ -1,14 +1,13 @@
 //! One channel, several protocols: what a client of one publishes, as clients of the others get it.
 
-use super::rig::{Client, Post, Site};
+use super::rig::{Client, Post, Site, config_of};
 use hub::{Body, ChannelName, Command, MessageId, Publish, SessionId, Target, Token, Traits};
 use wire::mqtt::{Property, Value};
 use wire::websocket::Opcode;
 
 /// Clients of Socket.IO send to each other, and a room that one of them is in.
 fn site() -> (Site, Client, SessionId) {
-    let toml = ["socketio.namespace=[{name=\"/\", events=\"relay\"}]"];
-    let site = Site::with(2, &toml);
+    let site = Site::start(config_of(2, "[[socketio.namespace]]\nname = \"/\"\nevents = \"relay\"\n"));
     let (client, id) = site.socketio(0);
     (site, client, id)
 }
@@ -62,7 +61,7 @@ fn an_event_is_a_payload_and_says_its_name() {
     let cases = [
         (r#"42["news",{"a":1}]"#, r#"{\"a\":1}"#),
         (r#"42["news","x"]"#, r#"\"x\""#),
-        (r#"42["news"]"#, ""),
+        (r#"42["news"]"#, "[]"),
         (r#"42["news",1,[2]]"#, "[1,[2]]"),
         (r#"42["news",null]"#, "null"),
     ];

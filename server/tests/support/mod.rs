@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use trunkline::config::Config;
 use trunkline::front::{Front, PidKey};
 use trunkline::mail::{Mail, Upcall, Upcalls};
-use trunkline::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Time, Unsent, inlet, listeners};
+use trunkline::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Takes, Time, Unsent, inlet, listeners};
 use wire::values::Values;
 
 /// Running shards.
@@ -52,8 +52,8 @@ impl Node {
         let shards = u8::try_from(config.server.shards).unwrap();
         let topology = Topology { shards, partitions: 64 };
         let config = Arc::new(config);
-        let sockets = listeners(config.server.public_listen, shards).unwrap();
-        let address = sockets[0].local_addr().unwrap();
+        let sockets = listeners(config.server.public_listen, shards, Takes::Anything).unwrap();
+        let address = sockets[0].socket.local_addr().unwrap();
         let (peers, inlets): (Vec<_>, Vec<_>) = (0..shards).map(|_| inlet(&config).unwrap()).unzip();
         let (uplink, mut upcalls) = mpsc::channel::<Upcalls>(1024);
         let (report, reports) = mpsc::unbounded_channel();

@@ -21,7 +21,7 @@ use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
 use hub::{ChannelName, Command, SessionId, ShardId, Token, claim_home};
-use trunkline::config::Config;
+use trunkline::config::{Config, Machine, SourceFile, Sources};
 use trunkline::embed::ByHand;
 use trunkline::mail::{Mail, Upcall};
 use trunkline::shard::Stats;
@@ -179,6 +179,7 @@ impl Site {
             version: Version::V5,
             frames: None,
             has_ended: false,
+            received: 0,
             texts: Vec::new(),
             noted: Vec::new(),
         }
@@ -258,6 +259,16 @@ impl Site {
     }
 }
 
+/// A configuration from a file's text, with so many shards.
+pub fn config_of(shards: u16, text: &str) -> Config {
+    let sources = Sources {
+        presets: vec![("auth.mode", "anonymous".into()), ("server.shards", shards.to_string())],
+        file: Some(SourceFile { name: "trunkline.toml".into(), text: text.into() }),
+        ..Sources::default()
+    };
+    Config::load(&sources, Machine { cores: 1, open_files_max: 1_000_000 }).unwrap().config
+}
+
 /// A configuration with so many shards, and settings as on the command line.
 pub fn config(shards: u8, settings: &[&str]) -> Config {
     let shards = format!("server.shards={shards}");
@@ -275,6 +286,8 @@ pub struct Client {
     pub version: Version,
     frames: Option<Frames>,
     has_ended: bool,
+    /// Bytes so far.
+    received: usize,
     texts: Vec<String>,
     /// Whatever a test wants to remember of it.
     pub noted: Vec<String>,
@@ -433,10 +446,13 @@ impl Client {
                     self.has_ended = true;
                     break;
                 }
-                Ok(read) => match &mut self.frames {
-                    Some(frames) => frames.raw.extend_from_slice(&more[..read]),
-                    None => self.buffer.extend_from_slice(&more[..read]),
-                },
+                Ok(read) => {
+                    self.received += read;
+                    match &mut self.frames {
+                        Some(frames) => frames.raw.extend_from_slice(&more[..read]),
+                        None => self.buffer.extend_from_slice(&more[..read]),
+                    }
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                 Err(_) => {
                     self.has_ended = true;
@@ -469,11 +485,15 @@ impl Client {
 
     /// The bytes of the next packet; `None` when none has come.
     pub fn next_bytes(&mut self) -> Option<Vec<u8>> {
-        if frame(&self.buffer, u32::MAX).unwrap().is_none() {
-            // What made room may let more come.
+        while frame(&self.buffer, u32::MAX).unwrap().is_none() {
+            let before = self.received;
             self.fill();
+            // What made room may let more come.
             self.site.run();
             self.fill();
+            if self.received == before {
+                return None;
+            }
         }
         let packet_bytes = frame(&self.buffer, u32::MAX).unwrap()?.packet_bytes;
         Some(self.buffer.drain(..packet_bytes).collect())

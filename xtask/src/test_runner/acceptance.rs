@@ -12,12 +12,14 @@ use crate::install;
 use crate::process::{self, build, program};
 
 /// What the clients need.
-const PROGRAMS: [install::Program; 5] = [
+const PROGRAMS: [install::Program; 6] = [
     ("curl", &["--version"], "curl"),
     ("node", &["--version"], "nodejs"),
     ("npm", &["--version"], "npm"),
     ("python3", &["--version"], "python3"),
     ("python3", &["-m", "ensurepip", "--version"], "python3-venv"),
+    // Its programs say what they are and fail.
+    ("sh", &["-c", "command -v mosquitto_pub && command -v mosquitto_sub"], "mosquitto-clients"),
 ];
 
 /// The whole stage.

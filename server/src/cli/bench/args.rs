@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
+use load::mqtt::{Options, Qos, Version};
 use load::{
     Clients, Confirm, Destination, Helper, Join, Pids, Protocol, PublishBody, Recovery, Report, Span, Stream,
     Target,
@@ -17,8 +18,9 @@ use crate::cli::{Failure, print};
 /// Who connects
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
-    /// Public port of the server; several are used in turn
-    #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "http://127.0.0.1:8000")]
+    /// Public port of the server; several are used in turn. Clients of mqtt: mqtt://HOST:PORT, or over WebSocket
+    /// ws://HOST:PORT/PATH [default: http://127.0.0.1:8000, or mqtt://127.0.0.1:8000]
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
     pub(super) target: Vec<Target>,
     /// Addresses to connect from; on loopback we choose some of 127.0.0.0/8
     #[arg(long, value_name = "ADDRESS", value_delimiter = ',')]
@@ -36,6 +38,20 @@ pub(super) struct ClientArgs {
     pub(super) output: OutputArgs,
 }
 
+/// What clients speak
+#[derive(Debug, Args)]
+pub(super) struct SpeakArgs {
+    /// What clients speak: socketio, websocket or mqtt
+    #[arg(long, default_value = "socketio")]
+    protocol: Protocol,
+    /// Quality of service of clients of mqtt, of their subscriptions and of what is published: 0, 1 or 2 [default: 0]
+    #[arg(long, value_name = "N")]
+    qos: Option<Qos>,
+    /// Version that clients of mqtt speak: 3.1.1 or 5 [default: 3.1.1]
+    #[arg(long, value_name = "VERSION")]
+    mqtt_version: Option<Version>,
+}
+
 /// What each client joins
 #[derive(Debug, Args)]
 pub(super) struct RoomArgs {
@@ -44,9 +60,16 @@ pub(super) struct RoomArgs {
     room_event: Option<String>,
     /// Argument of that event; %{i} is the number of the client, %{i%100} its remainder.
     /// Several --target are taken in turn by the same number: of two, one has the rooms with even remainders
-    #[arg(long, value_name = "ROOM", default_value = "room-%{i%100}", requires = "room_event")]
+    #[arg(long, value_name = "ROOM", default_value = ROOM, requires = "room_event")]
     room: String,
+    /// Filter to which each client of mqtt subscribes, with the same placeholders and %{i+50%100} [default: the channel, if
+    /// there is one]
+    #[arg(long, value_name = "FILTER", conflicts_with = "room_event")]
+    topic: Option<String>,
 }
+
+/// One of a hundred, for each client.
+pub(super) const ROOM: &str = "room-%{i%100}";
 
 /// What is measured
 #[derive(Debug, Args)]
@@ -59,10 +82,9 @@ pub(super) struct ServerArgs {
 /// What clients say
 #[derive(Debug, Args)]
 pub(super) struct TalkArgs {
-    /// What clients speak: socketio
-    #[arg(long, default_value = "socketio")]
-    pub(super) protocol: Protocol,
-    /// Event that comes back to its sender
+    #[command(flatten)]
+    pub(super) speak: SpeakArgs,
+    /// Event that comes back to its sender; mqtt has none, there each client hears what it publishes itself
     #[arg(long, default_value = "echo")]
     pub(super) event: String,
     /// Characters of the data of each message
@@ -106,9 +128,10 @@ pub(super) struct StreamArgs {
 /// Where messages are published: at one server
 #[derive(Debug, Args)]
 pub(super) struct DoorArgs {
-    /// Private port of the server; with a path if it is not /v1/messages
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
-    publish_url: Target,
+    /// Private port of the server; with a path if it is not /v1/messages. Or mqtt://HOST:PORT to publish as a client, which is
+    /// what happens if clients speak mqtt [default: http://127.0.0.1:9000, or the target]
+    #[arg(long, value_name = "URL")]
+    publish_url: Option<Target>,
     #[command(flatten)]
     confirm: ConfirmArgs,
     #[command(flatten)]
@@ -129,9 +152,9 @@ pub(super) struct PublishArgs {
     /// One of the server's private.keys, if it has any
     #[arg(long, value_name = "KEY", env = "TRUNKLINE_KEY", hide_env_values = true)]
     key: Option<String>,
-    /// Channel to publish to; main is the namespace /
-    #[arg(long, default_value = "main")]
-    channel: String,
+    /// Channel to publish to; main is the namespace / [default: main]
+    #[arg(long)]
+    channel: Option<String>,
     /// json, or raw for other servers: the bare data to exactly the URL, any 2xx is success
     #[arg(long, value_name = "KIND", default_value = "json")]
     publish_body: PublishBody,
@@ -153,10 +176,35 @@ impl OutputArgs {
     }
 }
 
+impl SpeakArgs {
+    pub(super) fn protocol(&self) -> Result<Protocol, Failure> {
+        let Self { protocol, qos, mqtt_version } = *self;
+        match (protocol, qos.is_some(), mqtt_version.is_some()) {
+            (Protocol::Mqtt(default), ..) => Ok(Protocol::Mqtt(Options {
+                version: mqtt_version.unwrap_or(default.version),
+                qos: qos.unwrap_or(default.qos),
+            })),
+            (_, false, false) => Ok(protocol),
+            (_, true, _) => Err("--qos is for --protocol mqtt".into()),
+            (..) => Err("--mqtt-version is for --protocol mqtt".into()),
+        }
+    }
+}
+
+/// How clients speak MQTT, if they do.
+fn mqtt(protocol: Protocol) -> Option<Options> {
+    match protocol {
+        Protocol::Mqtt(options) => Some(options),
+        _ => None,
+    }
+}
+
 impl ClientArgs {
-    pub(super) fn clients(&self, connections: u32) -> Clients {
+    pub(super) fn clients(&self, connections: u32, protocol: Protocol) -> Clients {
+        let default = if mqtt(protocol).is_some() { MQTT_TARGET } else { TARGET };
+        let default = || default.parse().expect("the address is written out");
         Clients {
-            targets: self.target.clone(),
+            targets: if self.target.is_empty() { vec![default()] } else { self.target.clone() },
             sources: self.source.clone(),
             connections,
             opening_max: self.opening_max,
@@ -167,18 +215,33 @@ impl ClientArgs {
     }
 
     /// The clients of a scenario that reaches one server alone; `why` follows the refusal of several.
-    pub(super) fn of_one_server(&self, connections: u32, why: &str) -> Result<Clients, Failure> {
+    pub(super) fn of_one_server(
+        &self,
+        (connections, protocol): (u32, Protocol),
+        why: &str,
+    ) -> Result<Clients, Failure> {
         match self.target.as_slice() {
-            [_] => Ok(self.clients(connections)),
+            [] | [_] => Ok(self.clients(connections, protocol)),
             several => Err(Failure(format!("{} of --target, but only one can be: {why}", several.len()))),
         }
     }
 }
 
+/// Ports of `trunkline dev`.
+const TARGET: &str = "http://127.0.0.1:8000";
+const MQTT_TARGET: &str = "mqtt://127.0.0.1:8000";
+pub(super) const PRIVATE: &str = "http://127.0.0.1:9000";
+
 impl RoomArgs {
-    pub(super) fn join(&self) -> Option<Join> {
-        let event = self.room_event.clone()?;
-        Some(Join { event, room: self.room.clone() })
+    /// Clients of MQTT subscribe to `topic` if nothing else was asked for.
+    pub(super) fn join(&self, protocol: Protocol, topic: &str) -> Result<Option<Join>, Failure> {
+        let is_mqtt = mqtt(protocol).is_some();
+        match (&self.room_event, &self.topic) {
+            (Some(_), _) if is_mqtt => Err("--room-event is not for mqtt, which has --topic".into()),
+            (_, Some(_)) if !is_mqtt => Err("--topic is for --protocol mqtt".into()),
+            (_, other) if is_mqtt => Ok(Some(Join::to_filter(other.as_deref().unwrap_or(topic)))),
+            (event, _) => Ok(event.clone().map(|event| Join { event, room: self.room.clone() })),
+        }
     }
 }
 
@@ -196,15 +259,55 @@ impl StreamArgs {
 }
 
 impl DoorArgs {
-    pub(super) fn destination(&self) -> Destination {
-        self.publish.destination(&self.publish_url, self.confirm.confirm())
+    pub(super) fn destination(&self, protocol: Protocol, clients: &Clients) -> Destination {
+        let urls: Vec<Target> = self.publish_url.iter().cloned().collect();
+        self.publish.destination(&door(&urls, protocol, clients), (self.confirm.confirm(), protocol))
+    }
+
+    /// Where messages are published over HTTP, since there are metrics, too.
+    pub(super) fn private(&self, protocol: Protocol) -> Option<Target> {
+        let default = || PRIVATE.parse().ok().filter(|_| mqtt(protocol).is_none());
+        self.publish_url.clone().map_or_else(default, |url| (!url.is_mqtt()).then_some(url))
+    }
+
+    pub(super) fn channel(&self) -> &str {
+        self.publish.channel()
     }
 }
 
+/// Where messages are published: the first of `urls`, or what is usual.
+pub(super) fn door(urls: &[Target], protocol: Protocol, clients: &Clients) -> Door {
+    let target = clients.targets.first().filter(|_| mqtt(protocol).is_some());
+    match (urls.first(), target) {
+        (Some(url), _) if url.is_mqtt() => Door::Mqtt(url.clone()),
+        (Some(url), _) => Door::Http(url.clone()),
+        (None, Some(target)) => Door::Mqtt(target.clone()),
+        (None, None) => Door::Http(PRIVATE.parse().expect("the address is written out")),
+    }
+}
+
+/// How messages are published.
+pub(super) enum Door {
+    Http(Target),
+    Mqtt(Target),
+}
+
 impl PublishArgs {
-    pub(super) fn destination(&self, url: &Target, confirm: Confirm) -> Destination {
-        let (channel, key) = (self.channel.clone(), self.key.clone());
-        Destination { url: url.clone(), channel, key, confirm, body: self.publish_body }
+    pub(super) fn destination(&self, door: &Door, (confirm, protocol): (Confirm, Protocol)) -> Destination {
+        let (channel, key) = (self.channel().to_owned(), self.key.clone());
+        let (url, body) = match door {
+            Door::Http(url) => (url, self.publish_body),
+            Door::Mqtt(url) => (url, PublishBody::Mqtt(mqtt(protocol).unwrap_or_default())),
+        };
+        Destination { url: url.clone(), channel, key, confirm, body }
+    }
+
+    pub(super) fn channel(&self) -> &str {
+        self.channel_or("main")
+    }
+
+    pub(super) fn channel_or<'a>(&'a self, default: &'a str) -> &'a str {
+        self.channel.as_deref().unwrap_or(default)
     }
 }
 
@@ -250,7 +353,7 @@ pub(super) fn recovery(text: &str) -> Result<Recovery, String> {
 }
 
 /// `5s`, `500ms`, `2m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(in crate::cli) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no time such as 5s, 500ms or 2m");
     let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
     let (number, unit) = text.split_at(digits);

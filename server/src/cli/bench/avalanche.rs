@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use clap::Args;
 use load::{
-    Avalanche, Confirm, Console, OwnServer, Recovery, Report, Restart, ServerCommand, ShellRestart, Span,
-    Stop, Target, free_addresses,
+    Avalanche, Confirm, Console, OwnServer, PublishBody, Recovery, Report, Restart, ServerCommand,
+    ShellRestart, Span, Stop, Target, free_addresses,
 };
 
-use super::args::{ClientArgs, PublishArgs, RoomArgs, duration, recovery, span};
+use super::args::{ClientArgs, PublishArgs, RoomArgs, SpeakArgs, door, duration, recovery, span};
 use crate::cli::Failure;
 
 /// The configuration of the server we start ourselves. `cargo xtask compare` has the same for the servers that it starts: it knows
@@ -38,13 +38,17 @@ Examples:
   trunkline bench avalanche --connections 5000
   trunkline bench avalanche --signal kill --recovery off
   trunkline bench avalanche --connections 5000 -- --shards 2 --set server.drain_window_ms=3000
-  trunkline bench avalanche --restart-command ./restart.sh --target http://127.0.0.1:8000",
-    mut_arg("target", |arg| arg.requires("restart_command"))
+  trunkline bench avalanche --restart-command ./restart.sh --target http://127.0.0.1:8000
+  trunkline bench avalanche --protocol mqtt --qos 1 --restart-command ./restart.sh --target mqtt://127.0.0.1:1883",
+    mut_arg("target", |arg| arg.requires("restart_command")),
+    mut_arg("protocol", |arg| arg.help("What clients speak: socketio or mqtt"))
 )]
 pub(super) struct AvalancheArgs {
     /// How many clients
     #[arg(long, value_name = "N", default_value_t = 15_000)]
     connections: u32,
+    #[command(flatten)]
+    speak: SpeakArgs,
     /// Messages per second, before, during and after the restart
     #[arg(long, value_name = "N", default_value_t = 2.0)]
     rate: f64,
@@ -78,9 +82,10 @@ pub(super) struct AvalancheArgs {
     /// Further arguments of our own server
     #[arg(last = true, value_name = "ARGUMENT", conflicts_with = "restart_command")]
     server_arguments: Vec<String>,
-    /// Private port of the server that is restarted by the command; with a path if it is not /v1/messages
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000", requires = "restart_command")]
-    publish_url: Target,
+    /// Private port of the server that is restarted by the command; with a path if it is not /v1/messages. Or mqtt://HOST:PORT to
+    /// publish as a client, which is what happens if clients speak mqtt [default: http://127.0.0.1:9000, or the target]
+    #[arg(long, value_name = "URL", requires = "restart_command")]
+    publish_url: Option<Target>,
     #[command(flatten)]
     publish: PublishArgs,
     #[command(flatten)]
@@ -96,19 +101,29 @@ impl AvalancheArgs {
             return Ok(scenario.run(&mut ShellRestart { command: command.clone() }, console)?);
         }
         let [public, private] = free_addresses()?;
-        scenario.clients.targets = vec![url(public)?];
-        scenario.destination.url = url(private)?;
+        if let PublishBody::Mqtt(_) = scenario.destination.body {
+            scenario.clients.targets = vec![url("mqtt", public)?];
+            scenario.destination.url = url("mqtt", public)?;
+        } else {
+            scenario.clients.targets = vec![url("http", public)?];
+            scenario.destination.url = url("http", private)?;
+        }
         let mut server = OwnServer::start(self.server(public, private)?)?;
         Ok(scenario.run(&mut server as &mut dyn Restart, console)?)
     }
 
     fn scenario(&self) -> Result<Avalanche, Failure> {
         let interval = Duration::try_from_secs_f64(1.0 / self.rate);
+        let protocol = self.speak.protocol()?;
+        let clients = self.clients.clients(self.connections, protocol);
+        let urls: Vec<Target> = self.publish_url.iter().cloned().collect();
+        let door = door(&urls, protocol, &clients);
         Ok(Avalanche {
-            clients: self.clients.clients(self.connections),
-            join: self.room.join(),
+            clients,
+            protocol,
+            join: self.room.join(protocol, self.publish.channel())?,
             // What is acknowledged has to be on its way, or a loss would prove nothing.
-            destination: self.publish.destination(&self.publish_url, Confirm::Yes),
+            destination: self.publish.destination(&door, (Confirm::Yes, protocol)),
             interval: interval.map_err(|_| "the rate must be above 0")?,
             payload_bytes: self.payload_bytes,
             recovery: self.recovery,
@@ -136,6 +151,6 @@ impl AvalancheArgs {
     }
 }
 
-fn url(address: SocketAddr) -> Result<Target, Failure> {
-    Ok(format!("http://{address}").parse::<Target>()?)
+fn url(scheme: &str, address: SocketAddr) -> Result<Target, Failure> {
+    Ok(format!("{scheme}://{address}").parse::<Target>()?)
 }

@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Broadcast, Floor, Protocol, Stream, Target, Volley};
+use load::{Broadcast, Clients, Destination, Floor, Protocol, Stream, Target, Volley};
 
-use super::args::{ClientArgs, ConfirmArgs, PublishArgs, RoomArgs, ServerArgs, duration, helper};
+use super::args::{
+    ClientArgs, ConfirmArgs, PublishArgs, RoomArgs, ServerArgs, SpeakArgs, door, duration, helper,
+};
 use crate::cli::Failure;
 
 /// Between two messages of a series.
@@ -16,6 +18,7 @@ const SERIES_INTERVAL: Duration = Duration::from_millis(500);
 #[command(after_help = "Examples:
   trunkline bench broadcast --connections 10000 --repeat 5 --with-floor
   trunkline bench broadcast --connections 1000 --series 100
+  trunkline bench broadcast --connections 20000 --protocol mqtt --target mqtt://127.0.0.1:1883
   trunkline bench broadcast --connections 20000 --with-floor \\
     --target http://127.0.0.1:8000,http://127.0.0.1:8001 \\
     --publish-url http://127.0.0.1:9000,http://127.0.0.1:9001")]
@@ -23,9 +26,8 @@ pub(super) struct BroadcastArgs {
     /// How many subscribers
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     connections: u32,
-    /// socketio, socketio-poll or websocket
-    #[arg(long, default_value = "socketio")]
-    protocol: Protocol,
+    #[command(flatten)]
+    speak: SpeakArgs,
     /// How many messages, each when the one before has arrived
     #[arg(long, value_name = "N", default_value_t = 1)]
     repeat: u32,
@@ -41,8 +43,9 @@ pub(super) struct BroadcastArgs {
     /// What arrives later is bad
     #[arg(long, value_name = "TIME", default_value = "5s", value_parser = duration)]
     patience: Duration,
-    /// Private port of each server that has clients of its own; of a cluster one is enough
-    #[arg(long, value_name = "URL", value_delimiter = ',', default_value = "http://127.0.0.1:9000")]
+    /// Private port of each server that has clients of its own; of a cluster one is enough. Or mqtt://HOST:PORT to publish as a
+    /// client, which is what happens if clients speak mqtt [default: http://127.0.0.1:9000, or each target]
+    #[arg(long, value_name = "URL", value_delimiter = ',')]
     publish_url: Vec<Target>,
     #[command(flatten)]
     confirm: ConfirmArgs,
@@ -64,16 +67,32 @@ pub(super) struct BroadcastArgs {
 
 impl BroadcastArgs {
     pub(super) fn scenario(&self) -> Result<Broadcast, Failure> {
-        let door = |url| self.publish.destination(url, self.confirm.confirm());
+        let protocol = self.speak.protocol()?;
+        let clients = self.clients.clients(self.connections, protocol);
         Ok(Broadcast {
-            clients: self.clients.clients(self.connections),
-            protocol: self.protocol,
-            join: self.room.join(),
-            doors: self.publish_url.iter().map(door).collect(),
+            doors: self.doors(protocol, &clients),
+            clients,
+            protocol,
+            join: self.room.join(protocol, self.publish.channel())?,
             volley: self.volley(),
             server: self.measured.pids(),
             floor: self.with_floor.then(|| self.floor()).transpose()?,
         })
+    }
+
+    fn doors(&self, protocol: Protocol, clients: &Clients) -> Vec<Destination> {
+        let how = (self.confirm.confirm(), protocol);
+        let each = |urls: &[Target], clients: &Clients| {
+            self.publish.destination(&door(urls, protocol, clients), how)
+        };
+        match (self.publish_url.as_slice(), protocol) {
+            ([], Protocol::Mqtt(_)) => {
+                let of = |target: &Target| Clients { targets: vec![target.clone()], ..clients.clone() };
+                clients.targets.iter().map(|target| each(&[], &of(target))).collect()
+            }
+            ([], _) => vec![each(&[], clients)],
+            (urls, _) => urls.iter().map(|url| each(std::slice::from_ref(url), clients)).collect(),
+        }
     }
 
     fn volley(&self) -> Volley {

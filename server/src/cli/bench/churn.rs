@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Churn, Join, Target};
+use load::{Churn, Join, Protocol, Target};
 
-use super::args::{ClientArgs, ServerArgs, TalkArgs, duration};
+use super::args::{ClientArgs, ROOM, ServerArgs, TalkArgs, duration};
+use crate::cli::Failure;
 
 /// Clients that come, join a room, hear one message and leave, at a steady rate
 #[derive(Debug, Args)]
@@ -13,7 +14,9 @@ use super::args::{ClientArgs, ServerArgs, TalkArgs, duration};
 
 Examples:
   trunkline bench churn --rate 200 --duration 60s --server-pid 4711
-  trunkline bench churn --rate 50 --target http://127.0.0.1:3000 --metrics-url http://127.0.0.1:3000",
+  trunkline bench churn --rate 50 --target http://127.0.0.1:3000 --metrics-url http://127.0.0.1:3000
+  trunkline bench churn --protocol mqtt --rate 500 --target mqtt://127.0.0.1:1883",
+    mut_arg("protocol", |arg| arg.help("What clients speak: socketio or mqtt, where each subscribes to a topic of its own and hears itself")),
     mut_arg("patience", |arg| arg.help("How long nothing may happen before the rest counts as stuck, and how long sessions may take to go"))
 )]
 pub(super) struct ChurnArgs {
@@ -36,7 +39,7 @@ pub(super) struct ChurnArgs {
     #[arg(long, value_name = "EVENT", default_value = "join")]
     room_event: String,
     /// Argument of that event; %{i} is the number of the client, %{i%100} its remainder
-    #[arg(long, value_name = "ROOM", default_value = "room-%{i%100}")]
+    #[arg(long, value_name = "ROOM", default_value = ROOM)]
     room: String,
     #[command(flatten)]
     talk: TalkArgs,
@@ -47,19 +50,25 @@ pub(super) struct ChurnArgs {
 }
 
 impl ChurnArgs {
-    pub(super) fn scenario(&self) -> Churn {
-        Churn {
-            clients: self.clients.clients(self.slots),
-            protocol: self.talk.protocol,
-            join: Some(Join { event: self.room_event.clone(), room: self.room.clone() }),
+    pub(super) fn scenario(&self) -> Result<Churn, Failure> {
+        let protocol = self.talk.speak.protocol()?;
+        let join = match protocol {
+            // Each hears what it says itself, so that a room of several would be another run.
+            Protocol::Mqtt(_) => None,
+            _ => Some(Join { event: self.room_event.clone(), room: self.room.clone() }),
+        };
+        Ok(Churn {
+            clients: self.clients.clients(self.slots, protocol),
+            protocol,
+            join,
             echo_event: self.talk.event.clone(),
             payload_bytes: self.talk.payload_bytes,
             per_second: self.rate,
             duration: self.duration,
             patience: self.talk.patience,
             server: self.measured.pids(),
-            metrics_url: self.metrics_url.clone(),
+            metrics_url: Some(self.metrics_url.clone()),
             sessions_metric: self.sessions_metric.clone(),
-        }
+        })
     }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Comet, Confirm, Journal, JournalTo, Protocol, Target, Traffic};
+use load::{Comet, Confirm, Destination, Journal, JournalTo, Protocol, Target, Traffic};
 
-use super::args::{ClientArgs, ONE_DOOR, PublishArgs, RoomArgs, ServerArgs, duration};
+use super::args::{ClientArgs, ONE_DOOR, PublishArgs, RoomArgs, ServerArgs, SpeakArgs, door, duration};
 use crate::cli::Failure;
 
 /// Messages to clients picked at random, for a long time: does memory stay flat?
@@ -17,19 +17,20 @@ the server and connections, with tabs between them; to standard error with --jso
 Examples:
   trunkline bench comet --server-pid 4711
   trunkline bench comet --connections 1000 --rate 100 --duration 2m --server-pid 4711
-  trunkline bench comet --room-event join --room 'room-%{i}' --channel 'room-%{i}' --user ''",
-    mut_arg("channel", |arg| arg.default_value("$user/u%{i}").help("Channel that reaches one client"))
+  trunkline bench comet --room-event join --room 'room-%{i}' --channel 'room-%{i}' --user ''
+  trunkline bench comet --protocol mqtt --qos 1 --target mqtt://127.0.0.1:1883",
+    mut_arg("channel", |arg| arg.help("Channel that reaches one client [default: $user/u%{i}, of mqtt comet/%{i}]"))
 )]
 pub(super) struct CometArgs {
     /// How many clients
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     connections: u32,
-    /// What clients speak: socketio
-    #[arg(long, default_value = "socketio")]
-    protocol: Protocol,
-    /// User that each client connects as, in auth.user; %{i} is the number of the client; '' = none
-    #[arg(long, default_value = "u%{i}")]
-    user: String,
+    #[command(flatten)]
+    speak: SpeakArgs,
+    /// User that each client connects as, in auth.user or by the user name of mqtt; %{i} is the number of the client; '' = none
+    /// [default: u%{i}, of mqtt none]
+    #[arg(long)]
+    user: Option<String>,
     /// Messages a second in all, at times fixed beforehand
     #[arg(long, value_name = "N", default_value_t = 1_000.0)]
     rate: f64,
@@ -57,9 +58,10 @@ pub(super) struct CometArgs {
     /// Percent of the samples, at the beginning, that say nothing about growth
     #[arg(long, value_name = "N", default_value_t = 25, value_parser = clap::value_parser!(u8).range(0..=90))]
     warm_up_percent: u8,
-    /// Private port of the server; with a path if it is not /v1/messages
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
-    publish_url: Target,
+    /// Private port of the server; with a path if it is not /v1/messages. Or mqtt://HOST:PORT to publish as a client, which is
+    /// what happens if clients speak mqtt [default: http://127.0.0.1:9000, or the target]
+    #[arg(long, value_name = "URL")]
+    publish_url: Option<Target>,
     #[command(flatten)]
     publish: PublishArgs,
     #[command(flatten)]
@@ -72,12 +74,25 @@ pub(super) struct CometArgs {
 
 impl CometArgs {
     pub(super) fn scenario(&self) -> Result<Comet, Failure> {
+        let protocol = self.speak.protocol()?;
+        let clients = self.clients.of_one_server((self.connections, protocol), ONE_DOOR)?;
+        let (channel, user) = match protocol {
+            Protocol::Mqtt(_) => ("comet/%{i}", ""),
+            _ => ("$user/u%{i}", "u%{i}"),
+        };
+        let channel = self.publish.channel_or(channel);
+        let urls: Vec<Target> = self.publish_url.iter().cloned().collect();
+        let door = door(&urls, protocol, &clients);
+        let user = self.user.as_deref().unwrap_or(user);
         Ok(Comet {
-            clients: self.clients.of_one_server(self.connections, ONE_DOOR)?,
-            protocol: self.protocol,
-            join: self.room.join(),
-            user: (!self.user.is_empty()).then(|| self.user.clone()),
-            destination: self.publish.destination(&self.publish_url, Confirm::No),
+            clients,
+            protocol,
+            join: self.room.join(protocol, channel)?,
+            user: (!user.is_empty()).then(|| user.to_owned()),
+            destination: Destination {
+                channel: channel.to_owned(),
+                ..self.publish.destination(&door, (Confirm::No, protocol))
+            },
             traffic: self.traffic(),
             server: self.measured.pids(),
             journal: self.journal(),

@@ -5,25 +5,33 @@ use std::time::Duration;
 use clap::Args;
 use load::{Cut, Cuts, Recovery, Span};
 
-use super::args::{ClientArgs, DoorArgs, ONE_DOOR, RoomArgs, ServerArgs, duration, recovery, span};
+use super::args::{
+    ClientArgs, DoorArgs, ONE_DOOR, RoomArgs, ServerArgs, SpeakArgs, duration, recovery, span,
+};
 use crate::cli::Failure;
 
 /// Deliveries to clients whose connections are cut at random
 #[derive(Debug, Args)]
 #[command(
     after_help = "The namespace needs recovery = \"opt_in\" or \"always\" in the server's configuration. Exit status 1 if, \
-                        with recovery, anything is lost; or if anything comes twice or out of order.
+                        with recovery, anything is lost; or if anything comes twice or out of order. Clients of mqtt have sessions that last; at QoS 0 \
+                        the server owes them nothing, at QoS 1 a message may come twice. At QoS 1 and 2 the publisher is cut as \
+                        well, and sends again what was not acknowledged.
 
 Examples:
   trunkline bench cuts --connections 1000
   trunkline bench cuts --recovery off --offline-min 1s
   trunkline bench cuts --cut silent
-  trunkline bench cuts --connections 100 --interval 20ms --cut-first 100ms..400ms --cut-every 200ms..400ms --offline-min 50ms"
+  trunkline bench cuts --connections 100 --interval 20ms --cut-first 100ms..400ms --cut-every 200ms..400ms --offline-min 50ms
+  trunkline bench cuts --connections 1000 --protocol mqtt --mqtt-version 5 --qos 2 --target mqtt://127.0.0.1:1883",
+    mut_arg("protocol", |arg| arg.help("What clients speak: socketio or mqtt"))
 )]
 pub(super) struct CutsArgs {
     /// How many subscribers
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     connections: u32,
+    #[command(flatten)]
+    speak: SpeakArgs,
     /// How many numbered messages are published
     #[arg(long, value_name = "N", default_value_t = 120)]
     messages: u32,
@@ -33,7 +41,7 @@ pub(super) struct CutsArgs {
     /// Characters of the data of each message
     #[arg(long, value_name = "N", default_value_t = 200)]
     payload_bytes: usize,
-    /// Whether clients ask for what they missed: on or off
+    /// Whether clients ask for what they missed, or of mqtt for the session they had: on or off
     #[arg(long, value_name = "WORD", default_value = "on", value_parser = recovery)]
     recovery: Recovery,
     /// How: close, reset, mixed, or silent, where the server does not see the end before the client is back
@@ -67,10 +75,13 @@ pub(super) struct CutsArgs {
 impl CutsArgs {
     pub(super) fn scenario(&self) -> Result<Cuts, Failure> {
         let away = Span::new(self.offline_min, self.offline_min * 3 / 2);
+        let protocol = self.speak.protocol()?;
+        let clients = self.clients.of_one_server((self.connections, protocol), ONE_DOOR)?;
         Ok(Cuts {
-            clients: self.clients.of_one_server(self.connections, ONE_DOOR)?,
-            join: self.room.join(),
-            destination: self.door.destination(),
+            destination: self.door.destination(protocol, &clients),
+            clients,
+            protocol,
+            join: self.room.join(protocol, self.door.channel())?,
             messages: self.messages,
             interval: self.interval,
             payload_bytes: self.payload_bytes,

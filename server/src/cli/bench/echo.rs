@@ -6,6 +6,7 @@ use clap::Args;
 use load::{Echo, EchoPlan, Rounds, Sustained, Tempo};
 
 use super::args::{ClientArgs, RoomArgs, ServerArgs, TalkArgs, duration};
+use crate::cli::Failure;
 
 /// Arguments of the bursts and the search.
 const LADDER: [&str; 9] =
@@ -14,14 +15,18 @@ const LADDER: [&str; 9] =
 /// Messages that come back to their sender: growing bursts, then the highest rate that is held
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The server's back end returns --event to its sender, as the one of `trunkline dev` does.
+    after_help = "The server's back end returns --event to its sender, as the one of `trunkline dev` does. Of mqtt an echo is the
+client's own message, since it is subscribed to the topic that it publishes to.
 
 Examples:
   trunkline bench echo --connections 2000 --server-pid 4711
   trunkline bench echo --last 0 --hold 60s            only the highest rate
   trunkline bench echo --hold 0s                      only the bursts
   trunkline bench echo --rate 20000 --duration 10s    one rate
-  trunkline bench echo --outstanding 1 --duration 10s each message when the one before is back"
+  trunkline bench echo --outstanding 1 --duration 10s each message when the one before is back
+  trunkline bench echo --protocol mqtt --rate 20000 --duration 10s --target mqtt://127.0.0.1:1883",
+    mut_arg("protocol", |arg| arg.help("What clients speak: socketio or mqtt")),
+    mut_arg("topic", |arg| arg.help("Topic to which each client of mqtt is subscribed and publishes [default: echo/%{i}]"))
 )]
 pub(super) struct EchoArgs {
     /// How many clients
@@ -74,17 +79,18 @@ pub(super) struct EchoArgs {
 }
 
 impl EchoArgs {
-    pub(super) fn scenario(&self) -> Echo {
-        Echo {
-            clients: self.clients.clients(self.connections),
-            protocol: self.talk.protocol,
-            join: self.room.join(),
+    pub(super) fn scenario(&self) -> Result<Echo, Failure> {
+        let protocol = self.talk.speak.protocol()?;
+        Ok(Echo {
+            clients: self.clients.clients(self.connections, protocol),
+            protocol,
+            join: self.room.join(protocol, "echo/%{i}")?,
             event: self.talk.event.clone(),
             payload_bytes: self.talk.payload_bytes,
             plan: self.plan(),
             patience: self.talk.patience,
             server: self.measured.pids(),
-        }
+        })
     }
 
     fn plan(&self) -> EchoPlan {

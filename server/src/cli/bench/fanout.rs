@@ -1,9 +1,9 @@
 //! `trunkline bench fanout`. Start at [`FanoutArgs`].
 
 use clap::Args;
-use load::{Fanout, Floor, Protocol};
+use load::{Fanout, Floor, Target};
 
-use super::args::{ClientArgs, DoorArgs, ONE_DOOR, RoomArgs, ServerArgs, StreamArgs, helper};
+use super::args::{ClientArgs, DoorArgs, ONE_DOOR, RoomArgs, ServerArgs, SpeakArgs, StreamArgs, helper};
 use crate::cli::Failure;
 
 /// Deliveries of one message to all
@@ -11,14 +11,14 @@ use crate::cli::Failure;
 #[command(after_help = "Examples:
   trunkline bench fanout --connections 10000 --messages 100 --batch 1 --server-pid 4711
   trunkline bench fanout --messages 3200 --batch 32 --server-pid 4711 --with-floor
-  trunkline bench fanout --connections 1000 --messages 1000 --rate 50")]
+  trunkline bench fanout --connections 1000 --messages 1000 --rate 50
+  trunkline bench fanout --protocol mqtt --connections 1000 --messages 1600 --batch 32 --target mqtt://127.0.0.1:1883")]
 pub(super) struct FanoutArgs {
     /// How many subscribers
     #[arg(long, value_name = "N", default_value_t = 10_000)]
     connections: u32,
-    /// socketio, socketio-poll or websocket
-    #[arg(long, default_value = "socketio")]
-    protocol: Protocol,
+    #[command(flatten)]
+    speak: SpeakArgs,
     #[command(flatten)]
     stream: StreamArgs,
     /// Messages that are published at the same moment
@@ -35,7 +35,10 @@ pub(super) struct FanoutArgs {
     /// Processes of the floor's writer, as many as the server has; 0 = as many as it takes to have enough open files
     #[arg(long, value_name = "N", default_value_t = 0, requires = "with_floor")]
     floor_processes: u32,
-    /// Counter of write calls in the server's /metrics
+    /// Where the server's /metrics are [default: where messages are published, over HTTP]
+    #[arg(long, value_name = "URL")]
+    metrics_url: Option<Target>,
+    /// Counter of write calls there
     #[arg(long, value_name = "NAME", default_value = "trunkline_writes_total")]
     writes_metric: String,
     #[command(flatten)]
@@ -48,7 +51,8 @@ pub(super) struct FanoutArgs {
 
 impl FanoutArgs {
     pub(super) fn scenario(&self) -> Result<Fanout, Failure> {
-        let stream = self.stream.stream(self.batch);
+        let (stream, protocol) = (self.stream.stream(self.batch), self.speak.protocol()?);
+        let clients = self.clients.of_one_server((self.connections, protocol), ONE_DOOR)?;
         let floor = || -> Result<Floor, Failure> {
             Ok(Floor {
                 connections: self.connections,
@@ -61,12 +65,13 @@ impl FanoutArgs {
             })
         };
         Ok(Fanout {
-            clients: self.clients.of_one_server(self.connections, ONE_DOOR)?,
-            protocol: self.protocol,
-            join: self.room.join(),
-            destination: self.door.destination(),
+            destination: self.door.destination(protocol, &clients),
+            clients,
+            protocol,
+            join: self.room.join(protocol, self.door.channel())?,
             stream,
             server: self.measured.pids(),
+            metrics_url: self.metrics_url.clone().or_else(|| self.door.private(protocol)),
             writes_metric: self.writes_metric.clone(),
             floor: self.with_floor.then(floor).transpose()?,
         })

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Attack, Bounds, Confirm, Hostile, Target};
+use load::{Attack, Bounds, Confirm, Hostile, Protocol, Target};
 
-use super::args::{ClientArgs, PublishArgs, RoomArgs, ServerArgs, duration};
+use super::args::{ClientArgs, Door, PublishArgs, RoomArgs, ServerArgs, duration};
+use crate::cli::Failure;
 
 /// Clients that mean no good: does memory stay bounded, are others still served?
 #[derive(Debug, Args)]
@@ -69,22 +70,24 @@ enum Kind {
 }
 
 impl HostileArgs {
-    pub(super) fn scenario(&self) -> Hostile {
+    pub(super) fn scenario(&self) -> Result<Hostile, Failure> {
         let attacks = self.kind.iter().flat_map(|kind| match kind {
             Kind::All => Attack::ALL.to_vec(),
             Kind::One(attack) => vec![*attack],
         });
-        let destination = |url| self.publish.destination(url, Confirm::No);
-        Hostile {
-            clients: self.clients.clients(self.connections),
+        let destination = |url: &Target| {
+            self.publish.destination(&Door::Http(url.clone()), (Confirm::No, Protocol::SocketIo))
+        };
+        Ok(Hostile {
+            clients: self.clients.clients(self.connections, Protocol::SocketIo),
             attacks: attacks.collect(),
-            join: self.room.join(),
+            join: self.room.join(Protocol::SocketIo, "")?,
             canary_event: self.canary_event.clone(),
             destination: self.publish_url.as_ref().map(destination),
             server: self.measured.pids(),
             duration: self.duration,
             bounds: Bounds { growth_bytes_max: self.allow_bytes, canary_ms_max: self.canary_ms_max },
-        }
+        })
     }
 }
 

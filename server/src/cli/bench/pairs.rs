@@ -12,11 +12,14 @@ use crate::cli::Failure;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Rooms are pair-0, pair-1 and so on. The server's back end gets the data of \
---event ROOM DATA to the other members of the room, as the one of `trunkline dev` does.
+--event ROOM DATA to the other members of the room, as the one of `trunkline dev` does. Of mqtt every client has a topic of its \
+own, pairs/0, pairs/1 and so on, and publishes to that of its partner.
 
 Examples:
   trunkline bench pairs --pairs 1000 --rate 10000 --duration 10s
-  trunkline bench pairs --pairs 1000 --outstanding 1 --server-pid 4711",
+  trunkline bench pairs --pairs 1000 --outstanding 1 --server-pid 4711
+  trunkline bench pairs --protocol mqtt --qos 1 --outstanding 1 --target mqtt://127.0.0.1:1883",
+    mut_arg("protocol", |arg| arg.help("What clients speak: socketio or mqtt")),
     mut_arg("event", |arg| arg.default_value("say").help("Event that says something to a room"))
 )]
 pub(super) struct PairsArgs {
@@ -45,10 +48,11 @@ pub(super) struct PairsArgs {
 
 impl PairsArgs {
     pub(super) fn scenario(&self) -> Result<Pairs, Failure> {
-        let why = "the two of a pair would be at different servers";
+        let (why, protocol) =
+            ("the two of a pair would be at different servers", self.talk.speak.protocol()?);
         Ok(Pairs {
-            clients: self.clients.of_one_server(self.pairs.saturating_mul(2), why)?,
-            protocol: self.talk.protocol,
+            clients: self.clients.of_one_server((self.pairs.saturating_mul(2), protocol), why)?,
+            protocol,
             join_event: self.room_event.clone(),
             say_event: self.talk.event.clone(),
             payload_bytes: self.talk.payload_bytes,

@@ -126,6 +126,22 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml: server.private_listen: must differ from server.public_listen, both are 127.0.0.1:9000",
     ),
     (
+        "[server]\nproxy_protocol_from = [\"10.0.0.0/8\", \"proxy.example\"]",
+        "trunkline.toml:2:38: server.proxy_protocol_from: must be an IP address or a block such as \"10.0.0.0/8\", got \"proxy.example\"",
+    ),
+    (
+        "[mqtt]\nlisten = \"0.0.0.0:8000\"",
+        "trunkline.toml:2:10: mqtt.listen: must differ from server.public_listen, both are 0.0.0.0:8000",
+    ),
+    (
+        "[mqtt]\ntls_listen = \"0.0.0.0:8883\"",
+        "trunkline.toml:2:14: mqtt.tls_listen: needs a certificate: set tls.certificate and tls.key",
+    ),
+    (
+        "[mqtt]\npath = \"/socket.io\"",
+        "trunkline.toml:2:8: mqtt.path: must differ from those of socketio.paths, got \"/socket.io/\"",
+    ),
+    (
         "[socketio]\ncors_origins = [\"*\"]\ncors_credentials = true",
         "trunkline.toml:3:20: socketio.cors_credentials: must be false when cors_origins is [\"*\"]: list the origins instead",
     ),

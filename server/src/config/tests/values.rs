@@ -93,6 +93,12 @@ const WARNINGS: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "[server]\npublic_listen = \"127.0.0.1:8000\"\nproxy_protocol_from = [\"10.0.0.0/8\", \"::/0\"]",
+        &[
+            "trunkline.toml:3:23: server.proxy_protocol_from: lists ::/0: then every client can claim any address",
+        ],
+    ),
+    (
         "[server]\npublic_listen = \"127.0.0.1:8000\"\nshards = 9\n[limits]\nconnections_max = 2000000",
         &[
             "trunkline.toml:5:19: limits.connections_max: is 2000000, but the process may open only 999744; raise it with `ulimit -Hn`",

@@ -99,17 +99,44 @@ impl Mqtt {
     /// Stages a message with a head of the client's own. What is larger than the client takes counts as sent
     /// [MQTT-3.1.2-25].
     fn deliver_own(&mut self, cx: &mut Cx<'_>, encodings: &mut Encodings<'_>, parcel: &Parcel<'_>) {
-        let Parcel { index, grade, labels } = *parcel;
+        let Parcel { index, grade, .. } = *parcel;
         let Some(client) = self.clients.get_mut(index as usize) else { return };
-        let (conn, session, encoder) = (client.conn, client.session, client.encoder);
-        let websocket = client.kind.websocket;
+        let session = client.session;
+        let channel = encodings.message.channel.as_str();
         let topic = match (client.aliases_max, client.version()) {
             (0, _) | (_, Version::V3) => TopicForm::Name,
-            (max, Version::V5) => {
-                let aliases = client.rare().aliases_out.get_or_insert_default();
-                aliases.form(max, encodings.message.channel.as_str())
-            }
+            (max, Version::V5) => client.rare().aliases_out.get_or_insert_default().form(max, channel),
         };
+        if self.stage_own(cx, encodings, parcel, topic) {
+            if let (TopicForm::NameAndAlias(_), Some(client)) = (topic, self.client_mut(index)) {
+                client.rare().aliases_out.get_or_insert_default().told(channel);
+            }
+            return;
+        }
+        // To tell an alias may be what makes it too large.
+        let is_telling = matches!(topic, TopicForm::NameAndAlias(_));
+        if is_telling && self.stage_own(cx, encodings, parcel, TopicForm::Name) {
+            return;
+        }
+        let step = match grade.quality {
+            Quality::AtMostOnce => return,
+            Quality::AtLeastOnce => Step::Done,
+            Quality::ExactlyOnce => Step::Declined,
+        };
+        self.apply(cx, Command::Settle { session, number: grade.number, step });
+    }
+
+    /// Stages a message with this form of its topic; whether the client takes so much.
+    fn stage_own(
+        &mut self,
+        cx: &mut Cx<'_>,
+        encodings: &mut Encodings<'_>,
+        parcel: &Parcel<'_>,
+        topic: TopicForm,
+    ) -> bool {
+        let Parcel { index, grade, labels } = *parcel;
+        let Some(client) = self.client(index) else { return false };
+        let (conn, encoder, websocket) = (client.conn, client.encoder, client.kind.websocket);
         let head = PublishHead {
             delivery: delivery(grade),
             dup: grade.again,
@@ -117,7 +144,7 @@ impl Mqtt {
             topic,
             subscription_ids: labels,
         };
-        let Some(parts) = encodings.parts(encoder.version()) else { return };
+        let Some(parts) = encodings.parts(encoder.version()) else { return false };
         let tail = parts.tail();
         let is_copied = tail.len() <= COPY_BYTES_MAX;
         let put = self.put_framed(cx, conn, websocket, |out| {
@@ -130,19 +157,7 @@ impl Mqtt {
         if put && !is_copied {
             cx.io.stage(conn, tail);
         }
-        if put {
-            if let (TopicForm::NameAndAlias(_), Some(client)) = (topic, self.client_mut(index)) {
-                let aliases = client.rare().aliases_out.get_or_insert_default();
-                aliases.told(encodings.message.channel.as_str());
-            }
-            return;
-        }
-        let step = match grade.quality {
-            Quality::AtMostOnce => return,
-            Quality::AtLeastOnce => Step::Done,
-            Quality::ExactlyOnce => Step::Declined,
-        };
-        self.apply(cx, Command::Settle { session, number: grade.number, step });
+        put
     }
 
     /// Puts a packet on a client's connection. One that the client does not take is left out.

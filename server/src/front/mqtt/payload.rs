@@ -1,4 +1,4 @@
-//! Contents of other protocols as MQTT has them: the table of ARCHITECTURE.md ("Channels across protocols"), one column.
+//! Contents of other protocols as MQTT has them: one column of the table in docs/channels.md.
 //!
 //! Must not know who gets them. Start at [`payload`].
 

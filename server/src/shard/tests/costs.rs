@@ -9,12 +9,11 @@ use crate::config::{AuthMode, Config};
 use crate::front::{Front, PidKey};
 use crate::mail::Mail;
 use crate::shard::setup::listen_in_poll;
-use crate::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Stats, Time, inlet, listeners};
+use crate::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Stats, Takes, Time, inlet, listeners};
 use allocation_counter::AllocationInfo;
 use bytes::Bytes;
 use hub::{
-    Body, ChannelName, Command, Effects, Hub, Limits, MessageId, Publish, RecoveryLimits, ShardId, Target,
-    Topology,
+    Body, ChannelName, Command, Hub, Limits, MessageId, Publish, RecoveryLimits, ShardId, Target, Topology,
 };
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -46,8 +45,8 @@ impl Still {
         config.auth.mode = AuthMode::Anonymous;
         let config = Arc::new(config);
         let topology = Topology { shards: 1, partitions: 64 };
-        let listeners = listeners(config.server.public_listen, 1).unwrap();
-        let address = listeners[0].local_addr().unwrap();
+        let listeners = listeners(config.server.public_listen, 1, Takes::Anything).unwrap();
+        let address = listeners[0].socket.local_addr().unwrap();
         let (sender, inlet) = inlet(&config).unwrap();
         let seats = Arc::new(Seats::new(config.limits.connections_max));
         // Nothing is said to the back office: anonymous clients are let in without asking it.

@@ -1,6 +1,6 @@
 //! Bounds: time, connections, mailboxes.
 
-use super::rig::{Plan, Rig, Seen, masked};
+use super::rig::{PATIENCE, Plan, Rig, Seen, masked};
 use crate::mail::Upcall;
 use crate::shard::{Closed, Owner};
 use hub::Millis;
@@ -165,6 +165,26 @@ fn drain_ends_the_thread_although_the_handler_keeps_its_connections() {
     let seats = rig.seats.clone();
     rig.end();
     assert_eq!(seats.taken(), 0);
+}
+
+#[test]
+fn a_connection_that_was_just_accepted_when_the_shard_drains_is_still_answered() {
+    let rig = Rig::one();
+    let mut idle = rig.client();
+    idle.get("/a");
+    assert_eq!(idle.answer().status, 200);
+    let (mut new, mut silent) = (rig.client(), rig.client());
+    rig.stats_when(0, |stats| stats.half_open == 2);
+    rig.sender(0).end_at(std::time::Instant::now() + PATIENCE);
+    rig.wait(|seen| (seen == Seen::Draining(0)).then_some(()));
+    assert!(idle.is_ended());
+    new.get("/b");
+    let answer = new.answer();
+    assert!(answer.status == 200 && answer.head.contains("connection: close"), "{answer:?}");
+    // Whoever says nothing does not hold up the end for longer than a second.
+    let mut later = rig.client();
+    assert!(silent.is_ended() && later.is_ended() && new.is_ended());
+    rig.wait(|seen| matches!(seen, Seen::Ended(..)).then_some(()));
 }
 
 #[test]

@@ -6,10 +6,10 @@ use crate::front::Migration;
 use crate::mail::{Handshake, Mail, PeerMail, Upcall, Upcalls};
 use crate::shard::{
     Closed, ConnKey, Cx, Handler, HubPort, Owner, Request, Response, Seats, Sender, Shard, ShardHandle,
-    ShardSetup, Stats, Time, inlet, listeners,
+    ShardSetup, Stats, Takes, Time, inlet, listeners,
 };
 use crate::state::End;
-use hub::{Effects, Hub, HubMail, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
+use hub::{Hub, HubMail, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -103,6 +103,7 @@ impl Double {
                 (0..count).for_each(|_| self.say(cx, conn, &text));
             }
             "pause" => cx.io.pause_reading(conn),
+            "who" => self.say(cx, conn, &cx.io.peer_addr(conn).expect("it is there").to_string()),
             "bye" => {
                 self.say(cx, conn, "goodbye");
                 cx.io.close_after_flush(conn);
@@ -198,6 +199,10 @@ impl Handler for Double {
                 cx.io.upgrade_stream(conn, answer);
             }
             "echo" => cx.io.respond(conn, Response::new(200).body(request.body.to_vec())),
+            "who" => {
+                let peer = cx.io.peer_addr(conn).expect("it is there").to_string();
+                cx.io.respond(conn, Response::new(200).body(peer));
+            }
             "silence" => {}
             what => cx.io.respond(conn, Response::new(200).body(format!("{} on {}", what, self.shard.0))),
         }
@@ -356,6 +361,10 @@ impl Default for Plan {
 /// Running shards.
 pub(super) struct Rig {
     pub(super) address: SocketAddr,
+    /// Only for streams.
+    pub(super) stream_address: SocketAddr,
+    /// The same under TLS.
+    pub(super) secure_stream_address: SocketAddr,
     handles: Vec<ShardHandle>,
     orders: Vec<std::sync::mpsc::Sender<Order>>,
     pub(super) seen: Receiver<Seen>,
@@ -373,8 +382,16 @@ impl Rig {
         let config = Arc::new(config);
         let topology = Topology { shards, partitions: 64 };
         let seats = Arc::new(Seats::new(config.limits.connections_max));
-        let listeners = listeners(config.server.public_listen, shards).unwrap();
-        let address = listeners[0].local_addr().unwrap();
+        let bind = |takes| {
+            let bound = listeners(config.server.public_listen, shards, takes).unwrap();
+            (bound[0].socket.local_addr().unwrap(), bound)
+        };
+        let (address, public) = bind(Takes::Anything);
+        let (stream_address, streams) = bind(Takes::Streams);
+        let (secure_stream_address, secure_streams) = bind(Takes::StreamsOverTls);
+        let others = streams.into_iter().zip(secure_streams);
+        let bound =
+            public.into_iter().zip(others).map(|(public, (plain, secure))| vec![public, plain, secure]);
         let (peers, inlets): (Vec<Sender>, Vec<_>) = (0..shards).map(|_| inlet(&config).unwrap()).unzip();
         let (uplink, uplink_out) = tokio::sync::mpsc::channel(uplink_batches);
         let (reports, _) = tokio::sync::mpsc::unbounded_channel();
@@ -382,7 +399,7 @@ impl Rig {
         let zero = Instant::now();
         let mut orders = Vec::new();
         let mut handles = Vec::new();
-        for (id, (listener, inlet)) in (0..shards).zip(listeners.into_iter().zip(inlets)) {
+        for (id, (listeners, inlet)) in (0..shards).zip(bound.zip(inlets)) {
             let id = ShardId(id);
             let (order, orders_out) = channel();
             orders.push(order);
@@ -391,7 +408,7 @@ impl Rig {
                 topology,
                 config: config.clone(),
                 time: Time::Since(zero),
-                listeners: vec![listener],
+                listeners,
                 inlet,
                 peers: peers.clone(),
                 seats: seats.clone(),
@@ -418,7 +435,16 @@ impl Rig {
             };
             handles.push(Shard::spawn(setup, make).unwrap());
         }
-        Self { address, handles, orders, seen, uplink: uplink_out, seats }
+        Self {
+            address,
+            stream_address,
+            secure_stream_address,
+            handles,
+            orders,
+            seen,
+            uplink: uplink_out,
+            seats,
+        }
     }
 
     pub(super) fn sender(&self, shard: usize) -> &Sender {
@@ -450,7 +476,11 @@ impl Rig {
     }
 
     pub(super) fn client(&self) -> Client<TcpStream> {
-        let stream = TcpStream::connect(self.address).unwrap();
+        Self::client_of(self.address)
+    }
+
+    pub(super) fn client_of(address: SocketAddr) -> Client<TcpStream> {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         stream.set_write_timeout(Some(PATIENCE)).unwrap();
         stream.set_nodelay(true).unwrap();

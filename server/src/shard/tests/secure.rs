@@ -3,7 +3,7 @@
 use super::rig::{Client, HELLO, PATIENCE, Plan, Rig, Seen, masked, packet};
 use crate::shard::Closed;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, StreamOwned};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 struct Secure {
@@ -17,6 +17,10 @@ impl Secure {
     }
 
     fn with_head_timeout(shards: u8, head_timeout_ms: u64) -> Self {
+        Self::with(shards, |config| config.limits.head_timeout_ms = head_timeout_ms)
+    }
+
+    fn with(shards: u8, change: impl FnOnce(&mut crate::config::Config)) -> Self {
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = rustls::pki_types::PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
         let certificate = made.cert.der().clone();
@@ -29,12 +33,17 @@ impl Secure {
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
         let mut plan = Plan { shards, tls: Some(Arc::new(server)), ..Plan::default() };
         plan.config.limits.write_buffer_bytes_max = 64 << 20;
-        plan.config.limits.head_timeout_ms = head_timeout_ms;
+        plan.config.limits.head_timeout_ms = 60_000;
+        change(&mut plan.config);
         Self { rig: Rig::start(plan), client: Arc::new(client) }
     }
 
     fn client(&self) -> Client<StreamOwned<ClientConnection, TcpStream>> {
-        let stream = TcpStream::connect(self.rig.address).unwrap();
+        self.client_of(self.rig.address)
+    }
+
+    fn client_of(&self, address: SocketAddr) -> Client<StreamOwned<ClientConnection, TcpStream>> {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let session = ClientConnection::new(self.client.clone(), "localhost".try_into().unwrap()).unwrap();
         Client::over(StreamOwned::new(session, stream))
@@ -165,4 +174,42 @@ fn a_first_byte_inside_that_begins_nothing_is_closed_without_a_word() {
     // The alert of a clean end is not owed to whoever speaks nothing that is served.
     assert!(!matches!(std::io::Read::read(&mut client.stream, &mut byte), Ok(1..)));
     assert_eq!(secure.rig.stats_when(0, |stats| stats.connections == 0).closed_unknown, 1);
+}
+
+#[test]
+fn a_listener_for_streams_under_tls_takes_nothing_else() {
+    let secure = Secure::start(1);
+    let address = secure.rig.secure_stream_address;
+    let mut client = secure.client_of(address);
+    client.send([packet(HELLO, "own"), packet(0x30, "hello")].concat());
+    assert_eq!(client.receive_packet(), "hello");
+    let mut http = secure.client_of(address);
+    http.get("/a");
+    let mut byte = [0];
+    assert!(!matches!(std::io::Read::read(&mut http.stream, &mut byte), Ok(1..)));
+    let mut bare = Rig::client_of(address);
+    bare.send(packet(HELLO, "own"));
+    // An alert of TLS.
+    assert!(bare.until_end().starts_with(&[21, 3]));
+    // And the one without has none although there is a certificate.
+    let mut plain = Rig::client_of(secure.rig.stream_address);
+    plain.send([packet(HELLO, "own"), packet(0x30, "hello")].concat());
+    assert_eq!(plain.receive_packet(), "hello");
+}
+
+#[test]
+fn a_proxy_says_whom_it_speaks_for_before_tls() {
+    let secure = Secure::with(1, |config| {
+        config.server.proxy_protocol_from = vec![crate::config::Network::parse("127.0.0.1").unwrap()];
+    });
+    for address in [secure.rig.address, secure.rig.secure_stream_address] {
+        let mut client = secure.client_of(address);
+        let header = b"PROXY TCP6 2001:db8::1 2001:db8::2 7 8883\r\n";
+        std::io::Write::write_all(&mut client.stream.sock, header).unwrap();
+        client.send(packet(HELLO, "who"));
+        assert_eq!(client.receive_packet(), "[2001:db8::1]:7");
+    }
+    let mut without = secure.client();
+    assert!(std::io::Write::write_all(&mut without.stream, b"x").is_err());
+    assert_eq!(secure.rig.stats_when(0, |stats| stats.refused_proxy_headers == 1).tls_failures, 0);
 }

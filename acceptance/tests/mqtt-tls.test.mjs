@@ -1,0 +1,68 @@
+// MQTT over TLS, over TCP and WebSocket, on the port that serves HTTPS.
+import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after } from "node:test";
+import tls from "node:tls";
+import mqtt from "mqtt";
+import { both, ours, shared } from "../lib/sut.mjs";
+import { mosquittoSub, run } from "../lib/mqtt-clients.mjs";
+import { bytes, connectPacket, dial, hex, name } from "../lib/mqtt.mjs";
+import { within } from "../lib/raw.mjs";
+
+const folder = mkdtempSync(join(tmpdir(), "trunkline-mqtt-tls-"));
+after(() => rmSync(folder, { recursive: true, force: true }));
+const [cert, key] = ["cert.pem", "key.pem"].map((file) => join(folder, file));
+execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
+  "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert], { stdio: "pipe" });
+const server = await shared("mqtt", { tls: { cert, key } });
+
+for (const protocolVersion of [4, 5]) {
+  for (const url of [`mqtts://${server.host}:${server.port}`, server.mqttWs]) {
+    both(`mqtt.js ${protocolVersion}, ${url.split(":")[0]}: every QoS, a large payload`, async (t) => {
+      const client = await mqtt.connectAsync(url, { protocolVersion, clientId: name(), reconnectPeriod: 0, rejectUnauthorized: false });
+      t.after(() => client.end(true));
+      const topic = name();
+      await client.subscribeAsync(topic, { qos: 2 });
+      const sizes = [];
+      const all = new Promise((resolve) => client.on("message", (_topic, payload) => sizes.push(payload.length) === 4 && resolve()));
+      for (const [qos, size] of [[0, 1], [1, 10], [2, 100], [1, 100_000]]) await client.publishAsync(topic, Buffer.alloc(size), { qos });
+      await within(all, 10_000, "messages");
+      assert.deepEqual(sizes, [1, 10, 100, 100_000]);
+    });
+  }
+}
+
+for (const version of [3, 4, 5]) {
+  both(`mosquitto_pub and mosquitto_sub over TLS, -V ${version}`, async (t) => {
+    const topic = name();
+    const { next } = await mosquittoSub(t, server, version, ["--cafile", cert, "-t", topic, "-q", "2"]);
+    const { code, errors } = await within(run("mosquitto_pub", server, version, ["--cafile", cert, "-t", topic, "-m", "safe", "-q", "2"]).done, 10_000);
+    assert.equal(code, 0, errors);
+    assert.equal((await next()).payload, "safe");
+  });
+}
+
+both("CONNECT with more behind it in one TLS record", async (t) => {
+  const socket = tls.connect({ host: server.host, port: server.port, rejectUnauthorized: false });
+  t.after(() => socket.destroy());
+  const expected = ["20 02 00 00", "90 03 00 01 00", "d0 00"].map((packet) => bytes(packet));
+  let received = Buffer.alloc(0);
+  const all = new Promise((resolve) => socket.on("data", (d) => {
+    received = Buffer.concat([received, d]);
+    if (received.length >= Buffer.concat(expected).length) resolve();
+  }));
+  socket.write(Buffer.concat([connectPacket(4), { cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "t", qos: 0 }] }, { cmd: "pingreq" }].map((p) => bytes(p, 4))));
+  await within(all, 5_000);
+  assert.ok(received.subarray(0, 4).equals(expected[0]), hex(received));
+  for (const packet of expected) assert.ok(received.includes(packet), hex(received));
+});
+
+ours("MQTT without TLS on the TLS port is no answer", async (t) => {
+  const client = await dial(t, server);
+  client.send(connectPacket(4));
+  await client.gone();
+  assert.notEqual(client.received[0], 0x20);
+});
