@@ -65,8 +65,9 @@ section! {
         outbox_bytes_max: u64 = 2_097_152, 1024..=1_073_741_824 "bytes per session";
         /// Encoded bytes that wait while the socket of a connection would block. As long as any wait, further messages
         /// stay in the outboxes. Beyond the limit the connection is closed with reason `slow consumer`. It has to hold
-        /// one message of `message_bytes_max`, which base64 makes a third larger on polling.
-        write_buffer_bytes_max: usize = 1_572_864, 4096..=1_073_741_824 "bytes per connection";
+        /// one message of `message_bytes_max`, which base64 makes a third larger on polling. A connection of MQTT has in any case
+        /// room for a packet of `mqtt.packet_bytes_max`.
+        write_buffer_bytes_max: usize = 2_097_152, 4096..=1_073_741_824 "bytes per connection";
         /// One message with all its attachments, from either side. Beyond it: 413 for the back end, close for a
         /// client. With SSE, NDJSON and queues the encoded form may be larger.
         message_bytes_max: usize = 1_048_576, 1024..=268_435_456 "bytes";

@@ -209,7 +209,7 @@ impl Mqtt {
         conn: ConnKey,
         (reason, text): (ReasonCode, Option<&str>),
     ) -> Begun {
-        self.refuse(cx, conn, Version::V5, (reason, text));
+        self.refuse(cx, conn, Encoder::new(Version::V5), (reason, text));
         Begun::Over
     }
 }

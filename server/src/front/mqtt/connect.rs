@@ -105,7 +105,7 @@ impl Mqtt {
         connect: &Connect<'_>,
         reason: ReasonCode,
     ) -> Begun {
-        self.refuse(cx, conn, connect.level.version(), (reason, None));
+        self.refuse(cx, conn, Encoder::for_client(connect), (reason, None));
         Begun::Over
     }
 

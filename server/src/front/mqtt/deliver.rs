@@ -115,23 +115,54 @@ impl Mqtt {
     /// Stages a message with a head of the client's own. What is larger than the client takes counts as sent
     /// [MQTT-3.1.2-25].
     fn deliver_own(&mut self, cx: &mut Cx<'_>, encodings: &mut Encodings<'_>, parcel: &Parcel<'_>) {
-        let Parcel { index, grade, labels } = *parcel;
+        let Parcel { index, grade, .. } = *parcel;
         let Some(client) = self.clients.get_mut(index as usize) else { return };
-        let topic = encodings.message.channel.as_str();
-        let is_hidden = self.access.hides && self.access.is_hidden(client.asker(), topic);
+        let session = client.session;
+        let channel = encodings.message.channel.as_str();
+        let is_hidden = self.access.hides && self.access.is_hidden(client.asker(), channel);
         if is_hidden || encodings.reader.is_some_and(|reader| reader != client.id) {
-            let session = client.session;
             return self.withhold(cx, session, grade);
         }
-        let (conn, session, encoder) = (client.conn, client.session, client.encoder);
-        let websocket = client.kind.websocket;
         let topic = match (client.aliases_max, client.version()) {
             (0, _) | (_, Version::V3) => TopicForm::Name,
-            (max, Version::V5) => {
-                let aliases = client.rare().aliases_out.get_or_insert_default();
-                aliases.form(max, encodings.message.channel.as_str())
-            }
+            (max, Version::V5) => client.rare().aliases_out.get_or_insert_default().form(max, channel),
         };
+        if self.stage_own(cx, encodings, parcel, topic) {
+            if let (TopicForm::NameAndAlias(_), Some(client)) = (topic, self.client_mut(index)) {
+                client.rare().aliases_out.get_or_insert_default().told(channel);
+            }
+            return;
+        }
+        // To tell an alias may be what makes it too large.
+        let is_telling = matches!(topic, TopicForm::NameAndAlias(_));
+        if is_telling && self.stage_own(cx, encodings, parcel, TopicForm::Name) {
+            return;
+        }
+        self.figures.too_large += 1;
+        self.withhold(cx, session, grade);
+    }
+
+    /// A message that a client does not get counts as sent, and as settled.
+    fn withhold(&mut self, cx: &mut Cx<'_>, session: SessionKey, grade: Grade) {
+        let step = match grade.quality {
+            Quality::AtMostOnce => return,
+            Quality::AtLeastOnce => Step::Done,
+            Quality::ExactlyOnce => Step::Declined,
+        };
+        self.apply(cx, Command::Settle { session, number: grade.number, step });
+    }
+
+    /// Stages a message with this form of its topic; whether the client takes so much.
+    fn stage_own(
+        &mut self,
+        cx: &mut Cx<'_>,
+        encodings: &mut Encodings<'_>,
+        parcel: &Parcel<'_>,
+        topic: TopicForm,
+    ) -> bool {
+        let Parcel { index, grade, labels } = *parcel;
+        let Some(client) = self.client(index) else { return false };
+        let (conn, encoder, websocket) = (client.conn, client.encoder, client.kind.websocket);
         let head = PublishHead {
             delivery: delivery(grade),
             dup: grade.again,
@@ -139,7 +170,7 @@ impl Mqtt {
             topic,
             subscription_ids: labels,
         };
-        let Some(parts) = encodings.parts(encoder.version()) else { return };
+        let Some(parts) = encodings.parts(encoder.version()) else { return false };
         let tail = parts.tail();
         let is_copied = tail.len() <= COPY_BYTES_MAX;
         let put = self.put_framed(cx, conn, websocket, |out| {
@@ -152,25 +183,7 @@ impl Mqtt {
         if put && !is_copied {
             cx.io.stage(conn, tail);
         }
-        self.figures.too_large += u64::from(!put);
-        if put {
-            if let (TopicForm::NameAndAlias(_), Some(client)) = (topic, self.client_mut(index)) {
-                let aliases = client.rare().aliases_out.get_or_insert_default();
-                aliases.told(encodings.message.channel.as_str());
-            }
-            return;
-        }
-        self.withhold(cx, session, grade);
-    }
-
-    /// A message that a client does not get counts as sent, and as settled.
-    fn withhold(&mut self, cx: &mut Cx<'_>, session: SessionKey, grade: Grade) {
-        let step = match grade.quality {
-            Quality::AtMostOnce => return,
-            Quality::AtLeastOnce => Step::Done,
-            Quality::ExactlyOnce => Step::Declined,
-        };
-        self.apply(cx, Command::Settle { session, number: grade.number, step });
+        put
     }
 
     /// Puts a packet on a client's connection. One that the client does not take is left out.

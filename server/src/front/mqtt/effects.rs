@@ -60,7 +60,7 @@ impl Mqtt {
         let Some(request) = Request::of(request) else { return };
         match request {
             Request::PubAck(_) | Request::PubRec(_) => self.offer_done(cx, index, request, outcome),
-            Request::PubComp(packet_id) => self.forgotten(cx, index, packet_id),
+            Request::PubComp(packet_id) => self.forgotten(cx, index, packet_id, outcome),
             Request::Filter(packet_id, place) => {
                 self.filter_answered(cx, index, (packet_id, place), outcome);
             }

@@ -5,7 +5,7 @@
 
 use hub::{Command, Millis, Reason, SessionId};
 use wire::mqtt::{
-    ConnAckProperties, Disconnect, Properties, Property, PropertyBuf, ReasonCode, Value, Version,
+    ConnAckProperties, Disconnect, Encoder, Properties, Property, PropertyBuf, ReasonCode, Value, Version,
 };
 
 use super::Mqtt;
@@ -92,7 +92,7 @@ impl Mqtt {
         let Some(reference) = self.elsewhere(version) else { return cx.io.close(conn) };
         let properties =
             ConnAckProperties { server_reference: Some(&reference), ..ConnAckProperties::default() }.to_buf();
-        self.refuse_with(cx, conn, version, (ReasonCode::UseAnotherServer, &properties));
+        self.refuse_with(cx, conn, Encoder::new(version), (ReasonCode::UseAnotherServer, &properties));
     }
 
     /// Other servers, for clients that can be told.

@@ -237,14 +237,16 @@ impl Mqtt {
 
     /// PUBREL: always answered, also for a number that is not known (MQTT 5.0, 4.3.3).
     pub(super) fn released(&mut self, cx: &mut Cx<'_>, index: u32, packet_id: PacketId) {
-        let Some(client) = self.client_mut(index) else { return };
-        client.inbound = client.inbound.saturating_sub(1);
-        let session = client.session;
+        let Some(session) = self.client(index).map(|client| client.session) else { return };
         let request = Request::PubComp(packet_id).number();
         self.apply(cx, Command::Forget { session, exchange: packet_id.value(), request });
     }
 
-    pub(super) fn forgotten(&mut self, cx: &mut Cx<'_>, index: u32, packet_id: PacketId) {
+    /// Only what was counted is counted off: a client does not widen its window by releasing what it never sent.
+    pub(super) fn forgotten(&mut self, cx: &mut Cx<'_>, index: u32, packet_id: PacketId, outcome: Outcome) {
+        if let (Outcome::Forgotten, Some(client)) = (outcome, self.client_mut(index)) {
+            client.inbound = client.inbound.saturating_sub(1);
+        }
         let ack = mqtt::Ack::new(packet_id, ReasonCode::Success);
         self.put(cx, index, |encoder, out| encoder.pubcomp(&ack, out));
     }
