@@ -467,7 +467,7 @@ impl Client {
         let Some(frames) = &mut self.frames else { return };
         loop {
             let consumed = match frames.decoder.decode(&mut frames.raw).unwrap() {
-                Decoded::NeedMore { consumed, .. } if consumed == 0 => return,
+                Decoded::NeedMore { consumed: 0, .. } => return,
                 Decoded::NeedMore { consumed, .. } => consumed,
                 Decoded::Event { event, consumed } => {
                     match event {

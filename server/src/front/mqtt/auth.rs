@@ -199,7 +199,7 @@ impl Mqtt {
         }
         let auth = Auth { reason, properties: properties.as_properties() };
         let websocket = cx.io.is_websocket(conn);
-        self.put_on(cx, conn, websocket, |out| encoder.auth(&auth, out))
+        self.put_on(cx, (conn, websocket), |out| encoder.auth(&auth, out))
     }
 
     /// The method is of version 5 alone.

@@ -19,7 +19,7 @@ pub(super) fn qos_max(config: &Mqtt) -> Qos {
 ///
 /// # Errors
 /// The code for DISCONNECT, or for CONNACK.
-pub(super) fn publish(config: &Mqtt, qos: Qos, retain: bool) -> Result<(), ReasonCode> {
+pub(super) fn publish(config: &Mqtt, (qos, retain): (Qos, bool)) -> Result<(), ReasonCode> {
     if qos > qos_max(config) {
         Err(ReasonCode::QosNotSupported)
     } else if retain && !config.retain_available {
@@ -68,8 +68,8 @@ mod tests {
             (Qos::AtMostOnce, true, Some(ReasonCode::RetainNotSupported)),
         ];
         for (qos, retain, code) in messages {
-            assert_eq!(publish(&on, qos, retain), Ok(()));
-            assert_eq!(publish(&off, qos, retain).err(), code, "{qos:?} {retain}");
+            assert_eq!(publish(&on, (qos, retain)), Ok(()));
+            assert_eq!(publish(&off, (qos, retain)).err(), code, "{qos:?} {retain}");
         }
         let subscriptions = [
             ("a/b", 0, None),

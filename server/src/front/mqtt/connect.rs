@@ -140,7 +140,7 @@ impl Mqtt {
         user: Option<&str>,
     ) -> Result<Option<Box<Will>>, ReasonCode> {
         let Some(will) = &connect.will else { return Ok(None) };
-        availability::publish(&self.config.mqtt, will.qos, will.retain)?;
+        availability::publish(&self.config.mqtt, (will.qos, will.retain))?;
         let asker = Asker { name, user, session: None };
         let delay = will.properties.will_delay_interval_seconds().unwrap_or(0);
         let sent = mqtt::Publish {
@@ -247,8 +247,7 @@ impl Mqtt {
         &mut self,
         cx: &mut Cx<'_>,
         index: u32,
-        (session, id): (SessionKey, SessionId),
-        session_present: bool,
+        (session, id, session_present): (SessionKey, SessionId, bool),
     ) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
         (client.session, client.id) = (session, id);
@@ -264,7 +263,7 @@ impl Mqtt {
             Version::V5 => properties.as_properties(),
         };
         let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
-        if !self.put_on(cx, conn, websocket, |out| encoder.connack(&connack, out)) {
+        if !self.put_on(cx, (conn, websocket), |out| encoder.connack(&connack, out)) {
             // Its own limit is smaller than what it has to be told.
             return self.end(cx, index, None, hub::Reason::Misbehaved);
         }

@@ -173,7 +173,7 @@ impl Mqtt {
         let Some(parts) = encodings.parts(encoder.version()) else { return false };
         let tail = parts.tail();
         let is_copied = tail.len() <= COPY_BYTES_MAX;
-        let put = self.put_framed(cx, conn, websocket, |out| {
+        let put = self.put_framed(cx, (conn, websocket), |out| {
             parts.put_head(&head, encoder.packet_bytes_max(), out)?;
             if is_copied {
                 out.put_slice(tail);
@@ -195,26 +195,24 @@ impl Mqtt {
     ) {
         let Some(client) = self.client(index) else { return };
         let (conn, websocket, encoder) = (client.conn, client.kind.websocket, client.encoder);
-        self.put_on(cx, conn, websocket, |out| encode(&encoder, out));
+        self.put_on(cx, (conn, websocket), |out| encode(&encoder, out));
     }
 
     /// Puts a packet on a connection; whether it could be encoded.
     pub(super) fn put_on(
         &mut self,
         cx: &mut Cx<'_>,
-        conn: ConnKey,
-        websocket: bool,
+        (conn, websocket): (ConnKey, bool),
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Unsent>,
     ) -> bool {
-        self.put_framed(cx, conn, websocket, |out| encode(out).map(|()| 0))
+        self.put_framed(cx, (conn, websocket), |out| encode(out).map(|()| 0))
     }
 
     /// `encode` gives the bytes of the packet that are staged behind what it appends.
     fn put_framed(
         &mut self,
         cx: &mut Cx<'_>,
-        conn: ConnKey,
-        websocket: bool,
+        (conn, websocket): (ConnKey, bool),
         encode: impl FnOnce(&mut Vec<u8>) -> Result<usize, Unsent>,
     ) -> bool {
         self.scratch.clear();

@@ -29,7 +29,7 @@ impl Performer for Mqtt {
                 if let Some(displaced) = displaced {
                     self.let_go(cx, stream_index(displaced), ReasonCode::SessionTakenOver);
                 }
-                self.claimed(cx, stream_index(tag), (session, id), resumed);
+                self.claimed(cx, stream_index(tag), (session, id, resumed));
             }
             Effect::OpenRefused { tag } => self.end(cx, stream_index(tag), None, Reason::OverLimit),
             Effect::Ended { tag: Some(tag), reason, .. } => {

@@ -80,8 +80,8 @@ impl Mqtt {
             let _ = properties.push(Property::ServerReference, Value::Text(&reference));
         }
         let to = Disconnect { reason: ReasonCode::UseAnotherServer, properties: properties.as_properties() };
-        let is_told =
-            !to.properties.is_empty() && self.put_on(cx, conn, websocket, |out| encoder.disconnect(&to, out));
+        let is_told = !to.properties.is_empty()
+            && self.put_on(cx, (conn, websocket), |out| encoder.disconnect(&to, out));
         let otherwise = (ReasonCode::ServerShuttingDown, "");
         self.end(cx, index, (!is_told).then_some(otherwise), Reason::Draining);
     }

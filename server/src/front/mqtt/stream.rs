@@ -193,7 +193,7 @@ impl Mqtt {
         };
         let connack = ConnAck { session_present: false, reason, properties };
         let websocket = cx.io.is_websocket(conn);
-        self.put_on(cx, conn, websocket, |out| encoder.connack(&connack, out));
+        self.put_on(cx, (conn, websocket), |out| encoder.connack(&connack, out));
         cx.io.close_after_flush(conn);
     }
 }
