@@ -61,5 +61,7 @@ pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Qua
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;
 pub use recovery::Scope;
-pub use saved::{SavedClaim, SavedExchange, SavedParcel, SavedSubscription, SavedWalk, SavedWill};
+pub use saved::{
+    SavedClaim, SavedDelayed, SavedExchange, SavedParcel, SavedSubscription, SavedWalk, SavedWill,
+};
 pub use snapshot::{SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Snapshot};

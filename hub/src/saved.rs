@@ -62,6 +62,15 @@ pub struct SavedWill {
     pub left_ms: u64,
 }
 
+/// A message that is to be published later.
+#[derive(Clone, Debug)]
+pub struct SavedDelayed {
+    /// It.
+    pub message: u32,
+    /// When it is due. Milliseconds from now.
+    pub left_ms: u64,
+}
+
 /// A subscription with its options.
 #[derive(Clone, Debug)]
 pub struct SavedSubscription {
@@ -130,9 +139,20 @@ impl Messages {
         *self.places.entry(Arc::as_ptr(message).addr()).or_insert_with(|| add(list, leaving(message, now)))
     }
 
-    /// The place of a message that is of no session yet.
-    fn place_new(&mut self, message: Message) -> u32 {
-        add(&mut self.list, Arc::new(message))
+    /// The place of a message that is published yet to be.
+    fn place_unpublished(&mut self, publish: &Publish) -> Option<u32> {
+        let Target::Channel(channel) = &publish.target else { return None };
+        let message = Arc::new(Message {
+            id: publish.id,
+            channel: channel.clone(),
+            event: publish.event.clone(),
+            body: publish.body.clone(),
+            volatile: publish.volatile,
+            except: publish.except.clone(),
+            traits: publish.traits.clone(),
+            position: None,
+        });
+        Some(add(&mut self.list, leaving(&message, self.now)))
     }
 
     fn parcel(&mut self, parcel: &Parcel) -> SavedParcel {
@@ -251,6 +271,7 @@ impl Hub {
         let flight =
             Flight::restored(sent, claim.waiting.iter().filter_map(|parcel| parcel.restored(messages)));
         self.sessions.queued += flight.len_waiting() as u64;
+        self.sessions.in_flight += flight.len_sent() as u64;
         pact.flight = Some(Box::new(flight));
         pact.expect_pages(claim.walks.iter().map(|walk| walk.restored(claim.id)));
         pact.tidy();
@@ -324,27 +345,36 @@ impl SavedParcel {
 }
 
 fn saved_will(will: &Will, left_ms: u64, messages: &mut Messages) -> Option<SavedWill> {
-    let Target::Channel(channel) = &will.publish.target else { return None };
-    let publish = &will.publish;
-    let mut traits = publish.traits.clone();
-    traits.expires = None;
-    let message = messages.place_new(Message {
-        id: publish.id,
-        channel: channel.clone(),
-        event: publish.event.clone(),
-        body: publish.body.clone(),
-        volatile: publish.volatile,
-        except: publish.except.clone(),
-        traits,
-        position: None,
-    });
+    let message = messages.place_unpublished(&will.publish)?;
     Some(SavedWill { message, expires_after_ms: will.expires_after_ms, left_ms })
 }
 
 /// Its delay has become a time.
 fn restored_will(will: &SavedWill, messages: &[Arc<Message>]) -> Option<Box<Will>> {
-    let message = messages.get(will.message as usize)?;
-    let publish = Publish {
+    let publish = unpublished(messages.get(will.message as usize)?);
+    Some(Box::new(Will { publish, expires_after_ms: will.expires_after_ms, delay_ms: 0 }))
+}
+
+impl SavedDelayed {
+    pub(crate) fn of(at: Millis, publish: &Publish, messages: &mut Messages) -> Option<Self> {
+        let left_ms = at.0.saturating_sub(messages.now.0);
+        Some(Self { message: messages.place_unpublished(publish)?, left_ms })
+    }
+
+    pub(crate) fn restored(
+        &self,
+        messages: &[Arc<Message>],
+        now: Millis,
+        elapsed_ms: u64,
+    ) -> Option<(Millis, Publish)> {
+        let at = Millis(now.0.saturating_add(self.left_ms.saturating_sub(elapsed_ms)));
+        Some((at, unpublished(messages.get(self.message as usize)?)))
+    }
+}
+
+/// A message that is published yet to be.
+fn unpublished(message: &Arc<Message>) -> Publish {
+    Publish {
         id: message.id,
         target: Target::Channel(message.channel.clone()),
         event: message.event.clone(),
@@ -355,6 +385,5 @@ fn restored_will(will: &SavedWill, messages: &[Arc<Message>]) -> Option<Box<Will
         token: None,
         traits: message.traits.clone(),
         receipt: None,
-    };
-    Some(Box::new(Will { publish, expires_after_ms: will.expires_after_ms, delay_ms: 0 }))
+    }
 }

@@ -1,19 +1,19 @@
 //! What of a hub goes on in the next process, as plain data: out by [`Hub::snapshot`], in by [`Hub::restore`].
 //!
 //! Owns the choice. Kept are the sessions that may be resumed, the recovery log with the marks that decide what they
-//! missed, claimed sessions (see `saved`) and the values that channels retain. Not kept: sessions that end with their
-//! connection, open asks (whoever waits for the replies is gone), answers, histories, messages that are to be published
-//! later, and what hubs know of each other, which is told anew. Times are relative, since clocks differ between
-//! processes. It must not know how a snapshot is written down, nor when one is made.
+//! missed, claimed sessions (see `saved`), the values that channels retain, and messages that are to be published later. Not
+//! kept: sessions that end with their connection, open asks (whoever waits for the replies is gone), answers, histories, and
+//! what hubs know of each other, which is told anew. Times are relative, since clocks differ between processes. It must not know how a snapshot is written down, nor when one is made.
 
 use crate::ask::Asks;
+use crate::delayed::Delayed;
 use crate::effect::Effects;
 use crate::hub::Hub;
 use crate::ids::{Millis, SessionId};
 use crate::message::Message;
 use crate::names::home_partition;
 use crate::recovery::{Entry, Log, Recovery, Scope};
-use crate::saved::{Messages, SavedClaim, arriving};
+use crate::saved::{Messages, SavedClaim, SavedDelayed, arriving};
 use crate::session::{Identity, Session, Sessions, State};
 use bytes::Bytes;
 use std::collections::HashSet;
@@ -36,11 +36,13 @@ pub struct Snapshot {
     pub rosters: Vec<SavedRoster>,
     /// Sessions under their clients' own names.
     pub claims: Vec<SavedClaim>,
-    /// What `claims` and `retained` name by place. The end of a message, `traits.expires`, counts from the snapshot on, in
+    /// What `claims`, `retained` and `delayed` name by place. The end of a message, `traits.expires`, counts from the snapshot on, in
     /// `entries`, too.
     pub messages: Vec<Arc<Message>>,
     /// The values that channels retain.
     pub retained: Vec<u32>,
+    /// What is to be published later, in order.
+    pub delayed: Vec<SavedDelayed>,
 }
 
 /// A session that may be resumed.
@@ -119,6 +121,9 @@ impl Hub {
         let all = self.sessions.iter_from(0);
         let claims = all.filter_map(|(_, session)| self.saved_claim(session, &mut messages)).collect();
         let retained = self.retained.iter().map(|message| messages.place(message)).collect();
+        let delayed =
+            self.delayed.iter().filter_map(|(at, publish)| SavedDelayed::of(at, publish, &mut messages));
+        let delayed = delayed.collect();
         let mut snapshot = Snapshot {
             epoch: self.log.offset(0).epoch,
             last: self.log.last(),
@@ -129,6 +134,7 @@ impl Hub {
             claims,
             messages: messages.list,
             retained,
+            delayed,
         };
         if !snapshot.sessions.is_empty() {
             snapshot.entries = self.log.saved(now);
@@ -175,9 +181,21 @@ impl Hub {
         effects: &mut Effects,
     ) -> Vec<SessionId> {
         self.now = now;
-        let Snapshot { epoch, last, asks_last, sessions, entries, rosters, claims, messages, retained } =
-            snapshot;
+        let Snapshot {
+            epoch,
+            last,
+            asks_last,
+            sessions,
+            entries,
+            rosters,
+            claims,
+            messages,
+            retained,
+            delayed,
+        } = snapshot;
         let messages: Vec<_> = messages.iter().map(|message| arriving(message, now, elapsed_ms)).collect();
+        let delayed = delayed.iter().filter_map(|saved| saved.restored(&messages, now, elapsed_ms));
+        self.delayed = Delayed::restored(delayed);
         self.restore_retained(retained.iter().filter_map(|place| messages.get(*place as usize)));
         let window_ms = self.config.limits.recovery.window_ms;
         let left = |left_ms: u64| left_ms.saturating_sub(elapsed_ms).min(window_ms);

@@ -50,6 +50,8 @@ pub fn limits() -> Limits {
         delayed_max: 100,
         delayed_bytes_max: 10_000,
         retained_bytes_max: 1500,
+        delayed_max: 10,
+        delayed_bytes_max: 1000,
         recovery: RecoveryLimits { messages_max: 4, bytes_max: 1000, window_ms: 100 },
     }
 }

@@ -386,10 +386,8 @@ impl Ledger {
             assert!(*came <= sent.copies || group.is_some(), "{id:?} got {sent:?} {came} times");
         }
         match (group, sent.order) {
-            (Some(group), _) => {
-                if grade.quality == Quality::ExactlyOnce {
-                    self.group_begun.insert((group, name));
-                }
+            (Some(group), _) if grade.quality == Quality::ExactlyOnce => {
+                self.group_begun.insert((group, name));
             }
             (None, Some(order)) if !grade.retained && sent.copies == 1 && sent.to.is_none() => {
                 let last = account.order.entry((sent.channel.clone(), grade.quality)).or_default();

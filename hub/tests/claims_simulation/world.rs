@@ -50,6 +50,8 @@ fn limits(rng: &mut Rng, is_ample: bool) -> Limits {
         delayed_max: 100,
         delayed_bytes_max: 10_000,
         retained_bytes_max: 100_000,
+        delayed_max: 10,
+        delayed_bytes_max: 1000,
         recovery: RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 },
     }
 }
@@ -282,10 +284,9 @@ impl World {
         assert!(!line.is_paused || self.resumed == Some(who), "the connection is busy");
         assert_eq!(self.ledger.sent[name].channel, message.channel.as_str());
         let id = person.session.as_ref().unwrap().id;
-        if let Some((_, values)) = self.probe.as_mut().filter(|(prober, _)| *prober == who) {
-            if grade.retained {
-                values.push(name);
-            }
+        let probe = self.probe.as_mut().filter(|(prober, _)| *prober == who && grade.retained);
+        if let Some((_, values)) = probe {
+            values.push(name);
         }
         let group = self.ledger.deliver(id, name, grade, labels);
         if grade.quality > Quality::AtMostOnce {
@@ -535,7 +536,7 @@ impl World {
 
     fn send_offer(&mut self, who: usize, name: usize, exchange: Option<u16>) {
         let request = self.number();
-        let is_empty = self.ledger.sent[name].retain && name % 5 == 0;
+        let is_empty = self.ledger.sent[name].retain && name.is_multiple_of(5);
         let publish = self.command(name, is_empty);
         let (person, sent) = (&mut self.people[who], &self.ledger.sent[name]);
         let (shard, session) = (person.shard, person.held().key);
@@ -677,10 +678,10 @@ impl World {
         self.apply(shard, command);
     }
 
-    /// What all sessions say that waits for them is what the hub counts.
+    /// What all sessions say that waits for them and is on its way is what the hub counts, and what clients know of.
     fn check_counts(&mut self) {
         for shard in 0..self.hubs.len() {
-            let (mut views, mut total) = (0, None);
+            let (mut views, mut total) = ((0, 0), None);
             for query in [Query::Sessions { of: None, after: None, limit: 1000 }, Query::Totals] {
                 let mut effects = Effects::default();
                 self.hubs[shard].apply(
@@ -691,10 +692,15 @@ impl World {
                 for effect in effects.list {
                     match effect {
                         Effect::Report { report: Report::Sessions(page), .. } => {
-                            views = page.items.iter().map(|view| u64::from(view.queued)).sum();
+                            for view in &page.items {
+                                views.0 += u64::from(view.queued);
+                                views.1 += u64::from(view.in_flight);
+                            }
                         }
-                        Effect::Report { report: Report::Totals { queued, dropped, .. }, .. } => {
-                            total = Some(queued);
+                        Effect::Report {
+                            report: Report::Totals { queued, in_flight, dropped, .. }, ..
+                        } => {
+                            total = Some((queued, in_flight));
                             if dropped > 0 {
                                 self.ledger.meet("full outbox");
                             }
@@ -704,6 +710,9 @@ impl World {
                 }
             }
             assert_eq!(Some(views), total);
+            let here = self.people.iter().filter(|person| person.shard == shard);
+            let open: usize = here.filter_map(|person| Some(person.session.as_ref()?.open.len())).sum();
+            assert_eq!(views.1, open as u64, "exchanges that are not over");
         }
     }
 

@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hub::{
-    ChannelName, SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Scope, SessionId, ShardId,
-    Snapshot, Topology,
+    ChannelName, SavedDelayed, SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Scope,
+    SessionId, ShardId, Snapshot, Topology,
 };
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,8 @@ struct ShardRecord<'a> {
     claims: Vec<ClaimRecord<'a>>,
     messages: Vec<MessageRecord<'a>>,
     retained: Vec<u32>,
+    /// Message, and what is left of its delay.
+    delayed: Vec<(u32, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -187,6 +189,7 @@ impl<'a> ShardRecord<'a> {
             claims: snapshot.claims.iter().map(ClaimRecord::of).collect(),
             messages: snapshot.messages.iter().map(|message| MessageRecord::of(message)).collect(),
             retained: snapshot.retained.clone(),
+            delayed: snapshot.delayed.iter().map(|saved| (saved.message, saved.left_ms)).collect(),
         }
     }
 
@@ -212,6 +215,11 @@ impl<'a> ShardRecord<'a> {
             claims: self.claims.into_iter().map(ClaimRecord::saved).collect::<Option<_>>()?,
             messages: self.messages.into_iter().map(MessageRecord::message).collect::<Option<_>>()?,
             retained: self.retained,
+            delayed: self
+                .delayed
+                .into_iter()
+                .map(|(message, left_ms)| SavedDelayed { message, left_ms })
+                .collect(),
         };
         Some(ShardState { shard: ShardId(self.shard), snapshot, clients })
     }

@@ -94,7 +94,8 @@ impl NodeState {
     /// Whether there is nothing to go on with.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.session_count() == 0 && self.snapshots().all(|snapshot| snapshot.retained.is_empty())
+        let kept = |snapshot: &Snapshot| snapshot.retained.len() + snapshot.delayed.len();
+        self.session_count() == 0 && self.snapshots().all(|snapshot| kept(snapshot) == 0)
     }
 
     /// How long ago it was saved; 0 when the clock was set back since. Milliseconds.

@@ -23,7 +23,7 @@ pub(super) fn makes_sense(state: &NodeState) -> bool {
 }
 
 fn shard_makes_sense(state: &ShardState, topology: Topology) -> bool {
-    let Snapshot { last, asks_last, sessions, entries, rosters, claims, messages, retained, .. } =
+    let Snapshot { last, asks_last, sessions, entries, rosters, claims, messages, retained, delayed, .. } =
         &state.snapshot;
     // Numbers go on from these.
     let counts = *last <= u64::MAX / 2 && *asks_last <= u64::MAX / 2;
@@ -54,6 +54,7 @@ fn shard_makes_sense(state: &ShardState, topology: Topology) -> bool {
             let value = messages.get(*place as usize);
             value.is_some_and(|message| values.insert(&message.channel))
         })
+        && delayed.iter().all(|saved| (saved.message as usize) < messages.len())
 }
 
 fn claim_makes_sense(claim: &SavedClaim, messages: usize, topology: Topology) -> bool {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use hub::{
     Body, ChannelName, Except, Message, MessageId, Millis, Options, Partition, Position, Quality, SavedClaim,
-    SavedEntry, SavedExchange, SavedParcel, SavedRecovery, SavedRoster, SavedSession, SavedSpan,
-    SavedSubscription, SavedWalk, SavedWill, Scope, SessionId, Traits, claim_home,
+    SavedDelayed, SavedEntry, SavedExchange, SavedParcel, SavedRecovery, SavedRoster, SavedSession,
+    SavedSpan, SavedSubscription, SavedWalk, SavedWill, Scope, SessionId, Traits, claim_home,
 };
 
 const OWN: Topology = Topology { shards: 2, partitions: 64 };
@@ -77,7 +77,7 @@ fn message(quality: Quality, expires: Option<u64>) -> Arc<Message> {
             origin: Some(SessionId::new(Partition(2), 9, [7; 9])),
             attributes: Bytes::from_static(&[3, 0, 1, b'x']),
             expires: expires.map(Millis),
-            delay_ms: 0,
+            delay_ms: 5,
         },
     })
 }
@@ -127,10 +127,8 @@ fn claim() -> SavedClaim {
     }
 }
 
-/// Everything that can be in a state, once.
-fn state() -> NodeState {
-    let id = SessionId::new(Partition(2), 7, [9; 9]);
-    let plain = SessionId::new(Partition(0), 8, [8; 9]);
+/// One that has missed something, and one that has nothing.
+fn sessions(id: SessionId, plain: SessionId) -> Vec<SavedSession> {
     let spans = vec![
         SavedSpan { name: "a".into(), from: 1, to: Some(2) },
         SavedSpan { name: "b/#".into(), from: 2, to: None },
@@ -153,6 +151,13 @@ fn state() -> NodeState {
         left_ms: 2,
         recovery: SavedRecovery { start: 0, admitted: 0, lost: 0, spans: Vec::new() },
     };
+    vec![session, other]
+}
+
+/// Everything that can be in a state, once.
+fn state() -> NodeState {
+    let id = SessionId::new(Partition(2), 7, [9; 9]);
+    let plain = SessionId::new(Partition(0), 8, [8; 9]);
     let values = Body::Values {
         json: Bytes::from_static(b"[{\"_placeholder\":true,\"num\":0}]"),
         attachments: vec![Bytes::from_static(&[0, 255, 1])],
@@ -168,11 +173,21 @@ fn state() -> NodeState {
         entry(Scope::Session(id), Body::Raw(Bytes::new()), None),
     ];
     let rosters = vec![SavedRoster { name: "main".into(), logged: 9, purged: 6 }];
-    let sessions = vec![session, other];
-    let (claims, retained) = (vec![claim()], vec![1]);
+    let sessions = sessions(id, plain);
+    let (claims, retained, delayed) = (vec![claim()], vec![1], vec![SavedDelayed { message: 0, left_ms: 9 }]);
     let messages = vec![message(Quality::AtLeastOnce, None), message(Quality::ExactlyOnce, Some(700))];
-    let snapshot =
-        Snapshot { epoch: 77, last: 9, asks_last: 5, sessions, entries, rosters, claims, messages, retained };
+    let snapshot = Snapshot {
+        epoch: 77,
+        last: 9,
+        asks_last: 5,
+        sessions,
+        entries,
+        rosters,
+        claims,
+        messages,
+        retained,
+        delayed,
+    };
     let client = |namespace: &str, channel: &str, byte| SavedClient {
         namespace: namespace.into(),
         channel: channel.into(),
@@ -190,6 +205,7 @@ fn state() -> NodeState {
         claims: Vec::new(),
         messages: Vec::new(),
         retained: Vec::new(),
+        delayed: Vec::new(),
     };
     let empty = ShardState { shard: ShardId(1), snapshot: empty, clients: Vec::new() };
     NodeState { saved_at_ms: 1_795_000_000_000, topology: OWN, shards: vec![full, empty] }
@@ -315,7 +331,7 @@ fn after_a_cut_no_client_is_told_that_it_has_everything() {
 #[test]
 fn what_makes_no_sense_is_damaged_whatever_its_checksum_says() {
     type Change = fn(&mut NodeState);
-    let changes: [(&str, Change); 22] = [
+    let changes: [(&str, Change); 23] = [
         ("a shard twice", |state| state.shards[1].shard = ShardId(0)),
         ("a shard too many", |state| state.shards[1].shard = ShardId(2)),
         ("no shards", |state| state.topology.shards = 0),
@@ -357,6 +373,7 @@ fn what_makes_no_sense_is_damaged_whatever_its_checksum_says() {
         }),
         ("a walk to nowhere", |state| state.shards[0].snapshot.claims[0].walks[0].home = ShardId(2)),
         ("two values of a channel", |state| state.shards[0].snapshot.retained.push(0)),
+        ("a message to come that is not there", |state| state.shards[0].snapshot.delayed[0].message = 2),
     ];
     for (what, change) in changes {
         let mut state = state();
@@ -445,7 +462,7 @@ fn the_format_is_pinned() {
     let sum: String = bytes[bytes.len() - 32..].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(
         (bytes.len(), format::VERSION, &*sum),
-        (676, 3, "d9f3ff62e37fcbe555d2f09da1645788f81cbcefc7a69231430be155625cf274")
+        (682, 3, "321857b8bd4d4e2a05340c986ac6172555e139a30aa52f5f490b7c5edd5914d0")
     );
 }
 
