@@ -36,9 +36,9 @@ const TWICE: Figure = figure("twice", "twice", Lower);
 const RECOVERED: Figure = figure("recovered_percent", "recovered, %", Higher);
 
 const QOS_1: &str = "cuts --connections 2000|100 --messages 60|40 --interval 500ms|50ms --cut-first 5s..10s|100ms..400ms --cut-every \
-                     10s..15s|200ms..400ms --offline-min 2s|50ms --qos 1 {target} {publish} {pids}";
+                     10s..15s|200ms..400ms --offline-min 2s|50ms --patience 45s|20s --qos 1 {target} {publish} {pids}";
 const QOS_2: &str = "cuts --connections 2000|100 --messages 60|40 --interval 500ms|50ms --cut-first 5s..10s|100ms..400ms --cut-every \
-                     10s..15s|200ms..400ms --offline-min 2s|50ms --qos 2 {target} {publish} {pids}";
+                     10s..15s|200ms..400ms --offline-min 2s|50ms --patience 45s|20s --qos 2 {target} {publish} {pids}";
 
 const fn cuts_of_mqtt(name: &'static str, title: &'static str, command: &'static str) -> Run {
     Run { name, title, command, who: Who::Mqtt, ..RUN }
@@ -419,7 +419,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         name: "mqtt-broadcast",
         title: "MQTT: one message to very many",
         about: "As under \"One message to very many\", at QoS 0. Every server has two processes with 10,000 clients each, since one may \
-                not have enough open files. The floor writes frames of WebSocket, which have as many bytes to within five.",
+                not have enough open files. The floor writes frames of WebSocket, which have some ten bytes more each.",
         figures: &[
             figure("last_delivery_ms", "last one, ms", Lower),
             figure("floor_last_delivery_ms", "the floor's last one, ms", Lower),
@@ -491,7 +491,8 @@ pub(crate) const SECTIONS: &[Section] = &[
         name: "mqtt-cuts",
         title: "MQTT: connections cut at random while messages flow",
         about: "As under \"Connections cut at random while messages flow\", for sessions that last. The publisher is cut as well, and \
-                sends again what was not acknowledged. At QoS 1 a message may come again, at QoS 2 never; at neither may one be lost.",
+                sends again what was not acknowledged. At QoS 1 a message may come again, at QoS 2 never; at neither may one be lost. What \
+                does not come for 45 s is taken for lost, since nats-server waits 30 s before it sends again.",
         figures: &[
             figure("delivered_exactly_once_percent", "exactly once, %", Higher),
             LOST,
