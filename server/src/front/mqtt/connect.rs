@@ -140,7 +140,6 @@ impl Mqtt {
         user: Option<&str>,
     ) -> Result<Option<Box<Will>>, ReasonCode> {
         let Some(will) = &connect.will else { return Ok(None) };
-        availability::publish(&self.config.mqtt, (will.qos, will.retain))?;
         let asker = Asker { name, user, session: None };
         let delay = will.properties.will_delay_interval_seconds().unwrap_or(0);
         let sent = mqtt::Publish {
@@ -152,6 +151,7 @@ impl Mqtt {
             properties: will.properties,
             payload: will.payload,
         };
+        availability::publish(&self.config.mqtt, &sent)?;
         let publish = self.message(cx, asker, &sent, will.topic)?;
         let put_off_ms = publish.traits.delay_ms;
         let expires_after_ms = lifetime_ms(&will.properties).map(|ms| ms.saturating_add(put_off_ms));

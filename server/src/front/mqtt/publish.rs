@@ -35,7 +35,7 @@ impl Mqtt {
         if publish.qos != Qos::AtMostOnce && self.is_over_window(index) {
             return self.part_for(cx, index, ReasonCode::ReceiveMaximumExceeded);
         }
-        if let Err(code) = availability::publish(&self.config.mqtt, (publish.qos, publish.retain)) {
+        if let Err(code) = availability::publish(&self.config.mqtt, publish) {
             return self.part_for(cx, index, code);
         }
         let resolved = self.resolve(index, publish);
