@@ -18,6 +18,8 @@ const KEYS = {
   tlsCert: "tls.certificate",
   tlsKey: "tls.key",
   restKeys: "private.keys",
+  mqttListen: "mqtt.listen",
+  mqttTlsListen: "mqtt.tls_listen",
   mqttKeepAliveS: "mqtt.server_keep_alive_seconds",
   mqttReceiveMax: "mqtt.receive_maximum",
   mqttV3ReceiveMax: "mqtt.v3_receive_maximum",

@@ -47,7 +47,7 @@ async function readReady(child, path, log) {
 /**
  * @param {"acceptance"|"echo"|"dev"|"mqtt"} kind
  * @param {object} settings see README.md
- * @returns {Promise<{url, ws, mqttWs, host, port, key, privateUrl, child, exited, log, stop}>}
+ * @returns {Promise<{url, ws, mqtt, mqttTls, mqttWs, host, port, key, privateUrl, child, exited, log, stop}>}
  */
 export async function start(kind = "acceptance", settings = {}) {
   const folder = await mkdtemp(join(tmpdir(), "trunkline-acceptance-"));
@@ -84,6 +84,8 @@ export async function start(kind = "acceptance", settings = {}) {
       mqttWs: `ws${secure}://${ready.mqttWs ?? ready.public}/mqtt`,
       host,
       port: Number(port),
+      mqtt: ready.mqtt,
+      mqttTls: ready.mqtt_tls,
       privateUrl: ready.private && `http://${ready.private}`,
       key: ready.key,
       folder,

@@ -7,9 +7,9 @@ import { join } from "node:path";
 import { after } from "node:test";
 import tls from "node:tls";
 import mqtt from "mqtt";
-import { both, ours, shared } from "../lib/sut.mjs";
+import { REFERENCE, both, ours, shared } from "../lib/sut.mjs";
 import { mosquittoSub, run } from "../lib/mqtt-clients.mjs";
-import { bytes, connectPacket, dial, hex, name } from "../lib/mqtt.mjs";
+import { bytes, connect, connectPacket, dial, hex, name } from "../lib/mqtt.mjs";
 import { within } from "../lib/raw.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "trunkline-mqtt-tls-"));
@@ -17,7 +17,9 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const [cert, key] = ["cert.pem", "key.pem"].map((file) => join(folder, file));
 execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost",
   "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1", "-keyout", key, "-out", cert], { stdio: "pipe" });
-const server = await shared("mqtt", { tls: { cert, key } });
+const server = await shared("mqtt", { tls: { cert, key }, ...(!REFERENCE && { mqttListen: "127.0.0.1:0", mqttTlsListen: "127.0.0.1:0" }) });
+/** The server at another of its ports. */
+const at = (address) => ({ ...server, host: address.split(":")[0], port: Number(address.split(":")[1]) });
 
 for (const protocolVersion of [4, 5]) {
   for (const url of [`mqtts://${server.host}:${server.port}`, server.mqttWs]) {
@@ -65,4 +67,25 @@ ours("MQTT without TLS on the TLS port is no answer", async (t) => {
   client.send(connectPacket(4));
   await client.gone();
   assert.notEqual(client.received[0], 0x20);
+});
+
+ours("ports of MQTT's own, without and with TLS, are the same broker", async (t) => {
+  const topic = name();
+  const plain = await connect(t, at(server.mqtt));
+  await plain.subscribe(topic, { qos: 1 });
+  const { code, errors } = await within(run("mosquitto_pub", at(server.mqttTls), 5, ["--cafile", cert, "-t", topic, "-m", "tls", "-q", "1"]).done, 10_000);
+  assert.equal(code, 0, errors);
+  assert.equal((await plain.message()).payload.toString(), "tls");
+  assert.equal((await within(run("mosquitto_pub", at(server.mqtt), 4, ["-t", topic, "-m", "plain", "-q", "1"]).done, 10_000)).code, 0);
+  assert.equal((await plain.message()).payload.toString(), "plain");
+});
+
+ours("ports of MQTT's own speak nothing else", async (t) => {
+  for (const [address, bytes_] of [[server.mqtt, Buffer.from("GET / HTTP/1.1\r\nHost: x\r\n\r\n")], [server.mqttTls, bytes(connectPacket(4), 4)]]) {
+    const client = await dial(t, at(address));
+    client.send(bytes_);
+    await client.gone();
+    assert.notEqual(client.received[0], 0x20);
+    assert.ok(!client.received.toString("latin1").startsWith("HTTP"));
+  }
 });

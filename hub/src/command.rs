@@ -129,6 +129,14 @@ pub enum Command {
     /// home. The first is answered by `Report::Routed` and a `Report::Delivered` of each shard it names, the others by
     /// `Report::Delivered` of each hub that got it, all of them possibly by `Report::Refused` instead.
     Publish(Box<Publish>),
+    /// The back end takes away the value that a channel retains, and nobody is told; this hub is the channel's home. Answered
+    /// by `Report::Count`: 1, or 0 if there was none.
+    DropRetained {
+        /// The channel.
+        channel: ChannelName,
+        /// Echoed.
+        token: Token,
+    },
     /// A client answered an ask. Ignored when it is late, repeated or not asked of this session.
     Reply {
         /// The session.
@@ -309,6 +317,8 @@ pub struct Attach {
 pub enum Members {
     /// One session.
     Session(SessionId),
+    /// The session of a client's own name; its home is [`claim_home`](crate::claim_home).
+    Name(Arc<str>),
     /// All sessions of a user.
     User(Arc<str>),
     /// All sessions subscribed to this channel by name.
@@ -410,6 +420,16 @@ pub enum Query {
         channel: ChannelName,
         /// Continue after this position; `None` = from the oldest kept.
         after: Option<crate::Position>,
+        /// At most.
+        limit: u32,
+    },
+    /// The value that a channel retains; this hub is its home. Answered by `Report::Retained`.
+    Retained {
+        /// The channel.
+        channel: ChannelName,
+    },
+    /// The sessions that most waits for, most first; answered by `Report::Sessions`. Looks at every session.
+    Slowest {
         /// At most.
         limit: u32,
     },

@@ -398,7 +398,21 @@ pub enum Report {
         subscriptions: u64,
         /// Messages waiting in outboxes.
         queued: u64,
+        /// Sessions that bear a client's own name, attached or detached.
+        named: u32,
+        /// Messages of higher quality that were sent and whose exchange is not over.
+        in_flight: u64,
+        /// Values that channels retain here.
+        retained: u64,
+        /// Bytes of those values.
+        retained_bytes: u64,
+        /// Messages that sessions which are not closed for a full outbox did not get for that reason, since the start.
+        dropped: u64,
+        /// Messages that were too old when their turn came, since the start.
+        expired: u64,
     },
+    /// Answer to `Query::Retained`.
+    Retained(Option<Arc<Message>>),
 }
 
 /// A session as the back end sees it.
@@ -408,16 +422,24 @@ pub struct SessionView {
     pub id: SessionId,
     /// The front's name, for details only the front knows; `None` while detached.
     pub tag: Option<Tag>,
+    /// The client's own name, of a session that bears one.
+    pub name: Option<Arc<str>>,
     /// The back end's user.
     pub user: Option<Arc<str>>,
     /// Presence info.
     pub info: Option<Bytes>,
     /// Opened at.
     pub since: Millis,
+    /// While detached: when it ends; `None` = never.
+    pub until: Option<Millis>,
     /// Channels and filters.
     pub subscriptions: Vec<String>,
+    /// Share groups it is a member of, `group/filter`.
+    pub shares: Vec<Arc<str>>,
     /// Things waiting.
     pub queued: u32,
+    /// Messages of higher quality that were sent and whose exchange is not over.
+    pub in_flight: u32,
 }
 
 /// A channel as the back end sees it; the same channel may be reported by several shards.

@@ -138,6 +138,7 @@ impl Hub {
             Settled::Misstep => effects.list.push(Effect::Misstep { to }),
             Settled::Unknown => {}
             Settled::Over(parcel) => {
+                self.sessions.in_flight -= 1;
                 self.tell_settled(key, parcel, effects);
                 let session = self.sessions.known(key);
                 if session.state == State::Ready && !session.closing {
@@ -159,13 +160,16 @@ impl Hub {
             let Some(pact) = &mut session.pact else { return };
             let places = pact.places(&self.config.limits);
             let Some(flight) = &mut pact.flight else { return };
-            let before = flight.len_waiting();
+            let before = (flight.len_waiting(), flight.len_sent());
             let due = flight.next(self.now, places, &mut pact.last);
-            let left = (before - flight.len_waiting()) as u64;
+            let left = (before.0 - flight.len_waiting()) as u64;
+            let begun = (flight.len_sent() - before.1) as u64;
             if due.is_none() {
                 pact.tidy();
             }
             self.sessions.queued -= left;
+            self.sessions.in_flight += begun;
+            self.sessions.expired += left - begun;
             match due {
                 Some(Due::Message(parcel)) => {
                     let item = parcel.into_item();

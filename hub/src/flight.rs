@@ -100,8 +100,34 @@ impl Parcel {
 }
 
 impl Flight {
+    /// As an earlier hub left it: nothing is with the client.
+    pub(crate) fn restored(
+        sent: impl Iterator<Item = (u16, Quality, Option<Parcel>)>,
+        waiting: impl Iterator<Item = Parcel>,
+    ) -> Self {
+        let sent = sent.map(|(number, quality, parcel)| Sent { number, quality, parcel }).collect();
+        let mut flight = Self { sent, ..Self::default() };
+        flight.is_mixed = !flight.is_rising();
+        waiting.for_each(|parcel| flight.wait(parcel));
+        flight
+    }
+
+    /// Those that are not over, in the order in which they began.
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (u16, Quality, Option<&Parcel>)> {
+        self.sent.iter().map(|sent| (sent.number, sent.quality, sent.parcel.as_ref()))
+    }
+
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Parcel> {
+        self.waiting.iter()
+    }
+
     pub(crate) fn len_waiting(&self) -> usize {
         self.waiting.len()
+    }
+
+    /// Exchanges that have begun and are not over.
+    pub(crate) fn len_sent(&self) -> usize {
+        self.sent.len()
     }
 
     pub(crate) fn bytes_waiting(&self) -> u64 {

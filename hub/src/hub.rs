@@ -3,6 +3,7 @@
 
 use crate::ask::Asks;
 use crate::command::Command;
+use crate::delayed::Delayed;
 use crate::effect::Walk;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
@@ -35,6 +36,7 @@ pub struct Hub {
     pub(crate) wills: BTreeSet<(Millis, SessionKey)>,
     pub(crate) names: Names,
     pub(crate) retained: Retained,
+    pub(crate) delayed: Delayed,
     pub(crate) shares: Shares,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
@@ -63,6 +65,7 @@ impl Hub {
             wills: BTreeSet::new(),
             names: Names::new(config.epoch),
             retained: Retained::default(),
+            delayed: Delayed::default(),
             shares: Shares::default(),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
@@ -106,6 +109,9 @@ impl Hub {
             Command::Subscribe { of, filter, token } => self.subscribe(&of, &filter, token, effects),
             Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
             Command::Publish(publish) => self.publish(*publish, effects),
+            Command::DropRetained { channel, token } => {
+                effects.report(token, Report::Count(u64::from(self.retained.take(&channel))));
+            }
             Command::Reply { session, ask, body } => self.reply(session, ask, body, effects),
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
             Command::Mail { from, mail } => self.mail(from, mail, effects),
@@ -122,7 +128,8 @@ impl Hub {
         let will = self.wills.first().map(|(at, _)| *at);
         let walk = (!self.walking.is_empty()).then_some(Millis(0));
         let kept = [log, self.histories.next_deadline(), self.retained.next_deadline()];
-        [window, will, walk, self.asks.next_deadline()].into_iter().chain(kept).flatten().min()
+        let delayed = self.delayed.next_deadline();
+        [window, will, walk, delayed, self.asks.next_deadline()].into_iter().chain(kept).flatten().min()
     }
 
     /// Sessions, attached or not.
@@ -150,6 +157,7 @@ impl Hub {
             && self.wills.is_empty()
             && self.walking.is_empty()
             && self.retained.is_empty()
+            && self.delayed.is_empty()
             && self.shares.is_empty()
     }
 
@@ -162,6 +170,7 @@ impl Hub {
     fn tick(&mut self, effects: &mut Effects) {
         self.close_late_asks(effects);
         self.publish_due_wills(effects);
+        self.publish_due(effects);
         self.end_expired(effects);
         self.trim_log();
         self.trim_histories();

@@ -12,6 +12,7 @@
 mod ask;
 mod claim;
 mod command;
+mod delayed;
 mod deliver;
 mod effect;
 mod exchange;
@@ -33,6 +34,7 @@ mod reason;
 mod recovery;
 mod retained;
 mod roster;
+mod saved;
 mod session;
 mod share;
 mod snapshot;
@@ -59,4 +61,5 @@ pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Qua
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;
 pub use recovery::Scope;
+pub use saved::{SavedClaim, SavedExchange, SavedParcel, SavedSubscription, SavedWalk, SavedWill};
 pub use snapshot::{SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Snapshot};

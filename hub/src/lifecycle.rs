@@ -92,14 +92,16 @@ impl Hub {
                 outbox.resume = budget;
                 return;
             }
-            let before = outbox.len();
+            let (before, given) = (outbox.len(), budget);
             while budget > 0
                 && let Some(item) = outbox.pop(self.now)
             {
                 budget = budget.saturating_sub(cost(&item));
                 effects.list.push(Effect::Send { to, item });
             }
-            self.sessions.queued -= (before - outbox.len()) as u64;
+            let left = (before - outbox.len()) as u64;
+            self.sessions.queued -= left;
+            self.sessions.expired += left - u64::from(given - budget);
         }
         self.resume_exchanges(key, budget, effects);
     }

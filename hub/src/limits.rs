@@ -81,6 +81,10 @@ pub struct Limits {
     pub retained_max: u32,
     /// Bytes of their bodies; refused likewise.
     pub retained_bytes_max: u64,
+    /// Messages that wait in this hub to be published later. A further one is refused with `over-limit`; 0 allows none.
+    pub delayed_max: u32,
+    /// Bytes of their bodies and attributes; refused likewise.
+    pub delayed_bytes_max: u64,
     /// The recovery log.
     pub recovery: RecoveryLimits,
 }

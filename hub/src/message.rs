@@ -69,6 +69,9 @@ pub struct Traits {
     pub attributes: Bytes,
     /// Not delivered from then on.
     pub expires: Option<Millis>,
+    /// Published to its channel so much later; until then nobody sees it, and it is lost with the hub. Milliseconds; 0 = at
+    /// once, as for targets other than one channel.
+    pub delay_ms: u64,
 }
 
 /// How one session gets a message.

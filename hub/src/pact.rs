@@ -192,6 +192,10 @@ impl Names {
         }
     }
 
+    pub(crate) fn len(&self) -> usize {
+        self.table.len()
+    }
+
     /// Slots that memory is held for.
     pub(crate) fn capacity(&self) -> usize {
         self.table.capacity()

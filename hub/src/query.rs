@@ -1,6 +1,7 @@
 //! What the back end may ask about a hub: pages of sessions, channels and members, and totals. Changes nothing.
 //!
-//! Pages of sessions are in order of slots, of channels in order of names; a cursor is the last item's name. What comes
+//! Pages of sessions are in order of slots, of channels in order of names; a cursor is the last item's name. Of the slowest
+//! sessions there is one page, which is where to look first and no more. What comes
 //! or goes between two pages may be missed or seen; what stays is seen once.
 
 use crate::command::{Members, Query};
@@ -10,6 +11,7 @@ use crate::hub::Hub;
 use crate::ids::{ChannelName, SessionId, SessionKey, Token};
 use crate::roster::{Roster, RosterKey};
 use crate::session::Session;
+use std::sync::Arc;
 
 impl Hub {
     pub(crate) fn query(&mut self, token: Token, query: &Query, effects: &mut Effects) {
@@ -31,6 +33,13 @@ impl Hub {
             }
             Query::History { channel, after, limit } => {
                 self.query_history(token, channel, (*after, *limit), effects);
+            }
+            Query::Retained { channel } => {
+                effects.report(token, Report::Retained(self.retained.value(channel, self.now).cloned()));
+            }
+            Query::Slowest { limit } => {
+                let page = self.page_of_slowest(*limit as usize);
+                effects.report(token, Report::Sessions(page));
             }
             Query::Totals => effects.report(token, self.totals()),
         }
@@ -58,19 +67,40 @@ impl Hub {
         Page { items, more: keys.next().is_some() }
     }
 
+    /// Those that most waits for, most first. One look at each session.
+    fn page_of_slowest(&self, limit: usize) -> Page<SessionView> {
+        // Nearly always nothing waits for anybody.
+        let waiting = (self.sessions.queued > 0).then(|| self.sessions.iter_from(0)).into_iter().flatten();
+        let mut found: Vec<(u64, SessionKey)> = waiting
+            .filter(|(_, session)| !session.observer)
+            .map(|(key, session)| (session.waiting(), key))
+            .filter(|(waiting, _)| *waiting > 0)
+            .collect();
+        let more = keep_smallest_by(&mut found, limit, |a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
+        let view = |(_, key): &(u64, SessionKey)| self.session_view(self.sessions.known(*key));
+        Page { items: found.iter().map(view).collect(), more }
+    }
+
     fn session_view(&self, session: &Session) -> SessionView {
         let name = |key: RosterKey| self.rosters.known(key).name.as_str().to_owned();
         let mut subscriptions: Vec<String> =
             session.subscriptions.iter().map(|record| name(record.roster)).collect();
         subscriptions.sort_unstable();
+        let pact = session.pact.as_ref();
+        let shares = pact.and_then(|pact| pact.rare.as_ref()).map(|rare| &rare.shares);
+        let in_flight = pact.and_then(|pact| pact.flight.as_ref()).map_or(0, |flight| flight.len_sent());
         SessionView {
             id: session.id,
             tag: session.is_connected().then_some(session.tag),
+            name: pact.map(|pact| Arc::clone(&pact.name)),
             user: session.user(),
             info: session.info(),
             since: session.since,
+            until: session.until().filter(|_| !session.is_connected()),
             subscriptions,
+            shares: shares.into_iter().flatten().map(|(group, _)| Arc::clone(group)).collect(),
             queued: u32::try_from(session.waiting()).unwrap_or(u32::MAX),
+            in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
         }
     }
 
@@ -131,6 +161,12 @@ impl Hub {
             channels: self.rosters.listed,
             subscriptions: self.sessions.subscriptions,
             queued: self.sessions.queued,
+            named: u32::try_from(self.names.len()).unwrap_or(u32::MAX),
+            in_flight: self.sessions.in_flight,
+            retained: self.retained.len() as u64,
+            retained_bytes: self.retained.bytes(),
+            dropped: self.sessions.dropped,
+            expired: self.sessions.expired,
         }
     }
 }

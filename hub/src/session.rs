@@ -166,6 +166,10 @@ pub(crate) struct Sessions {
     pub(crate) queued: u64,
     /// Messages that claimed sessions did not get because too much waited for them, since the start.
     pub(crate) dropped: u64,
+    /// Messages that were too old when their turn came, since the start.
+    pub(crate) expired: u64,
+    /// Exchanges of all sessions that have begun and are not over.
+    pub(crate) in_flight: u64,
 }
 
 impl Sessions {
@@ -184,7 +188,8 @@ impl Sessions {
     /// Keeps the counts after something was handed to a session.
     pub(crate) fn note(&mut self, handed: Handed) {
         match handed {
-            Handed::Now(_) | Handed::Missed => {}
+            Handed::Now(number) => self.in_flight += u64::from(number > 0),
+            Handed::Missed => {}
             Handed::Waits(instead) => {
                 self.queued = self.queued + 1 - u64::from(instead);
                 self.dropped += u64::from(instead);

@@ -164,6 +164,7 @@ impl Hub {
         let member = session.id;
         let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.take()) else { return };
         self.sessions.queued -= flight.len_waiting() as u64;
+        self.sessions.in_flight -= flight.len_sent() as u64;
         for (group, message) in flight.returning() {
             let mail = ShareMail { group, member, change: ShareChange::Returns(message) };
             self.tell_share(mail, effects);

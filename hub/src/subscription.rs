@@ -290,6 +290,7 @@ impl Hub {
     pub(crate) fn members(&self, of: &Members) -> Vec<SessionKey> {
         let channel = match of {
             Members::Session(id) => return self.sessions.key_of(id).into_iter().collect(),
+            Members::Name(name) => return self.names.find(&self.sessions, name).into_iter().collect(),
             Members::User(user) => &ChannelName::user(user),
             Members::Channel(channel) => channel,
         };

@@ -29,6 +29,8 @@ fn hub() -> Hub {
             recovery: RecoveryLimits { messages_max: 100, bytes_max: 10_000, window_ms: 1000 },
             retained_max: 1000,
             retained_bytes_max: 100_000,
+            delayed_max: 1000,
+            delayed_bytes_max: 100_000,
         },
         rules: Vec::new(),
     })

@@ -25,6 +25,8 @@ fn limits() -> Limits {
 
         retained_max: 1000,
         retained_bytes_max: 100_000,
+        delayed_max: 1000,
+        delayed_bytes_max: 100_000,
         recovery: RecoveryLimits { messages_max: 4, bytes_max: 1000, window_ms: 100 },
     }
 }

@@ -3,6 +3,7 @@
 //! Back office to shard: [`Mail`]. Shard to back office: [`Upcall`] (client events, bounded, back pressure stops
 //! reading from clients) and [`hub::Report`]s (answers to what the back office asked, bounded by what it asked).
 
+use crate::front::{Ban, Banned};
 use bytes::Bytes;
 use hub::{Command, Reason, SessionId};
 use std::net::SocketAddr;
@@ -71,6 +72,34 @@ pub enum Mail {
         /// A snapshot.
         reply: tokio::sync::oneshot::Sender<crate::shard::Stats>,
     },
+    /// What was counted of MQTT clients.
+    Figures {
+        /// A snapshot.
+        reply: tokio::sync::oneshot::Sender<crate::front::Figures>,
+    },
+    /// Refuses MQTT clients from now on.
+    Ban {
+        /// Whom, and how long.
+        ban: Ban,
+        /// `false`: `limits.bans_max`.
+        reply: tokio::sync::oneshot::Sender<bool>,
+    },
+    /// Refuses them no longer.
+    Unban {
+        /// Whom.
+        of: Banned,
+        /// Whether they were.
+        reply: tokio::sync::oneshot::Sender<bool>,
+    },
+    /// Who is refused, in an order that stays.
+    Bans {
+        /// Continue after this one.
+        after: Option<Banned>,
+        /// At most.
+        limit: usize,
+        /// And whether there are more.
+        reply: tokio::sync::oneshot::Sender<hub::Page<Ban>>,
+    },
     /// New certificates for connections accepted from now on.
     Tls(Arc<rustls::ServerConfig>),
 }
@@ -78,11 +107,11 @@ pub enum Mail {
 /// What the front knows of a session.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// `socketio` and its revision, as in `"socketio/5"`.
+    /// The protocol and its revision, as in `"socketio/5"` or `"mqtt/3.1.1"`.
     pub protocol: &'static str,
     /// The Socket.IO namespace.
-    pub namespace: Arc<str>,
-    /// `polling` or `websocket`.
+    pub namespace: Option<Arc<str>>,
+    /// `polling`, `websocket` or `tcp`.
     pub transport: &'static str,
     /// The peer's address; `None` between polls.
     pub remote: Option<SocketAddr>,

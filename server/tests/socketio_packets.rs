@@ -534,7 +534,7 @@ fn inspection_names_protocol_transport_and_namespace() {
     let found = answer.blocking_recv().unwrap();
     let inspection = found[0].as_ref().unwrap();
     assert_eq!((inspection.protocol, inspection.transport), ("socketio/5", "websocket"));
-    assert_eq!(&*inspection.namespace, "/chat");
+    assert_eq!(inspection.namespace.as_deref(), Some("/chat"));
     assert!(inspection.remote.unwrap().ip().is_loopback());
     assert!(found[1].is_none());
     bench.node.stop();

@@ -76,6 +76,8 @@ fn limits(rng: &mut Rng) -> Limits {
 
         retained_max: 1000,
         retained_bytes_max: 100_000,
+        delayed_max: 1000,
+        delayed_bytes_max: 100_000,
         recovery: RecoveryLimits {
             messages_max: rng.range(2, 60) as u32,
             bytes_max: rng.range(50, 3000),

@@ -897,6 +897,7 @@ impl Site {
     fn resolve(&self, of: &Members) -> Vec<SessionKey> {
         match of {
             Members::Session(id) => self.model.key_of(id).into_iter().collect(),
+            Members::Name(_) => unreachable!("not asked for here"),
             Members::User(user) => {
                 let is_of = |s: &Session| s.user.as_deref() == Some(&**user) && s.state != State::Pending;
                 self.model.sessions.iter().filter(|(_, s)| is_of(s)).map(|(key, _)| *key).collect()
@@ -1061,7 +1062,7 @@ impl Site {
     pub fn check_queries(&mut self, now: Millis) {
         self.check_sessions(now);
         let listed = self.check_channels(now);
-        let Report::Totals { sessions, detached, subscriptions, queued, channels } =
+        let Report::Totals { sessions, detached, subscriptions, queued, channels, .. } =
             self.peek(now, Query::Totals)
         else {
             panic!()

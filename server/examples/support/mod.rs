@@ -60,6 +60,8 @@ pub(crate) fn write_ready_file(server: &Server, key: Option<String>) -> Result<(
     let ready = json!({
         "public": server.public_addr().to_string(),
         "private": server.private_addr().to_string(),
+        "mqtt": server.mqtt_addr().map(|address| address.to_string()),
+        "mqtt_tls": server.mqtt_tls_addr().map(|address| address.to_string()),
         "key": key,
     });
     let partial = format!("{path}.partial");

@@ -42,6 +42,12 @@ impl Outline {
             Target::Session(_) => &[],
         };
         channels.iter().try_for_each(check_name).map_err(Invalid::Target)?;
+        // What reaches users and sessions by their own names has no later subscribers.
+        let is_named =
+            matches!(self.target, Target::Session(_)) || channels.iter().any(ChannelName::is_reserved);
+        if self.traits.retain && is_named {
+            return Err(Invalid::Target(Refusal::ReservedChannel));
+        }
         if let Some(except) = &mut self.except {
             divide(except).map_err(Invalid::Target)?;
         }

@@ -3,8 +3,8 @@
 use super::office::{ANSWER_WAIT, Answers, Office, OfficeError};
 use crate::mail::Mail;
 use hub::{
-    Body, ChannelName, Command, Counts, Except, MessageId, Position, Publish, Report, SessionId, ShardId,
-    Target,
+    Body, ChannelName, Command, Counts, Except, MessageId, Position, Publish, Quality, Report, SessionId,
+    ShardId, Target, Traits,
 };
 use smallvec::{SmallVec, smallvec};
 use std::collections::BTreeSet;
@@ -33,6 +33,15 @@ pub struct Outline {
     pub except: Option<Box<Except>>,
     /// Wait so long for replies of the sessions reached.
     pub reply_within: Option<Duration>,
+    /// Quality, retaining, expiry; usually [`usual_traits`]. What is volatile is of quality `AtMostOnce`.
+    pub traits: Traits,
+}
+
+/// What a back end wants of a message unless it says otherwise: repeated until the client acknowledges it, and kept for
+/// sessions whose client is away, where the client's protocol has that.
+#[must_use]
+pub fn usual_traits() -> Traits {
+    Traits { quality: Quality::AtLeastOnce, ..Traits::default() }
 }
 
 /// One session's answer to an ask.
@@ -143,10 +152,11 @@ impl Outline {
     }
 
     fn into_publish(self, id: MessageId, token: Option<hub::Token>) -> Publish {
-        let Self { target, event, body, volatile, except, reply_within } = self;
+        let Self { target, event, body, volatile, except, reply_within, traits } = self;
+        let quality = if volatile { Quality::AtMostOnce } else { traits.quality };
+        let traits = Traits { quality, ..traits };
         let reply_within_ms = reply_within.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
-        let (traits, receipt) = (hub::Traits::default(), None);
-        Publish { id, target, event, body, volatile, except, reply_within_ms, token, traits, receipt }
+        Publish { id, target, event, body, volatile, except, reply_within_ms, token, traits, receipt: None }
     }
 }
 
@@ -296,6 +306,7 @@ mod tests {
             volatile: false,
             except: None,
             reply_within: None,
+            traits: usual_traits(),
         }
     }
 

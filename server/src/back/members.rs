@@ -1,8 +1,8 @@
-//! Acting on sessions wherever they are: subscribe, unsubscribe, end. One session is asked at its home, a user's or a
-//! channel's sessions on every shard.
+//! Acting on sessions wherever they are: subscribe, unsubscribe, end. One session, by its id or by the client's name, is
+//! asked at its home; a user's or a channel's sessions on every shard.
 
 use super::office::{Office, OfficeError};
-use hub::{Command, Members, Reason, Refusal, Report, Token};
+use hub::{Command, Members, Reason, Refusal, Report, ShardId, Token, claim_home};
 
 impl Office {
     /// Subscribes sessions; returns how many. A publish sent after this reaches them.
@@ -13,7 +13,7 @@ impl Office {
         let command = |token| Command::Subscribe { of: of.clone(), filter: filter.clone(), token };
         let count = self.count_members(&of, command).await?;
         // One that is subscribed already counts, so none means that there is no such session.
-        if count == 0 && matches!(of, Members::Session(_)) {
+        if count == 0 && self.home_of_members(&of).is_some() {
             return Err(OfficeError::Refused(Refusal::NotFound));
         }
         Ok(count)
@@ -45,10 +45,19 @@ impl Office {
         of: &Members,
         command: impl Fn(Token) -> Command,
     ) -> Result<u64, OfficeError> {
-        let Members::Session(session) = of else { return self.count(command).await };
-        match self.ask(self.home_of(*session), command).await? {
+        let Some(home) = self.home_of_members(of) else { return self.count(command).await };
+        match self.ask(home, command).await? {
             Report::Count(count) => Ok(count),
             _ => Ok(0),
+        }
+    }
+
+    /// Where the one session is that is meant; `None` when it may be several.
+    fn home_of_members(&self, of: &Members) -> Option<ShardId> {
+        match of {
+            Members::Session(session) => Some(self.home_of(*session)),
+            Members::Name(name) => Some(claim_home(name, &self.topology())),
+            Members::User(_) | Members::Channel(_) => None,
         }
     }
 }

@@ -1,8 +1,10 @@
-//! Prometheus metrics: the shards' counters, declared in [`crate::shard::Stats`], and the hubs' totals.
+//! Prometheus metrics: the shards' counters, declared in [`crate::shard::Stats`], those of MQTT clients, declared in
+//! [`crate::front::Figures`], and the hubs' totals.
 //!
 //! No label holds a session, user, channel or address: their number has no bound.
 
 use super::office::Office;
+use crate::front::{FAMILIES, Family, Figures};
 use crate::mail::Mail;
 use crate::shard::{STATS, Stat, StatKind, Stats};
 use hub::{Command, Query, Report, ShardId};
@@ -22,6 +24,18 @@ pub struct Totals {
     pub subscriptions: u64,
     /// Messages in outboxes.
     pub queued: u64,
+    /// For which an outbox had no place.
+    pub dropped: u64,
+    /// Too old when their turn came.
+    pub expired: u64,
+    /// Exchanges that are not over.
+    pub in_flight: u64,
+    /// Sessions with a client's own name.
+    pub named: u64,
+    /// Values that channels retain.
+    pub retained: u64,
+    /// Bytes of those.
+    pub retained_bytes: u64,
 }
 
 /// The rows of [`Totals::values`].
@@ -31,6 +45,23 @@ const TOTALS: &[Stat] = &[
     gauge("channels", "Channels with subscribers or history, added up over shards."),
     gauge("subscriptions", "Subscription records."),
     gauge("outbox_messages", "Messages waiting in outboxes."),
+    Stat {
+        name: "outbox_dropped",
+        kind: StatKind::Counter,
+        doc: "Messages that a session did not get because its outbox was full, and lived on.",
+    },
+    Stat {
+        name: "outbox_expired",
+        kind: StatKind::Counter,
+        doc: "Messages that were too old when their turn came.",
+    },
+    gauge(
+        "in_flight_messages",
+        "Messages of QoS 1 and 2 that were sent to MQTT clients and are not acknowledged.",
+    ),
+    gauge("sessions_named", "MQTT sessions, attached or waiting to be resumed."),
+    gauge("retained_values", "Values that channels retain."),
+    gauge("retained_bytes", "Bytes of values that channels retain."),
 ];
 
 const RESIDENT: Stat = gauge("resident_bytes", "Resident memory of the process.");
@@ -41,7 +72,50 @@ const fn gauge(name: &'static str, doc: &'static str) -> Stat {
 
 impl Totals {
     fn values(&self) -> [u64; TOTALS.len()] {
-        [self.sessions, self.detached, self.channels, self.subscriptions, self.queued]
+        [
+            self.sessions,
+            self.detached,
+            self.channels,
+            self.subscriptions,
+            self.queued,
+            self.dropped,
+            self.expired,
+            self.in_flight,
+            self.named,
+            self.retained,
+            self.retained_bytes,
+        ]
+    }
+
+    /// Adds what one hub reports.
+    fn add(&mut self, report: &Report) {
+        let Report::Totals {
+            sessions,
+            detached,
+            channels,
+            subscriptions,
+            queued,
+            named,
+            in_flight,
+            retained,
+            retained_bytes,
+            dropped,
+            expired,
+        } = report
+        else {
+            return;
+        };
+        self.sessions += u64::from(*sessions);
+        self.detached += u64::from(*detached);
+        self.channels += u64::from(*channels);
+        self.subscriptions += subscriptions;
+        self.queued += queued;
+        self.named += u64::from(*named);
+        self.in_flight += in_flight;
+        self.retained += retained;
+        self.retained_bytes += retained_bytes;
+        self.dropped += dropped;
+        self.expired += expired;
     }
 }
 
@@ -50,6 +124,8 @@ impl Totals {
 pub struct Snapshot {
     /// By shard.
     pub shards: Vec<(ShardId, Stats)>,
+    /// Of MQTT clients, by shard.
+    pub figures: Vec<(ShardId, Figures)>,
     /// Added up.
     pub totals: Totals,
 }
@@ -61,20 +137,21 @@ pub async fn stats_of(office: &Office, shard: ShardId) -> Option<Stats> {
     tokio::time::timeout(Duration::from_millis(500), stats).await.ok()?.ok()
 }
 
+async fn figures_of(office: &Office, shard: ShardId) -> Option<Figures> {
+    let (reply, figures) = tokio::sync::oneshot::channel();
+    office.tell(shard, Mail::Figures { reply }).await.ok()?;
+    tokio::time::timeout(Duration::from_millis(500), figures).await.ok()?.ok()
+}
+
 /// Asks every shard; waits at most half a second for each.
 pub async fn gather(office: &Office) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for shard in office.shards() {
         snapshot.shards.extend(stats_of(office, shard).await.map(|stats| (shard, stats)));
+        snapshot.figures.extend(figures_of(office, shard).await.map(|figures| (shard, figures)));
         let ask = |token| Command::Query { token, query: Query::Totals };
-        if let Ok(Report::Totals { sessions, detached, channels, subscriptions, queued }) =
-            office.ask(shard, ask).await
-        {
-            snapshot.totals.sessions += u64::from(sessions);
-            snapshot.totals.detached += u64::from(detached);
-            snapshot.totals.channels += u64::from(channels);
-            snapshot.totals.subscriptions += subscriptions;
-            snapshot.totals.queued += queued;
+        if let Ok(report) = office.ask(shard, ask).await {
+            snapshot.totals.add(&report);
         }
     }
     snapshot
@@ -85,6 +162,14 @@ impl Snapshot {
     #[must_use]
     pub fn connections(&self) -> u64 {
         self.shards.iter().map(|(_, stats)| stats.connections).sum()
+    }
+
+    /// Figures of MQTT clients, added up.
+    #[must_use]
+    pub fn mqtt(&self) -> Figures {
+        let mut sum = Figures::default();
+        self.figures.iter().for_each(|(_, figures)| sum.add(figures));
+        sum
     }
 }
 
@@ -100,15 +185,30 @@ pub fn render(snapshot: &Snapshot) -> String {
             let _ = writeln!(text, "trunkline_{name}{{shard=\"{}\"}} {value}", shard.0);
         }
     }
+    for family in FAMILIES {
+        render_family(&mut text, family, snapshot);
+    }
     for (row, value) in TOTALS.iter().zip(snapshot.totals.values()) {
-        head(&mut text, row.name, "gauge", row.doc);
-        let _ = writeln!(text, "trunkline_{} {value}", row.name);
+        let name = full_name(row);
+        head(&mut text, &name, kind(row), row.doc);
+        let _ = writeln!(text, "trunkline_{name} {value}");
     }
     if let Some(bytes) = resident_bytes() {
         head(&mut text, RESIDENT.name, "gauge", RESIDENT.doc);
         let _ = writeln!(text, "trunkline_resident_bytes {bytes}");
     }
     text
+}
+
+fn render_family(text: &mut String, family: &Family, snapshot: &Snapshot) {
+    let name = full_name(&family.stat);
+    head(text, &name, kind(&family.stat), family.stat.doc);
+    for (shard, figures) in &snapshot.figures {
+        for (label, value) in (family.values)(figures) {
+            let own = family.label.map_or_else(String::new, |(key, _)| format!(",{key}=\"{label}\""));
+            let _ = writeln!(text, "trunkline_{name}{{shard=\"{}\"{own}}} {value}", shard.0);
+        }
+    }
 }
 
 /// The page `docs/metrics.md`, in Markdown.
@@ -123,8 +223,18 @@ pub fn reference() -> String {
         "With the label `shard`. Counters begin at 0 when the process starts.",
         STATS,
     );
+    let _ = write!(
+        page,
+        "\n## Of MQTT clients\n\nWith the label `shard` and the one that is named.\n\n\
+         | metric | kind | label | what it is |\n|---|---|---|---|\n"
+    );
+    for Family { stat, label, .. } in FAMILIES {
+        let label = label.map_or_else(String::new, |(key, values)| format!("`{key}`: {values}"));
+        let _ = writeln!(page, "| `{}` | {} | {label} | {} |", full_name(stat), kind(stat), stat.doc);
+    }
     table(&mut page, "Of the node", "Shards that do not answer in time are left out.", TOTALS);
     table(&mut page, "Of the process", "From the kernel.", &[RESIDENT]);
+    page.push_str(&super::sys::reference());
     page
 }
 

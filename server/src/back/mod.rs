@@ -9,6 +9,7 @@ mod members;
 pub mod metrics;
 pub mod office;
 pub mod rest;
+pub(crate) mod sys;
 pub mod values;
 
 pub use checked::Invalid;

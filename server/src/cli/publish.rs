@@ -30,7 +30,7 @@ Examples:
 )]
 pub(super) struct Publish {
     /// The channel: `main` is the namespace /, `chat` the namespace /chat, `chat/r1` its room r1
-    #[arg(required_unless_present = "topic", conflicts_with = "topic")]
+    #[arg(id = "place", value_name = "CHANNEL", required_unless_present = "topic", conflicts_with = "topic")]
     channel: Option<String>,
     /// What to send
     #[arg(value_name = "DATA")]

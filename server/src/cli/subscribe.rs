@@ -30,7 +30,7 @@ Examples:
 )]
 pub(super) struct Subscribe {
     /// The filter, in quotes because of the shell
-    #[arg(required_unless_present = "topic", conflicts_with = "topic")]
+    #[arg(id = "place", value_name = "FILTER", required_unless_present = "topic", conflicts_with = "topic")]
     filter: Option<String>,
     /// Print each message as one line of JSON; the same as --format json
     #[arg(long, conflicts_with = "format")]

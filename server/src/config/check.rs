@@ -3,7 +3,7 @@
 //! Must not know how text is parsed (`raw.rs`). Start at [`load`].
 
 use super::limits::Limits;
-use super::mqtt::{AclRule, Mqtt, MqttUser};
+use super::mqtt::{AclRule, AutoSubscribe, Mqtt, MqttUser};
 use super::names::{NamespaceName, Origins, level_matches};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
@@ -25,6 +25,7 @@ pub(super) const SECTIONS: &[Section] = &[
     NamespaceEntry::SECTION,
     Mqtt::SECTION,
     MqttUser::SECTION,
+    AutoSubscribe::SECTION,
     AclRule::SECTION,
     Recovery::SECTION,
     ChannelRule::SECTION,
@@ -68,6 +69,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let namespaces = namespaces(raw);
     let mqtt = Mqtt::read(&mut raw.table(&Mqtt::SECTION));
     let mqtt_users = users(raw);
+    let mqtt_auto_subscribe = auto_subscribe(raw);
     let mqtt_acl = acl(raw);
     let recovery = Recovery::read(&mut raw.table(&Recovery::SECTION));
     let channels = channels(raw);
@@ -82,6 +84,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         namespaces,
         mqtt: mqtt?,
         mqtt_users,
+        mqtt_auto_subscribe,
         mqtt_acl,
         recovery: recovery?,
         channels,
@@ -110,6 +113,12 @@ fn tls(raw: &mut Raw) -> Option<Tls> {
 fn users(raw: &mut Raw) -> Vec<MqttUser> {
     let count = raw.element_count(&MqttUser::SECTION);
     (0..count).filter_map(|index| MqttUser::read(&mut raw.element(&MqttUser::SECTION, index))).collect()
+}
+
+fn auto_subscribe(raw: &mut Raw) -> Vec<AutoSubscribe> {
+    let section = &AutoSubscribe::SECTION;
+    let count = raw.element_count(section);
+    (0..count).filter_map(|index| AutoSubscribe::read(&mut raw.element(section, index))).collect()
 }
 
 fn acl(raw: &mut Raw) -> Vec<AclRule> {

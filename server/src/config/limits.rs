@@ -107,6 +107,15 @@ section! {
         retained_max: u32 = 1_000_000, 0..=1_000_000_000 "values per shard";
         /// Bytes of those values; the same happens.
         retained_bytes_max: u64 = 1_073_741_824, 0..=1_099_511_627_776 "bytes per shard";
+        /// Messages that wait to be published later (`$delayed/<seconds>/<topic>` of MQTT). At the limit a further one is
+        /// refused: 97 (quota exceeded) for MQTT 5; at QoS 0, and for version 3, it is dropped. They are lost when the server
+        /// ends. 0 switches it off: then nobody may publish to such topics (87).
+        delayed_max: u32 = 100_000, 0..=100_000_000 "messages per shard";
+        /// Bytes of those messages; the same happens.
+        delayed_bytes_max: u64 = 67_108_864, 0..=1_099_511_627_776 "bytes per shard";
+        /// Bans of MQTT clients, by client id, user or address (`/v1/bans`). At the limit a further one is refused: 422; one for
+        /// flapping is not made.
+        bans_max: usize = 100_000, 0..=10_000_000 "bans per shard";
         /// Messages that wait between two threads. At the limit the sender waits: a shard stops reading from its
         /// connections, a REST request waits.
         mailbox_messages_max: usize = 65_536, 64..=16_777_216 "messages per shard";

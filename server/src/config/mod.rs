@@ -23,7 +23,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use limits::Limits;
-pub use mqtt::{AclAction, AclRule, Mqtt, MqttUser, Password, Permission, Text};
+pub use mqtt::{
+    AclAction, AclRule, AutoSubscribe, Mqtt, MqttUser, Password, Permission, ServerReference, Text,
+};
 pub use names::{
     ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,
     Origin, Origins, Secret,
@@ -59,6 +61,8 @@ pub struct Config {
     pub mqtt: Mqtt,
     /// `[[mqtt.user]]`.
     pub mqtt_users: Vec<MqttUser>,
+    /// `[[mqtt.auto_subscribe]]`.
+    pub mqtt_auto_subscribe: Vec<AutoSubscribe>,
     /// `[[mqtt.acl]]`, in the order in which they are tried.
     pub mqtt_acl: Vec<AclRule>,
     /// `[recovery]`.

@@ -3,7 +3,7 @@
 //! Must not know how a rule is applied (`front/mqtt/access.rs`). Start at [`Mqtt`].
 
 use std::fmt;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 
 use subtle::ConstantTimeEq as _;
 
@@ -37,10 +37,48 @@ section! {
         server_keep_alive_seconds: u16 = 0, 0..=65_535 "seconds";
         /// Longest time that a session outlives its connection; clients of version 5 are told. 4294967295 is for ever.
         session_expiry_seconds_max: u32 = 4_294_967_295, 0..=4_294_967_295 "seconds";
+        /// How often the figures below `$SYS/broker/` are published, as retained messages of QoS 0, and the same ones below
+        /// `$sys/`. 0 publishes none.
+        sys_interval_seconds: u32 = 10, 0..=86_400 "seconds";
+        /// A client that is over `limits.events_per_second` or `limits.bytes_per_second` is not read from for a while. One
+        /// that has kept to them for no second of this time is cut off, in version 5 with 0x96. 0 cuts nobody off.
+        rate_breach_seconds: u32 = 30, 0..=86_400 "seconds";
+        /// Connects under one client id within `flapping_window_seconds`. One more, and the client id is banned for
+        /// `flapping_ban_seconds`: refused with 0x8A, or 5 in version 3. 0 bans nobody.
+        flapping_connects_max: u32 = 0, 0..=1_000_000 "connects per client id";
+        /// The time in which connects are counted.
+        flapping_window_seconds: u32 = 60, 1..=86_400 "seconds";
+        /// How long a client id is banned for it.
+        flapping_ban_seconds: u32 = 300, 1..=31_536_000 "seconds";
         /// Longest client id. Beyond it the connection is refused with 0x85.
         client_id_bytes_max: usize = 1024, 23..=65_535 "bytes";
         /// What holds for a topic that no `[[mqtt.acl]]` rule is about.
         acl_default: Permission = "allow";
+        /// Highest QoS of messages from clients, and of subscriptions. A client of version 5 is told, and cut off with 0x9B
+        /// when it publishes with more; one of version 3 is cut off. A will with more is refused at CONNECT. A subscription
+        /// that asks for more is granted this.
+        maximum_qos: u16 = 2, 0..=2 "";
+        /// Whether clients may publish retained messages, and get them. Off, a client of version 5 is told, and cut off with
+        /// 0x9A when it publishes one; one of version 3 is cut off.
+        retain_available: bool = true;
+        /// Whether filters may have wildcards. Off, a client of version 5 is told, and cut off with 0xA2 when it asks for one;
+        /// one of version 3 hears 0x80.
+        wildcard_subscriptions: bool = true;
+        /// Whether there are shared subscriptions (`$share/group/filter`). Off, as for wildcards, with 0x9E.
+        shared_subscriptions: bool = true;
+        /// Whether subscriptions may have identifiers, which only version 5 knows. Off, as for wildcards, with 0xA1.
+        subscription_identifiers: bool = true;
+        /// Other servers, as `host[:port]` separated by spaces, IPv6 addresses in brackets. While this one stops, clients of
+        /// version 5 are told to use one of them (0x9C), those who connect then, too. Without it connected ones are told that
+        /// the server stops (0x8B), and others are closed.
+        server_reference: Option<ServerReference> = none, example "mqtt2.example.com:1883";
+        /// Whether a client's id is its user: who has a user name must have the same client id, or none, and gets that; nobody
+        /// else may have the id of an `[[mqtt.user]]`. So no user can take another's session. Others are refused with 0x85.
+        client_id_is_user: bool = false;
+        /// Whether clients of version 5 may prove that they are an `[[mqtt.user]]` by SCRAM-SHA-256 (Authentication Method)
+        /// instead of sending the password, and may do so again while they are connected. Each user makes the start some
+        /// milliseconds longer. Channel binding is not offered.
+        scram: bool = true;
     }
 }
 
@@ -56,8 +94,20 @@ section! {
 }
 
 section! {
+    /// A subscription that each new session of a client begins with, whatever the rules for topics say. A session that goes
+    /// on keeps what it has. Clients may end it by UNSUBSCRIBE.
+    pub struct AutoSubscribe at Many "mqtt.auto_subscribe" {
+        /// Which topics: `+` is one level, a last `#` is all levels below, `%c` the client id and `%u` the user name. A client
+        /// is left out if one that is written here is more than one plain level, or unknown. `$share/group/filter` is shared.
+        filter: ChannelFilter = required, example "devices/%c/commands";
+        /// Highest QoS of what it brings.
+        qos: u16 = 0, 0..=2 "";
+    }
+}
+
+section! {
     /// A rule for topics. The first one that covers all of what a client asks for and names the action decides. A filter that
-    /// asks for more than a rule covers is not stopped by it, so forbid by `acl_default = "deny"` and allow what is needed.
+    /// asks for more than a rule covers is not refused by it, but what a rule forbids to subscribe to is not delivered either.
     pub struct AclRule at Many "mqtt.acl" {
         /// Which topics: `+` is one level, a last `#` is all levels below, `%c` the client id and `%u` the user name.
         filter: ChannelFilter = required, example "devices/%c/#";
@@ -120,6 +170,49 @@ impl Text {
     }
 }
 
+/// Where clients find another server (MQTT 5.0, 4.11).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerReference(Box<str>);
+
+/// So that it fits into the packets of nearly every client.
+const REFERENCE_BYTES_MAX: usize = 1024;
+
+impl ServerReference {
+    /// As clients are told.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Setting for ServerReference {
+    const KIND: Kind = Kind::Text("`host[:port]`, separated by spaces");
+
+    fn read(value: &Value) -> Result<Self, Flaw> {
+        let text = value.text()?;
+        if text.len() > REFERENCE_BYTES_MAX {
+            return Err(
+                value.flaw(format!("must be at most {REFERENCE_BYTES_MAX} bytes, got {}", text.len()))
+            );
+        }
+        if let Some(bad) = text.split(' ').find(|server| !is_server(server)) {
+            return Err(value.flaw(format!("must be `host[:port]`, separated by spaces, got \"{bad}\"")));
+        }
+        Ok(Self(text.into()))
+    }
+}
+
+/// Whether it is a name or IPv4 address, or an IPv6 address in brackets, each with a port or without.
+fn is_server(text: &str) -> bool {
+    let is_port = |text: &str| text.parse::<u16>().is_ok_and(|port| port > 0) && !text.starts_with('+');
+    if let Some((address, rest)) = text.strip_prefix('[').and_then(|text| text.split_once(']')) {
+        let is_rest = rest.is_empty() || rest.strip_prefix(':').is_some_and(is_port);
+        return is_rest && address.parse::<Ipv6Addr>().is_ok();
+    }
+    let (host, port) = text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+    let is_host = |c: char| c.is_alphanumeric() || matches!(c, '.' | '-' | '_');
+    !host.is_empty() && host.chars().all(is_host) && port.is_none_or(is_port)
+}
+
 /// A password. Its text appears in no log and no message.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Password(Box<str>);
@@ -149,6 +242,23 @@ impl Setting for Password {
         match value.text()? {
             "" => Err(value.flaw("must not be empty")),
             text => Ok(Self(text.into())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_server;
+
+    #[test]
+    fn a_server_is_a_host_and_perhaps_a_port() {
+        for good in ["a", "mqtt-2.example.com", "10.0.0.7:1883", "a:1", "[::1]", "[2001:db8::7]:8883"] {
+            assert!(is_server(good), "{good}");
+        }
+        for bad in
+            ["", ":1883", "a:", "a:0", "a:65536", "a:+1", "::1", "[::1", "[a]:1", "[::1]1", "a b", "a\u{7}"]
+        {
+            assert!(!is_server(bad), "{bad}");
         }
     }
 }

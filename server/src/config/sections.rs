@@ -224,6 +224,9 @@ section! {
         history_age_seconds_max: u64 = 0, 0..=31_536_000 "seconds";
         /// Whether the members of the channel can be asked for.
         presence: bool = false;
+        /// Whether the payload of an MQTT message that is said to be text (Payload Format Indicator 1) must be UTF-8. One that
+        /// is not is refused with 0x99, at QoS 0 without a word; a will with one at CONNECT.
+        payload_format_check: bool = false;
     }
 }
 

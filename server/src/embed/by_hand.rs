@@ -9,7 +9,7 @@ use crate::config::Config;
 use crate::front::{Front, PidKey};
 use crate::mail::{Mail, Upcall, Upcalls};
 use crate::shard::{Sender, Shard, Stats, Time};
-use crate::state::{NodeState, ShardState};
+use crate::state::{End, NodeState, ShardState};
 use hub::{Hub, Millis, Report, ShardId, Token, Topology};
 use std::io;
 use std::net::TcpStream;
@@ -29,7 +29,7 @@ pub struct ByHand {
     ms: Arc<AtomicU64>,
     upcalls: mpsc::Receiver<Upcalls>,
     reports: mpsc::UnboundedReceiver<Vec<(Token, Report)>>,
-    heirs: std::sync::mpsc::Receiver<ShardState>,
+    heirs: std::sync::mpsc::Receiver<(ShardState, End)>,
 }
 
 impl ByHand {
@@ -140,7 +140,7 @@ impl ByHand {
         if !self.shards.is_empty() {
             return None;
         }
-        let shards = self.heirs.try_iter().collect();
+        let shards = self.heirs.try_iter().map(|(state, _)| state).collect();
         Some(NodeState { saved_at_ms: crate::state::unix_ms(), topology: self.topology, shards })
     }
 }

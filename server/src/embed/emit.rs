@@ -2,7 +2,7 @@
 
 use super::args::Args;
 use super::handle::Handle;
-use crate::back::gather::{Delivery, Outline, Reply, target_of};
+use crate::back::gather::{Delivery, Outline, Reply, target_of, usual_traits};
 use crate::back::office::OfficeError;
 use hub::{ChannelName, Except, MessageId, Refusal, SessionId, Target};
 use std::sync::Arc;
@@ -151,6 +151,7 @@ impl Emit {
             volatile: self.volatile,
             except,
             reply_within: wait,
+            traits: usual_traits(),
         };
         let outline = outline.checked(&self.handle.config().limits)?;
         Ok((self.handle, outline))

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::front::{Fit, Front, PidKey, Returning};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
-use crate::state::{NodeState, ShardState};
+use crate::state::{End, NodeState, ShardState};
 use hub::{
     ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
     SessionId, ShardId, Token, Topology,
@@ -29,7 +29,7 @@ pub(super) struct NodeSetup {
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) key: PidKey,
     /// Who gets what the shards leave behind, if anybody.
-    pub(super) heir: Option<std::sync::mpsc::Sender<ShardState>>,
+    pub(super) heir: Option<std::sync::mpsc::Sender<(ShardState, End)>>,
 }
 
 impl NodeSetup {
@@ -128,13 +128,14 @@ fn restore(places: &mut [Place], now: Millis, state: NodeState) {
     let elapsed_ms = state.elapsed_ms();
     let (mut count, mut lost) = (0, 0);
     let mut mail = VecDeque::new();
-    for ShardState { shard, snapshot, clients, .. } in state.shards {
+    for ShardState { shard, snapshot, clients } in state.shards {
         let Some(place) = places.iter_mut().find(|place| place.id == shard) else { continue };
         let ids: Vec<SessionId> = snapshot.sessions.iter().map(|session| session.id).collect();
+        let claims = snapshot.claims.len();
         let mut effects = Effects::default();
         let refused = place.hub.restore(now, elapsed_ms, snapshot, &mut effects);
         let refused: HashSet<SessionId> = refused.into_iter().collect();
-        (count, lost) = (count + ids.len() - refused.len(), lost + refused.len());
+        (count, lost) = (count + claims + ids.len() - refused.len(), lost + refused.len());
         place.returning.extend(ids.into_iter().zip(clients).map(|(session, client)| {
             let fit = if refused.contains(&session) { Fit::Refused } else { Fit::Taken };
             Returning { session, client, fit }
@@ -209,6 +210,8 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
             history_bytes_max: limits.history_bytes_max,
             retained_max: limits.retained_max,
             retained_bytes_max: limits.retained_bytes_max,
+            delayed_max: limits.delayed_max,
+            delayed_bytes_max: limits.delayed_bytes_max,
             recovery: RecoveryLimits {
                 messages_max: config.recovery.messages_max,
                 bytes_max: config.recovery.bytes_max,

@@ -6,7 +6,7 @@ use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
-use crate::back::{Office, OfficePorts};
+use crate::back::{Office, OfficePorts, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
 pub(super) const PARTITIONS: u16 = 64;
@@ -65,6 +66,8 @@ pub struct Server {
     private_addr: SocketAddr,
     /// Dropped to end the private port.
     private_stop: oneshot::Sender<()>,
+    /// Publishes figures until it is ended, if it is to.
+    figures: Option<AbortHandle>,
     estate: Option<Estate>,
 }
 
@@ -74,7 +77,7 @@ struct Estate {
     taken: Option<Taken>,
     place: Place,
     topology: Topology,
-    shards: std::sync::mpsc::Receiver<ShardState>,
+    shards: std::sync::mpsc::Receiver<(ShardState, End)>,
 }
 
 impl Server {
@@ -120,9 +123,10 @@ impl Server {
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
         let (private_addr, private_stop) = serve_private(desk, private);
+        let figures = publish_figures(&office, &config);
         let handle = Handle::new(office, Arc::clone(&config));
         let upcalls = Unheard::start(upcalls, handle.clone());
-        Ok(Self { handle, config, shards, upcalls, addrs, private_addr, private_stop, estate })
+        Ok(Self { handle, config, shards, upcalls, addrs, private_addr, private_stop, figures, estate })
     }
 
     /// Where clients connect, port resolved.
@@ -187,6 +191,9 @@ impl Server {
     /// ends. With `server.state_file` the sessions that may be recovered are left there for the next start.
     pub async fn drain(self) {
         self.handle.office().start_draining();
+        if let Some(figures) = &self.figures {
+            figures.abort();
+        }
         let window_ms = self.config.server.drain_window_ms;
         let end = Instant::now() + Duration::from_millis(window_ms);
         self.shards.iter().for_each(|shard| shard.sender.end_at(end));
@@ -208,12 +215,19 @@ impl Server {
     }
 }
 
+/// The figures that MQTT clients may subscribe to.
+fn publish_figures(office: &Office, config: &Config) -> Option<AbortHandle> {
+    let interval = Duration::from_secs(u64::from(config.mqtt.sys_interval_seconds));
+    let wanted = config.mqtt.enabled && !interval.is_zero();
+    wanted.then(|| tokio::spawn(sys::publish_for_ever(office.clone(), interval)).abort_handle())
+}
+
 impl Estate {
     /// Writes down what the shards that have ended left, if that is anything.
     fn leave(self) {
-        let shards: Vec<ShardState> = self.shards.try_iter().collect();
+        let (shards, ends): (Vec<ShardState>, Vec<End>) = self.shards.try_iter().unzip();
         let missing = usize::from(self.topology.shards).saturating_sub(shards.len());
-        let cut = shards.iter().filter(|shard| shard.end == End::Cut).count();
+        let cut = ends.iter().filter(|end| **end == End::Cut).count();
         let mut state = NodeState { saved_at_ms: state::unix_ms(), topology: self.topology, shards };
         if missing + cut > 0 {
             tracing::error!(
@@ -224,7 +238,7 @@ impl Estate {
             state.doubt();
         }
         let (sessions, path) = (state.session_count(), self.place.path().display());
-        if sessions == 0 {
+        if state.is_empty() {
             return;
         }
         match self.place.save(&state) {
@@ -240,7 +254,7 @@ impl Estate {
 async fn inherit(
     config: &Config,
     topology: Topology,
-) -> (Option<NodeState>, Option<std::sync::mpsc::Sender<ShardState>>, Option<Estate>) {
+) -> (Option<NodeState>, Option<std::sync::mpsc::Sender<(ShardState, End)>>, Option<Estate>) {
     let Some(path) = config.server.state_file.clone() else { return (None, None, None) };
     let opened = tokio::task::spawn_blocking(move || Place::open(Path::new(&path), topology)).await;
     let Some((place, found)) = opened.unwrap_or(None) else { return (None, None, None) };

@@ -1,10 +1,11 @@
 //! What clients speak: finds the protocol of a request and keeps its sessions, one [`Front`] per shard.
 //!
 //! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`], then [`socketio`] and
-//! `mqtt`, which do not know each other; `apply` is how both reach the hub.
+//! `mqtt`, which do not know each other; `apply` is how both reach the hub, `rate` what clients of both may send.
 
 mod apply;
 mod mqtt;
+mod rate;
 pub mod socketio;
 mod tail;
 
@@ -24,6 +25,7 @@ use crate::mail::{Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
 use crate::state::{End, ShardState};
 
+pub use mqtt::{Ban, Banned, FAMILIES, Family, Figures};
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
 
 /// The protocols of one shard.
@@ -32,7 +34,7 @@ pub struct Front {
     socketio: SocketIo,
     mqtt: Mqtt,
     /// Who gets what the shard leaves behind.
-    heir: Option<Sender<ShardState>>,
+    heir: Option<Sender<(ShardState, End)>>,
     /// Taken in when the shard starts.
     returning: Vec<Returning>,
 }
@@ -52,7 +54,7 @@ impl Front {
 
     /// At its end the shard hands over to `heir` what the next process goes on with.
     #[must_use]
-    pub fn with_heir(self, heir: Option<Sender<ShardState>>) -> Self {
+    pub fn with_heir(self, heir: Option<Sender<(ShardState, End)>>) -> Self {
         Self { heir, ..self }
     }
 
@@ -180,10 +182,25 @@ impl Handler for Front {
     }
 
     fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail) {
-        if let Mail::Disconnect { session } = mail {
-            self.mqtt.disconnect(cx, session);
+        match mail {
+            Mail::Inspect { sessions, reply } => {
+                let found = |id| self.socketio.inspect(cx, id).or_else(|| self.mqtt.inspect(cx, id));
+                // Nobody waits any more when the request was given up; that is no error.
+                let _ = reply.send(sessions.into_iter().map(found).collect());
+            }
+            // The asker may have given up.
+            Mail::Figures { reply } => drop(reply.send(self.mqtt.figures())),
+            Mail::Ban { ban, reply } => drop(reply.send(self.mqtt.ban(cx, ban))),
+            Mail::Unban { of, reply } => drop(reply.send(self.mqtt.unban(cx, &of))),
+            Mail::Bans { after, limit, reply } => {
+                drop(reply.send(self.mqtt.bans(cx, after.as_ref(), limit)));
+            }
+            Mail::Disconnect { session } => {
+                self.mqtt.disconnect(cx, session);
+                self.socketio.mail(cx, mail);
+            }
+            mail => self.socketio.mail(cx, mail),
         }
-        self.socketio.mail(cx, mail);
         self.settle(cx);
     }
 
@@ -215,7 +232,7 @@ impl Handler for Front {
     fn ended(&mut self, cx: &mut Cx<'_>, end: End) {
         if let Some(heir) = self.heir.take() {
             // Fails only when nobody waits for it any more.
-            let _ = heir.send(self.socketio.state(cx, end));
+            let _ = heir.send((self.socketio.state(cx), end));
         }
     }
 }

@@ -229,6 +229,8 @@ pub fn hub_config(config: &Config, shard: ShardId, topology: Topology) -> hub::C
             history_bytes_max: limits.history_bytes_max,
             retained_max: 1000,
             retained_bytes_max: 100_000,
+            delayed_max: 1000,
+            delayed_bytes_max: 100_000,
             recovery,
         },
         rules: Vec::new(),

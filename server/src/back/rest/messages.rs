@@ -4,7 +4,7 @@ use super::document::{History, Publish};
 use super::extract::{Body, Query};
 use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT, TOO_LARGE};
 use super::{Desk, limit_of};
-use crate::back::gather::{Delivery, Outline, target_of};
+use crate::back::gather::{Delivery, Outline, target_of, usual_traits};
 use crate::back::values;
 use axum::Json;
 use axum::extract::State;
@@ -12,7 +12,10 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use hub::{ChannelName, Command, Except, Members, Message, Position, Refusal, Report, SessionId, Target};
+use hub::{
+    ChannelName, Command, Except, Members, Message, Millis, Position, Quality, Refusal, Report, SessionId,
+    Target, Traits,
+};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::str::FromStr as _;
@@ -52,6 +55,16 @@ pub(super) struct PublishRequest {
     /// Only for sessions that can take it at once; never kept in a history.
     #[serde(default)]
     volatile: bool,
+    /// The most that MQTT subscribers get it with, each at most with the QoS of its subscription. 1 when it is left out, so
+    /// that it waits for those that are away; 0 for what is volatile.
+    #[schema(minimum = 0, maximum = 2)]
+    qos: Option<u8>,
+    /// The channel keeps it for whoever subscribes later, until another one takes its place (`/v1/retained`).
+    #[serde(default)]
+    retain: bool,
+    /// Milliseconds until it is too old to be delivered, where delivery has to wait; at least 1.
+    #[schema(minimum = 1)]
+    expires_in_ms: Option<u64>,
     /// Wait for the acknowledgements of the sessions it reaches.
     reply: Option<ReplyRequest>,
     /// `false`: answer 202 at once, without counts.
@@ -146,10 +159,8 @@ pub(super) async fn publish(
 
 impl PublishRequest {
     fn outline(self, desk: &Desk) -> Result<Outline, Problem> {
-        let body = values::body_of(&self.values()?)?;
-        if body.len_bytes() > desk.config.limits.message_bytes_max {
-            return Err(Problem::new(&TOO_LARGE, "the message is over limits.message_bytes_max"));
-        }
+        let (data, args) = (self.data.as_deref(), self.args.as_deref());
+        let body = desk.content(data, args, self.data_base64.as_deref())?;
         let target = self.target(desk)?;
         let except = Except {
             sessions: self.except.iter().map(|id| session_id(id)).collect::<Result<_, _>>()?,
@@ -164,6 +175,10 @@ impl PublishRequest {
         if reply_within.is_some() && (self.volatile || !self.wait) {
             return Err(Problem::new(&MALFORMED, "reply goes neither with volatile nor with wait: false"));
         }
+        if self.retain && self.volatile {
+            return Err(Problem::new(&MALFORMED, "retain does not go with volatile"));
+        }
+        let traits = Traits { retain: self.retain, ..desk.traits(self.qos, self.expires_in_ms)? };
         let outline = Outline {
             target,
             event: Some(self.event.unwrap_or_else(|| "message".to_owned()).into()),
@@ -171,23 +186,9 @@ impl PublishRequest {
             volatile: self.volatile,
             except: (except != Except::default()).then(|| Box::new(except)),
             reply_within,
+            traits,
         };
         Ok(outline.checked(&desk.config.limits)?)
-    }
-
-    /// The arguments as JSON text of an array.
-    fn values(&self) -> Result<String, Problem> {
-        match (&self.data, &self.args, &self.data_base64) {
-            (None, None, None) => Ok("[]".to_owned()),
-            (Some(data), None, None) => Ok(format!("[{data}]")),
-            (None, Some(args), None) if args.get().starts_with('[') => Ok(args.get().to_owned()),
-            (None, Some(_), None) => Err(Problem::new(&MALFORMED, "args must be a list")),
-            (None, None, Some(base64)) => match STANDARD.decode(base64) {
-                Ok(bytes) => Ok(format!("[{}]", values::binary(&bytes))),
-                Err(_) => Err(Problem::new(&MALFORMED, "data_base64 is not standard base64")),
-            },
-            _ => Err(Problem::new(&MALFORMED, "give only one of data, args and data_base64")),
-        }
     }
 
     fn target(&self, desk: &Desk) -> Result<Target, Problem> {
@@ -304,6 +305,48 @@ pub(super) fn view_of(message: &Message) -> MessageView {
 }
 
 impl Desk {
+    /// The content of a message, given in one of three ways; no bytes more than a message may have.
+    pub(super) fn content(
+        &self,
+        data: Option<&RawValue>,
+        args: Option<&RawValue>,
+        data_base64: Option<&str>,
+    ) -> Result<hub::Body, Problem> {
+        let text = match (data, args, data_base64) {
+            (None, None, None) => "[]".to_owned(),
+            (Some(data), None, None) => format!("[{data}]"),
+            (None, Some(args), None) if args.get().starts_with('[') => args.get().to_owned(),
+            (None, Some(_), None) => return Err(Problem::new(&MALFORMED, "args must be a list")),
+            (None, None, Some(base64)) => match STANDARD.decode(base64) {
+                Ok(bytes) => format!("[{}]", values::binary(&bytes)),
+                Err(_) => return Err(Problem::new(&MALFORMED, "data_base64 is not standard base64")),
+            },
+            _ => return Err(Problem::new(&MALFORMED, "give only one of data, args and data_base64")),
+        };
+        let body = values::body_of(&text)?;
+        if body.len_bytes() > self.config.limits.message_bytes_max {
+            return Err(Problem::new(&TOO_LARGE, "the message is over limits.message_bytes_max"));
+        }
+        Ok(body)
+    }
+
+    /// What is wanted of a message.
+    pub(super) fn traits(&self, qos: Option<u8>, expires_in_ms: Option<u64>) -> Result<Traits, Problem> {
+        let usual = usual_traits();
+        let quality = match qos {
+            None => usual.quality,
+            Some(0) => Quality::AtMostOnce,
+            Some(1) => Quality::AtLeastOnce,
+            Some(2) => Quality::ExactlyOnce,
+            Some(_) => return Err(Problem::new(&MALFORMED, "qos must be 0, 1 or 2")),
+        };
+        if expires_in_ms == Some(0) {
+            return Err(Problem::new(&MALFORMED, "expires_in_ms must be at least 1"));
+        }
+        let expires = expires_in_ms.map(|ms| Millis(self.now_ms().saturating_add(ms)));
+        Ok(Traits { quality, expires, ..usual })
+    }
+
     /// A channel name, checked.
     pub(super) fn channel(&self, name: &str) -> Result<ChannelName, Problem> {
         ChannelName::parse(name, self.channel_name_bytes_max()).map_err(Problem::from)
@@ -334,12 +377,14 @@ fn name_of(target: &Target) -> String {
     }
 }
 
-fn id_text(id: hub::MessageId) -> String {
+pub(super) fn id_text(id: hub::MessageId) -> String {
     ulid::Ulid(id.0).to_string()
 }
 
 /// `null` is a value, absence is not.
-fn present<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+pub(super) fn present<'de, D: serde::Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<Box<RawValue>>, D::Error> {
     Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 

@@ -3,12 +3,14 @@
 //! One file per resource, each handler with its OpenAPI annotation beside it; the document is made from them. Must not
 //! know shards: everything goes through [`Office`].
 
+mod bans;
 mod channels;
 mod document;
 mod extract;
 mod guard;
 mod messages;
 mod problem;
+mod retained;
 mod server;
 mod sessions;
 mod tail;
@@ -174,9 +176,12 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(messages::publish, messages::history))
         .routes(routes!(sessions::list, sessions::end_many))
         .routes(routes!(sessions::show, sessions::end))
+        .routes(routes!(sessions::slowest))
+        .routes(routes!(bans::list, bans::put, bans::delete))
         .routes(routes!(sessions::join, sessions::leave, sessions::subscriptions))
         .routes(routes!(channels::list))
         .routes(routes!(channels::presence))
+        .routes(routes!(retained::show, retained::put, retained::delete))
         .routes(routes!(tail::tail))
         .routes(routes!(server::info))
         .routes(routes!(server::live))

@@ -14,13 +14,15 @@ use serde_json::Value;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
-/// Which sessions. At most one of `user` and `channel`.
+/// Which sessions. At most one of `user`, `client_id` and `channel`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct SessionsQuery {
     /// Only those of this user.
     user: Option<String>,
+    /// Only the one of this MQTT client.
+    client_id: Option<String>,
     /// Only those subscribed to this channel by name.
     channel: Option<String>,
     /// From the page before.
@@ -38,18 +40,22 @@ pub(super) struct SessionItem {
     id: String,
     /// Whether a connection is attached now.
     connected: bool,
+    /// The client's own name; MQTT only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     user: Option<String>,
     /// Given at admission.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     info: Option<Value>,
-    /// Protocol and revision, such as `socketio/5`.
+    /// Protocol and revision: `socketio/4`, `socketio/5`, `mqtt/3.1`, `mqtt/3.1.1`, `mqtt/5`; absent while an MQTT client is
+    /// not connected.
     #[serde(skip_serializing_if = "Option::is_none")]
     protocol: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     namespace: Option<String>,
-    /// `polling` or `websocket`.
+    /// `polling`, `websocket` or `tcp`.
     #[serde(skip_serializing_if = "Option::is_none")]
     transport: Option<&'static str>,
     /// The peer's address; absent between polls.
@@ -57,10 +63,15 @@ pub(super) struct SessionItem {
     remote: Option<String>,
     /// Seconds since it was opened.
     age_seconds: u64,
-    /// Channels and filters.
+    /// While it is not connected: seconds until it ends; absent if that is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_seconds: Option<u64>,
+    /// Channels and filters, shared ones as `$share/<group>/<filter>`.
     subscriptions: Vec<String>,
     /// Messages waiting for it.
     queued: u32,
+    /// Messages of QoS 1 and 2 that it has not acknowledged.
+    in_flight: u32,
 }
 
 /// List sessions
@@ -76,7 +87,7 @@ pub(super) async fn list(
     Query(query): Query<SessionsQuery>,
 ) -> Result<Json<Page<SessionItem>>, Problem> {
     let limit = limit_of(&desk, query.limit)?;
-    let of = members(&desk, query.user.as_deref(), query.channel.as_deref())?;
+    let of = members(&desk, (query.user, query.client_id, query.channel))?;
     let mut cursor = Cursor::parse(query.cursor.as_deref())?;
     let mut items = Vec::new();
     for shard in desk.office.shards().skip(usize::from(cursor.shard)) {
@@ -115,13 +126,52 @@ pub(super) async fn show(
     desk.describe(home, page.items).await.into_iter().next().map(Json).ok_or_else(|| Refusal::NotFound.into())
 }
 
+/// How many.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SlowestQuery {
+    /// At most so many, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
+    #[param(minimum = 1)]
+    limit: Option<u32>,
+}
+
+/// List the slowest sessions
+///
+/// Those that most messages wait for, most first; those for which none waits are left out. Looks at every session of the node, so
+/// it is for a person who asks, not for a program that polls.
+#[utoipa::path(
+    get, path = "/v1/slow-sessions", tag = "sessions", operation_id = "listSlowSessions", params(SlowestQuery),
+    responses(
+        (status = 200, description = "One page, there are no others.", body = Page<SessionItem>),
+        Listing,
+    )
+)]
+pub(super) async fn slowest(
+    State(desk): State<Desk>,
+    Query(query): Query<SlowestQuery>,
+) -> Result<Json<Page<SessionItem>>, Problem> {
+    let limit = limit_of(&desk, query.limit)?;
+    let mut items = Vec::new();
+    for shard in desk.office.shards() {
+        let ask = hub::Query::Slowest { limit };
+        let report = desk.office.ask(shard, |token| Command::Query { token, query: ask }).await?;
+        if let Report::Sessions(page) = report {
+            items.extend(desk.describe(shard, page.items).await);
+        }
+    }
+    items.sort_by_key(|item| std::cmp::Reverse(item.queued));
+    items.truncate(limit as usize);
+    Ok(Json(Page { items, next: None }))
+}
+
 /// How sessions end.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EndQuery {
-    /// `false` (default): end the session, clients do not come back by themselves. `true`: close the connection under
-    /// it, clients reconnect.
+    /// `false` (default): end the session; Socket.IO clients do not come back by themselves, MQTT clients may and find a new
+    /// session. `true`: close the connection under it, clients reconnect.
     #[serde(default)]
     reconnect: bool,
 }
@@ -147,13 +197,15 @@ pub(super) async fn end(
     Ok(Json(Count { count }))
 }
 
-/// Which sessions to end. Exactly one of `user` and `channel`.
+/// Which sessions to end. Exactly one of `user`, `client_id` and `channel`.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EndManyQuery {
     /// All of this user.
     user: Option<String>,
+    /// The one of this MQTT client.
+    client_id: Option<String>,
     /// All subscribed to this channel by name.
     channel: Option<String>,
     /// As for one session.
@@ -180,18 +232,20 @@ pub(super) async fn end_many(
     State(desk): State<Desk>,
     Query(query): Query<EndManyQuery>,
 ) -> Result<Json<Count>, Problem> {
-    let of = members(&desk, query.user.as_deref(), query.channel.as_deref())?;
-    let of = of.ok_or_else(|| Problem::new(&MALFORMED, "user or channel is missing"))?;
+    let of = members(&desk, (query.user, query.client_id, query.channel))?;
+    let of = of.ok_or_else(|| Problem::new(&MALFORMED, "user, client_id or channel is missing"))?;
     Ok(Json(Count { count: desk.end(of, query.reconnect).await? }))
 }
 
-/// Who joins or leaves what. Exactly one of `session`, `user` and `members_of`.
+/// Who joins or leaves what. Exactly one of `session`, `client_id`, `user` and `members_of`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SubscriptionRequest {
     /// One session.
     #[schema(pattern = "^[A-Za-z0-9_-]{20}$")]
     session: Option<String>,
+    /// The session of this MQTT client.
+    client_id: Option<String>,
     /// Every session of this user.
     user: Option<String>,
     /// Every session subscribed to this channel.
@@ -269,22 +323,30 @@ fn in_path(id: &str) -> Result<SessionId, Problem> {
 impl SubscriptionRequest {
     fn checked(&self, desk: &Desk) -> Result<(Members, String), Problem> {
         let channel = desk.channel(&self.channel)?;
-        let of = match (&self.session, &self.user, &self.members_of) {
-            (Some(id), None, None) => Members::Session(session_id(id)?),
-            (None, Some(user), None) => Members::User(user.as_str().into()),
-            (None, None, Some(name)) => desk.members_of(name)?,
-            _ => return Err(Problem::new(&MALFORMED, "give exactly one of session, user and members_of")),
+        let of = match (&self.session, &self.client_id, &self.user, &self.members_of) {
+            (Some(id), None, None, None) => Members::Session(session_id(id)?),
+            (None, Some(name), None, None) => Members::Name(name.as_str().into()),
+            (None, None, Some(user), None) => Members::User(user.as_str().into()),
+            (None, None, None, Some(name)) => desk.members_of(name)?,
+            _ => {
+                let text = "give exactly one of session, client_id, user and members_of";
+                return Err(Problem::new(&MALFORMED, text));
+            }
         };
         Ok((of, channel.as_str().to_owned()))
     }
 }
 
-fn members(desk: &Desk, user: Option<&str>, channel: Option<&str>) -> Result<Option<Members>, Problem> {
-    match (user, channel) {
-        (None, None) => Ok(None),
-        (Some(user), None) => Ok(Some(Members::User(user.into()))),
-        (None, Some(channel)) => Ok(Some(desk.members_of(channel)?)),
-        (Some(_), Some(_)) => Err(Problem::new(&MALFORMED, "give user or channel, not both")),
+/// By user, client id or channel.
+type Chosen = (Option<String>, Option<String>, Option<String>);
+
+fn members(desk: &Desk, chosen: Chosen) -> Result<Option<Members>, Problem> {
+    match chosen {
+        (None, None, None) => Ok(None),
+        (Some(user), None, None) => Ok(Some(Members::User(user.into()))),
+        (None, Some(name), None) => Ok(Some(Members::Name(name.into()))),
+        (None, None, Some(channel)) => Ok(Some(desk.members_of(&channel)?)),
+        _ => Err(Problem::new(&MALFORMED, "give only one of user, client_id and channel")),
     }
 }
 
@@ -312,17 +374,21 @@ impl Desk {
 
 fn item_of(view: SessionView, known: Option<Inspection>, now_ms: u64) -> SessionItem {
     let info = view.info.as_deref().and_then(|json| serde_json::from_slice(json).ok());
+    let shares = view.shares.iter().map(|share| format!("$share/{share}"));
     SessionItem {
         id: view.id.to_string(),
         connected: view.tag.is_some(),
+        client_id: view.name.as_deref().map(str::to_owned),
         user: view.user.as_deref().map(str::to_owned),
         info,
         protocol: known.as_ref().map(|known| known.protocol),
-        namespace: known.as_ref().map(|known| known.namespace.to_string()),
+        namespace: known.as_ref().and_then(|known| known.namespace.as_deref()).map(str::to_owned),
         transport: known.as_ref().map(|known| known.transport),
         remote: known.and_then(|known| known.remote).map(|remote| remote.to_string()),
         age_seconds: now_ms.saturating_sub(view.since.0) / 1000,
-        subscriptions: view.subscriptions,
+        expires_in_seconds: view.until.map(|until| until.0.saturating_sub(now_ms).div_ceil(1000)),
+        subscriptions: view.subscriptions.into_iter().chain(shares).collect(),
         queued: view.queued,
+        in_flight: view.in_flight,
     }
 }

@@ -30,16 +30,16 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 #[command(next_help_heading = "Options of MQTT, with --topic")]
 pub(super) struct ClientArgs {
     /// Quality of service: 0, 1 or 2
-    #[arg(long, value_name = "N", default_value = "0", requires = "topic")]
+    #[arg(long, value_name = "N", default_value = "0", conflicts_with = "place")]
     qos: Qos,
     /// Version of the protocol: 5 or 3.1.1
-    #[arg(long, value_name = "VERSION", default_value = "5", requires = "topic")]
+    #[arg(long, value_name = "VERSION", default_value = "5", conflicts_with = "place")]
     mqtt_version: Version,
     /// Name of the client [default: the server chooses one]
-    #[arg(long, value_name = "ID", requires = "topic")]
+    #[arg(long, value_name = "ID", conflicts_with = "place")]
     id: Option<String>,
     /// User name
-    #[arg(long, value_name = "NAME", requires = "topic")]
+    #[arg(long, value_name = "NAME", conflicts_with = "place")]
     user: Option<String>,
     /// Password; better given by the variable, since arguments can be seen
     #[arg(long, value_name = "TEXT", env = "TRUNKLINE_PASSWORD", hide_env_values = true)]
@@ -48,10 +48,10 @@ pub(super) struct ClientArgs {
     #[arg(long, value_name = "SECONDS", requires = "id")]
     session: Option<u32>,
     /// Seconds without a sign of life after which the server takes the client for dead; 0 = never
-    #[arg(long, value_name = "SECONDS", default_value_t = 60, requires = "topic")]
+    #[arg(long, value_name = "SECONDS", default_value_t = 60, conflicts_with = "place")]
     keep_alive: u16,
     /// Certificates of the authorities that are believed, as PEM [default: those of the system]
-    #[arg(long, value_name = "FILE", requires = "topic")]
+    #[arg(long, value_name = "FILE", conflicts_with = "place")]
     ca_file: Option<PathBuf>,
     #[command(flatten)]
     will: WillArgs,
@@ -61,7 +61,7 @@ pub(super) struct ClientArgs {
 #[derive(Debug, Args)]
 struct WillArgs {
     /// Topic to which the server publishes when the client is gone without goodbye
-    #[arg(long, value_name = "TOPIC", requires = "topic")]
+    #[arg(long, value_name = "TOPIC", conflicts_with = "place")]
     will_topic: Option<String>,
     /// What it publishes there
     #[arg(long, value_name = "TEXT", default_value = "", requires = "will_topic")]

@@ -20,16 +20,16 @@ pub(in crate::cli) struct MqttPublish {
     #[arg(long, short, value_name = "TOPIC")]
     topic: Option<String>,
     /// What to send
-    #[arg(long, short, value_name = "TEXT", group = "payload", requires = "topic")]
+    #[arg(long, short, value_name = "TEXT", group = "payload", conflicts_with = "place")]
     message: Option<String>,
     /// Send what is in this file; - is standard input
-    #[arg(long, short, value_name = "FILE", group = "payload", requires = "topic")]
+    #[arg(long, short, value_name = "FILE", group = "payload", conflicts_with = "place")]
     file: Option<PathBuf>,
     /// Send each line of standard input as a message of its own
-    #[arg(long, short, group = "payload", requires = "topic")]
+    #[arg(long, short, group = "payload", conflicts_with = "place")]
     lines: bool,
     /// Let the server keep it for those who subscribe later; an empty one removes what is kept
-    #[arg(long, short, requires = "topic")]
+    #[arg(long, short, conflicts_with = "place")]
     retain: bool,
     #[command(flatten)]
     properties: PropertyArgs,
@@ -41,22 +41,22 @@ pub(in crate::cli) struct MqttPublish {
 #[derive(Debug, Args)]
 struct PropertyArgs {
     /// Goes with the message; repeatable
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "topic")]
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, conflicts_with = "place")]
     user_property: Vec<(String, String)>,
     /// What the payload is, application/json for example
-    #[arg(long, value_name = "TYPE", requires = "topic")]
+    #[arg(long, value_name = "TYPE", conflicts_with = "place")]
     content_type: Option<String>,
     /// Topic where an answer is expected
-    #[arg(long, value_name = "TOPIC", requires = "topic")]
+    #[arg(long, value_name = "TOPIC", conflicts_with = "place")]
     response_topic: Option<String>,
     /// Comes back with the answer
-    #[arg(long, value_name = "TEXT", requires = "topic")]
+    #[arg(long, value_name = "TEXT", conflicts_with = "place")]
     correlation_data: Option<String>,
     /// Seconds until nobody wants it any more
-    #[arg(long, value_name = "SECONDS", requires = "topic")]
+    #[arg(long, value_name = "SECONDS", conflicts_with = "place")]
     expiry: Option<u32>,
     /// Say that the payload is text
-    #[arg(long, requires = "topic")]
+    #[arg(long, conflicts_with = "place")]
     text: bool,
 }
 

@@ -21,13 +21,13 @@ pub(in crate::cli) struct MqttSubscribe {
     #[arg(long, short, value_name = "FILTER")]
     topic: Vec<String>,
     /// End after so many messages
-    #[arg(long, value_name = "N", requires = "topic")]
+    #[arg(long, value_name = "N", conflicts_with = "place")]
     count: Option<u64>,
     /// End after this time; a failure if there were fewer messages than --count by then
-    #[arg(long, value_name = "TIME", value_parser = duration, requires = "topic")]
+    #[arg(long, value_name = "TIME", value_parser = duration, conflicts_with = "place")]
     timeout: Option<Duration>,
     /// Leave out what the server retained; version 5 only
-    #[arg(long, requires = "topic")]
+    #[arg(long, conflicts_with = "place")]
     no_retained: bool,
     #[command(flatten)]
     client: ClientArgs,

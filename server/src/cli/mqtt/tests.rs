@@ -13,13 +13,16 @@ fn refused(arguments: &str) -> String {
 
 #[test]
 fn what_is_for_mqtt_needs_a_topic_and_what_is_not_has_none() {
-    for arguments in ["pub main x --retain", "pub main --message x", "sub a --count 1", "pub main x --id a"] {
-        let error = refused(arguments);
-        assert!(error.contains("--topic"), "{arguments}: {error}");
-    }
-    for arguments in
-        ["pub main --topic a --message x", "pub --topic a --event e --message x", "sub a --topic b"]
-    {
+    for arguments in [
+        "pub main x --retain",
+        "pub main --message x",
+        "sub a --count 1",
+        "pub main x --id a",
+        "pub main x --qos 1",
+        "pub main --topic a --message x",
+        "pub --topic a --event e --message x",
+        "sub a --topic b",
+    ] {
         let error = refused(arguments);
         assert!(error.contains("cannot be used with"), "{arguments}: {error}");
     }

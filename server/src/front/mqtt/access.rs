@@ -3,10 +3,13 @@
 //! Owns the rules of the configuration and the names that nobody but the server uses. Must not know packets. Start at
 //! [`Access`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
+use hub::{SessionId, Topology};
 use wire::mqtt::ReasonCode;
 
+use super::{delayed, replies};
 use crate::config::{AclAction, AclRule, AuthMode, Config, MqttUser, Permission};
 
 /// The rules, as configured.
@@ -16,6 +19,10 @@ pub(super) struct Access {
     rules: Vec<AclRule>,
     default: Permission,
     anonymous: bool,
+    name_is_user: bool,
+    /// Whether a rule hides messages from clients whose filters ask for more than it.
+    pub(super) hides: bool,
+    topology: Topology,
 }
 
 /// Who asks.
@@ -23,18 +30,23 @@ pub(super) struct Access {
 pub(super) struct Asker<'a> {
     pub(super) name: &'a str,
     pub(super) user: Option<&'a str>,
+    /// Known once it has a session.
+    pub(super) session: Option<SessionId>,
 }
 
 /// First levels under which only the server publishes.
-const RESERVED: [&str; 5] = ["$user", "$client", "$sys", "$SYS", "$share"];
+const RESERVED: [&str; 6] = ["$user", "$client", "$sys", "$SYS", "$share", delayed::ROOT];
 
 impl Access {
-    pub(super) fn new(config: &Config) -> Self {
+    pub(super) fn new(config: &Config, topology: Topology) -> Self {
         Self {
             users: config.mqtt_users.clone(),
             rules: config.mqtt_acl.clone(),
             default: config.mqtt.acl_default,
             anonymous: config.auth.mode == AuthMode::Anonymous,
+            name_is_user: config.mqtt.client_id_is_user,
+            hides: config.mqtt_acl.iter().any(|rule| rule.deny.contains(&AclAction::Subscribe)),
+            topology,
         }
     }
 
@@ -58,6 +70,15 @@ impl Access {
         }
     }
 
+    /// Whether a client of a user, or of nobody in particular, may bear this name.
+    pub(super) fn may_have_name(&self, name: &str, user: Option<&str>) -> bool {
+        match user {
+            _ if !self.name_is_user => true,
+            Some(user) => user == name,
+            None => self.users.iter().all(|user| user.name.as_str() != name),
+        }
+    }
+
     /// Whether a client may publish to a topic.
     ///
     /// # Errors
@@ -67,6 +88,10 @@ impl Access {
         if RESERVED.contains(&first) {
             return Err(ReasonCode::NotAuthorized);
         }
+        // Whoever answers a request is not known beforehand, and who asked has told this name to those only.
+        if replies::reader(topic, &self.topology).is_some() {
+            return Ok(());
+        }
         self.check(asker, AclAction::Publish, topic)
     }
 
@@ -75,10 +100,24 @@ impl Access {
     /// # Errors
     /// The reason of the refusal.
     pub(super) fn subscribe(&self, asker: Asker<'_>, filter: &str) -> Result<(), ReasonCode> {
-        if matches!(filter.split('/').next(), Some("$user" | "$client" | "$share")) {
+        if matches!(filter.split('/').next(), Some("$user" | "$client" | "$share" | delayed::ROOT)) {
             return Err(ReasonCode::NotAuthorized);
         }
-        self.check(asker, AclAction::Subscribe, filter)
+        match replies::reader(filter, &self.topology) {
+            None => self.check(asker, AclAction::Subscribe, filter),
+            reader if reader == asker.session => Ok(()),
+            Some(_) => Err(ReasonCode::NotAuthorized),
+        }
+    }
+
+    /// Whether a rule keeps a client from getting a message, by whatever filter it comes. Asked only where a rule `hides`.
+    pub(super) fn is_hidden(&self, asker: Asker<'_>, topic: &str) -> bool {
+        let rule = self.rules.iter().find(|rule| {
+            let decides =
+                rule.allow.contains(&AclAction::Subscribe) || rule.deny.contains(&AclAction::Subscribe);
+            decides && covers(rule.filter.as_str(), topic, asker)
+        });
+        rule.is_some_and(|rule| !rule.allow.contains(&AclAction::Subscribe))
     }
 
     /// The first rule that covers all of it and names the action decides.
@@ -118,7 +157,7 @@ fn covers(rule: &str, asked: &str, asker: Asker<'_>) -> bool {
         let Some(other) = asked.next() else { return false };
         let is_covered = match level {
             "+" => other != "#",
-            _ => substituted(level, other, asker),
+            _ => substituted(level, asker).is_some_and(|level| level == other),
         };
         if !is_covered {
             return false;
@@ -127,20 +166,29 @@ fn covers(rule: &str, asked: &str, asker: Asker<'_>) -> bool {
     asked.next().is_none()
 }
 
-fn substituted(level: &str, asked: &str, asker: Asker<'_>) -> bool {
-    if !level.contains('%') {
-        return level == asked;
+/// A text of the configuration with the client's name for `%c` and its user for `%u`; `None` when there is no user, or one
+/// of them would be more than one plain level. What is put in is not looked at for marks.
+pub(super) fn substituted<'a>(text: &'a str, asker: Asker<'_>) -> Option<Cow<'a, str>> {
+    if !text.contains('%') {
+        return Some(text.into());
     }
-    let plain = |text: &str| !text.contains(['+', '#', '/']);
-    if level.contains("%c") && !plain(asker.name) {
-        return false;
+    let (mut out, mut rest) = (String::new(), text);
+    while let Some((before, mark)) = rest.split_once('%') {
+        out.push_str(before);
+        let value = match mark.as_bytes().first() {
+            Some(b'c') => Some(asker.name),
+            Some(b'u') => asker.user,
+            _ => {
+                out.push('%');
+                rest = mark;
+                continue;
+            }
+        };
+        out.push_str(value.filter(|value| !value.is_empty() && !value.contains(['+', '#', '/']))?);
+        rest = mark.get(1..).unwrap_or_default();
     }
-    let level = level.replace("%c", asker.name);
-    match asker.user {
-        Some(user) if level.contains("%u") => plain(user) && level.replace("%u", user) == asked,
-        None if level.contains("%u") => false,
-        _ => level == asked,
-    }
+    out.push_str(rest);
+    Some(out.into())
 }
 
 #[cfg(test)]
@@ -149,7 +197,7 @@ mod tests {
 
     #[test]
     fn a_grant_must_cover_the_whole_filter() {
-        let asker = Asker { name: "c1", user: Some("bob") };
+        let asker = Asker { name: "c1", user: Some("bob"), session: None };
         let cases = [
             ("a/#", "a", true),
             ("a/#", "a/+/b", true),
@@ -165,7 +213,10 @@ mod tests {
         for (rule, asked, expected) in cases {
             assert_eq!(covers(rule, asked, asker), expected, "{rule} {asked}");
         }
-        let tricky = Asker { name: "#", user: None };
+        let marked = Asker { name: "%u", user: Some("bob"), session: None };
+        assert!(covers("d/%c", "d/%u", marked) && !covers("d/%c", "d/bob", marked));
+        assert_eq!(substituted("%c%d%/%u%", asker).as_deref(), Some("c1%d%/bob%"));
+        let tricky = Asker { name: "#", user: None, session: None };
         assert!(!covers("d/%c", "d/#", tricky) && !covers("d/%u", "d/%u", tricky));
     }
 }

@@ -6,8 +6,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use hub::{Millis, Options, SessionId, SessionKey};
-use wire::mqtt::{AliasesIn, AliasesOut, Encoder, PacketId, ReasonCode, Version};
+use wire::mqtt::{AliasesIn, AliasesOut, Encoder, Level, PacketId, ReasonCode, Version};
 
+use super::access::Asker;
+use super::scram::Exchange;
+use crate::front::rate::Rate;
 use crate::shard::ConnKey;
 
 /// A connection with a session: 104 bytes, and the box only while there is something in it.
@@ -44,6 +47,8 @@ pub(super) struct Kind {
     pub(super) bridge: bool,
     /// Its session was to end with the connection, so DISCONNECT cannot prolong it.
     pub(super) ends_with_connection: bool,
+    /// It has proven its user by a method, and may do so again.
+    pub(super) by_method: bool,
 }
 
 /// What few clients have at any time.
@@ -54,6 +59,9 @@ pub(super) struct Rare {
     /// Acknowledgements that wait for their turn, PUBACKs and PUBRECs apart.
     pub(super) acks: [VecDeque<Ack>; 2],
     pub(super) questions: Vec<Question>,
+    /// It proves its user again.
+    pub(super) exchange: Option<Box<Exchange>>,
+    pub(super) rate: Option<Box<Rate>>,
 }
 
 /// An acknowledgement that the client waits for.
@@ -81,6 +89,19 @@ impl Client {
         self.encoder.version()
     }
 
+    /// Who it is, to [`super::access`].
+    pub(super) fn asker(&self) -> Asker<'_> {
+        Asker { name: &self.name, user: self.user.as_deref(), session: Some(self.id) }
+    }
+
+    pub(super) fn level(&self) -> Level {
+        match self.version() {
+            Version::V3 if self.kind.v31 => Level::V31,
+            Version::V3 => Level::V311,
+            Version::V5 => Level::V5,
+        }
+    }
+
     pub(super) fn rare(&mut self) -> &mut Rare {
         self.rare.get_or_insert_default()
     }
@@ -90,6 +111,18 @@ impl Client {
         if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
             self.rare = None;
         }
+    }
+
+    /// When its rate wants to be looked at.
+    pub(super) fn rate_at(&self) -> Option<Millis> {
+        let rate = self.rare.as_ref()?.rate.as_ref()?;
+        Some(rate.paused_until().unwrap_or_else(|| rate.full_at()))
+    }
+
+    /// Whether nothing is read from it for a while, so that it cannot be heard.
+    pub(super) fn is_paused(&self) -> bool {
+        let rate = self.rare.as_ref().and_then(|rare| rare.rate.as_ref());
+        rate.is_some_and(|rate| rate.paused_until().is_some())
     }
 
     /// What a client that knows no options means by a subscription, or a bridge by all of its.
@@ -109,6 +142,8 @@ impl Rare {
             && self.aliases_out.is_none()
             && self.acks.iter().all(VecDeque::is_empty)
             && self.questions.is_empty()
+            && self.exchange.is_none()
+            && self.rate.is_none()
     }
 }
 

@@ -13,15 +13,18 @@ use wire::mqtt::{
 use super::access::Asker;
 use super::client::{Client, Kind};
 use super::publish::lifetime_ms;
-use super::{BUDGET, Mqtt, owner};
+use super::scram::METHOD;
+use super::{BUDGET, Mqtt, availability, owner, replies};
 use crate::front::apply::tag_of;
 use crate::shard::{ConnKey, Cx, Door};
 
 /// What became of the first packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Begun {
-    /// The client of this index.
-    Here(u32),
+    /// The client of this index; so many bytes behind the first packet were used, too.
+    Here(u32, usize),
+    /// The client has to say more before the first packet can be used.
+    Waits,
     /// Another shard goes on.
     Elsewhere,
     /// The connection ends.
@@ -34,6 +37,8 @@ pub(super) struct Welcome {
     assigned: bool,
     keep_alive_seconds: Option<u16>,
     expiry_seconds: Option<u32>,
+    /// The last step of the method by which it was let in.
+    proof: Option<String>,
     wants_response_information: bool,
 }
 
@@ -42,7 +47,11 @@ const FOR_EVER: u32 = u32::MAX;
 
 impl Mqtt {
     pub(super) fn connect(&mut self, cx: &mut Cx<'_>, conn: ConnKey, connect: &Connect<'_>) -> Begun {
-        if self.drain.is_some() || !cx.io.allow_handshake(conn) {
+        if self.drain.is_some() {
+            self.turn_away(cx, conn, Encoder::for_client(connect));
+            return Begun::Over;
+        }
+        if !cx.io.allow_handshake(conn) {
             // Some clients stay away after a refusal, and none after a close.
             cx.io.close(conn);
             return Begun::Over;
@@ -56,18 +65,37 @@ impl Mqtt {
             cx.io.hand_over_stream(conn, home);
             return Begun::Elsewhere;
         }
-        if connect.properties.authentication_method().is_some() {
-            return self.refuse_connect(cx, conn, connect, ReasonCode::BadAuthenticationMethod);
+        if self.is_barred(cx, conn, &name) {
+            return self.refuse_connect(cx, conn, connect, ReasonCode::Banned);
         }
-        let user = match self.access.user(connect.user_name, connect.password) {
-            Ok(user) => user,
-            Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
-        };
+        if connect.properties.authentication_method().is_some() {
+            return self.challenge(cx, conn, connect);
+        }
+        match self.access.user(connect.user_name, connect.password) {
+            Ok(user) => self.let_in(cx, (conn, connect), (name, user), None),
+            Err(reason) => self.refuse_connect(cx, conn, connect, reason),
+        }
+    }
+
+    /// A client whose user is known. `proof` is the server's, if the user was proven by a method.
+    pub(super) fn let_in(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (conn, connect): (ConnKey, &Connect<'_>),
+        (name, user): (Arc<str>, Option<Arc<str>>),
+        proof: Option<String>,
+    ) -> Begun {
+        if !self.access.may_have_name(&name, user.as_deref()) {
+            return self.refuse_connect(cx, conn, connect, ReasonCode::ClientIdentifierNotValid);
+        }
+        if self.is_user_barred(cx, &name, user.as_ref()) {
+            return self.refuse_connect(cx, conn, connect, ReasonCode::Banned);
+        }
         let will = match self.will(cx, connect, &name, user.as_deref()) {
             Ok(will) => will,
             Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
         };
-        self.claim(cx, (conn, connect), (name, user), will)
+        self.claim(cx, (conn, connect), (name, user), (will, proof))
     }
 
     fn refuse_connect(
@@ -82,12 +110,15 @@ impl Mqtt {
     }
 
     /// The client's own name, or one whose home is this shard.
-    fn name(&self, cx: &mut Cx<'_>, connect: &Connect<'_>) -> Result<Arc<str>, ReasonCode> {
-        if connect.client_id.len() > self.config.mqtt.client_id_bytes_max {
+    pub(super) fn name(&self, cx: &mut Cx<'_>, connect: &Connect<'_>) -> Result<Arc<str>, ReasonCode> {
+        let config = &self.config.mqtt;
+        let is_user = config.client_id_is_user && connect.client_id.is_empty();
+        let name = connect.user_name.filter(|_| is_user).unwrap_or(connect.client_id);
+        if name.len() > config.client_id_bytes_max {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
-        if !connect.client_id.is_empty() {
-            return Ok(Arc::from(connect.client_id));
+        if !name.is_empty() {
+            return Ok(Arc::from(name));
         }
         if !connect.may_be_given_an_id() {
             return Err(ReasonCode::ClientIdentifierNotValid);
@@ -109,7 +140,8 @@ impl Mqtt {
         user: Option<&str>,
     ) -> Result<Option<Box<Will>>, ReasonCode> {
         let Some(will) = &connect.will else { return Ok(None) };
-        self.access.publish(Asker { name, user }, will.topic)?;
+        availability::publish(&self.config.mqtt, will.qos, will.retain)?;
+        let asker = Asker { name, user, session: None };
         let delay = will.properties.will_delay_interval_seconds().unwrap_or(0);
         let sent = mqtt::Publish {
             dup: false,
@@ -120,8 +152,9 @@ impl Mqtt {
             properties: will.properties,
             payload: will.payload,
         };
-        let publish = self.message(cx, &sent, will.topic)?;
-        let expires_after_ms = lifetime_ms(&will.properties);
+        let publish = self.message(cx, asker, &sent, will.topic)?;
+        let put_off_ms = publish.traits.delay_ms;
+        let expires_after_ms = lifetime_ms(&will.properties).map(|ms| ms.saturating_add(put_off_ms));
         Ok(Some(Box::new(Will { publish, delay_ms: u64::from(delay) * 1000, expires_after_ms })))
     }
 
@@ -130,7 +163,7 @@ impl Mqtt {
         cx: &mut Cx<'_>,
         (conn, connect): (ConnKey, &Connect<'_>),
         (name, user): (Arc<str>, Option<Arc<str>>),
-        will: Option<Box<Will>>,
+        (will, proof): (Option<Box<Will>>, Option<String>),
     ) -> Begun {
         let version = connect.level.version();
         let asked = match version {
@@ -149,6 +182,7 @@ impl Mqtt {
                 v31: connect.level == Level::V31,
                 bridge: connect.is_bridge,
                 ends_with_connection: asked == 0,
+                by_method: proof.is_some(),
             },
             encoder: Encoder::for_client(connect),
             heard: cx.io.now(),
@@ -160,10 +194,12 @@ impl Mqtt {
             rare: None,
         }))
         .expect("fewer clients than `sessions_max`, a u32");
+        self.figures.connected(connect.level);
         self.welcome = Some(Welcome {
             assigned: connect.client_id.is_empty(),
             keep_alive_seconds: Some(keep_alive_seconds).filter(|own| *own != connect.keep_alive_seconds),
             expiry_seconds: Some(expiry).filter(|own| *own != asked),
+            proof,
             wants_response_information: connect.properties.request_response_information() == Some(true),
         });
         cx.io.own(conn, owner(index));
@@ -179,7 +215,7 @@ impl Mqtt {
         };
         self.apply(cx, Command::Claim(Box::new(claim)));
         self.welcome = None;
-        if self.client(index).is_some() { Begun::Here(index) } else { Begun::Over }
+        if self.client(index).is_some() { Begun::Here(index, 0) } else { Begun::Over }
     }
 
     /// Seconds of a session expiry as the hub counts.
@@ -233,18 +269,28 @@ impl Mqtt {
             return self.end(cx, index, None, hub::Reason::Misbehaved);
         }
         self.arm(cx, index);
+        if !session_present {
+            self.subscribe_at_start(cx, index);
+        }
         self.apply(cx, Command::Resume { session, budget: BUDGET });
     }
 
     fn told(&self, welcome: &Welcome, name: &str, id: SessionId) -> mqtt::PropertyBuf {
         let config = &self.config.mqtt;
-        let replies = format!("reply/{id}/");
+        let replies = replies::prefix(id);
         ConnAckProperties {
             server_keep_alive_seconds: welcome.keep_alive_seconds,
             topic_alias_maximum: config.topic_alias_maximum,
             assigned_client_identifier: welcome.assigned.then_some(name),
+            authentication_method: welcome.proof.as_ref().map(|_| METHOD),
+            authentication_data: welcome.proof.as_ref().map(String::as_bytes),
             maximum_packet_size_bytes: Some(config.packet_bytes_max),
             receive_maximum: config.receive_maximum,
+            maximum_qos: availability::qos_max(config),
+            retain_available: config.retain_available,
+            wildcard_subscription_available: config.wildcard_subscriptions,
+            shared_subscription_available: config.shared_subscriptions,
+            subscription_identifier_available: config.subscription_identifiers,
             session_expiry_interval_seconds: welcome.expiry_seconds,
             response_information: welcome.wants_response_information.then_some(&replies),
             ..ConnAckProperties::default()
@@ -256,9 +302,11 @@ impl Mqtt {
     pub(super) fn arm(&self, cx: &mut Cx<'_>, index: u32) {
         let Some(client) = self.client(index) else { return };
         let keep_alive = u64::from(client.keep_alive_seconds) * 1500;
-        let silent_at = (keep_alive > 0).then_some(client.heard.0 + keep_alive);
+        let hears = keep_alive > 0 && !client.is_paused();
+        let silent_at = hears.then_some(client.heard.0 + keep_alive);
+        let rate_at = client.rate_at().map(|at| at.0);
         let drained_at = self.drain.as_ref().map(|drain| drain.at(client.id).0);
-        if let Some(at) = silent_at.into_iter().chain(drained_at).min() {
+        if let Some(at) = silent_at.into_iter().chain(drained_at).chain(rate_at).min() {
             cx.io.arm(owner(index), Millis(at));
         }
     }

@@ -7,15 +7,15 @@
 use std::sync::Arc;
 
 use bytes::{BufMut, Bytes};
-use hub::{Command, Grade, Message, Quality, Recipient, Step};
+use hub::{Command, Grade, Message, Quality, Recipient, SessionId, SessionKey, Step, Topology};
 use smallvec::SmallVec;
 use wire::mqtt::{
     Delivery, Encoder, Forwarded, Outgoing, PacketId, PublishHead, PublishParts, TopicForm, Unsent, Version,
 };
 use wire::websocket::{Opcode, frame_header};
 
-use super::Mqtt;
 use super::payload::{forwarded, payload};
+use super::{Mqtt, replies};
 use crate::front::apply::stream_index;
 use crate::shard::{ConnKey, Cx};
 
@@ -24,6 +24,9 @@ const COPY_BYTES_MAX: usize = 512;
 
 /// Packets are gathered in pieces of this size.
 const CHUNK_BYTES: usize = 16 * 1024;
+
+/// First byte of such a packet, flags left out.
+const PUBLISH_QOS_0: u8 = 0x30;
 
 /// RFC 6455, section 5.2, without a mask.
 const FRAME_HEADER_BYTES_MAX: usize = 10;
@@ -46,7 +49,7 @@ struct Variant {
 impl Mqtt {
     /// Stages a message for every recipient.
     pub(super) fn deliver(&mut self, cx: &mut Cx<'_>, message: &Arc<Message>, to: &[Recipient]) {
-        let mut encodings = Encodings::new(message, cx);
+        let mut encodings = Encodings::new(message, cx, &self.topology);
         let mut others = self.deliver_alike(cx, &mut encodings, to);
         while !others.is_empty() {
             others = self.deliver_alike(cx, &mut encodings, &others);
@@ -61,7 +64,8 @@ impl Mqtt {
         encodings: &mut Encodings<'_>,
         to: &[Recipient],
     ) -> Vec<Recipient> {
-        let (mut first, mut others): (Option<(Variant, Bytes)>, _) = (None, Vec::new());
+        let (mut first, mut others): (Option<(Variant, Whole)>, _) = (None, Vec::new());
+        let (mut count, mut too_large) = (0, 0);
         for recipient in to {
             let (index, grade) = (stream_index(recipient.tag), recipient.grade);
             let Some(client) = self.clients.get(index as usize) else { continue };
@@ -70,29 +74,41 @@ impl Mqtt {
                 websocket: client.kind.websocket,
                 retained: grade.retained,
             };
-            if grade.quality != Quality::AtMostOnce || client.aliases_max > 0 {
+            let is_own = grade.quality != Quality::AtMostOnce || client.aliases_max > 0;
+            if is_own || encodings.reader.is_some() || self.access.hides {
                 self.deliver_own(cx, encodings, &Parcel { index, grade, labels: &[] });
                 continue;
             }
             match &first {
                 Some((known, _)) if *known != variant => others.push(*recipient),
-                Some((_, bytes)) if bytes.len() > client.encoder.packet_bytes_max() as usize => {}
-                Some((_, bytes)) => cx.io.stage(client.conn, bytes),
+                Some((_, whole)) if whole.packet_bytes > client.encoder.packet_bytes_max() as usize => {
+                    too_large += 1;
+                }
+                Some((_, whole)) => {
+                    cx.io.stage(client.conn, &whole.bytes);
+                    count += 1;
+                }
                 None => {
                     let (conn, bytes_max) = (client.conn, client.encoder.packet_bytes_max() as usize);
-                    let Some(bytes) = encodings.whole(variant) else { continue };
-                    if bytes.len() <= bytes_max {
-                        cx.io.stage(conn, &bytes);
+                    let Some(whole) = encodings.whole(variant) else { continue };
+                    let fits = whole.packet_bytes <= bytes_max;
+                    if fits {
+                        cx.io.stage(conn, &whole.bytes);
                     }
-                    first = Some((variant, bytes));
+                    (count, too_large) = (u64::from(fits), u64::from(!fits));
+                    first = Some((variant, whole));
                 }
             }
+        }
+        if let Some((_, whole)) = first {
+            self.figures.left(PUBLISH_QOS_0, whole.packet_bytes, count);
+            self.figures.too_large += too_large;
         }
         others
     }
 
     pub(super) fn deliver_one(&mut self, cx: &mut Cx<'_>, message: &Arc<Message>, parcel: &Parcel<'_>) {
-        let mut encodings = Encodings::new(message, cx);
+        let mut encodings = Encodings::new(message, cx, &self.topology);
         self.deliver_own(cx, &mut encodings, parcel);
     }
 
@@ -103,6 +119,10 @@ impl Mqtt {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
         let session = client.session;
         let channel = encodings.message.channel.as_str();
+        let is_hidden = self.access.hides && self.access.is_hidden(client.asker(), channel);
+        if is_hidden || encodings.reader.is_some_and(|reader| reader != client.id) {
+            return self.withhold(cx, session, grade);
+        }
         let topic = match (client.aliases_max, client.version()) {
             (0, _) | (_, Version::V3) => TopicForm::Name,
             (max, Version::V5) => client.rare().aliases_out.get_or_insert_default().form(max, channel),
@@ -118,6 +138,12 @@ impl Mqtt {
         if is_telling && self.stage_own(cx, encodings, parcel, TopicForm::Name) {
             return;
         }
+        self.figures.too_large += 1;
+        self.withhold(cx, session, grade);
+    }
+
+    /// A message that a client does not get counts as sent, and as settled.
+    fn withhold(&mut self, cx: &mut Cx<'_>, session: SessionKey, grade: Grade) {
         let step = match grade.quality {
             Quality::AtMostOnce => return,
             Quality::AtLeastOnce => Step::Done,
@@ -193,6 +219,8 @@ impl Mqtt {
     ) -> bool {
         self.scratch.clear();
         let Ok(behind_bytes) = encode(&mut self.scratch) else { return false };
+        let first = self.scratch.first().copied().unwrap_or_default();
+        self.figures.left(first, self.scratch.len() + behind_bytes, 1);
         let bytes_max = self.scratch.len() + FRAME_HEADER_BYTES_MAX;
         if self.out.capacity() < bytes_max {
             self.out.reserve(bytes_max.max(CHUNK_BYTES));
@@ -219,20 +247,31 @@ fn delivery(grade: Grade) -> Delivery {
 /// Encodings of one message, made when they are needed.
 struct Encodings<'a> {
     message: &'a Arc<Message>,
+    /// The only session that may have it.
+    reader: Option<SessionId>,
     /// Left of its life.
     expiry_seconds: Option<u32>,
     payload: Option<(Bytes, Forwarded)>,
     v3: Option<PublishParts>,
     v5: Option<PublishParts>,
-    whole: SmallVec<[(Variant, Bytes); 1]>,
+    whole: SmallVec<[(Variant, Whole); 1]>,
+}
+
+/// A packet, in a frame where one is needed.
+#[derive(Clone)]
+struct Whole {
+    bytes: Bytes,
+    /// Of the packet alone.
+    packet_bytes: usize,
 }
 
 impl<'a> Encodings<'a> {
-    fn new(message: &'a Arc<Message>, cx: &Cx<'_>) -> Self {
+    fn new(message: &'a Arc<Message>, cx: &Cx<'_>, topology: &Topology) -> Self {
         let now = cx.io.now().0;
         let left = message.traits.expires.map(|expires| expires.0.saturating_sub(now).div_ceil(1000));
         Self {
             message,
+            reader: replies::reader(message.channel.as_str(), topology),
             expiry_seconds: left.map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX)),
             payload: None,
             v3: None,
@@ -263,19 +302,21 @@ impl<'a> Encodings<'a> {
     }
 
     /// The packet of QoS 0 without anything of a client's own, in a frame where one is needed.
-    fn whole(&mut self, variant: Variant) -> Option<Bytes> {
-        if let Some((_, bytes)) = self.whole.iter().find(|(known, _)| *known == variant) {
-            return Some(bytes.clone());
+    fn whole(&mut self, variant: Variant) -> Option<Whole> {
+        if let Some((_, whole)) = self.whole.iter().find(|(known, _)| *known == variant) {
+            return Some(whole.clone());
         }
         let head = PublishHead { retain: variant.retained, ..PublishHead::new(Delivery::AtMostOnce) };
         let packet = self.parts(variant.version)?.whole(&head).ok()?;
+        let packet_bytes = packet.len();
         let bytes = if variant.websocket {
             let header = frame_header(Opcode::Binary, packet.len());
             [header.as_ref(), &packet].concat().into()
         } else {
             packet
         };
-        self.whole.push((variant, bytes.clone()));
-        Some(bytes)
+        let whole = Whole { bytes, packet_bytes };
+        self.whole.push((variant, whole.clone()));
+        Some(whole)
     }
 }

@@ -4,10 +4,12 @@
 //! with the call. Start at [`Mqtt::end`].
 
 use hub::{Command, Millis, Reason, SessionId};
-use wire::mqtt::{Disconnect, Properties, PropertyBuf, ReasonCode, Version};
+use wire::mqtt::{
+    ConnAckProperties, Disconnect, Encoder, Properties, Property, PropertyBuf, ReasonCode, Value, Version,
+};
 
 use super::Mqtt;
-use crate::shard::{Closed, Cx, Owner};
+use crate::shard::{Closed, ConnKey, Cx, Owner};
 
 /// A shutdown in progress.
 #[derive(Clone, Copy, Debug)]
@@ -68,6 +70,37 @@ impl Mqtt {
         cx.io.close_after_flush(conn);
     }
 
+    /// The client's turn in a shutdown.
+    fn send_away(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let Some(client) = self.client(index) else { return };
+        let (conn, encoder, websocket) = (client.conn, client.encoder, client.kind.websocket);
+        let mut properties = PropertyBuf::new();
+        if let Some(reference) = self.elsewhere(encoder.version()) {
+            // Its characters were checked with the configuration.
+            let _ = properties.push(Property::ServerReference, Value::Text(&reference));
+        }
+        let to = Disconnect { reason: ReasonCode::UseAnotherServer, properties: properties.as_properties() };
+        let is_told =
+            !to.properties.is_empty() && self.put_on(cx, conn, websocket, |out| encoder.disconnect(&to, out));
+        let otherwise = (ReasonCode::ServerShuttingDown, "");
+        self.end(cx, index, (!is_told).then_some(otherwise), Reason::Draining);
+    }
+
+    /// A client that connects during a shutdown. Some clients stay away after a refusal, and none after a close, so it is
+    /// refused only if it is told where to go instead.
+    pub(super) fn turn_away(&mut self, cx: &mut Cx<'_>, conn: ConnKey, encoder: Encoder) {
+        let Some(reference) = self.elsewhere(encoder.version()) else { return cx.io.close(conn) };
+        let properties =
+            ConnAckProperties { server_reference: Some(&reference), ..ConnAckProperties::default() }.to_buf();
+        self.refuse_with(cx, conn, encoder, (ReasonCode::UseAnotherServer, &properties));
+    }
+
+    /// Other servers, for clients that can be told.
+    fn elsewhere(&self, version: Version) -> Option<String> {
+        let reference = self.config.mqtt.server_reference.as_ref()?;
+        (version == Version::V5).then(|| reference.as_str().to_owned())
+    }
+
     /// The connection is gone.
     pub(in crate::front) fn closed(&mut self, cx: &mut Cx<'_>, owner: Owner, why: Closed) {
         let index = owner.index();
@@ -92,11 +125,12 @@ impl Mqtt {
     /// The keep alive may be over, or the client's turn in a shutdown has come.
     pub(in crate::front) fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
         let (index, now) = (owner.index(), cx.io.now());
+        self.rest(cx, index, now);
         let Some(client) = self.client(index) else { return };
         let silent_ms = u64::from(client.keep_alive_seconds) * 1500;
-        let is_silent = silent_ms > 0 && client.heard.0 + silent_ms <= now.0;
+        let is_silent = silent_ms > 0 && !client.is_paused() && client.heard.0 + silent_ms <= now.0;
         if self.drain.as_ref().is_some_and(|drain| drain.at(client.id) <= now) {
-            return self.part(cx, index, ReasonCode::ServerShuttingDown, Reason::Draining);
+            return self.send_away(cx, index);
         }
         if is_silent {
             return self.part(cx, index, ReasonCode::KeepAliveTimeout, Reason::Silent);

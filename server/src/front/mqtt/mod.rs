@@ -1,22 +1,33 @@
 //! MQTT 3.1.1 and 5.0: from bytes to hub commands, from hub effects to packets.
 //!
 //! One `Mqtt` per shard owns its clients (`client`), which are connections with a session. The code is split by what
-//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `publish` and `subscribe` (from the
-//! client), `effects` and `deliver` (from the hub), `access` (who may what), `payload` (contents of other protocols),
-//! `ending`.
+//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `auth` with `scram`, `publish` and
+//! `subscribe` (from the client), `effects` and `deliver` (from the hub), `access` (who may what), `availability` (what is
+//! switched off), `payload` (contents of other protocols), `replies` and `delayed` (topics with a meaning), `office` (what the
+//! back office asks), `rate`, `bans` and `flapping` (who sends or connects too much), `figures`, `ending`.
 //!
 //! It must not know sockets or how a packet is cut, and it decides nothing the hub decides: sessions, windows, numbers of
 //! exchanges, wills, retained values and share groups are the hub's under other names. Every hub command goes through
 //! [`Mqtt::apply`].
 
 mod access;
+mod auth;
+mod availability;
+mod bans;
 mod client;
 mod connect;
+mod delayed;
 mod deliver;
 mod effects;
 mod ending;
+mod figures;
+mod flapping;
+mod office;
 mod payload;
 mod publish;
+mod rate;
+mod replies;
+mod scram;
 mod stream;
 mod subscribe;
 mod upgrade;
@@ -28,9 +39,15 @@ use hub::{Command, SessionId, ShardId, Topology};
 use slab::Slab;
 
 use self::access::Access;
+use self::auth::Exchanges;
+use self::bans::Bans;
+pub use self::bans::{Ban, Banned};
 use self::client::Client;
 use self::connect::Welcome;
+pub use self::figures::{FAMILIES, Family, Figures};
+use self::flapping::Flapping;
 use self::publish::Asked;
+use self::scram::Scram;
 use super::apply::apply;
 use crate::config::Config;
 use crate::shard::{Cx, Door, Owner};
@@ -48,6 +65,9 @@ pub(super) struct Mqtt {
     topology: Topology,
     shard: ShardId,
     access: Access,
+    scram: Option<Scram>,
+    /// Of connections that are not let in yet.
+    exchanges: Exchanges,
     /// `Owner` and the hub's `Tag` are the index.
     clients: Slab<Client>,
     /// Index: slot of a session id. Four bytes per session instead of a map.
@@ -61,12 +81,18 @@ pub(super) struct Mqtt {
     /// For packets that have to be framed first.
     scratch: Vec<u8>,
     drain: Option<ending::Drain>,
+    figures: Figures,
+    bans: Bans,
+    flapping: Flapping,
 }
 
 impl Mqtt {
     pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
+        let is_scram = config.mqtt.enabled && config.mqtt.scram && !config.mqtt_users.is_empty();
         Self {
-            access: Access::new(&config),
+            access: Access::new(&config, topology),
+            scram: is_scram.then(|| Scram::new(&config.mqtt_users)),
+            exchanges: Exchanges::default(),
             config,
             topology,
             shard,
@@ -77,6 +103,9 @@ impl Mqtt {
             out: BytesMut::new(),
             scratch: Vec::new(),
             drain: None,
+            figures: Figures::default(),
+            bans: Bans::default(),
+            flapping: Flapping::default(),
         }
     }
 
@@ -113,6 +142,7 @@ impl Mqtt {
     fn remove(&mut self, cx: &mut Cx<'_>, index: u32) -> Option<Client> {
         let client = self.clients.try_remove(index as usize)?;
         cx.io.disarm(owner(index));
+        self.figures.disconnected(client.level());
         let place = self.indexes.get_mut(client.id.slot() as usize);
         if let Some(place) = place.filter(|place| **place == index) {
             *place = NONE;

@@ -7,10 +7,10 @@ use bytes::Bytes;
 use hub::{Body, ChannelName, Command, Millis, Offer, Outcome, Quality, Refusal, Target, Traits};
 use wire::mqtt::{self, Forwarded, PacketId, Properties, Qos, ReasonCode, Version};
 
-use super::Mqtt;
 use super::access::Asker;
 use super::client::Ack;
 use super::subscribe::Request;
+use super::{Mqtt, availability, delayed};
 use crate::front::message_id;
 use crate::shard::Cx;
 
@@ -35,6 +35,9 @@ impl Mqtt {
         if publish.qos != Qos::AtMostOnce && self.is_over_window(index) {
             return self.part_for(cx, index, ReasonCode::ReceiveMaximumExceeded);
         }
+        if let Err(code) = availability::publish(&self.config.mqtt, publish.qos, publish.retain) {
+            return self.part_for(cx, index, code);
+        }
         let resolved = self.resolve(index, publish);
         let topic = match &resolved {
             Ok(None) => publish.topic,
@@ -43,9 +46,8 @@ impl Mqtt {
         };
         let Some(client) = self.client(index) else { return };
         let session = client.session;
-        let asker = Asker { name: &client.name, user: client.user.as_deref() };
-        let allowed = self.access.publish(asker, topic);
-        let message = match allowed.and_then(|()| self.message(cx, publish, topic)) {
+        let asker = client.asker();
+        let message = match self.message(cx, asker, publish, topic) {
             Ok(message) => message,
             Err(reason) => return self.turned_down(cx, index, publish, reason),
         };
@@ -82,17 +84,25 @@ impl Mqtt {
         aliases.resolve(max, publish).map(|topic| Some(topic.into()))
     }
 
-    /// A packet as the hub's message.
+    /// A packet as the hub's message, if the client may publish it.
     pub(super) fn message(
         &self,
         cx: &mut Cx<'_>,
+        asker: Asker<'_>,
         publish: &mqtt::Publish<'_>,
         topic: &str,
     ) -> Result<hub::Publish, ReasonCode> {
+        let (delay_ms, topic) = self.delay(topic)?;
+        self.access.publish(asker, topic)?;
         let channel = ChannelName::parse(topic, self.config.limits.channel_name_bytes_max)
             .map_err(|_| ReasonCode::TopicNameInvalid)?;
+        if publish.properties.is_payload_text() == Some(true) && !self.may_be_text(topic, publish.payload) {
+            return Err(ReasonCode::PayloadFormatInvalid);
+        }
         let forwarded = Forwarded::of(&publish.properties);
-        let expires = lifetime_ms(&publish.properties).map(|ms| Millis(cx.io.now().0.saturating_add(ms)));
+        // It begins to age when it is published.
+        let born = cx.io.now().0 + delay_ms;
+        let expires = lifetime_ms(&publish.properties).map(|ms| Millis(born.saturating_add(ms)));
         Ok(hub::Publish {
             id: message_id(cx),
             target: Target::Channel(channel),
@@ -108,9 +118,24 @@ impl Mqtt {
                 origin: None,
                 attributes: forwarded.as_bytes().clone(),
                 expires,
+                delay_ms,
             },
             receipt: None,
         })
+    }
+
+    /// How long a message waits, and the topic it is for. While nothing may wait, such a topic is as it is, and nobody's.
+    pub(super) fn delay<'t>(&self, topic: &'t str) -> Result<(u64, &'t str), ReasonCode> {
+        if self.config.limits.delayed_max == 0 {
+            return Ok((0, topic));
+        }
+        delayed::split(topic).ok_or(ReasonCode::TopicNameInvalid)
+    }
+
+    /// Whether a payload is text, or nobody wants to know on this channel.
+    fn may_be_text(&self, topic: &str, payload: &[u8]) -> bool {
+        let rule = self.config.channels.iter().find(|rule| hub::filter_matches(rule.filter.as_str(), topic));
+        !rule.is_some_and(|rule| rule.payload_format_check) || std::str::from_utf8(payload).is_ok()
     }
 
     /// A message that is not taken: version 3 has no word for that, so it is acknowledged and dropped.

@@ -5,7 +5,7 @@
 
 use hub::{Command, Reason, Step};
 use wire::mqtt::{
-    Ack, Answer, Auth, ClientPacket, ConnAck, Disconnect, Encoder, Error, Frame, Properties, PropertyBuf,
+    Ack, Answer, ClientPacket, ConnAck, Disconnect, Encoder, Error, Frame, Properties, PropertyBuf,
     ReasonCode, Version, decode_client, frame,
 };
 
@@ -44,9 +44,12 @@ impl Mqtt {
                 }
             };
             if index == NONE {
-                match self.begin(cx, conn, &frame) {
-                    Begun::Here(client) => index = client,
-                    Begun::Elsewhere => return used,
+                match self.begin(cx, conn, &frame, rest) {
+                    Begun::Here(client, more_bytes) => {
+                        index = client;
+                        used += more_bytes;
+                    }
+                    Begun::Elsewhere | Begun::Waits => return used,
                     Begun::Over => return bytes.len(),
                 }
             } else {
@@ -64,7 +67,12 @@ impl Mqtt {
         used
     }
 
-    fn begin(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>) -> Begun {
+    fn begin(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>, bytes: &[u8]) -> Begun {
+        self.figures.came(frame.first, frame.packet_bytes);
+        if self.exchanges.is_open(conn) {
+            let behind = bytes.get(frame.packet_bytes..).unwrap_or_default();
+            return self.answer(cx, conn, frame, behind);
+        }
         match decode_client(None, frame) {
             Ok(ClientPacket::Connect(connect)) => self.connect(cx, conn, &connect),
             Ok(_) => {
@@ -80,6 +88,10 @@ impl Mqtt {
 
     fn packet(&mut self, cx: &mut Cx<'_>, conn: ConnKey, index: u32, frame: Frame<'_>) {
         let now = cx.io.now();
+        self.figures.came(frame.first, frame.packet_bytes);
+        if !self.charge(cx, index, &frame) {
+            return;
+        }
         let Some(client) = self.client_mut(index) else { return };
         client.heard = now;
         let frame = if client.kind.v31 { frame.with_flags_of_v311() } else { frame };
@@ -129,11 +141,6 @@ impl Mqtt {
         self.end(cx, index, None, Reason::ClientLeft);
     }
 
-    /// No method was announced, so none can go on [MQTT-4.12.0-7].
-    fn auth(&mut self, cx: &mut Cx<'_>, index: u32, _auth: &Auth<'_>) {
-        self.part(cx, index, ReasonCode::ProtocolError, Reason::Misbehaved);
-    }
-
     /// The peer broke the rules of a packet: it is told as the version allows, and the connection ends.
     fn fault(&mut self, cx: &mut Cx<'_>, conn: ConnKey, index: u32, error: Error) {
         if self.client(index).is_some() {
@@ -167,7 +174,19 @@ impl Mqtt {
         encoder: Encoder,
         (reason, text): (ReasonCode, Option<&str>),
     ) {
+        self.figures.refused(reason);
         let told = text.map(PropertyBuf::with_reason_string).unwrap_or_default();
+        self.refuse_with(cx, conn, encoder, (reason, &told));
+    }
+
+    /// As [`Mqtt::refuse`], with properties, which version 3 does not have.
+    pub(super) fn refuse_with(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnKey,
+        encoder: Encoder,
+        (reason, told): (ReasonCode, &PropertyBuf),
+    ) {
         let properties = match encoder.version() {
             Version::V3 => Properties::NONE,
             Version::V5 => told.as_properties(),

@@ -4,14 +4,14 @@
 
 use hub::{CatchUp, Command, Join, Options, Outcome};
 use wire::mqtt::{
-    PacketId, Properties, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions,
-    Unsubscribe, parse_share,
+    PacketId, Properties, Qos, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions,
+    Unsubscribe, Version, parse_share,
 };
 
-use super::Mqtt;
-use super::access::Asker;
+use super::access::substituted;
 use super::client::Question;
 use super::publish::{Kind, quality, refused};
+use super::{Mqtt, availability};
 use crate::shard::Cx;
 
 /// What the hub is asked for, as the number that comes back with its answer.
@@ -64,7 +64,12 @@ impl Mqtt {
     pub(super) fn subscribe(&mut self, cx: &mut Cx<'_>, index: u32, subscribe: &Subscribe<'_>) {
         let packet_id = subscribe.packet_id;
         let label = subscribe.properties.subscription_identifier().unwrap_or(0);
-        let granted = subscribe.subscriptions.iter().map(|(_, options)| options.qos.granted()).collect();
+        if let Some(code) = self.breach(index, subscribe) {
+            return self.part_for(cx, index, code);
+        }
+        let qos_max = availability::qos_max(&self.config.mqtt);
+        let granted =
+            subscribe.subscriptions.iter().map(|(_, options)| options.qos.min(qos_max).granted()).collect();
         self.ask(index, packet_id, true, granted);
         for (place, (filter, options)) in (0..).zip(subscribe.subscriptions.iter()) {
             let request = Request::Filter(packet_id, place);
@@ -75,6 +80,14 @@ impl Mqtt {
         }
     }
 
+    /// A client of version 5 knows what is switched off, so to ask for it breaks the protocol.
+    fn breach(&self, index: u32, subscribe: &Subscribe<'_>) -> Option<ReasonCode> {
+        self.client(index).filter(|client| client.version() == Version::V5)?;
+        let label = subscribe.properties.subscription_identifier().unwrap_or(0);
+        let mut filters = subscribe.subscriptions.iter();
+        filters.find_map(|(filter, _)| availability::subscribe(&self.config.mqtt, filter, label).err())
+    }
+
     fn join(
         &self,
         index: u32,
@@ -83,22 +96,22 @@ impl Mqtt {
         request: u64,
     ) -> Result<Join, ReasonCode> {
         let client = self.client(index).ok_or(ReasonCode::UnspecifiedError)?;
-        let (group, filter) = match parse_share(filter) {
-            Some((group, filter)) => (Some(Box::from(group)), filter),
-            None => (None, filter),
-        };
-        let asker = Asker { name: &client.name, user: client.user.as_deref() };
+        let config = &self.config.mqtt;
+        availability::subscribe(config, filter, label)?;
+        let (group, filter) = split_share(filter);
+        let asker = client.asker();
         self.access.subscribe(asker, filter)?;
         if filter.len() > self.config.limits.channel_name_bytes_max as usize {
             return Err(ReasonCode::TopicFilterInvalid);
         }
         let own = Options {
-            quality: quality(options.qos),
+            quality: quality(options.qos.min(availability::qos_max(config))),
             skip_own: options.no_local,
             keep_retain: options.retain_as_published,
             label,
         };
         let catch_up = match options.retain_handling {
+            _ if !config.retain_available => CatchUp::Never,
             RetainHandling::Send => CatchUp::Always,
             RetainHandling::SendIfNew => CatchUp::IfNew,
             RetainHandling::DoNotSend => CatchUp::Never,
@@ -107,16 +120,31 @@ impl Mqtt {
         Ok(Join { session, filter: filter.to_owned(), group, options, catch_up, request })
     }
 
+    /// The subscriptions that a new session begins with (MQTT 5.0, 4.5 allows a server to make some).
+    pub(super) fn subscribe_at_start(&mut self, cx: &mut Cx<'_>, index: u32) {
+        for place in 0..self.config.mqtt_auto_subscribe.len() {
+            let Some((entry, client)) = self.config.mqtt_auto_subscribe.get(place).zip(self.client(index))
+            else {
+                return;
+            };
+            let Some(filter) = substituted(entry.filter.as_str(), client.asker()) else { continue };
+            let (group, filter) = split_share(&filter);
+            let qos = u8::try_from(entry.qos).ok().and_then(Qos::from_bits).unwrap_or_default();
+            let own = Options { quality: quality(qos), ..Options::default() };
+            // Nobody waits for the answer: 0 is no request of the client's.
+            let (session, options, filter) = (client.session, client.options(own), filter.to_owned());
+            let catch_up = if self.config.mqtt.retain_available { CatchUp::Always } else { CatchUp::Never };
+            self.apply(cx, Command::Join(Join { session, filter, group, options, catch_up, request: 0 }));
+        }
+    }
+
     pub(super) fn unsubscribe(&mut self, cx: &mut Cx<'_>, index: u32, unsubscribe: &Unsubscribe<'_>) {
         let packet_id = unsubscribe.packet_id;
         let success = unsubscribe.filters.iter().map(|_| ReasonCode::Success).collect();
         self.ask(index, packet_id, false, success);
         for (place, filter) in (0..).zip(unsubscribe.filters.iter()) {
             let Some(session) = self.client(index).map(|client| client.session) else { return };
-            let (group, filter) = match parse_share(filter) {
-                Some((group, filter)) => (Some(Box::from(group)), filter),
-                None => (None, filter),
-            };
+            let (group, filter) = split_share(filter);
             let request = Request::Filter(packet_id, place).number();
             self.apply(cx, Command::Leave { session, filter: filter.to_owned(), group, request });
         }
@@ -180,6 +208,14 @@ impl Mqtt {
             true => encoder.suback(&answer, out),
             false => encoder.unsuback(&answer, out),
         });
+    }
+}
+
+/// The group, if it is shared, and the filter.
+fn split_share(filter: &str) -> (Option<Box<str>>, &str) {
+    match parse_share(filter) {
+        Some((group, filter)) => (Some(Box::from(group)), filter),
+        None => (None, filter),
     }
 }
 

@@ -21,8 +21,8 @@ use smallvec::SmallVec;
 use wire::engineio::{BinaryAs, PayloadWriter, Version};
 use wire::socketio::{Decoder, Encoded, Revision, Role};
 
-use super::rate::Rate;
 use super::sid::Secret;
+use crate::front::rate::Rate;
 use crate::mail::Handshake;
 use crate::shard::ConnKey;
 

@@ -42,11 +42,6 @@ impl SocketIo {
                     self.close_under(cx, tag, Reason::Disconnected);
                 }
             }
-            Mail::Inspect { sessions, reply } => {
-                let found = sessions.into_iter().map(|session| self.inspect(cx, session)).collect();
-                // Nobody waits any more when the request was given up; that is no error.
-                let _ = reply.send(found);
-            }
             Mail::Tail { filter, sink } => {
                 let open = self.tails.open((filter, sink), cx.io.random());
                 self.apply(cx, open);
@@ -56,12 +51,14 @@ impl SocketIo {
                     self.apply(cx, end);
                 }
             }
-            // The shard's own.
-            Mail::Stats { .. } | Mail::Tls(_) => {}
+            // For all protocols, or the shard's own.
+            Mail::Inspect { .. } | Mail::Figures { .. } | Mail::Stats { .. } | Mail::Tls(_) => {}
+            // Of MQTT clients.
+            Mail::Ban { .. } | Mail::Unban { .. } | Mail::Bans { .. } => {}
         }
     }
 
-    fn inspect(&self, cx: &Cx<'_>, session: SessionId) -> Option<Inspection> {
+    pub(in crate::front) fn inspect(&self, cx: &Cx<'_>, session: SessionId) -> Option<Inspection> {
         let socket = self.socket(self.tag_of(session)?)?;
         let engine = self.engine(socket.engine)?;
         let protocol = match engine.version {
@@ -70,7 +67,7 @@ impl SocketIo {
         };
         Some(Inspection {
             protocol,
-            namespace: Arc::clone(&self.namespaces.known(socket.variant.namespace).name),
+            namespace: Some(Arc::clone(&self.namespaces.known(socket.variant.namespace).name)),
             transport: transport(engine),
             remote: self.connection_of(socket.engine).and_then(|conn| cx.io.peer_addr(conn)),
         })

@@ -4,7 +4,7 @@
 //! Start at [`SocketIo::engine_packet`].
 
 use bytes::Bytes;
-use hub::{AskId, Body, Command, Except, Publish, Reason, Target};
+use hub::{AskId, Body, Command, Except, Publish, Quality, Reason, Target, Traits};
 use wire::engineio::{Packet, Version};
 use wire::socketio::{AckId, Encoded, Kind, Violation};
 use wire::values::Values;
@@ -142,6 +142,8 @@ impl SocketIo {
         let (session, channel) = (socket.id, &self.namespaces.known(socket.variant.namespace).channel);
         let (json, attachments) = event.args().into_parts();
         let home = channel.home(&self.topology);
+        // An acknowledgement means that it is kept for whoever can be sent it again.
+        let quality = if request.is_some() { Quality::AtLeastOnce } else { Quality::AtMostOnce };
         let publish = Box::new(Publish {
             id: message_id(cx),
             target: Target::Channel(channel.clone()),
@@ -151,7 +153,7 @@ impl SocketIo {
             except: Some(Box::new(Except { sessions: vec![session], channels: Vec::new() })),
             reply_within_ms: None,
             token: None,
-            traits: hub::Traits::default(),
+            traits: Traits { quality, ..Traits::default() },
             receipt: None,
         });
         if home == self.shard {

@@ -9,93 +9,17 @@ use wire::engineio::HandshakeError;
 
 use super::engine::{Carrier, Post};
 use super::{SocketIo, owner};
+use crate::front::rate::Rate;
 use crate::shard::{ConnKey, Cx};
-
-/// What a connection may still send; boxed and only there when a limit is configured.
-#[derive(Debug)]
-pub(super) struct Rate {
-    /// When it was last refilled.
-    at: Millis,
-    events: Bucket,
-    bytes: Bucket,
-    /// Reading pauses until then.
-    paused_until: Option<Millis>,
-}
-
-/// A bucket that holds what one second allows. May be overdrawn by the last message; the debt is waited for.
-#[derive(Clone, Copy, Debug)]
-struct Bucket {
-    /// 0 is no limit.
-    per_second: u64,
-    /// Thousandths.
-    level: i64,
-}
-
-impl Bucket {
-    fn full(per_second: u64) -> Self {
-        Self { per_second, level: Self::capacity(per_second) }
-    }
-
-    fn capacity(per_second: u64) -> i64 {
-        i64::try_from(per_second.saturating_mul(1000)).unwrap_or(i64::MAX)
-    }
-
-    fn refill(&mut self, elapsed_ms: u64) {
-        let gain = i64::try_from(self.per_second.saturating_mul(elapsed_ms)).unwrap_or(i64::MAX);
-        self.level = self.level.saturating_add(gain).min(Self::capacity(self.per_second));
-    }
-
-    fn take(&mut self, amount: u64) {
-        self.level = self.level.saturating_sub_unsigned(amount.saturating_mul(1000));
-    }
-
-    /// Milliseconds until it is not overdrawn.
-    fn wait_ms(&self) -> u64 {
-        if self.per_second == 0 || self.level >= 0 {
-            return 0;
-        }
-        self.level.unsigned_abs().div_ceil(self.per_second)
-    }
-}
-
-impl Rate {
-    fn new(now: Millis, events_per_second: u64, bytes_per_second: u64) -> Self {
-        let (events, bytes) = (Bucket::full(events_per_second), Bucket::full(bytes_per_second));
-        Self { at: now, events, bytes, paused_until: None }
-    }
-
-    /// Takes one message; the time until the next may be read, if that is not now.
-    fn take(&mut self, now: Millis, bytes: usize) -> Option<Millis> {
-        let elapsed_ms = now.0.saturating_sub(self.at.0);
-        self.at = now;
-        self.events.refill(elapsed_ms);
-        self.bytes.refill(elapsed_ms);
-        self.events.take(1);
-        self.bytes.take(bytes as u64);
-        let wait_ms = self.events.wait_ms().max(self.bytes.wait_ms());
-        self.paused_until = (wait_ms > 0).then_some(Millis(now.0 + wait_ms));
-        self.paused_until
-    }
-
-    pub(super) fn paused_until(&self) -> Option<Millis> {
-        self.paused_until
-    }
-}
 
 impl SocketIo {
     /// Counts a message of a client; pauses reading from it when that was too much.
     pub(super) fn charge(&mut self, cx: &mut Cx<'_>, slot: u32, bytes: usize) {
-        let limits = &self.config.limits;
-        let (events_per_second, bytes_per_second) =
-            (u64::from(limits.events_per_second), limits.bytes_per_second);
-        if events_per_second == 0 && bytes_per_second == 0 {
-            return;
-        }
         let now = cx.io.now();
+        let Some(fresh) = Rate::new(now, &self.config.limits) else { return };
         let Some(engine) = self.engine_mut(slot) else { return };
-        let rate =
-            engine.rate.get_or_insert_with(|| Box::new(Rate::new(now, events_per_second, bytes_per_second)));
-        if rate.take(now, bytes).is_some() {
+        let rate = engine.rate.get_or_insert_with(|| Box::new(fresh));
+        if rate.take(now, (1, bytes)).is_some() {
             if let Some(conn) = engine.websocket() {
                 cx.io.pause_reading(conn);
             }
@@ -122,8 +46,7 @@ impl SocketIo {
     /// Reads again when the time has come.
     pub(super) fn end_pause(&mut self, cx: &mut Cx<'_>, slot: u32, now: Millis) {
         let Some(engine) = self.engine_mut(slot) else { return };
-        let over = |until: &mut Millis| *until <= now;
-        if engine.rate.as_mut().and_then(|rate| rate.paused_until.take_if(over)).is_none() {
+        if !engine.rate.as_mut().is_some_and(|rate| rate.end_pause(now)) {
             return;
         }
         self.read_again(cx, slot);
@@ -176,27 +99,5 @@ impl SocketIo {
             Err(error) => self.site.error(error, origin),
         };
         cx.io.respond(post.conn, response);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_of_one_second_is_free_and_debt_is_waited_for() {
-        let mut rate = Rate::new(Millis(0), 10, 0);
-        for _ in 0..10 {
-            assert_eq!(rate.take(Millis(0), 5), None);
-        }
-        assert_eq!(rate.take(Millis(0), 5), Some(Millis(100)));
-        assert_eq!(rate.take(Millis(1100), 5), None);
-    }
-
-    #[test]
-    fn bytes_count_too() {
-        let mut rate = Rate::new(Millis(0), 0, 1000);
-        assert_eq!(rate.take(Millis(0), 1000), None);
-        assert_eq!(rate.take(Millis(500), 1000), Some(Millis(1000)));
     }
 }

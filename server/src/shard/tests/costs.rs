@@ -148,6 +148,8 @@ fn hub_config(topology: Topology) -> hub::Config {
         recovery: RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 },
         retained_max: 1000,
         retained_bytes_max: 100_000,
+        delayed_max: 1000,
+        delayed_bytes_max: 100_000,
     };
     hub::Config { shard: ShardId(0), topology, epoch: 1, limits, rules: Vec::new() }
 }

@@ -340,6 +340,8 @@ fn hub_config(shard: ShardId, topology: Topology) -> hub::Config {
         recovery,
         retained_max: 1000,
         retained_bytes_max: 100_000,
+        delayed_max: 1000,
+        delayed_bytes_max: 100_000,
     };
     hub::Config { shard, topology, epoch: 1, limits, rules: Vec::new() }
 }

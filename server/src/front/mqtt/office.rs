@@ -1,0 +1,89 @@
+//! What the back office asks and decides about clients: how they are connected, and who is refused.
+//!
+//! Must not know what the hub knows of their sessions: those that wait for their clients are the hub's alone. Start at
+//! [`Mqtt::inspect`] and [`Mqtt::is_barred`].
+
+use std::sync::Arc;
+
+use hub::{Millis, Page, SessionId};
+use wire::mqtt::Level;
+
+use super::bans::{Ban, Banned};
+use super::client::Client;
+use super::flapping::Measure;
+use super::{Figures, Mqtt};
+use crate::mail::Inspection;
+use crate::shard::{ConnKey, Cx};
+
+impl Mqtt {
+    /// What was counted since the shard started.
+    pub(in crate::front) fn figures(&self) -> Figures {
+        self.figures.clone()
+    }
+
+    /// Refuses somebody from now on; `false`: `limits.bans_max`.
+    pub(in crate::front) fn ban(&mut self, cx: &Cx<'_>, ban: Ban) -> bool {
+        self.bans.add(cx.io.now(), ban, self.config.limits.bans_max)
+    }
+
+    /// Whether there was such a ban.
+    pub(in crate::front) fn unban(&mut self, cx: &Cx<'_>, of: &Banned) -> bool {
+        self.bans.lift(cx.io.now(), of)
+    }
+
+    pub(in crate::front) fn bans(&self, cx: &Cx<'_>, after: Option<&Banned>, limit: usize) -> Page<Ban> {
+        self.bans.page(cx.io.now(), after, limit)
+    }
+
+    /// Whether a client is refused before anything else is asked: for its name, or for where it comes from.
+    pub(super) fn is_barred(&mut self, cx: &Cx<'_>, conn: ConnKey, name: &Arc<str>) -> bool {
+        if self.bans.is_empty() {
+            return false;
+        }
+        let now = cx.io.now();
+        let address = cx.io.peer_addr(conn).map(|address| Banned::Address(address.ip().to_canonical()));
+        self.bans.bar(now, &Banned::Client(Arc::clone(name)))
+            || address.is_some_and(|address| self.bans.bar(now, &address))
+    }
+
+    /// Whether a client that has proved who it is is refused all the same: for its user, or since it connects too often,
+    /// which bans it for a while. Who proves nothing cannot have others banned.
+    pub(super) fn is_user_barred(&mut self, cx: &Cx<'_>, name: &Arc<str>, user: Option<&Arc<str>>) -> bool {
+        let (now, config) = (cx.io.now(), &self.config.mqtt);
+        if user.is_some_and(|user| self.bans.bar(now, &Banned::User(Arc::clone(user)))) {
+            return true;
+        }
+        let measure = Measure {
+            connects_max: config.flapping_connects_max,
+            window_ms: u64::from(config.flapping_window_seconds) * 1000,
+        };
+        if measure.connects_max == 0 || !self.flapping.connects(now, name, measure) {
+            return false;
+        }
+        let until = Millis(now.0 + u64::from(config.flapping_ban_seconds) * 1000);
+        let reason = Some(Arc::from("flapping"));
+        let ban = Ban { of: Banned::Client(Arc::clone(name)), until: Some(until), reason };
+        tracing::info!(client_id = &**name, "an MQTT client id is banned for connecting too often");
+        self.bans.add(now, ban, self.config.limits.bans_max);
+        true
+    }
+
+    /// How the client of a session is connected; `None` while it is not.
+    pub(in crate::front) fn inspect(&self, cx: &Cx<'_>, session: SessionId) -> Option<Inspection> {
+        let client = self.client(self.index_of(session)?)?;
+        Some(Inspection {
+            protocol: protocol(client),
+            namespace: None,
+            transport: if client.kind.websocket { "websocket" } else { "tcp" },
+            remote: cx.io.peer_addr(client.conn),
+        })
+    }
+}
+
+fn protocol(client: &Client) -> &'static str {
+    match client.level() {
+        Level::V31 => "mqtt/3.1",
+        Level::V311 => "mqtt/3.1.1",
+        Level::V5 => "mqtt/5",
+    }
+}
