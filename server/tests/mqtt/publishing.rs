@@ -66,7 +66,7 @@ fn pubrel_for_an_unknown_id_is_answered() {
 }
 
 #[test]
-fn a_publisher_sees_its_own_message_before_the_acknowledgement() {
+fn a_publisher_sees_its_own_message_before_puback_and_after_pubrec() {
     for shards in 1..4 {
         let site = Site::new(shards);
         for home in 0..shards {
@@ -79,8 +79,8 @@ fn a_publisher_sees_its_own_message_before_the_acknowledgement() {
             client.expect(&[
                 &format!("PUBLISH {topic} \"1\" q1 #1"),
                 "PUBACK #1 00",
-                &format!("PUBLISH {topic} \"2\" q2 #2"),
                 "PUBREC #2 00",
+                &format!("PUBLISH {topic} \"2\" q2 #2"),
             ]);
             client.pubrel(2);
             client.expect(&["PUBCOMP #2 00"]);

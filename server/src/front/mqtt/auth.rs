@@ -136,7 +136,7 @@ impl Mqtt {
         auth_bytes: usize,
     ) -> Begun {
         if self.drain.is_some() {
-            self.turn_away(cx, conn, Version::V5);
+            self.turn_away(cx, conn, Encoder::new(Version::V5));
             return Begun::Over;
         }
         let name = match self.name(cx, connect) {

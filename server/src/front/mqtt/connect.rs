@@ -48,7 +48,7 @@ const FOR_EVER: u32 = u32::MAX;
 impl Mqtt {
     pub(super) fn connect(&mut self, cx: &mut Cx<'_>, conn: ConnKey, connect: &Connect<'_>) -> Begun {
         if self.drain.is_some() {
-            self.turn_away(cx, conn, connect.level.version());
+            self.turn_away(cx, conn, Encoder::for_client(connect));
             return Begun::Over;
         }
         if !cx.io.allow_handshake(conn) {

@@ -88,11 +88,11 @@ impl Mqtt {
 
     /// A client that connects during a shutdown. Some clients stay away after a refusal, and none after a close, so it is
     /// refused only if it is told where to go instead.
-    pub(super) fn turn_away(&mut self, cx: &mut Cx<'_>, conn: ConnKey, version: Version) {
-        let Some(reference) = self.elsewhere(version) else { return cx.io.close(conn) };
+    pub(super) fn turn_away(&mut self, cx: &mut Cx<'_>, conn: ConnKey, encoder: Encoder) {
+        let Some(reference) = self.elsewhere(encoder.version()) else { return cx.io.close(conn) };
         let properties =
             ConnAckProperties { server_reference: Some(&reference), ..ConnAckProperties::default() }.to_buf();
-        self.refuse_with(cx, conn, Encoder::new(version), (ReasonCode::UseAnotherServer, &properties));
+        self.refuse_with(cx, conn, encoder, (ReasonCode::UseAnotherServer, &properties));
     }
 
     /// Other servers, for clients that can be told.

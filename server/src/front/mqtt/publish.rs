@@ -14,13 +14,11 @@ use super::{Mqtt, availability, delayed};
 use crate::front::message_id;
 use crate::shard::Cx;
 
-/// The publish that is being offered to the hub.
+/// The publish that is being offered to the hub and not answered yet.
 #[derive(Debug)]
 pub(super) struct Asked {
     index: u32,
     request: Request,
-    /// The hub's answer, if it came at once.
-    outcome: Option<Outcome>,
 }
 
 /// The two kinds of acknowledgements, each with an order of its own.
@@ -59,10 +57,10 @@ impl Mqtt {
                 return self.apply(cx, Command::Offer(Box::new(offer)));
             }
         };
-        self.asked = Some(Asked { index, request, outcome: None });
+        self.asked = Some(Asked { index, request });
         let offer = Offer { session, exchange, publish: message, request: request.number() };
         self.apply(cx, Command::Offer(Box::new(offer)));
-        self.answered(cx);
+        self.wait_for_answer();
     }
 
     fn is_over_window(&mut self, index: u32) -> bool {
@@ -147,28 +145,21 @@ impl Mqtt {
         }
     }
 
-    /// After the offer: either the hub has answered, or the acknowledgement waits for its turn.
-    fn answered(&mut self, cx: &mut Cx<'_>) {
-        let Some(Asked { index, request, outcome }) = self.asked.take() else { return };
+    /// After the offer: unless the hub has answered, the acknowledgement waits for its turn.
+    fn wait_for_answer(&mut self) {
+        let Some(Asked { index, request }) = self.asked.take() else { return };
         let Some((kind, packet_id)) = request.ack() else { return };
-        match outcome {
-            Some(outcome) => self.publish_done(cx, index, (kind, packet_id), outcome),
-            None => {
-                let Some(client) = self.client_mut(index) else { return };
-                let [acks, recs] = &mut client.rare().acks;
-                let queue = if kind == Kind::PubAck { acks } else { recs };
-                queue.push_back(Ack { packet_id, reason: None });
-            }
-        }
+        let Some(client) = self.client_mut(index) else { return };
+        let [acks, recs] = &mut client.rare().acks;
+        let queue = if kind == Kind::PubAck { acks } else { recs };
+        queue.push_back(Ack { packet_id, reason: None });
     }
 
-    /// The hub's answer to an offer. While the offer is still being made it is only noted.
+    /// The hub's answer to an offer, told at once: what of the message goes to its publisher comes before or after it as the
+    /// hub says.
     pub(super) fn offer_done(&mut self, cx: &mut Cx<'_>, index: u32, request: Request, outcome: Outcome) {
-        if let Some(asked) =
-            self.asked.as_mut().filter(|asked| (asked.index, asked.request) == (index, request))
-        {
-            asked.outcome = Some(outcome);
-        } else if let Some(ack) = request.ack() {
+        self.asked.take_if(|asked| (asked.index, asked.request) == (index, request));
+        if let Some(ack) = request.ack() {
             self.publish_done(cx, index, ack, outcome);
         }
     }
