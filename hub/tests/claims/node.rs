@@ -47,8 +47,6 @@ pub fn limits() -> Limits {
         asks_max: 3,
         history_bytes_max: 1000,
         retained_max: 400,
-        delayed_max: 100,
-        delayed_bytes_max: 10_000,
         retained_bytes_max: 1500,
         delayed_max: 10,
         delayed_bytes_max: 1000,

@@ -47,8 +47,6 @@ fn limits(rng: &mut Rng, is_ample: bool) -> Limits {
         asks_max: 1,
         history_bytes_max: 0,
         retained_max: 1000,
-        delayed_max: 100,
-        delayed_bytes_max: 10_000,
         retained_bytes_max: 100_000,
         delayed_max: 10,
         delayed_bytes_max: 1000,
