@@ -365,7 +365,7 @@ async fn a_client_in_a_websocket_proves_its_user_too() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_client_that_never_proves_itself_is_closed_in_time() {
-    let server = start(&format!("[limits]\nhead_timeout_ms = 100\n{USERS}")).await;
+    let server = start(&format!("[limits]\nhead_timeout_ms = 1000\n{USERS}")).await;
     let (mut client, _) = begin(&server, "c", "ann");
     assert_eq!(client.ending(), None);
     server.drain().await;
@@ -667,10 +667,14 @@ async fn a_delayed_message_comes_later_and_to_its_topic() {
     assert_eq!(publisher.publish("$delayed/1/a/b", "late"), ReasonCode::Success);
     assert_eq!(publisher.publish("a/b", "now"), ReasonCode::Success);
     assert_eq!(publisher.publish("$delayed/0/a/b", "too"), ReasonCode::Success);
-    assert_eq!(subscriber.message(), "a/b now");
-    assert_eq!(subscriber.message(), "a/b too");
-    assert_eq!(subscriber.message(), "a/b late");
-    assert!(begun.elapsed() >= Duration::from_secs(1));
+    // On a machine that is slow enough they come in another order.
+    let mut expected = vec!["a/b late", "a/b now", "a/b too"];
+    while !expected.is_empty() {
+        let message = subscriber.message();
+        let place = expected.iter().position(|expected| *expected == message);
+        expected.remove(place.unwrap_or_else(|| panic!("{message} once more")));
+        assert!(message != "a/b late" || begun.elapsed() >= Duration::from_secs(1));
+    }
     for (topic, code) in [
         ("$delayed/a/b", ReasonCode::TopicNameInvalid),
         ("$delayed/5/", ReasonCode::TopicNameInvalid),
