@@ -10,7 +10,9 @@ use super::names::{ChannelFilter, HttpPath};
 use super::table::{Flaw, Kind, Setting, Value, section, words};
 
 section! {
-    /// MQTT 3.1.1 and 5.0. Topics are channels, so MQTT clients, Socket.IO rooms and the back end meet there.
+    /// MQTT 3.1.1 and 5.0. Topics are channels, so MQTT clients, Socket.IO rooms and the back end meet there. The back end is not
+    /// asked about MQTT clients, nor told of their coming and going: users and rules are configured, `/v1/sessions` shows who is
+    /// there, and `GET /v1/tail` what they publish.
     pub struct Mqtt at Once "mqtt" {
         /// Whether MQTT is served: on the public port, where the first byte tells it from HTTP, and inside WebSockets at
         /// `path`.

@@ -39,6 +39,7 @@ use self::client::Client;
 use self::connect::Welcome;
 pub use self::figures::{FAMILIES, Family, Figures};
 use self::flapping::Flapping;
+pub use self::payload::attributes;
 use self::publish::Asked;
 use super::apply::apply;
 use crate::config::Config;

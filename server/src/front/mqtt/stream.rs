@@ -61,7 +61,15 @@ impl Mqtt {
     }
 
     fn begin(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>) -> Begun {
-        self.figures.came(frame.first, frame.packet_bytes);
+        let begun = self.first(cx, conn, frame);
+        // Where the connection goes it is read once more.
+        if begun != Begun::Elsewhere {
+            self.figures.came(frame.first, frame.packet_bytes);
+        }
+        begun
+    }
+
+    fn first(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>) -> Begun {
         match decode_client(None, frame) {
             Ok(ClientPacket::Connect(connect)) => self.connect(cx, conn, &connect),
             Ok(_) => {
