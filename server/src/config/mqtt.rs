@@ -15,6 +15,9 @@ section! {
     /// only the session itself gets what is published to `reply/<session>/..`, the topics that a client of version 5 is told as
     /// Response Information when it asks for it; everybody may publish there. What is published to `$delayed/<seconds>/<topic>`
     /// is published to the topic so much later, and its expiry begins then (`limits.delayed_max`).
+    ///
+    /// The back end is not asked about MQTT clients, nor told of their coming and going: users and rules are configured,
+    /// `/v1/sessions` shows who is there, and `GET /v1/tail` what they publish.
     pub struct Mqtt at Once "mqtt" {
         /// Whether MQTT is served: on the public port, where the first byte tells it from HTTP, over TCP or over TLS with
         /// `[tls]`; inside WebSockets at `path`; and on ports of its own.

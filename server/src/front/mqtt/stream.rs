@@ -68,7 +68,15 @@ impl Mqtt {
     }
 
     fn begin(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>, bytes: &[u8]) -> Begun {
-        self.figures.came(frame.first, frame.packet_bytes);
+        let begun = self.first(cx, conn, frame, bytes);
+        // Where the connection goes it is read once more; so is a CONNECT that waits for a proof.
+        if !matches!(begun, Begun::Elsewhere | Begun::Waits) {
+            self.figures.came(frame.first, frame.packet_bytes);
+        }
+        begun
+    }
+
+    fn first(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>, bytes: &[u8]) -> Begun {
         if self.exchanges.is_open(conn) {
             let behind = bytes.get(frame.packet_bytes..).unwrap_or_default();
             return self.answer(cx, conn, frame, behind);
