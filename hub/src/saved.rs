@@ -251,6 +251,7 @@ impl Hub {
         let flight =
             Flight::restored(sent, claim.waiting.iter().filter_map(|parcel| parcel.restored(messages)));
         self.sessions.queued += flight.len_waiting() as u64;
+        self.sessions.in_flight += flight.len_sent() as u64;
         pact.flight = Some(Box::new(flight));
         pact.expect_pages(claim.walks.iter().map(|walk| walk.restored(claim.id)));
         pact.tidy();
