@@ -12,6 +12,7 @@ mod floods;
 mod malformed;
 mod moving;
 mod publishing;
+mod restarting;
 mod retained;
 #[path = "../support/mqtt.rs"]
 mod rig;

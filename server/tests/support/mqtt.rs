@@ -25,6 +25,7 @@ use trunkline::config::{Config, Machine, SourceFile, Sources};
 use trunkline::embed::ByHand;
 use trunkline::mail::{Mail, Upcall};
 use trunkline::shard::Stats;
+use trunkline::state::Place;
 use wire::http::{HeadLimits, parse_response_head};
 use wire::mqtt::{
     Ack, ClientPacket, Connect, Disconnect, Encoder, Filters, Level, PacketId, Properties, Property,
@@ -56,23 +57,35 @@ impl Site {
         Self(Rc::new(RefCell::new(ByHand::start(config, None).unwrap())))
     }
 
-    /// Ends it in order and starts the next one, which goes on with what was left, `away_ms` later. Clients of the first
-    /// one have to be gone or are told.
-    pub fn restart(self, config: Config) -> Self {
+    /// Ends it in order and starts the next one so many milliseconds later, which goes on with what was left in a file.
+    /// Clients that are still there are told.
+    pub fn restart(self, config: Config, away_ms: u64) -> Self {
         self.0.borrow_mut().drain(0);
         self.run();
         let mut node = self.0.borrow_mut();
-        let mut guard = 0;
-        let state = loop {
-            if let Some(state) = node.state() {
-                break state;
+        let mut state = (0..1000).find_map(|_| {
+            let state = node.state();
+            if state.is_none() {
+                node.advance(10);
+                node.turn();
             }
-            node.advance(100);
-            node.turn();
-            guard += 1;
-            assert!(guard < 1000, "the node does not end");
-        };
-        drop(node);
+            state
+        });
+        let mut state = state.take().expect("the node ends");
+        state.saved_at_ms -= away_ms;
+        let folder =
+            std::env::temp_dir().join(format!("trunkline-{}-{:p}", std::process::id(), self.0.as_ptr()));
+        std::fs::create_dir(&folder).unwrap();
+        let path = folder.join("state");
+        let (place, found) = Place::open(&path, state.topology).unwrap();
+        assert!(found.is_none());
+        place.save(&state).unwrap();
+        drop(place);
+        let (place, found) = Place::open(&path, state.topology).unwrap();
+        let (state, taken) = found.expect("what was saved is sound");
+        taken.used();
+        drop((place, node));
+        std::fs::remove_dir_all(&folder).unwrap();
         Self(Rc::new(RefCell::new(ByHand::start(config, Some(state)).unwrap())))
     }
 
