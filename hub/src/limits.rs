@@ -68,7 +68,8 @@ pub struct Limits {
     /// with `SlowConsumer`. A claimed session lives on: what waits of quality `AtMostOnce` makes place for what is of a higher
     /// one, then nothing more is taken; both are counted. Retained values that it asked for come page by page and are exempt.
     pub outbox_messages_max: u32,
-    /// Bytes of bodies waiting for one session; one message may exceed it alone. As `outbox_messages_max`.
+    /// Bytes of bodies waiting for one session; one message may exceed it alone. As `outbox_messages_max`. Of a claimed session
+    /// also of those that its client has not acknowledged: beyond it more of them wait.
     pub outbox_bytes_max: u64,
     /// Unanswered asks of one session. A further ask is not delivered to it, and counts it as dropped and missing at once.
     pub asks_per_session_max: u16,

@@ -43,12 +43,12 @@ impl Recovery {
 /// What a server owes clients that were away.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Promise {
-    /// Nothing that was published meanwhile.
-    AtMostOnce,
-    /// Everything, and no matter how often.
-    AtLeastOnce,
-    /// Everything, once.
-    ExactlyOnce,
+    /// Nothing of what was published meanwhile.
+    Nothing,
+    /// All of it, and no matter how often.
+    Everything,
+    /// All of it, once.
+    EverythingOnce,
 }
 
 impl Promise {
@@ -56,16 +56,16 @@ impl Promise {
     pub(crate) fn judge(self, counts: &Counts, (expected, findings): (u64, &Findings), report: &mut Report) {
         let (lost, clients) = (findings.skipped + findings.behind, findings.clients_incomplete);
         match (self, lost, counts.twice()) {
-            (Self::AtMostOnce, 1.., _) => {
+            (Self::Nothing, 1.., _) => {
                 report.note("a client misses what is published while it is away: at most once");
             }
             (_, 1.., _) => {
                 report.failure(format!("{lost} of {expected} deliveries are missing, of {clients} clients"));
             }
-            (Self::AtLeastOnce, _, 1..) => report.note("QoS 1 may deliver a message again: at least once"),
+            (Self::Everything, _, 1..) => report.note("QoS 1 may deliver a message again: at least once"),
             _ => {}
         }
-        if counts.twice() > 0 && self != Self::AtLeastOnce {
+        if counts.twice() > 0 && self != Self::Everything {
             report.failure(format!("{} messages were delivered twice", counts.twice()));
         }
         if counts.late > 0 {

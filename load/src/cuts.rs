@@ -226,7 +226,7 @@ impl Cuts {
         }
         let promise = self.protocol.promise(self.recovery);
         promise.judge(counts, (*expected, findings), report);
-        if promise != Promise::AtMostOnce && counts.returned > 0 && counts.recovered == 0 {
+        if promise != Promise::Nothing && counts.returned > 0 && counts.recovered == 0 {
             report.failure("nobody was given the session it had");
         }
     }

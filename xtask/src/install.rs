@@ -1,11 +1,11 @@
-//! What chores need from package managers: Debian's packages, packages of Node.js.
+//! What chores need from package managers: Debian's packages, packages of Node.js and of Python.
 //!
 //! Installs Debian packages only as root and only when their program is missing; everything else stays in the folder
 //! it is for. Must not know who needs it. Start at [`debian`] and [`node_modules`].
 
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 
 use crate::process::{self, program, works};
 
@@ -44,6 +44,19 @@ pub(crate) fn node_modules(folder: &Path) -> Result<()> {
         return Ok(());
     }
     process::run(&mut program("npm", &["ci", "--no-audit", "--no-fund"], folder))
+}
+
+/// Packages of Python in a virtual environment, unless that is younger than their list.
+pub(crate) fn python_packages(list: &Path, environment: &Path) -> Result<()> {
+    let stamp = environment.join("installed");
+    if is_newer(&stamp, list) {
+        return Ok(());
+    }
+    let here = Path::new(".");
+    process::run(program("python3", &["-m", "venv"], here).arg(environment))?;
+    let install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r"];
+    process::run(program(environment.join("bin/python3"), &install, here).arg(list))?;
+    std::fs::write(&stamp, "").with_context(|| format!("{}", stamp.display()))
 }
 
 /// Whether `made` exists and is not older than what it was made from.

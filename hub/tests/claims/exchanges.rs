@@ -280,7 +280,7 @@ const FROM_CLIENTS: &[Rule] = &[
          a forgets 5
          > a forgotten
          a forgets 5
-         > a forgotten
+         > a refused NotFound
          a offers x two q2 as=5
          > a published
          > b x two q1 #2",

@@ -226,7 +226,7 @@ impl Avalanche {
             }
         }
         // At QoS 1 a message may come again.
-        if counts.twice() > 0 && self.protocol.promise(self.recovery) != Promise::AtLeastOnce {
+        if counts.twice() > 0 && self.protocol.promise(self.recovery) != Promise::Everything {
             report.failure(format!("{} messages were delivered twice", counts.twice()));
         }
         if counts.late > 0 {

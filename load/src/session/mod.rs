@@ -79,10 +79,10 @@ impl Protocol {
     /// What is owed to clients that were away.
     pub(crate) fn promise(self, recovery: Recovery) -> Promise {
         match (self, recovery) {
-            (_, Recovery::Off) => Promise::AtMostOnce,
-            (Self::Mqtt(Options { qos: Qos::AtMostOnce, .. }), _) => Promise::AtMostOnce,
-            (Self::Mqtt(Options { qos: Qos::AtLeastOnce, .. }), _) => Promise::AtLeastOnce,
-            _ => Promise::ExactlyOnce,
+            (_, Recovery::Off) => Promise::Nothing,
+            (Self::Mqtt(Options { qos: Qos::AtMostOnce, .. }), _) => Promise::Nothing,
+            (Self::Mqtt(Options { qos: Qos::AtLeastOnce, .. }), _) => Promise::Everything,
+            _ => Promise::EverythingOnce,
         }
     }
 

@@ -10,7 +10,7 @@ use crate::back::{Office, OfficePorts, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
-use crate::shard::ShardHandle;
+use crate::shard::{ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
 use hub::{ShardId, Topology};
@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
-const PARTITIONS: u16 = 64;
+pub(super) const PARTITIONS: u16 = 64;
 
 /// Batches of client events that wait for the program; a shard that finds no room stops reading from clients.
 const EVENT_BATCHES_MAX: usize = 1024;
@@ -100,7 +100,7 @@ impl Server {
         let setup = NodeSetup {
             config: Arc::clone(&config),
             topology,
-            zero,
+            time: Time::Since(zero),
             uplink: upcall_sender,
             reports: report_sender,
             tls,

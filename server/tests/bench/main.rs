@@ -4,6 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, its helpers included")]
 
 mod comebacks;
+mod mqtt;
 mod rig;
 mod talk;
 

@@ -5,9 +5,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::nchan;
 use super::results::Head;
 use super::server::{Program, Server};
+use super::{mosquitto, nats, nchan};
 
 /// Universal time, to the minute, for `date`.
 const DATE: &str = "+%Y-%m-%d %H:%M UTC";
@@ -104,7 +104,17 @@ fn version(root: &Path, server: &Server) -> String {
             format!("socketioxide {}, axum {}, tokio {}", of("socketioxide"), of("axum"), of("tokio"))
         }
         Program::Nchan => nchan::version().unwrap_or_else(unknown),
+        Program::Mosquitto => mosquitto::version().unwrap_or_else(unknown),
+        Program::Rumqttd => locked(root, "rumqttd").unwrap_or_else(unknown),
+        Program::Rmqtt => locked(root, "rmqtt").unwrap_or_else(unknown),
+        Program::Nats => nats::version(root).unwrap_or_else(unknown),
     }
+}
+
+/// Name and version of a crate that is a peer, as its program in `xtask/peers` is built.
+fn locked(root: &Path, name: &str) -> Option<String> {
+    let lock = std::fs::read_to_string(root.join("xtask/peers").join(name).join("Cargo.lock")).ok()?;
+    Some(format!("{name} {}", locked_version(&lock, name)?))
 }
 
 fn package_version(folder: &Path) -> Option<String> {

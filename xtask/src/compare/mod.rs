@@ -7,6 +7,8 @@
 mod bench;
 mod charts;
 mod machine;
+mod mosquitto;
+mod nats;
 mod nchan;
 mod page;
 mod restart;
@@ -189,7 +191,6 @@ impl Comparison {
         (sections, trunkline): (Vec<&'static Section>, PathBuf),
     ) -> Result<Self> {
         let (servers, size) = (options.servers()?, options.size());
-        let socketioxide = root.join("target/peers/socketioxide/release/trunkline-peer-socketioxide");
         let node_folder = root.join("xtask/peers/socketio");
         for server in &servers {
             prepare_peer(root, server.program, &node_folder)?;
@@ -206,7 +207,7 @@ impl Comparison {
         };
         let work = folder.join("servers");
         std::fs::create_dir_all(&work).with_context(|| work.display().to_string())?;
-        let kit = Kit { trunkline, socketioxide, node_folder, folder: work };
+        let kit = Kit { trunkline, peers: root.join("target/peers"), node_folder, folder: work };
         let rounds = options.rounds.or((size == Size::Quick).then_some(1));
         Ok(Self { sections, servers, size, rounds, kit, folder, earlier })
     }
@@ -231,7 +232,7 @@ impl Comparison {
         let takes_part: Vec<_> = self.servers.iter().filter(|server| run.who.includes(server)).collect();
         for server in &takes_part {
             let reach = Reach::nominal(run.processes.max(1));
-            let words = reach.fill(&self.size.words(run.command), server.speaks);
+            let words = reach.fill(&self.size.words(run.command), run.who.speaks(server));
             servers.push(no_turns(server.name, &words));
         }
         if let Some(floor) = &run.floor {
@@ -258,8 +259,9 @@ impl Comparison {
             return bench(&floor.unwrap_or_default());
         };
         let command = self.size.words(run.command);
-        match running::start(&self.kit, server, run.mode, run.processes) {
-            Ok(running) => bench(&running.reach.fill(&command, server.speaks)),
+        let speaks = run.who.speaks(server);
+        match running::start(&self.kit, (server, speaks), run.mode, run.processes) {
+            Ok(running) => bench(&running.reach.fill(&command, speaks)),
             Err(error) => Turn::without_report(format!("{error:#}")),
         }
     }
@@ -308,14 +310,21 @@ fn prepare_peer(root: &Path, program: Program, node_folder: &Path) -> Result<()>
             install::debian(&[("node", &["--version"], "nodejs"), ("npm", &["--version"], "npm")])?;
             install::node_modules(node_folder)
         }
-        Program::Socketioxide => {
-            let manifest = "xtask/peers/socketioxide/Cargo.toml";
-            let build = ["build", "--release", "--quiet", "--locked", "--manifest-path", manifest];
-            let mut command = process::cargo(root, &build);
-            process::run(command.env("CARGO_TARGET_DIR", root.join("target/peers/socketioxide")))
-        }
+        Program::Socketioxide => build_peer(root, "socketioxide"),
+        Program::Rumqttd => build_peer(root, "rumqttd"),
+        Program::Rmqtt => build_peer(root, "rmqtt"),
         Program::Nchan => nchan::install(),
+        Program::Mosquitto => mosquitto::install(),
+        Program::Nats => nats::install(root),
     }
+}
+
+/// A program of `xtask/peers`, of which each is a workspace of its own.
+fn build_peer(root: &Path, name: &str) -> Result<()> {
+    let manifest = format!("xtask/peers/{name}/Cargo.toml");
+    let build = ["build", "--release", "--quiet", "--locked", "--manifest-path", &manifest];
+    let mut command = process::cargo(root, &build);
+    process::run(command.env("CARGO_TARGET_DIR", root.join("target/peers").join(name)))
 }
 
 /// Writes the page, with its charts in a folder of the page's name beside it.

@@ -59,7 +59,7 @@ fn module(program: &str) -> Option<PathBuf> {
 }
 
 /// Both streams: nginx speaks on the one for errors.
-fn said(program: &str, arguments: &[&str]) -> Option<String> {
+pub(super) fn said(program: &str, arguments: &[&str]) -> Option<String> {
     let output =
         Command::new(program).args(arguments).output().ok().filter(|output| output.status.success())?;
     Some(String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
@@ -158,8 +158,8 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// An address nobody listens at now.
-fn free_address() -> Result<String> {
+/// An address nobody listens at now, for servers that have no port 0.
+pub(super) fn free_address() -> Result<String> {
     Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
 }
 

@@ -5,6 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
@@ -12,10 +13,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::nchan;
 use super::restart::{Plan, Ready, Restart};
 use super::scenario::Mode;
-use super::server::{Program, Reach, Recovery, Server};
+use super::server::{Program, Reach, Recovery, Server, Speaks};
+use super::{mosquitto, nats, nchan};
 use crate::process::{signal, within};
 
 /// How long a server may take to be ready.
@@ -32,8 +33,8 @@ const RECOVERY_MS: &str = "120000";
 pub(crate) struct Kit {
     /// Our binary.
     pub(crate) trunkline: PathBuf,
-    /// The binary of `xtask/peers/socketioxide`.
-    pub(crate) socketioxide: PathBuf,
+    /// Where programs of `xtask/peers` were built, each in a folder of its own.
+    pub(crate) peers: PathBuf,
     /// `xtask/peers/socketio`.
     pub(crate) node_folder: PathBuf,
     /// For configurations, addresses and what servers print.
@@ -51,10 +52,10 @@ pub(crate) struct Running {
 }
 
 /// Starts `processes` independent processes of a server.
-pub(crate) fn start(kit: &Kit, server: &Server, mode: Mode, processes: u16) -> Result<Running> {
+pub(crate) fn start(kit: &Kit, server: (&Server, Speaks), mode: Mode, processes: u16) -> Result<Running> {
     let mut running = Running::default();
     for number in 0..processes {
-        let name = format!("{}-{number}", server.name);
+        let name = format!("{}-{number}", server.0.name);
         start_one(kit, server, mode, &name, &mut running).with_context(|| {
             format!("starting {name}; what it printed is in {}", log_path(kit, &name).display())
         })?;
@@ -62,9 +63,15 @@ pub(crate) fn start(kit: &Kit, server: &Server, mode: Mode, processes: u16) -> R
     Ok(running)
 }
 
-fn start_one(kit: &Kit, server: &Server, mode: Mode, name: &str, running: &mut Running) -> Result<()> {
+fn start_one(
+    kit: &Kit,
+    (server, speaks): (&Server, Speaks),
+    mode: Mode,
+    name: &str,
+    running: &mut Running,
+) -> Result<()> {
     match server.program {
-        Program::Ours => ours(kit, mode, name, running),
+        Program::Ours => ours(kit, (mode, speaks), name, running),
         Program::Node(arguments) => {
             let mut command = Command::new("node");
             command.arg("server.mjs").args(arguments).current_dir(&kit.node_folder);
@@ -73,7 +80,17 @@ fn start_one(kit: &Kit, server: &Server, mode: Mode, name: &str, running: &mut R
             }
             peer(kit, command, name, running)
         }
-        Program::Socketioxide => peer(kit, Command::new(&kit.socketioxide), name, running),
+        Program::Socketioxide => peer(kit, Command::new(kit.peer("socketioxide")), name, running),
+        Program::Rumqttd => peer(kit, Command::new(kit.peer("rumqttd")), name, running),
+        Program::Rmqtt => peer(kit, Command::new(kit.peer("rmqtt")), name, running),
+        Program::Mosquitto => {
+            let (address, command) = mosquitto::prepare(&kit.folder.join(name))?;
+            broker(kit, (address, command), name, running)
+        }
+        Program::Nats => {
+            let (address, command) = nats::prepare(&kit.peers, &kit.folder.join(name))?;
+            broker(kit, (address, command), name, running)
+        }
         Program::Nchan => {
             let nchan = nchan::Nchan::prepare(&kit.folder.join(name))?;
             let child = spawn(kit, nchan.command(), name, running)?;
@@ -118,10 +135,12 @@ fn plan(kit: &Kit, server: &Server, name: &str, running: &Running) -> Result<Pla
             (kit.node_folder.clone(), words, Ready::Line)
         }
         Program::Socketioxide => {
-            let words = std::iter::once(kit.socketioxide.display().to_string()).chain(ports);
+            let words = std::iter::once(kit.peer("socketioxide").display().to_string()).chain(ports);
             (kit.folder.clone(), words.collect(), Ready::Line)
         }
-        Program::Nchan => anyhow::bail!("nchan has no sessions that could come back"),
+        Program::Nchan | Program::Mosquitto | Program::Rumqttd | Program::Rmqtt | Program::Nats => {
+            anyhow::bail!("{} is not restarted by any run", server.name)
+        }
     };
     Ok(Plan { files: kit.folder.join(name), folder, words, ready, pid: started.id() })
 }
@@ -135,13 +154,13 @@ fn config_path(kit: &Kit, name: &str) -> PathBuf {
 }
 
 /// Our own server says where it is in a file.
-fn ours(kit: &Kit, mode: Mode, name: &str, running: &mut Running) -> Result<()> {
+fn ours(kit: &Kit, how: (Mode, Speaks), name: &str, running: &mut Running) -> Result<()> {
     let ready = ready_path(kit, name);
     let _ = std::fs::remove_file(&ready);
     let mut command = Command::new(&kit.trunkline);
     command.args(["dev", "--public", "127.0.0.1:0", "--private", "127.0.0.1:0", "--ready-file"]).arg(&ready);
     let path = config_path(kit, name);
-    std::fs::write(&path, config(kit, mode, name)).with_context(|| path.display().to_string())?;
+    std::fs::write(&path, config(kit, how, name)).with_context(|| path.display().to_string())?;
     command.arg("--config").arg(&path);
     let pid = spawn(kit, command, name, running)?;
     let told = within(READY_WITHIN, || std::fs::read_to_string(&ready).ok())?;
@@ -150,11 +169,14 @@ fn ours(kit: &Kit, mode: Mode, name: &str, running: &mut Running) -> Result<()> 
 
 /// With recovery the same as the configuration of `trunkline bench avalanche`, which cannot be seen from here: we know only the
 /// program.
-fn config(kit: &Kit, mode: Mode, name: &str) -> String {
+///
+/// The back end that `trunkline dev` brings along decides about clients of Socket.IO; those of MQTT are let in as they come.
+fn config(kit: &Kit, (mode, speaks): (Mode, Speaks), name: &str) -> String {
     let sessions = kit.folder.join(format!("{name}.sessions"));
     let _ = std::fs::remove_file(&sessions);
     let recovery = "[[socketio.namespace]]\nname = \"/\"\nrecovery = \"always\"\n";
     match mode {
+        _ if speaks == Speaks::Mqtt => "[auth]\nmode = \"anonymous\"\n".to_owned(),
         Mode::Plain => String::new(),
         Mode::Recovery => recovery.to_owned(),
         Mode::Restart => format!("[server]\nstate_file = {:?}\n\n{recovery}", sessions.display().to_string()),
@@ -177,6 +199,14 @@ fn peer(kit: &Kit, mut command: Command, name: &str, running: &mut Running) -> R
     running.add_told(&told, pid)
 }
 
+/// A server of MQTT that says nothing when it is ready: its port answers then.
+fn broker(kit: &Kit, (address, command): (String, Command), name: &str, running: &mut Running) -> Result<()> {
+    let pid = spawn(kit, command, name, running)?;
+    within(READY_WITHIN, || TcpStream::connect(&address).ok())?;
+    running.add(address.clone(), address, vec![pid]);
+    Ok(())
+}
+
 /// Starts a process whose standard input stays open as long as we live; what it says goes to a file.
 fn spawn(kit: &Kit, mut command: Command, name: &str, running: &mut Running) -> Result<u32> {
     let log = File::create(log_path(kit, name))?;
@@ -191,6 +221,13 @@ fn spawn(kit: &Kit, mut command: Command, name: &str, running: &mut Running) -> 
 
 fn log_path(kit: &Kit, name: &str) -> PathBuf {
     kit.folder.join(format!("{name}.log"))
+}
+
+impl Kit {
+    /// The binary of a program of `xtask/peers`.
+    fn peer(&self, name: &str) -> PathBuf {
+        self.peers.join(name).join("release").join(format!("trunkline-peer-{name}"))
+    }
 }
 
 impl Running {
@@ -246,7 +283,7 @@ mod tests {
     fn kit(name: &str) -> Kit {
         let folder = std::env::temp_dir().join(format!("xtask-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
-        Kit { trunkline: "sh".into(), socketioxide: "sh".into(), node_folder: folder.clone(), folder }
+        Kit { trunkline: "sh".into(), peers: folder.clone(), node_folder: folder.clone(), folder }
     }
 
     fn shell(script: &str) -> Command {

@@ -90,6 +90,9 @@ pub(crate) enum Who {
     SocketIo,
     /// Whoever has connection state recovery.
     Recovering,
+    /// Whoever speaks MQTT, and all of them do.
+    Mqtt,
+    /// Whoever does not speak MQTT alone.
     All,
 }
 
@@ -97,9 +100,18 @@ impl Who {
     pub(crate) fn includes(self, server: &Server) -> bool {
         match self {
             Self::Ours => server.name == super::server::OURS,
-            Self::SocketIo => server.speaks == Speaks::SocketIo,
+            Self::SocketIo => server.does_speak(Speaks::SocketIo),
             Self::Recovering => server.recovery == Recovery::Has,
-            Self::All => true,
+            Self::Mqtt => server.does_speak(Speaks::Mqtt),
+            Self::All => server.speaks != [Speaks::Mqtt],
+        }
+    }
+
+    /// What clients of a server that takes part speak.
+    pub(crate) fn speaks(self, server: &Server) -> Speaks {
+        match (self, server.speaks) {
+            (Self::Mqtt, _) | (_, []) => Speaks::Mqtt,
+            (_, [first, ..]) => *first,
         }
     }
 }
@@ -177,11 +189,12 @@ mod tests {
                 names.push(format!("{}.{}", section.name, run.name));
                 assert!(run.rounds > 0 && run.minutes_max > 0, "{} {}", section.name, run.name);
                 let command = Size::Full.words(run.command);
-                let filled = Reach::nominal(run.processes.max(1)).fill(&command, Speaks::SocketIo).join(" ");
+                let first = SERVERS.iter().find(|server| run.who.includes(server)).unwrap();
+                let speaks = run.who.speaks(first);
+                let filled = Reach::nominal(run.processes.max(1)).fill(&command, speaks).join(" ");
                 assert!(!filled.contains('{') || filled.contains("%{i"), "{filled}");
                 let is_reached = command.iter().any(|word| word == "{target}");
                 assert_eq!(is_reached, run.processes > 0, "{}: who is started is to be reached", run.command);
-                assert!(SERVERS.iter().any(|server| run.who.includes(server)));
             }
         }
         let count = names.len();

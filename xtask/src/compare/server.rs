@@ -10,6 +10,8 @@ pub(crate) enum Speaks {
     SocketIo,
     /// Bare WebSocket at `/sub/<channel>`, and a POST of the data to `/pub/<channel>`.
     WebSocket,
+    /// MQTT 3.1.1, which all of them know; the back end is a client as well.
+    Mqtt,
 }
 
 /// How a server is started.
@@ -23,6 +25,14 @@ pub(crate) enum Program {
     Socketioxide,
     /// Debian's nginx with nchan and a configuration of our own.
     Nchan,
+    /// Debian's mosquitto and a configuration of our own.
+    Mosquitto,
+    /// `xtask/peers/rumqttd`.
+    Rumqttd,
+    /// `xtask/peers/rmqtt`.
+    Rmqtt,
+    /// nats-server as `xtask/peers/nats` names it, and a configuration of our own.
+    Nats,
 }
 
 /// One server.
@@ -35,7 +45,8 @@ pub(crate) struct Server {
     /// How it is set up, for the page.
     pub(crate) setup: &'static str,
     pub(crate) program: Program,
-    pub(crate) speaks: Speaks,
+    /// First what it is for.
+    pub(crate) speaks: &'static [Speaks],
     /// Whether it can replay what a client missed.
     pub(crate) recovery: Recovery,
 }
@@ -53,13 +64,14 @@ pub(crate) enum Recovery {
 pub(crate) const OURS: &str = "trunkline";
 
 /// Every server, ours first.
-pub(crate) const SERVERS: [Server; 5] = [
+pub(crate) const SERVERS: [Server; 9] = [
     Server {
         name: OURS,
         title: "Trunkline",
-        setup: "`trunkline dev` with its defaults: one shard per core, ping every 25 s, its built-in back end",
+        setup: "`trunkline dev` with its defaults: one shard per core, ping every 25 s, its built-in back end; for MQTT `auth.mode = \
+                \"anonymous\"`",
         program: Program::Ours,
-        speaks: Speaks::SocketIo,
+        speaks: &[Speaks::SocketIo, Speaks::Mqtt],
         recovery: Recovery::Has,
     },
     Server {
@@ -67,7 +79,7 @@ pub(crate) const SERVERS: [Server; 5] = [
         title: "npm socket.io",
         setup: "one process with ws and bufferutil, no compression, first request of a client not kept",
         program: Program::Node(&[]),
-        speaks: Speaks::SocketIo,
+        speaks: &[Speaks::SocketIo],
         recovery: Recovery::Has,
     },
     Server {
@@ -76,7 +88,7 @@ pub(crate) const SERVERS: [Server; 5] = [
         setup: "the same in two workers with @socket.io/sticky and @socket.io/cluster-adapter; the process that balances \
                 is counted",
         program: Program::Node(&["--processes", "2"]),
-        speaks: Speaks::SocketIo,
+        speaks: &[Speaks::SocketIo],
         recovery: Recovery::Lacks,
     },
     Server {
@@ -86,7 +98,7 @@ pub(crate) const SERVERS: [Server; 5] = [
                 (its default of 128 loses messages of a burst); handlers answer before they \
                 give their future, which keeps the order",
         program: Program::Socketioxide,
-        speaks: Speaks::SocketIo,
+        speaks: &[Speaks::SocketIo],
         recovery: Recovery::Lacks,
     },
     Server {
@@ -95,10 +107,52 @@ pub(crate) const SERVERS: [Server; 5] = [
         setup: "one worker per core, no access log, subscribers by WebSocket from the newest message on, 64 messages kept \
                 for 10 s per channel so that a slow subscriber of a burst loses none",
         program: Program::Nchan,
-        speaks: Speaks::WebSocket,
+        speaks: &[Speaks::WebSocket],
+        recovery: Recovery::Lacks,
+    },
+    Server {
+        name: "mosquitto",
+        title: "mosquitto",
+        setup: "everybody may come, no persistence, up to 100 messages of QoS 1 and 2 on their way to a client, which is what Trunkline \
+                has for MQTT 3.1.1, any number waiting",
+        program: Program::Mosquitto,
+        speaks: &[Speaks::Mqtt],
+        recovery: Recovery::Lacks,
+    },
+    Server {
+        name: "rumqttd",
+        title: "rumqttd",
+        setup: "release build, MQTT 3.1.1 alone, the segments and turns of the file it brings along, up to 100 messages on their way to a \
+                client, no pause between two connections",
+        program: Program::Rumqttd,
+        speaks: &[Speaks::Mqtt],
+        recovery: Recovery::Lacks,
+    },
+    Server {
+        name: "rmqtt",
+        title: "rmqtt",
+        setup: "release build of the library with tokio's defaults, up to 100 messages on their way to a client and 100,000 waiting (its \
+                default of 1,000 loses messages of a burst), clients are not refused while the machine is busy",
+        program: Program::Rmqtt,
+        speaks: &[Speaks::Mqtt],
+        recovery: Recovery::Lacks,
+    },
+    Server {
+        name: "nats",
+        title: "nats-server, MQTT",
+        setup: "one server with JetStream in a folder of its own, which its MQTT needs; up to 100 messages on their way to a client",
+        program: Program::Nats,
+        speaks: &[Speaks::Mqtt],
         recovery: Recovery::Lacks,
     },
 ];
+
+impl Server {
+    /// Whether clients of that protocol can be connected.
+    pub(crate) fn does_speak(&self, what: Speaks) -> bool {
+        self.speaks.contains(&what)
+    }
+}
 
 /// A server by its name.
 pub(crate) fn by_name(name: &str) -> Option<&'static Server> {
@@ -136,20 +190,27 @@ impl Reach {
     pub(crate) fn fill(&self, command: &[String], speaks: Speaks) -> Vec<String> {
         let in_rooms = command.iter().any(|word| word == "{room}");
         let words = command.iter().flat_map(|word| match (word.as_str(), speaks) {
-            ("{target}", Speaks::SocketIo) => option("--target", &urls(&self.public, "")),
+            ("{target}", Speaks::SocketIo) => option("--target", &urls("http", &self.public, "")),
             ("{target}", Speaks::WebSocket) => {
                 let path = if in_rooms { "/sub/room-%{i%100}" } else { "/sub/main" };
                 let protocol = ["--protocol".to_owned(), "websocket".to_owned()];
-                [protocol.to_vec(), option("--target", &urls(&self.public, path))].concat()
+                [protocol.to_vec(), option("--target", &urls("http", &self.public, path))].concat()
             }
+            ("{target}", Speaks::Mqtt) => {
+                let protocol = ["--protocol".to_owned(), "mqtt".to_owned()];
+                [protocol.to_vec(), option("--target", &urls("mqtt", &self.public, ""))].concat()
+            }
+            ("{room}", Speaks::Mqtt) => option("--topic", "room-%{i%100}"),
+            // Publishers are clients, too.
+            ("{publish}", Speaks::Mqtt) => Vec::new(),
             ("{room}", Speaks::SocketIo) => option("--room-event", "join"),
             ("{room}", Speaks::WebSocket) => Vec::new(),
-            ("{publish}", Speaks::SocketIo) => option("--publish-url", &urls(&self.private, "")),
+            ("{publish}", Speaks::SocketIo) => option("--publish-url", &urls("http", &self.private, "")),
             ("{publish}", Speaks::WebSocket) => {
                 let raw = option("--publish-body", "raw");
-                [option("--publish-url", &urls(&self.private, "/pub/main")), raw].concat()
+                [option("--publish-url", &urls("http", &self.private, "/pub/main")), raw].concat()
             }
-            ("{metrics}", _) => option("--metrics-url", &urls(&self.private, "")),
+            ("{metrics}", _) => option("--metrics-url", &urls("http", &self.private, "")),
             ("{restart}", _) => option("--restart-command", &self.restart),
             ("{pids}", _) => option("--server-pid", &self.pids.join(",")),
             (word, _) => vec![word.to_owned()],
@@ -162,8 +223,8 @@ fn option(name: &str, value: &str) -> Vec<String> {
     vec![name.to_owned(), value.to_owned()]
 }
 
-fn urls(addresses: &[String], path: &str) -> String {
-    addresses.iter().map(|address| format!("http://{address}{path}")).collect::<Vec<_>>().join(",")
+fn urls(scheme: &str, addresses: &[String], path: &str) -> String {
+    addresses.iter().map(|address| format!("{scheme}://{address}{path}")).collect::<Vec<_>>().join(",")
 }
 
 #[cfg(test)]
@@ -202,6 +263,14 @@ mod tests {
         assert_eq!(
             filled("fanout {target} {publish}", Speaks::SocketIo, 1),
             "fanout --target http://127.0.0.1:8000 --publish-url http://127.0.0.1:9000"
+        );
+        assert_eq!(
+            filled("fanout --qos 1 {target} {publish}", Speaks::Mqtt, 2),
+            "fanout --qos 1 --protocol mqtt --target mqtt://127.0.0.1:8000,mqtt://127.0.0.1:8001"
+        );
+        assert_eq!(
+            filled("idle {target} {room}", Speaks::Mqtt, 1),
+            "idle --protocol mqtt --target mqtt://127.0.0.1:8000 --topic room-%{i%100}"
         );
     }
 }

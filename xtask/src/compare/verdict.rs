@@ -150,6 +150,49 @@ const CLAIMS: &[Claim] = &[
     ),
     claim("and all are recovered", "avalanche", "15000", "recovered_percent", Rule::AtLeast(100.0)),
     claim(
+        "an idle client of MQTT with a subscription at QoS 1 takes at most 800 bytes, at 15,000, with and without warm-up",
+        "mqtt-idle",
+        "15000",
+        BYTES,
+        Rule::AtMostBoth(800.0, COLD),
+    ),
+    claim(
+        "a message to 20,000 clients of MQTT reaches the last one within a second",
+        "mqtt-broadcast",
+        "20000",
+        "last_delivery_ms",
+        Rule::AtMost(1000.0),
+    ),
+    claim(
+        "fan-out to clients of MQTT at QoS 0 has at least half the rate of the floor",
+        "mqtt-fanout",
+        "qos-0",
+        RATE,
+        Rule::AtLeastTheFloor(0.5, RATE),
+    ),
+    claim(
+        "and at least 3 times the rate of the best MQTT peer",
+        "mqtt-fanout",
+        "qos-0",
+        RATE,
+        Rule::AtLeastTheBest(3.0, Some(Speaks::Mqtt)),
+    ),
+    claim(
+        "at QoS 1 nothing is lost, however connections are cut",
+        "mqtt-cuts",
+        "qos-1",
+        "lost",
+        Rule::AtMost(0.0),
+    ),
+    claim(
+        "at QoS 2 every message arrives exactly once, however connections are cut",
+        "mqtt-cuts",
+        "qos-2",
+        "delivered_exactly_once_percent",
+        Rule::AtLeast(100.0),
+    ),
+    claim("and none twice", "mqtt-cuts", "qos-2", "twice", Rule::AtMost(0.0)),
+    claim(
         "memory is flat over 20 minutes of messages (1 = flat)",
         "comet",
         "10000",
@@ -221,7 +264,7 @@ pub(crate) fn best_peer<'a>(
     speaks: Option<Speaks>,
 ) -> Option<Best<'a>> {
     let speaks_it =
-        |name: &str| by_name(name).is_some_and(|server| speaks.is_none_or(|it| it == server.speaks));
+        |name: &str| by_name(name).is_some_and(|server| speaks.is_none_or(|it| server.does_speak(it)));
     let peers = run.servers.iter().filter(|each| each.server != OURS && each.server != FLOOR);
     let peers = peers.filter(|each| speaks_it(&each.server));
     let figures = peers.filter_map(|server| Some(Best { server, value: server.sound_median(figure)? }));

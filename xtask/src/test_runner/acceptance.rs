@@ -5,11 +5,11 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use super::{Outcome, Suite};
 use crate::install;
-use crate::process::{self, build, program};
+use crate::process::{build, program};
 
 /// What the clients need.
 const PROGRAMS: [install::Program; 6] = [
@@ -38,13 +38,6 @@ pub(super) fn run(suite: &Suite<'_>) -> Result<Outcome> {
 
 /// A virtual environment, unless one is younger than the list of packages.
 fn python(folder: &Path) -> Result<()> {
-    let (list, stamp) = (folder.join("requirements.txt"), folder.join(".venv/installed"));
-    if !list.is_file() || install::is_newer(&stamp, &list) {
-        return Ok(());
-    }
-    process::run(&mut program("python3", &["-m", "venv", ".venv"], folder))?;
-    let install =
-        ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"];
-    process::run(&mut program(folder.join(".venv/bin/python3"), &install, folder))?;
-    std::fs::write(&stamp, "").with_context(|| format!("{}", stamp.display()))
+    let list = folder.join("requirements.txt");
+    if list.is_file() { install::python_packages(&list, &folder.join(".venv")) } else { Ok(()) }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use clap::Args;
 use load::{
-    Avalanche, Confirm, Console, OwnServer, PublishBody, Recovery, Report, Restart, ServerCommand,
+    Avalanche, Confirm, Console, OwnServer, Protocol, PublishBody, Recovery, Report, Restart, ServerCommand,
     ShellRestart, Span, Stop, Target, free_addresses,
 };
 
@@ -22,6 +22,15 @@ state_file = \"{folder}/sessions\"
 [[socketio.namespace]]
 name = \"/\"
 recovery = \"always\"
+";
+
+/// The same where clients speak MQTT, which the back end that `trunkline dev` brings along does not decide about.
+const MQTT_CONFIG: &str = "\
+[server]
+state_file = \"{folder}/sessions\"
+
+[auth]
+mode = \"anonymous\"
 ";
 
 /// A restart under very many clients: how long until all are back, and what they missed
@@ -108,7 +117,8 @@ impl AvalancheArgs {
             scenario.clients.targets = vec![url("http", public)?];
             scenario.destination.url = url("http", private)?;
         }
-        let mut server = OwnServer::start(self.server(public, private)?)?;
+        let config = if scenario.protocol == Protocol::SocketIo { CONFIG } else { MQTT_CONFIG };
+        let mut server = OwnServer::start(self.server((public, private), config)?)?;
         Ok(scenario.run(&mut server as &mut dyn Restart, console)?)
     }
 
@@ -134,7 +144,11 @@ impl AvalancheArgs {
         })
     }
 
-    fn server(&self, public: SocketAddr, private: SocketAddr) -> Result<ServerCommand, Failure> {
+    fn server(
+        &self,
+        (public, private): (SocketAddr, SocketAddr),
+        config: &str,
+    ) -> Result<ServerCommand, Failure> {
         let program = match &self.server {
             Some(program) => program.clone(),
             None => std::env::current_exe()?,
@@ -146,7 +160,7 @@ impl AvalancheArgs {
             arguments.extend(["--config".into(), "{folder}/trunkline.toml".into()]);
         }
         arguments.extend(self.server_arguments.iter().cloned());
-        let files = vec![("trunkline.toml".into(), CONFIG.into())];
+        let files = vec![("trunkline.toml".into(), config.into())];
         Ok(ServerCommand { program, arguments, files, stop: self.signal, within: self.patience })
     }
 }

@@ -35,6 +35,15 @@ const LOST: Figure = figure("lost", "lost", Lower);
 const TWICE: Figure = figure("twice", "twice", Lower);
 const RECOVERED: Figure = figure("recovered_percent", "recovered, %", Higher);
 
+const QOS_1: &str = "cuts --connections 2000|100 --messages 60|40 --interval 500ms|50ms --cut-first 5s..10s|100ms..400ms --cut-every \
+                     10s..15s|200ms..400ms --offline-min 2s|50ms --patience 45s|20s --qos 1 {target} {publish} {pids}";
+const QOS_2: &str = "cuts --connections 2000|100 --messages 60|40 --interval 500ms|50ms --cut-first 5s..10s|100ms..400ms --cut-every \
+                     10s..15s|200ms..400ms --offline-min 2s|50ms --patience 45s|20s --qos 2 {target} {publish} {pids}";
+
+const fn cuts_of_mqtt(name: &'static str, title: &'static str, command: &'static str) -> Run {
+    Run { name, title, command, who: Who::Mqtt, ..RUN }
+}
+
 /// Every section in the order of the page.
 pub(crate) const SECTIONS: &[Section] = &[
     Section {
@@ -384,6 +393,114 @@ pub(crate) const SECTIONS: &[Section] = &[
                 ..RUN
             },
         ],
+    },
+    Section {
+        name: "mqtt-idle",
+        title: "MQTT: memory of an idle client",
+        about: "Clients connect, subscribe at QoS 1 to one of 100 filters and say nothing but a ping every 50 s. Memory as under \
+                \"Memory of an idle session\". In every section of MQTT clients speak 3.1.1, since that is what every peer knows, and \
+                whoever publishes is a client of the generator, the same for all servers.",
+        figures: &[
+            BYTES,
+            COLD_BYTES,
+            figure("pss_per_session_bytes", "PSS, bytes each", Lower),
+            figure("kernel_slab_per_session_bytes", "kernel slab, bytes each", Lower),
+            figure("sessions_per_second", "sessions/s while they connect", Higher),
+        ],
+        runs: &[Run {
+            name: "15000",
+            title: "15,000, a subscription at QoS 1 each, 55 s",
+            command: "idle --connections 15000|500 --hold 55s|1s --qos 1 {target} {room} {pids}",
+            who: Who::Mqtt,
+            ..RUN
+        }],
+    },
+    Section {
+        name: "mqtt-broadcast",
+        title: "MQTT: one message to very many",
+        about: "As under \"One message to very many\", at QoS 0. Every server has two processes with 10,000 clients each, since one may \
+                not have enough open files. The floor writes frames of WebSocket, which have some ten bytes more each.",
+        figures: &[
+            figure("last_delivery_ms", "last one, ms", Lower),
+            figure("floor_last_delivery_ms", "the floor's last one, ms", Lower),
+            figure("ratio_last_delivery", "ratio", Lower),
+            figure("latency_p50_ms", "p50, ms", Lower),
+            P99,
+            figure("bad", "later than 5 s", Lower),
+        ],
+        runs: &[Run {
+            name: "20000",
+            title: "20,000 over 2 server processes",
+            command: "broadcast --connections 20000|400 --repeat 10|2 --with-floor {target} {publish} {pids}",
+            who: Who::Mqtt,
+            processes: 2,
+            ..RUN
+        }],
+    },
+    Section {
+        name: "mqtt-fanout",
+        title: "MQTT: sustained fan-out",
+        about: "Messages of 200 characters, said by one client and delivered to 1,000, as fast as they are delivered: batches of 32, 4 on \
+                their way. At QoS 1 every delivery is acknowledged.",
+        figures: &[DELIVERIES, CPU_US, figure("latency_p50_ms", "p50, ms", Lower), P99, DELIVERED],
+        runs: &[
+            Run {
+                name: "qos-0",
+                title: "1,000, QoS 0, flat out",
+                command: "fanout --connections 1000|100 --messages 1600|320 --batch 32 --in-flight 4 --payload-bytes 200 {target} \
+                          {publish} {pids}",
+                floor: Some(Floor {
+                    command: "floor --connections 1000|100 --messages 1600|320 --frames-per-write 32 --in-flight 4 --payload-bytes 200",
+                    figure: "deliveries_per_second",
+                }),
+                who: Who::Mqtt,
+                rounds: JUDGED,
+                ..RUN
+            },
+            Run {
+                name: "qos-1",
+                title: "1,000, QoS 1, flat out",
+                command: "fanout --connections 1000|100 --messages 640|320 --batch 32 --in-flight 2 --payload-bytes 200 --qos 1 {target} \
+                          {publish} {pids}",
+                who: Who::Mqtt,
+                ..RUN
+            },
+        ],
+    },
+    Section {
+        name: "mqtt-pairs",
+        title: "MQTT: point to point",
+        about: "As under \"Point to point\", at QoS 1 in both directions; each client has a topic of its own, to which its partner \
+                publishes.",
+        figures: &[
+            figure("messages_per_second", "messages/s", Higher),
+            figure("latency_p50_ms", "p50, ms", Lower),
+            P99,
+            figure("cpu_us_per_message", "CPU us each", Lower),
+            DELIVERED,
+        ],
+        runs: &[Run {
+            name: "1000",
+            title: "1,000 pairs, QoS 1",
+            command: "pairs --pairs 1000|50 --outstanding 1 --duration 3s|1s --qos 1 {target} {pids}",
+            who: Who::Mqtt,
+            ..RUN
+        }],
+    },
+    Section {
+        name: "mqtt-cuts",
+        title: "MQTT: connections cut at random while messages flow",
+        about: "As under \"Connections cut at random while messages flow\", for sessions that last. The publisher is cut as well, and \
+                sends again what was not acknowledged. At QoS 1 a message may come again, at QoS 2 never; at neither may one be lost. What \
+                does not come for 45 s is taken for lost, since nats-server waits 30 s before it sends again.",
+        figures: &[
+            figure("delivered_exactly_once_percent", "exactly once, %", Higher),
+            LOST,
+            TWICE,
+            RECOVERED,
+            P99,
+        ],
+        runs: &[cuts_of_mqtt("qos-1", "2,000, QoS 1", QOS_1), cuts_of_mqtt("qos-2", "2,000, QoS 2", QOS_2)],
     },
     Section {
         name: "growth-fanout",
