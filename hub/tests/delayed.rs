@@ -226,3 +226,21 @@ fn a_message_waits_at_the_home_of_its_channel() {
     });
     assert_eq!(elsewhere, Some(10));
 }
+
+#[test]
+fn what_waits_goes_on_in_the_next_hub_with_what_is_left_of_its_time() {
+    let mut bench = Bench::new(LIMITS, 1);
+    for (body, delay_ms) in [("2", 50), ("1", 20), ("3", 50)] {
+        bench.publish("a", body, delay_ms);
+    }
+    bench.now = 10;
+    let snapshot = bench.hub.snapshot(Millis(bench.now));
+    // Less is allowed now; what was taken stays.
+    let mut next = Bench::new(Limits { delayed_max: 1, ..LIMITS }, 1);
+    next.now = 1000;
+    let mut effects = Effects::default();
+    next.hub.restore(Millis(next.now), 15, snapshot, &mut effects);
+    next.session();
+    assert_eq!(next.until(1024), ["1000 a 1"], "5 ms overdue");
+    assert_eq!(next.until(2000), ["1025 a 2", "1025 a 3"]);
+}
