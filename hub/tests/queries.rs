@@ -31,6 +31,8 @@ impl Bench {
             history_bytes_max: 1000,
             retained_max: 10,
             retained_bytes_max: 1000,
+            delayed_max: 10,
+            delayed_bytes_max: 1000,
             recovery: RecoveryLimits { messages_max: 4, bytes_max: 1000, window_ms: 100 },
         };
         let topology = Topology { shards: 1, partitions: 8 };
