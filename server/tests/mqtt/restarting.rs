@@ -162,7 +162,7 @@ fn deadlines_pass_while_the_server_is_down() {
     for shards in [1, 3] {
         let life = Life::new(shards);
         life.site.lasting("watcher").subscribe(1, &[("will/#", 1)]);
-        let mut leave = |id: &str, expiry: u32, delay: u32| {
+        let leave = |id: &str, expiry: u32, delay: u32| {
             let topic = format!("will/{id}");
             let mut client = life.site.open(0);
             let will = Post { qos: 1, ..Post::new(&topic, "w") }.delay(delay);
