@@ -92,16 +92,17 @@ impl Hub {
                 outbox.resume = budget;
                 return;
             }
-            let (before, given) = (outbox.len(), budget);
+            let (before, mut given) = (outbox.len(), 0);
             while budget > 0
                 && let Some(item) = outbox.pop(self.now)
             {
                 budget = budget.saturating_sub(cost(&item));
+                given += 1;
                 effects.list.push(Effect::Send { to, item });
             }
             let left = (before - outbox.len()) as u64;
             self.sessions.queued -= left;
-            self.sessions.expired += left - u64::from(given - budget);
+            self.sessions.expired += left - given;
         }
         self.resume_exchanges(key, budget, effects);
     }
