@@ -46,7 +46,8 @@ pub enum Command {
     /// A claimed session publishes. Answered by `Effect::Done` once the message is where it is needed, if its quality is
     /// higher than `AtMostOnce`; not when the session is on another connection by then.
     Offer(Box<Offer>),
-    /// The publisher knows that a message of quality `ExactlyOnce` was taken: its number is free. Answered by `Effect::Done`.
+    /// The publisher knows that a message of quality `ExactlyOnce` was taken: its number is free. Answered by `Effect::Done`;
+    /// `Refusal::NotFound` says that it was free already.
     Forget {
         /// The session.
         session: SessionKey,
@@ -72,7 +73,7 @@ pub enum Command {
     Resume {
         /// The session.
         session: SessionKey,
-        /// Most things to deliver now, at least 1.
+        /// Most things to deliver now, at least 1; a message counts once more for each of its KiB.
         budget: u32,
     },
     /// The connection is gone. Ends the session, or keeps it for the recovery window where it has one and the

@@ -1,8 +1,8 @@
 //! Messages that are to be published later. Owns what waits for its time at the home of its channel, in which order it
 //! goes, and the bounds of all that waits.
 //!
-//! A message that waits is nowhere else: it has no position and no subscriber yet, and it is lost with the hub. Its publisher
-//! is told at once that it is taken. It must not know where a message goes when its time has come: that is `publish`'s
+//! A message that waits is nowhere else: it has no position and no subscriber yet. Its publisher is told at once that it is
+//! taken. It must not know where a message goes when its time has come: that is `publish`'s
 //! business.
 
 use crate::command::{Publish, Target};
@@ -41,6 +41,18 @@ impl Delayed {
         self.bytes += len_bytes(&publish);
         self.came += 1;
         self.waiting.insert((at, self.came), publish);
+    }
+
+    /// What waits, and when it is due.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Millis, &Publish)> {
+        self.waiting.iter().map(|((at, _), publish)| (*at, publish))
+    }
+
+    /// As an earlier hub left it; what was taken stays so, whatever the limits are now.
+    pub(crate) fn restored(waiting: impl Iterator<Item = (Millis, Publish)>) -> Self {
+        let mut delayed = Self::default();
+        waiting.for_each(|(at, publish)| delayed.insert(at, publish));
+        delayed
     }
 
     fn take_due(&mut self, now: Millis) -> Option<Publish> {

@@ -255,7 +255,8 @@ impl Pass<'_> {
             Handed::Waits(_) => self.counts.queued += 1,
             Handed::Missed | Handed::Dropped => self.counts.dropped += 1,
         }
-        if self.message.traits.retain && matches!(handed, Handed::Now(_) | Handed::Waits(_)) {
+        let is_certain = grade.quality > Quality::AtMostOnce || self.message.traits.quality == grade.quality;
+        if self.message.traits.retain && is_certain && matches!(handed, Handed::Now(_) | Handed::Waits(_)) {
             session.saw(self.message.id);
         }
         self.sessions.note(handed);

@@ -318,7 +318,7 @@ pub struct Counts {
 /// Why the hub said no. Text and code come from the back end's table of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
-    /// No session of that id here; or the channel has no presence.
+    /// No session of that id here; or the channel has no presence; or no exchange has that number.
     NotFound,
     /// The name breaks the rules for channel names.
     InvalidChannel,

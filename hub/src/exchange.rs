@@ -6,6 +6,7 @@ use crate::effect::{Effect, Effects, HubMail, Outcome, Recipient, Refusal};
 use crate::flight::{Due, Flight, Parcel, Settled, Source};
 use crate::hub::Hub;
 use crate::ids::SessionKey;
+use crate::lifecycle::cost;
 use crate::limits::Limits;
 use crate::message::{Grade, Outgoing, Quality};
 use crate::outbox::Outbox;
@@ -60,13 +61,11 @@ impl Hub {
     pub(crate) fn forget(&mut self, key: SessionKey, exchange: u16, request: u64, effects: &mut Effects) {
         let Some(session) = self.sessions.find(key) else { return };
         let to = session.recipient(key);
-        if let Some(pact) = &mut session.pact {
-            if let Some(rare) = &mut pact.rare {
-                rare.taken.remove(&exchange);
-            }
-            pact.tidy();
-        }
-        effects.list.push(Effect::Done { to, request, outcome: Outcome::Forgotten });
+        let Some(pact) = &mut session.pact else { return };
+        let known = pact.rare.as_mut().and_then(|rare| rare.taken.remove(&exchange));
+        pact.tidy();
+        let outcome = known.map_or(Outcome::Refused(Refusal::NotFound), |_| Outcome::Forgotten);
+        effects.list.push(Effect::Done { to, request, outcome });
     }
 
     /// To the home of the channel it is for.
@@ -159,9 +158,10 @@ impl Hub {
             let session = self.sessions.known_mut(key);
             let to = session.recipient(key);
             let Some(pact) = &mut session.pact else { return };
+            let places = pact.places(&self.config.limits);
             let Some(flight) = &mut pact.flight else { return };
             let before = (flight.len_waiting(), flight.len_sent());
-            let due = flight.next(self.now, pact.window, &mut pact.last);
+            let due = flight.next(self.now, places, &mut pact.last);
             let left = (before.0 - flight.len_waiting()) as u64;
             let begun = (flight.len_sent() - before.1) as u64;
             if due.is_none() {
@@ -171,15 +171,21 @@ impl Hub {
             self.sessions.in_flight += begun;
             self.sessions.expired += left - begun;
             match due {
-                Some(Due::Message(parcel)) => effects.list.push(parcel.send(to)),
-                Some(Due::Taken(number)) => effects.list.push(Effect::Taken { to, number }),
+                Some(Due::Message(parcel)) => {
+                    let item = parcel.into_item();
+                    budget = budget.saturating_sub(cost(&item));
+                    effects.list.push(Effect::Send { to, item });
+                }
+                Some(Due::Taken(number)) => {
+                    budget -= 1;
+                    effects.list.push(Effect::Taken { to, number });
+                }
                 Some(Due::Late(parcel)) => {
                     self.tell_settled(key, Some(parcel), effects);
                     continue;
                 }
                 None => return,
             }
-            budget -= 1;
         }
     }
 
@@ -230,7 +236,8 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits) -> H
             Err(_) => Handed::Dropped,
         };
     }
-    let has_place = pact.flight.as_ref().is_none_or(|flight| flight.has_place(pact.window));
+    let places = pact.places(limits);
+    let has_place = pact.flight.as_ref().is_none_or(|flight| flight.has_place(places));
     if ready && has_place {
         return Handed::Now(pact.flight.get_or_insert_default().send(parcel.clone(), &mut pact.last));
     }

@@ -25,6 +25,8 @@ pub(crate) struct Flight {
     is_mixed: bool,
     /// So many of the first `sent` are with the client on this connection; the others are to be sent again.
     here: usize,
+    /// Of their bodies.
+    bytes_here: u64,
     waiting: VecDeque<Parcel>,
     /// Of the bodies that wait.
     bytes: u64,
@@ -98,6 +100,27 @@ impl Parcel {
 }
 
 impl Flight {
+    /// As an earlier hub left it: nothing is with the client.
+    pub(crate) fn restored(
+        sent: impl Iterator<Item = (u16, Quality, Option<Parcel>)>,
+        waiting: impl Iterator<Item = Parcel>,
+    ) -> Self {
+        let sent = sent.map(|(number, quality, parcel)| Sent { number, quality, parcel }).collect();
+        let mut flight = Self { sent, ..Self::default() };
+        flight.is_mixed = !flight.is_rising();
+        waiting.for_each(|parcel| flight.wait(parcel));
+        flight
+    }
+
+    /// Those that are not over, in the order in which they began.
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (u16, Quality, Option<&Parcel>)> {
+        self.sent.iter().map(|sent| (sent.number, sent.quality, sent.parcel.as_ref()))
+    }
+
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &Parcel> {
+        self.waiting.iter()
+    }
+
     pub(crate) fn len_waiting(&self) -> usize {
         self.waiting.len()
     }
@@ -109,6 +132,15 @@ impl Flight {
 
     pub(crate) fn bytes_waiting(&self) -> u64 {
         self.bytes
+    }
+
+    /// With the client on this connection.
+    pub(crate) fn len_here(&self) -> usize {
+        self.here
+    }
+
+    pub(crate) fn bytes_here(&self) -> u64 {
+        self.bytes_here
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -129,6 +161,7 @@ impl Flight {
     /// Sends a message for which there `has_place` under a new number; `last` is the number given last.
     pub(crate) fn send(&mut self, parcel: Parcel, last: &mut u16) -> u16 {
         let number = self.next_number(last);
+        self.bytes_here += parcel.bytes();
         self.sent.push_back(Sent { number, quality: parcel.grade.quality, parcel: Some(parcel) });
         self.here += 1;
         number
@@ -144,6 +177,7 @@ impl Flight {
             self.here += 1;
             return Some(match &sent.parcel {
                 Some(parcel) => {
+                    self.bytes_here += parcel.bytes();
                     let mut again = parcel.clone();
                     again.grade.again = true;
                     again.grade.number = sent.number;
@@ -169,7 +203,7 @@ impl Flight {
 
     /// A new connection: what was sent is not there yet.
     pub(crate) fn restart(&mut self) {
-        self.here = 0;
+        (self.here, self.bytes_here) = (0, 0);
     }
 
     pub(crate) fn settle(&mut self, number: u16, step: Step) -> Settled {
@@ -180,13 +214,25 @@ impl Flight {
             (Quality::AtLeastOnce, Step::Done, _)
             | (Quality::ExactlyOnce, Step::Forgotten, false)
             | (Quality::ExactlyOnce, Step::Declined, _) => {
-                let gone = self.sent.remove(at);
+                let gone = self.sent.remove(at).and_then(|sent| sent.parcel);
+                self.no_longer_here(at, gone.as_ref());
                 self.here -= usize::from(at < self.here);
                 self.is_mixed = self.is_mixed && !self.is_rising();
-                Settled::Over(gone.and_then(|sent| sent.parcel))
+                Settled::Over(gone)
             }
-            (Quality::ExactlyOnce, Step::Received, _) => Settled::Taken(sent.parcel.take()),
+            (Quality::ExactlyOnce, Step::Received, _) => {
+                let taken = sent.parcel.take();
+                self.no_longer_here(at, taken.as_ref());
+                Settled::Taken(taken)
+            }
             _ => Settled::Misstep,
+        }
+    }
+
+    /// The client has a message, or never gets it.
+    fn no_longer_here(&mut self, at: usize, parcel: Option<&Parcel>) {
+        if at < self.here {
+            self.bytes_here -= parcel.map_or(0, Parcel::bytes);
         }
     }
 

@@ -34,6 +34,7 @@ mod reason;
 mod recovery;
 mod retained;
 mod roster;
+mod saved;
 mod session;
 mod share;
 mod snapshot;
@@ -60,4 +61,7 @@ pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Qua
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;
 pub use recovery::Scope;
+pub use saved::{
+    SavedClaim, SavedDelayed, SavedExchange, SavedParcel, SavedSubscription, SavedWalk, SavedWill,
+};
 pub use snapshot::{SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Snapshot};

@@ -11,6 +11,19 @@ use crate::reason::Reason;
 use crate::recovery::Recovery;
 use crate::session::{Identity, Session, State};
 
+/// Bytes that count as much as a message does in the budget of a `Resume`.
+const BUDGET_BYTES: u64 = 1024;
+
+/// What something takes of the budget of a `Resume`: a large message as much as many small ones.
+pub(crate) fn cost(item: &Outgoing) -> u32 {
+    let bytes = match item {
+        Outgoing::Message { message, .. } => message.len_bytes(),
+        Outgoing::Answer { body, .. } => body.len_bytes() as u64,
+        Outgoing::Admitted { .. } => 0,
+    };
+    u32::try_from(1 + bytes / BUDGET_BYTES).unwrap_or(u32::MAX)
+}
+
 impl Hub {
     pub(crate) fn open(&mut self, open: &Open, effects: &mut Effects) {
         if self.sessions.len() >= self.config.limits.sessions_max as usize {
@@ -83,7 +96,7 @@ impl Hub {
             while budget > 0
                 && let Some(item) = outbox.pop(self.now)
             {
-                budget -= 1;
+                budget = budget.saturating_sub(cost(&item));
                 effects.list.push(Effect::Send { to, item });
             }
             let left = (before - outbox.len()) as u64;
@@ -97,9 +110,10 @@ impl Hub {
     /// there is more.
     fn resume_exchanges(&mut self, key: SessionKey, budget: u32, effects: &mut Effects) {
         self.pump(key, budget, effects);
+        let limits = &self.config.limits;
         let session = self.sessions.known_mut(key);
         session.outbox.take_if(|outbox| outbox.len() == 0);
-        if session.outbox.is_some() || session.pact.as_ref().is_some_and(|pact| pact.is_due()) {
+        if session.outbox.is_some() || session.pact.as_ref().is_some_and(|pact| pact.is_due(limits)) {
             effects.list.push(Effect::More { to: session.recipient(key) });
         } else {
             session.state = State::Ready;

@@ -67,7 +67,8 @@ pub struct Limits {
     /// Messages waiting for one session. Volatile ones are dropped first; then the session's connection ends
     /// with `SlowConsumer`.
     pub outbox_messages_max: u32,
-    /// Bytes of bodies waiting for one session; one message may exceed it alone. As `outbox_messages_max`.
+    /// Bytes of bodies waiting for one session; one message may exceed it alone. As `outbox_messages_max`. Of a claimed session
+    /// also of those that its client has not acknowledged: beyond it more of them wait.
     pub outbox_bytes_max: u64,
     /// Unanswered asks of one session. A further ask is not delivered to it, and counts it as dropped and missing at once.
     pub asks_per_session_max: u16,

@@ -5,6 +5,7 @@
 use crate::command::{Options, Will};
 use crate::flight::Flight;
 use crate::ids::{Millis, SessionId, SessionKey};
+use crate::limits::Limits;
 use crate::message::{Grade, Labels, Message, Quality};
 use crate::retained::Walks;
 use crate::roster::RosterKey;
@@ -16,7 +17,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// The record; 136 bytes beside the session's own, for sessions of this kind only.
+/// The record; 96 bytes beside the session's own, for sessions of this kind only.
 #[derive(Debug)]
 pub(crate) struct Pact {
     /// The client's own.
@@ -88,9 +89,19 @@ impl Pact {
         self.flight.as_ref().map_or(0, |flight| flight.len_waiting() as u64)
     }
 
+    /// Most exchanges at once: as agreed on, but no more while the client has not acknowledged as many bytes as may wait.
+    pub(crate) fn places(&self, limits: &Limits) -> u16 {
+        match &self.flight {
+            Some(flight) if flight.bytes_here() >= limits.outbox_bytes_max => {
+                u16::try_from(flight.len_here()).unwrap_or(u16::MAX).min(self.window)
+            }
+            Some(_) | None => self.window,
+        }
+    }
+
     /// Whether something could be sent now.
-    pub(crate) fn is_due(&self) -> bool {
-        self.flight.as_ref().is_some_and(|flight| flight.is_due(self.window))
+    pub(crate) fn is_due(&self, limits: &Limits) -> bool {
+        self.flight.as_ref().is_some_and(|flight| flight.is_due(self.places(limits)))
     }
 
     /// Frees what is empty.
@@ -204,5 +215,15 @@ impl Session {
     /// Whether `id` is this session's; for mail that took its time.
     pub(crate) fn is(&self, id: &SessionId) -> bool {
         self.id == *id
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pact_stays_small() {
+        assert!(size_of::<Pact>() <= 96, "{}", size_of::<Pact>());
     }
 }

@@ -8,7 +8,7 @@ use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Position, SessionId, SessionKey, Token};
 use crate::interest::shards_in;
 use crate::limits::HistoryRule;
-use crate::message::Message;
+use crate::message::{Message, Quality};
 use crate::recovery::Scope;
 use crate::roster::RosterKey;
 use std::sync::Arc;
@@ -53,6 +53,12 @@ impl Hub {
         if let Some(token) = token {
             effects.report(token, Report::Routed { shards, position });
         }
+        let matched = shards != 0;
+        // In two steps the publisher hears before it gets its own message, in one step after it: as clients know it.
+        let early = message.traits.quality == Quality::ExactlyOnce;
+        if early {
+            self.acknowledge(receipt, Outcome::Published { matched }, effects);
+        }
         if shards & self.own_bit() != 0 {
             let delivery = Delivery { message: &message, scope: Scope::Channel, reply_until, token };
             self.deliver(&delivery, Reach::Members(&rosters), effects);
@@ -61,8 +67,9 @@ impl Hub {
             let mail = HubMail::Forward { message: Arc::clone(&message), reply_until, token };
             effects.list.push(Effect::Mail { to, mail });
         }
-        let matched = shards != 0;
-        self.acknowledge(receipt, Outcome::Published { matched }, effects);
+        if !early {
+            self.acknowledge(receipt, Outcome::Published { matched }, effects);
+        }
         rosters.clear();
         self.concerned = rosters;
     }

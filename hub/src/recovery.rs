@@ -12,6 +12,7 @@ use crate::ids::{ChannelName, Millis, Offset, SessionId, SessionKey};
 use crate::limits::RecoveryLimits;
 use crate::message::{Grade, Message, Outgoing};
 use crate::roster::Roster;
+use crate::saved::leaving;
 use crate::session::Session;
 use crate::snapshot::{SavedEntry, SavedRecovery, SavedSpan};
 use std::collections::VecDeque;
@@ -95,7 +96,7 @@ impl Log {
     /// What is kept, oldest first.
     pub(crate) fn saved(&self, now: Millis) -> Vec<SavedEntry> {
         let saved = |entry: &Entry| SavedEntry {
-            message: Arc::clone(&entry.message),
+            message: leaving(&entry.message, now),
             scope: entry.scope.clone(),
             left_ms: entry.until.0.saturating_sub(now.0),
         };

@@ -108,6 +108,11 @@ impl Retained {
         }
     }
 
+    /// All of them, in order of channels.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.values.values()
+    }
+
     /// Values of the channels that a filter matches, after one channel; and where to go on, if there may be more.
     fn page(&self, walk: &Walk, now: Millis) -> (Vec<Arc<Message>>, Option<ChannelName>) {
         let filter = walk.filter.as_str();
@@ -205,6 +210,22 @@ impl Pact {
         walks.seen_count
     }
 
+    /// Pages that are still to be asked for.
+    pub(crate) fn pages_to_come(&self) -> impl Iterator<Item = (ShardId, &Walk)> {
+        let walks = self.rare.as_ref().and_then(|rare| rare.walks.as_ref());
+        walks.into_iter().flat_map(|walks| &walks.pages).map(|(home, walk)| (*home, walk))
+    }
+
+    /// As an earlier hub left them.
+    pub(crate) fn expect_pages(&mut self, pages: impl Iterator<Item = (ShardId, Walk)>) {
+        let pages: VecDeque<_> = pages.collect();
+        if !pages.is_empty() {
+            let open = pages.len();
+            let walks = Walks { pages, open, ..Walks::default() };
+            self.rare.get_or_insert_default().walks = Some(Box::new(walks));
+        }
+    }
+
     /// The connection is gone: values that may be lost with it are not asked for.
     pub(crate) fn leave_walks(&mut self) {
         self.change_walks(|walks| walks.retain(|walk| walk.options.quality > Quality::AtMostOnce));
@@ -287,11 +308,12 @@ impl Hub {
         let is_wanted = self.is_subscribed_to(key, &walk.filter);
         let session = self.sessions.known_mut(key);
         let may_go_on = is_wanted && (session.is_connected() || walk.options.quality > Quality::AtMostOnce);
-        let (options, most) = (walk.options, values_max(&walk));
+        let (options, most, id) = (walk.options, values_max(&walk), session.id);
+        let is_own = |message: &Message| options.skip_own && message.traits.origin == Some(id);
         let Some(pact) = &mut session.pact else { return };
         pact.change_walks(|walks| {
             walks.coming -= most;
-            messages.retain(|message| is_wanted && !walks.has_seen(message.id, &walk));
+            messages.retain(|message| is_wanted && !is_own(message) && !walks.has_seen(message.id, &walk));
             match more.filter(|_| may_go_on) {
                 Some(after) => walks.pages.push_back((from, Walk { after: Some(after), ..walk })),
                 None => walks.open -= 1,

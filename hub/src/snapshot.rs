@@ -1,18 +1,22 @@
 //! What of a hub goes on in the next process, as plain data: out by [`Hub::snapshot`], in by [`Hub::restore`].
 //!
-//! Owns the choice. Kept are the sessions that may be resumed, and the recovery log with the marks that decide what they
-//! missed. Not kept: sessions that end with their connection, open asks (whoever waits for the replies is gone), answers,
-//! histories, messages that are to be published later, and what hubs know of each other, which is told anew. Times are relative, since clocks differ between
-//! processes. It must not know how a snapshot is written down, nor when one is made.
+//! Owns the choice. Kept are the sessions that may be resumed, the recovery log with the marks that decide what they
+//! missed, claimed sessions (see `saved`), the values that channels retain, and messages that are to be published later. Not
+//! kept: sessions that end with their connection, open asks (whoever waits for the replies is gone), answers, histories, and
+//! what hubs know of each other, which is told anew. Times are relative, since clocks differ between processes. It must not know how a snapshot is written down, nor when one is made.
 
 use crate::ask::Asks;
+use crate::delayed::Delayed;
 use crate::effect::Effects;
 use crate::hub::Hub;
 use crate::ids::{Millis, SessionId};
 use crate::message::Message;
+use crate::names::home_partition;
 use crate::recovery::{Entry, Log, Recovery, Scope};
+use crate::saved::{Messages, SavedClaim, SavedDelayed, arriving};
 use crate::session::{Identity, Session, Sessions, State};
 use bytes::Bytes;
+use std::collections::HashSet;
 use std::sync::Arc;
 
 /// One hub's part of what goes on.
@@ -30,6 +34,15 @@ pub struct Snapshot {
     pub entries: Vec<SavedEntry>,
     /// What the log has to do with channels and filters that have members.
     pub rosters: Vec<SavedRoster>,
+    /// Sessions under their clients' own names.
+    pub claims: Vec<SavedClaim>,
+    /// What `claims`, `retained` and `delayed` name by place. The end of a message, `traits.expires`, counts from the snapshot on, in
+    /// `entries`, too.
+    pub messages: Vec<Arc<Message>>,
+    /// The values that channels retain.
+    pub retained: Vec<u32>,
+    /// What is to be published later, in order.
+    pub delayed: Vec<SavedDelayed>,
 }
 
 /// A session that may be resumed.
@@ -104,6 +117,13 @@ impl Hub {
     pub fn snapshot(&self, now: Millis) -> Snapshot {
         let all = self.sessions.iter_from(0);
         let sessions: Vec<_> = all.filter_map(|(_, session)| self.saved_session(now, session)).collect();
+        let mut messages = Messages::new(now);
+        let all = self.sessions.iter_from(0);
+        let claims = all.filter_map(|(_, session)| self.saved_claim(session, &mut messages)).collect();
+        let retained = self.retained.iter().map(|message| messages.place(message)).collect();
+        let delayed =
+            self.delayed.iter().filter_map(|(at, publish)| SavedDelayed::of(at, publish, &mut messages));
+        let delayed = delayed.collect();
         let mut snapshot = Snapshot {
             epoch: self.log.offset(0).epoch,
             last: self.log.last(),
@@ -111,6 +131,10 @@ impl Hub {
             sessions,
             entries: Vec::new(),
             rosters: Vec::new(),
+            claims,
+            messages: messages.list,
+            retained,
+            delayed,
         };
         if !snapshot.sessions.is_empty() {
             snapshot.entries = self.log.saved(now);
@@ -156,25 +180,44 @@ impl Hub {
         snapshot: Snapshot,
         effects: &mut Effects,
     ) -> Vec<SessionId> {
-        let Snapshot { epoch, last, asks_last, sessions, entries, rosters } = snapshot;
+        self.now = now;
+        let Snapshot {
+            epoch,
+            last,
+            asks_last,
+            sessions,
+            entries,
+            rosters,
+            claims,
+            messages,
+            retained,
+            delayed,
+        } = snapshot;
+        let messages: Vec<_> = messages.iter().map(|message| arriving(message, now, elapsed_ms)).collect();
+        let delayed = delayed.iter().filter_map(|saved| saved.restored(&messages, now, elapsed_ms));
+        self.delayed = Delayed::restored(delayed);
+        self.restore_retained(retained.iter().filter_map(|place| messages.get(*place as usize)));
         let window_ms = self.config.limits.recovery.window_ms;
         let left = |left_ms: u64| left_ms.saturating_sub(elapsed_ms).min(window_ms);
         let until = |left_ms: u64| Millis(now.0.saturating_add(left(left_ms)));
         let entries = entries.into_iter().map(|saved| {
             let until = until(saved.left_ms);
-            Entry::restored(saved, until)
+            let message = arriving(&saved.message, now, elapsed_ms);
+            Entry::restored(SavedEntry { message, ..saved }, until)
         });
         self.log = Log::restored(epoch, last, entries);
         self.asks = Asks::restored(asks_last);
-        let (sessions, refused) = self.fitting(sessions);
-        let opened = |saved: &SavedSession| {
-            let age_ms = saved.age_ms.saturating_add(elapsed_ms);
-            restored(saved, Millis(now.0.saturating_sub(age_ms)))
-        };
-        self.sessions = Sessions::restored(sessions.iter().map(opened).collect());
+        let (sessions, claims, refused) = self.fitting(sessions, claims);
+        let since = |age_ms: u64| Millis(now.0.saturating_sub(age_ms.saturating_add(elapsed_ms)));
+        let opened = sessions.iter().map(|saved| restored(saved, since(saved.age_ms)));
+        let claimed = claims.iter().map(|saved| saved.session(since(saved.age_ms)));
+        self.sessions = Sessions::restored(opened.chain(claimed).collect());
         for saved in sessions {
             let until = until(saved.left_ms);
             self.restore_subscriptions(saved, until, effects);
+        }
+        for saved in claims {
+            self.restore_claim(saved, &messages, elapsed_ms, effects);
         }
         for saved in rosters {
             if let Some(key) = self.rosters.find(&saved.name) {
@@ -182,7 +225,6 @@ impl Hub {
                 (roster.logged, roster.purged) = (saved.logged, saved.purged);
             }
         }
-        self.now = now;
         self.trim_log();
         if self.sessions.recovering == 0 {
             self.log.clear();
@@ -190,21 +232,35 @@ impl Hub {
         refused
     }
 
-    /// Those that have a place here, one per slot, and the names of the others.
-    fn fitting(&self, mut sessions: Vec<SavedSession>) -> (Vec<SavedSession>, Vec<SessionId>) {
-        let (topology, slots) = (self.config.topology, self.config.limits.sessions_max);
-        sessions.sort_by_key(|session| session.id.slot());
-        let (mut fitting, mut refused) = (Vec::<SavedSession>::with_capacity(sessions.len()), Vec::new());
-        for session in sessions {
-            let is_taken = fitting.last().is_some_and(|other| other.id.slot() == session.id.slot());
-            let is_ours = topology.owner(session.id.partition()) == self.config.shard;
-            if is_ours && !is_taken && session.id.slot() < slots {
-                fitting.push(session);
-            } else {
-                refused.push(session.id);
+    /// Those that have a place here, one per slot and name, and the names of the others.
+    fn fitting(
+        &self,
+        mut sessions: Vec<SavedSession>,
+        mut claims: Vec<SavedClaim>,
+    ) -> (Vec<SavedSession>, Vec<SavedClaim>, Vec<SessionId>) {
+        let (mut slots, mut names, mut refused) = (HashSet::new(), HashSet::new(), Vec::new());
+        let mut fits = |id: &SessionId| {
+            let is_ours = self.config.topology.owner(id.partition()) == self.config.shard;
+            let fits = is_ours && id.slot() < self.config.limits.sessions_max && slots.insert(id.slot());
+            refused.extend((!fits).then_some(*id));
+            fits
+        };
+        sessions.retain(|session| fits(&session.id));
+        // Two of one name, or one under another's, are the work of nobody.
+        claims.retain(|claim| {
+            let home = home_partition(&claim.name, &self.config.topology);
+            home == claim.id.partition() && names.insert(Arc::clone(&claim.name)) && fits(&claim.id)
+        });
+        (sessions, claims, refused)
+    }
+
+    fn restore_retained<'a>(&mut self, messages: impl Iterator<Item = &'a Arc<Message>>) {
+        for message in messages {
+            let is_ours = message.channel.home(&self.config.topology) == self.config.shard;
+            if is_ours && self.retained.check(message, &self.config.limits).is_ok() {
+                self.retained.keep(message);
             }
         }
-        (fitting, refused)
     }
 
     /// The memory of the log comes after the subscriptions, which would otherwise count as new.

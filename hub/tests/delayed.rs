@@ -176,7 +176,7 @@ fn the_publisher_is_told_at_once_and_once() {
 }
 
 #[test]
-fn what_is_over_a_bound_is_refused_and_what_went_makes_room() {
+fn what_is_over_a_bound_is_refused_until_something_went() {
     let mut bench = Bench::new(LIMITS, 1);
     bench.session();
     let is_refused = |effects: &[Effect]| {

@@ -2,13 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests")]
 
+mod support;
+
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::time::{Duration, Instant};
 
+use hub::{Admit, Command, Query, Report, SessionKey, ShardId, Token};
 use serde_json::{Value, json};
 use trunkline::Server;
 use trunkline::config::{Config, Machine, SourceFile, Sources};
+use trunkline::mail::Mail;
 use wire::mqtt::{
     Ack, ClientPacket, Connect, Disconnect, Encoder, Level, PacketId, Properties, Property, PropertyBuf,
     Publish, Qos, ReasonCode, RetainHandling, ServerPacket, Subscribe, SubscribeOptions, Subscriptions,
@@ -93,7 +97,11 @@ impl<'a> Opening<'a> {
 impl Client {
     /// A connection, and what CONNACK said.
     fn open(server: &Server, opening: Opening<'_>) -> (Self, String) {
-        let stream = TcpStream::connect(server.public_addr()).unwrap();
+        Self::open_at(server.public_addr(), opening)
+    }
+
+    fn open_at(address: SocketAddr, opening: Opening<'_>) -> (Self, String) {
+        let stream = TcpStream::connect(address).unwrap();
         stream.set_read_timeout(Some(PATIENCE)).unwrap();
         let version = opening.level.version();
         let mut client = Self { stream, buffer: Vec::new(), version };
@@ -209,7 +217,14 @@ fn shown(packet: &ServerPacket<'_>) -> String {
             let id =
                 publish.packet_id.map(|id| format!(" q{} #{id}", publish.qos.bits())).unwrap_or_default();
             let retain = if publish.retain { " retain" } else { "" };
-            format!("PUBLISH {} \"{}\"{id}{retain}", publish.topic, publish.payload.escape_ascii())
+            let properties = &publish.properties;
+            let content_type = properties.content_type().map(|text| format!(" {text}")).unwrap_or_default();
+            // The default event of the back end's messages says nothing.
+            let told = properties.user_properties().filter(|pair| *pair != ("event", "message"));
+            let told: String = told.map(|(name, value)| format!(" {name}={value}")).collect();
+            let expires = properties.message_expiry_interval_seconds().map_or("", |_| " expires");
+            let payload = publish.payload.escape_ascii();
+            format!("PUBLISH {} \"{payload}\"{id}{retain}{content_type}{told}{expires}", publish.topic)
         }
         ServerPacket::PubAck(one) => ack("PUBACK", one),
         ServerPacket::SubAck(_) => "SUBACK".to_owned(),
@@ -338,6 +353,23 @@ async fn what_the_back_end_publishes_has_quality_one_and_waits_for_who_is_away()
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn properties_of_mqtt_5_go_with_what_the_back_end_publishes() {
+    let server = start(&[]).await;
+    let mut client = Client::connected(&server, Opening::v5("c1"));
+    client.subscribe("tea", Qos::AtMostOnce);
+    let publish = json!({
+        "channel": "tea", "event": "poured", "data_base64": "/wA=", "content_type": "image/x-tea",
+        "user_properties": { "a": "1" }, "expires_in_ms": 5000
+    });
+    assert_eq!(ask(&server, "POST", "/v1/messages", Some(publish)).0, 200);
+    let expected = r#"PUBLISH tea "\xff\x00" image/x-tea event=poured a=1 expires"#;
+    assert_eq!(client.next(), expected);
+    let wrong = json!({ "channel": "tea", "data": 1, "user_properties": { "a": "\u{0}" } });
+    assert_eq!(ask(&server, "POST", "/v1/messages", Some(wrong)).0, 400);
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn retained_values_are_put_looked_at_and_taken_away() {
     let server = start(&[]).await;
     let value = "/v1/retained?channel=state/door";
@@ -349,7 +381,7 @@ async fn retained_values_are_put_looked_at_and_taken_away() {
     assert!((1..=600_000).contains(&view["expires_in_ms"].as_u64().unwrap()), "{view}");
     let mut client = Client::connected(&server, Opening::v5("c1"));
     client.subscribe("state/+", Qos::AtMostOnce);
-    assert_eq!(client.next(), r#"PUBLISH state/door "{\"open\":true}" retain"#);
+    assert_eq!(client.next(), r#"PUBLISH state/door "{\"open\":true}" retain expires"#);
     let publish = json!({ "channel": "state/lamp", "data": "on", "retain": true });
     assert_eq!(ask(&server, "POST", "/v1/messages", Some(publish)).0, 200);
     assert_eq!(client.next(), r#"PUBLISH state/lamp "\"on\"""#);
@@ -532,4 +564,35 @@ async fn bans_by_client_id_user_and_address_are_kept_listed_and_lifted() {
         assert_eq!(put(wrong), 400);
     }
     server.drain().await;
+}
+
+#[test]
+fn what_is_said_to_sessions_of_socket_io_means_nothing_to_those_of_mqtt() {
+    let config = Config::embedded_with(&["auth.mode=back_end", "server.shards=1"]).unwrap();
+    let mut node = support::Node::start(config, |_, upcall| panic!("nobody asks: {upcall:?}"));
+    let (mut client, told) = Client::open_at(node.address, Opening::v5("c1"));
+    assert_eq!(told, "CONNACK new 87", "without users nobody is let in by `auth.mode` = back_end");
+    assert_eq!(client.next(), "END");
+    node.stop();
+
+    let config = Config::embedded_with(&["auth.mode=anonymous", "server.shards=1"]).unwrap();
+    node = support::Node::start(config, |_, upcall| panic!("nobody asks: {upcall:?}"));
+    let (mut client, told) = Client::open_at(node.address, Opening::v5("c1"));
+    assert_eq!(told, "CONNACK new 00");
+    let query = Query::Sessions { of: None, after: None, limit: 9 };
+    node.office.send(ShardId(0), Mail::Hub(Command::Query { token: Token(1), query }));
+    let batch = node.reports.blocking_recv().unwrap();
+    let [(_, Report::Sessions(page))] = batch.as_slice() else { panic!("{batch:?}") };
+    let session = page.items[0].id;
+    node.office.admit(session, &["tea"]);
+    node.office.refuse(session, "no", None);
+    node.office.to_session(session, Mail::Hold { session });
+    node.office.to_session(session, Mail::LetGo { session });
+    node.office.answer(session, 7, &support::args("[1]"));
+    let (session, subscriptions) = (SessionKey(session.slot()), vec!["tea".to_owned()]);
+    let admit = Admit { session, user: None, info: None, subscriptions };
+    node.office.send(ShardId(0), Mail::Hub(Command::Admit(admit)));
+    client.say(&ClientPacket::PingReq);
+    assert_eq!(client.next(), "PINGRESP");
+    node.stop();
 }

@@ -228,7 +228,7 @@ const TO_CLIENTS: &[Rule] = &[
 
 const FROM_CLIENTS: &[Rule] = &[
     (
-        "the publisher hears when the message is where it is needed, behind what it gets of it",
+        "the publisher hears when the message is where it is needed: behind what it gets of it, in two steps before",
         "a claims
          > a claimed new
          b claims
@@ -245,8 +245,8 @@ const FROM_CLIENTS: &[Rule] = &[
          > a x/2 zero
          b offers x/1 two q2 as=7
          > a x/1 two q2 #2
-         > b x/1 two q1 #2
-         > b published",
+         > b published
+         > b x/1 two q1 #2",
     ),
     (
         "it hears when nobody needs it",
@@ -280,7 +280,7 @@ const FROM_CLIENTS: &[Rule] = &[
          a forgets 5
          > a forgotten
          a forgets 5
-         > a forgotten
+         > a refused NotFound
          a offers x two q2 as=5
          > a published
          > b x two q1 #2",

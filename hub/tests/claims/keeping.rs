@@ -171,8 +171,8 @@ fn a_request_of_an_earlier_connection_is_not_answered_on_the_next_one() {
          a offers {far} three q1
          flow
          > a {far} one q1 #1
-         > a {far} two q1 #2
          > a repeated
+         > a {far} two q1 #2
          > a {far} three q1 #3
          > a published"
     );

@@ -48,6 +48,8 @@ pub fn limits() -> Limits {
         history_bytes_max: 1000,
         retained_max: 400,
         retained_bytes_max: 1500,
+        delayed_max: 10,
+        delayed_bytes_max: 1000,
         recovery: RecoveryLimits { messages_max: 4, bytes_max: 1000, window_ms: 100 },
     }
 }

@@ -38,7 +38,8 @@ section! {
         /// limit after that, and where it is the smaller one. So a connection that has not joined makes the server hold
         /// at most `head_bytes_max` and twice this.
         connect_bytes_max: usize = 16_384, 64..=1_073_741_824 "bytes";
-        /// Handshakes of one address. Beyond it: 429 with `Retry-After`. 0 switches it off, which is right behind a
+        /// Handshakes of one address, MQTT's CONNECT among them. Beyond it: 429 with `Retry-After`; an MQTT connection is closed
+        /// without an answer, since clients come back from that. 0 switches it off, which is right behind a
         /// proxy, where all clients have one address unless it names them (`server.proxy_protocol_from`).
         handshakes_per_address_per_second: u32 = 0, 0..=1_000_000 "handshakes per second";
         /// Time to send the complete head of a request, from its first byte or from accept. Then the connection is
@@ -65,8 +66,9 @@ section! {
         outbox_bytes_max: u64 = 2_097_152, 1024..=1_073_741_824 "bytes per session";
         /// Encoded bytes that wait while the socket of a connection would block. As long as any wait, further messages
         /// stay in the outboxes. Beyond the limit the connection is closed with reason `slow consumer`. It has to hold
-        /// one message of `message_bytes_max`, which base64 makes a third larger on polling.
-        write_buffer_bytes_max: usize = 1_572_864, 4096..=1_073_741_824 "bytes per connection";
+        /// one message of `message_bytes_max`, which base64 makes a third larger on polling. A connection of MQTT has in any case
+        /// room for a packet of `mqtt.packet_bytes_max`.
+        write_buffer_bytes_max: usize = 2_097_152, 4096..=1_073_741_824 "bytes per connection";
         /// One message with all its attachments, from either side. Beyond it: 413 for the back end, close for a
         /// client. With SSE, NDJSON and queues the encoded form may be larger.
         message_bytes_max: usize = 1_048_576, 1024..=268_435_456 "bytes";
@@ -94,9 +96,10 @@ section! {
         /// connection stops. Apart from these, 16 MiB of events per shard wait for a program that takes none; then the
         /// shard reads from no client until some are taken.
         inbox_events_max: usize = 100, 1..=100_000 "events per session";
-        /// Messages that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
+        /// Messages that a connection sends, averaged over one second; of MQTT PUBLISH, SUBSCRIBE and UNSUBSCRIBE. Beyond it
+        /// reading pauses, see also `mqtt.rate_breach_seconds`. 0 switches it off.
         events_per_second: u32 = 0, 0..=10_000_000 "messages per second and connection";
-        /// Bytes that a connection sends, averaged over one second. Beyond it reading pauses. 0 switches it off.
+        /// Bytes that a connection sends, averaged over one second. The same happens. 0 switches it off.
         bytes_per_second: u64 = 0, 0..=100_000_000_000 "bytes per second and connection";
 
         /// Bytes of all histories together. Beyond it the oldest messages of the channel that is written to go first.

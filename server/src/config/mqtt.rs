@@ -11,7 +11,13 @@ use super::names::{ChannelFilter, HttpPath};
 use super::table::{Flaw, Kind, Setting, Value, section, words};
 
 section! {
-    /// MQTT 3.1.1 and 5.0. Topics are channels, so MQTT clients, Socket.IO rooms and the back end meet there.
+    /// MQTT 3.1.1 and 5.0. Topics are channels, so MQTT clients, Socket.IO rooms and the back end meet there. Of MQTT clients
+    /// only the session itself gets what is published to `reply/<session>/..`, the topics that a client of version 5 is told as
+    /// Response Information when it asks for it; everybody may publish there. What is published to `$delayed/<seconds>/<topic>`
+    /// is published to the topic so much later, and its expiry begins then (`limits.delayed_max`).
+    ///
+    /// The back end is not asked about MQTT clients, nor told of their coming and going: users and rules are configured,
+    /// `/v1/sessions` shows who is there, and `GET /v1/tail` what they publish.
     pub struct Mqtt at Once "mqtt" {
         /// Whether MQTT is served: on the public port, where the first byte tells it from HTTP, over TCP or over TLS with
         /// `[tls]`; inside WebSockets at `path`; and on ports of its own.
@@ -77,7 +83,8 @@ section! {
         client_id_is_user: bool = false;
         /// Whether clients of version 5 may prove that they are an `[[mqtt.user]]` by SCRAM-SHA-256 (Authentication Method)
         /// instead of sending the password, and may do so again while they are connected. Each user makes the start some
-        /// milliseconds longer. Channel binding is not offered.
+        /// milliseconds longer. Channel binding is not offered, and names and passwords count as they are written, without
+        /// SASLprep.
         scram: bool = true;
     }
 }
@@ -107,7 +114,7 @@ section! {
 
 section! {
     /// A rule for topics. The first one that covers all of what a client asks for and names the action decides. A filter that
-    /// asks for more than a rule covers is not stopped by it, so forbid by `acl_default = "deny"` and allow what is needed.
+    /// asks for more than a rule covers is not refused by it, but what a rule forbids to subscribe to is not delivered either.
     pub struct AclRule at Many "mqtt.acl" {
         /// Which topics: `+` is one level, a last `#` is all levels below, `%c` the client id and `%u` the user name.
         filter: ChannelFilter = required, example "devices/%c/#";

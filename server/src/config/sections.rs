@@ -180,7 +180,8 @@ words! {
     pub enum EventRoute {
         /// they go to the back end, whose answer is the acknowledgement
         BackEnd = "back_end",
-        /// they are published to the other clients of the namespace, and acknowledged once that is done
+        /// they are published to the other clients of the namespace, and acknowledged once that is done; MQTT subscribers get
+        /// those that ask for an acknowledgement with QoS 1 at most, the others with QoS 0
         Relay = "relay",
         /// they are counted and dropped, and never acknowledged
         Drop = "drop",

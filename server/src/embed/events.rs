@@ -1,4 +1,5 @@
-//! Client events as a `Stream`: who asks to connect, what they send, who left.
+//! Client events as a `Stream`: who asks to connect, what they send, who left. Of Socket.IO clients; those of MQTT make no
+//! events.
 //!
 //! Taking the stream makes the program the back end. It is bounded: a program that does not read it slows its
 //! clients down (the shards stop reading from them) instead of filling memory.

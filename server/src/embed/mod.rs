@@ -22,6 +22,7 @@
 //! ```
 
 mod args;
+mod by_hand;
 mod emit;
 mod events;
 mod handle;
@@ -32,6 +33,7 @@ mod server;
 mod unheard;
 
 pub use args::Args;
+pub use by_hand::ByHand;
 pub use emit::{Emit, Replies};
 pub use events::{Acceptance, ClientEvent, Connect, Disconnect, Event, Events, Replier};
 pub use handle::{Handle, Session};

@@ -6,8 +6,8 @@
 use crate::config::Config;
 use crate::front::{Fit, Front, PidKey, Returning};
 use crate::mail::Upcalls;
-use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, inlet};
-use crate::state::{NodeState, ShardState};
+use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
+use crate::state::{End, NodeState, ShardState};
 use hub::{
     ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
     SessionId, ShardId, Token, Topology,
@@ -22,14 +22,14 @@ use tokio::sync::mpsc;
 pub(super) struct NodeSetup {
     pub(super) config: Arc<Config>,
     pub(super) topology: Topology,
-    /// Zero of the shards' clock.
-    pub(super) zero: Instant,
+    /// The shards' clock.
+    pub(super) time: Time,
     pub(super) uplink: mpsc::Sender<Upcalls>,
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) key: PidKey,
     /// Who gets what the shards leave behind, if anybody.
-    pub(super) heir: Option<std::sync::mpsc::Sender<ShardState>>,
+    pub(super) heir: Option<std::sync::mpsc::Sender<(ShardState, End)>>,
 }
 
 impl NodeSetup {
@@ -37,7 +37,7 @@ impl NodeSetup {
     pub(super) fn places(&self, state: Option<NodeState>) -> io::Result<Vec<Place>> {
         let mut places = places(self)?;
         if let Some(state) = state {
-            restore(&mut places, self.zero, state);
+            restore(&mut places, self.time.now(), state);
         }
         Ok(places)
     }
@@ -49,28 +49,11 @@ pub(super) fn spawn(
     bound: Vec<Vec<Listener>>,
     places: Vec<Place>,
 ) -> io::Result<Vec<ShardHandle>> {
-    let boxes = bound.iter().map(|_| inlet(&node.config)).collect::<io::Result<Vec<_>>>()?;
-    let (peers, inlets): (Vec<Sender>, Vec<_>) = boxes.into_iter().unzip();
-    let seats = Arc::new(Seats::new(node.config.limits.connections_max));
-    let mut handles = Vec::with_capacity(bound.len());
-    for (place, (listeners, inlet)) in places.into_iter().zip(bound.into_iter().zip(inlets)) {
-        let Place { id, hub, returning } = place;
-        let setup = ShardSetup {
-            id,
-            topology: node.topology,
-            config: Arc::clone(&node.config),
-            zero: node.zero,
-            listeners,
-            inlet,
-            peers: peers.clone(),
-            seats: Arc::clone(&seats),
-            uplink: node.uplink.clone(),
-            reports: node.reports.clone(),
-            packet_bytes_max: node.config.mqtt.packet_bytes_max as usize,
-            tls: node.tls.clone(),
-        };
+    let mut handles = Vec::with_capacity(places.len());
+    for (setup, place) in shards(node, bound)?.into_iter().zip(places) {
         let (config, topology) = (Arc::clone(&node.config), node.topology);
         let (key, heir) = (node.key.clone(), node.heir.clone());
+        let Place { id, hub, returning } = place;
         let spawned = Shard::spawn(setup, move || {
             let front = Front::new(config, id, topology, key).with_heir(heir).with_returning(returning);
             (front, HubPort::new(hub))
@@ -84,6 +67,43 @@ pub(super) fn spawn(
         }
     }
     Ok(handles)
+}
+
+/// Turns the shards on the caller's thread instead, without listeners.
+pub(super) fn by_hand(node: &NodeSetup, places: Vec<Place>) -> io::Result<Vec<(Sender, Shard<Front>)>> {
+    let setups = shards(node, places.iter().map(|_| Vec::new()).collect())?;
+    let start = |(setup, place): (ShardSetup, Place)| {
+        let (config, key) = (Arc::clone(&node.config), node.key.clone());
+        let front = Front::new(config, place.id, node.topology, key)
+            .with_heir(node.heir.clone())
+            .with_returning(place.returning);
+        let own = setup.peers.get(usize::from(place.id.0)).cloned();
+        let sender = own.ok_or_else(|| io::Error::other("a shard is among its peers"))?;
+        Ok((sender, Shard::by_hand(setup, front, HubPort::new(place.hub))?))
+    };
+    setups.into_iter().zip(places).map(start).collect()
+}
+
+/// The shards of a node, with the listeners of each.
+fn shards(node: &NodeSetup, listeners: Vec<Vec<Listener>>) -> io::Result<Vec<ShardSetup>> {
+    let boxes = listeners.iter().map(|_| inlet(&node.config)).collect::<io::Result<Vec<_>>>()?;
+    let (peers, inlets): (Vec<Sender>, Vec<_>) = boxes.into_iter().unzip();
+    let seats = Arc::new(Seats::new(node.config.limits.connections_max));
+    let setup = |(id, (listeners, inlet))| ShardSetup {
+        id,
+        topology: node.topology,
+        config: Arc::clone(&node.config),
+        time: node.time.clone(),
+        listeners,
+        inlet,
+        peers: peers.clone(),
+        seats: Arc::clone(&seats),
+        uplink: node.uplink.clone(),
+        reports: node.reports.clone(),
+        packet_bytes_max: node.config.mqtt.packet_bytes_max as usize,
+        tls: node.tls.clone(),
+    };
+    Ok((0..).map(ShardId).zip(listeners.into_iter().zip(inlets)).map(setup).collect())
 }
 
 /// A shard that does not run yet.
@@ -104,18 +124,18 @@ fn places(node: &NodeSetup) -> io::Result<Vec<Place>> {
 
 /// Gives each hub what the one before it left, and lets them tell each other of it at once: whatever is published from now
 /// on finds the sessions.
-fn restore(places: &mut [Place], zero: Instant, state: NodeState) {
-    let now = Millis(u64::try_from(zero.elapsed().as_millis()).unwrap_or(u64::MAX));
+fn restore(places: &mut [Place], now: Millis, state: NodeState) {
     let elapsed_ms = state.elapsed_ms();
     let (mut count, mut lost) = (0, 0);
     let mut mail = VecDeque::new();
-    for ShardState { shard, snapshot, clients, .. } in state.shards {
+    for ShardState { shard, snapshot, clients } in state.shards {
         let Some(place) = places.iter_mut().find(|place| place.id == shard) else { continue };
         let ids: Vec<SessionId> = snapshot.sessions.iter().map(|session| session.id).collect();
+        let claims = snapshot.claims.len();
         let mut effects = Effects::default();
         let refused = place.hub.restore(now, elapsed_ms, snapshot, &mut effects);
         let refused: HashSet<SessionId> = refused.into_iter().collect();
-        (count, lost) = (count + ids.len() - refused.len(), lost + refused.len());
+        (count, lost) = (count + claims + ids.len() - refused.len(), lost + refused.len());
         place.returning.extend(ids.into_iter().zip(clients).map(|(session, client)| {
             let fit = if refused.contains(&session) { Fit::Refused } else { Fit::Taken };
             Returning { session, client, fit }

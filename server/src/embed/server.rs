@@ -10,7 +10,7 @@ use crate::back::{Office, OfficePorts, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
-use crate::shard::ShardHandle;
+use crate::shard::{ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
 use hub::{ShardId, Topology};
@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
-const PARTITIONS: u16 = 64;
+pub(super) const PARTITIONS: u16 = 64;
 
 /// Batches of client events that wait for the program; a shard that finds no room stops reading from clients.
 const EVENT_BATCHES_MAX: usize = 1024;
@@ -77,7 +77,7 @@ struct Estate {
     taken: Option<Taken>,
     place: Place,
     topology: Topology,
-    shards: std::sync::mpsc::Receiver<ShardState>,
+    shards: std::sync::mpsc::Receiver<(ShardState, End)>,
 }
 
 impl Server {
@@ -100,7 +100,7 @@ impl Server {
         let setup = NodeSetup {
             config: Arc::clone(&config),
             topology,
-            zero,
+            time: Time::Since(zero),
             uplink: upcall_sender,
             reports: report_sender,
             tls,
@@ -225,9 +225,9 @@ fn publish_figures(office: &Office, config: &Config) -> Option<AbortHandle> {
 impl Estate {
     /// Writes down what the shards that have ended left, if that is anything.
     fn leave(self) {
-        let shards: Vec<ShardState> = self.shards.try_iter().collect();
+        let (shards, ends): (Vec<ShardState>, Vec<End>) = self.shards.try_iter().unzip();
         let missing = usize::from(self.topology.shards).saturating_sub(shards.len());
-        let cut = shards.iter().filter(|shard| shard.end == End::Cut).count();
+        let cut = ends.iter().filter(|end| **end == End::Cut).count();
         let mut state = NodeState { saved_at_ms: state::unix_ms(), topology: self.topology, shards };
         if missing + cut > 0 {
             tracing::error!(
@@ -238,7 +238,7 @@ impl Estate {
             state.doubt();
         }
         let (sessions, path) = (state.session_count(), self.place.path().display());
-        if sessions == 0 {
+        if state.is_empty() {
             return;
         }
         match self.place.save(&state) {
@@ -254,7 +254,7 @@ impl Estate {
 async fn inherit(
     config: &Config,
     topology: Topology,
-) -> (Option<NodeState>, Option<std::sync::mpsc::Sender<ShardState>>, Option<Estate>) {
+) -> (Option<NodeState>, Option<std::sync::mpsc::Sender<(ShardState, End)>>, Option<Estate>) {
     let Some(path) = config.server.state_file.clone() else { return (None, None, None) };
     let opened = tokio::task::spawn_blocking(move || Place::open(Path::new(&path), topology)).await;
     let Some((place, found)) = opened.unwrap_or(None) else { return (None, None, None) };

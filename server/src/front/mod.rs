@@ -25,7 +25,7 @@ use crate::mail::{Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
 use crate::state::{End, ShardState};
 
-pub use mqtt::{Ban, Banned, FAMILIES, Family, Figures};
+pub use mqtt::{Ban, Banned, FAMILIES, Family, Figures, attributes};
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
 
 /// The protocols of one shard.
@@ -34,7 +34,7 @@ pub struct Front {
     socketio: SocketIo,
     mqtt: Mqtt,
     /// Who gets what the shard leaves behind.
-    heir: Option<Sender<ShardState>>,
+    heir: Option<Sender<(ShardState, End)>>,
     /// Taken in when the shard starts.
     returning: Vec<Returning>,
 }
@@ -54,7 +54,7 @@ impl Front {
 
     /// At its end the shard hands over to `heir` what the next process goes on with.
     #[must_use]
-    pub fn with_heir(self, heir: Option<Sender<ShardState>>) -> Self {
+    pub fn with_heir(self, heir: Option<Sender<(ShardState, End)>>) -> Self {
         Self { heir, ..self }
     }
 
@@ -232,7 +232,7 @@ impl Handler for Front {
     fn ended(&mut self, cx: &mut Cx<'_>, end: End) {
         if let Some(heir) = self.heir.take() {
             // Fails only when nobody waits for it any more.
-            let _ = heir.send(self.socketio.state(cx, end));
+            let _ = heir.send((self.socketio.state(cx), end));
         }
     }
 }

@@ -95,9 +95,14 @@ impl<H: Handler> Shard<H> {
     }
 
     fn take_in(&mut self, stream: TcpStream, start: Flags, takes: Takes) -> Option<ConnKey> {
-        stream.set_nonblocking(true).ok()?;
         // Frames are written whole, so there is nothing to wait for (RFC 896).
         stream.set_nodelay(true).ok()?;
+        self.seat(stream, start, takes)
+    }
+
+    /// Begins to read from a stream, whatever kind of socket it is.
+    pub(super) fn seat(&mut self, stream: TcpStream, start: Flags, takes: Takes) -> Option<ConnKey> {
+        stream.set_nonblocking(true).ok()?;
         let mut connection = Connection::new(stream);
         connection.flags = start;
         let tls = match takes {

@@ -9,7 +9,7 @@ use super::addresses::Handshakes;
 use super::admission::{HalfOpen, Seats};
 use super::connection::{Connection, Connections, Flags, NONE, Phase};
 use super::entropy::Entropy;
-use super::handler::{Closed, Owner};
+use super::handler::{Closed, Door, Owner};
 use super::handover::Leaving;
 use super::outbox::Outbox;
 use super::staging::Staging;
@@ -178,6 +178,17 @@ impl Io {
         if self.connections.get_mut(conn).is_some_and(paused) {
             self.stream_may_go_on(conn);
             self.queue(conn);
+        }
+    }
+
+    /// An owner of this door whose socket is full by what this callback has staged so far, for callbacks in which very much
+    /// may be staged: [`super::Handler::blocked`] would come when it is over, and is not called for this one again.
+    pub fn next_blocked(&mut self, door: Door) -> Option<Owner> {
+        let is_one = |notice: &Notice| matches!(notice, Notice::Blocked(_, owner) if owner.door() == door);
+        let at = self.notices.iter().position(is_one)?;
+        match self.notices.remove(at)? {
+            Notice::Blocked(_, owner) => Some(owner),
+            Notice::Closed(..) | Notice::Writable(..) => None,
         }
     }
 

@@ -15,6 +15,7 @@
 mod accept;
 mod addresses;
 mod admission;
+mod by_hand;
 mod connection;
 mod ending;
 mod entropy;
@@ -47,6 +48,7 @@ pub use mailbox::{Sender, Unsent};
 pub use response::Response;
 pub use setup::{Inlet, Listener, ShardHandle, ShardSetup, Takes, inlet, listeners};
 pub use stats::{STATS, Stat, StatKind, Stats};
+pub use timers::Time;
 
 use crate::mail::{Mail, PeerMail};
 use crate::state::End;
@@ -124,6 +126,10 @@ impl<H: Handler> Shard<H> {
                 break end;
             }
         };
+        self.finish(end);
+    }
+
+    fn finish(&mut self, end: End) {
         self.warn_of_rest();
         self.discard_all();
         self.call(|handler, cx| handler.ended(cx, end));
@@ -132,6 +138,11 @@ impl<H: Handler> Shard<H> {
     fn turn(&mut self) -> ControlFlow<End> {
         let waiting = self.inbox.look();
         let sleep = self.sleep(waiting);
+        self.turn_after(waiting, sleep)
+    }
+
+    /// A turn that takes so many letters, after a sleep of at most so long.
+    fn turn_after(&mut self, waiting: usize, sleep: Option<Duration>) -> ControlFlow<End> {
         self.poll_events(sleep);
         self.io.clock.read();
         self.io.stats.turns += 1;

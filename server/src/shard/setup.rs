@@ -14,7 +14,7 @@ use super::mailbox::{Inbox, Sender, mailbox};
 use super::outbox::{Outbox, Receivers};
 use super::staging::Staging;
 use super::stats::Stats;
-use super::timers::{Clock, Deadlines, OwnerTimers};
+use super::timers::{Clock, Deadlines, OwnerTimers, Time};
 use super::{READ_BUFFER_BYTES, Shard, WAKE_TOKEN, listener_token};
 use crate::config::Config;
 use crate::mail::Upcalls;
@@ -27,7 +27,6 @@ use std::net::{SocketAddr, TcpListener};
 use std::os::fd::AsRawFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Instant;
 use tokio::sync::mpsc;
 use wire::http::HeadLimits;
 
@@ -112,8 +111,8 @@ pub struct ShardSetup {
     pub topology: Topology,
     /// The checked configuration.
     pub config: Arc<Config>,
-    /// Zero of the milliseconds that all shards of the process see.
-    pub zero: Instant,
+    /// The milliseconds that all shards of the process see.
+    pub time: Time,
     /// From [`listeners`], one of each address.
     pub listeners: Vec<Listener>,
     /// From [`inlet`].
@@ -163,12 +162,13 @@ impl<H: Handler + 'static> Shard<H> {
 
     /// A shard that is turned by its caller.
     pub(super) fn new(setup: ShardSetup, registry: mio::Registry, handler: H, hub: HubPort) -> Self {
-        let ShardSetup { id, topology, config, zero, listeners, inlet, peers, .. } = setup;
+        let ShardSetup { id, topology, config, time, listeners, inlet, peers, .. } = setup;
         let ShardSetup { seats, uplink, reports, packet_bytes_max, tls, .. } = setup;
         let ending = Ending::new(peers.len());
         let receivers = Receivers { uplink, reporter: reports, peers };
         let outbox = Outbox::new(id, receivers, config.limits.mailbox_messages_max);
-        let clock = Clock::new(zero);
+        let clock = Clock::new(time);
+        let now = clock.now();
         let io = Io {
             shard: id,
             head_limits: head_limits(&config),
@@ -178,8 +178,8 @@ impl<H: Handler + 'static> Shard<H> {
             seats,
             half_opens: HalfOpen::default(),
             staging: Staging::default(),
-            deadlines: Deadlines::new(clock.now()),
-            owners: OwnerTimers::new(clock.now()),
+            deadlines: Deadlines::new(now),
+            owners: OwnerTimers::new(now),
             outbox,
             stream_bytes_max: packet_bytes_max + READ_BUFFER_BYTES,
             ready: Vec::new(),

@@ -9,18 +9,42 @@ use super::handler::{Door, Owner};
 use super::io::ConnKey;
 use super::wheel::Wheel;
 use hub::Millis;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Milliseconds since a zero that all shards of the process share.
-#[derive(Clone, Copy, Debug)]
+/// How long a shard whose time is told waits for whoever moves it to wake it.
+const TOLD_SLEEP: Duration = Duration::from_secs(3600);
+
+/// What the milliseconds of all shards of a node are counted by.
+#[derive(Clone, Debug)]
+pub enum Time {
+    /// The operating system, since this zero.
+    Since(Instant),
+    /// Whoever moves this number, and then turns the shards: a simulation.
+    Told(Arc<AtomicU64>),
+}
+
+impl Time {
+    /// Milliseconds by now.
+    pub fn now(&self) -> Millis {
+        Millis(match self {
+            Self::Since(zero) => zero.elapsed().as_millis() as u64,
+            Self::Told(ms) => ms.load(Ordering::Relaxed),
+        })
+    }
+}
+
+/// Milliseconds that all shards of the process share.
+#[derive(Clone, Debug)]
 pub(super) struct Clock {
-    zero: Instant,
+    time: Time,
     now: Millis,
 }
 
 impl Clock {
-    pub(super) fn new(zero: Instant) -> Self {
-        let mut clock = Self { zero, now: Millis(0) };
+    pub(super) fn new(time: Time) -> Self {
+        let mut clock = Self { time, now: Millis(0) };
         clock.read();
         clock
     }
@@ -30,19 +54,28 @@ impl Clock {
         self.now
     }
 
-    /// Asks the operating system.
+    /// Asks whoever knows.
     pub(super) fn read(&mut self) {
-        self.now = Millis(self.zero.elapsed().as_millis() as u64);
+        self.now = self.time.now();
     }
 
     /// A time of the process as callbacks see it.
     pub(super) fn at(&self, instant: Instant) -> Millis {
-        Millis(instant.saturating_duration_since(self.zero).as_millis() as u64)
+        Millis(match &self.time {
+            Time::Since(zero) => instant.saturating_duration_since(*zero).as_millis() as u64,
+            Time::Told(_) => {
+                self.now.0 + instant.saturating_duration_since(Instant::now()).as_millis() as u64
+            }
+        })
     }
 
     /// How long to sleep until `at`; zero when it has come. Exact, since the poll rounds up by itself.
     pub(super) fn until(&self, at: Millis) -> Duration {
-        Duration::from_millis(at.0).saturating_sub(self.zero.elapsed())
+        match &self.time {
+            Time::Since(zero) => Duration::from_millis(at.0).saturating_sub(zero.elapsed()),
+            Time::Told(_) if at <= self.now => Duration::ZERO,
+            Time::Told(_) => TOLD_SLEEP,
+        }
     }
 }
 

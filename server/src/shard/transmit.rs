@@ -176,8 +176,12 @@ impl Io {
 
     /// Moves what the socket did not take from the arena to the write buffer.
     fn buffer(&mut self, conn: ConnKey) {
-        let write_buffer_bytes_max = self.config.limits.write_buffer_bytes_max;
         let Some(connection) = self.connections.get_mut(conn) else { return };
+        let write_buffer_bytes_max = match connection.flags.has(Flags::STREAM) {
+            // What a stream may send it may be sent: one packet, and what is staged beside it.
+            true => self.config.limits.write_buffer_bytes_max.max(self.stream_bytes_max),
+            false => self.config.limits.write_buffer_bytes_max,
+        };
         let (fresh, lasting) = (connection.unsent.is_none(), connection.is_lasting());
         let unsent = connection.unsent.get_or_insert_default();
         let before = unsent.bytes;

@@ -11,17 +11,19 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hub::{
-    Body, ChannelName, Except, Message, MessageId, Position, SavedEntry, SavedRecovery, SavedRoster,
-    SavedSession, SavedSpan, Scope, SessionId, ShardId, Snapshot, Topology,
+    ChannelName, SavedDelayed, SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Scope,
+    SessionId, ShardId, Snapshot, Topology,
 };
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
-use super::{End, NodeState, SavedClient, ShardState, Unusable, sound};
+use super::claims::ClaimRecord;
+use super::message::{MessageRecord, channels};
+use super::{NodeState, SavedClient, ShardState, Unusable, sound};
 use crate::front::PidProof;
 
 /// The format that is written and read.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// How every state file begins.
 pub(super) const MAGIC: [u8; 8] = *b"TRNKSTAT";
@@ -40,7 +42,6 @@ struct NodeRecord<'a> {
 #[derive(Serialize, Deserialize)]
 struct ShardRecord<'a> {
     shard: u8,
-    in_order: bool,
     epoch: u64,
     last: u64,
     asks_last: u64,
@@ -48,6 +49,11 @@ struct ShardRecord<'a> {
     sessions: Vec<SessionRecord<'a>>,
     entries: Vec<EntryRecord<'a>>,
     rosters: Vec<RosterRecord<'a>>,
+    claims: Vec<ClaimRecord<'a>>,
+    messages: Vec<MessageRecord<'a>>,
+    retained: Vec<u32>,
+    /// Message, and what is left of its delay.
+    delayed: Vec<(u32, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -87,13 +93,7 @@ struct EntryRecord<'a> {
     left_ms: u64,
     #[serde(borrow)]
     scope: ScopeRecord<'a>,
-    id: u128,
-    channel: &'a str,
-    event: Option<&'a str>,
-    body: BodyRecord<'a>,
-    except: Option<ExceptRecord<'a>>,
-    /// Epoch and offset.
-    position: Option<(u64, u64)>,
+    message: MessageRecord<'a>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -102,23 +102,6 @@ enum ScopeRecord<'a> {
     #[serde(borrow)]
     Union(Vec<&'a str>),
     Session([u8; 15]),
-}
-
-#[derive(Serialize, Deserialize)]
-enum BodyRecord<'a> {
-    Values {
-        json: &'a [u8],
-        #[serde(borrow)]
-        attachments: Vec<&'a [u8]>,
-    },
-    Raw(&'a [u8]),
-}
-
-#[derive(Serialize, Deserialize)]
-struct ExceptRecord<'a> {
-    sessions: Vec<[u8; 15]>,
-    #[serde(borrow)]
-    channels: Vec<&'a str>,
 }
 
 /// The whole file.
@@ -188,7 +171,7 @@ impl<'a> NodeRecord<'a> {
 
 impl<'a> ShardRecord<'a> {
     fn of(state: &'a ShardState) -> Self {
-        let ShardState { shard, snapshot, clients, end } = state;
+        let ShardState { shard, snapshot, clients } = state;
         let sessions = snapshot.sessions.iter().zip(clients);
         let roster = |saved: &'a SavedRoster| RosterRecord {
             name: &saved.name,
@@ -197,13 +180,16 @@ impl<'a> ShardRecord<'a> {
         };
         Self {
             shard: shard.0,
-            in_order: *end == End::InOrder,
             epoch: snapshot.epoch,
             last: snapshot.last,
             asks_last: snapshot.asks_last,
             sessions: sessions.map(|(session, client)| SessionRecord::of(session, client)).collect(),
             entries: snapshot.entries.iter().map(EntryRecord::of).collect(),
             rosters: snapshot.rosters.iter().map(roster).collect(),
+            claims: snapshot.claims.iter().map(ClaimRecord::of).collect(),
+            messages: snapshot.messages.iter().map(|message| MessageRecord::of(message)).collect(),
+            retained: snapshot.retained.clone(),
+            delayed: snapshot.delayed.iter().map(|saved| (saved.message, saved.left_ms)).collect(),
         }
     }
 
@@ -214,7 +200,6 @@ impl<'a> ShardRecord<'a> {
             proof: PidProof(session.proof),
         };
         let clients = self.sessions.iter().map(client).collect();
-        let end = if self.in_order { End::InOrder } else { End::Cut };
         let roster = |record: RosterRecord<'_>| SavedRoster {
             name: Arc::from(record.name),
             logged: record.logged,
@@ -227,8 +212,16 @@ impl<'a> ShardRecord<'a> {
             sessions: self.sessions.into_iter().map(SessionRecord::saved).collect(),
             entries: self.entries.into_iter().map(EntryRecord::saved).collect::<Option<_>>()?,
             rosters: self.rosters.into_iter().map(roster).collect(),
+            claims: self.claims.into_iter().map(ClaimRecord::saved).collect::<Option<_>>()?,
+            messages: self.messages.into_iter().map(MessageRecord::message).collect::<Option<_>>()?,
+            retained: self.retained,
+            delayed: self
+                .delayed
+                .into_iter()
+                .map(|(message, left_ms)| SavedDelayed { message, left_ms })
+                .collect(),
         };
-        Some(ShardState { shard: ShardId(self.shard), snapshot, clients, end })
+        Some(ShardState { shard: ShardId(self.shard), snapshot, clients })
     }
 }
 
@@ -281,81 +274,16 @@ impl<'a> EntryRecord<'a> {
                 Scope::Union(names) => ScopeRecord::Union(names.iter().map(ChannelName::as_str).collect()),
                 Scope::Session(id) => ScopeRecord::Session(id.0),
             },
-            id: message.id.0,
-            channel: message.channel.as_str(),
-            event: message.event.as_deref(),
-            body: BodyRecord::of(&message.body),
-            except: message.except.as_deref().map(ExceptRecord::of),
-            position: message.position.map(|position| (position.epoch, position.offset)),
+            message: MessageRecord::of(message),
         }
     }
 
-    /// `None` where a name cannot be a channel's.
     fn saved(self) -> Option<SavedEntry> {
-        let except = self.except.map(|except| Some(Box::new(except.except()?)));
-        let message = Message {
-            id: MessageId(self.id),
-            channel: channel(self.channel)?,
-            event: self.event.map(Box::from),
-            body: self.body.body(),
-            // The log has no volatile ones.
-            volatile: false,
-            except: match except {
-                Some(except) => Some(except?),
-                None => None,
-            },
-            position: self.position.map(|(epoch, offset)| Position { epoch, offset }),
-            traits: hub::Traits::default(),
-        };
         let scope = match self.scope {
             ScopeRecord::Channel => Scope::Channel,
             ScopeRecord::Union(names) => Scope::Union(channels(names)?.into()),
             ScopeRecord::Session(id) => Scope::Session(SessionId(id)),
         };
-        Some(SavedEntry { message: Arc::new(message), scope, left_ms: self.left_ms })
+        Some(SavedEntry { message: self.message.message()?, scope, left_ms: self.left_ms })
     }
-}
-
-impl<'a> BodyRecord<'a> {
-    fn of(body: &'a Body) -> Self {
-        match body {
-            Body::Values { json, attachments } => {
-                Self::Values { json, attachments: attachments.iter().map(|bytes| &**bytes).collect() }
-            }
-            Body::Raw(bytes) => Self::Raw(bytes),
-        }
-    }
-
-    fn body(self) -> Body {
-        match self {
-            Self::Values { json, attachments } => Body::Values {
-                json: Bytes::copy_from_slice(json),
-                attachments: attachments.into_iter().map(Bytes::copy_from_slice).collect(),
-            },
-            Self::Raw(bytes) => Body::Raw(Bytes::copy_from_slice(bytes)),
-        }
-    }
-}
-
-impl<'a> ExceptRecord<'a> {
-    fn of(except: &'a Except) -> Self {
-        Self {
-            sessions: except.sessions.iter().map(|id| id.0).collect(),
-            channels: except.channels.iter().map(ChannelName::as_str).collect(),
-        }
-    }
-
-    fn except(self) -> Option<Except> {
-        let sessions = self.sessions.into_iter().map(SessionId).collect();
-        Some(Except { sessions, channels: channels(self.channels)? })
-    }
-}
-
-/// Names of every length: which are too long now is no question of what was delivered.
-fn channel(name: &str) -> Option<ChannelName> {
-    ChannelName::parse(name, u32::MAX).ok()
-}
-
-fn channels(names: Vec<&str>) -> Option<Vec<ChannelName>> {
-    names.into_iter().map(channel).collect()
 }

@@ -1,16 +1,19 @@
 //! What a node leaves to the process after it: sessions that may be resumed and what they missed, in one file.
 //!
-//! Owns what is in it. `place` owns the file on the disk, `format` its bytes, `sound` what of them makes sense. Must not know
+//! Owns what is in it. `place` owns the file on the disk, `format` its bytes with `claims` and `message`, `sound` what of them
+//! makes sense. Must not know
 //! when a node ends, nor who takes the sessions in. Start at [`NodeState`], then at [`Place::open`].
 
+mod claims;
 mod format;
+mod message;
 mod place;
 mod sound;
 
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hub::{SavedSession, ShardId, Snapshot, Topology};
+use hub::{ShardId, Snapshot, Topology};
 
 use crate::front::PidProof;
 
@@ -25,8 +28,6 @@ pub struct ShardState {
     pub snapshot: Snapshot,
     /// What the protocol knows of each of the snapshot's sessions, in their order.
     pub clients: Vec<SavedClient>,
-    /// Whether all that was acknowledged is in it.
-    pub end: End,
 }
 
 /// What the protocol knows of a session.
@@ -87,7 +88,14 @@ impl NodeState {
     /// Sessions of all shards.
     #[must_use]
     pub fn session_count(&self) -> usize {
-        self.sessions().count()
+        self.snapshots().map(|snapshot| snapshot.sessions.len() + snapshot.claims.len()).sum()
+    }
+
+    /// Whether there is nothing to go on with.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        let kept = |snapshot: &Snapshot| snapshot.retained.len() + snapshot.delayed.len();
+        self.session_count() == 0 && self.snapshots().all(|snapshot| kept(snapshot) == 0)
     }
 
     /// How long ago it was saved; 0 when the clock was set back since. Milliseconds.
@@ -99,12 +107,17 @@ impl NodeState {
     /// How long ago the oldest session was opened. Milliseconds.
     #[must_use]
     pub fn age_ms_max(&self) -> u64 {
-        let age_ms = self.sessions().map(|session| session.age_ms).max().unwrap_or(0);
+        let ages_ms = self.snapshots().flat_map(|Snapshot { sessions, claims, .. }| {
+            let sessions = sessions.iter().map(|session| session.age_ms);
+            sessions.chain(claims.iter().map(|claim| claim.age_ms))
+        });
+        let age_ms = ages_ms.max().unwrap_or(0);
         age_ms.saturating_add(self.elapsed_ms())
     }
 
     /// Something may be missing that was acknowledged: no session is to be resumed as if nothing were. The offset of a
-    /// client that has all there was lies before the entry which stands for what nobody has.
+    /// client that has all there was lies before the entry which stands for what nobody has. Claimed sessions go on: there is
+    /// no telling their clients, and to end them would lose what is there.
     pub fn doubt(&mut self) {
         for Snapshot { last, sessions, entries, .. } in
             self.shards.iter_mut().map(|shard| &mut shard.snapshot)
@@ -115,8 +128,8 @@ impl NodeState {
         }
     }
 
-    fn sessions(&self) -> impl Iterator<Item = &SavedSession> {
-        self.shards.iter().flat_map(|shard| &shard.snapshot.sessions)
+    fn snapshots(&self) -> impl Iterator<Item = &Snapshot> {
+        self.shards.iter().map(|shard| &shard.snapshot)
     }
 
     fn fitting(self, own: Topology) -> Result<Self, Unusable> {

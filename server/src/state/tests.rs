@@ -7,8 +7,11 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use hub::{Body, ChannelName, Except, Message, MessageId, Partition, SavedEntry, SavedRecovery, SavedRoster};
-use hub::{Position, SavedSpan, Scope, SessionId};
+use hub::{
+    Body, ChannelName, Except, Message, MessageId, Millis, Options, Partition, Position, Quality, SavedClaim,
+    SavedDelayed, SavedEntry, SavedExchange, SavedParcel, SavedRecovery, SavedRoster, SavedSession,
+    SavedSpan, SavedSubscription, SavedWalk, SavedWill, Scope, SessionId, Traits, claim_home,
+};
 
 const OWN: Topology = Topology { shards: 2, partitions: 64 };
 
@@ -58,10 +61,74 @@ fn entry(scope: Scope, body: Body, except: Option<Except>) -> SavedEntry {
     SavedEntry { message: Arc::new(message), scope, left_ms: 119_999 }
 }
 
-/// Everything that can be in a state, once.
-fn state() -> NodeState {
-    let id = SessionId::new(Partition(2), 7, [9; 9]);
-    let plain = SessionId::new(Partition(0), 8, [8; 9]);
+/// A message as MQTT clients send them.
+fn message(quality: Quality, expires: Option<u64>) -> Arc<Message> {
+    Arc::new(Message {
+        id: MessageId(12),
+        channel: channel("t/1"),
+        event: None,
+        body: Body::Raw(Bytes::from_static(b"on")),
+        volatile: true,
+        except: None,
+        position: None,
+        traits: Traits {
+            quality,
+            retain: true,
+            origin: Some(SessionId::new(Partition(2), 9, [7; 9])),
+            attributes: Bytes::from_static(&[3, 0, 1, b'x']),
+            expires: expires.map(Millis),
+            delay_ms: 5,
+        },
+    })
+}
+
+/// Of a client whose home is the first shard, with everything that a session can have.
+fn claim() -> SavedClaim {
+    let parcel = |message, quality, group: Option<&str>| SavedParcel {
+        message,
+        quality,
+        retained: group.is_none(),
+        labels: vec![3, 268_435_455],
+        group: group.map(Arc::from),
+    };
+    let options = Options { quality: Quality::ExactlyOnce, skip_own: true, keep_retain: true, label: 5 };
+    let subscription = |name: &str| SavedSubscription { name: name.into(), options };
+    let name =
+        (0..).map(|n| format!("device {n}")).find(|name| claim_home(name, &OWN) == ShardId(0)).unwrap();
+    let partition = Partition(u16::try_from(hub::name_hash(name.as_bytes()) % 64).unwrap());
+    SavedClaim {
+        id: SessionId::new(partition, 9, [7; 9]),
+        name: name.into(),
+        user: Some("bob".into()),
+        age_ms: 6_000,
+        keep_ms: u64::MAX,
+        left_ms: u64::MAX,
+        window: 20,
+        last: 7,
+        will: Some(SavedWill { message: 1, expires_after_ms: Some(3), left_ms: 4 }),
+        subscriptions: vec![subscription("t/+"), subscription("$user/bob")],
+        shares: vec![subscription("g/t/#")],
+        sent: vec![
+            SavedExchange {
+                number: 6,
+                quality: Quality::AtLeastOnce,
+                parcel: Some(parcel(0, Quality::AtLeastOnce, Some("g/t/#"))),
+            },
+            SavedExchange { number: 7, quality: Quality::ExactlyOnce, parcel: None },
+        ],
+        waiting: vec![parcel(1, Quality::ExactlyOnce, None)],
+        taken: vec![1, 65_535],
+        walks: vec![SavedWalk {
+            home: ShardId(1),
+            filter: "t/+".into(),
+            options,
+            after: Some(channel("t/0")),
+        }],
+    }
+}
+
+/// One that has missed something, and one that has nothing.
+fn sessions(id: SessionId, plain: SessionId) -> Vec<SavedSession> {
     let spans = vec![
         SavedSpan { name: "a".into(), from: 1, to: Some(2) },
         SavedSpan { name: "b/#".into(), from: 2, to: None },
@@ -84,6 +151,13 @@ fn state() -> NodeState {
         left_ms: 2,
         recovery: SavedRecovery { start: 0, admitted: 0, lost: 0, spans: Vec::new() },
     };
+    vec![session, other]
+}
+
+/// Everything that can be in a state, once.
+fn state() -> NodeState {
+    let id = SessionId::new(Partition(2), 7, [9; 9]);
+    let plain = SessionId::new(Partition(0), 8, [8; 9]);
     let values = Body::Values {
         json: Bytes::from_static(b"[{\"_placeholder\":true,\"num\":0}]"),
         attachments: vec![Bytes::from_static(&[0, 255, 1])],
@@ -99,15 +173,28 @@ fn state() -> NodeState {
         entry(Scope::Session(id), Body::Raw(Bytes::new()), None),
     ];
     let rosters = vec![SavedRoster { name: "main".into(), logged: 9, purged: 6 }];
-    let sessions = vec![session, other];
-    let snapshot = Snapshot { epoch: 77, last: 9, asks_last: 5, sessions, entries, rosters };
+    let sessions = sessions(id, plain);
+    let (claims, retained, delayed) = (vec![claim()], vec![1], vec![SavedDelayed { message: 0, left_ms: 9 }]);
+    let messages = vec![message(Quality::AtLeastOnce, None), message(Quality::ExactlyOnce, Some(700))];
+    let snapshot = Snapshot {
+        epoch: 77,
+        last: 9,
+        asks_last: 5,
+        sessions,
+        entries,
+        rosters,
+        claims,
+        messages,
+        retained,
+        delayed,
+    };
     let client = |namespace: &str, channel: &str, byte| SavedClient {
         namespace: namespace.into(),
         channel: channel.into(),
         proof: PidProof([byte; 16]),
     };
     let clients = vec![client("/", "main", 1), client("/chat", "chat", 2)];
-    let full = ShardState { shard: ShardId(0), snapshot, clients, end: End::InOrder };
+    let full = ShardState { shard: ShardId(0), snapshot, clients };
     let empty = Snapshot {
         epoch: 1,
         last: 0,
@@ -115,8 +202,12 @@ fn state() -> NodeState {
         sessions: Vec::new(),
         entries: Vec::new(),
         rosters: Vec::new(),
+        claims: Vec::new(),
+        messages: Vec::new(),
+        retained: Vec::new(),
+        delayed: Vec::new(),
     };
-    let empty = ShardState { shard: ShardId(1), snapshot: empty, clients: Vec::new(), end: End::Cut };
+    let empty = ShardState { shard: ShardId(1), snapshot: empty, clients: Vec::new() };
     NodeState { saved_at_ms: 1_795_000_000_000, topology: OWN, shards: vec![full, empty] }
 }
 
@@ -146,8 +237,8 @@ fn what_was_saved_is_taken_once() {
     assert_eq!(folder.names(), ["state", "state.lock"]);
     let taken = start(&folder.file(), OWN).unwrap().unwrap();
     assert_eq!(shown(&taken), shown(&state()));
-    assert_eq!((taken.session_count(), taken.elapsed_ms() > 0), (2, true));
-    assert_eq!(taken.age_ms_max(), 5_000 + taken.elapsed_ms());
+    assert_eq!((taken.session_count(), taken.elapsed_ms() > 0), (3, true));
+    assert_eq!(taken.age_ms_max(), 6_000 + taken.elapsed_ms());
     assert_eq!(folder.names(), ["state.lock"]);
     assert!(start(&folder.file(), OWN).unwrap().is_none(), "no file is no error");
     assert_eq!(folder.names(), ["state.lock"]);
@@ -240,7 +331,7 @@ fn after_a_cut_no_client_is_told_that_it_has_everything() {
 #[test]
 fn what_makes_no_sense_is_damaged_whatever_its_checksum_says() {
     type Change = fn(&mut NodeState);
-    let changes: [(&str, Change); 11] = [
+    let changes: [(&str, Change); 23] = [
         ("a shard twice", |state| state.shards[1].shard = ShardId(0)),
         ("a shard too many", |state| state.shards[1].shard = ShardId(2)),
         ("no shards", |state| state.topology.shards = 0),
@@ -258,6 +349,31 @@ fn what_makes_no_sense_is_damaged_whatever_its_checksum_says() {
         ("more entries than numbers", |state| state.shards[0].snapshot.last = 2),
         ("no name", |state| state.shards[0].snapshot.sessions[0].subscriptions[0] = "a#b".into()),
         ("a roster ahead", |state| state.shards[0].snapshot.rosters[0].purged = 10),
+        ("a claimed session in the slot of another", |state| {
+            let id = state.shards[0].snapshot.claims[0].id;
+            state.shards[0].snapshot.claims[0].id = SessionId::new(id.partition(), 7, [9; 9]);
+        }),
+        ("a claimed session of another shard", |state| {
+            state.shards[0].snapshot.claims[0].id = SessionId::new(Partition(1), 9, [9; 9]);
+        }),
+        ("two sessions of a name", |state| {
+            let mut other = state.shards[0].snapshot.claims[0].clone();
+            other.id = SessionId::new(other.id.partition(), 10, [9; 9]);
+            state.shards[0].snapshot.claims.push(other);
+        }),
+        ("a message that is not there", |state| state.shards[0].snapshot.claims[0].waiting[0].message = 2),
+        ("a will that is not there", |state| {
+            state.shards[0].snapshot.claims[0].will.as_mut().unwrap().message = 2;
+        }),
+        ("a number twice", |state| state.shards[0].snapshot.claims[0].sent[1].number = 6),
+        ("no number", |state| state.shards[0].snapshot.claims[0].sent[0].number = 0),
+        ("an exchange without a message", |state| state.shards[0].snapshot.claims[0].sent[0].parcel = None),
+        ("a group without a filter", |state| {
+            state.shards[0].snapshot.claims[0].shares[0].name = "g".into();
+        }),
+        ("a walk to nowhere", |state| state.shards[0].snapshot.claims[0].walks[0].home = ShardId(2)),
+        ("two values of a channel", |state| state.shards[0].snapshot.retained.push(0)),
+        ("a message to come that is not there", |state| state.shards[0].snapshot.delayed[0].message = 2),
     ];
     for (what, change) in changes {
         let mut state = state();
@@ -346,7 +462,7 @@ fn the_format_is_pinned() {
     let sum: String = bytes[bytes.len() - 32..].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(
         (bytes.len(), format::VERSION, &*sum),
-        (441, 2, "26363a7eb8da261cd001cdfe5c36494446f5863cbdee4b6c7491d7bb4fa092ef")
+        (682, 3, "321857b8bd4d4e2a05340c986ac6172555e139a30aa52f5f490b7c5edd5914d0")
     );
 }
 
@@ -370,10 +486,10 @@ fn a_file_that_is_cut_off_or_changed_anywhere_is_damaged() {
 #[test]
 fn another_format_is_told_by_its_number() {
     let mut bytes = format::encode(&state()).unwrap();
-    bytes[8] = 3;
+    bytes[8] = 2;
     let error = format::decode(&bytes).unwrap_err();
-    assert_eq!(error, Unusable::Version(3));
-    assert_eq!(error.to_string(), "its format is 3, this version reads format 2 only");
+    assert_eq!(error, Unusable::Version(2));
+    assert_eq!(error.to_string(), "its format is 2, this version reads format 3 only");
 }
 
 #[test]

@@ -27,7 +27,7 @@ use tokio::sync::mpsc;
 use trunkline::config::Config;
 use trunkline::front::{Front, PidKey};
 use trunkline::mail::{Mail, Upcall, Upcalls};
-use trunkline::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Takes, Unsent, inlet, listeners};
+use trunkline::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Takes, Time, Unsent, inlet, listeners};
 use wire::values::Values;
 
 /// Running shards.
@@ -65,7 +65,7 @@ impl Node {
                 id,
                 topology,
                 config: Arc::clone(&config),
-                zero,
+                time: Time::Since(zero),
                 listeners: vec![listener],
                 inlet,
                 peers: peers.clone(),

@@ -6,18 +6,21 @@ use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT, TOO_LARGE};
 use super::{Desk, limit_of};
 use crate::back::gather::{Delivery, Outline, target_of, usual_traits};
 use crate::back::values;
+use crate::front::attributes;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
 use hub::{
     ChannelName, Command, Except, Members, Message, Millis, Position, Quality, Refusal, Report, SessionId,
     Target, Traits,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
@@ -62,6 +65,11 @@ pub(super) struct PublishRequest {
     /// The channel keeps it for whoever subscribes later, until another one takes its place (`/v1/retained`).
     #[serde(default)]
     retain: bool,
+    /// What `data_base64` is, as a media type; told to clients of MQTT 5.
+    content_type: Option<String>,
+    /// Told to clients of MQTT 5, where the user property `event` is the event's name.
+    #[serde(default)]
+    user_properties: BTreeMap<String, String>,
     /// Milliseconds until it is too old to be delivered, where delivery has to wait; at least 1.
     #[schema(minimum = 1)]
     expires_in_ms: Option<u64>,
@@ -178,7 +186,8 @@ impl PublishRequest {
         if self.retain && self.volatile {
             return Err(Problem::new(&MALFORMED, "retain does not go with volatile"));
         }
-        let traits = Traits { retain: self.retain, ..desk.traits(self.qos, self.expires_in_ms)? };
+        let attributes = self.attributes()?;
+        let traits = Traits { retain: self.retain, attributes, ..desk.traits(self.qos, self.expires_in_ms)? };
         let outline = Outline {
             target,
             event: Some(self.event.unwrap_or_else(|| "message".to_owned()).into()),
@@ -189,6 +198,17 @@ impl PublishRequest {
             traits,
         };
         Ok(outline.checked(&desk.config.limits)?)
+    }
+
+    /// Of MQTT 5. Nothing, and then without the event too, unless it is asked for: the front knows the event by itself.
+    fn attributes(&self) -> Result<Bytes, Problem> {
+        if self.content_type.is_none() && self.user_properties.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let event = self.event.as_deref().map(|event| ("event", event));
+        let others = self.user_properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        let made = attributes(self.content_type.as_deref(), event.into_iter().chain(others));
+        made.map_err(|name| Problem::new(&MALFORMED, format!("{name} cannot be told to MQTT clients")))
     }
 
     fn target(&self, desk: &Desk) -> Result<Target, Problem> {

@@ -64,6 +64,15 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "[limits]\nheaders_max = -1",
         "trunkline.toml:2:15: limits.headers_max: must be between 8 and 256, got -1",
     ),
+    ("[mqtt]\nmaximum_qos = 3", "trunkline.toml:2:15: mqtt.maximum_qos: must be between 0 and 2, got 3"),
+    (
+        "[mqtt]\nserver_reference = \"a.example [::1]:0\"",
+        "trunkline.toml:2:20: mqtt.server_reference: must be `host[:port]`, separated by spaces, got \"[::1]:0\"",
+    ),
+    (
+        "[[mqtt.auto_subscribe]]\nfilter = \"a/#/b\"",
+        "trunkline.toml:2:10: mqtt.auto_subscribe[0].filter: must have `#` only as the last level",
+    ),
     (
         "[auth]\nmode = \"none\"",
         "trunkline.toml:2:8: auth.mode: must be one of \"anonymous\", \"back_end\", got \"none\"",

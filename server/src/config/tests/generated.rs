@@ -78,7 +78,12 @@ fn every_example_value_is_valid() {
             let Some(example) = key.example else { continue };
             let text = match section.repetition {
                 Repetition::Once => format!("[{}]\n{} = {example}", section.path, key.name),
-                Repetition::Many => format!("[[{}]]\n{} = {example}", section.path, key.name),
+                Repetition::Many => {
+                    let needed = |other: &&Key| other.name != key.name && other.default == Default::Required;
+                    let others = section.keys.iter().filter(needed);
+                    let others = others.map(|key| format!("\n{} = {}", key.name, key.example.unwrap()));
+                    format!("[[{}]]\n{} = {example}{}", section.path, key.name, others.collect::<String>())
+                }
             };
             // Files of TLS come in pairs only.
             let other = if key.name == "certificate" { "key" } else { "certificate" };

@@ -20,6 +20,8 @@ pub(super) struct Access {
     default: Permission,
     anonymous: bool,
     name_is_user: bool,
+    /// Whether a rule hides messages from clients whose filters ask for more than it.
+    pub(super) hides: bool,
     topology: Topology,
 }
 
@@ -43,6 +45,7 @@ impl Access {
             default: config.mqtt.acl_default,
             anonymous: config.auth.mode == AuthMode::Anonymous,
             name_is_user: config.mqtt.client_id_is_user,
+            hides: config.mqtt_acl.iter().any(|rule| rule.deny.contains(&AclAction::Subscribe)),
             topology,
         }
     }
@@ -105,6 +108,16 @@ impl Access {
             reader if reader == asker.session => Ok(()),
             Some(_) => Err(ReasonCode::NotAuthorized),
         }
+    }
+
+    /// Whether a rule keeps a client from getting a message, by whatever filter it comes. Asked only where a rule `hides`.
+    pub(super) fn is_hidden(&self, asker: Asker<'_>, topic: &str) -> bool {
+        let rule = self.rules.iter().find(|rule| {
+            let decides =
+                rule.allow.contains(&AclAction::Subscribe) || rule.deny.contains(&AclAction::Subscribe);
+            decides && covers(rule.filter.as_str(), topic, asker)
+        });
+        rule.is_some_and(|rule| !rule.allow.contains(&AclAction::Subscribe))
     }
 
     /// The first rule that covers all of it and names the action decides.

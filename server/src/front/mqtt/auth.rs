@@ -136,7 +136,7 @@ impl Mqtt {
         auth_bytes: usize,
     ) -> Begun {
         if self.drain.is_some() {
-            self.turn_away(cx, conn, Version::V5);
+            self.turn_away(cx, conn, Encoder::new(Version::V5));
             return Begun::Over;
         }
         let name = match self.name(cx, connect) {
@@ -199,7 +199,7 @@ impl Mqtt {
         }
         let auth = Auth { reason, properties: properties.as_properties() };
         let websocket = cx.io.is_websocket(conn);
-        self.put_on(cx, conn, websocket, |out| encoder.auth(&auth, out))
+        self.put_on(cx, (conn, websocket), |out| encoder.auth(&auth, out))
     }
 
     /// The method is of version 5 alone.
@@ -209,7 +209,7 @@ impl Mqtt {
         conn: ConnKey,
         (reason, text): (ReasonCode, Option<&str>),
     ) -> Begun {
-        self.refuse(cx, conn, Version::V5, (reason, text));
+        self.refuse(cx, conn, Encoder::new(Version::V5), (reason, text));
         Begun::Over
     }
 }

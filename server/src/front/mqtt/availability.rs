@@ -2,7 +2,7 @@
 //!
 //! Owns which switch is about what. Must not know how a client is told. Start at [`publish`] and [`subscribe`].
 
-use wire::mqtt::{Qos, ReasonCode, parse_share};
+use wire::mqtt::{Publish, Qos, ReasonCode, parse_share};
 
 use crate::config::Mqtt;
 
@@ -15,14 +15,14 @@ pub(super) fn qos_max(config: &Mqtt) -> Qos {
     }
 }
 
-/// Whether a message, or will, of this kind is taken.
+/// Whether a message, or will, with its QoS and RETAIN is taken.
 ///
 /// # Errors
 /// The code for DISCONNECT, or for CONNACK.
-pub(super) fn publish(config: &Mqtt, qos: Qos, retain: bool) -> Result<(), ReasonCode> {
-    if qos > qos_max(config) {
+pub(super) fn publish(config: &Mqtt, publish: &Publish<'_>) -> Result<(), ReasonCode> {
+    if publish.qos > qos_max(config) {
         Err(ReasonCode::QosNotSupported)
-    } else if retain && !config.retain_available {
+    } else if publish.retain && !config.retain_available {
         Err(ReasonCode::RetainNotSupported)
     } else {
         Ok(())
@@ -50,6 +50,7 @@ pub(super) fn subscribe(config: &Mqtt, filter: &str, label: u32) -> Result<(), R
 mod tests {
     use super::*;
     use crate::config::Config;
+    use wire::mqtt::Properties;
 
     #[test]
     fn each_switch_has_its_code() {
@@ -68,8 +69,17 @@ mod tests {
             (Qos::AtMostOnce, true, Some(ReasonCode::RetainNotSupported)),
         ];
         for (qos, retain, code) in messages {
-            assert_eq!(publish(&on, qos, retain), Ok(()));
-            assert_eq!(publish(&off, qos, retain).err(), code, "{qos:?} {retain}");
+            let message = Publish {
+                dup: false,
+                qos,
+                retain,
+                topic: "a",
+                packet_id: None,
+                properties: Properties::NONE,
+                payload: b"",
+            };
+            assert_eq!(publish(&on, &message), Ok(()));
+            assert_eq!(publish(&off, &message).err(), code, "{qos:?} {retain}");
         }
         let subscriptions = [
             ("a/b", 0, None),

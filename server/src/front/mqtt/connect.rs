@@ -48,7 +48,7 @@ const FOR_EVER: u32 = u32::MAX;
 impl Mqtt {
     pub(super) fn connect(&mut self, cx: &mut Cx<'_>, conn: ConnKey, connect: &Connect<'_>) -> Begun {
         if self.drain.is_some() {
-            self.turn_away(cx, conn, connect.level.version());
+            self.turn_away(cx, conn, Encoder::for_client(connect));
             return Begun::Over;
         }
         if !cx.io.allow_handshake(conn) {
@@ -105,7 +105,7 @@ impl Mqtt {
         connect: &Connect<'_>,
         reason: ReasonCode,
     ) -> Begun {
-        self.refuse(cx, conn, connect.level.version(), (reason, None));
+        self.refuse(cx, conn, Encoder::for_client(connect), (reason, None));
         Begun::Over
     }
 
@@ -140,7 +140,6 @@ impl Mqtt {
         user: Option<&str>,
     ) -> Result<Option<Box<Will>>, ReasonCode> {
         let Some(will) = &connect.will else { return Ok(None) };
-        availability::publish(&self.config.mqtt, will.qos, will.retain)?;
         let asker = Asker { name, user, session: None };
         let delay = will.properties.will_delay_interval_seconds().unwrap_or(0);
         let sent = mqtt::Publish {
@@ -152,6 +151,7 @@ impl Mqtt {
             properties: will.properties,
             payload: will.payload,
         };
+        availability::publish(&self.config.mqtt, &sent)?;
         let publish = self.message(cx, asker, &sent, will.topic)?;
         let put_off_ms = publish.traits.delay_ms;
         let expires_after_ms = lifetime_ms(&will.properties).map(|ms| ms.saturating_add(put_off_ms));
@@ -247,8 +247,7 @@ impl Mqtt {
         &mut self,
         cx: &mut Cx<'_>,
         index: u32,
-        (session, id): (SessionKey, SessionId),
-        session_present: bool,
+        (session, id, session_present): (SessionKey, SessionId, bool),
     ) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
         (client.session, client.id) = (session, id);
@@ -264,7 +263,7 @@ impl Mqtt {
             Version::V5 => properties.as_properties(),
         };
         let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
-        if !self.put_on(cx, conn, websocket, |out| encoder.connack(&connack, out)) {
+        if !self.put_on(cx, (conn, websocket), |out| encoder.connack(&connack, out)) {
             // Its own limit is smaller than what it has to be told.
             return self.end(cx, index, None, hub::Reason::Misbehaved);
         }

@@ -75,7 +75,7 @@ impl Mqtt {
                 retained: grade.retained,
             };
             let is_own = grade.quality != Quality::AtMostOnce || client.aliases_max > 0;
-            if is_own || encodings.reader.is_some() {
+            if is_own || encodings.reader.is_some() || self.access.hides {
                 self.deliver_own(cx, encodings, &Parcel { index, grade, labels: &[] });
                 continue;
             }
@@ -115,49 +115,30 @@ impl Mqtt {
     /// Stages a message with a head of the client's own. What is larger than the client takes counts as sent
     /// [MQTT-3.1.2-25].
     fn deliver_own(&mut self, cx: &mut Cx<'_>, encodings: &mut Encodings<'_>, parcel: &Parcel<'_>) {
-        let Parcel { index, grade, labels } = *parcel;
+        let Parcel { index, grade, .. } = *parcel;
         let Some(client) = self.clients.get_mut(index as usize) else { return };
-        if encodings.reader.is_some_and(|reader| reader != client.id) {
-            let session = client.session;
+        let session = client.session;
+        let channel = encodings.message.channel.as_str();
+        let is_hidden = self.access.hides && self.access.is_hidden(client.asker(), channel);
+        if is_hidden || encodings.reader.is_some_and(|reader| reader != client.id) {
             return self.withhold(cx, session, grade);
         }
-        let (conn, session, encoder) = (client.conn, client.session, client.encoder);
-        let websocket = client.kind.websocket;
         let topic = match (client.aliases_max, client.version()) {
             (0, _) | (_, Version::V3) => TopicForm::Name,
-            (max, Version::V5) => {
-                let aliases = client.rare().aliases_out.get_or_insert_default();
-                aliases.form(max, encodings.message.channel.as_str())
-            }
+            (max, Version::V5) => client.rare().aliases_out.get_or_insert_default().form(max, channel),
         };
-        let head = PublishHead {
-            delivery: delivery(grade),
-            dup: grade.again,
-            retain: grade.retained,
-            topic,
-            subscription_ids: labels,
-        };
-        let Some(parts) = encodings.parts(encoder.version()) else { return };
-        let tail = parts.tail();
-        let is_copied = tail.len() <= COPY_BYTES_MAX;
-        let put = self.put_framed(cx, conn, websocket, |out| {
-            parts.put_head(&head, encoder.packet_bytes_max(), out)?;
-            if is_copied {
-                out.put_slice(tail);
-            }
-            Ok(if is_copied { 0 } else { tail.len() })
-        });
-        if put && !is_copied {
-            cx.io.stage(conn, tail);
-        }
-        self.figures.too_large += u64::from(!put);
-        if put {
+        if self.stage_own(cx, encodings, parcel, topic) {
             if let (TopicForm::NameAndAlias(_), Some(client)) = (topic, self.client_mut(index)) {
-                let aliases = client.rare().aliases_out.get_or_insert_default();
-                aliases.told(encodings.message.channel.as_str());
+                client.rare().aliases_out.get_or_insert_default().told(channel);
             }
             return;
         }
+        // To tell an alias may be what makes it too large.
+        let is_telling = matches!(topic, TopicForm::NameAndAlias(_));
+        if is_telling && self.stage_own(cx, encodings, parcel, TopicForm::Name) {
+            return;
+        }
+        self.figures.too_large += 1;
         self.withhold(cx, session, grade);
     }
 
@@ -171,6 +152,40 @@ impl Mqtt {
         self.apply(cx, Command::Settle { session, number: grade.number, step });
     }
 
+    /// Stages a message with this form of its topic; whether the client takes so much.
+    fn stage_own(
+        &mut self,
+        cx: &mut Cx<'_>,
+        encodings: &mut Encodings<'_>,
+        parcel: &Parcel<'_>,
+        topic: TopicForm,
+    ) -> bool {
+        let Parcel { index, grade, labels } = *parcel;
+        let Some(client) = self.client(index) else { return false };
+        let (conn, encoder, websocket) = (client.conn, client.encoder, client.kind.websocket);
+        let head = PublishHead {
+            delivery: delivery(grade),
+            dup: grade.again,
+            retain: grade.retained,
+            topic,
+            subscription_ids: labels,
+        };
+        let Some(parts) = encodings.parts(encoder.version()) else { return false };
+        let tail = parts.tail();
+        let is_copied = tail.len() <= COPY_BYTES_MAX;
+        let put = self.put_framed(cx, (conn, websocket), |out| {
+            parts.put_head(&head, encoder.packet_bytes_max(), out)?;
+            if is_copied {
+                out.put_slice(tail);
+            }
+            Ok(if is_copied { 0 } else { tail.len() })
+        });
+        if put && !is_copied {
+            cx.io.stage(conn, tail);
+        }
+        put
+    }
+
     /// Puts a packet on a client's connection. One that the client does not take is left out.
     pub(super) fn put(
         &mut self,
@@ -180,26 +195,24 @@ impl Mqtt {
     ) {
         let Some(client) = self.client(index) else { return };
         let (conn, websocket, encoder) = (client.conn, client.kind.websocket, client.encoder);
-        self.put_on(cx, conn, websocket, |out| encode(&encoder, out));
+        self.put_on(cx, (conn, websocket), |out| encode(&encoder, out));
     }
 
     /// Puts a packet on a connection; whether it could be encoded.
     pub(super) fn put_on(
         &mut self,
         cx: &mut Cx<'_>,
-        conn: ConnKey,
-        websocket: bool,
+        (conn, websocket): (ConnKey, bool),
         encode: impl FnOnce(&mut Vec<u8>) -> Result<(), Unsent>,
     ) -> bool {
-        self.put_framed(cx, conn, websocket, |out| encode(out).map(|()| 0))
+        self.put_framed(cx, (conn, websocket), |out| encode(out).map(|()| 0))
     }
 
     /// `encode` gives the bytes of the packet that are staged behind what it appends.
     fn put_framed(
         &mut self,
         cx: &mut Cx<'_>,
-        conn: ConnKey,
-        websocket: bool,
+        (conn, websocket): (ConnKey, bool),
         encode: impl FnOnce(&mut Vec<u8>) -> Result<usize, Unsent>,
     ) -> bool {
         self.scratch.clear();

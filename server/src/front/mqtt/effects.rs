@@ -29,7 +29,7 @@ impl Performer for Mqtt {
                 if let Some(displaced) = displaced {
                     self.let_go(cx, stream_index(displaced), ReasonCode::SessionTakenOver);
                 }
-                self.claimed(cx, stream_index(tag), (session, id), resumed);
+                self.claimed(cx, stream_index(tag), (session, id, resumed));
             }
             Effect::OpenRefused { tag } => self.end(cx, stream_index(tag), None, Reason::OverLimit),
             Effect::Ended { tag: Some(tag), reason, .. } => {
@@ -60,7 +60,7 @@ impl Mqtt {
         let Some(request) = Request::of(request) else { return };
         match request {
             Request::PubAck(_) | Request::PubRec(_) => self.offer_done(cx, index, request, outcome),
-            Request::PubComp(packet_id) => self.forgotten(cx, index, packet_id),
+            Request::PubComp(packet_id) => self.forgotten(cx, index, packet_id, outcome),
             Request::Filter(packet_id, place) => {
                 self.filter_answered(cx, index, (packet_id, place), outcome);
             }

@@ -5,7 +5,7 @@
 
 use hub::{Command, Millis, Reason, SessionId};
 use wire::mqtt::{
-    ConnAckProperties, Disconnect, Properties, Property, PropertyBuf, ReasonCode, Value, Version,
+    ConnAckProperties, Disconnect, Encoder, Properties, Property, PropertyBuf, ReasonCode, Value, Version,
 };
 
 use super::Mqtt;
@@ -80,19 +80,19 @@ impl Mqtt {
             let _ = properties.push(Property::ServerReference, Value::Text(&reference));
         }
         let to = Disconnect { reason: ReasonCode::UseAnotherServer, properties: properties.as_properties() };
-        let is_told =
-            !to.properties.is_empty() && self.put_on(cx, conn, websocket, |out| encoder.disconnect(&to, out));
+        let is_told = !to.properties.is_empty()
+            && self.put_on(cx, (conn, websocket), |out| encoder.disconnect(&to, out));
         let otherwise = (ReasonCode::ServerShuttingDown, "");
         self.end(cx, index, (!is_told).then_some(otherwise), Reason::Draining);
     }
 
     /// A client that connects during a shutdown. Some clients stay away after a refusal, and none after a close, so it is
     /// refused only if it is told where to go instead.
-    pub(super) fn turn_away(&mut self, cx: &mut Cx<'_>, conn: ConnKey, version: Version) {
-        let Some(reference) = self.elsewhere(version) else { return cx.io.close(conn) };
+    pub(super) fn turn_away(&mut self, cx: &mut Cx<'_>, conn: ConnKey, encoder: Encoder) {
+        let Some(reference) = self.elsewhere(encoder.version()) else { return cx.io.close(conn) };
         let properties =
             ConnAckProperties { server_reference: Some(&reference), ..ConnAckProperties::default() }.to_buf();
-        self.refuse_with(cx, conn, version, (ReasonCode::UseAnotherServer, &properties));
+        self.refuse_with(cx, conn, encoder, (ReasonCode::UseAnotherServer, &properties));
     }
 
     /// Other servers, for clients that can be told.

@@ -46,6 +46,7 @@ use self::client::Client;
 use self::connect::Welcome;
 pub use self::figures::{FAMILIES, Family, Figures};
 use self::flapping::Flapping;
+pub use self::payload::attributes;
 use self::publish::Asked;
 use self::scram::Scram;
 use super::apply::apply;

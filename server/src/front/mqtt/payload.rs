@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use hub::{Body, Message};
-use wire::mqtt::Forwarded;
+use wire::mqtt::{Forwarded, Property, PropertyBuf, Value};
 use wire::values::Values;
 
 use crate::back::values::text_of;
@@ -41,6 +41,24 @@ pub(super) fn forwarded(message: &Message) -> Forwarded {
         Some(event) => Forwarded::with_event(event).unwrap_or(Forwarded::NONE),
         None => Forwarded::NONE,
     }
+}
+
+/// What goes with a message of the back end besides its content, in the form in which a message carries it.
+///
+/// # Errors
+/// The name of what no client can be sent: longer than 65,535 bytes, or with characters that MQTT refuses.
+pub fn attributes<'a>(
+    content_type: Option<&str>,
+    properties: impl Iterator<Item = (&'a str, &'a str)>,
+) -> Result<Bytes, &'static str> {
+    let mut list = PropertyBuf::new();
+    if let Some(text) = content_type {
+        list.push(Property::ContentType, Value::Text(text)).map_err(|_| "content_type")?;
+    }
+    for (name, value) in properties {
+        list.push_user_property(name, value).map_err(|_| "user_properties")?;
+    }
+    Ok(Forwarded::from(list).as_bytes().clone())
 }
 
 #[cfg(test)]

@@ -14,13 +14,11 @@ use super::{Mqtt, availability, delayed};
 use crate::front::message_id;
 use crate::shard::Cx;
 
-/// The publish that is being offered to the hub.
+/// The publish that is being offered to the hub and not answered yet.
 #[derive(Debug)]
 pub(super) struct Asked {
     index: u32,
     request: Request,
-    /// The hub's answer, if it came at once.
-    outcome: Option<Outcome>,
 }
 
 /// The two kinds of acknowledgements, each with an order of its own.
@@ -35,7 +33,7 @@ impl Mqtt {
         if publish.qos != Qos::AtMostOnce && self.is_over_window(index) {
             return self.part_for(cx, index, ReasonCode::ReceiveMaximumExceeded);
         }
-        if let Err(code) = availability::publish(&self.config.mqtt, publish.qos, publish.retain) {
+        if let Err(code) = availability::publish(&self.config.mqtt, publish) {
             return self.part_for(cx, index, code);
         }
         let resolved = self.resolve(index, publish);
@@ -59,10 +57,10 @@ impl Mqtt {
                 return self.apply(cx, Command::Offer(Box::new(offer)));
             }
         };
-        self.asked = Some(Asked { index, request, outcome: None });
+        self.asked = Some(Asked { index, request });
         let offer = Offer { session, exchange, publish: message, request: request.number() };
         self.apply(cx, Command::Offer(Box::new(offer)));
-        self.answered(cx);
+        self.wait_for_answer();
     }
 
     fn is_over_window(&mut self, index: u32) -> bool {
@@ -147,28 +145,21 @@ impl Mqtt {
         }
     }
 
-    /// After the offer: either the hub has answered, or the acknowledgement waits for its turn.
-    fn answered(&mut self, cx: &mut Cx<'_>) {
-        let Some(Asked { index, request, outcome }) = self.asked.take() else { return };
+    /// After the offer: unless the hub has answered, the acknowledgement waits for its turn.
+    fn wait_for_answer(&mut self) {
+        let Some(Asked { index, request }) = self.asked.take() else { return };
         let Some((kind, packet_id)) = request.ack() else { return };
-        match outcome {
-            Some(outcome) => self.publish_done(cx, index, (kind, packet_id), outcome),
-            None => {
-                let Some(client) = self.client_mut(index) else { return };
-                let [acks, recs] = &mut client.rare().acks;
-                let queue = if kind == Kind::PubAck { acks } else { recs };
-                queue.push_back(Ack { packet_id, reason: None });
-            }
-        }
+        let Some(client) = self.client_mut(index) else { return };
+        let [acks, recs] = &mut client.rare().acks;
+        let queue = if kind == Kind::PubAck { acks } else { recs };
+        queue.push_back(Ack { packet_id, reason: None });
     }
 
-    /// The hub's answer to an offer. While the offer is still being made it is only noted.
+    /// The hub's answer to an offer, told at once: what of the message goes to its publisher comes before or after it as the
+    /// hub says.
     pub(super) fn offer_done(&mut self, cx: &mut Cx<'_>, index: u32, request: Request, outcome: Outcome) {
-        if let Some(asked) =
-            self.asked.as_mut().filter(|asked| (asked.index, asked.request) == (index, request))
-        {
-            asked.outcome = Some(outcome);
-        } else if let Some(ack) = request.ack() {
+        self.asked.take_if(|asked| (asked.index, asked.request) == (index, request));
+        if let Some(ack) = request.ack() {
             self.publish_done(cx, index, ack, outcome);
         }
     }
@@ -237,14 +228,16 @@ impl Mqtt {
 
     /// PUBREL: always answered, also for a number that is not known (MQTT 5.0, 4.3.3).
     pub(super) fn released(&mut self, cx: &mut Cx<'_>, index: u32, packet_id: PacketId) {
-        let Some(client) = self.client_mut(index) else { return };
-        client.inbound = client.inbound.saturating_sub(1);
-        let session = client.session;
+        let Some(session) = self.client(index).map(|client| client.session) else { return };
         let request = Request::PubComp(packet_id).number();
         self.apply(cx, Command::Forget { session, exchange: packet_id.value(), request });
     }
 
-    pub(super) fn forgotten(&mut self, cx: &mut Cx<'_>, index: u32, packet_id: PacketId) {
+    /// Only what was counted is counted off: a client does not widen its window by releasing what it never sent.
+    pub(super) fn forgotten(&mut self, cx: &mut Cx<'_>, index: u32, packet_id: PacketId, outcome: Outcome) {
+        if let (Outcome::Forgotten, Some(client)) = (outcome, self.client_mut(index)) {
+            client.inbound = client.inbound.saturating_sub(1);
+        }
         let ack = mqtt::Ack::new(packet_id, ReasonCode::Success);
         self.put(cx, index, |encoder, out| encoder.pubcomp(&ack, out));
     }

@@ -11,7 +11,7 @@ use wire::mqtt::{
 
 use super::connect::Begun;
 use super::{Mqtt, NONE};
-use crate::shard::{ConnKey, Cx, Owner};
+use crate::shard::{ConnKey, Cx, Door, Owner};
 
 /// CONNECT with the longest will, user name and password that the protocol has.
 const CONNECT_BYTES_MAX: u32 = 400_000;
@@ -56,6 +56,10 @@ impl Mqtt {
                 self.packet(cx, conn, index, frame);
             }
             used += frame.packet_bytes;
+            // A read may hold very many messages, each to the same subscribers.
+            while let Some(full) = cx.io.next_blocked(Door::Stream) {
+                self.blocked(cx, full);
+            }
             if !cx.io.is_streaming(conn) {
                 break;
             }
@@ -64,7 +68,15 @@ impl Mqtt {
     }
 
     fn begin(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>, bytes: &[u8]) -> Begun {
-        self.figures.came(frame.first, frame.packet_bytes);
+        let begun = self.first(cx, conn, frame, bytes);
+        // Where the connection goes it is read once more; so is a CONNECT that waits for a proof.
+        if !matches!(begun, Begun::Elsewhere | Begun::Waits) {
+            self.figures.came(frame.first, frame.packet_bytes);
+        }
+        begun
+    }
+
+    fn first(&mut self, cx: &mut Cx<'_>, conn: ConnKey, frame: &Frame<'_>, bytes: &[u8]) -> Begun {
         if self.exchanges.is_open(conn) {
             let behind = bytes.get(frame.packet_bytes..).unwrap_or_default();
             return self.answer(cx, conn, frame, behind);
@@ -144,7 +156,9 @@ impl Mqtt {
         }
         tracing::debug!(%error, "an MQTT client was not let in");
         match error.answer {
-            Answer::ConnAck(version, code) => self.refuse(cx, conn, version, (code, Some(error.text))),
+            Answer::ConnAck(version, code) => {
+                self.refuse(cx, conn, Encoder::new(version), (code, Some(error.text)));
+            }
             Answer::Code(_) | Answer::Silence => cx.io.close(conn),
         }
     }
@@ -165,12 +179,12 @@ impl Mqtt {
         &mut self,
         cx: &mut Cx<'_>,
         conn: ConnKey,
-        version: Version,
+        encoder: Encoder,
         (reason, text): (ReasonCode, Option<&str>),
     ) {
         self.figures.refused(reason);
         let told = text.map(PropertyBuf::with_reason_string).unwrap_or_default();
-        self.refuse_with(cx, conn, version, (reason, &told));
+        self.refuse_with(cx, conn, encoder, (reason, &told));
     }
 
     /// As [`Mqtt::refuse`], with properties, which version 3 does not have.
@@ -178,16 +192,16 @@ impl Mqtt {
         &mut self,
         cx: &mut Cx<'_>,
         conn: ConnKey,
-        version: Version,
+        encoder: Encoder,
         (reason, told): (ReasonCode, &PropertyBuf),
     ) {
-        let properties = match version {
+        let properties = match encoder.version() {
             Version::V3 => Properties::NONE,
             Version::V5 => told.as_properties(),
         };
         let connack = ConnAck { session_present: false, reason, properties };
         let websocket = cx.io.is_websocket(conn);
-        self.put_on(cx, conn, websocket, |out| Encoder::new(version).connack(&connack, out));
+        self.put_on(cx, (conn, websocket), |out| encoder.connack(&connack, out));
         cx.io.close_after_flush(conn);
     }
 }

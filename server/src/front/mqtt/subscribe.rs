@@ -130,6 +130,7 @@ impl Mqtt {
             let Some(filter) = substituted(entry.filter.as_str(), client.asker()) else { continue };
             let (group, filter) = split_share(&filter);
             let qos = u8::try_from(entry.qos).ok().and_then(Qos::from_bits).unwrap_or_default();
+            let qos = qos.min(availability::qos_max(&self.config.mqtt));
             let own = Options { quality: quality(qos), ..Options::default() };
             // Nobody waits for the answer: 0 is no request of the client's.
             let (session, options, filter) = (client.session, client.options(own), filter.to_owned());

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use hub::{AskId, Body, Message, Offset, Outgoing, Recipient};
 use smallvec::SmallVec;
 use wire::engineio::Version;
-use wire::socketio::{AckId, Encoded, Revision, Suffix};
+use wire::socketio::{AckId, Encoded, Revision, Suffix, is_reserved_event};
 use wire::values::{JsonText, Values};
 
 use super::SocketIo;
@@ -20,7 +20,8 @@ use super::socket::{Offsets, Variant};
 use super::upgrade::frames;
 use crate::shard::Cx;
 
-/// The event of a message that was published without one.
+/// The event of a message that was published without one, or with one that clients of other protocols may name but those
+/// of this one close their connection at.
 const EVENT_DEFAULT: &str = "message";
 
 /// A message on its way to any number of sockets.
@@ -131,7 +132,8 @@ impl<'a> Encoder<'a> {
         }
         let Delivery { message, ask, offset } = self.delivery;
         let values = self.values.get_or_insert_with(|| {
-            Values::event(message.event.as_deref().unwrap_or(EVENT_DEFAULT), &arguments(&message.body))
+            let named = message.event.as_deref().filter(|event| !is_reserved_event(event));
+            Values::event(named.unwrap_or(EVENT_DEFAULT), &arguments(&message.body))
         });
         // The last argument of an event that asks for an answer is the callback: it has no place for an offset.
         let offset = match (variant.offsets, ask, offset) {

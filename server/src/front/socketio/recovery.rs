@@ -17,7 +17,7 @@ use super::sid::{OldPid, ShownPid};
 use crate::config::RecoveryMode;
 use crate::mail::Upcall;
 use crate::shard::Cx;
-use crate::state::{End, SavedClient, ShardState};
+use crate::state::{SavedClient, ShardState};
 
 /// A session of an earlier process.
 #[derive(Debug)]
@@ -141,7 +141,7 @@ impl SocketIo {
     }
 
     /// What the next process goes on with.
-    pub(in crate::front) fn state(&self, cx: &Cx<'_>, end: End) -> ShardState {
+    pub(in crate::front) fn state(&self, cx: &Cx<'_>) -> ShardState {
         let mut snapshot = cx.hub.hub.snapshot(cx.io.now());
         let mut clients = Vec::with_capacity(snapshot.sessions.len());
         snapshot.sessions.retain(|session| {
@@ -154,7 +154,7 @@ impl SocketIo {
             }));
             namespace.is_some()
         });
-        ShardState { shard: self.shard, snapshot, clients, end }
+        ShardState { shard: self.shard, snapshot, clients }
     }
 
     /// Asks the hub for the session a client names.

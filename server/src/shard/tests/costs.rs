@@ -9,7 +9,7 @@ use crate::config::{AuthMode, Config};
 use crate::front::{Front, PidKey};
 use crate::mail::Mail;
 use crate::shard::setup::listen_in_poll;
-use crate::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Stats, Takes, inlet, listeners};
+use crate::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Stats, Takes, Time, inlet, listeners};
 use allocation_counter::AllocationInfo;
 use bytes::Bytes;
 use hub::{
@@ -56,7 +56,7 @@ impl Still {
             id: ShardId(0),
             topology,
             config: Arc::clone(&config),
-            zero: Instant::now(),
+            time: Time::Since(Instant::now()),
             listeners,
             inlet,
             peers: vec![sender.clone()],

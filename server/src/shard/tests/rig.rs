@@ -6,7 +6,7 @@ use crate::front::Migration;
 use crate::mail::{Handshake, Mail, PeerMail, Upcall, Upcalls};
 use crate::shard::{
     Closed, ConnKey, Cx, Handler, HubPort, Owner, Request, Response, Seats, Sender, Shard, ShardHandle,
-    ShardSetup, Stats, Takes, inlet, listeners,
+    ShardSetup, Stats, Takes, Time, inlet, listeners,
 };
 use crate::state::End;
 use hub::{Hub, HubMail, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
@@ -409,7 +409,7 @@ impl Rig {
                 id,
                 topology,
                 config: config.clone(),
-                zero,
+                time: Time::Since(zero),
                 listeners,
                 inlet,
                 peers: peers.clone(),

@@ -1,0 +1,415 @@
+//! What was published and subscribed, and what follows from it for each session: what it may get, what it must get, in which
+//! order and how often. Knows hubs only by what they send.
+
+use hub::{Grade, Quality, SessionId, filter_matches};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// Worth testing; each must be met.
+pub const SITUATIONS: &[&str] = &[
+    "resumed",
+    "taken over",
+    "sent again",
+    "number forgotten again",
+    "offered again",
+    "repeated",
+    "several labels",
+    "retained",
+    "dealt",
+    "dealt to another",
+    "will",
+    "expired",
+    "declined",
+    "full outbox",
+    "late answer",
+    "named",
+    "by the office",
+    "restarted",
+];
+
+/// A message, named by its place in the ledger, which is its body.
+#[derive(Debug)]
+pub struct Sent {
+    pub channel: String,
+    pub quality: Quality,
+    pub retain: bool,
+    /// It may be dropped for its age.
+    pub ages: bool,
+    pub is_will: bool,
+    /// A will that must not be published.
+    pub is_void: bool,
+    /// It names this session.
+    pub to: Option<SessionId>,
+    pub origin: Option<SessionId>,
+    /// When, in steps.
+    pub at: u64,
+    /// How many messages it is: more than one when it was offered again without a number.
+    pub copies: u32,
+    /// Its place in the order of the channel's home.
+    pub order: Option<u64>,
+    pub ordered_at: u64,
+}
+
+/// A subscription as one `Join` made it, named by its label.
+#[derive(Debug)]
+pub struct Record {
+    pub session: SessionId,
+    pub filter: String,
+    pub group: Option<String>,
+    pub quality: Quality,
+    pub skip_own: bool,
+    /// Known everywhere since, with these options.
+    pub since: Option<u64>,
+    /// And with any options.
+    pub subscribed: Option<u64>,
+    pub left: Option<u64>,
+    /// When, in steps.
+    pub at: u64,
+    /// Order numbers of the values there were when it began.
+    pub values: BTreeMap<String, u64>,
+}
+
+impl Record {
+    fn wants(&self, sent: &Sent) -> bool {
+        let own = sent.origin == Some(self.session);
+        filter_matches(&self.filter, &sent.channel) && !(own && self.skip_own) && sent.to.is_none()
+    }
+
+    fn is_certain(&self, at: u64) -> bool {
+        self.left.is_none() && self.subscribed.is_some_and(|since| since <= at)
+    }
+
+    fn is_labelled(&self, at: u64) -> bool {
+        self.left.is_none() && self.since.is_some_and(|since| since <= at)
+    }
+}
+
+/// What is known of one session.
+#[derive(Debug, Default)]
+pub struct Account {
+    /// Must still come, unless something ends the promise.
+    must: BTreeSet<usize>,
+    /// Label and channel: the value, or a newer one, must still come.
+    values: BTreeSet<(u32, String)>,
+    /// How often it came anew, by message and group.
+    came: BTreeMap<(usize, Option<String>), u32>,
+    /// Highest order that came, by channel and quality.
+    order: BTreeMap<(String, Quality), u64>,
+    /// What came live for certain, and what came as retained, by label.
+    live: BTreeSet<usize>,
+    retained: BTreeSet<(usize, u32)>,
+    /// What the back end subscribed it to, ever and now.
+    office: BTreeSet<String>,
+}
+
+#[derive(Debug, Default)]
+pub struct Ledger {
+    pub now: u64,
+    pub sent: Vec<Sent>,
+    pub records: BTreeMap<u32, Record>,
+    pub accounts: BTreeMap<SessionId, Account>,
+    /// Channel to message: what is retained, in the order of its home.
+    pub retained: BTreeMap<String, usize>,
+    /// Messages that some member of the group must still get.
+    group_must: BTreeSet<(String, usize)>,
+    /// Messages that a member of the group has begun exactly once.
+    group_begun: BTreeSet<(String, usize)>,
+    orders: u64,
+    restarted_at: u64,
+    /// Nothing is over a limit.
+    pub is_ample: bool,
+    pub seen: BTreeMap<&'static str, u64>,
+}
+
+impl Ledger {
+    pub fn new(is_ample: bool) -> Self {
+        Self { is_ample, ..Self::default() }
+    }
+
+    pub fn meet(&mut self, what: &'static str) {
+        *self.seen.entry(what).or_default() += 1;
+    }
+
+    /// A message is on its way; from now on who is subscribed for certain must get it.
+    pub fn publish(&mut self, sent: Sent) -> usize {
+        let name = self.sent.len();
+        let counts = sent.quality > Quality::AtMostOnce && !sent.ages && !sent.is_will;
+        let certain = self.records.values().filter(|record| record.is_certain(self.now));
+        for record in certain.filter(|record| record.wants(&sent) && counts) {
+            match &record.group {
+                Some(group) => {
+                    self.group_must.insert((group.clone(), name));
+                }
+                None if record.quality > Quality::AtMostOnce => {
+                    self.accounts.get_mut(&record.session).unwrap().must.insert(name);
+                }
+                None => {}
+            }
+        }
+        if let (Some(id), true) = (sent.to, counts)
+            && let Some(account) = self.accounts.get_mut(&id)
+        {
+            account.must.insert(name);
+        }
+        self.sent.push(sent);
+        name
+    }
+
+    /// The channel's home has it.
+    pub fn ordered(&mut self, name: usize, body_is_empty: bool) {
+        self.orders += 1;
+        let sent = &mut self.sent[name];
+        if sent.order.is_none() {
+            (sent.order, sent.ordered_at) = (Some(self.orders), self.now);
+        }
+        if !sent.retain {
+            return;
+        }
+        let (channel, weak) = (sent.channel.clone(), body_is_empty || sent.quality == Quality::AtMostOnce);
+        if body_is_empty {
+            self.retained.remove(&channel);
+        } else {
+            self.retained.insert(channel.clone(), name);
+        }
+        if weak {
+            for account in self.accounts.values_mut() {
+                account.values.retain(|(_, other)| *other != channel);
+            }
+        }
+    }
+
+    pub fn join(&mut self, label: u32, mut record: Record, catches_up: bool) {
+        let same = |other: &Record| {
+            (other.session, &other.filter, &other.group) == (record.session, &record.filter, &record.group)
+        };
+        for other in self.records.values_mut().filter(|other| other.left.is_none()) {
+            if same(other) {
+                other.left = Some(self.now);
+                record.subscribed = other.subscribed;
+            }
+        }
+        let account = self.accounts.entry(record.session).or_default();
+        for (channel, name) in &self.retained {
+            if catches_up && filter_matches(&record.filter, channel) {
+                let sent = &self.sent[*name];
+                record.values.insert(channel.clone(), sent.order.unwrap());
+                if record.quality.min(sent.quality) > Quality::AtMostOnce && !record.skip_own {
+                    account.values.insert((label, channel.clone()));
+                }
+            }
+        }
+        let session = record.session;
+        self.records.insert(label, record);
+        self.review(session);
+    }
+
+    pub fn joined(&mut self, label: u32) {
+        let now = self.now;
+        let record = self.records.get_mut(&label).unwrap();
+        record.since.get_or_insert(now);
+        record.subscribed.get_or_insert(now);
+    }
+
+    pub fn leave(&mut self, session: SessionId, filter: &str, group: Option<&str>) {
+        let now = self.now;
+        for (label, record) in &mut self.records {
+            let is_it =
+                (record.session, &*record.filter, record.group.as_deref()) == (session, filter, group);
+            if is_it && record.left.is_none() {
+                record.left = Some(now);
+            }
+            if is_it {
+                let account = self.accounts.get_mut(&session).unwrap();
+                account.values.retain(|(other, _)| other != label);
+            }
+        }
+        match group {
+            Some(group) => self.review_group(group),
+            None => self.review(session),
+        }
+    }
+
+    /// What came live before is not left out of a walk that goes on.
+    pub fn restarted(&mut self) {
+        self.meet("restarted");
+        self.restarted_at = self.now;
+    }
+
+    pub fn office(&mut self, session: SessionId, filter: &str) {
+        self.accounts.entry(session).or_default().office.insert(filter.to_owned());
+    }
+
+    /// A session is gone. `unsettled` are messages of groups that it had and did not acknowledge, but may go to others.
+    pub fn ended(&mut self, session: SessionId, unsettled: &[(String, usize)]) {
+        let now = self.now;
+        let mut groups = BTreeSet::new();
+        for record in self.records.values_mut().filter(|record| record.session == session) {
+            record.left.get_or_insert(now);
+            groups.extend(record.group.clone());
+        }
+        self.accounts.remove(&session);
+        for (group, name) in unsettled {
+            let certain = self
+                .records
+                .values()
+                .any(|record| record.group.as_ref() == Some(group) && record.is_certain(now));
+            if certain && !self.sent[*name].ages {
+                self.group_must.insert((group.clone(), *name));
+            }
+        }
+        groups.iter().for_each(|group| self.review_group(group));
+    }
+
+    /// Promises hold while a subscription does that made them.
+    fn review(&mut self, session: SessionId) {
+        let (records, sent) = (&self.records, &self.sent);
+        let Some(account) = self.accounts.get_mut(&session) else { return };
+        account.must.retain(|name| {
+            let sent = &sent[*name];
+            let mut own = records.values().filter(|record| record.session == session);
+            sent.to.is_some()
+                || own.any(|record| {
+                    let counts = record.group.is_none() && record.quality > Quality::AtMostOnce;
+                    counts && record.is_certain(sent.at) && record.wants(sent)
+                })
+        });
+    }
+
+    /// With its last certain member all is void.
+    fn review_group(&mut self, group: &str) {
+        let mut members = self.records.values().filter(|record| record.group.as_deref() == Some(group));
+        if !members.any(|record| record.is_certain(self.now)) {
+            self.group_must.retain(|(other, _)| other != group);
+        }
+    }
+
+    /// A client got a message. `is_new` = it did not know the number.
+    pub fn deliver(&mut self, id: SessionId, name: usize, grade: Grade, labels: &[u32]) -> Option<String> {
+        let sent = &self.sent[name];
+        assert!(!sent.is_void, "a will that was void was published");
+        let records: Vec<&Record> = labels.iter().map(|label| &self.records[label]).collect();
+        let group = records.iter().find_map(|record| record.group.clone());
+        assert!(records.iter().all(|record| record.session == id), "labels of another session");
+        assert!(records.iter().all(|record| filter_matches(&record.filter, &sent.channel)));
+        if grade.retained {
+            assert!(sent.retain && labels.len() == 1 && group.is_none());
+            let value = records[0].values.get(&sent.channel).copied().unwrap_or(0);
+            assert!(sent.order.unwrap() >= value, "a value older than there was");
+        } else if let Some(group) = &group {
+            assert_eq!(labels.len(), 1);
+            assert_eq!(grade.quality, sent.quality.min(records[0].quality));
+            if !grade.again {
+                assert!(!self.group_begun.contains(&(group.clone(), name)), "begun by another member");
+            }
+        } else {
+            self.check_labels(id, name, grade, labels);
+        }
+        let (is_named, is_will, several) = (sent.to.is_some(), sent.is_will, labels.len() > 1);
+        if grade.again {
+            self.meet("sent again");
+        } else {
+            self.came_anew(id, name, grade, (group.clone(), labels));
+            self.check_twice(id, name);
+        }
+        let account = self.accounts.get_mut(&id).unwrap();
+        if group.is_none() {
+            account.must.remove(&name);
+        }
+        let (sent, records) = (&self.sent[name], &self.records);
+        account.values.retain(|(label, channel)| {
+            let value = records[label].values[channel];
+            *channel != sent.channel || group.is_some() || sent.order.is_none_or(|order| order < value)
+        });
+        for (what, is_met) in [("named", is_named), ("will", is_will), ("several labels", several)] {
+            if is_met {
+                self.meet(what);
+            }
+        }
+        if grade.retained {
+            self.meet("retained");
+        }
+        if let Some(group) = &group {
+            self.meet("dealt");
+            self.group_must.remove(&(group.clone(), name));
+        }
+        group
+    }
+
+    /// What was published after a subscription comes to it live or, while it begins, as a value.
+    fn check_twice(&self, id: SessionId, name: usize) {
+        let (sent, account) = (&self.sent[name], &self.accounts[&id]);
+        let values = account.retained.range((name, 0)..=(name, u32::MAX));
+        for (_, label) in values.filter(|_| account.live.contains(&name)) {
+            let record = &self.records[label];
+            let is_old = record.at <= self.restarted_at || sent.ordered_at < record.at;
+            assert!(is_old, "live and as a value: {sent:?}, {record:?}");
+        }
+    }
+
+    fn check_labels(&self, id: SessionId, name: usize, grade: Grade, labels: &[u32]) {
+        let sent = &self.sent[name];
+        let by_office = self.accounts[&id].office.iter().any(|filter| filter_matches(filter, &sent.channel));
+        assert!(!labels.is_empty() || sent.to == Some(id) || by_office, "{id:?} was not to get {sent:?}");
+        let given = labels.iter().map(|label| &self.records[label]);
+        for record in given.clone() {
+            assert!(record.left.is_none_or(|left| left >= sent.at), "left before: {record:?}, {sent:?}");
+            assert!(record.wants(sent), "its own: {record:?}, {sent:?}");
+        }
+        let best = given.map(|record| record.quality).max();
+        if let Some(best) = best.filter(|_| !by_office) {
+            assert_eq!(grade.quality, sent.quality.min(best));
+        }
+        let own = self.records.iter().filter(|(_, record)| record.session == id && record.group.is_none());
+        for (label, record) in own {
+            let due = record.is_labelled(sent.at) && record.wants(sent) && !sent.is_will;
+            assert!(!due || labels.contains(label), "without label {label}: {record:?}, {sent:?}");
+        }
+    }
+
+    fn came_anew(
+        &mut self,
+        id: SessionId,
+        name: usize,
+        grade: Grade,
+        (group, labels): (Option<String>, &[u32]),
+    ) {
+        let sent = &self.sent[name];
+        let account = self.accounts.get_mut(&id).unwrap();
+        if grade.retained {
+            assert!(account.retained.insert((name, labels[0])), "a value twice");
+        } else {
+            if group.is_none() && grade.quality > Quality::AtMostOnce {
+                account.live.insert(name);
+            }
+            let came = account.came.entry((name, group.clone())).or_default();
+            *came += 1;
+            // What a member gives back when it leaves may come to it again.
+            assert!(*came <= sent.copies || group.is_some(), "{id:?} got {sent:?} {came} times");
+        }
+        match (group, sent.order) {
+            (Some(group), _) if grade.quality == Quality::ExactlyOnce => {
+                self.group_begun.insert((group, name));
+            }
+            (None, Some(order)) if !grade.retained && sent.copies == 1 && sent.to.is_none() => {
+                let last = account.order.entry((sent.channel.clone(), grade.quality)).or_default();
+                assert!(*last < order, "out of order: {sent:?} behind {last}");
+                *last = order;
+            }
+            _ => {}
+        }
+    }
+
+    /// Everything that was promised has come.
+    pub fn close(&self) {
+        if !self.is_ample {
+            return;
+        }
+        for (id, account) in &self.accounts {
+            let missing: Vec<_> = account.must.iter().map(|name| (name, &self.sent[*name])).collect();
+            assert!(missing.is_empty(), "{id:?} misses {missing:?}");
+            assert!(account.values.is_empty(), "{id:?} misses values {:?}", account.values);
+        }
+        let missing: Vec<_> =
+            self.group_must.iter().map(|(group, name)| (group, name, &self.sent[*name])).collect();
+        assert!(missing.is_empty(), "groups miss {missing:?}");
+    }
+}
