@@ -66,6 +66,20 @@ fn nothing_is_lost_where_connections_of_mqtt_are_cut() {
     }
 }
 
+#[test]
+fn sessions_of_mqtt_outlive_a_restart_in_order() {
+    for (version, qos) in [("3.1.1", "1"), ("5", "2")] {
+        let words = format!(
+            "avalanche --protocol mqtt --mqtt-version {version} --qos {qos} --connections 20 --rate 50 --return-after \
+             20ms..200ms --json --signal term --expect-recovered 100 -- --shards 2"
+        );
+        let report = report(&words.split(' ').collect::<Vec<_>>());
+        let figures = &report["figures"];
+        assert_eq!((&figures["disconnected"], &figures["never_back"]), (&20.into(), &0.into()), "{report}");
+        assert_eq!((&figures["recovered_percent"], &figures["lost"]), (&100.0.into(), &0.into()), "{report}");
+    }
+}
+
 fn command(words: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
     command.env_clear().args(words).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());

@@ -50,7 +50,8 @@ fn config(listen: SocketAddr) -> Config {
         external_auth: None,
         dynamic_filters: true,
     };
-    let server = ServerSettings { name: "v4".into(), listen, tls: None, next_connection_delay_ms: 0, connections };
+    let server =
+        ServerSettings { name: "v4".into(), listen, tls: None, next_connection_delay_ms: 0, connections };
     let router = RouterConfig {
         max_connections: CLIENTS_MAX,
         max_outgoing_packet_count: 200,

@@ -363,7 +363,7 @@ pub(crate) const SECTIONS: &[Section] = &[
         title: "A restart under very many clients",
         about: "The server is restarted while everybody is connected and messages flow; clients come back after 500 ms to 5 s. \
                 In \
-                the first row the generator starts and restarts the server. In the second one every server is restarted by the same \
+                the first rows the generator starts and restarts the server. In the last one every server is restarted by the same \
                 script (`./restart.sh`), which sends SIGTERM and starts it again at the same ports; servers that have connection state recovery have \
                 it on, and clients ask for the session they had. \"Recovered\" is how many of them were given it.",
         figures: &[
@@ -379,6 +379,15 @@ pub(crate) const SECTIONS: &[Section] = &[
                 name: "15000",
                 title: "15,000",
                 command: "avalanche --connections 15000|200",
+                who: Who::Ours,
+                processes: 0,
+                minutes_max: 10,
+                ..RUN
+            },
+            Run {
+                name: "mqtt-15000",
+                title: "15,000 of MQTT, QoS 1",
+                command: "avalanche --connections 15000|200 --protocol mqtt --qos 1",
                 who: Who::Ours,
                 processes: 0,
                 minutes_max: 10,
