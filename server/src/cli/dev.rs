@@ -55,8 +55,8 @@ impl Dev {
         arguments.extend(self.shards.map(|shards| argument("--shards", "server.shards", shards)));
         let sources = Sources {
             presets: vec![
-                // The back end it brings along is asked, as any other would be.
-                ("auth.mode", "back_end".into()),
+                // So MQTT clients are let in, about whom no back end is asked.
+                ("auth.mode", "anonymous".into()),
                 ("server.public_listen", "127.0.0.1:8000".into()),
                 // Nobody waits for the end of a long drain on his own machine.
                 ("server.drain_window_ms", "0".into()),
@@ -65,7 +65,9 @@ impl Dev {
             environment: environment(),
             arguments,
         };
-        let config = check(&sources)?.config;
+        let mut config = check(&sources)?.config;
+        // The back end it brings along is asked, as any other would be.
+        config.ask_always = true;
         refuse_the_world("public", config.server.public_listen)?;
         refuse_the_world("private", config.server.private_listen)?;
         // There is no argument for these.
