@@ -9,6 +9,7 @@ use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
 use crate::ids::{Millis, SessionKey, Token};
 use crate::interest::Interests;
+use crate::journal::Journal;
 use crate::limits::Config;
 use crate::pact::Names;
 use crate::recovery::Log;
@@ -38,6 +39,7 @@ pub struct Hub {
     pub(crate) retained: Retained,
     pub(crate) delayed: Delayed,
     pub(crate) shares: Shares,
+    pub(crate) journal: Journal,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
     /// Owned partition that the next session is named after.
@@ -67,6 +69,7 @@ impl Hub {
             retained: Retained::default(),
             delayed: Delayed::default(),
             shares: Shares::default(),
+            journal: Journal::default(),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
             stamp: 0,
@@ -79,15 +82,17 @@ impl Hub {
     /// Applies one command. `now` never goes back. Appends to `effects`, which the caller performs in order and clears.
     pub fn apply(&mut self, now: Millis, command: Command, effects: &mut Effects) {
         self.now = now;
+        self.decide(command, effects);
+        self.journal.hand_over(effects);
+    }
+
+    fn decide(&mut self, command: Command, effects: &mut Effects) {
         match command {
             Command::Open(open) => self.open(&open, effects),
             Command::Admit(admit) => self.admit(admit, effects),
             Command::Claim(claim) => self.claim(*claim, effects),
             Command::Amend { session, keep_ms, drop_will } => {
-                self.amend(session, keep_ms);
-                if drop_will {
-                    self.drop_will(session);
-                }
+                self.amend(session, keep_ms, drop_will);
             }
             Command::Join(join) => self.join_with(join, effects),
             Command::Leave { session, filter, group, request } => {
@@ -110,12 +115,14 @@ impl Hub {
             Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
             Command::Publish(publish) => self.publish(*publish, effects),
             Command::DropRetained { channel, token } => {
-                effects.report(token, Report::Count(u64::from(self.retained.take(&channel))));
+                let report = Report::Count(u64::from(self.drop_retained(&channel)));
+                self.promise_report(token, report, effects);
             }
             Command::Reply { session, ask, body } => self.reply(session, ask, body, effects),
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
             Command::Mail { from, mail } => self.mail(from, mail, effects),
             Command::Query { token, query } => self.query(token, &query, effects),
+            Command::Kept { safe } => self.kept(safe, effects),
             Command::Tick => self.tick(effects),
         }
     }
@@ -129,7 +136,11 @@ impl Hub {
         let walk = (!self.walking.is_empty()).then_some(Millis(0));
         let kept = [log, self.histories.next_deadline(), self.retained.next_deadline()];
         let delayed = self.delayed.next_deadline();
-        [window, will, walk, delayed, self.asks.next_deadline()].into_iter().chain(kept).flatten().min()
+        [window, will, walk, delayed, self.asks.next_deadline(), self.journal.next_deadline()]
+            .into_iter()
+            .chain(kept)
+            .flatten()
+            .min()
     }
 
     /// Sessions, attached or not.
@@ -159,6 +170,7 @@ impl Hub {
             && self.retained.is_empty()
             && self.delayed.is_empty()
             && self.shares.is_empty()
+            && self.journal.is_idle()
     }
 
     /// Slots for sessions and channels that memory is held for; 0 once everything has left.
@@ -174,7 +186,8 @@ impl Hub {
         self.end_expired(effects);
         self.trim_log();
         self.trim_histories();
-        self.retained.expire(self.now);
+        self.expire_retained();
+        self.journal.expire(self.now);
         self.walk_on(effects);
     }
 }
@@ -197,5 +210,6 @@ impl Effects {
     pub fn clear(&mut self) {
         self.list.clear();
         self.recipients.clear();
+        self.entries.clear();
     }
 }

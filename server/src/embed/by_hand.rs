@@ -50,6 +50,7 @@ impl ByHand {
             topology,
             time: Time::Told(Arc::clone(&ms)),
             uplink,
+            journal: None,
             reports: report,
             tls: None,
             key: PidKey::generate(),

@@ -5,6 +5,7 @@
 
 use crate::config::Config;
 use crate::front::{Fit, Front, PidKey, Returning};
+use crate::journal::JournalInlet;
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
 use crate::state::{End, NodeState, ShardState};
@@ -25,6 +26,8 @@ pub(super) struct NodeSetup {
     /// The shards' clock.
     pub(super) time: Time,
     pub(super) uplink: mpsc::Sender<Upcalls>,
+    /// Who writes down what is kept, if anybody.
+    pub(super) journal: Option<JournalInlet>,
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     pub(super) tls: Option<Arc<rustls::ServerConfig>>,
     pub(super) key: PidKey,
@@ -99,6 +102,7 @@ fn shards(node: &NodeSetup, listeners: Vec<Vec<Listener>>) -> io::Result<Vec<Sha
         peers: peers.clone(),
         seats: Arc::clone(&seats),
         uplink: node.uplink.clone(),
+        journal: node.journal.clone(),
         reports: node.reports.clone(),
         packet_bytes_max: node.config.mqtt.packet_bytes_max as usize,
         tls: node.tls.clone(),

@@ -25,12 +25,13 @@ impl Performer for Mqtt {
                 self.part(cx, stream_index(to.tag), ReasonCode::ProtocolError, Reason::Misbehaved);
             }
             Effect::More { to } => self.resume(cx, stream_index(to.tag)),
-            Effect::Claimed { tag, session, id, resumed, displaced } => {
+            Effect::Claimed { tag, session, id, resumed, displaced, is_safe } => {
                 if let Some(displaced) = displaced {
                     self.let_go(cx, stream_index(displaced), ReasonCode::SessionTakenOver);
                 }
-                self.claimed(cx, stream_index(tag), (session, id, resumed));
+                self.claimed(cx, stream_index(tag), (session, id, resumed), is_safe);
             }
+            Effect::Agreed { to } => self.agreed(cx, stream_index(to.tag)),
             Effect::OpenRefused { tag } => self.end(cx, stream_index(tag), None, Reason::OverLimit),
             Effect::Ended { tag: Some(tag), reason, .. } => {
                 self.let_go(cx, stream_index(tag), ending::code(reason));
@@ -76,8 +77,8 @@ impl Mqtt {
     /// What waits follows, while the connection takes it.
     pub(super) fn resume(&mut self, cx: &mut Cx<'_>, index: u32) {
         let Some(client) = self.client(index) else { return };
-        let (conn, session) = (client.conn, client.session);
-        if cx.io.is_writable(conn) {
+        let (conn, session, is_greeted) = (client.conn, client.session, client.is_greeted());
+        if is_greeted && cx.io.is_writable(conn) {
             self.apply(cx, Command::Resume { session, budget: BUDGET });
         }
     }
