@@ -28,5 +28,7 @@ pub use done::{Completion, Completions, Done, Token};
 pub use error::StoreError;
 pub use faulty::{Faulty, Odds};
 pub use hub::Partition;
-pub use log::{Append, Caps, Durability, Entity, Log, Max, Page, Position, Record, RecordId, Snapshot};
+pub use log::{
+    Append, Caps, Durability, Entity, Log, Max, Page, Position, Record, RecordId, Snapshot, Write,
+};
 pub use table::{Change, Expect, Rev, Row, RowChange, RowOp, Tab, Table, Watcher};
