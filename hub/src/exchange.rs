@@ -216,11 +216,12 @@ impl Hub {
             self.sessions.expired += left - begun;
             match due {
                 Some(Due::Message(parcel)) => {
-                    let must_be_kept = parcel.must_be_kept();
+                    let partition = self.sessions.known(key).id.partition();
+                    let must_wait = parcel.must_be_kept() && !self.journal.is_safe(partition, parcel.record);
                     let item = parcel.into_item();
                     budget = budget.saturating_sub(cost(&item));
                     let send = Effect::Send { to, item };
-                    if must_be_kept {
+                    if must_wait {
                         self.promise_to(key, send, effects);
                     } else {
                         effects.list.push(send);

@@ -37,6 +37,10 @@ pub(crate) struct Journal {
     /// Changes there ever were, and those that are safe.
     made: u64,
     safe: u64,
+    /// Records that are not safe, each with the changes up to it.
+    unsafe_records: VecDeque<(u64, Place)>,
+    /// Number of the newest safe record of each partition, as `last`.
+    last_safe: Vec<u64>,
     /// Promises, each with the changes that come before it.
     held: VecDeque<(u64, Promise)>,
     watches: BTreeMap<u64, Watch>,
@@ -98,6 +102,7 @@ impl Journal {
                 *place = *number;
             }
         }
+        self.last_safe.clone_from(&self.last);
     }
 
     pub(crate) fn is_on(&self) -> bool {
@@ -120,6 +125,7 @@ impl Journal {
         *last += 1;
         let place = Place { partition, number: *last };
         self.made += 1;
+        self.unsafe_records.push_back((self.made, place));
         self.entries.push(Entry::Keep { place, record });
         place.number
     }
@@ -159,6 +165,22 @@ impl Journal {
     /// Whether something that was promised now would have to wait.
     pub(crate) fn is_behind(&self) -> bool {
         self.made > self.safe
+    }
+
+    /// Whether a record of this hub is safe.
+    pub(crate) fn is_safe(&self, partition: Partition, number: u64) -> bool {
+        let safe = self.last_safe.get(usize::from(partition.0 / self.shards.max(1)));
+        safe.is_none_or(|safe| number <= *safe)
+    }
+
+    /// So many changes are safe, since the hub was made.
+    fn note_safe(&mut self, safe: u64) {
+        self.safe = self.safe.max(safe);
+        while let Some((_, place)) = self.unsafe_records.pop_front_if(|(made, _)| *made <= self.safe) {
+            if let Some(last) = self.last_safe.get_mut(usize::from(place.partition.0 / self.shards.max(1))) {
+                *last = place.number;
+            }
+        }
     }
 
     /// Messages that sessions have been given before the start; who publishes them again is not to bring them twice.
@@ -212,7 +234,7 @@ impl Hub {
 
     /// So many changes are safe, since the hub was made.
     pub(crate) fn kept(&mut self, safe: u64, effects: &mut Effects) {
-        self.journal.safe = self.journal.safe.max(safe);
+        self.journal.note_safe(safe);
         let safe = self.journal.safe;
         while let Some((_, promise)) = self.journal.held.pop_front_if(|(after, _)| *after <= safe) {
             self.fulfil(promise, effects);

@@ -56,7 +56,7 @@ impl ByHand {
             key: PidKey::generate(),
             heir: Some(heir),
         };
-        let shards = by_hand(&node, node.places(state)?)?;
+        let shards = by_hand(&node, node.places(state, None)?)?;
         Ok(Self { shards, topology, ms, upcalls, reports, heirs })
     }
 

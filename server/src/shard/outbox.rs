@@ -183,7 +183,7 @@ impl Outbox {
 
     /// Changes that are not safe.
     pub(super) fn entries_waiting(&self) -> u64 {
-        self.made - self.safe
+        self.made.saturating_sub(self.safe)
     }
 
     pub(super) fn posts_waiting(&self) -> usize {
@@ -240,7 +240,8 @@ mod tests {
         let ((own, _), (peer, other)) = (make(&poll_own), make(&poll_other));
         let (uplink, uplink_out) = mpsc::channel(1);
         let (reporter, _) = mpsc::unbounded_channel();
-        let outbox = Outbox::new(OWN, Receivers { uplink, reporter, peers: vec![own, peer], journal: None }, 5);
+        let outbox =
+            Outbox::new(OWN, Receivers { uplink, reporter, peers: vec![own, peer], journal: None }, 5);
         Rig { outbox, other, uplink: uplink_out, _polls: [poll_own, poll_other] }
     }
 

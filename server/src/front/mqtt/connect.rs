@@ -257,15 +257,14 @@ impl Mqtt {
         (client.session, client.id) = (session, id);
         let Some(welcome) = self.welcome.take() else { return };
         let welcome = Welcome { session_present, ..welcome };
-        if !is_safe {
-            // What it sends before it is answered waits in the socket.
-            cx.io.pause_reading(conn);
-            client.rare().welcome = Some(Box::new(welcome));
-        }
         self.note_index(id, index);
         self.arm(cx, index);
         if is_safe {
             self.greet(cx, index, &welcome);
+        } else if let Some(client) = self.client_mut(index) {
+            client.rare().welcome = Some(Box::new(welcome));
+            // What it sends before it is answered waits in the socket.
+            cx.io.pause_reading(conn);
         }
     }
 
