@@ -119,10 +119,14 @@ impl Hub {
         }
     }
 
-    pub(crate) fn amend(&mut self, key: SessionKey, keep_ms: Option<u64>, drop_will: bool) {
+    /// The records follow when the connection is gone.
+    pub(crate) fn amend(&mut self, key: SessionKey, keep_ms: Option<u64>) {
         let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) else { return };
         pact.keep_ms = keep_ms.unwrap_or(pact.keep_ms);
-        if drop_will {
+    }
+
+    pub(crate) fn drop_will(&mut self, key: SessionKey) {
+        if let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) {
             pact.will = None;
         }
     }
