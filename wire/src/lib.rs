@@ -12,5 +12,6 @@ pub mod engineio;
 pub mod http;
 pub mod mqtt;
 pub mod socketio;
+pub mod sqs;
 pub mod values;
 pub mod websocket;
