@@ -129,6 +129,15 @@ pub struct MessageAttribute<'a> {
     pub value: AttributeValue<'a>,
 }
 
+impl<'a> IntoIterator for MessageAttributes<'a> {
+    type Item = MessageAttribute<'a>;
+    type IntoIter = std::vec::IntoIter<MessageAttribute<'a>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
 /// The value of an attribute; numbers are text and never re-written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum AttributeValue<'a> {

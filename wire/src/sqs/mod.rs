@@ -13,15 +13,22 @@
 mod action;
 mod address;
 mod attribute;
+mod decode;
+mod encode;
+mod encoding;
 mod error;
 mod handle;
+mod input;
+mod json;
 pub mod limits;
 mod member;
 mod message;
 mod model;
 pub mod policy;
+mod query;
 mod redrive;
 mod settings;
+mod signature;
 
 pub use action::{Action, Need, Output, Parameter};
 pub use address::{
@@ -29,6 +36,9 @@ pub use address::{
     is_queue_name,
 };
 pub use attribute::{Place, QueueAttribute, QueueAttributeSet, Rule, SystemAttribute, SystemAttributeSet};
+pub use decode::decode;
+pub use encode::{Head, QUERY_ERROR_FIELD, REQUEST_ID_FIELD, encode_error, encode_response};
+pub use encoding::{CONTENT_TYPE_JSON, Encoding, Incoming, Unroutable};
 pub use error::{Error, ErrorKind, Fault};
 pub use handle::{Receipt, ReceiptKey, TaskHandle};
 pub use member::Member;
@@ -45,3 +55,4 @@ pub use model::{
 };
 pub use redrive::{RedriveAllowPolicy, RedrivePolicy};
 pub use settings::{Purpose, QueueFigures, Settings};
+pub use signature::{Clock, Signature, SignedRequest};
