@@ -10,7 +10,7 @@ use super::address::{QueueAddress, QueueArn, QueueKind, is_queue_name};
 use super::attribute::{QueueAttribute, QueueAttributeSet, SystemAttribute, SystemAttributeSet};
 use super::encoding::{Encoding, Incoming};
 use super::handle::{TaskHandle, page_after};
-use super::input::{Members, Names};
+use super::input::{Members, Names, Pairs};
 use super::limits::{
     LABEL_CHARS_MAX, PERMISSION_ACCOUNTS_MAX, PERMISSION_ACTIONS_MAX, RECEIPT_HANDLE_BYTES_MAX,
     TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX, TAGS_MAX,
@@ -31,9 +31,6 @@ mod message;
 mod range;
 
 use range::Range;
-
-/// Keys and values.
-type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
 
 /// Reads a request whose protocol is known.
 ///

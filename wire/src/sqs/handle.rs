@@ -19,7 +19,7 @@ use super::{Error, ErrorKind};
 const RECEIPT_VERSION: u8 = 1;
 
 /// Bytes of a receipt before its proof.
-const RECEIPT_BYTES: usize = 23;
+const RECEIPT_BYTES: usize = 27;
 
 /// Bytes of the proof: half a SHA-256, beyond guessing.
 const PROOF_BYTES: usize = 16;
@@ -37,7 +37,7 @@ pub struct Receipt {
     /// The message's place in the partition's log.
     pub offset: u64,
     /// Which receive of the message.
-    pub receive: u32,
+    pub receive: u64,
 }
 
 /// The secret that makes receipt handles unforgeable. Every node of a cluster has the same.
@@ -50,12 +50,11 @@ impl ReceiptKey {
         Self(hmac::Key::new(hmac::HMAC_SHA256, secret))
     }
 
-    /// The handle of a receipt: 52 characters of `A-Za-z0-9_-`.
+    /// The handle of a receipt: 58 characters of `A-Za-z0-9_-`.
     pub fn seal(&self, receipt: &Receipt) -> String {
-        let bytes = receipt.to_bytes();
-        let proof = hmac::sign(&self.0, &bytes);
-        let proof = proof.as_ref().iter().take(PROOF_BYTES);
-        let sealed: Vec<u8> = bytes.iter().chain(proof).copied().collect();
+        let mut sealed = receipt.to_bytes();
+        let proof = hmac::sign(&self.0, &sealed);
+        sealed.extend(proof.as_ref().iter().take(PROOF_BYTES));
         URL_SAFE_NO_PAD.encode(sealed)
     }
 
@@ -85,36 +84,14 @@ impl ReceiptKey {
 }
 
 impl Receipt {
-    fn to_bytes(self) -> [u8; RECEIPT_BYTES] {
-        let [p1, p2] = self.partition.to_be_bytes();
-        let [i1, i2, i3, i4, i5, i6, i7, i8] = self.incarnation.to_be_bytes();
-        let [o1, o2, o3, o4, o5, o6, o7, o8] = self.offset.to_be_bytes();
-        let [r1, r2, r3, r4] = self.receive.to_be_bytes();
-        [
-            RECEIPT_VERSION,
-            p1,
-            p2,
-            i1,
-            i2,
-            i3,
-            i4,
-            i5,
-            i6,
-            i7,
-            i8,
-            o1,
-            o2,
-            o3,
-            o4,
-            o5,
-            o6,
-            o7,
-            o8,
-            r1,
-            r2,
-            r3,
-            r4,
-        ]
+    fn to_bytes(self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(RECEIPT_BYTES + PROOF_BYTES);
+        bytes.push(RECEIPT_VERSION);
+        bytes.extend_from_slice(&self.partition.to_be_bytes());
+        for number in [self.incarnation, self.offset, self.receive] {
+            bytes.extend_from_slice(&number.to_be_bytes());
+        }
+        bytes
     }
 
     /// `None` if it is of another version.
@@ -122,12 +99,12 @@ impl Receipt {
         let (&[version, p1, p2], rest) = bytes.split_first_chunk::<3>()?;
         let (incarnation, rest) = rest.split_first_chunk::<8>()?;
         let (offset, rest) = rest.split_first_chunk::<8>()?;
-        let receive = rest.first_chunk::<4>()?;
+        let receive = rest.first_chunk::<8>()?;
         (version == RECEIPT_VERSION).then(|| Self {
             partition: u16::from_be_bytes([p1, p2]),
             incarnation: u64::from_be_bytes(*incarnation),
             offset: u64::from_be_bytes(*offset),
-            receive: u32::from_be_bytes(*receive),
+            receive: u64::from_be_bytes(*receive),
         })
     }
 }
@@ -135,7 +112,7 @@ impl Receipt {
 /// The name of a move task: base64 of a small JSON object, as programs that look into it expect.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TaskHandle {
-    /// The server's name for the task.
+    /// The server's name for the task; ours are [`super::Uuid`]s.
     pub task_id: String,
     /// The dead-letter queue it moves from.
     pub source: QueueArn,

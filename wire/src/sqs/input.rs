@@ -25,6 +25,9 @@ pub(super) enum Node<'a> {
     Map(Vec<(Cow<'a, str>, Node<'a>)>),
 }
 
+/// Keys and values.
+pub(super) type Pairs<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// Which names members have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Names {
@@ -110,11 +113,7 @@ impl<'a> Members<'a> {
     }
 
     /// A map of texts, sorted by key, each key once; empty if it is left out.
-    pub(super) fn text_pairs(
-        &mut self,
-        member: Member,
-        key: Member,
-    ) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Error> {
+    pub(super) fn text_pairs(&mut self, member: Member, key: Member) -> Result<Pairs<'a>, Error> {
         self.pairs(member, key)?.into_iter().map(|(key, node)| Ok((key, node.into_text()?))).collect()
     }
 

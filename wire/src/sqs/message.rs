@@ -249,7 +249,7 @@ impl<'a> AttributeFilter<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReceivedMessage<'a> {
     /// Its id.
-    pub id: MessageId,
+    pub id: Uuid,
     /// The handle of this receive.
     pub receipt_handle: Cow<'a, str>,
     /// Its body.
@@ -328,16 +328,26 @@ impl fmt::Display for Md5 {
     }
 }
 
-/// The id of a message: 16 bytes the server chooses, written like a UUID.
+/// The id of a message or of a move task: 16 bytes the server chooses, written like a UUID.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct MessageId(pub [u8; 16]);
+pub struct Uuid(pub u128);
 
-impl fmt::Display for MessageId {
+impl Uuid {
+    /// Reads the form it is written in; `None` for anything else.
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits: String = text.split('-').collect();
+        let is_plain = digits.len() == 32 && digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let found = Self(u128::from_str_radix(&digits, 16).ok().filter(|_| is_plain)?);
+        found.to_string().eq_ignore_ascii_case(text).then_some(found)
+    }
+}
+
+impl fmt::Display for Uuid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().enumerate().try_for_each(|(at, byte)| {
-            let dash = if matches!(at, 4 | 6 | 8 | 10) { "-" } else { "" };
-            write!(f, "{dash}{byte:02x}")
-        })
+        let Self(id) = *self;
+        let (first, second, third) = (id >> 96, id >> 80 & 0xffff, id >> 64 & 0xffff);
+        let (fourth, fifth) = (id >> 48 & 0xffff, id & 0xffff_ffff_ffff);
+        write!(f, "{first:08x}-{second:04x}-{third:04x}-{fourth:04x}-{fifth:012x}")
     }
 }
 

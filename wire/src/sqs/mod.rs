@@ -13,6 +13,7 @@
 mod action;
 mod address;
 mod attribute;
+mod content;
 mod decode;
 mod encode;
 mod encoding;
@@ -36,6 +37,7 @@ pub use address::{
     is_queue_name,
 };
 pub use attribute::{Place, QueueAttribute, QueueAttributeSet, Rule, SystemAttribute, SystemAttributeSet};
+pub use content::Content;
 pub use decode::decode;
 pub use encode::{Head, QUERY_ERROR_FIELD, REQUEST_ID_FIELD, encode_error, encode_response};
 pub use encoding::{CONTENT_TYPE_JSON, Encoding, Incoming, Unroutable};
@@ -43,8 +45,8 @@ pub use error::{Error, ErrorKind, Fault};
 pub use handle::{Receipt, ReceiptKey, TaskHandle};
 pub use member::Member;
 pub use message::{
-    AttributeFilter, AttributeValue, Md5, MessageAttribute, MessageAttributes, MessageFacts, MessageId,
-    NewMessage, QueueRules, ReceivedMessage, SequenceNumber,
+    AttributeFilter, AttributeValue, Md5, MessageAttribute, MessageAttributes, MessageFacts, NewMessage,
+    QueueRules, ReceivedMessage, SequenceNumber, Uuid,
 };
 pub use model::{
     AddPermission, ChangeMessageVisibility, ChangeMessageVisibilityBatch, CreateQueue, DeleteMessage,
@@ -56,3 +58,6 @@ pub use model::{
 pub use redrive::{RedriveAllowPolicy, RedrivePolicy};
 pub use settings::{Purpose, QueueFigures, Settings};
 pub use signature::{Clock, Signature, SignedRequest};
+
+#[cfg(test)]
+mod tests;

@@ -13,9 +13,7 @@ use super::action::Action;
 use super::address::{QueueAddress, QueueArn, QueueKind};
 use super::attribute::{QueueAttribute, QueueAttributeSet, SystemAttributeSet};
 use super::handle::TaskHandle;
-use super::message::{
-    AttributeFilter, Md5, MessageId, NewMessage, QueueRules, ReceivedMessage, SequenceNumber,
-};
+use super::message::{AttributeFilter, Md5, NewMessage, QueueRules, ReceivedMessage, SequenceNumber, Uuid};
 use super::settings::Settings;
 use super::{Error, ErrorKind};
 
@@ -445,7 +443,7 @@ pub struct UrlPage<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SentMessage {
     /// Its id; of a duplicate, that of the first.
-    pub id: MessageId,
+    pub id: Uuid,
     /// [`NewMessage::body_md5`].
     pub body_md5: Md5,
     /// [`super::MessageAttributes::md5`].
