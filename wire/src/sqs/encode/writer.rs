@@ -245,8 +245,8 @@ impl<'o> Writer<'o> {
         self.push(">");
     }
 
-    /// A text of XML 1.0. A carriage return needs an entity, or parsers read a line feed; what XML cannot hold at all
-    /// can only be in what an error repeats, and becomes U+FFFD.
+    /// A text of XML 1.0. A carriage return needs an entity, or parsers read a line feed, and line feeds at the ends are
+    /// cut by some. What XML cannot hold at all can only be in what an error repeats, and becomes U+FFFD.
     fn escaped(&mut self, value: &str) {
         let mut plain = 0;
         for (at, char) in value.char_indices() {
@@ -256,7 +256,8 @@ impl<'o> Writer<'o> {
                 '>' => "&gt;",
                 '"' => "&quot;",
                 '\r' => "&#xD;",
-                '\t' | '\n' => continue,
+                '\n' => "&#xA;",
+                '\t' => continue,
                 '\0'..' ' | '\u{fffe}' | '\u{ffff}' => "\u{fffd}",
                 _ => continue,
             };

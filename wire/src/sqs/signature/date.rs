@@ -18,7 +18,8 @@ pub(super) fn parse_basic(text: &str) -> Option<u64> {
     seconds(day, [number(9, 11)?, number(11, 13)?, number(13, 15)?])
 }
 
-/// Seconds since 1970 of `Sat, 31 Jan 2026 23:59:59 GMT` (RFC 9110 section 5.6.7); the older forms are not read.
+/// Seconds since 1970 of `Sat, 31 Jan 2026 23:59:59 GMT` (RFC 9110 section 5.6.7), in which SDKs also write the zone as
+/// mail does; the older forms are not read.
 pub(super) fn parse_http(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -26,7 +27,7 @@ pub(super) fn parse_http(text: &str) -> Option<u64> {
     let mut parts = rest.split(' ');
     let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
     let (time, zone) = (parts.next()?, parts.next()?);
-    if zone != "GMT" || parts.next().is_some() {
+    if !matches!(zone, "GMT" | "UTC" | "+0000" | "-0000") || parts.next().is_some() {
         return None;
     }
     let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;

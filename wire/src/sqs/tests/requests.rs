@@ -45,10 +45,9 @@ fn expected(action: Action) -> Request<'static> {
             accounts: vec!["111122223333".into(), "444455556666".into()],
             actions: vec!["SendMessage".into(), "ReceiveMessage".into()],
         }),
-        Action::CancelMessageMoveTask => Request::CancelMessageMoveTask(TaskHandle {
-            task_id: "t-1".to_owned(),
-            source: arn("dead"),
-        }),
+        Action::CancelMessageMoveTask => {
+            Request::CancelMessageMoveTask(TaskHandle { task_id: "t-1".to_owned(), source: arn("dead") })
+        }
         Action::ChangeMessageVisibility => Request::ChangeMessageVisibility(ChangeMessageVisibility {
             queue,
             change: VisibilityChange { receipt_handle: "h1".into(), timeout_s: 0 },
@@ -181,7 +180,8 @@ fn every_action_of_every_client_is_understood_alike() {
 #[test]
 fn the_command_line_of_debian_is_understood() {
     let requests = captured(CLI);
-    let read: Vec<_> = requests.iter().map(|request| read(&request.incoming()).expect(request.title)).collect();
+    let read: Vec<_> =
+        requests.iter().map(|request| read(&request.incoming()).expect(request.title)).collect();
     let queue = orders();
     let Request::SendMessage(sent) = &read[1] else { panic!("{:?}", read[1]) };
     assert_eq!((sent.message.body.as_ref(), sent.message.attributes.iter().len()), ("grüße & <co> +%", 1));
@@ -200,10 +200,7 @@ fn the_command_line_of_debian_is_understood() {
     let two = NewMessage { delay_s: Some(7), ..message("two") };
     let entries = vec![entry("a", message("one")), entry("b", two)];
     assert_eq!(read[3], Request::SendMessageBatch(SendMessageBatch { queue, entries }));
-    assert_eq!(
-        read[6],
-        Request::ListQueues(ListQueues { name_prefix: "".into(), page: Page::default() })
-    );
+    assert_eq!(read[6], Request::ListQueues(ListQueues { name_prefix: "".into(), page: Page::default() }));
 }
 
 #[test]
@@ -225,7 +222,10 @@ fn the_protocol_is_told_by_the_request() {
     for (incoming, expected) in [
         (json, Ok(Encoding::Json)),
         (Incoming { query_mode: None, ..json }, Ok(Encoding::JsonPlain)),
-        (Incoming { content_type: Some("Application/X-Amz-Json-1.0 ; charset=utf-8"), ..json }, Ok(Encoding::Json)),
+        (
+            Incoming { content_type: Some("Application/X-Amz-Json-1.0 ; charset=utf-8"), ..json },
+            Ok(Encoding::Json),
+        ),
         // Whatever stands in the path or the query string.
         (Incoming { path: "/1/q", query: "Action=ListQueues", ..json }, Ok(Encoding::Json)),
         (Incoming { content_type: Some("application/json"), ..json }, Err(Unroutable)),
@@ -235,7 +235,10 @@ fn the_protocol_is_told_by_the_request() {
         (Incoming { accept: Some("*/*, application/json"), ..form }, Ok(Encoding::Query)),
         (unsaid, Ok(Encoding::Query)),
         (Incoming { query: "x&Action=ListQueues", body: b"", ..form }, Ok(Encoding::Query)),
-        (Incoming { query: "Action=ListQueues", content_type: Some("text/plain"), ..form }, Ok(Encoding::Query)),
+        (
+            Incoming { query: "Action=ListQueues", content_type: Some("text/plain"), ..form },
+            Ok(Encoding::Query),
+        ),
         (Incoming { content_type: Some("text/plain"), ..form }, Err(Unroutable)),
         (Incoming { body: b"Version=2012-11-05", ..form }, Err(Unroutable)),
         (Incoming::default(), Err(Unroutable)),
@@ -303,7 +306,10 @@ fn forms_are_read_by_number_and_the_last_one_counts() {
     let incoming = Incoming { query: "QueueUrl=q&Action=PurgeQueue", ..form("QueueUrl=p") };
     assert_eq!(super::read(&incoming), Ok(Request::PurgeQueue(QueueAddress::of_name("p".into()))));
     // Names that contradict each other.
-    assert_eq!(keys("Action=UntagQueue&QueueUrl=q&TagKey.1=a&TagKey.2=b&TagKey.2.Name=c&TagKey.2=d"), ["a", "d"]);
+    assert_eq!(
+        keys("Action=UntagQueue&QueueUrl=q&TagKey.1=a&TagKey.2=b&TagKey.2.Name=c&TagKey.2=d"),
+        ["a", "d"]
+    );
 }
 
 #[test]
@@ -311,17 +317,11 @@ fn json_takes_null_for_missing_and_numbers_for_texts() {
     let body = "{\"QueueUrl\":\"q\",\"MessageBody\":1,\"MessageGroupId\":null,\"DelaySeconds\":null,\"MessageAttributes\":\
                 null,\"Unknown\":{\"x\":[1,{}]},\"MessageDeduplicationId\":true}";
     let Ok(Request::SendMessage(request)) = read_json("SendMessage", body) else { panic!("a message") };
-    assert_eq!(
-        request.message,
-        NewMessage { deduplication_id: Some("true".into()), ..message("1") }
-    );
+    assert_eq!(request.message, NewMessage { deduplication_id: Some("true".into()), ..message("1") });
     // The prefix of the target is not asked for, white space is none, of equal members the last counts.
     let body = " {\"QueueUrl\":\"a\", \"QueueUrl\":\"b\"}\n";
     for action in ["PurgeQueue", "AmazonSQS.PurgeQueue"] {
-        assert_eq!(
-            read_json(action, body),
-            Ok(Request::PurgeQueue(QueueAddress::of_name("b".into())))
-        );
+        assert_eq!(read_json(action, body), Ok(Request::PurgeQueue(QueueAddress::of_name("b".into()))));
     }
     assert!(matches!(read_json("ListQueues", ""), Ok(Request::ListQueues(_))));
 }
@@ -329,7 +329,8 @@ fn json_takes_null_for_missing_and_numbers_for_texts() {
 #[test]
 fn the_trace_header_comes_from_the_attribute_or_the_field() {
     let send = json("SendMessage", "{\"QueueUrl\":\"q\",\"MessageBody\":\"m\"}");
-    let batch = json("SendMessageBatch", "{\"QueueUrl\":\"q\",\"Entries\":[{\"Id\":\"1\",\"MessageBody\":\"m\"}]}");
+    let batch =
+        json("SendMessageBatch", "{\"QueueUrl\":\"q\",\"Entries\":[{\"Id\":\"1\",\"MessageBody\":\"m\"}]}");
     let traced = |incoming| Incoming { trace_header: Some("Root=1"), ..incoming };
     let Ok(Request::SendMessage(one)) = read(&traced(send)) else { panic!("a message") };
     let Ok(Request::SendMessageBatch(many)) = read(&traced(batch)) else { panic!("a batch") };
