@@ -183,7 +183,11 @@ fn forms_can_be_answered_in_json() {
         );
     }
     let many = answer(Encoding::QueryJson, &Response::ReceiveMessage(received()));
-    assert!(many.starts_with("{\"ReceiveMessageResponse\":{\"ReceiveMessageResult\":{\"messages\":[{\"MessageId\":"));
+    assert!(
+        many.starts_with(
+            "{\"ReceiveMessageResponse\":{\"ReceiveMessageResult\":{\"messages\":[{\"MessageId\":"
+        )
+    );
     let error = Error::missing_parameter("QueueUrl");
     let (head, body) = failure(Encoding::QueryJson, &error);
     assert_eq!((head.status, head.content_type, head.query_error), (400, "application/json", None));
