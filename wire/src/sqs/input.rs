@@ -114,13 +114,14 @@ impl<'a> Members<'a> {
 
     /// A map of texts, sorted by key, each key once; empty if it is left out.
     pub(super) fn text_pairs(&mut self, member: Member, key: Member) -> Result<Pairs<'a>, Error> {
-        self.pairs(member, key)?.into_iter().map(|(key, node)| Ok((key, node.into_text()?))).collect()
+        let pairs = self.pairs(member, key, &Node::Text(Cow::Borrowed("")))?.into_iter();
+        pairs.map(|(key, node)| Ok((key, node.into_text()?))).collect()
     }
 
     /// A map of structures, sorted by name, each name once; empty if it is left out.
     pub(super) fn structure_pairs(&mut self, member: Member) -> Result<Vec<(Cow<'a, str>, Self)>, Error> {
         let names = self.names;
-        let pairs = self.pairs(member, member::NAME)?.into_iter();
+        let pairs = self.pairs(member, member::NAME, &Node::Map(Vec::new()))?.into_iter();
         pairs.map(|(key, node)| Ok((key, Self::of(node, names)?))).collect()
     }
 
@@ -135,13 +136,19 @@ impl<'a> Members<'a> {
         }
     }
 
-    /// Keys and values of a map. In a form they are numbered structures with two members.
-    fn pairs(&mut self, member: Member, key: Member) -> Result<Vec<(Cow<'a, str>, Node<'a>)>, Error> {
+    /// Keys and values of a map. In a form they are numbered structures with two members, of which the value may be left
+    /// out.
+    fn pairs(
+        &mut self,
+        member: Member,
+        key: Member,
+        no_value: &Node<'a>,
+    ) -> Result<Vec<(Cow<'a, str>, Node<'a>)>, Error> {
         let mut pairs = match (self.take(member), self.names) {
             (None, _) => Vec::new(),
             (Some(Node::Map(map)), Names::Json) => map,
             (Some(Node::Map(map)), Names::Query) => {
-                numbered(map).into_iter().map(|node| pair(node, key)).collect::<Result<_, _>>()?
+                numbered(map).into_iter().map(|node| pair(node, key, no_value)).collect::<Result<_, _>>()?
             }
             (Some(other), _) => return Err(Error::not_convertible(other.kind(), "a Map")),
         };
@@ -152,10 +159,10 @@ impl<'a> Members<'a> {
     }
 }
 
-fn pair<'a>(node: Node<'a>, key: Member) -> Result<(Cow<'a, str>, Node<'a>), Error> {
+fn pair<'a>(node: Node<'a>, key: Member, no_value: &Node<'a>) -> Result<(Cow<'a, str>, Node<'a>), Error> {
     let mut members = Members::of(node, Names::Query)?;
     let name = members.text(key)?.unwrap_or_default();
-    let value = members.take(member::VALUE).unwrap_or(Node::Text(Cow::Borrowed("")));
+    let value = members.take(member::VALUE).unwrap_or_else(|| no_value.clone());
     Ok((name, value))
 }
 
