@@ -91,27 +91,11 @@ impl<'a> Decoder<'a> {
                 let handle = self.members.required_text(member::TASK_HANDLE)?;
                 Request::CancelMessageMoveTask(TaskHandle::parse(&handle)?)
             }
-            Action::ChangeMessageVisibility => {
-                let queue = self.queue()?;
-                let change = visibility_change(&mut self.members)?;
-                Request::ChangeMessageVisibility(ChangeMessageVisibility { queue, change })
-            }
-            Action::ChangeMessageVisibilityBatch => {
-                let queue = self.queue()?;
-                let entries = batch::read(&mut self.members, member::CHANGE_ENTRIES, visibility_change)?;
-                Request::ChangeMessageVisibilityBatch(ChangeMessageVisibilityBatch { queue, entries })
-            }
+            Action::ChangeMessageVisibility => self.change_message_visibility()?,
+            Action::ChangeMessageVisibilityBatch => self.change_message_visibility_batch()?,
             Action::CreateQueue => Request::CreateQueue(self.create_queue()?),
-            Action::DeleteMessage => {
-                let queue = self.queue()?;
-                let receipt_handle = receipt_handle(&mut self.members)?;
-                Request::DeleteMessage(DeleteMessage { queue, receipt_handle })
-            }
-            Action::DeleteMessageBatch => {
-                let queue = self.queue()?;
-                let entries = batch::read(&mut self.members, member::DELETE_ENTRIES, receipt_handle)?;
-                Request::DeleteMessageBatch(DeleteMessageBatch { queue, entries })
-            }
+            Action::DeleteMessage => self.delete_message()?,
+            Action::DeleteMessageBatch => self.delete_message_batch()?,
             Action::DeleteQueue => Request::DeleteQueue(self.queue()?),
             Action::GetQueueAttributes => {
                 let queue = self.queue()?;
@@ -140,16 +124,8 @@ impl<'a> Decoder<'a> {
                 let label = self.members.required_text(member::LABEL)?;
                 Request::RemovePermission(RemovePermission { queue, label })
             }
-            Action::SendMessage => {
-                let queue = self.queue()?;
-                let message = message::read(&mut self.members, self.trace_header)?;
-                Request::SendMessage(SendMessage { queue, message })
-            }
-            Action::SendMessageBatch => {
-                let queue = self.queue()?;
-                let entries = batch::read_messages(&mut self.members, self.trace_header)?;
-                Request::SendMessageBatch(SendMessageBatch { queue, entries })
-            }
+            Action::SendMessage => self.send_message()?,
+            Action::SendMessageBatch => self.send_message_batch()?,
             Action::SetQueueAttributes => self.set_queue_attributes()?,
             Action::StartMessageMoveTask => Request::StartMessageMoveTask(self.start_message_move_task()?),
             Action::TagQueue => {
@@ -216,6 +192,42 @@ impl<'a> Decoder<'a> {
         let pairs = attributes.iter().map(|(name, value)| (name.as_ref(), value.as_ref()));
         let settings = Settings::parse(pairs, queue.kind(), Purpose::Change)?;
         Ok(Request::SetQueueAttributes(SetQueueAttributes { queue, settings }))
+    }
+
+    fn change_message_visibility(&mut self) -> Result<Request<'a>, Error> {
+        let queue = self.queue()?;
+        let change = visibility_change(&mut self.members)?;
+        Ok(Request::ChangeMessageVisibility(ChangeMessageVisibility { queue, change }))
+    }
+
+    fn change_message_visibility_batch(&mut self) -> Result<Request<'a>, Error> {
+        let queue = self.queue()?;
+        let entries = batch::read(&mut self.members, member::CHANGE_ENTRIES, visibility_change)?;
+        Ok(Request::ChangeMessageVisibilityBatch(ChangeMessageVisibilityBatch { queue, entries }))
+    }
+
+    fn delete_message(&mut self) -> Result<Request<'a>, Error> {
+        let queue = self.queue()?;
+        let receipt_handle = receipt_handle(&mut self.members)?;
+        Ok(Request::DeleteMessage(DeleteMessage { queue, receipt_handle }))
+    }
+
+    fn delete_message_batch(&mut self) -> Result<Request<'a>, Error> {
+        let queue = self.queue()?;
+        let entries = batch::read(&mut self.members, member::DELETE_ENTRIES, receipt_handle)?;
+        Ok(Request::DeleteMessageBatch(DeleteMessageBatch { queue, entries }))
+    }
+
+    fn send_message(&mut self) -> Result<Request<'a>, Error> {
+        let queue = self.queue()?;
+        let message = message::read(&mut self.members, self.trace_header)?;
+        Ok(Request::SendMessage(SendMessage { queue, message }))
+    }
+
+    fn send_message_batch(&mut self) -> Result<Request<'a>, Error> {
+        let queue = self.queue()?;
+        let entries = batch::read_messages(&mut self.members, self.trace_header)?;
+        Ok(Request::SendMessageBatch(SendMessageBatch { queue, entries }))
     }
 
     fn receive_message(&mut self) -> Result<ReceiveMessage<'a>, Error> {

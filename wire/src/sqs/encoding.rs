@@ -78,6 +78,11 @@ impl Encoding {
         Ok(if wants_json { Self::QueryJson } else { Self::Query })
     }
 
+    /// The protocol to answer a request in whose body was not read, by its fields alone.
+    pub fn of_head(incoming: &Incoming<'_>) -> Self {
+        Self::of(incoming).unwrap_or(Self::Query)
+    }
+
     /// Whether requests are JSON.
     pub const fn is_json(self) -> bool {
         matches!(self, Self::Json | Self::JsonPlain)

@@ -146,6 +146,8 @@ error_kinds! {
     SerializationException Common "SerializationException" 400 Sender;
     /// There is no such action, or not at this address.
     UnknownOperationException Common "InvalidAction" 400 Sender;
+    /// The body is longer than this server reads.
+    RequestEntityTooLarge Common "RequestEntityTooLarge" 413 Sender;
     /// The key may not do this.
     AccessDeniedException Common "AccessDenied" 403 Sender;
     /// The signature lacks a part or has a form that is not understood.

@@ -9,10 +9,12 @@ use std::borrow::Cow;
 use std::fmt;
 
 use md5::Digest as _;
+use ring::digest::{SHA256, digest};
 
 use super::address::{QueueArn, QueueKind};
 use super::attribute::{SystemAttribute, SystemAttributeSet};
-use super::limits::MESSAGE_BYTES_MAX;
+use super::limits::{FIFO_ID_CHARS_MAX, MESSAGE_BYTES_MAX};
+use super::signature::hex;
 use super::{Error, ErrorKind};
 
 /// A message to be sent, checked as far as that needs no queue.
@@ -66,7 +68,7 @@ impl NewMessage<'_> {
     /// SHA-256 of the body, which a queue with content-based deduplication takes for the id.
     pub fn content_sha256(&self) -> [u8; 32] {
         let mut out = [0; 32];
-        out.copy_from_slice(ring::digest::digest(&ring::digest::SHA256, self.body.as_bytes()).as_ref());
+        out.copy_from_slice(digest(&SHA256, self.body.as_bytes()).as_ref());
         out
     }
 
@@ -309,6 +311,36 @@ impl<'a> MessageFacts<'a> {
             }
         }
     }
+}
+
+/// A group or deduplication id made of any text: itself if it may be one, else percent-encoded, else its SHA-256.
+/// Different texts give different ids.
+pub fn id_of(text: &str) -> Cow<'_, str> {
+    let is_plain = |byte: u8| byte.is_ascii_graphic() && byte != b'%';
+    if !text.is_empty() && text.len() <= FIFO_ID_CHARS_MAX && text.bytes().all(is_plain) {
+        return Cow::Borrowed(text);
+    }
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if is_plain(byte) {
+            encoded.push(char::from(byte))
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"))
+        }
+    }
+    if !(1..=FIFO_ID_CHARS_MAX).contains(&encoded.len()) {
+        // No percent-encoding begins so.
+        encoded = format!("%h{}", hex(digest(&SHA256, text.as_bytes()).as_ref()));
+    }
+    Cow::Owned(encoded)
+}
+
+/// JSON with the two characters escaped that it may have and a message may not. They stand in its texts only.
+pub fn legal_json(json: &str) -> Cow<'_, str> {
+    if !json.contains(['\u{fffe}', '\u{ffff}']) {
+        return Cow::Borrowed(json);
+    }
+    Cow::Owned(json.replace('\u{fffe}', "\\ufffe").replace('\u{ffff}', "\\uffff"))
 }
 
 /// An MD5 digest, which clients compare; it protects nothing.

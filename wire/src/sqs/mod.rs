@@ -28,6 +28,7 @@ mod model;
 pub mod policy;
 mod query;
 mod redrive;
+pub mod reference;
 mod settings;
 mod signature;
 
@@ -46,7 +47,7 @@ pub use handle::{Receipt, ReceiptKey, TaskHandle};
 pub use member::Member;
 pub use message::{
     AttributeFilter, AttributeValue, Md5, MessageAttribute, MessageAttributes, MessageFacts, NewMessage,
-    QueueRules, ReceivedMessage, SequenceNumber, Uuid,
+    QueueRules, ReceivedMessage, SequenceNumber, Uuid, id_of, legal_json,
 };
 pub use model::{
     AddPermission, ChangeMessageVisibility, ChangeMessageVisibilityBatch, CreateQueue, DeleteMessage,

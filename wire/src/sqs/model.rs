@@ -13,6 +13,7 @@ use super::action::Action;
 use super::address::{QueueAddress, QueueArn, QueueKind};
 use super::attribute::{QueueAttribute, QueueAttributeSet, SystemAttributeSet};
 use super::handle::TaskHandle;
+use super::limits::PAGE_MAX;
 use super::message::{AttributeFilter, Md5, NewMessage, QueueRules, ReceivedMessage, SequenceNumber, Uuid};
 use super::settings::Settings;
 use super::{Error, ErrorKind};
@@ -198,6 +199,13 @@ pub struct Page {
     pub after: Option<String>,
     /// At most so many, 1 to 1,000. Without it the answer has up to 1,000 and no token.
     pub max: Option<u16>,
+}
+
+impl Page {
+    /// At most so many, whatever the client said. Only if it said something, the answer has a token for more.
+    pub fn limit(&self) -> usize {
+        usize::from(self.max.unwrap_or(PAGE_MAX))
+    }
 }
 
 /// A question for move tasks.

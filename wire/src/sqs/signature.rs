@@ -20,6 +20,8 @@ use canonical::Signing;
 mod canonical;
 mod date;
 
+pub(super) use canonical::hex;
+
 /// The algorithm, which begins the header.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
 

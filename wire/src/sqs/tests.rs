@@ -11,6 +11,7 @@ mod refused;
 mod requests;
 mod settings;
 mod signatures;
+mod tables;
 
 use super::*;
 

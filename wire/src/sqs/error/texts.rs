@@ -240,6 +240,14 @@ impl Error {
         Self::new(ErrorKind::MissingAuthenticationToken, "Request is missing Authentication Token")
     }
 
+    /// The body is over the limit of the server, in bytes, and was not read.
+    pub fn request_too_large(request_bytes_max: usize) -> Self {
+        Self::new(
+            ErrorKind::RequestEntityTooLarge,
+            format!("The request is longer than {request_bytes_max} bytes."),
+        )
+    }
+
     /// We failed; the reason is in the log, not in the answer.
     pub fn internal() -> Self {
         Self::new(ErrorKind::InternalFailure, "We encountered an internal error. Please try again.")

@@ -144,7 +144,7 @@ fn push_encoded(bytes: impl Iterator<Item = u8>, out: &mut Vec<u8>) {
 }
 
 /// Lower-case hexadecimal digits.
-pub(super) fn hex(bytes: &[u8]) -> String {
+pub(in crate::sqs) fn hex(bytes: &[u8]) -> String {
     bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 0xf)]).map(char::from).collect()
 }
 

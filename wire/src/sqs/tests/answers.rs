@@ -260,6 +260,7 @@ const ERRORS: &[(&str, bool, &str, u16)] = &[
     ("MissingRequiredParameterException", false, "MissingParameter", 400),
     ("SerializationException", false, "SerializationException", 400),
     ("UnknownOperationException", false, "InvalidAction", 400),
+    ("RequestEntityTooLarge", false, "RequestEntityTooLarge", 413),
     ("AccessDeniedException", false, "AccessDenied", 403),
     ("IncompleteSignature", false, "IncompleteSignature", 400),
     ("RequestExpired", false, "RequestExpired", 400),

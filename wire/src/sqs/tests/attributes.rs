@@ -179,96 +179,54 @@ fn only_the_trace_header_can_be_sent_as_a_system_attribute() {
     );
 }
 
+/// Whether an attribute of type Number may be this, and that it stays as it came.
+fn is_number(number: &str) -> bool {
+    let body = format!(
+        "{{\"QueueUrl\":\"q\",\"MessageBody\":\"m\",\"MessageAttributes\":{{\"n\":{{\"DataType\":\"Number.x\",\
+         \"StringValue\":\"{number}\"}}}}}}"
+    );
+    match read_json("SendMessage", &body) {
+        Ok(Request::SendMessage(request)) => {
+            let attributes: Vec<_> = request.message.attributes.into_iter().collect();
+            assert_eq!(attributes[0].value, AttributeValue::Text(number.into()));
+            true
+        }
+        Ok(other) => panic!("{other:?}"),
+        Err(error) => {
+            assert_eq!(error.message, "Can't cast the value of message (user) attribute 'n' to a number.");
+            false
+        }
+    }
+}
+
 #[test]
 fn numbers_are_of_38_digits_and_a_magnitude() {
-    let is_taken = |number: &str| {
-        let body = format!(
-            "{{\"QueueUrl\":\"q\",\"MessageBody\":\"m\",\"MessageAttributes\":{{\"n\":{{\"DataType\":\"Number.x\",\
-             \"StringValue\":\"{number}\"}}}}}}"
-        );
-        match read_json("SendMessage", &body) {
-            Ok(Request::SendMessage(request)) => {
-                // As it came, always.
-                let attributes: Vec<_> = request.message.attributes.into_iter().collect();
-                assert_eq!(attributes[0].value, AttributeValue::Text(number.into()));
-                true
-            }
-            Ok(other) => panic!("{other:?}"),
-            Err(error) => {
-                assert_eq!(
-                    error.message,
-                    "Can't cast the value of message (user) attribute 'n' to a number."
-                );
-                false
-            }
-        }
-    };
     let digits = |count: usize| "1234567890".repeat(4)[..count].to_owned();
     let zeros = |count: usize| "0".repeat(count);
-    for number in [
-        "0",
-        "-0",
-        "+0.00",
-        "1",
-        "-1",
-        "+1",
-        "1.",
-        ".5",
-        "00012",
-        "1e5",
-        "1E+5",
-        "-1.5e-10",
-        "1e126",
-        "1e-128",
-        "-1e126",
-        "9.99e125",
-        "0e999999999",
-        "0.1e127",
-        "4563442423554324324264524243.32543234",
-    ] {
-        assert!(is_taken(number), "{number}");
+    let plain = "0 -0 +0.00 1 -1 +1 1. .5 00012 1e5 1E+5 -1.5e-10 1e126 1e-128 -1e126 9.99e125 0e999999999 0.1e127 \
+                 4563442423554324324264524243.32543234";
+    let long = [
+        digits(38),
+        format!("{}{}", digits(38), zeros(87)),
+        format!("1{}", zeros(126)),
+        format!("0.{}1", zeros(127)),
+        format!("{}.{}", zeros(1000), digits(38)),
+    ];
+    for number in plain.split(' ').chain(long.iter().map(String::as_str)) {
+        assert!(is_number(number), "{number}");
     }
-    for number in [
-        &digits(38),
-        &format!("{}{}", digits(38), zeros(87)),
-        &format!("1{}", zeros(126)),
-        &format!("0.{}1", zeros(127)),
-        &format!("{}.{}", zeros(1000), digits(38)),
-    ] {
-        assert!(is_taken(number), "{number}");
-    }
-    for number in [
-        "x",
-        "1x",
-        "0x10",
-        "1_000",
-        " 1",
-        "1 ",
-        "--1",
-        "+-1",
-        ".",
-        "-",
-        "e5",
-        "1e",
-        "1e+",
-        "1e1.5",
-        "1.2.3",
-        "1e127",
-        "1.1e126",
-        "2e126",
-        "9.9e-129",
-        "1e-129",
-        "1e9999999999",
-        "NaN",
-        "Infinity",
-        "\u{661}",
-    ] {
-        assert!(!is_taken(number), "{number}");
-    }
-    for number in
-        [&digits(39), &format!("1{}1", zeros(37)), &format!("1{}", zeros(127)), &format!("0.{}1", zeros(128))]
-    {
-        assert!(!is_taken(number), "{number}");
+    let plain = "x 1x 0x10 1_000 --1 +-1 . - e5 1e 1e+ 1e1.5 1.2.3 1e127 1.1e126 2e126 9.9e-129 1e-129 1e9999999999 NaN \
+                 Infinity \u{661}";
+    let long = [
+        digits(39),
+        format!("1{}1", zeros(37)),
+        format!("1{}", zeros(127)),
+        format!("0.{}1", zeros(128)),
+        " 1".to_owned(),
+        "1 ".to_owned(),
+    ];
+    for number in plain.split(' ').chain(long.iter().map(String::as_str)) {
+        assert!(!is_number(number), "{number}");
     }
 }
 
@@ -368,4 +326,45 @@ fn a_stored_message_is_what_was_sent() {
     };
     assert_eq!(empty.encode().len(), 22);
     assert_eq!(Content::decode(&empty.encode()), Some(empty));
+}
+
+#[test]
+fn any_text_can_become_an_id() {
+    for (text, id) in [
+        ("chat/r1", "chat/r1"),
+        ("a b", "a%20b"),
+        ("100%", "100%25"),
+        ("\u{e9}", "%C3%A9"),
+        ("", "%he3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"),
+    ] {
+        assert_eq!(id_of(text), id);
+        let body =
+            format!("{{\"QueueUrl\":\"q\",\"MessageBody\":\"m\",\"MessageGroupId\":\"{}\"}}", id_of(text));
+        assert!(read_json("SendMessage", &body).is_ok(), "{text}");
+    }
+    let (long, longer) = ("x".repeat(128), "x".repeat(129));
+    assert_eq!(id_of(&long), long);
+    assert_eq!(id_of(&longer).len(), 66);
+    assert_ne!(id_of(&longer), id_of(&"x".repeat(130)));
+}
+
+#[test]
+fn json_of_others_is_made_legal() {
+    assert!(matches!(legal_json("{\"a\":\"\u{fffd}\"}"), std::borrow::Cow::Borrowed(_)));
+    let legal = legal_json("{\"a\u{ffff}\":\"\u{fffe}\"}");
+    assert_eq!(legal, "{\"a\\uffff\":\"\\ufffe\"}");
+    let value: serde_json::Value = serde_json::from_str(&legal).expect("JSON");
+    assert_eq!(value["a\u{ffff}"].as_str(), Some("\u{fffe}"));
+}
+
+#[test]
+fn a_plain_message_costs_few_allocations() {
+    let body = "{\"QueueUrl\":\"http://h/1/q\",\"MessageBody\":\"plain\",\"DelaySeconds\":1}";
+    for incoming in [json("SendMessage", body), form("Action=SendMessage&QueueUrl=q&MessageBody=plain")] {
+        let mut result = None;
+        let cost = allocation_counter::measure(|| result = Some(read(&incoming)));
+        assert!(matches!(result, Some(Ok(_))));
+        // Lists of members and of the parts of their names, not their texts.
+        assert!(cost.count_total <= 8, "{}", cost.count_total);
+    }
 }

@@ -82,49 +82,54 @@ fn what_is_required_is_asked_for_in_the_words_of_the_protocol() {
     assert_eq!(error.message, "The request must contain the parameter TagKey.");
 }
 
+/// Action, other members, number, its bounds, the reason that is told.
+type Number = (&'static str, &'static str, &'static str, (i64, i64), &'static str);
+
+const NUMBERS: &[Number] = &[
+    ("ReceiveMessage", "", "MaxNumberOfMessages", (1, 10), "Must be between 1 and 10, if provided."),
+    ("ReceiveMessage", "", "WaitTimeSeconds", (0, 20), "Must be >= 0 and <= 20, if provided."),
+    ("ReceiveMessage", "", "VisibilityTimeout", (0, 43_200), "Must be between 0 and 43200, if provided."),
+    (
+        "ChangeMessageVisibility",
+        "\"ReceiptHandle\":\"h\",",
+        "VisibilityTimeout",
+        (0, 43_200),
+        "VisibilityTimeout must be an integer between 0 and 43200.",
+    ),
+    (
+        "SendMessage",
+        "\"MessageBody\":\"m\",",
+        "DelaySeconds",
+        (0, 900),
+        "DelaySeconds must be >= 0 and <= 900.",
+    ),
+    ("ListQueues", "", "MaxResults", (1, 1000), "MaxResults must be an integer between 1 and 1000."),
+    (
+        "ListDeadLetterSourceQueues",
+        "",
+        "MaxResults",
+        (1, 1000),
+        "MaxResults must be an integer between 1 and 1000.",
+    ),
+    (
+        "ListMessageMoveTasks",
+        "\"SourceArn\":\"arn:aws:sqs:r:1:q\",",
+        "MaxResults",
+        (1, 10),
+        "Must be between 1 and 10, if provided.",
+    ),
+    (
+        "StartMessageMoveTask",
+        "\"SourceArn\":\"arn:aws:sqs:r:1:q\",",
+        "MaxNumberOfMessagesPerSecond",
+        (1, 500),
+        "Must be between 1 and 500, if provided.",
+    ),
+];
+
 #[test]
 fn numbers_have_bounds() {
-    for (action, before, name, (min, max), reason) in [
-        ("ReceiveMessage", "", "MaxNumberOfMessages", (1, 10), "Must be between 1 and 10, if provided."),
-        ("ReceiveMessage", "", "WaitTimeSeconds", (0, 20), "Must be >= 0 and <= 20, if provided."),
-        ("ReceiveMessage", "", "VisibilityTimeout", (0, 43_200), "Must be between 0 and 43200, if provided."),
-        (
-            "ChangeMessageVisibility",
-            "\"ReceiptHandle\":\"h\",",
-            "VisibilityTimeout",
-            (0, 43_200),
-            "VisibilityTimeout must be an integer between 0 and 43200.",
-        ),
-        (
-            "SendMessage",
-            "\"MessageBody\":\"m\",",
-            "DelaySeconds",
-            (0, 900),
-            "DelaySeconds must be >= 0 and <= 900.",
-        ),
-        ("ListQueues", "", "MaxResults", (1, 1000), "MaxResults must be an integer between 1 and 1000."),
-        (
-            "ListDeadLetterSourceQueues",
-            "",
-            "MaxResults",
-            (1, 1000),
-            "MaxResults must be an integer between 1 and 1000.",
-        ),
-        (
-            "ListMessageMoveTasks",
-            "\"SourceArn\":\"arn:aws:sqs:r:1:q\",",
-            "MaxResults",
-            (1, 10),
-            "Must be between 1 and 10, if provided.",
-        ),
-        (
-            "StartMessageMoveTask",
-            "\"SourceArn\":\"arn:aws:sqs:r:1:q\",",
-            "MaxNumberOfMessagesPerSecond",
-            (1, 500),
-            "Must be between 1 and 500, if provided.",
-        ),
-    ] {
+    for &(action, before, name, (min, max), reason) in NUMBERS {
         for value in [min, max] {
             let body = format!("{{\"QueueUrl\":\"q\",{before}\"{name}\":{value}}}");
             assert!(read_json(action, &body).is_ok(), "{action} {name} {value}");

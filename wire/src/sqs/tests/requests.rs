@@ -37,8 +37,13 @@ fn settings(pairs: &[(&str, &str)], kind: QueueKind) -> Settings {
 
 /// What the clients were asked to do, the same for each.
 fn expected(action: Action) -> Request<'static> {
+    of_owner(action).unwrap_or_else(|| of_users(action))
+}
+
+/// What is asked by who looks after a queue.
+fn of_owner(action: Action) -> Option<Request<'static>> {
     let queue = orders();
-    match action {
+    Some(match action {
         Action::AddPermission => Request::AddPermission(AddPermission {
             queue,
             label: "l-1".into(),
@@ -47,15 +52,6 @@ fn expected(action: Action) -> Request<'static> {
         }),
         Action::CancelMessageMoveTask => {
             Request::CancelMessageMoveTask(TaskHandle { task_id: "t-1".to_owned(), source: arn("dead") })
-        }
-        Action::ChangeMessageVisibility => Request::ChangeMessageVisibility(ChangeMessageVisibility {
-            queue,
-            change: VisibilityChange { receipt_handle: "h1".into(), timeout_s: 0 },
-        }),
-        Action::ChangeMessageVisibilityBatch => {
-            let change = VisibilityChange { receipt_handle: "h1".into(), timeout_s: 9 };
-            let entries = vec![entry("1", change)];
-            Request::ChangeMessageVisibilityBatch(ChangeMessageVisibilityBatch { queue, entries })
         }
         Action::CreateQueue => Request::CreateQueue(CreateQueue {
             queue: QueueAddress::of_name("orders.fifo".into()),
@@ -73,52 +69,15 @@ fn expected(action: Action) -> Request<'static> {
             ),
             tags: vec![("team".into(), "a b".into()), ("Ü".into(), "".into())],
         }),
-        Action::DeleteMessage => {
-            Request::DeleteMessage(DeleteMessage { queue, receipt_handle: "AQE+/=".into() })
-        }
-        Action::DeleteMessageBatch => Request::DeleteMessageBatch(DeleteMessageBatch {
-            queue,
-            entries: vec![entry("1", "h1".into()), entry("2", "h2".into())],
-        }),
-        Action::DeleteQueue => Request::DeleteQueue(queue),
         Action::GetQueueAttributes => {
             Request::GetQueueAttributes(GetQueueAttributes { queue, wanted: QueueAttributeSet::ALL })
-        }
-        Action::GetQueueUrl => Request::GetQueueUrl(queue),
-        Action::ListDeadLetterSourceQueues => {
-            let page = Page { after: None, max: Some(10) };
-            Request::ListDeadLetterSourceQueues(ListDeadLetterSourceQueues { queue, page })
         }
         Action::ListMessageMoveTasks => {
             Request::ListMessageMoveTasks(ListMessageMoveTasks { source: arn("dead"), max: 3 })
         }
         Action::ListQueueTags => Request::ListQueueTags(queue),
-        Action::ListQueues => Request::ListQueues(ListQueues {
-            name_prefix: "or".into(),
-            page: Page { after: Some("a".to_owned()), max: Some(5) },
-        }),
-        Action::PurgeQueue => Request::PurgeQueue(queue),
-        Action::ReceiveMessage => Request::ReceiveMessage(ReceiveMessage {
-            queue,
-            max: 10,
-            visibility_timeout_s: Some(33),
-            wait_s: Some(20),
-            system_attributes: SystemAttributeSet::default().with(SystemAttribute::SenderId),
-            attributes: AttributeFilter::new(vec!["All".into(), "x.*".into()]),
-            attempt_id: Some("try-1".into()),
-        }),
         Action::RemovePermission => {
             Request::RemovePermission(RemovePermission { queue, label: "l-1".into() })
-        }
-        Action::SendMessage => Request::SendMessage(SendMessage { queue, message: full_message() }),
-        Action::SendMessageBatch => {
-            let second = NewMessage {
-                delay_s: Some(7),
-                attributes: MessageAttributes::new(vec![text_attribute("k", "String", "v")]),
-                ..message("two")
-            };
-            let entries = vec![entry("a", message("one")), entry("b", second)];
-            Request::SendMessageBatch(SendMessageBatch { queue, entries })
         }
         Action::SetQueueAttributes => Request::SetQueueAttributes(SetQueueAttributes {
             queue,
@@ -136,6 +95,61 @@ fn expected(action: Action) -> Request<'static> {
         Action::UntagQueue => {
             Request::UntagQueue(UntagQueue { queue, keys: vec!["team".into(), "stage".into()] })
         }
+        _ => return None,
+    })
+}
+
+/// What is asked by who uses it.
+fn of_users(action: Action) -> Request<'static> {
+    let queue = orders();
+    match action {
+        Action::ChangeMessageVisibility => Request::ChangeMessageVisibility(ChangeMessageVisibility {
+            queue,
+            change: VisibilityChange { receipt_handle: "h1".into(), timeout_s: 0 },
+        }),
+        Action::ChangeMessageVisibilityBatch => {
+            let change = VisibilityChange { receipt_handle: "h1".into(), timeout_s: 9 };
+            let entries = vec![entry("1", change)];
+            Request::ChangeMessageVisibilityBatch(ChangeMessageVisibilityBatch { queue, entries })
+        }
+        Action::DeleteMessage => {
+            Request::DeleteMessage(DeleteMessage { queue, receipt_handle: "AQE+/=".into() })
+        }
+        Action::DeleteMessageBatch => Request::DeleteMessageBatch(DeleteMessageBatch {
+            queue,
+            entries: vec![entry("1", "h1".into()), entry("2", "h2".into())],
+        }),
+        Action::DeleteQueue => Request::DeleteQueue(queue),
+        Action::GetQueueUrl => Request::GetQueueUrl(queue),
+        Action::ListDeadLetterSourceQueues => {
+            let page = Page { after: None, max: Some(10) };
+            Request::ListDeadLetterSourceQueues(ListDeadLetterSourceQueues { queue, page })
+        }
+        Action::ListQueues => Request::ListQueues(ListQueues {
+            name_prefix: "or".into(),
+            page: Page { after: Some("a".to_owned()), max: Some(5) },
+        }),
+        Action::PurgeQueue => Request::PurgeQueue(queue),
+        Action::ReceiveMessage => Request::ReceiveMessage(ReceiveMessage {
+            queue,
+            max: 10,
+            visibility_timeout_s: Some(33),
+            wait_s: Some(20),
+            system_attributes: SystemAttributeSet::default().with(SystemAttribute::SenderId),
+            attributes: AttributeFilter::new(vec!["All".into(), "x.*".into()]),
+            attempt_id: Some("try-1".into()),
+        }),
+        Action::SendMessage => Request::SendMessage(SendMessage { queue, message: full_message() }),
+        Action::SendMessageBatch => {
+            let second = NewMessage {
+                delay_s: Some(7),
+                attributes: MessageAttributes::new(vec![text_attribute("k", "String", "v")]),
+                ..message("two")
+            };
+            let entries = vec![entry("a", message("one")), entry("b", second)];
+            Request::SendMessageBatch(SendMessageBatch { queue, entries })
+        }
+        other => panic!("{other} is asked by nobody"),
     }
 }
 
@@ -244,7 +258,11 @@ fn the_protocol_is_told_by_the_request() {
         (Incoming::default(), Err(Unroutable)),
     ] {
         assert_eq!(Encoding::of(&incoming), expected, "{incoming:?}");
+        // Whose body is not read is answered in the same protocol.
+        let unread = Encoding::of_head(&Incoming { body: b"", ..incoming });
+        assert_eq!(unread.is_json(), expected.is_ok_and(Encoding::is_json), "{incoming:?}");
     }
+    assert_eq!((Page::default().limit(), Page { after: None, max: Some(3) }.limit()), (1000, 3));
 }
 
 #[test]
