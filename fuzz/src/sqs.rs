@@ -2,9 +2,9 @@
 //! unharmed from storage and in answers of both protocols.
 
 use wire::sqs::{
-    Clock, Content, Encoding, Entry, Error, Incoming, MessageAttributes, NewMessage, QueueAddress, QueueArn, ReceiptKey,
-    ReceivedMessage, Request, Response, Settings, Signature, SignedRequest, TaskHandle, Uuid, decode, encode_error,
-    encode_response,
+    Clock, Content, Encoding, Entry, Error, Incoming, MessageAttributes, NewMessage, QueueAddress, QueueArn,
+    ReceiptKey, ReceivedMessage, Request, Response, Settings, Signature, SignedRequest, TaskHandle, Uuid,
+    decode, encode_error, encode_response,
 };
 
 /// The target. One byte chooses what the rest is.

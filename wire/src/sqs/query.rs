@@ -32,10 +32,11 @@ pub(super) fn parse<'a>(sources: [&'a [u8]; 2]) -> Result<Node<'a>, Error> {
     Ok(Node::Map(root))
 }
 
-/// The value of the last parameter of this name, which has no parts.
-pub(super) fn lookup<'a>(sources: [&'a [u8]; 2], wanted: &str) -> Option<Cow<'a, str>> {
-    let [query, body] = sources;
-    let mut parts = body.rsplit(|byte| *byte == b'&').chain(query.rsplit(|byte| *byte == b'&')).map(split);
+/// The value of the first parameter of this name, in the body or else in the query string. Clients write the action
+/// first, so that nothing behind it is looked at.
+pub(super) fn lookup<'a>([query, body]: [&'a [u8]; 2], wanted: &str) -> Option<Cow<'a, str>> {
+    let mut parts =
+        [body, query].into_iter().flat_map(|source| source.split(|byte| *byte == b'&')).map(split);
     let (_, value) = parts.find(|(name, _)| decode(name).is_ok_and(|name| name == wanted))?;
     decode(value).ok()
 }
