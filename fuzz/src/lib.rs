@@ -14,6 +14,7 @@ mod http_head;
 mod mqtt;
 mod socketio;
 mod split;
+mod sqs;
 mod websocket;
 
 pub use engineio::{engineio_packet, engineio_payload};
@@ -22,6 +23,7 @@ pub use http_head::http_head;
 pub use mqtt::mqtt;
 pub use socketio::{msgpack, socketio_packet};
 pub use split::Split;
+pub use sqs::sqs;
 pub use websocket::websocket;
 
 /// A target by the name of its binary and of its folder of seeds.
@@ -37,6 +39,7 @@ pub const TARGETS: &[Target] = &[
     ("socketio_packet", socketio_packet),
     ("msgpack", msgpack),
     ("mqtt", mqtt),
+    ("sqs", sqs),
 ];
 
 /// Runs a target on the files named on the command line, to reproduce a finding on stable.
