@@ -218,6 +218,13 @@ pub(super) fn open(
     Ok((connection, opened))
 }
 
+/// Positions of a log that cannot be proven to go on are of a new epoch.
+pub(super) fn renew_epoch(connection: &Connection, epoch: u64, now: Timestamp) -> rusqlite::Result<u64> {
+    let epoch = now.0.max(epoch + 1);
+    Fact::Epoch.write(connection, epoch)?;
+    Ok(epoch)
+}
+
 /// Opens a database that is there, for reading.
 pub(super) fn open_to_read(path: &Path, cache_bytes: usize) -> Result<Connection, OpenError> {
     let connection = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;

@@ -28,6 +28,7 @@ mod record;
 mod stats;
 mod tally;
 mod upkeep;
+mod wal;
 mod writer;
 
 use std::collections::HashMap;
@@ -50,7 +51,7 @@ pub use faults::{Fault, Faults};
 pub use stats::{COMMIT_BUCKETS, Stats};
 pub use upkeep::Progress;
 
-use home::Home;
+use home::{Doubt, Home};
 use mailbox::{Job, Mailbox, Reply};
 use read::Readers;
 use stats::Counters;
@@ -148,9 +149,17 @@ impl Disk {
         clock: Arc<dyn Clock>,
         faults: Arc<dyn Faults>,
     ) -> Result<Self, OpenError> {
-        let home = Home::claim(directory)?;
+        let mut home = Home::claim(directory)?;
         let path = home.database();
-        let (connection, opened) = format::open(&path, &options, clock.now())?;
+        let doubt = home.doubt()?;
+        if doubt == Doubt::Nothing {
+            wal::prove(&path)?;
+        }
+        let (connection, mut opened) = format::open(&path, &options, clock.now())?;
+        if doubt == Doubt::Tail {
+            opened.epoch = format::renew_epoch(&connection, opened.epoch, clock.now())?;
+        }
+        home.begin(options.fsync)?;
         let shared = Arc::new(Shared {
             readers: Readers::open(&path, &options)?,
             mailbox: Mailbox::new(options.waiting_entries_max, options.waiting_bytes_max),
@@ -230,8 +239,11 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.shared.mailbox.close();
         if let Some(writer) = self.writer.take() {
-            // A panic of the writer has been told where it happened; the directory is free all the same.
-            let _ = writer.join();
+            // A panic of the writer has been told where it happened, and the directory is free all the same. What says
+            // that this was no orderly end is then still there, and so it is when it cannot be removed.
+            if writer.join().is_ok() && !self.shared.counters.has_failed() {
+                let _ = self.home.end();
+            }
         }
     }
 }

@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Statement, ToSql, params};
 use super::error::unread;
 use super::format::{self, Tail};
 use super::group::snapshot_sum;
-use super::record::{self, COLUMNS, Kept, Key, OFFSET_MAX, expiry};
+use super::record::{self, Block, COLUMNS, Kept, Key, OFFSET_MAX, expiry};
 use super::tally::Tally;
 use super::{DiskOptions, OpenError, Shared};
 use crate::{Entity, Max, Page, Position, Record, Snapshot, StoreError};
@@ -113,15 +113,29 @@ impl Reader<'_> {
         let tail = self.tail(partition)?;
         let included = self.snapshot_end(partition)?;
         let start = self.start(after, included, tail.newest)?.max(included);
-        let mut growing = self.page(tail, max);
-        if after.is_none() {
-            growing.page.snapshot = self.snapshot(partition)?;
-        }
-        // A block is proven by the page that enters it, as a whole.
-        let is_first = after.is_none() || start == 0;
         let entered = Key::at(partition, start + 1).block();
-        let mut tally =
-            Tally::from(if is_first { entered } else { Key::at(partition, start).block().next() });
+        let first = match after {
+            Some(after) if after.offset > 0 => Key::at(partition, start).block().next(),
+            // Nobody has seen an earlier page.
+            _ => entered,
+        };
+        let snapshot = if after.is_none() { self.snapshot(partition)? } else { None };
+        let page = self.walk(partition, start, first, max)?;
+        Ok(Page { snapshot, ..page })
+    }
+
+    /// The records behind an offset. A block is proven as a whole by the page that enters it, from the first one on that
+    /// is to be proven.
+    pub(super) fn walk(
+        &self,
+        partition: Partition,
+        start: u64,
+        first: Block,
+        max: Max,
+    ) -> Result<Page, StoreError> {
+        let tail = self.tail(partition)?;
+        let mut growing = self.page(tail, max);
+        let mut tally = Tally::from(first);
         tally.add_before(self, Key::at(partition, start + 1))?;
         let range = params![Key::at(partition, start + 1).0, Key::at(partition, OFFSET_MAX).0];
         let place = format!("partition {}, behind offset {start}", partition.0);

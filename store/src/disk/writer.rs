@@ -94,7 +94,7 @@ impl Writer {
 
 impl State {
     pub(super) fn has_failed(&self) -> bool {
-        self.shared.counters.is_failed.load(Ordering::Relaxed)
+        self.shared.counters.has_failed()
     }
 
     /// No write will be acknowledged any more.
