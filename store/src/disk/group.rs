@@ -61,7 +61,7 @@ pub(super) struct Staged {
     pub(super) removed: u64,
     /// Rows that are not what they were.
     pub(super) news: Vec<(Tab, RowChange)>,
-    pub(super) has_more_to_expire: bool,
+    pub(super) expired: Left,
 }
 
 /// The answer to a job.
@@ -69,7 +69,7 @@ pub(super) enum Outcome {
     Written(Vec<Result<Position, StoreError>>),
     Changed(Vec<Result<Rev, StoreError>>),
     Kept(Result<(), StoreError>),
-    Trimmed(Left),
+    Dropped(Left),
 }
 
 /// A transaction in progress.
@@ -121,16 +121,18 @@ impl<'a> Group<'a> {
             Job::Write { batch, .. } => Outcome::Written(self.write(batch)?),
             Job::Change { ops, .. } => Outcome::Changed(self.change(ops)?),
             Job::Snapshot { partition, snapshot, .. } => Outcome::Kept(self.snapshot(*partition, snapshot)?),
-            Job::Trim { entity, before, .. } => Outcome::Trimmed(self.trim(entity, *before)?),
-            // Done before each group; a task is no job of a group.
-            Job::Expire(_) | Job::Task(_) => Outcome::Kept(Ok(())),
+            Job::Trim { entity, before, .. } => Outcome::Dropped(self.trim(entity, *before)?),
+            // What has expired has gone before the first job.
+            Job::Expire(_) => Outcome::Dropped(self.staged.expired),
+            // It is no job of a group.
+            Job::Task(_) => Outcome::Kept(Ok(())),
         })
     }
 
     /// Drops what has expired, some of it.
     pub(super) fn expire(&mut self) -> rusqlite::Result<()> {
         let left = [self.expire_records()?, self.expire_cells()?];
-        self.staged.has_more_to_expire = left.contains(&Left::More);
+        self.staged.expired = if left.contains(&Left::More) { Left::More } else { Left::Nothing };
         Ok(())
     }
 
@@ -277,10 +279,10 @@ impl Job {
                 done.complete(Completion::Changed(results))
             }
             // Who does not wait any more needs no answer.
-            (Self::Snapshot { reply, .. } | Self::Expire(reply), Outcome::Kept(result)) => {
-                drop(reply.send(result));
+            (Self::Snapshot { reply, .. }, Outcome::Kept(result)) => drop(reply.send(result)),
+            (Self::Trim { reply, .. } | Self::Expire(reply), Outcome::Dropped(left)) => {
+                drop(reply.send(Ok(left)));
             }
-            (Self::Trim { reply, .. }, Outcome::Trimmed(left)) => drop(reply.send(Ok(left))),
             (job, _) => job.refuse(StoreError::Failed),
         }
     }

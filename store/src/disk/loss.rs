@@ -18,8 +18,9 @@ use crate::{Entity, Position};
 const LOSSES_MAX: u32 = 1_024;
 
 /// Whether all of it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Left {
+    #[default]
     Nothing,
     More,
 }

@@ -52,6 +52,7 @@ pub use stats::{COMMIT_BUCKETS, Stats};
 pub use upkeep::Progress;
 
 use home::{Doubt, Home};
+use loss::Left;
 use mailbox::{Job, Mailbox, Reply};
 use read::Readers;
 use stats::Counters;
@@ -185,7 +186,7 @@ impl Disk {
     /// Drops records and rows whose time is over and tells the watchers of the rows. The writer does so by itself, every
     /// second and before each write; this waits for it.
     pub fn expire(&self) {
-        let _ = self.asked(Job::Expire);
+        while self.asked(Job::Expire) == Ok(Left::More) {}
     }
 
     /// Figures since it was opened.
@@ -241,7 +242,8 @@ impl Drop for Disk {
         if let Some(writer) = self.writer.take() {
             // A panic of the writer has been told where it happened, and the directory is free all the same. What says
             // that this was no orderly end is then still there, and so it is when it cannot be removed.
-            if writer.join().is_ok() && !self.shared.counters.has_failed() {
+            let counters = &self.shared.counters;
+            if writer.join().is_ok() && !counters.has_failed() && counters.wal_bytes() == 0 {
                 let _ = self.home.end();
             }
         }
@@ -283,7 +285,7 @@ impl Log for Disk {
 
     fn trim(&self, entity: &Entity, before: Position) -> Result<(), StoreError> {
         let step = || self.asked(|reply| Job::Trim { entity: entity.clone(), before, reply });
-        while step()? == loss::Left::More {}
+        while step()? == Left::More {}
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ use super::error::Trouble;
 use super::faults::Fault;
 use super::format::Opened;
 use super::group::{Circumstances, Group, Growth, Known, Outcome, Staged};
+use super::loss::Left;
 use super::mailbox::{Job, Mailbox, Taken, Task};
 use super::upkeep::Upkeep;
 use super::{Shared, backup, upkeep};
@@ -38,7 +39,8 @@ pub(super) struct State {
     pub(super) shared: Arc<Shared>,
     pub(super) upkeep: Upkeep,
     known: Known,
-    has_more_to_expire: bool,
+    /// Whether more has expired than went with the last group.
+    expired: Left,
 }
 
 /// Answers those who would wait for ever when the writer's thread ends in any way.
@@ -62,7 +64,7 @@ impl Writer {
             Ok(())
         }))?;
         let upkeep = Upkeep::new(&shared.options);
-        let state = State { shared, upkeep, known: opened.into(), has_more_to_expire: false };
+        let state = State { shared, upkeep, known: opened.into(), expired: Left::Nothing };
         Ok(Self { connection, state })
     }
 
@@ -71,7 +73,7 @@ impl Writer {
         let shared = state.shared.clone();
         let _last_word = LastWord(&shared.mailbox);
         while !state.has_failed() {
-            let wait = if state.has_more_to_expire { Duration::ZERO } else { TICK };
+            let wait = if state.expired == Left::More { Duration::ZERO } else { TICK };
             match shared.mailbox.take(wait) {
                 Taken::Group(jobs) => state.commit(&connection, jobs),
                 Taken::Task(Task::Backup { to, told }) => {
@@ -218,7 +220,7 @@ impl State {
     /// What was committed is what is known, and those who watch are told.
     fn adopt(&mut self, staged: Staged) {
         self.known.adopt(&staged);
-        self.has_more_to_expire = staged.has_more_to_expire;
+        self.expired = staged.expired;
         let counters = &self.shared.counters;
         counters.appended.fetch_add(staged.appended, Ordering::Relaxed);
         counters.removed.fetch_add(staged.removed, Ordering::Relaxed);
