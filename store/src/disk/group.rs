@@ -12,6 +12,9 @@ use super::mailbox::Job;
 use super::record::{Block, Key, expiry, sum};
 use crate::{Append, Completion, Position, Rev, RowChange, Snapshot, StoreError, Tab, Timestamp, Write};
 
+/// Largest state of a partition; the engine takes no value above a gigabyte. A larger one is refused as `TooLarge`.
+const SNAPSHOT_BYTES_MAX: usize = 512 << 20;
+
 /// What was decided about something that was asked for. The outer error is the engine's and ends the transaction.
 pub(super) type Decided<T> = rusqlite::Result<Result<T, StoreError>>;
 
@@ -235,6 +238,9 @@ impl<'a> Group<'a> {
         let upto = snapshot.upto;
         if upto.epoch != self.known.epoch || upto.offset > self.tail(partition).newest {
             return Ok(Err(StoreError::Fenced));
+        }
+        if snapshot.state.len() > SNAPSHOT_BYTES_MAX {
+            return Ok(Err(StoreError::TooLarge { bytes_max: SNAPSHOT_BYTES_MAX }));
         }
         if !self.may_grow() {
             return Ok(Err(StoreError::Full));

@@ -29,11 +29,9 @@ pub(super) struct Home {
 /// What the last life leaves to doubt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Doubt {
-    /// Nothing: each commit was synced before the next one, or it ended in order.
+    /// Nothing: each commit was synced before the next one, or the machine has not crashed since.
     Nothing,
-    /// Commits may have reached the disk out of order, but the machine has not crashed since.
-    Order,
-    /// The machine has crashed, and some of the last commits may be gone.
+    /// Some of the last commits may be gone, and not in order.
     Tail,
 }
 
@@ -62,7 +60,7 @@ impl Home {
         let mut words = text.split_whitespace().skip(1);
         Ok(match (words.next(), words.next()) {
             (None, _) | (Some(ALWAYS), _) => Doubt::Nothing,
-            (Some(_), Some(boot)) if boot == self::boot() => Doubt::Order,
+            (Some(_), Some(boot)) if boot == self::boot() => Doubt::Nothing,
             _ => Doubt::Tail,
         })
     }

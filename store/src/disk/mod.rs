@@ -58,6 +58,9 @@ use read::Readers;
 use stats::Counters;
 use writer::Writer;
 
+/// The engine takes no value above a gigabyte.
+const RECORD_BYTES_MAX: usize = 512 << 20;
+
 /// When what was written is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fsync {
@@ -76,12 +79,12 @@ pub enum Fsync {
 pub struct DiskOptions {
     /// When what was written is on the disk.
     pub fsync: Fsync,
-    /// Largest body of a record or row. A larger one is refused as `TooLarge`.
+    /// Largest body of a record or row, at most 512 MiB. A larger one is refused as `TooLarge`.
     pub record_bytes_max: usize,
     /// Bytes of the database file, without its log. Writes that do not fit are refused as `Full`; removing makes room.
     /// `None`: as many as the disk has.
     pub database_bytes_max: Option<u64>,
-    /// Entries of writes that may wait for the writer. More are refused as `Unavailable`.
+    /// Entries of writes that may wait for the writer. More are refused as `Unavailable`; one write alone may have more.
     pub waiting_entries_max: usize,
     /// Bytes of bodies that may wait for the writer. More are refused as `Unavailable`; one write alone may be larger.
     pub waiting_bytes_max: usize,
@@ -150,6 +153,8 @@ impl Disk {
         clock: Arc<dyn Clock>,
         faults: Arc<dyn Faults>,
     ) -> Result<Self, OpenError> {
+        let record_bytes_max = options.record_bytes_max.min(RECORD_BYTES_MAX);
+        let options = DiskOptions { record_bytes_max, ..options };
         let mut home = Home::claim(directory)?;
         let path = home.database();
         let doubt = home.doubt()?;

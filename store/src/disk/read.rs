@@ -194,7 +194,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn last(&self, entity: &Entity) -> Result<Option<Record>, StoreError> {
-        let sql = "SELECT key, id, entity, expires, sum, body FROM records WHERE entity = ?1 AND key BETWEEN ?2 AND ?3 \
+        let sql = "SELECT key, id, entity, expires, sum, body FROM records INDEXED BY records_entity WHERE entity = ?1 AND key BETWEEN ?2 AND ?3 \
                    AND (expires IS NULL OR expires > ?4) ORDER BY key DESC LIMIT 1";
         let [first, last] = keys(entity.partition);
         let place = || format!("partition {}, the newest of an entity", entity.partition.0);
@@ -206,13 +206,13 @@ impl Reader<'_> {
     fn gone(&self, entity: &Entity, tail: Tail) -> Result<u64, StoreError> {
         let [first, last] = keys(entity.partition);
         let name = name(entity);
-        let sql =
-            "SELECT max(key) FROM records WHERE entity = ?1 AND expires <= ?2 AND key BETWEEN ?3 AND ?4";
+        let sql = "SELECT max(key) FROM records INDEXED BY records_expires \
+                   WHERE entity = ?1 AND expires <= ?2 AND key BETWEEN ?3 AND ?4";
         let expired = self.number(sql, params![name, self.now, first, last])?;
         let expired = expired.map_or(0, |key| Key(key).offset());
         let sql = "SELECT upto FROM gaps WHERE partition = ?1 AND entity = ?2";
         let trimmed = self.number(sql, params![entity.partition.0, name])?.map(i64::cast_unsigned);
-        let sql = "SELECT min(key) FROM records WHERE entity = ?1 AND key BETWEEN ?2 AND ?3";
+        let sql = "SELECT min(key) FROM records INDEXED BY records_entity WHERE entity = ?1 AND key BETWEEN ?2 AND ?3";
         let oldest = self.number(sql, params![name, first, last])?.map(|key| Key(key).offset());
         // What the partition remembers of entities that have gone is about this one only if it has nothing before.
         let dropped = oldest.map_or(tail.dropped, |oldest| tail.dropped.min(oldest - 1));

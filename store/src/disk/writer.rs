@@ -26,9 +26,6 @@ use super::upkeep::Upkeep;
 use super::{Shared, backup, upkeep};
 use crate::RowChange;
 
-/// How often the writer looks what has expired, and what there is to tidy up, when nothing comes.
-const TICK: Duration = Duration::from_secs(1);
-
 /// The connection, and everything else. Apart, because a backup holds on to the connection over several groups.
 pub(super) struct Writer {
     connection: Connection,
@@ -73,7 +70,7 @@ impl Writer {
         let shared = state.shared.clone();
         let _last_word = LastWord(&shared.mailbox);
         while !state.has_failed() {
-            let wait = if state.expired == Left::More { Duration::ZERO } else { TICK };
+            let wait = if state.expired == Left::More { Duration::ZERO } else { state.patience() };
             match shared.mailbox.take(wait) {
                 Taken::Group(jobs) => state.commit(&connection, jobs),
                 Taken::Task(Task::Backup { to, told }) => {
