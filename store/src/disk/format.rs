@@ -17,6 +17,7 @@ use hub::Partition;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::error::Trouble;
 use super::record::{Key, OFFSET_MAX};
 use super::{DiskOptions, Fsync, OpenError};
 use crate::Timestamp;
@@ -215,7 +216,25 @@ pub(super) fn open(
         create(&connection, now)?;
     }
     let opened = check(&connection)?;
+    empty_log(&connection)?;
     Ok((connection, opened))
+}
+
+/// Begins with an empty write-ahead log: what a crash left behind its end would be in the way of proving the next one.
+fn empty_log(connection: &Connection) -> Result<(), OpenError> {
+    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
+    match emptied.map_err(|error| (Trouble::of(&error), error)) {
+        // It is emptied later, when there is room and no other program reads it.
+        Ok(()) | Err((Trouble::Full | Trouble::Away, _)) => Ok(()),
+        Err((Trouble::Failed, error)) => Err(error.into()),
+    }
+}
+
+/// Positions of a log that cannot be proven to go on are of a new epoch.
+pub(super) fn renew_epoch(connection: &Connection, epoch: u64, now: Timestamp) -> rusqlite::Result<u64> {
+    let epoch = now.0.max(epoch + 1);
+    Fact::Epoch.write(connection, epoch)?;
+    Ok(epoch)
 }
 
 /// Opens a database that is there, for reading.

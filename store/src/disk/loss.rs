@@ -18,8 +18,9 @@ use crate::{Entity, Position};
 const LOSSES_MAX: u32 = 1_024;
 
 /// Whether all of it is done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) enum Left {
+    #[default]
     Nothing,
     More,
 }
@@ -37,8 +38,7 @@ impl Group<'_> {
         if before.epoch != self.known.epoch || entity.name.is_empty() {
             return Ok(Left::Nothing);
         }
-        let sql =
-            "SELECT key FROM records WHERE entity = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4";
+        let sql = "SELECT key FROM records INDEXED BY records_entity WHERE entity = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4";
         let range = params![
             entity.name.as_ref(),
             Key::at(entity.partition, 0).0,
@@ -60,7 +60,7 @@ impl Group<'_> {
 
     /// Drops records whose time is over, some at a time.
     pub(super) fn expire_records(&mut self) -> rusqlite::Result<Left> {
-        let sql = "SELECT key, entity FROM records WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
+        let sql = "SELECT key, entity FROM records INDEXED BY records_expires WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
         let due: Vec<(i64, Option<Vec<u8>>)> = {
             let mut statement = self.connection.prepare_cached(sql)?;
             let limits = params![expiry(self.circumstances.now), LOSSES_MAX];
@@ -86,7 +86,7 @@ impl Group<'_> {
     /// Remembers that records of an entity up to an offset are gone.
     fn note_gap(&mut self, partition: Partition, entity: &[u8], upto: u64) -> rusqlite::Result<()> {
         let connection = self.connection;
-        let sql = "SELECT EXISTS (SELECT 1 FROM records WHERE entity = ?1 AND key BETWEEN ?2 AND ?3)";
+        let sql = "SELECT EXISTS (SELECT 1 FROM records INDEXED BY records_entity WHERE entity = ?1 AND key BETWEEN ?2 AND ?3)";
         let range = params![entity, Key::at(partition, 0).0, Key::at(partition, OFFSET_MAX).0];
         let has_records: bool = connection.prepare_cached(sql)?.query_row(range, |row| row.get(0))?;
         if has_records {

@@ -83,6 +83,10 @@ impl Counters {
         self.checkpoint_us.fetch_add(micros(took), Ordering::Relaxed);
     }
 
+    pub(super) fn has_failed(&self) -> bool {
+        self.is_failed.load(Ordering::Relaxed)
+    }
+
     pub(super) fn wal_bytes(&self) -> u64 {
         self.frames.load(Ordering::Relaxed) * PAGE_BYTES
     }
@@ -116,7 +120,7 @@ impl Counters {
             checkpoint_time: Duration::from_micros(count(&self.checkpoint_us)),
             waiting_entries,
             waiting_bytes,
-            is_failed: self.is_failed.load(Ordering::Relaxed),
+            is_failed: self.has_failed(),
         })
     }
 }

@@ -17,6 +17,8 @@ use crate::StoreError;
 
 /// Bytes of the write-ahead log from which it is copied as soon as nobody waits.
 const WAL_BYTES_IDLE: u64 = 4 << 20;
+/// How often the writer looks what has expired, and what there is to tidy up, when nothing comes.
+const TICK: Duration = Duration::from_secs(1);
 /// Pages given back at once, so that no commit waits for more.
 const VACUUM_PAGES: u64 = 256;
 /// Free pages are left for what will be stored, until there are this many and more than are used.
@@ -110,8 +112,9 @@ impl State {
         self.shared.counters.checkpointed(begun.elapsed());
     }
 
-    /// Gives some free pages back to the file system, once the log is copied.
-    fn vacuum(&mut self, connection: &Connection) {
+    /// Gives some free pages back to the file system, once the log is copied; how many.
+    fn vacuum(&mut self, connection: &Connection) -> u64 {
+        let before = pages(connection, "freelist_count");
         // A pragma does its work step by step, as a query gives rows.
         let sql = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
         let work = || {
@@ -125,6 +128,12 @@ impl State {
         {
             self.fail();
         }
+        before.saturating_sub(pages(connection, "freelist_count"))
+    }
+
+    /// How long the writer may wait for something to do.
+    pub(super) fn patience(&self) -> Duration {
+        self.upkeep.interval.map_or(TICK, |interval| interval.min(TICK))
     }
 }
 
@@ -144,22 +153,22 @@ pub(super) fn compact(shared: &Shared, progress: &mut dyn FnMut(Progress)) -> Re
 
 /// The writer's side of it.
 pub(super) fn perform_compact(connection: &Connection, state: &mut State, told: &Sender<Told>) {
+    // What gets free meanwhile will be used again: only what is free now is given back.
+    let total = pages(connection, "freelist_count");
     let mut done = 0;
     let result = loop {
-        let free = pages(connection, "freelist_count");
         // Nobody may be listening any more; the work is useful all the same.
-        let _ = told.send(Told::Progress(Progress { done, total: done + free }));
-        if free == 0 {
+        let _ = told.send(Told::Progress(Progress { done, total }));
+        let given = if done < total { state.vacuum(connection) } else { 0 };
+        done += given;
+        if given == 0 {
             state.checkpoint(connection, "TRUNCATE");
-            break Ok(());
+            break if state.has_failed() { Err(StoreError::Failed) } else { Ok(()) };
         }
-        state.vacuum(connection);
-        done += free.saturating_sub(pages(connection, "freelist_count"));
         if state.go_on(connection) == ControlFlow::Break(()) {
             break Err(StoreError::Failed);
         }
     };
-    let result = if state.has_failed() { Err(StoreError::Failed) } else { result };
     let _ = told.send(Told::Over(result));
 }
 
