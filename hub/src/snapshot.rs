@@ -39,7 +39,7 @@ pub struct Snapshot {
     /// What `claims`, `retained` and `delayed` name by place. The end of a message, `traits.expires`, counts from the snapshot on, in
     /// `entries`, too.
     pub messages: Vec<Arc<Message>>,
-    /// The values that channels retain.
+    /// The values that channels retain, but for those that are told anew.
     pub retained: Vec<u32>,
     /// What is to be published later, in order.
     pub delayed: Vec<SavedDelayed>,
@@ -120,7 +120,8 @@ impl Hub {
         let mut messages = Messages::new(now);
         let all = self.sessions.iter_from(0);
         let claims = all.filter_map(|(_, session)| self.saved_claim(session, &mut messages)).collect();
-        let retained = self.retained.iter().map(|message| messages.place(message)).collect();
+        let retained = self.retained.iter().filter(|message| !message.traits.told_anew);
+        let retained = retained.map(|message| messages.place(message)).collect();
         let delayed =
             self.delayed.iter().filter_map(|(at, publish)| SavedDelayed::of(at, publish, &mut messages));
         let delayed = delayed.collect();

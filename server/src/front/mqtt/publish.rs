@@ -117,6 +117,7 @@ impl Mqtt {
                 attributes: forwarded.as_bytes().clone(),
                 expires,
                 delay_ms,
+                told_anew: false,
             },
             receipt: None,
         })
