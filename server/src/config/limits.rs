@@ -111,8 +111,9 @@ section! {
         /// Bytes of those values; the same happens.
         retained_bytes_max: u64 = 1_073_741_824, 0..=1_099_511_627_776 "bytes per shard";
         /// Messages that wait to be published later (`$delayed/<seconds>/<topic>` of MQTT). At the limit a further one is
-        /// refused: 97 (quota exceeded) for MQTT 5; at QoS 0, and for version 3, it is dropped. They are lost when the server
-        /// ends. 0 switches it off: then nobody may publish to such topics (87).
+        /// refused: 97 (quota exceeded) for MQTT 5; at QoS 0, and for version 3, it is dropped. With `server.state_file` those
+        /// that wait outlive a server that ends in order; a crash loses them. 0 switches it off: then nobody may publish to such
+        /// topics (87).
         delayed_max: u32 = 100_000, 0..=100_000_000 "messages per shard";
         /// Bytes of those messages; the same happens.
         delayed_bytes_max: u64 = 67_108_864, 0..=1_099_511_627_776 "bytes per shard";
