@@ -11,6 +11,7 @@
 //! On a new connection everything that was sent is sent again in its order, under its number. Start at [`Flight`].
 
 use crate::command::Step;
+use crate::exchange::{Waiting, make_way};
 use crate::ids::Millis;
 use crate::message::{Grade, Labels, Message, Quality};
 use std::collections::VecDeque;
@@ -156,6 +157,16 @@ impl Flight {
     pub(crate) fn wait(&mut self, parcel: Parcel) {
         self.bytes += parcel.bytes();
         self.waiting.push_back(parcel);
+    }
+
+    /// Takes away as many of the oldest that wait as are `enough`, of those that give way; how many. What a share group dealt
+    /// is not this session's to lose.
+    pub(crate) fn make_way(&mut self, enough: impl Fn(Waiting) -> bool) -> u32 {
+        let gives_way =
+            |parcel: &Parcel| matches!(parcel.source, Source::Live) && parcel.message.traits.gives_way;
+        let gone = make_way(&mut self.waiting, |parcel| gives_way(parcel).then(|| parcel.bytes()), enough);
+        self.bytes -= gone.bytes;
+        u32::try_from(gone.count).unwrap_or(u32::MAX)
     }
 
     /// Sends a message for which there `has_place` under a new number; `last` is the number given last.

@@ -74,6 +74,8 @@ pub struct Traits {
     pub delay_ms: u64,
     /// Whoever published it tells it anew after a restart: as a retained value it is in no snapshot.
     pub told_anew: bool,
+    /// While it waits for a claimed session it makes place for a later one, by the rule of its channel; set by hubs only.
+    pub gives_way: bool,
 }
 
 /// How one session gets a message.

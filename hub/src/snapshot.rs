@@ -194,7 +194,8 @@ impl Hub {
             retained,
             delayed,
         } = snapshot;
-        let messages: Vec<_> = messages.iter().map(|message| arriving(message, now, elapsed_ms)).collect();
+        let messages = messages.iter().map(|message| arriving(message, now, elapsed_ms));
+        let messages: Vec<_> = messages.map(|message| self.ruled(message)).collect();
         let delayed = delayed.iter().filter_map(|saved| saved.restored(&messages, now, elapsed_ms));
         self.delayed = Delayed::restored(delayed);
         self.restore_retained(retained.iter().filter_map(|place| messages.get(*place as usize)));

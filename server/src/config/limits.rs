@@ -59,8 +59,8 @@ section! {
 
         /// Messages that wait for one session. At the limit volatile messages are dropped; for any other the session
         /// ends with reason `slow consumer` and its transport is closed. With recovery the client is sent what it
-        /// missed when it comes back. An MQTT session lives on: messages of QoS 0 go first, then nothing more is taken,
-        /// which is counted.
+        /// missed when it comes back. An MQTT session lives on: messages of QoS 0 go first, then the rule of the channel
+        /// says which (`when_full` of `[[channel]]`: nothing more is taken, or the oldest goes), which is counted.
         outbox_messages_max: u32 = 1000, 1..=1_000_000 "messages per session";
         /// Bytes of those messages; the same happens. Frames are shared between sessions, so this is not memory per
         /// session. At least twice `message_bytes_max`, so that two large messages between two polls end nothing.

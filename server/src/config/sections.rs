@@ -229,6 +229,19 @@ section! {
         /// Whether the payload of an MQTT message that is said to be text (Payload Format Indicator 1) must be UTF-8. One that
         /// is not is refused with 0x99, at QoS 0 without a word; a will with one at CONNECT.
         payload_format_check: bool = false;
+        /// Which message goes when too many, or too many bytes, wait for an MQTT session (`limits.outbox_messages_max`,
+        /// `limits.outbox_bytes_max`). What waits at QoS 0 goes first for what comes at QoS 1 or 2.
+        when_full: WhenFull = "newest";
+    }
+}
+
+words! {
+    /// Which message goes when too many wait for an MQTT session.
+    pub enum WhenFull {
+        /// the one that comes: what waits, stays
+        Newest = "newest",
+        /// the oldest that waits and is of a channel with this rule; if there is none, the one that comes
+        Oldest = "oldest",
     }
 }
 

@@ -99,7 +99,8 @@ impl<'a> MessageRecord<'a> {
 
 impl<'a> TraitsRecord<'a> {
     fn of(traits: &'a Traits) -> Self {
-        let Traits { quality, retain, origin, attributes, expires, delay_ms, told_anew: _ } = traits;
+        let Traits { quality, retain, origin, attributes, expires, delay_ms, told_anew: _, gives_way: _ } =
+            traits;
         Self {
             quality: quality_number(*quality),
             retain: *retain,
@@ -119,6 +120,8 @@ impl<'a> TraitsRecord<'a> {
             expires: self.expires_ms.map(Millis),
             delay_ms: self.delay_ms,
             told_anew: false,
+            // By the rules of whoever takes it in.
+            gives_way: false,
         })
     }
 }

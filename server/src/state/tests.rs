@@ -79,6 +79,7 @@ fn message(quality: Quality, expires: Option<u64>) -> Arc<Message> {
             expires: expires.map(Millis),
             delay_ms: 5,
             told_anew: false,
+            gives_way: false,
         },
     })
 }

@@ -118,6 +118,7 @@ impl Mqtt {
                 expires,
                 delay_ms,
                 told_anew: false,
+                gives_way: false,
             },
             receipt: None,
         })

@@ -10,7 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use hub::{Command, ShardId, claim_home};
-use trunkline::config::Config;
+use trunkline::config::{ChannelFilter, ChannelRule, Config, WhenFull};
 use trunkline::embed::ByHand;
 use trunkline::mail::Mail;
 use trunkline::state::unix_ms;
@@ -396,5 +396,14 @@ fn made([shards, rest]: [u8; 2]) -> Config {
         }
     }
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    Config::embedded_with(&settings).unwrap()
+    let mut config = Config::embedded_with(&settings).unwrap();
+    config.channels.push(ChannelRule {
+        filter: ChannelFilter::parse("t/#").unwrap(),
+        history_messages_max: 0,
+        history_age_seconds_max: 0,
+        presence: false,
+        payload_format_check: false,
+        when_full: WhenFull::Oldest,
+    });
+    config
 }
