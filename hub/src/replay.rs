@@ -24,6 +24,8 @@ pub(crate) struct Past {
     sessions: BTreeMap<SessionId, PastSession>,
     retained: BTreeMap<ChannelName, (Place, Arc<Message>)>,
     due: Vec<(Place, Millis, Arc<Message>)>,
+    /// One for all sessions that are owed it.
+    messages: BTreeMap<MessageId, Arc<Message>>,
     /// Who has been given what.
     had: BTreeSet<(SessionId, MessageId)>,
     /// Records that do not count.
@@ -92,6 +94,11 @@ impl Past {
 
     fn add(&mut self, place: Place, record: Record) {
         let record = match record {
+            Record::Owed(mut owed) => {
+                let shared = self.messages.entry(owed.message.id);
+                owed.message = Arc::clone(shared.or_insert_with(|| Arc::clone(&owed.message)));
+                Record::Owed(owed)
+            }
             Record::Retained(message) => {
                 let older = self.retained.insert(message.channel.clone(), (place, message));
                 return self.void.extend(older.map(|(place, _)| place));
@@ -239,7 +246,13 @@ fn parcel(owed: OwedRecord, record: u64) -> Parcel {
 impl Hub {
     /// Sessions of the records, as a snapshot has them.
     pub(crate) fn recalled(&mut self) -> (Past, Vec<SavedClaim>) {
-        let mut past = Past::of(std::mem::take(&mut self.journal.recalled));
+        let mut records = std::mem::take(&mut self.journal.recalled);
+        for (_, record) in &mut records {
+            if let Record::Owed(owed) = record {
+                owed.message = self.ruled(Arc::clone(&owed.message));
+            }
+        }
+        let mut past = Past::of(records);
         past.find_places();
         let claims = past.sessions.values().map(|session| session.claim(self.now)).collect();
         (past, claims)
@@ -247,7 +260,7 @@ impl Hub {
 
     /// Takes in what the records say, for sessions that were restored; those that were not keep theirs.
     pub(crate) fn recall(&mut self, past: Past, effects: &mut Effects) {
-        let Past { sessions, retained, due, had, void } = past;
+        let Past { sessions, retained, due, had, void, messages: _ } = past;
         for (place, message) in retained.into_values() {
             self.restore_retained(&message, place.number);
         }

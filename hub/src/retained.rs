@@ -260,7 +260,7 @@ impl Hub {
         }
         let partition = message.channel.partition(&self.config.topology);
         let mut record = 0;
-        if message.body.len_bytes() > 0 {
+        if message.body.len_bytes() > 0 && !message.traits.told_anew {
             record = self.journal.keep(partition, Record::Retained(Arc::clone(message)));
         }
         self.drop_retained(&message.channel);

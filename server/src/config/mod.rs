@@ -35,7 +35,7 @@ pub use problem::{Place, Problem, Problems};
 pub use reference::{config_reference, example, limits_reference};
 pub use sections::{
     Auth, AuthMode, ChannelRule, EventRoute, FsyncPolicy, Log, LogFormat, Private, Recovery, RecoveryMode,
-    Server, SocketIo, Store, Transport, Transports,
+    Server, SocketIo, Store, Transport, Transports, WhenFull,
 };
 
 /// The checked configuration: every default filled in, every value in range, nothing contradictory.

@@ -3,7 +3,7 @@
 //! Owns the translation of configured limits into the hub's, and the way of sessions of an earlier process into the hubs
 //! before anybody can publish. Start at [`spawn`].
 
-use crate::config::Config;
+use crate::config::{Config, WhenFull};
 use crate::front::{Fit, Front, PidKey, Returning};
 use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
@@ -213,6 +213,10 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
             },
         }),
         presence: rule.presence,
+        when_full: match rule.when_full {
+            WhenFull::Newest => hub::WhenFull::Newest,
+            WhenFull::Oldest => hub::WhenFull::Oldest,
+        },
     });
     hub::Config {
         shard,
