@@ -3,6 +3,7 @@
 use crate::effect::HubMail;
 use crate::ids::{AskId, ChannelName, Offset, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Except, MessageId, Quality, Traits};
+use crate::queue::QueueCommand;
 use crate::reason::Reason;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -170,6 +171,8 @@ pub enum Command {
         /// The question.
         query: Query,
     },
+    /// Something happened to queues.
+    Queue(QueueCommand),
     /// Time has reached `Hub::next_deadline`.
     Tick,
 }

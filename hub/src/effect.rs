@@ -3,6 +3,7 @@
 use crate::command::{Options, Publish, Receipt};
 use crate::ids::{AskId, ChannelName, Millis, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Grade, Message, Outgoing};
+use crate::queue::{QueueEffect, QueueMail};
 use crate::reason::Reason;
 use bytes::Bytes;
 use std::sync::Arc;
@@ -161,6 +162,8 @@ pub enum Effect {
         /// What to say.
         report: Report,
     },
+    /// What queues lead to.
+    Queue(QueueEffect),
 }
 
 /// What hubs tell each other. The receiving side is `Command::Mail`.
@@ -223,6 +226,8 @@ pub enum HubMail {
         /// The group's name and filter, `name/filter`.
         group: Arc<str>,
     },
+    /// From the hub of another queue.
+    Queue(Box<QueueMail>),
 }
 
 /// A session walks over the values that channels retain.

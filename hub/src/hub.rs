@@ -7,10 +7,11 @@ use crate::delayed::Delayed;
 use crate::effect::Walk;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
-use crate::ids::{Millis, SessionKey, Token};
+use crate::ids::{Millis, Partition, SessionKey, Token};
 use crate::interest::Interests;
 use crate::limits::Config;
 use crate::pact::Names;
+use crate::queue::{QueueConfig, Queues, Record};
 use crate::recovery::Log;
 use crate::retained::Retained;
 use crate::roster::{RosterKey, Rosters};
@@ -38,6 +39,7 @@ pub struct Hub {
     pub(crate) retained: Retained,
     pub(crate) delayed: Delayed,
     pub(crate) shares: Shares,
+    pub(crate) queues: Queues,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
     /// Owned partition that the next session is named after.
@@ -67,6 +69,7 @@ impl Hub {
             retained: Retained::default(),
             delayed: Delayed::default(),
             shares: Shares::default(),
+            queues: Queues::new(config.shard, config.topology, epoch),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
             stamp: 0,
@@ -116,8 +119,28 @@ impl Hub {
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
             Command::Mail { from, mail } => self.mail(from, mail, effects),
             Command::Query { token, query } => self.query(token, &query, effects),
+            Command::Queue(command) => self.queues.apply(now, command, effects),
             Command::Tick => self.tick(effects),
         }
+    }
+
+    /// How queues are made, before any command for them. Without it they have the default limits, and time begins in 1970.
+    pub fn configure_queues(&mut self, config: QueueConfig) {
+        self.queues.configure(config);
+    }
+
+    /// A record of queues of an earlier hub, from the log of a partition of this one, in the order of the log. Call
+    /// [`start_queues`](Self::start_queues) after the last one.
+    pub fn replay_queues(&mut self, partition: Partition, offset: u64, record: Record) {
+        self.queues.replay(partition, offset, record);
+    }
+
+    /// All records were given; `ends` are the places of the last record there ever was in each partition, removed ones
+    /// included: the hub goes on behind them. The effects' mail must not be delivered before every hub of the node has done
+    /// this.
+    pub fn start_queues(&mut self, now: Millis, ends: &[(Partition, u64)], effects: &mut Effects) {
+        self.now = now;
+        self.queues.start(now, ends, effects);
     }
 
     /// When `Command::Tick` is to be applied, at the latest; `None` while nothing depends on time.
@@ -128,8 +151,12 @@ impl Hub {
         let will = self.wills.first().map(|(at, _)| *at);
         let walk = (!self.walking.is_empty()).then_some(Millis(0));
         let kept = [log, self.histories.next_deadline(), self.retained.next_deadline()];
-        let delayed = self.delayed.next_deadline();
-        [window, will, walk, delayed, self.asks.next_deadline()].into_iter().chain(kept).flatten().min()
+        let (delayed, queues) = (self.delayed.next_deadline(), self.queues.next_deadline());
+        [window, will, walk, delayed, queues, self.asks.next_deadline()]
+            .into_iter()
+            .chain(kept)
+            .flatten()
+            .min()
     }
 
     /// Sessions, attached or not.
@@ -159,6 +186,7 @@ impl Hub {
             && self.retained.is_empty()
             && self.delayed.is_empty()
             && self.shares.is_empty()
+            && self.queues.is_empty()
     }
 
     /// Slots for sessions and channels that memory is held for; 0 once everything has left.
@@ -176,6 +204,7 @@ impl Hub {
         self.trim_histories();
         self.retained.expire(self.now);
         self.walk_on(effects);
+        self.queues.tick(self.now, effects);
     }
 }
 

@@ -172,6 +172,7 @@ impl Hub {
             HubMail::Dealt { member, message, options, group } => {
                 self.dealt(member, &message, (options, group), effects);
             }
+            HubMail::Queue(mail) => self.queues.mail(self.now, (from, *mail), effects),
         }
     }
 

@@ -30,6 +30,7 @@ mod outbox;
 mod pact;
 mod publish;
 mod query;
+pub mod queue;
 mod reason;
 mod recovery;
 mod retained;

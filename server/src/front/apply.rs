@@ -117,7 +117,7 @@ pub(super) fn door(effect: &Effect) -> Door {
         | Effect::Taken { to, .. }
         | Effect::Misstep { to }
         | Effect::More { to } => Some(to.tag),
-        Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } => None,
+        Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } | Effect::Queue(_) => None,
     };
     tag.map_or(Door::Http, door_of)
 }

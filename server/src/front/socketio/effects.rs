@@ -46,7 +46,10 @@ impl SocketIo {
             // No session here bears a name of its own, and the others are performed elsewhere.
             Effect::Claimed { .. } | Effect::Done { .. } | Effect::Taken { .. } | Effect::Misstep { .. } => {}
             Effect::Deliver { .. } | Effect::Send { .. } | Effect::More { .. } => {}
-            Effect::CloseConnection { .. } | Effect::Mail { .. } | Effect::Report { .. } => {}
+            Effect::CloseConnection { .. }
+            | Effect::Mail { .. }
+            | Effect::Report { .. }
+            | Effect::Queue(_) => {}
         }
     }
 
