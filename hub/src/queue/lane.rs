@@ -11,6 +11,7 @@ use super::limits::{
     NOISY_IN_FLIGHT_MIN, NOISY_QUIET_MS, NOISY_SHARE, NOISY_WORK_MS_MIN, STEP_MAX, WORK_HALF_MS,
 };
 use super::run::{Numbered, Run};
+use super::settings::Kind;
 use foldhash::fast::FixedState;
 use slab::Slab;
 use smallvec::SmallVec;
@@ -115,8 +116,8 @@ impl Lanes {
     }
 
     /// To be said before a message is shown.
-    pub(crate) fn set_fifo(&mut self, is_fifo: bool) {
-        self.is_fifo = is_fifo;
+    pub(crate) fn set_kind(&mut self, kind: Kind) {
+        self.is_fifo = kind == Kind::Fifo;
     }
 
     /// Groups with messages.

@@ -76,8 +76,8 @@ pub struct Parcel {
     pub kind: Kind,
     /// The queue it goes to.
     pub target: QueueName,
-    /// It was received too often; otherwise it is moved by a task.
-    pub dead: bool,
+    /// Why.
+    pub purpose: Purpose,
     /// As it was, but with the id, the receives and the origin that it has from now on. Its queue is the target's to fill in,
     /// and of a task its time, too.
     pub message: Sent,
@@ -94,6 +94,15 @@ pub struct Check {
     pub kind: Kind,
     /// What for.
     pub pending: Pending,
+}
+
+/// Why a message goes to another queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// It was received too often.
+    DeadLetter,
+    /// A task moves it.
+    Task,
 }
 
 /// What waits for the answer to a question.

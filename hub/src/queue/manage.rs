@@ -8,11 +8,11 @@ use super::answer::{Answer, Gate, Peeked, QueueRefusal, QueueView};
 use super::attempts::Attempts;
 use super::desk::Queue;
 use super::ids::{QueueName, Wall};
-use super::mail::{Check, Pending, QueueMail};
+use super::mail::{Check, Pending, Purpose, QueueMail};
 use super::marks::Marks;
 use super::record::{MoveRefusal, QueueRecord};
 use super::rubbish::Heap;
-use super::settings::Settings;
+use super::settings::{Kind, Settings};
 use super::stock::Stock;
 use super::tasks::Tasks;
 use super::waiters::QueueKey;
@@ -96,7 +96,7 @@ impl Queues {
             partition,
             incarnation: record.incarnation,
             revision,
-            stock: Stock::new(record.settings.is_fifo(), self.seed),
+            stock: Stock::new(record.settings.kind, self.seed),
             settings: record.settings,
             created: record.created,
             modified: record.modified,
@@ -176,8 +176,11 @@ impl Queues {
     /// For another hub.
     pub(super) fn check_target(&mut self, from: ShardId, check: Check) {
         let Check { target, source, kind, pending } = check;
-        let is_dead_letter = !matches!(pending, Pending::Task(_));
-        let verdict = self.check((&target, &source), kind, is_dead_letter);
+        let purpose = match pending {
+            Pending::Task(_) => Purpose::Task,
+            Pending::Create { .. } | Pending::Configure { .. } => Purpose::DeadLetter,
+        };
+        let verdict = self.check((&target, &source), kind, purpose);
         self.desk.mail(from, QueueMail::Checked { pending, verdict }, Gate::Open);
     }
 
@@ -185,15 +188,15 @@ impl Queues {
     pub(super) fn check(
         &self,
         (target, source): (&QueueName, &QueueName),
-        kind: super::Kind,
-        is_dead_letter: bool,
+        kind: Kind,
+        purpose: Purpose,
     ) -> Result<(), MoveRefusal> {
         let queue = self.names.get(target).and_then(|key| self.all.get(*key as usize));
         let queue = queue.ok_or(MoveRefusal::NoTarget)?;
         if queue.settings.kind != kind || target == source {
             return Err(MoveRefusal::WrongKind);
         }
-        if is_dead_letter && !queue.settings.allows(source) {
+        if purpose == Purpose::DeadLetter && !queue.settings.allows(source) {
             return Err(MoveRefusal::NotAllowed);
         }
         Ok(())
@@ -267,8 +270,8 @@ impl Queues {
         queue.purged = Some(now);
         queue.floor = desk.journal.end(queue.partition) + 1;
         queue.rewrite(desk);
-        let is_fifo = queue.settings.is_fifo();
-        let stock = std::mem::replace(&mut queue.stock, Stock::new(is_fifo, seed));
+        let kind = queue.settings.kind;
+        let stock = std::mem::replace(&mut queue.stock, Stock::new(kind, seed));
         let marks = std::mem::replace(&mut queue.marks, Marks::new(seed));
         queue.attempts = Attempts::default();
         let (partition, gate) = (queue.partition, queue.gate());

@@ -42,7 +42,7 @@ pub use codec::Malformed;
 pub use command::{Message, QueueCommand, Receive, StartTask};
 pub use ids::{MoveId, QueueName, Receipt, TaskId, Wall};
 pub use limits::{QueueConfig, QueueLimits};
-pub use mail::{Check, Parcel, Pending, QueueMail};
+pub use mail::{Check, Parcel, Pending, Purpose, QueueMail};
 pub use record::{
     Id, IdValue, Intent, Mark, MoveRefusal, Origin, QueueRecord, Record, Sent, Tally, TaskRecord, TaskStatus,
 };
@@ -165,7 +165,10 @@ impl Queues {
             QueueMail::CheckTarget(check) => self.check_target(from, *check),
             QueueMail::Checked { pending, verdict } => self.checked(pending, verdict),
             QueueMail::FindSource { home, task } => self.find_source(home, task),
-            QueueMail::SourceFound { task, found } => self.source_found(task, found),
+            QueueMail::SourceFound { task, found: true } => self.source_found(task),
+            QueueMail::SourceFound { task, found: false } => {
+                self.desk.refuse(task.token, QueueRefusal::NoDeadLetters);
+            }
         }
         self.flush(effects);
     }

@@ -13,7 +13,7 @@ use super::answer::{Gate, QueueEffect};
 use super::desk::Queue;
 use super::ids::{MoveId, QueueName, TaskId, Wall};
 use super::limits::REDRIVE_RETRY_MS;
-use super::mail::{Parcel, QueueMail};
+use super::mail::{Parcel, Purpose, QueueMail};
 use super::record::{Intent, MoveRefusal, Origin, Record, Sent};
 use super::settings::Kind;
 use super::stock::Out;
@@ -120,7 +120,7 @@ impl Queues {
             id,
             source: moving.source.clone(),
             kind: moving.kind,
-            dead: moving.task.is_none(),
+            purpose: if moving.task.is_none() { Purpose::DeadLetter } else { Purpose::Task },
             message: moving.message(id, *record, message),
             target,
         };
@@ -135,7 +135,7 @@ impl Queues {
             let gate = Gate::All(arrival.partition);
             return self.desk.mail(from, QueueMail::Moved(id), gate);
         }
-        let mut verdict = self.check((&parcel.target, &parcel.source), parcel.kind, parcel.dead);
+        let mut verdict = self.check((&parcel.target, &parcel.source), parcel.kind, parcel.purpose);
         if self.desk.stored >= self.config.limits.messages_max {
             verdict = verdict.and(Err(MoveRefusal::OverLimit));
         }

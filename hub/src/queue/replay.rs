@@ -14,6 +14,7 @@ use super::marks::{Marked, Marks, key, window_end};
 use super::moves::Move;
 use super::record::{Intent, Mark, QueueRecord, Record, Sent, Tally, TaskRecord};
 use super::rubbish::Heap;
+use super::settings::Kind;
 use super::stock::{Arriving, Stock, Tracked};
 use super::tasks::Tasks;
 use crate::effect::Effects;
@@ -58,7 +59,7 @@ impl Queues {
         let seed = self.seed;
         self.replay.found.entry((partition, incarnation)).or_insert_with(|| Found {
             record: None,
-            stock: Stock::new(false, seed),
+            stock: Stock::new(Kind::Standard, seed),
             marks: Marks::new(seed),
             tasks: BTreeMap::new(),
         })
@@ -134,8 +135,8 @@ impl Queues {
         let (now, delay_ms_max) = (self.desk.now, self.config.limits.delay_ms_max);
         for found in found.values_mut() {
             let settings = found.record.as_ref().map(|(_, record)| &record.settings);
-            let (is_fifo, delay_ms) = settings.map_or((false, 0), |of| (of.is_fifo(), of.delay_ms));
-            found.stock.open(is_fifo, (delay_ms, delay_ms_max), now);
+            let (kind, delay_ms) = settings.map_or((Kind::Standard, 0), |of| (of.kind, of.delay_ms));
+            found.stock.open(kind, (delay_ms, delay_ms_max), now);
         }
         let moves = intents.into_iter().filter_map(|(id, intent)| self.resume(id, intent, &mut found));
         let moves: Vec<_> = moves.collect();
@@ -206,7 +207,7 @@ impl Queues {
         while let Some(marked) = marks.pop_below(floor) {
             purged.insert(marked);
         }
-        let stock = Stock::new(false, self.seed);
+        let stock = Stock::new(Kind::Standard, self.seed);
         self.rubbish.drop_heap(Heap { partition, stock, places, marks: purged });
     }
 

@@ -9,6 +9,7 @@ use super::ids::Wall;
 use super::lane::{LaneKey, Lanes};
 use super::limits::STEP_MAX;
 use super::run::{Numbered, Run};
+use super::settings::Kind;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A stored message.
@@ -91,11 +92,11 @@ pub(crate) struct Stock {
 }
 
 impl Stock {
-    pub(crate) fn new(is_fifo: bool, seed: u64) -> Self {
+    pub(crate) fn new(kind: Kind, seed: u64) -> Self {
         let mut lanes = Lanes::new(seed);
-        lanes.set_fifo(is_fifo);
+        lanes.set_kind(kind);
         Self {
-            is_fifo,
+            is_fifo: kind == Kind::Fifo,
             line: Run::default(),
             tracked: BTreeMap::new(),
             due: BTreeSet::new(),
@@ -340,9 +341,10 @@ impl Stock {
 
     /// All records are read: messages are delayed or visible from now on. `delay_ms` is that of a FIFO queue; nothing is
     /// delayed for longer than `delay_ms_max`.
-    pub(crate) fn open(&mut self, is_fifo: bool, (delay_ms, delay_ms_max): (u64, u64), now: Wall) {
+    pub(crate) fn open(&mut self, kind: Kind, (delay_ms, delay_ms_max): (u64, u64), now: Wall) {
+        let is_fifo = kind == Kind::Fifo;
         self.is_fifo = is_fifo;
-        self.lanes.set_fifo(is_fifo);
+        self.lanes.set_kind(kind);
         let dues = std::mem::take(&mut self.due);
         let dues: BTreeMap<u64, Wall> = dues.into_iter().map(|(at, offset)| (offset, at)).collect();
         for entry in self.line.iter_mut() {

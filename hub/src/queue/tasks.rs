@@ -118,10 +118,7 @@ impl Queues {
         }
     }
 
-    pub(super) fn source_found(&mut self, task: Box<StartTask>, found: bool) {
-        if !found {
-            return self.desk.refuse(task.token, QueueRefusal::NoDeadLetters);
-        }
+    pub(super) fn source_found(&mut self, task: Box<StartTask>) {
         let Some(target) = task.target.clone() else { return self.start_task_now(&task) };
         let Some(key) = self.enter(&task.queue, task.token) else { return };
         let Some(queue) = self.all.get(key as usize) else { return };
@@ -185,9 +182,8 @@ impl Queues {
 
     /// Moves what may go now.
     pub(super) fn pump_task(&mut self, key: QueueKey) {
-        let limits = self.config.limits.clone();
-        while let Some((queue, desk)) = self.parts(key) {
-            let Some(offset) = queue.next_to_move(&limits, desk) else { return };
+        while let Some(queue) = self.all.get_mut(key as usize) {
+            let Some(offset) = queue.next_to_move(&self.config.limits, &mut self.desk) else { return };
             let Some(task) = queue.tasks.running.as_ref() else { return };
             let (target, id) = (task.state.target.clone(), task.state.task);
             if !self.start_move((key, offset), target, Some(id)) {
