@@ -163,6 +163,10 @@ impl Lanes {
             self.relist(key);
             let lane = self.slab.remove(key as usize);
             self.names.remove(&(self.hasher.hash_one(&*lane.name), key));
+            // It cannot move its entries, so it gives its memory back only when it is empty.
+            if self.slab.is_empty() {
+                self.slab = Slab::new();
+            }
         }
     }
 

@@ -214,8 +214,9 @@ impl Queues {
 
     /// There is a place for another move.
     fn after_move(&mut self, key: Option<QueueKey>) {
-        let waiting = self.moves.starved.pop_first();
-        for key in key.into_iter().chain(waiting) {
+        key.into_iter().for_each(|key| self.leave(key));
+        while self.moves.open.len() < self.config.limits.moves_max as usize {
+            let Some(key) = self.moves.starved.pop_first() else { return };
             self.leave(key);
         }
     }
