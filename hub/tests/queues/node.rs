@@ -62,8 +62,10 @@ pub struct Node {
     pub answers: BTreeMap<Token, Answer>,
     pub letters: Vec<Letter>,
     held: Vec<Held>,
-    /// Records as they were emitted by the last step.
+    /// Records in the order they were emitted; to be cleared by who looks at them.
     pub kept: Vec<(Partition, u64, Record)>,
+    /// Whom there is an answer for, in the order they were emitted; likewise.
+    pub emitted: Vec<Token>,
     lives: u64,
     tokens: u64,
     ids: u128,
@@ -87,6 +89,7 @@ impl Node {
             letters: Vec::new(),
             held: Vec::new(),
             kept: Vec::new(),
+            emitted: Vec::new(),
             lives: 0,
             tokens: 0,
             ids: 0,
@@ -144,6 +147,9 @@ impl Node {
             if let QueueEffect::Keep { partition, offset, record } = &effect {
                 self.kept.push((*partition, *offset, record.clone()));
             }
+            if let QueueEffect::Answer { token, .. } = &effect {
+                self.emitted.push(*token);
+            }
             let Some(effect) = self.disk.write(effect) else { continue };
             let gate = match &effect {
                 QueueEffect::Answer { gate, .. }
@@ -181,6 +187,15 @@ impl Node {
                 QueueEffect::Keep { .. } | QueueEffect::Remove { .. } => {}
             }
         }
+    }
+
+    /// An answer, whether it may leave or not.
+    pub fn answer_of(&self, token: Token) -> Option<&Answer> {
+        let held = self.held.iter().find_map(|held| match &held.effect {
+            QueueEffect::Answer { token: of, answer, .. } if *of == token => Some(answer),
+            _ => None,
+        });
+        held.or_else(|| self.answers.get(&token))
     }
 
     pub fn flush(&mut self) {
