@@ -7,11 +7,12 @@ use crate::delayed::Delayed;
 use crate::effect::Walk;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
-use crate::ids::{Millis, Partition, SessionKey, Token};
+use crate::ids::{Millis, SessionKey, Token};
 use crate::interest::Interests;
+use crate::journal::Journal;
 use crate::limits::Config;
 use crate::pact::Names;
-use crate::queue::{QueueConfig, Queues, Record};
+use crate::queue::{QueueConfig, Queues};
 use crate::recovery::Log;
 use crate::retained::Retained;
 use crate::roster::{RosterKey, Rosters};
@@ -40,6 +41,7 @@ pub struct Hub {
     pub(crate) delayed: Delayed,
     pub(crate) shares: Shares,
     pub(crate) queues: Queues,
+    pub(crate) journal: Journal,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
     /// Owned partition that the next session is named after.
@@ -70,6 +72,7 @@ impl Hub {
             delayed: Delayed::default(),
             shares: Shares::default(),
             queues: Queues::new(config.shard, config.topology, epoch),
+            journal: Journal::default(),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
             stamp: 0,
@@ -82,6 +85,12 @@ impl Hub {
     /// Applies one command. `now` never goes back. Appends to `effects`, which the caller performs in order and clears.
     pub fn apply(&mut self, now: Millis, command: Command, effects: &mut Effects) {
         self.now = now;
+        self.decide(command, effects);
+        self.deliver_own_mail(effects);
+        self.journal.hand_over(effects);
+    }
+
+    fn decide(&mut self, command: Command, effects: &mut Effects) {
         match command {
             Command::Open(open) => self.open(&open, effects),
             Command::Admit(admit) => self.admit(admit, effects),
@@ -113,34 +122,22 @@ impl Hub {
             Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
             Command::Publish(publish) => self.publish(*publish, effects),
             Command::DropRetained { channel, token } => {
-                effects.report(token, Report::Count(u64::from(self.retained.take(&channel))));
+                let report = Report::Count(u64::from(self.drop_retained(&channel)));
+                self.promise_report(token, report, effects);
             }
             Command::Reply { session, ask, body } => self.reply(session, ask, body, effects),
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
             Command::Mail { from, mail } => self.mail(from, mail, effects),
             Command::Query { token, query } => self.query(token, &query, effects),
-            Command::Queue(command) => self.queues.apply(now, command, effects),
+            Command::Queue(command) => self.queue(command, effects),
+            Command::Kept { safe } => self.kept(safe, effects),
             Command::Tick => self.tick(effects),
         }
     }
 
-    /// How queues are made, before any command for them. Without it they have the default limits, and time begins in 1970.
+    /// How queues are made, before anything else. Without it they have the default limits, and time begins in 1970.
     pub fn configure_queues(&mut self, config: QueueConfig) {
         self.queues.configure(config);
-    }
-
-    /// A record of queues of an earlier hub, from the log of a partition of this one, in the order of the log. Call
-    /// [`start_queues`](Self::start_queues) after the last one.
-    pub fn replay_queues(&mut self, partition: Partition, offset: u64, record: Record) {
-        self.queues.replay(partition, offset, record);
-    }
-
-    /// All records were given; `ends` are the places of the last record there ever was in each partition, removed ones
-    /// included: the hub goes on behind them. The effects' mail must not be delivered before every hub of the node has done
-    /// this.
-    pub fn start_queues(&mut self, now: Millis, ends: &[(Partition, u64)], effects: &mut Effects) {
-        self.now = now;
-        self.queues.start(now, ends, effects);
     }
 
     /// When `Command::Tick` is to be applied, at the latest; `None` while nothing depends on time.
@@ -152,11 +149,8 @@ impl Hub {
         let walk = (!self.walking.is_empty()).then_some(Millis(0));
         let kept = [log, self.histories.next_deadline(), self.retained.next_deadline()];
         let (delayed, queues) = (self.delayed.next_deadline(), self.queues.next_deadline());
-        [window, will, walk, delayed, queues, self.asks.next_deadline()]
-            .into_iter()
-            .chain(kept)
-            .flatten()
-            .min()
+        let (asks, journal) = (self.asks.next_deadline(), self.journal.next_deadline());
+        [window, will, walk, delayed, queues, asks, journal].into_iter().chain(kept).flatten().min()
     }
 
     /// Sessions, attached or not.
@@ -187,6 +181,7 @@ impl Hub {
             && self.delayed.is_empty()
             && self.shares.is_empty()
             && self.queues.is_empty()
+            && self.journal.is_idle()
     }
 
     /// Slots for sessions and channels that memory is held for; 0 once everything has left.
@@ -202,9 +197,10 @@ impl Hub {
         self.end_expired(effects);
         self.trim_log();
         self.trim_histories();
-        self.retained.expire(self.now);
+        self.expire_retained();
+        self.journal.expire(self.now);
         self.walk_on(effects);
-        self.queues.tick(self.now, effects);
+        self.tick_queues(effects);
     }
 }
 
@@ -226,5 +222,6 @@ impl Effects {
     pub fn clear(&mut self) {
         self.list.clear();
         self.recipients.clear();
+        self.entries.clear();
     }
 }

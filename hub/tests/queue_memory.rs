@@ -6,10 +6,10 @@
 use bytes::Bytes;
 use std::sync::Arc;
 use trunkline_hub::queue::{
-    Answer, Kind, Message, QueueCommand, QueueEffect, QueueLimits, QueueName, Receipt, Receive, Settings,
+    Answer, Kind, Message, QueueCommand, QueueLimits, QueueName, Receipt, Receive, Settings,
 };
 use trunkline_hub::{
-    Command, Config, Effect, Effects, Hub, Limits, MessageId, Millis, RecoveryLimits, ShardId, Token,
+    Command, Config, Effect, Effects, Hub, Limits, MessageId, Millis, RecoveryLimits, Report, ShardId, Token,
     Topology,
 };
 
@@ -20,6 +20,8 @@ const SOME: u32 = 100_000;
 struct Bench {
     hub: Hub,
     now: u64,
+    /// Changes that are safe, as all are at once.
+    safe: u64,
 }
 
 impl Bench {
@@ -46,17 +48,28 @@ impl Bench {
             limits: QueueLimits { in_flight_standard_max: MILLION, ..QueueLimits::default() },
             ..Default::default()
         });
-        let mut bench = Self { hub, now: 0 };
+        hub.keep_journal(&[], Vec::new());
+        let mut bench = Self { hub, now: 0, safe: 0 };
         let settings = Arc::new(Settings { kind, ..Settings::default() });
         bench.apply(|queue, token| QueueCommand::Create { queue, settings, token });
         bench
     }
 
-    fn apply(&mut self, command: impl FnOnce(QueueName, Token) -> QueueCommand) -> Effects {
+    fn apply(&mut self, command: impl FnOnce(QueueName, Token) -> QueueCommand) -> Answer {
         let mut effects = Effects::default();
         let command = command(QueueName::new("q"), Token(1));
         self.hub.apply(Millis(self.now), Command::Queue(command), &mut effects);
-        effects
+        self.settle_journal(&mut effects);
+        match effects.list.pop() {
+            Some(Effect::Report { report: Report::Queue(answer), .. }) => *answer,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn settle_journal(&mut self, effects: &mut Effects) {
+        self.safe += effects.entries.len() as u64;
+        effects.entries.clear();
+        self.hub.apply(Millis(self.now), Command::Kept { safe: self.safe }, effects);
     }
 
     /// Each in a group that `group` names, with an id like those that libraries make.
@@ -71,12 +84,9 @@ impl Bench {
                 content_hash: None,
                 delay_ms: None,
             };
-            let effects =
+            let answer =
                 self.apply(|queue, token| QueueCommand::Send { queue, messages: vec![message], token });
-            assert!(
-                matches!(&effects.list[1], Effect::Queue(QueueEffect::Answer { answer: Answer::Sent(all), .. })
-                if all[0].is_ok())
-            );
+            assert!(matches!(answer, Answer::Sent(all) if all[0].is_ok()));
         }
     }
 
@@ -92,10 +102,8 @@ impl Bench {
                 token,
             }))
         };
-        match self.apply(receive).list.pop() {
-            Some(Effect::Queue(QueueEffect::Answer { answer: Answer::Received(all), .. })) => {
-                all.iter().map(|message| message.receipt).collect()
-            }
+        match self.apply(receive) {
+            Answer::Received(all) => all.iter().map(|message| message.receipt).collect(),
             other => panic!("{other:?}"),
         }
     }
@@ -108,7 +116,9 @@ impl Bench {
         let end = self.now + ms;
         while let Some(at) = self.hub.next_deadline().filter(|at| at.0 <= end) {
             self.now = self.now.max(at.0);
-            self.hub.apply(Millis(self.now), Command::Tick, &mut Effects::default());
+            let mut effects = Effects::default();
+            self.hub.apply(Millis(self.now), Command::Tick, &mut effects);
+            self.settle_journal(&mut effects);
         }
         self.now = end;
     }

@@ -1,72 +1,12 @@
-//! Everything that can follow from a command to queues. Data only.
+//! What queues say to whoever asked. Data only.
 
-use super::ids::{MoveId, QueueName, Receipt, TaskId, Wall};
-use super::mail::QueueMail;
-use super::record::{Record, TaskRecord};
+use super::ids::{QueueName, Receipt, TaskId, Wall};
+use super::record::TaskRecord;
 use super::settings::Settings;
 use crate::effect::Page;
-use crate::ids::{Partition, ShardId, Token};
+use crate::ids::Partition;
 use crate::message::MessageId;
 use std::sync::Arc;
-
-/// One thing for the caller to do. Writes come before what else the same command led to.
-#[derive(Debug)]
-pub enum QueueEffect {
-    /// Append a record. The hub is the only writer of its partitions, so it numbers the records itself.
-    Keep {
-        /// Whose log.
-        partition: Partition,
-        /// The place it gets: one more than the place of the last one.
-        offset: u64,
-        /// What to write.
-        record: Record,
-    },
-    /// The state is over: remove its record.
-    Remove {
-        /// Whose log.
-        partition: Partition,
-        /// The record's place.
-        offset: u64,
-    },
-    /// Tell whoever asked.
-    Answer {
-        /// From the command.
-        token: Token,
-        /// What.
-        answer: Answer,
-        /// Not before.
-        gate: Gate,
-    },
-    /// For the hub of a shard, this one among them; by `HubMail::Queue`. Order does not matter.
-    Mail {
-        /// That shard.
-        to: ShardId,
-        /// What to say.
-        mail: Box<QueueMail>,
-        /// Not before.
-        gate: Gate,
-    },
-    /// Read a record and give it back by [`QueueCommand::Loaded`](super::QueueCommand::Loaded), whatever comes of it.
-    Load {
-        /// Echoed.
-        id: MoveId,
-        /// The record's place in `id.partition`.
-        offset: u64,
-        /// Not before.
-        gate: Gate,
-    },
-}
-
-/// What must be durable before something leaves.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gate {
-    /// Nothing.
-    Open,
-    /// The record at this place.
-    Record(Partition, u64),
-    /// Every write of this partition that was emitted so far.
-    All(Partition),
-}
 
 /// What whoever asked is told.
 #[derive(Debug)]
@@ -204,6 +144,8 @@ pub enum Stage {
 /// Why queues say no. One variant each, mapped by the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum QueueRefusal {
+    /// The hub keeps no journal.
+    NoJournal,
     /// No queue of that name.
     NotFound,
     /// The queue has another revision.

@@ -1,6 +1,6 @@
 //! Records as bytes. Owns the form; a form that has been released does not change, a new one gets a new first byte.
 //!
-//! A record begins with a byte that says what it is. Numbers are unsigned, seven bits a byte, lowest first, the highest bit
+//! A record begins with a byte that says what it is, from 64 on: lower ones are for what is no record of queues. Numbers are unsigned, seven bits a byte, lowest first, the highest bit
 //! set on all but the last byte. Text and bytes have their length before them. What may be missing has a byte 0 or 1 before
 //! it. The content of a message comes last, as long as the rest.
 
@@ -14,13 +14,13 @@ use crate::message::MessageId;
 use bytes::Bytes;
 use std::sync::Arc;
 
-const QUEUE: u8 = 1;
-const SENT: u8 = 2;
-const MARK: u8 = 3;
-const TALLY: u8 = 4;
-const INTENT: u8 = 5;
-const ARRIVED: u8 = 6;
-const TASK: u8 = 7;
+const QUEUE: u8 = 64;
+const SENT: u8 = 65;
+const MARK: u8 = 66;
+const TALLY: u8 = 67;
+const INTENT: u8 = 68;
+const ARRIVED: u8 = 69;
+const TASK: u8 = 70;
 
 /// Bytes that are no record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,29 +55,52 @@ impl Record {
         out.0
     }
 
-    /// From bytes; content is not copied.
+    /// Whether bytes begin as a record of queues does.
+    #[must_use]
+    pub fn is_one(bytes: &[u8]) -> bool {
+        bytes.first().is_some_and(|first| *first >= QUEUE)
+    }
+
+    /// From bytes; the content of a message is not copied.
     ///
     /// # Errors
     /// `Malformed` when they are no record that [`encode`](Self::encode) makes.
     pub fn decode(bytes: &Bytes) -> Result<Self, Malformed> {
-        let mut from = Reader { bytes, at: 0 };
-        let record = match from.byte()? {
-            QUEUE => Self::Queue(Box::new(from.queue()?)),
-            SENT => Self::Sent(Box::new(from.sent()?)),
-            MARK => Self::Mark(Box::new(from.mark()?)),
-            TALLY => Self::Tally(Tally {
-                queue: from.number()?,
-                offset: from.number()?,
-                receives: from.small()?,
-                first_received: Wall(from.number()?),
-            }),
-            INTENT => Self::Intent(Box::new(from.intent()?)),
-            ARRIVED => Self::Arrived(from.move_id()?),
-            TASK => Self::Task(Box::new(from.task()?)),
-            _ => return Err(Malformed),
-        };
-        if from.at == bytes.len() { Ok(record) } else { Err(Malformed) }
+        let (mut record, head) = parse(bytes)?;
+        if let Self::Sent(sent) = &mut record {
+            sent.content = bytes.slice(head..);
+        }
+        Ok(record)
     }
+
+    /// From bytes, without the content of a message: what a hub needs to go on.
+    ///
+    /// # Errors
+    /// `Malformed` when they are no record that [`encode`](Self::encode) makes.
+    pub fn recall(bytes: &[u8]) -> Result<Self, Malformed> {
+        parse(bytes).map(|(record, _)| record)
+    }
+}
+
+/// A record, and where the content of a message begins.
+fn parse(bytes: &[u8]) -> Result<(Record, usize), Malformed> {
+    let mut from = Reader { bytes, at: 0 };
+    let record = match from.byte()? {
+        QUEUE => Record::Queue(Box::new(from.queue()?)),
+        SENT => return Ok((Record::Sent(Box::new(from.sent()?)), from.at)),
+        MARK => Record::Mark(Box::new(from.mark()?)),
+        TALLY => Record::Tally(Tally {
+            queue: from.number()?,
+            offset: from.number()?,
+            receives: from.small()?,
+            first_received: from.wall()?,
+        }),
+        INTENT => Record::Intent(Box::new(from.intent()?)),
+        ARRIVED => Record::Arrived(from.move_id()?),
+        TASK => Record::Task(Box::new(from.task()?)),
+        _ => return Err(Malformed),
+    };
+    if from.at == bytes.len() { Ok((record, from.at)) } else { Err(Malformed) }
 }
 
 struct Writer(Vec<u8>);
@@ -211,7 +234,7 @@ impl Writer {
 }
 
 struct Reader<'a> {
-    bytes: &'a Bytes,
+    bytes: &'a [u8],
     at: usize,
 }
 
@@ -344,9 +367,7 @@ impl Reader<'_> {
             let (receives, first_received) = (from.small()?, from.wall()?);
             Ok(Box::new(Origin { moved, source, receives, first_received }))
         })?;
-        let content = self.bytes.slice(self.at..);
-        self.at = self.bytes.len();
-        Ok(Sent { queue, id, sent, due, group, deduplication, origin, content })
+        Ok(Sent { queue, id, sent, due, group, deduplication, origin, content: Bytes::new() })
     }
 
     fn deduplication(&mut self) -> Result<Option<Id>, Malformed> {

@@ -9,8 +9,8 @@ use bytes::Bytes;
 use std::sync::Arc;
 
 /// One thing that happened to queues. Each names a queue of which this hub is the home ([`QueueName::home`]), where it
-/// does not say otherwise, and is answered by one [`Answer`](super::Answer) with its token: `Refused` of `NotFound` when
-/// there is no such queue.
+/// does not say otherwise, and is answered by one [`Answer`](super::Answer) in a `Report::Queue` with its token, when what it
+/// says is safe: `Refused` of `NotFound` when there is no such queue, of `NoJournal` by a hub without a journal.
 #[derive(Debug)]
 pub enum QueueCommand {
     /// A new queue. Answered by `Created`, or `Exists` with the queue that has the name.
@@ -146,7 +146,7 @@ pub enum QueueCommand {
         /// Echoed.
         token: Token,
     },
-    /// What [`QueueEffect::Load`](super::QueueEffect::Load) asked for. Not answered.
+    /// What [`Effect::Load`](crate::Effect::Load) asked for. Not answered.
     Loaded {
         /// Echoed.
         id: MoveId,
@@ -155,6 +155,30 @@ pub enum QueueCommand {
         /// For the message in its new queue, where it gets a new one.
         message: MessageId,
     },
+}
+
+impl QueueCommand {
+    /// Whom to answer, if anybody waits.
+    pub(crate) fn token(&self) -> Option<Token> {
+        match self {
+            Self::Create { token, .. }
+            | Self::Configure { token, .. }
+            | Self::Delete { token, .. }
+            | Self::Purge { token, .. }
+            | Self::Describe { token, .. }
+            | Self::List { token, .. }
+            | Self::Sources { token, .. }
+            | Self::Peek { token, .. }
+            | Self::Send { token, .. }
+            | Self::Settle { token, .. }
+            | Self::SetVisibility { token, .. }
+            | Self::CancelTask { token, .. }
+            | Self::Tasks { token, .. } => Some(*token),
+            Self::Receive(receive) => Some(receive.token),
+            Self::StartTask(task) => Some(task.token),
+            Self::Cancel { .. } | Self::Loaded { .. } => None,
+        }
+    }
 }
 
 /// A message to send.

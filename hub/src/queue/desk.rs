@@ -1,10 +1,10 @@
 //! One queue as its hub keeps it, and what all queues of a hub write to: the journal, what leaves, and the names of moves
 //! that brought messages here. Owns that the records of a message end together and in the right order.
 
-use super::answer::{Answer, Gate, QueueEffect, QueueRefusal, QueueView};
+use super::answer::{Answer, QueueRefusal, QueueView};
 use super::attempts::Attempts;
 use super::ids::{MoveId, QueueName, Wall};
-use super::journal::Journal;
+use super::leaving::{Gate, Leaving};
 use super::mail::QueueMail;
 use super::marks::Marks;
 use super::record::{Mark, QueueRecord, Record};
@@ -12,6 +12,8 @@ use super::settings::Settings;
 use super::stock::{Out, Stock};
 use super::tasks::Tasks;
 use crate::ids::{Partition, ShardId, Token};
+use crate::journal::Journal;
+use crate::record::Record as Kept;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -52,11 +54,6 @@ impl Queue {
         }))
     }
 
-    /// Whatever of this queue was written so far.
-    pub(crate) fn gate(&self) -> Gate {
-        Gate::All(self.partition)
-    }
-
     pub(crate) fn view(&self, waiting: usize) -> QueueView {
         QueueView {
             name: self.name.clone(),
@@ -76,8 +73,8 @@ impl Queue {
     /// The newest state of its record, in place of the one before.
     pub(crate) fn rewrite(&mut self, desk: &mut Desk) {
         let before = self.revision;
-        self.revision = desk.journal.keep(self.partition, self.record());
-        desk.journal.remove(self.partition, before);
+        self.revision = desk.keep(self.partition, self.record());
+        desk.remove(self.partition, before);
     }
 
     /// A stored message has ended.
@@ -93,7 +90,7 @@ impl Queue {
         let marked = self.marks.of(offset);
         if let Some(marked) = marked.filter(|marked| marked.record == 0 && marked.until > desk.now) {
             let mark = Mark { queue, offset, id: marked.id(), key: marked.key.clone(), until: marked.until };
-            marked.record = desk.journal.keep(self.partition, Record::Mark(Box::new(mark)));
+            marked.record = desk.keep(self.partition, Record::Mark(Box::new(mark)));
         }
         desk.write_off(self.partition, offset, out.tracked.map_or(0, |tracked| tracked.tally));
     }
@@ -103,17 +100,28 @@ impl Queue {
 #[derive(Debug, Default)]
 pub(crate) struct Desk {
     pub(crate) now: Wall,
+    /// Lent by the hub.
     pub(crate) journal: Journal,
     pub(crate) arrivals: Arrivals,
-    /// What the command being applied leads to, besides writes.
-    pub(crate) out: Vec<QueueEffect>,
+    /// What the command being applied leads to, besides records.
+    pub(crate) out: Vec<(Gate, Leaving)>,
     /// Messages with a record.
     pub(crate) stored: u64,
 }
 
 impl Desk {
+    /// Writes a record; gives its place.
+    pub(crate) fn keep(&mut self, partition: Partition, record: Record) -> u64 {
+        self.journal.keep(partition, Kept::Queue(record))
+    }
+
+    /// What a record says is over; 0 is none.
+    pub(crate) fn remove(&mut self, partition: Partition, offset: u64) {
+        self.journal.drop_record(partition, offset);
+    }
+
     pub(crate) fn answer(&mut self, token: Token, answer: Answer, gate: Gate) {
-        self.out.push(QueueEffect::Answer { token, answer, gate });
+        self.out.push((gate, Leaving::Answer(token, Box::new(answer))));
     }
 
     pub(crate) fn refuse(&mut self, token: Token, refusal: QueueRefusal) {
@@ -121,27 +129,25 @@ impl Desk {
     }
 
     pub(crate) fn mail(&mut self, to: ShardId, mail: QueueMail, gate: Gate) {
-        self.out.push(QueueEffect::Mail { to, mail: Box::new(mail), gate });
+        self.out.push((gate, Leaving::Mail(to, Box::new(mail))));
     }
 
     /// The records of a message that has ended. The name of the move that brought it lives on while it is needed.
     pub(crate) fn write_off(&mut self, partition: Partition, offset: u64, tally: u64) {
         if let Some((id, arrival)) = self.arrivals.leave(partition, offset) {
             if arrival.record == 0 {
-                arrival.record = self.journal.keep(partition, Record::Arrived(id));
+                arrival.record = self.journal.keep(partition, Kept::Queue(Record::Arrived(id)));
             }
         }
-        self.journal.remove(partition, offset);
-        if tally != 0 {
-            self.journal.remove(partition, tally);
-        }
+        self.remove(partition, offset);
+        self.remove(partition, tally);
         self.stored = self.stored.saturating_sub(1);
     }
 
     /// The source of a move has forgotten it.
     pub(crate) fn forget(&mut self, id: MoveId) {
-        if let Some(arrival) = self.arrivals.forget(id).filter(|arrival| arrival.record != 0) {
-            self.journal.remove(arrival.partition, arrival.record);
+        if let Some(arrival) = self.arrivals.forget(id) {
+            self.remove(arrival.partition, arrival.record);
         }
     }
 }
@@ -168,8 +174,8 @@ impl Arrivals {
         self.moves.is_empty()
     }
 
-    pub(crate) fn find(&self, id: MoveId) -> Option<&Arrival> {
-        self.moves.get(&id)
+    pub(crate) fn has(&self, id: MoveId) -> bool {
+        self.moves.contains_key(&id)
     }
 
     /// A message came by a move.

@@ -4,10 +4,11 @@
 //! A queue is one record, written anew with every change; what stands in the newest one counts. A purge raises the record's
 //! floor, a deletion removes it: messages below the floor, or without a queue, are void and cleared away later.
 
-use super::answer::{Answer, Gate, Peeked, QueueRefusal, QueueView};
+use super::answer::{Answer, Peeked, QueueRefusal, QueueView};
 use super::attempts::Attempts;
 use super::desk::Queue;
 use super::ids::{QueueName, Wall};
+use super::leaving::Gate;
 use super::mail::{Check, Pending, Purpose, QueueMail};
 use super::marks::Marks;
 use super::record::{MoveRefusal, QueueRecord};
@@ -71,7 +72,7 @@ impl Queues {
         if let Some(key) = self.names.get(&name).copied() {
             self.advance(key);
             let Some(view) = self.view(key) else { return };
-            let gate = Gate::All(view.partition);
+            let gate = Gate::All;
             return self.desk.answer(token, Answer::Exists(Box::new(view)), gate);
         }
         if let Err(refusal) = self.may_create(&name, &settings) {
@@ -81,11 +82,11 @@ impl Queues {
         let now = self.desk.now;
         let record = QueueRecord { name, incarnation: 0, settings, created: now, modified: now, floor: 0 };
         let mut queue = self.new_queue(partition, record, 0);
-        let offset = self.desk.journal.keep(partition, queue.record());
+        let offset = self.desk.keep(partition, queue.record());
         (queue.incarnation, queue.revision) = (offset, offset);
         let key = self.add_queue(queue);
         if let Some(view) = self.view(key) {
-            self.desk.answer(token, Answer::Created(Box::new(view)), Gate::All(partition));
+            self.desk.answer(token, Answer::Created(Box::new(view)), Gate::All);
         }
     }
 
@@ -163,7 +164,7 @@ impl Queues {
         }
         self.advance(key);
         if let Some(view) = self.view(key) {
-            let gate = Gate::All(view.partition);
+            let gate = Gate::All;
             self.desk.answer(token, Answer::Configured(Box::new(view)), gate);
         }
     }
@@ -234,8 +235,8 @@ impl Queues {
         if let Some(dead) = &queue.settings.dead_letters {
             self.sources.remove(&(dead.target.clone(), name.clone()));
         }
-        self.desk.journal.remove(queue.partition, queue.revision);
-        let gate = queue.gate();
+        self.desk.remove(queue.partition, queue.revision);
+        let gate = Gate::All;
         let partition = queue.partition;
         queue.tasks.records().for_each(|record| self.rubbish.drop_record(partition, record));
         while let Some(receive) = self.waiters.pop_first(key) {
@@ -268,13 +269,13 @@ impl Queues {
             return self.leave(key);
         }
         queue.purged = Some(now);
-        queue.floor = desk.journal.end(queue.partition) + 1;
+        queue.floor = desk.journal.last(queue.partition) + 1;
         queue.rewrite(desk);
         let kind = queue.settings.kind;
         let stock = std::mem::replace(&mut queue.stock, Stock::new(kind, seed));
         let marks = std::mem::replace(&mut queue.marks, Marks::new(seed));
         queue.attempts = Attempts::default();
-        let (partition, gate) = (queue.partition, queue.gate());
+        let (partition, gate) = (queue.partition, Gate::All);
         desk.answer(token, Answer::Done, gate);
         self.rubbish.drop_heap(Heap { partition, stock, marks, places: Vec::new() });
         self.leave(key);
@@ -328,7 +329,7 @@ impl Queues {
         let Some(key) = self.enter(name, token) else { return };
         if let Some((queue, desk)) = self.parts(key) {
             let page = queue.peek(after, limit);
-            desk.answer(token, Answer::Peeked(page), queue.gate());
+            desk.answer(token, Answer::Peeked(page), Gate::All);
         }
         self.leave(key);
     }

@@ -1,14 +1,13 @@
 //! Queues: a message is sent to one, received by somebody, and settled. Owns order, visibility, groups, deduplication, dead
 //! letters and moves of the queues whose home this hub is, as a deterministic state machine of its own.
 //!
-//! What must outlive the process is written down as records ([`Record`]), one for each piece of state, removed when the state
-//! is over; the hub numbers them, since nobody else writes to its partitions. What leaves says how much of that must be
-//! durable first ([`Gate`]). The content of messages is not kept here: a receiver gets the place of the record that has it.
+//! What must outlive the process is written into the hub's journal as records ([`Record`]), one for each piece of state,
+//! dropped when the state is over, and what is said waits until the records it rests on are safe. The content of messages is
+//! not kept here: a receiver gets the place of the record that has it.
 //!
 //! It must not know: what a message says, who waits behind a token, how records are stored. Time comes with each command.
 //!
-//! Start at [`QueueCommand`] (everything that can happen), [`QueueEffect`] (everything that can follow) and
-//! [`QueueLimits`]; then `stock` (what becomes of one message), `lane` (whose message is next) and `mail` (two queues).
+//! Start at [`QueueCommand`] (everything that can happen), [`Answer`] (everything that is said) and [`QueueLimits`]; then `stock` (what becomes of one message), `lane` (whose message is next) and `mail` (two queues).
 
 mod answer;
 mod attempts;
@@ -16,8 +15,8 @@ mod codec;
 mod command;
 mod desk;
 mod ids;
-mod journal;
 mod lane;
+mod leaving;
 mod limits;
 mod mail;
 mod manage;
@@ -35,9 +34,7 @@ mod stock;
 mod tasks;
 mod waiters;
 
-pub use answer::{
-    Answer, Delivery, Gate, Peeked, QueueCounts, QueueEffect, QueueRefusal, QueueView, Stage, Taken,
-};
+pub use answer::{Answer, Delivery, Peeked, QueueCounts, QueueRefusal, QueueView, Stage, Taken};
 pub use codec::Malformed;
 pub use command::{Message, QueueCommand, Receive, StartTask};
 pub use ids::{MoveId, QueueName, Receipt, TaskId, Wall};
@@ -48,16 +45,18 @@ pub use record::{
 };
 pub use settings::{Allow, DeadLetters, Kind, Scope, Settings};
 
-use crate::effect::{Effect, Effects};
+pub(crate) use leaving::Leaving;
+
 use crate::ids::{Millis, ShardId, Token, Topology};
 use desk::{Desk, Queue};
+use leaving::Gate;
 use limits::{QUEUES_PER_TICK, STEP_MAX};
 use moves::Moves;
 use receive::Numbers;
 use replay::Replay;
 use rubbish::Rubbish;
 use slab::Slab;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use waiters::{QueueKey, Waiters};
 
 /// All queues of one hub.
@@ -69,6 +68,8 @@ pub(crate) struct Queues {
     /// Makes places in memory unguessable.
     seed: u64,
     desk: Desk,
+    /// From queues of this hub to queues of this hub.
+    inbox: VecDeque<Box<QueueMail>>,
     all: Slab<Queue>,
     names: BTreeMap<QueueName, QueueKey>,
     /// Target and source of dead letters.
@@ -92,6 +93,7 @@ impl Queues {
             topology,
             seed: epoch,
             desk: Desk::default(),
+            inbox: VecDeque::new(),
             all: Slab::new(),
             names: BTreeMap::new(),
             sources: BTreeSet::new(),
@@ -120,8 +122,7 @@ impl Queues {
     }
 
     /// Applies one command.
-    pub(crate) fn apply(&mut self, now: Millis, command: QueueCommand, effects: &mut Effects) {
-        self.advance_to(now);
+    fn apply(&mut self, command: QueueCommand) {
         match command {
             QueueCommand::Create { queue, settings, token } => self.create(queue, settings, token),
             QueueCommand::Configure { queue, settings, revision, token } => {
@@ -149,12 +150,10 @@ impl Queues {
             QueueCommand::Tasks { queue, limit, token } => self.list_tasks(&queue, limit, token),
             QueueCommand::Loaded { id, record, message } => self.loaded(id, record, message),
         }
-        self.flush(effects);
     }
 
     /// From another hub, or this one.
-    pub(crate) fn mail(&mut self, now: Millis, (from, mail): (ShardId, QueueMail), effects: &mut Effects) {
-        self.advance_to(now);
+    fn mail(&mut self, from: ShardId, mail: QueueMail) {
         match mail {
             QueueMail::Move(parcel) => self.arrive(from, *parcel),
             QueueMail::Moved(id) => self.moved(from, id),
@@ -170,12 +169,10 @@ impl Queues {
                 self.desk.refuse(task.token, QueueRefusal::NoDeadLetters);
             }
         }
-        self.flush(effects);
     }
 
     /// What is due by now.
-    pub(crate) fn tick(&mut self, now: Millis, effects: &mut Effects) {
-        self.advance_to(now);
+    fn tick(&mut self) {
         for _ in 0..QUEUES_PER_TICK {
             let due = self.timers.first().copied().filter(|(at, _)| *at <= self.desk.now);
             let Some((_, key)) = due else { break };
@@ -186,7 +183,6 @@ impl Queues {
             self.desk.answer(receive.token, Answer::Received(Vec::new()), Gate::Open);
         }
         self.rubbish.clear_some(&mut self.desk);
-        self.flush(effects);
     }
 
     /// When `tick` is to be called at the latest.
@@ -199,11 +195,6 @@ impl Queues {
 
     fn advance_to(&mut self, now: Millis) {
         self.desk.now = self.config.start.plus(now.0);
-    }
-
-    fn flush(&mut self, effects: &mut Effects) {
-        let all = self.desk.journal.writes.drain(..).chain(self.desk.out.drain(..));
-        effects.list.extend(all.map(Effect::Queue));
     }
 
     /// The queue a command names, with everything done that is due by now; refuses when there is none.
@@ -234,9 +225,7 @@ impl Queues {
         }
         for _ in 0..STEP_MAX {
             let Some(marked) = queue.marks.expire(now) else { break };
-            if marked.record != 0 {
-                desk.journal.remove(queue.partition, marked.record);
-            }
+            desk.remove(queue.partition, marked.record);
         }
         queue.stock.lanes.calm(now);
         queue.attempts.forget(now);

@@ -9,9 +9,9 @@
 //! ```
 
 use super::Queues;
-use super::answer::{Gate, QueueEffect};
 use super::desk::Queue;
 use super::ids::{MoveId, QueueName, TaskId, Wall};
+use super::leaving::{Gate, Leaving};
 use super::limits::REDRIVE_RETRY_MS;
 use super::mail::{Parcel, Purpose, QueueMail};
 use super::record::{Intent, MoveRefusal, Origin, Record, Sent};
@@ -20,6 +20,7 @@ use super::stock::Out;
 use super::waiters::QueueKey;
 use crate::ids::{Partition, ShardId};
 use crate::message::MessageId;
+use crate::record::Place;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// All messages on their way from here.
@@ -93,7 +94,7 @@ impl Queues {
             first_received: tracked.first_received,
         };
         let (partition, queue) = (queue.partition, queue.incarnation);
-        let place = self.desk.journal.keep(partition, Record::Intent(Box::new(intent)));
+        let place = self.desk.keep(partition, Record::Intent(Box::new(intent)));
         let id = MoveId { partition, intent: place };
         self.moves.insert(id, Move { queue, source, kind, target, task, out });
         self.load(id, Gate::Record(partition, place));
@@ -104,7 +105,8 @@ impl Queues {
     pub(super) fn load(&mut self, id: MoveId, gate: Gate) {
         let Some(moving) = self.moves.open.get(&id) else { return };
         let offset = moving.out.entry.offset;
-        self.desk.out.push(QueueEffect::Load { id, offset, gate });
+        let place = Place { partition: id.partition, number: offset };
+        self.desk.out.push((gate, Leaving::Load(id, place)));
     }
 
     /// It was read.
@@ -131,9 +133,8 @@ impl Queues {
     /// A message for a queue here.
     pub(super) fn arrive(&mut self, from: ShardId, parcel: Parcel) {
         let id = parcel.id;
-        if let Some(arrival) = self.desk.arrivals.find(id) {
-            let gate = Gate::All(arrival.partition);
-            return self.desk.mail(from, QueueMail::Moved(id), gate);
+        if self.desk.arrivals.has(id) {
+            return self.desk.mail(from, QueueMail::Moved(id), Gate::All);
         }
         let mut verdict = self.check((&parcel.target, &parcel.source), parcel.kind, parcel.purpose);
         if self.desk.stored >= self.config.limits.messages_max {
@@ -146,10 +147,9 @@ impl Queues {
         };
         self.advance(key);
         if let Some((queue, desk)) = self.parts(key) {
-            let gate = queue.gate();
             let offset = queue.take_moved(parcel.message, desk);
             desk.arrivals.insert(id, queue.partition, offset);
-            desk.mail(from, QueueMail::Moved(id), gate);
+            desk.mail(from, QueueMail::Moved(id), Gate::All);
         }
         self.leave(key);
     }
@@ -168,13 +168,13 @@ impl Queues {
                 }
                 None => self.write_off(partition, &moving),
             }
-            self.desk.journal.remove(partition, id.intent);
+            self.desk.remove(partition, id.intent);
             if let (Some(key), Some(task)) = (key, moving.task) {
                 self.task_moved(key, task);
             }
             self.after_move(key);
         }
-        self.desk.mail(to, QueueMail::Forget(id), Gate::All(partition));
+        self.desk.mail(to, QueueMail::Forget(id), Gate::All);
     }
 
     /// A message from here cannot be another queue's.
@@ -193,7 +193,7 @@ impl Queues {
             // Purged, or deleted with its queue, while it was on its way.
             None => self.write_off(id.partition, &moving),
         }
-        self.desk.journal.remove(id.partition, id.intent);
+        self.desk.remove(id.partition, id.intent);
         if let (Some(key), Some(task)) = (key, moving.task) {
             self.task_refused(key, task, why);
         }
@@ -226,7 +226,7 @@ impl Queues {
         let from = MoveId { partition, intent: 0 };
         let until = MoveId { partition, intent: u64::MAX };
         let open = self.moves.open.range(from..=until).map(|(id, _)| id.intent).collect();
-        let upto = self.desk.journal.end(partition);
+        let upto = self.desk.journal.last(partition);
         self.desk.mail(to, QueueMail::Open { partition, open, upto }, Gate::Open);
     }
 

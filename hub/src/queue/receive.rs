@@ -2,11 +2,12 @@
 //! would be received once too often is moved instead.
 
 use super::Queues;
-use super::answer::{Answer, Delivery, Gate, QueueRefusal};
+use super::answer::{Answer, Delivery, QueueRefusal};
 use super::command::Receive;
 use super::desk::{Desk, Queue};
 use super::ids::{Receipt, Wall};
 use super::lane::LaneKey;
+use super::leaving::Gate;
 use super::limits::{QueueLimits, STEP_MAX};
 use super::record::{Record, Tally};
 use super::stock::{Hold, Tracked};
@@ -230,11 +231,9 @@ impl Queue {
         if self.settings.dead_letters.as_ref().is_some_and(|dead| counts(dead.receives_max)) {
             let (queue, receives) = (self.incarnation, tracked.receives);
             let tally = Tally { queue, offset, receives, first_received: tracked.first_received };
-            let place = desk.journal.keep(self.partition, Record::Tally(tally));
+            let place = desk.keep(self.partition, Record::Tally(tally));
             let before = self.stock.note_tally(offset, place);
-            if before != 0 {
-                desk.journal.remove(self.partition, before);
-            }
+            desk.remove(self.partition, before);
         }
         Some(self.delivery(offset, &tracked))
     }

@@ -6,8 +6,8 @@
 //! received again.
 
 use super::Queues;
-use super::answer::Gate;
 use super::ids::MoveId;
+use super::leaving::Gate;
 use super::limits::DEDUPLICATION_MS;
 use super::mail::QueueMail;
 use super::marks::{Marked, Marks, key, window_end};
@@ -17,8 +17,8 @@ use super::rubbish::Heap;
 use super::settings::Kind;
 use super::stock::{Arriving, Stock, Tracked};
 use super::tasks::Tasks;
-use crate::effect::Effects;
-use crate::ids::{Millis, Partition};
+use crate::ids::Partition;
+use crate::record::Place;
 use std::collections::BTreeMap;
 
 /// What is gathered while records are read.
@@ -40,8 +40,8 @@ struct Found {
 
 impl Queues {
     /// A record of a partition of this hub, in the order of places.
-    pub(crate) fn replay(&mut self, partition: Partition, offset: u64, record: Record) {
-        self.desk.journal.go_on(partition, offset);
+    pub(crate) fn replay(&mut self, place: Place, record: Record) {
+        let Place { partition, number: offset } = place;
         match record {
             Record::Queue(queue) => self.read_queue(partition, offset, *queue),
             Record::Sent(sent) => self.read_sent(partition, offset, &sent),
@@ -126,11 +126,9 @@ impl Queues {
         }
     }
 
-    /// All records were read; the last one there ever was of each partition stands at `ends`. Queues take commands from now
-    /// on. Mail must not be delivered before each hub of the node has done this.
-    pub(crate) fn start(&mut self, now: Millis, ends: &[(Partition, u64)], effects: &mut Effects) {
-        self.advance_to(now);
-        ends.iter().for_each(|(partition, end)| self.desk.journal.go_on(*partition, *end));
+    /// All records were read. Queues take commands from now on. Mail must not be delivered before each hub of the node has
+    /// done this.
+    pub(crate) fn start(&mut self) {
         let Replay { mut found, intents } = std::mem::take(&mut self.replay);
         let (now, delay_ms_max) = (self.desk.now, self.config.limits.delay_ms_max);
         for found in found.values_mut() {
@@ -145,7 +143,6 @@ impl Queues {
         }
         moves.into_iter().for_each(|id| self.load(id, Gate::Open));
         self.start_queues();
-        self.flush(effects);
     }
 
     /// A move that was intended goes on, also when its queue is gone.

@@ -46,7 +46,7 @@ impl Rubbish {
     pub(crate) fn clear_some(&mut self, desk: &mut Desk) {
         for _ in 0..STEP_MAX {
             if let Some((partition, offset)) = self.loose.pop_front() {
-                desk.journal.remove(partition, offset);
+                desk.remove(partition, offset);
             } else if let Some(heap) = self.heaps.front_mut() {
                 if !heap.clear_one(desk) {
                     self.heaps.pop_front();
@@ -68,9 +68,7 @@ impl Heap {
             let tally = out.and_then(|out| out.tracked).map_or(0, |tracked| tracked.tally);
             desk.write_off(self.partition, offset, tally);
         } else if let Some(marked) = self.marks.pop() {
-            if marked.record != 0 {
-                desk.journal.remove(self.partition, marked.record);
-            }
+            desk.remove(self.partition, marked.record);
         } else {
             return false;
         }

@@ -5,6 +5,7 @@ use super::answer::{Answer, QueueRefusal, Taken};
 use super::command::Message;
 use super::desk::{Desk, Queue};
 use super::ids::{QueueName, Wall};
+use super::leaving::Gate;
 use super::limits::QueueLimits;
 use super::marks::{Marked, key, window_end};
 use super::record::{Id, IdValue, Record, Sent};
@@ -23,7 +24,7 @@ impl Queues {
             desk.refuse(token, refusal);
         } else {
             let all = messages.into_iter().map(|message| queue.take_in(message, limits, desk)).collect();
-            let gate = queue.gate();
+            let gate = Gate::All;
             desk.answer(token, Answer::Sent(all), gate);
         }
         self.leave(key);
@@ -107,7 +108,7 @@ impl Queue {
     pub(super) fn store(&mut self, sent: Sent, due: Wall, desk: &mut Desk) -> u64 {
         let group: Box<str> = sent.group.clone().unwrap_or_default();
         let at = sent.sent;
-        let offset = desk.journal.keep(self.partition, Record::Sent(Box::new(sent)));
+        let offset = desk.keep(self.partition, Record::Sent(Box::new(sent)));
         desk.stored += 1;
         self.stock.insert(&Arriving { offset, sent: at, due, group: &group }, desk.now);
         offset

@@ -5,9 +5,10 @@
 //! is gone, or on its way to another queue, does nothing and succeeds.
 
 use super::Queues;
-use super::answer::{Answer, Gate, QueueRefusal, Stage};
+use super::answer::{Answer, QueueRefusal, Stage};
 use super::desk::{Desk, Queue};
 use super::ids::{QueueName, Receipt};
+use super::leaving::Gate;
 use super::receive::Numbers;
 use crate::ids::Token;
 
@@ -20,7 +21,7 @@ impl Queues {
             desk.refuse(token, QueueRefusal::OverLimit);
         } else {
             let all = receipts.iter().map(|receipt| queue.settle(receipt, &self.numbers, desk)).collect();
-            let gate = queue.gate();
+            let gate = Gate::All;
             desk.answer(token, Answer::Settled(all), gate);
         }
         self.leave(key);

@@ -4,10 +4,11 @@
 //! A task moves what was in the queue when it started and can be received; it is over when there is no such message left.
 
 use super::Queues;
-use super::answer::{Answer, Gate, QueueRefusal};
+use super::answer::{Answer, QueueRefusal};
 use super::command::StartTask;
 use super::desk::{Desk, Queue};
 use super::ids::{QueueName, TaskId, Wall};
+use super::leaving::Gate;
 use super::limits::{QueueLimits, TASK_NOTE_EVERY};
 use super::mail::{Check, Pending, QueueMail};
 use super::record::{MoveRefusal, Record, TaskRecord, TaskStatus};
@@ -78,10 +79,8 @@ impl Task {
     /// Its newest state in place of the one before.
     fn rewrite(&mut self, partition: Partition, desk: &mut Desk) {
         let before = self.record;
-        self.record = desk.journal.keep(partition, Record::Task(Box::new(self.state.clone())));
-        if before != 0 {
-            desk.journal.remove(partition, before);
-        }
+        self.record = desk.keep(partition, Record::Task(Box::new(self.state.clone())));
+        desk.remove(partition, before);
     }
 
     /// A message goes now.
@@ -141,7 +140,7 @@ impl Queues {
                 target: start.target.clone(),
                 rate: start.rate,
                 started: desk.now,
-                upto: desk.journal.end(queue.partition) + 1,
+                upto: desk.journal.last(queue.partition) + 1,
                 total: queue.stock.counts().visible,
                 moved: 0,
                 status: TaskStatus::Running,
@@ -149,7 +148,7 @@ impl Queues {
             let mut task = Task { state, record: 0, open: 0, next_us: 0, is_paced: false };
             task.rewrite(queue.partition, desk);
             queue.tasks.running = Some(Box::new(task));
-            desk.answer(start.token, Answer::TaskStarted(start.task), queue.gate());
+            desk.answer(start.token, Answer::TaskStarted(start.task), Gate::All);
         }
         self.leave(key);
     }
@@ -157,7 +156,7 @@ impl Queues {
     pub(super) fn cancel_task(&mut self, name: &QueueName, id: TaskId, token: Token) {
         let Some(key) = self.enter(name, token) else { return };
         let Some((queue, desk)) = self.parts(key) else { return };
-        let (partition, gate) = (queue.partition, queue.gate());
+        let (partition, gate) = (queue.partition, Gate::All);
         let task = queue.tasks.running.as_mut().filter(|task| task.state.task == id);
         match task.filter(|task| task.state.status == TaskStatus::Running) {
             Some(task) => {
@@ -176,7 +175,7 @@ impl Queues {
         let Some((queue, desk)) = self.parts(key) else { return };
         let tasks = queue.tasks.running.as_deref().into_iter().chain(&queue.tasks.over);
         let tasks = tasks.take(limit).map(|task| task.state.clone()).collect();
-        desk.answer(token, Answer::Tasks(tasks), queue.gate());
+        desk.answer(token, Answer::Tasks(tasks), Gate::All);
         self.leave(key);
     }
 
@@ -248,7 +247,7 @@ impl Queue {
         self.tasks.over.push_front(*task);
         while self.tasks.over.len() > kept_max as usize {
             let oldest = self.tasks.over.pop_back();
-            oldest.into_iter().for_each(|oldest| desk.journal.remove(self.partition, oldest.record));
+            oldest.into_iter().for_each(|oldest| desk.remove(self.partition, oldest.record));
         }
     }
 }

@@ -11,6 +11,9 @@ fn to(target: &str, receives_max: u32) -> Option<DeadLetters> {
 
 /// Two queues of that kind, on different shards where there are several.
 fn pair(node: &mut Node, kind: Kind, receives_max: u32) {
+    if node.topology.shards > 1 {
+        assert_ne!(QueueName::new("q").home(&node.topology), QueueName::new("dead").home(&node.topology));
+    }
     node.create("dead", Settings { kind, ..standard() });
     node.create(
         "q",

@@ -1,20 +1,24 @@
-//! The log of each partition as the hub writes it, of which a part is durable. Refuses what a log would: a record out of
-//! order, and the removal of one that is not there.
+//! The log of each partition as hubs write it, of which a part is durable. Refuses what a log would: a record out of order,
+//! and the removal of one that is not there.
 
 use bytes::Bytes;
-use hub::Partition;
-use hub::queue::{QueueEffect, Record};
+use hub::queue::{self, Sent};
+use hub::{Entry, Partition, Place, Record, ShardId};
 use std::collections::{BTreeMap, VecDeque};
 
 #[derive(Clone, Debug)]
 enum Write {
     Keep(u64, Bytes),
-    Remove(u64),
+    Drop(u64),
 }
 
 #[derive(Default)]
 pub struct Disk {
     parts: BTreeMap<Partition, Part>,
+    /// What each hub has written and is not known to be durable, in order: the partition, and which of its writes.
+    orders: BTreeMap<ShardId, VecDeque<(Partition, u64)>>,
+    /// How many writes of each hub are durable, without a hole.
+    safe: BTreeMap<ShardId, u64>,
 }
 
 #[derive(Default)]
@@ -26,67 +30,73 @@ struct Part {
     durable_end: u64,
     end: u64,
     pending: VecDeque<Write>,
-    emitted: u64,
+    written: u64,
 }
 
 impl Part {
     fn done(&self) -> u64 {
-        self.emitted - self.pending.len() as u64
+        self.written - self.pending.len() as u64
     }
 
     fn flush_one(&mut self) {
         match self.pending.pop_front() {
-            Some(Write::Keep(offset, bytes)) => {
-                self.durable_end = offset;
-                self.durable.insert(offset, bytes);
+            Some(Write::Keep(number, bytes)) => {
+                self.durable_end = number;
+                self.durable.insert(number, bytes);
             }
-            Some(Write::Remove(offset)) => _ = self.durable.remove(&offset),
+            Some(Write::Drop(number)) => _ = self.durable.remove(&number),
             None => {}
         }
     }
 }
 
+fn read(bytes: &Bytes) -> queue::Record {
+    queue::Record::decode(bytes).expect("a record")
+}
+
 impl Disk {
-    /// Takes a write; gives other effects back.
-    pub fn write(&mut self, effect: QueueEffect) -> Option<QueueEffect> {
-        match effect {
-            QueueEffect::Keep { partition, offset, record } => {
-                let part = self.parts.entry(partition).or_default();
-                assert_eq!(offset, part.end + 1, "a record that does not follow the last one: {record:?}");
+    pub fn write(&mut self, shard: ShardId, entry: Entry) {
+        let partition = match &entry {
+            Entry::Keep { place, .. } | Entry::Drop(place) => place.partition,
+        };
+        let part = self.parts.entry(partition).or_default();
+        part.written += 1;
+        self.orders.entry(shard).or_default().push_back((partition, part.written));
+        match entry {
+            Entry::Keep { place, record: Record::Queue(record) } => {
+                assert_eq!(
+                    place.number,
+                    part.end + 1,
+                    "a record that does not follow the last one: {record:?}"
+                );
                 let bytes = Bytes::from(record.encode());
-                assert_eq!(Record::decode(&bytes), Ok(record), "a record is read as it was written");
-                part.end = offset;
-                part.emitted += 1;
-                part.live.insert(offset, bytes.clone());
-                part.pending.push_back(Write::Keep(offset, bytes));
-                None
+                assert_eq!(queue::Record::decode(&bytes), Ok(record), "a record is read as it was written");
+                part.end = place.number;
+                part.live.insert(place.number, bytes.clone());
+                part.pending.push_back(Write::Keep(place.number, bytes));
             }
-            QueueEffect::Remove { partition, offset } => {
-                let part = self.parts.entry(partition).or_default();
-                let removed = part.live.remove(&offset);
-                assert!(removed.is_some(), "{partition:?} {offset}: there is no such record to remove");
-                part.emitted += 1;
-                part.pending.push_back(Write::Remove(offset));
-                None
+            Entry::Keep { place, record } => panic!("not of queues: {place:?} {record:?}"),
+            Entry::Drop(place) => {
+                let dropped = part.live.remove(&place.number);
+                assert!(dropped.is_some(), "{place:?}: there is no such record to drop");
+                part.pending.push_back(Write::Drop(place.number));
             }
-            other => Some(other),
         }
     }
 
-    /// How many writes of a partition were emitted so far.
-    pub fn emitted(&self, partition: Partition) -> u64 {
-        self.parts.get(&partition).map_or(0, |part| part.emitted)
-    }
-
-    /// Up to which of the writes of a partition a record is durable.
-    pub fn place(&self, partition: Partition, offset: u64) -> u64 {
-        let Some(part) = self.parts.get(&partition) else { return 0 };
-        let is_it = |write: &Write| matches!(write, Write::Keep(kept, _) if *kept == offset);
-        part.pending.iter().position(is_it).map_or(0, |at| part.done() + at as u64 + 1)
-    }
-
-    pub fn is_durable(&self, partition: Partition, place: u64) -> bool {
-        self.parts.get(&partition).is_none_or(|part| part.done() >= place)
+    /// How many writes of a hub are durable; `None` if that is known to it.
+    pub fn newly_safe(&mut self, shard: ShardId) -> Option<u64> {
+        let order = self.orders.entry(shard).or_default();
+        let safe = self.safe.entry(shard).or_default();
+        let before = *safe;
+        while let Some((partition, write)) = order.front() {
+            if self.parts.get(partition).is_some_and(|part| part.done() < *write) {
+                break;
+            }
+            order.pop_front();
+            *safe += 1;
+        }
+        (*safe > before).then_some(*safe)
     }
 
     pub fn partitions(&self) -> Vec<Partition> {
@@ -106,23 +116,37 @@ impl Disk {
     /// What was not durable never was.
     pub fn crash(&mut self) {
         for part in self.parts.values_mut() {
-            part.emitted -= part.pending.len() as u64;
+            part.written = 0;
             part.pending.clear();
             part.live = part.durable.clone();
             part.end = part.durable_end;
         }
+        self.orders.clear();
+        self.safe.clear();
     }
 
-    /// A record that is durable, as the store reads it.
-    pub fn load(&self, partition: Partition, offset: u64) -> Option<Record> {
-        self.parts.get(&partition)?.durable.get(&offset).map(|bytes| Record::decode(bytes).expect("a record"))
+    /// A message that is durable, as the store reads it.
+    pub fn sent(&self, place: Place) -> Option<Sent> {
+        match self.parts.get(&place.partition)?.durable.get(&place.number).map(read)? {
+            queue::Record::Sent(sent) => Some(*sent),
+            other => panic!("not a message: {other:?}"),
+        }
     }
 
     /// All records, durable or not.
-    pub fn live(&self) -> impl Iterator<Item = (Partition, u64, Record)> {
+    pub fn live(&self) -> impl Iterator<Item = (Place, queue::Record)> {
         self.parts.iter().flat_map(|(partition, part)| {
-            let all = part.live.iter();
-            all.map(|(offset, bytes)| (*partition, *offset, Record::decode(bytes).expect("a record")))
+            let place = |number: &u64| Place { partition: *partition, number: *number };
+            part.live.iter().map(move |(number, bytes)| (place(number), read(bytes)))
+        })
+    }
+
+    /// All records without the content of messages, as a start reads them.
+    pub fn recalled(&self) -> impl Iterator<Item = (Place, Record)> {
+        self.parts.iter().flat_map(|(partition, part)| {
+            let place = |number: &u64| Place { partition: *partition, number: *number };
+            let recall = |bytes: &Bytes| queue::Record::recall(bytes).expect("a record");
+            part.live.iter().map(move |(number, bytes)| (place(number), Record::Queue(recall(bytes))))
         })
     }
 

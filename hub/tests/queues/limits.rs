@@ -65,3 +65,17 @@ fn attempts_have_a_limit_and_the_oldest_is_forgotten() {
     assert_eq!(node.try_receive(again("y")).expect("again").len(), 1);
     assert_eq!(node.try_receive(again("x")).expect("a new one").len(), 0);
 }
+
+#[test]
+fn without_a_journal_there_is_no_queue() {
+    use hub::{Command, Effect, Effects, Hub, Millis, Report, Token};
+    let with = Node::new(1);
+    let mut hub = Hub::new(with.hub_config());
+    let (queue, settings, token) = (hub::queue::QueueName::new("q"), Arc::new(standard()), Token(7));
+    let mut effects = Effects::default();
+    hub.apply(Millis(0), Command::Queue(QueueCommand::Create { queue, settings, token }), &mut effects);
+    let Some(Effect::Report { token: Token(7), report: Report::Queue(answer) }) = effects.list.pop() else {
+        panic!("{effects:?}")
+    };
+    assert!(matches!(*answer, Answer::Refused(QueueRefusal::NoJournal)));
+}

@@ -4,13 +4,12 @@
 use crate::disk::Disk;
 use bytes::Bytes;
 use hub::queue::{
-    Answer, Delivery, Gate, Kind, Message, MoveId, QueueCommand, QueueConfig, QueueEffect, QueueMail,
-    QueueName, QueueRefusal, QueueView, Receipt, Receive, Record, Sent, Settings, StartTask, Taken, TaskId,
-    Wall,
+    self, Answer, Delivery, Kind, Message, MoveId, QueueCommand, QueueConfig, QueueMail, QueueName,
+    QueueRefusal, QueueView, Receipt, Receive, Sent, Settings, StartTask, Taken, TaskId, Wall,
 };
 use hub::{
-    Command, Config, Effect, Effects, Hub, HubMail, Limits, MessageId, Millis, Partition, RecoveryLimits,
-    ShardId, Token, Topology,
+    Command, Config, Effect, Effects, Entry, Hub, HubMail, Limits, MessageId, Millis, Partition, Place,
+    Record, RecoveryLimits, Report, ShardId, Token, Topology,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -35,19 +34,11 @@ const LIMITS: Limits = Limits {
 /// The wall clock when tests begin.
 pub const START: u64 = 1_700_000_000_000;
 
-/// Something that waits for the disk.
-struct Held {
-    partition: Partition,
-    place: u64,
-    from: ShardId,
-    effect: QueueEffect,
-}
-
 /// What is on its way between hubs and store.
 #[derive(Debug)]
 pub enum Letter {
     Mail { from: ShardId, to: ShardId, mail: Box<QueueMail> },
-    Load { id: MoveId, offset: u64 },
+    Load { id: MoveId, place: Place },
 }
 
 pub struct Node {
@@ -61,11 +52,8 @@ pub struct Node {
     /// What leaves, in the order it may.
     pub answers: BTreeMap<Token, Answer>,
     pub letters: Vec<Letter>,
-    held: Vec<Held>,
-    /// Records in the order they were emitted; to be cleared by who looks at them.
-    pub kept: Vec<(Partition, u64, Record)>,
-    /// Whom there is an answer for, in the order they were emitted; likewise.
-    pub emitted: Vec<Token>,
+    /// Records in the order they were written; to be cleared by who looks at them.
+    pub kept: Vec<(Place, queue::Record)>,
     lives: u64,
     tokens: u64,
     ids: u128,
@@ -87,15 +75,19 @@ impl Node {
             now: 0,
             answers: BTreeMap::new(),
             letters: Vec::new(),
-            held: Vec::new(),
             kept: Vec::new(),
-            emitted: Vec::new(),
             lives: 0,
             tokens: 0,
             ids: 0,
         };
         node.start();
         node
+    }
+
+    /// Of the first hub.
+    pub fn hub_config(&self) -> Config {
+        let (shard, topology) = (ShardId(0), self.topology);
+        Config { shard, topology, epoch: 1, limits: LIMITS, rules: Vec::new() }
     }
 
     /// New hubs on what the disk has.
@@ -105,15 +97,16 @@ impl Node {
         for shard in 0..self.topology.shards {
             let (topology, epoch) = (self.topology, self.lives * 1000);
             let shard = ShardId(shard);
-            let mut hub = Hub::new(Config { shard, topology, epoch, limits: LIMITS, rules: Vec::new() });
+            let mut hub = Hub::new(Config { shard, epoch, ..self.hub_config() });
             hub.configure_queues(self.config.clone());
             let is_ours = |partition: Partition| topology.owner(partition) == shard;
-            let records = self.disk.live().filter(|(partition, ..)| is_ours(*partition));
-            records.for_each(|(partition, offset, record)| hub.replay_queues(partition, offset, record));
-            let ends: Vec<_> = self.disk.ends().into_iter().filter(|(of, _)| is_ours(*of)).collect();
+            let last: Vec<_> = self.disk.ends().into_iter().filter(|(of, _)| is_ours(*of)).collect();
+            let records = self.disk.recalled().filter(|(place, _)| is_ours(place.partition)).collect();
+            hub.keep_journal(&last, records);
+            let (mut effects, now) = (Effects::default(), Millis(self.now));
+            let empty = hub.snapshot(now);
+            hub.restore(now, 0, empty, &mut effects);
             self.hubs.push(hub);
-            let mut effects = Effects::default();
-            self.hubs[usize::from(shard.0)].start_queues(Millis(self.now), &ends, &mut effects);
             self.take(shard, effects);
         }
         self.go_on();
@@ -124,7 +117,6 @@ impl Node {
         self.disk.crash();
         self.answers.clear();
         self.letters.clear();
-        self.held.clear();
         self.config.start = Wall(start);
         self.now = 0;
         self.start();
@@ -142,67 +134,47 @@ impl Node {
     }
 
     fn take(&mut self, from: ShardId, effects: Effects) {
-        for effect in effects.list {
-            let Effect::Queue(effect) = effect else { panic!("{effect:?}") };
-            if let QueueEffect::Keep { partition, offset, record } = &effect {
-                self.kept.push((*partition, *offset, record.clone()));
+        for entry in effects.entries {
+            if let Entry::Keep { place, record: Record::Queue(record) } = &entry {
+                self.kept.push((*place, record.clone()));
             }
-            if let QueueEffect::Answer { token, .. } = &effect {
-                self.emitted.push(*token);
-            }
-            let Some(effect) = self.disk.write(effect) else { continue };
-            let gate = match &effect {
-                QueueEffect::Answer { gate, .. }
-                | QueueEffect::Mail { gate, .. }
-                | QueueEffect::Load { gate, .. } => *gate,
-                QueueEffect::Keep { .. } | QueueEffect::Remove { .. } => continue,
-            };
-            let (partition, place) = match gate {
-                Gate::Open => (Partition(0), 0),
-                Gate::Record(partition, offset) => (partition, self.disk.place(partition, offset)),
-                Gate::All(partition) => (partition, self.disk.emitted(partition)),
-            };
-            self.held.push(Held { partition, place, from, effect });
+            self.disk.write(from, entry);
         }
-        self.release();
-    }
-
-    /// Lets go what need not wait any more.
-    pub fn release(&mut self) {
-        let held = std::mem::take(&mut self.held);
-        for held in held {
-            if !self.disk.is_durable(held.partition, held.place) {
-                self.held.push(held);
-                continue;
-            }
-            match held.effect {
-                QueueEffect::Answer { token, answer, .. } => {
-                    let before = self.answers.insert(token, answer);
+        for effect in effects.list {
+            match effect {
+                Effect::Report { token, report: Report::Queue(answer) } => {
+                    let before = self.answers.insert(token, *answer);
                     assert!(before.is_none(), "a second answer: {before:?}");
                 }
-                QueueEffect::Mail { to, mail, .. } => {
-                    self.letters.push(Letter::Mail { from: held.from, to, mail });
+                Effect::Mail { to, mail: HubMail::Queue(mail) } => {
+                    self.letters.push(Letter::Mail { from, to, mail });
                 }
-                QueueEffect::Load { id, offset, .. } => self.letters.push(Letter::Load { id, offset }),
-                QueueEffect::Keep { .. } | QueueEffect::Remove { .. } => {}
+                Effect::Load { id, place } => self.letters.push(Letter::Load { id, place }),
+                other => panic!("{other:?}"),
             }
         }
     }
 
-    /// An answer, whether it may leave or not.
-    pub fn answer_of(&self, token: Token) -> Option<&Answer> {
-        let held = self.held.iter().find_map(|held| match &held.effect {
-            QueueEffect::Answer { token: of, answer, .. } if *of == token => Some(answer),
-            _ => None,
-        });
-        held.or_else(|| self.answers.get(&token))
+    /// Tells hubs what is durable.
+    pub fn release(&mut self) {
+        for shard in (0..self.topology.shards).map(ShardId) {
+            if let Some(safe) = self.disk.newly_safe(shard) {
+                self.apply(shard, Command::Kept { safe });
+            }
+        }
+    }
+
+    pub fn is_durable(&self) -> bool {
+        self.disk.partitions().into_iter().all(|partition| self.disk.pending(partition) == 0)
     }
 
     pub fn flush(&mut self) {
-        for partition in self.disk.partitions() {
-            self.disk.flush(partition, self.disk.pending(partition));
+        while !self.is_durable() {
+            for partition in self.disk.partitions() {
+                self.disk.flush(partition, self.disk.pending(partition));
+            }
+            self.release();
         }
-        self.release();
     }
 
     /// Delivers one letter.
@@ -211,12 +183,8 @@ impl Node {
             Letter::Mail { from, to, mail } => {
                 self.apply(to, Command::Mail { from, mail: HubMail::Queue(mail) });
             }
-            Letter::Load { id, offset } => {
-                let record = match self.disk.load(id.partition, offset) {
-                    Some(Record::Sent(sent)) => Some(sent),
-                    Some(other) => panic!("not a message: {other:?}"),
-                    None => None,
-                };
+            Letter::Load { id, place } => {
+                let record = self.disk.sent(place).map(Box::new);
                 self.ids += 1;
                 let message = MessageId(self.ids);
                 let to = self.topology.owner(id.partition);
@@ -387,16 +355,10 @@ impl Node {
     }
 
     fn got(&self, message: &Delivery) -> Option<Got> {
-        let sent = self.sent(message.receipt.partition, message.receipt.offset)?;
+        let (partition, number) = (message.receipt.partition, message.receipt.offset);
+        let sent = self.disk.sent(Place { partition, number })?;
         let body = String::from_utf8(sent.content.to_vec()).expect("text");
         Some(Got { body, receipt: message.receipt, receives: message.receives, sent })
-    }
-
-    pub fn sent(&self, partition: Partition, offset: u64) -> Option<Sent> {
-        match self.disk.load(partition, offset)? {
-            Record::Sent(sent) => Some(*sent),
-            other => panic!("not a message: {other:?}"),
-        }
     }
 
     pub fn settle(&mut self, queue: &str, receipt: Receipt) -> Result<(), QueueRefusal> {
