@@ -17,6 +17,7 @@ use crate::effect::{Effect, Effects, HubMail, Outcome, Report};
 use crate::hub::Hub;
 use crate::ids::{Millis, Partition, SessionId, SessionKey, ShardId, Token};
 use crate::message::{Message, MessageId, Quality};
+use crate::queue::Leaving;
 use crate::record::{Entry, Place, Record};
 use crate::session::Session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -64,6 +65,8 @@ pub(crate) enum Promise {
     Watched(u64),
     /// Where a message goes on its way.
     Route(Box<Publish>),
+    /// Of queues, to another hub or to the store.
+    Queue(Leaving),
 }
 
 /// See [`Promise::Effect`].
@@ -107,6 +110,12 @@ impl Journal {
 
     pub(crate) fn is_on(&self) -> bool {
         self.is_on
+    }
+
+    /// Number of the newest record of a partition; 0 = there was none.
+    pub(crate) fn last(&self, partition: Partition) -> u64 {
+        let last = self.last.get(usize::from(partition.0 / self.shards.max(1)));
+        last.copied().unwrap_or_default()
     }
 
     /// Nothing waits here.
@@ -229,7 +238,12 @@ impl Hub {
     pub fn keep_journal(&mut self, last: &[(Partition, u64)], records: Vec<(Place, Record)>) {
         let topology = self.config.topology;
         self.journal.begin(topology.shards, topology.partitions, last);
-        self.journal.recalled = records;
+        for (place, record) in records {
+            match record {
+                Record::Queue(record) => self.queues.replay(place, record),
+                record => self.journal.recalled.push((place, record)),
+            }
+        }
     }
 
     /// So many changes are safe, since the hub was made.
@@ -275,6 +289,7 @@ impl Hub {
             Promise::Report(token, report) => effects.report(token, *report),
             Promise::Watched(watch) => self.watched(watch, effects),
             Promise::Route(publish) => self.route(*publish, effects),
+            Promise::Queue(leaving) => self.let_go(leaving, effects),
         }
     }
 

@@ -31,6 +31,7 @@ mod outbox;
 mod pact;
 mod publish;
 mod query;
+pub mod queue;
 mod reason;
 mod record;
 mod recovery;

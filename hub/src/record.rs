@@ -6,6 +6,7 @@
 use crate::command::Options;
 use crate::ids::{Millis, Partition, SessionId};
 use crate::message::{MessageId, Quality};
+use crate::queue;
 use crate::{Labels, Message};
 use std::sync::Arc;
 
@@ -91,6 +92,8 @@ pub enum Record {
     },
     /// The value that its channel retains. Of several of one channel the newest counts.
     Retained(Arc<Message>),
+    /// Of queues, whose times are on the wall clock.
+    Queue(queue::Record),
 }
 
 /// What was agreed on with a client.

@@ -137,7 +137,7 @@ fn session_of(record: &Record) -> Option<SessionId> {
         | Record::Used { session, .. }
         | Record::Offer { session, .. }
         | Record::Taken { session, .. } => Some(*session),
-        Record::Due { .. } | Record::Retained(_) => None,
+        Record::Due { .. } | Record::Retained(_) | Record::Queue(_) => None,
     }
 }
 
@@ -175,7 +175,7 @@ impl PastSession {
             Record::Taken { exchange, .. } => {
                 self.offers.insert(exchange, (number, None)).map(|(older, _)| older)
             }
-            Record::Session(_) | Record::Due { .. } | Record::Retained(_) => None,
+            Record::Session(_) | Record::Due { .. } | Record::Retained(_) | Record::Queue(_) => None,
         }
     }
 
@@ -282,6 +282,7 @@ impl Hub {
             self.journal.drop_record(place.partition, place.number);
         }
         self.journal.remember(self.now, had);
+        self.start_queues(effects);
         self.journal.hand_over(effects);
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hub::{Message, MessageId, Millis, OwedRecord, Record, SessionId, SessionRecord, WillRecord};
+use hub::{Message, MessageId, Millis, OwedRecord, Record, SessionId, SessionRecord, WillRecord, queue};
 use serde::{Deserialize, Serialize};
 
 use crate::state::record::{MessageRecord, OptionsRecord, quality, quality_number};
@@ -126,7 +126,11 @@ pub(super) fn encode(record: &Record, wall: Wall) -> Bytes {
     // A message that ends has another end on the disk.
     let moved = message_of(record).filter(|message| message.traits.expires.is_some());
     let moved = moved.map(|message| Wall::moved(message, |at| Millis(wall.written(at))));
-    let form = RecordForm::of(record, moved.as_ref(), wall);
+    // Those of queues have a form of their own, which begins with another byte.
+    if let Record::Queue(record) = record {
+        return Bytes::from(record.encode());
+    }
+    let form = RecordForm::of(record, moved.as_ref(), wall).expect("it is none of queues");
     let bytes = postcard::to_extend(&form, vec![VERSION]);
     Bytes::from(bytes.expect("records hold nothing that has no form in postcard"))
 }
@@ -142,12 +146,16 @@ fn message_of(record: &Record) -> Option<&Message> {
         | Record::Subscription { .. }
         | Record::Share { .. }
         | Record::Used { .. }
-        | Record::Taken { .. } => None,
+        | Record::Taken { .. }
+        | Record::Queue(_) => None,
     }
 }
 
 /// What [`encode`] wrote; `None` if it was another version, or something else.
 pub(super) fn decode(bytes: &[u8], wall: Wall) -> Option<Record> {
+    if queue::Record::is_one(bytes) {
+        return queue::Record::recall(bytes).ok().map(Record::Queue);
+    }
     let (&VERSION, rest) = bytes.split_first()? else { return None };
     match postcard::take_from_bytes::<RecordForm<'_>>(rest) {
         Ok((form, [])) => form.record(wall),
@@ -156,9 +164,10 @@ pub(super) fn decode(bytes: &[u8], wall: Wall) -> Option<Record> {
 }
 
 impl<'a> RecordForm<'a> {
-    fn of(record: &'a Record, moved: Option<&'a Message>, wall: Wall) -> Self {
+    /// `None` for a record of queues.
+    fn of(record: &'a Record, moved: Option<&'a Message>, wall: Wall) -> Option<Self> {
         let message = |message: &'a Message| MessageRecord::of(moved.unwrap_or(message));
-        match record {
+        Some(match record {
             Record::Session(session) => Self::Session(SessionForm::of(session, wall)),
             Record::Subscription { session, name, options } => {
                 Self::Subscription { session: session.0, name, options: OptionsRecord::of(*options) }
@@ -184,7 +193,8 @@ impl<'a> RecordForm<'a> {
             Record::Taken { session, exchange } => Self::Taken { session: session.0, exchange: *exchange },
             Record::Due { at, message: due } => Self::Due { at: wall.written(*at), message: message(due) },
             Record::Retained(value) => Self::Retained(message(value)),
-        }
+            Record::Queue(_) => return None,
+        })
     }
 
     fn record(self, wall: Wall) -> Option<Record> {
