@@ -7,6 +7,7 @@ use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
+use crate::back::sqs::Door;
 use crate::back::{Office, OfficePorts, sys};
 use crate::config::Config;
 use crate::front::PidKey;
@@ -14,6 +15,7 @@ use crate::mail::Mail;
 use crate::shard::{Sender, ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
+use axum::Router;
 use hub::{ShardId, Topology};
 use std::io;
 use std::net::SocketAddr;
@@ -39,7 +41,7 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error("{port} port: cannot listen on {addr}: {error}")]
     Listen {
-        /// `public`, `private`, `MQTT` or `MQTT TLS`.
+        /// `public`, `private`, `MQTT`, `MQTT TLS` or `SQS`.
         port: &'static str,
         /// As configured.
         addr: SocketAddr,
@@ -57,6 +59,9 @@ pub enum StartError {
         /// What is wrong with it.
         error: String,
     },
+    /// A queue of the configuration cannot be as it is written.
+    #[error("[[queue]] {0}")]
+    Queue(String),
     /// Threads or polls.
     #[error("cannot start a shard: {0}")]
     Shard(io::Error),
@@ -75,6 +80,9 @@ pub struct Server {
     private_addr: SocketAddr,
     /// Dropped to end the private port.
     private_stop: oneshot::Sender<()>,
+    sqs_addr: Option<SocketAddr>,
+    /// Dropped to end the port of SQS.
+    sqs_stop: Option<oneshot::Sender<()>>,
     /// Publishes figures until it is ended, if it is to.
     figures: Option<AbortHandle>,
     estate: Option<Estate>,
@@ -103,18 +111,26 @@ impl Server {
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
         let Ports { listeners, addrs } = ports::bind(&config, topology)?;
-        let private = listen_private(config.server.private_listen).await?;
+        let private = listen("private", config.server.private_listen).await?;
+        let sqs = match config.sqs.listen.filter(|_| config.sqs.enabled) {
+            Some(addr) => Some(listen("SQS", addr).await?),
+            None => None,
+        };
         // Only now that all ports are ours: a start that fails leaves the file to the next.
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
         let mut keeping = open_store(&config, topology, zero).await?;
-        let kept = keeping.as_mut().map(Keeping::take);
+        let kept = keeping.as_mut().and_then(Keeping::take);
         let setup = NodeSetup {
             config: Arc::clone(&config),
             topology,
             time: Time::Since(zero),
             uplink: upcall_sender,
             journal: keeping.as_ref().map(Keeping::inlet),
+            queues: node::queue_config(
+                &config,
+                keeping.as_ref().map_or(0, |keeping| keeping.wall().zero_ms()),
+            ),
             reports: report_sender,
             tls,
             key: PidKey::generate(),
@@ -134,15 +150,21 @@ impl Server {
         }
         drop(setup);
         let senders: Vec<Sender> = shards.iter().map(|shard| shard.sender.clone()).collect();
+        let shelf = keeping.as_ref().filter(|_| config.sqs.enabled).map(Keeping::shelf);
         let keeper = keeping.map(|keeping| keeping.start(senders.clone())).transpose();
         let keeper = keeper.map_err(StartError::Shard)?;
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
-        let (private_addr, private_stop) = serve_private(desk, private);
+        let door = shelf.map(|shelf| Door::new(office.clone(), Arc::clone(&config), shelf));
+        if let Some(door) = &door {
+            door.declare().await.map_err(StartError::Queue)?;
+        }
+        let (private_addr, private_stop) = serve("private", rest::router(desk, door.clone()), private);
+        let (sqs_addr, sqs_stop) =
+            door.zip(sqs).map(|(door, port)| serve("SQS", door.router(), port)).unzip();
         let figures = publish_figures(&office, &config);
         let handle = Handle::new(office, Arc::clone(&config));
         let upcalls = Unheard::start(upcalls, handle.clone());
-        let (private_stop, upcalls) = (private_stop, upcalls);
         Ok(Self {
             handle,
             config,
@@ -151,6 +173,8 @@ impl Server {
             addrs,
             private_addr,
             private_stop,
+            sqs_addr,
+            sqs_stop,
             figures,
             estate,
             keeper,
@@ -179,6 +203,12 @@ impl Server {
     #[must_use]
     pub fn private_addr(&self) -> SocketAddr {
         self.private_addr
+    }
+
+    /// Where SQS alone is spoken, port resolved; `None` unless `sqs.listen` is set. It is spoken on the private port, too.
+    #[must_use]
+    pub fn sqs_addr(&self) -> Option<SocketAddr> {
+        self.sqs_addr
     }
 
     /// To publish and ask from anywhere.
@@ -253,7 +283,7 @@ impl Server {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || estate.leave()).await;
         }
-        drop(self.private_stop);
+        drop((self.private_stop, self.sqs_stop));
     }
 }
 
@@ -318,7 +348,10 @@ async fn open_store(
     topology: Topology,
     zero: Instant,
 ) -> Result<Option<Keeping>, StartError> {
-    let Some(path) = config.store.dir.clone() else { return Ok(None) };
+    let Some(path) = config.store.dir.clone() else {
+        let wanted = config.sqs.enabled.then_some(config.sqs.memory_bytes_max);
+        return wanted.map(|bytes_max| Keeping::in_memory(bytes_max, topology, zero)).transpose();
+    };
     let config = Arc::clone(config);
     let open = move || {
         let packet_bytes_max = config.mqtt.packet_bytes_max as usize;
@@ -328,26 +361,26 @@ async fn open_store(
     opened.map_err(|error| StartError::Shard(io::Error::other(error)))?.map(Some)
 }
 
-async fn listen_private(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listen = |error| StartError::Listen { port: "private", addr, error };
-    let listener = TcpListener::bind(addr).await.map_err(listen)?;
-    let bound = listener.local_addr().map_err(listen)?;
+async fn listen(port: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let fails = |error| StartError::Listen { port, addr, error };
+    let listener = TcpListener::bind(addr).await.map_err(fails)?;
+    let bound = listener.local_addr().map_err(fails)?;
     Ok((listener, bound))
 }
 
-fn serve_private(
-    desk: Desk,
+fn serve(
+    port: &'static str,
+    router: Router,
     (listener, bound): (TcpListener, SocketAddr),
 ) -> (SocketAddr, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel::<()>();
-    let router = rest::router(desk);
     tokio::spawn(async move {
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
             // Ends by the sender being dropped.
             let _ = stopped.await;
         });
         if let Err(error) = serving.await {
-            tracing::error!(%error, "the private port ended");
+            tracing::error!(%error, port, "a port of the back office ended");
         }
     });
     (bound, stop)
