@@ -59,8 +59,8 @@ pub enum StartError {
         /// What is wrong with it.
         error: String,
     },
-    /// A queue of the configuration cannot be as it is written.
-    #[error("[[queue]] {0}")]
+    /// What the configuration says about queues cannot be.
+    #[error("{0}")]
     Queue(String),
     /// Threads or polls.
     #[error("cannot start a shard: {0}")]
@@ -155,7 +155,8 @@ impl Server {
         let keeper = keeper.map_err(StartError::Shard)?;
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
-        let door = shelf.map(|shelf| Door::new(office.clone(), Arc::clone(&config), shelf));
+        let door = shelf.map(|shelf| Door::new(office.clone(), Arc::clone(&config), shelf)).transpose();
+        let door = door.map_err(StartError::Queue)?;
         if let Some(door) = &door {
             door.declare().await.map_err(StartError::Queue)?;
         }
