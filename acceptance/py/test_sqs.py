@@ -21,6 +21,36 @@ def name(word="q", fifo=False):
     return f"{word}-{next(names)}" + (".fifo" if fifo else "")
 
 
+PREFIXED = (
+    "BatchEntryIdsNotDistinct", "EmptyBatchRequest", "TooManyEntriesInBatchRequest", "MessageNotInflight", "PurgeQueueInProgress"
+)
+ERRORS = {name: f"AWS.SimpleQueueService.{name}" for name in PREFIXED} | {
+    "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueNameExists": "QueueAlreadyExists",
+}
+
+
+def as_query(model):
+    """Gives the model what it had when clients spoke Query: how lists and maps are flattened, and the codes of errors."""
+    model["metadata"] |= {"protocol": "query", "protocols": ["query"]}
+    for action, operation in model["operations"].items():
+        operation.get("output", {})["resultWrapper"] = f"{action}Result"
+    for shape_name, shape in model["shapes"].items():
+        if shape.get("exception") and shape_name in ERRORS:
+            shape["error"] = {"code": ERRORS[shape_name], "httpStatusCode": 400, "senderFault": True}
+        if shape["type"] == "list":
+            shape["flattened"] = True
+            item = {"MessageSystemAttributeList": "MessageSystemAttributeName"}
+            shape["member"]["locationName"] = item.get(shape_name, shape_name.removesuffix("List"))
+        if shape["type"] == "map":
+            shape["flattened"] = True
+            shape["key"]["locationName"] = "Key" if shape_name == "TagMap" else "Name"
+            shape["value"]["locationName"] = "Value"
+        for member_name, member in shape.get("members", {}).items():
+            if member_name in ("Attributes", "MessageAttributes", "MessageSystemAttributes", "Tags", "tags"):
+                member["locationName"] = member_name.removesuffix("s").replace("tag", "Tag")
+
+
 @unittest.skipIf(REFERENCE, "rule of Trunkline")
 class QueueCase(ServerCase):
     kind = "dev"
@@ -43,7 +73,8 @@ class QueueCase(ServerCase):
         def spoken(service, kind, api_version=None):
             model = load(service, kind, api_version)
             if service == "sqs" and kind == "service-2":
-                model["metadata"] |= {"protocol": cls.protocol, "protocols": [cls.protocol]}
+                if cls.protocol == "query":
+                    as_query(model)
             return model
 
         loader.load_service_model = spoken
