@@ -69,16 +69,15 @@ impl Hub {
         self.claimed(Effect::Claimed { tag, session: key, id, resumed, displaced, is_safe: true }, effects);
     }
 
-    /// The client is told of its session when what was agreed on is safe.
+    /// The client is told of its session when what was agreed on is safe, and that an earlier one of its name is gone.
     fn claimed(&mut self, mut claimed: Effect, effects: &mut Effects) {
         let Effect::Claimed { session: key, is_safe, .. } = &mut claimed else { return };
         let session = self.sessions.known(*key);
-        *is_safe = !session.is_kept() || !self.journal.is_behind();
-        let agreed = (!*is_safe).then(|| (*key, Effect::Agreed { to: session.recipient(*key) }));
+        let is_ending = session.pact.as_ref().is_some_and(|pact| self.journal.is_ending(&pact.name));
+        *is_safe = !self.journal.is_behind() || !(session.is_kept() || is_ending);
+        let agreed = (!*is_safe).then(|| Effect::Agreed { to: session.recipient(*key) });
+        agreed.into_iter().for_each(|agreed| self.journal.hold_for(session, agreed));
         effects.list.push(claimed);
-        if let Some((key, agreed)) = agreed {
-            self.promise_to(key, agreed, effects);
-        }
     }
 
     /// What the old connection was to get and did not acknowledge, the new one gets.
@@ -119,9 +118,12 @@ impl Hub {
         }
     }
 
+    /// A session that ends with its connection stays so, as nothing of it was kept until now.
     pub(crate) fn amend(&mut self, key: SessionKey, keep_ms: Option<u64>, drop_will: bool) {
         let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) else { return };
-        pact.keep_ms = keep_ms.unwrap_or(pact.keep_ms);
+        if pact.keep_ms > 0 {
+            pact.keep_ms = keep_ms.unwrap_or(pact.keep_ms);
+        }
         if drop_will {
             pact.will = None;
         }
@@ -181,6 +183,7 @@ impl Hub {
         for offered in pact.rare.iter_mut().flat_map(|rare| rare.taken.values_mut()) {
             drop_record(std::mem::take(&mut offered.record));
         }
+        self.journal.note_end(&pact.name);
     }
 
     /// A session with a pact has lost its connection and is kept: when its time is over, when its will is due, and what

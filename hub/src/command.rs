@@ -25,7 +25,7 @@ pub enum Command {
     Amend {
         /// The session.
         session: SessionKey,
-        /// How long it outlives its connection. Milliseconds.
+        /// How long it outlives its connection; not for one that ends with it. Milliseconds.
         keep_ms: Option<u64>,
         /// The client said goodbye: its will is void.
         drop_will: bool,

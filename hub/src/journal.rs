@@ -20,6 +20,7 @@ use crate::message::{Message, MessageId, Quality};
 use crate::record::{Entry, Place, Record};
 use crate::session::Session;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 /// How long the number of a message of quality `ExactlyOnce` is kept after its client forgot it, so that a publisher's
 /// record of it is gone by then. Milliseconds.
@@ -41,6 +42,9 @@ pub(crate) struct Journal {
     unsafe_records: VecDeque<(u64, Place)>,
     /// Number of the newest safe record of each partition, as `last`.
     last_safe: Vec<u64>,
+    /// Names of sessions of which nothing is kept any more, and the changes up to then, while those are not safe.
+    ending: BTreeMap<Arc<str>, u64>,
+    endings: VecDeque<(u64, Arc<str>)>,
     /// Promises, each with the changes that come before it.
     held: VecDeque<(u64, Promise)>,
     watches: BTreeMap<u64, Watch>,
@@ -181,6 +185,22 @@ impl Journal {
                 *last = place.number;
             }
         }
+        while let Some((made, name)) = self.endings.pop_front_if(|(made, _)| *made <= self.safe) {
+            if self.ending.get(&name) == Some(&made) {
+                self.ending.remove(&name);
+            }
+        }
+    }
+
+    /// Nothing is kept any more of the session of this name.
+    pub(crate) fn note_end(&mut self, name: &Arc<str>) {
+        self.ending.insert(Arc::clone(name), self.made);
+        self.endings.push_back((self.made, Arc::clone(name)));
+    }
+
+    /// Whether a session of this name may be there again after a crash, although it has ended.
+    pub(crate) fn is_ending(&self, name: &str) -> bool {
+        self.ending.contains_key(name)
     }
 
     /// Messages that sessions have been given before the start; who publishes them again is not to bring them twice.
@@ -215,6 +235,11 @@ impl Journal {
         if !self.is_behind() || !session.is_kept() {
             return list.push(effect);
         }
+        self.hold_for(session, effect);
+    }
+
+    /// Says something to a session on its connection of now when all that was changed is safe.
+    pub(crate) fn hold_for(&mut self, session: &Session, effect: Effect) {
         let connection = session.pact.as_ref().map_or(0, |pact| pact.connection);
         let promise = SessionPromise { id: session.id, connection, effect };
         self.held.push_back((self.made, Promise::Effect(Box::new(promise))));
