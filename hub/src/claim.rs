@@ -118,13 +118,17 @@ impl Hub {
         }
     }
 
-    /// A session that ends with its connection stays so, as nothing of it was kept until now.
-    pub(crate) fn amend(&mut self, key: SessionKey, keep_ms: Option<u64>, drop_will: bool) {
+    /// The records follow when the connection is gone. A session that ends with its connection stays so, as nothing of it was
+    /// kept until now.
+    pub(crate) fn amend(&mut self, key: SessionKey, keep_ms: Option<u64>) {
         let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) else { return };
         if pact.keep_ms > 0 {
             pact.keep_ms = keep_ms.unwrap_or(pact.keep_ms);
         }
-        if drop_will {
+    }
+
+    pub(crate) fn drop_will(&mut self, key: SessionKey) {
+        if let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) {
             pact.will = None;
         }
     }

@@ -366,7 +366,7 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
 }
 
 /// What keeps a message for a session.
-fn owed(session: SessionId, parcel: &Parcel) -> Record {
+pub(crate) fn owed(session: SessionId, parcel: &Parcel) -> Record {
     Record::Owed(Box::new(OwedRecord {
         session,
         number: parcel.grade.number,

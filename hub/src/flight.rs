@@ -149,6 +149,20 @@ impl Flight {
         parcels.for_each(|parcel| parcel.record = 0);
     }
 
+    /// Each record is another from now on: of a parcel, or of the number alone.
+    pub(crate) fn renew_records(&mut self, mut renew: impl FnMut(u16, Option<&Parcel>, u64) -> u64) {
+        for sent in &mut self.sent {
+            let number = sent.number;
+            match &mut sent.parcel {
+                Some(parcel) => parcel.record = renew(number, Some(parcel), parcel.record),
+                None => sent.record = renew(number, None, sent.record),
+            }
+        }
+        for parcel in &mut self.waiting {
+            parcel.record = renew(parcel.grade.number, Some(parcel), parcel.record);
+        }
+    }
+
     /// A number of an exchange is kept by this record.
     pub(crate) fn keep_number(&mut self, number: u16, record: u64) {
         if let Some((_, sent)) = self.find(number) {

@@ -92,7 +92,10 @@ impl Hub {
             Command::Admit(admit) => self.admit(admit, effects),
             Command::Claim(claim) => self.claim(*claim, effects),
             Command::Amend { session, keep_ms, drop_will } => {
-                self.amend(session, keep_ms, drop_will);
+                self.amend(session, keep_ms);
+                if drop_will {
+                    self.drop_will(session);
+                }
             }
             Command::Join(join) => self.join_with(join, effects),
             Command::Leave { session, filter, group, request } => {

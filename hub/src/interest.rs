@@ -175,7 +175,7 @@ impl Hub {
             }
             HubMail::Share(mail) => self.share_changed(from, *mail, effects),
             HubMail::Dealt { member, message, options, group, watch } => {
-                self.dealt(member, &message, (options, group), watch, effects);
+                self.dealt(member, (&message, watch), (options, group), effects);
             }
         }
     }

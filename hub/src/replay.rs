@@ -7,6 +7,7 @@
 
 use crate::command::{Options, Receipt, SessionReceipt, Will};
 use crate::effect::Effects;
+use crate::exchange::owed;
 use crate::flight::{Flight, Parcel, Sent, Source};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey};
@@ -33,6 +34,8 @@ pub(crate) struct Past {
 struct PastSession {
     record: SessionRecord,
     number: u64,
+    /// Another session is in its place, so that it has another id than its records say.
+    has_moved: bool,
     subscriptions: BTreeMap<Arc<str>, (u64, Options)>,
     shares: BTreeMap<Arc<str>, (u64, Options)>,
     /// By the session's number, each with the number of its record.
@@ -68,6 +71,25 @@ impl Past {
         records.retain_mut(is_other);
     }
 
+    /// Sessions of two shards that have become one may have had the same place.
+    fn find_places(&mut self) {
+        let mut taken: BTreeSet<u32> = BTreeSet::new();
+        let mut moving = Vec::new();
+        for (id, session) in &mut self.sessions {
+            if !taken.insert(id.slot()) {
+                moving.push((*id, session));
+            }
+        }
+        let mut free = 0..;
+        for (id, session) in moving {
+            let slot = free.by_ref().find(|slot| !taken.contains(slot)).unwrap_or(u32::MAX);
+            session.record.id = id.at_slot(slot);
+            session.has_moved = true;
+            let had: Vec<MessageId> = messages_of(&self.had, id).collect();
+            self.had.extend(had.into_iter().map(|message| (session.record.id, message)));
+        }
+    }
+
     fn add(&mut self, place: Place, record: Record) {
         let record = match record {
             Record::Retained(message) => {
@@ -94,6 +116,11 @@ impl Past {
     }
 }
 
+fn messages_of(had: &BTreeSet<(SessionId, MessageId)>, id: SessionId) -> impl Iterator<Item = MessageId> {
+    let all = (id, MessageId(0))..=(id, MessageId(u128::MAX));
+    had.range(all).map(|(_, message)| *message)
+}
+
 fn session_of(record: &Record) -> Option<SessionId> {
     match record {
         Record::Session(record) => Some(record.id),
@@ -112,6 +139,7 @@ impl PastSession {
         Self {
             record,
             number,
+            has_moved: false,
             subscriptions: BTreeMap::new(),
             shares: BTreeMap::new(),
             exchanges: BTreeMap::new(),
@@ -211,7 +239,8 @@ fn parcel(owed: OwedRecord, record: u64) -> Parcel {
 impl Hub {
     /// Sessions of the records, as a snapshot has them.
     pub(crate) fn recalled(&mut self) -> (Past, Vec<SavedClaim>) {
-        let past = Past::of(std::mem::take(&mut self.journal.recalled));
+        let mut past = Past::of(std::mem::take(&mut self.journal.recalled));
+        past.find_places();
         let claims = past.sessions.values().map(|session| session.claim(self.now)).collect();
         (past, claims)
     }
@@ -227,9 +256,13 @@ impl Hub {
             publish.receipt = Some(Receipt::Record { shard: self.config.shard, place });
             self.delayed.insert(at, publish);
         }
-        for (id, session) in sessions {
-            if let Some(key) = self.sessions.key_of(&id) {
+        for session in sessions.into_values() {
+            if let Some(key) = self.sessions.key_of(&session.record.id) {
+                let has_moved = session.has_moved;
                 self.recall_session(key, session);
+                if has_moved {
+                    self.renew_records(key);
+                }
             }
         }
         for place in void {
@@ -237,6 +270,51 @@ impl Hub {
         }
         self.journal.remember(self.now, had);
         self.journal.hand_over(effects);
+    }
+
+    /// All records of a session are kept once more, under the id it has now, and the old ones dropped.
+    fn renew_records(&mut self, key: SessionKey) {
+        self.keep_session(key);
+        let session = self.sessions.known_mut(key);
+        let (id, partition) = (session.id, session.id.partition());
+        let names: Vec<Arc<str>> = session
+            .subscriptions
+            .iter()
+            .map(|record| Arc::clone(&self.rosters.known(record.roster).name.0))
+            .collect();
+        let journal = &mut self.journal;
+        let mut renew = |old: u64, record: Record| {
+            if old == 0 {
+                return 0;
+            }
+            let number = journal.keep(partition, record);
+            journal.drop_record(partition, old);
+            number
+        };
+        let Some(pact) = &mut session.pact else { return };
+        let Some(records) = &mut pact.records else { return };
+        for ((number, options), name) in records.subscriptions.iter_mut().zip(&pact.options).zip(names) {
+            *number = renew(*number, Record::Subscription { session: id, name, options: *options });
+        }
+        if let Some(rare) = &mut pact.rare {
+            for (number, (group, options)) in records.shares.iter_mut().zip(&rare.shares) {
+                let group = Arc::clone(group);
+                *number = renew(*number, Record::Share { session: id, group, options: *options });
+            }
+            for (exchange, offered) in &mut rare.taken {
+                // One that is open was renewed with its message.
+                if offered.is_taken() {
+                    let taken = Record::Taken { session: id, exchange: *exchange };
+                    offered.record = renew(offered.record, taken);
+                }
+            }
+        }
+        if let Some(flight) = &mut pact.flight {
+            flight.renew_records(|number, parcel, old| match parcel {
+                Some(parcel) => renew(old, owed(id, parcel)),
+                None => renew(old, Record::Used { session: id, number, message: MessageId(0) }),
+            });
+        }
     }
 
     fn recall_session(&mut self, key: SessionKey, mut past: PastSession) {
@@ -268,7 +346,12 @@ impl Hub {
         let session = self.sessions.known_mut(key);
         let Some(pact) = &mut session.pact else { return };
         pact.flight = Some(Box::new(flight));
-        for (exchange, (record, message)) in past.offers {
+        for (exchange, (mut record, message)) in past.offers {
+            if let Some(message) = message.as_ref().filter(|_| past.has_moved) {
+                let offer = Record::Offer { session: id, exchange, message: Arc::clone(message) };
+                let old = std::mem::replace(&mut record, self.journal.keep(id.partition(), offer));
+                self.journal.drop_record(id.partition(), old);
+            }
             let state = match &message {
                 Some(_) => OfferedState::Open(Vec::new()),
                 None => OfferedState::Taken,

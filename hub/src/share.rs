@@ -306,7 +306,7 @@ impl Hub {
         let Choice { member, options, .. } = choice;
         let home = self.config.topology.owner(member.partition());
         if home == self.config.shard {
-            self.dealt(member, message, (options, Arc::clone(key)), watch, effects);
+            self.dealt(member, (message, watch), (options, Arc::clone(key)), effects);
         } else {
             let (message, group) = (Arc::clone(message), Arc::clone(key));
             let mail = HubMail::Dealt { member, message, options, group, watch };
@@ -319,9 +319,8 @@ impl Hub {
     pub(crate) fn dealt(
         &mut self,
         member: SessionId,
-        message: &Arc<Message>,
+        (message, watch): (&Arc<Message>, Option<(ShardId, u64)>),
         (options, group): (Options, Arc<str>),
-        watch: Option<(ShardId, u64)>,
         effects: &mut Effects,
     ) {
         let (message, before) = (Arc::clone(message), self.journal.made());

@@ -35,6 +35,7 @@ const ROOMS: [&str; 7] = [
     "server/src/embed/",
     "server/src/shard/",
     "server/src/state/",
+    "server/src/journal/",
     "server/src/mail.rs",
     "server/src/lib.rs",
 ];
@@ -86,7 +87,7 @@ fn rooms(source: &Source, out: &mut Vec<Finding>) {
         let first = path.split("::").next().unwrap_or_default();
         if path.contains("::") && matches!(first, "wire" | "hub" | "trunkline_wire" | "trunkline_hub") {
             let message = format!(
-                "`{path}`: only the doors (front/, back/, embed/, shard/, mail.rs) and state/ see wire and hub"
+                "`{path}`: only the doors (front/, back/, embed/, shard/, mail.rs), state/ and journal/ see wire and hub"
             );
             out.push(found(source, *line, "server-rooms", path, message));
         }

@@ -244,28 +244,26 @@ impl Mqtt {
         }
     }
 
-    /// The hub has a session for the client: it is told, and gets what waits.
+    /// The hub has a session for the client: what it is to be told.
     pub(super) fn claimed(
         &mut self,
         cx: &mut Cx<'_>,
         index: u32,
         (session, id, session_present): (SessionKey, SessionId, bool),
-        is_safe: bool,
-    ) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
-        let conn = client.conn;
+    ) -> Option<Welcome> {
+        let client = self.clients.get_mut(index as usize)?;
         (client.session, client.id) = (session, id);
-        let Some(welcome) = self.welcome.take() else { return };
-        let welcome = Welcome { session_present, ..welcome };
         self.note_index(id, index);
         self.arm(cx, index);
-        if is_safe {
-            self.greet(cx, index, &welcome);
-        } else if let Some(client) = self.client_mut(index) {
-            client.rare().welcome = Some(Box::new(welcome));
-            // What it sends before it is answered waits in the socket.
-            cx.io.pause_reading(conn);
-        }
+        self.welcome.take().map(|welcome| Welcome { session_present, ..welcome })
+    }
+
+    /// The session is not safe yet: what the client sends before it is answered waits in the socket.
+    pub(super) fn greet_later(&mut self, cx: &mut Cx<'_>, index: u32, welcome: Welcome) {
+        let Some(client) = self.client_mut(index) else { return };
+        client.rare().welcome = Some(Box::new(welcome));
+        let conn = client.conn;
+        cx.io.pause_reading(conn);
     }
 
     /// The session of a client that waited is safe.
@@ -279,7 +277,7 @@ impl Mqtt {
     }
 
     /// The client is told of its session, and gets what waits.
-    fn greet(&mut self, cx: &mut Cx<'_>, index: u32, welcome: &Welcome) {
+    pub(super) fn greet(&mut self, cx: &mut Cx<'_>, index: u32, welcome: &Welcome) {
         let Some(client) = self.client(index) else { return };
         let (session, id, session_present) = (client.session, client.id, welcome.session_present);
         let (name, version, websocket) = (Arc::clone(&client.name), client.version(), client.kind.websocket);

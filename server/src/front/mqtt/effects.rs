@@ -29,7 +29,13 @@ impl Performer for Mqtt {
                 if let Some(displaced) = displaced {
                     self.let_go(cx, stream_index(displaced), ReasonCode::SessionTakenOver);
                 }
-                self.claimed(cx, stream_index(tag), (session, id, resumed), is_safe);
+                let index = stream_index(tag);
+                if let Some(welcome) = self.claimed(cx, index, (session, id, resumed)) {
+                    match is_safe {
+                        true => self.greet(cx, index, &welcome),
+                        false => self.greet_later(cx, index, welcome),
+                    }
+                }
             }
             Effect::Agreed { to } => self.agreed(cx, stream_index(to.tag)),
             Effect::OpenRefused { tag } => self.end(cx, stream_index(tag), None, Reason::OverLimit),
