@@ -5,6 +5,7 @@ use crate::command::{Claim, Publish};
 use crate::effect::{Effect, Effects, ShareChange};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey, ShardId, Topology};
+use crate::journal::Promise;
 use crate::names::home_partition;
 use crate::pact::{Pact, Records};
 use crate::reason::Reason;
@@ -259,10 +260,13 @@ impl Hub {
         self.tell_shares(key, |_| ShareChange::Leaves, effects);
         self.names.remove(&self.sessions, key);
         let will = self.take_will(key);
-        let numbers = self.return_shared(key, effects);
+        let left = self.return_shared(key, effects);
         let partition = self.sessions.known(key).id.partition();
         self.drop_records(key);
-        numbers.into_iter().for_each(|number| self.journal.drop_record(partition, number));
+        left.records.into_iter().for_each(|number| self.journal.drop_record(partition, number));
+        for mail in left.mail {
+            self.promise(Promise::Share(Box::new(mail)), effects);
+        }
         will
     }
 }

@@ -381,6 +381,8 @@ pub enum Receipt {
         shard: ShardId,
         /// What it drops then.
         place: Place,
+        /// What it remembers for a while: this message was taken, though its publisher may not know.
+        seen: Option<MessageId>,
     },
 }
 
@@ -390,6 +392,14 @@ impl Receipt {
         match self {
             Self::Session(receipt) => receipt.shard,
             Self::Record { shard, .. } => *shard,
+        }
+    }
+
+    /// Whether its message may be published once more after a crash, because a hub keeps it.
+    pub(crate) fn may_repeat(&self) -> bool {
+        match self {
+            Self::Session(receipt) => receipt.exchange.is_some(),
+            Self::Record { .. } => true,
         }
     }
 }
