@@ -158,8 +158,8 @@ pub struct Account {
     must: BTreeSet<usize>,
     /// Label and channel: the value, or a newer one, must still come.
     values: BTreeSet<(u32, String)>,
-    /// How often it came anew, by message and group.
-    came: BTreeMap<(usize, Option<String>), u32>,
+    /// How often it came anew, by message and group, and how often of these exactly once.
+    came: BTreeMap<(usize, Option<String>), (u32, u32)>,
     /// Highest order that came, by channel and quality.
     order: BTreeMap<(String, Quality), u64>,
     /// What came live for certain, and what came as retained, by label.
@@ -181,6 +181,8 @@ pub struct Ledger {
     pub retained: BTreeMap<String, usize>,
     /// Messages that some member of the group must still get.
     group_must: BTreeSet<(String, usize)>,
+    /// Those that may be on their way back from a member of which nothing is kept.
+    group_loose: BTreeSet<(String, usize)>,
     /// Messages that a member of the group has begun exactly once, or may have.
     group_begun: BTreeMap<(String, usize), SessionId>,
     orders: u64,
@@ -345,6 +347,18 @@ impl Ledger {
         self.accounts.entry(session).or_default().office.insert(filter.to_owned());
     }
 
+    /// Nothing is kept of a session that ends: what its groups gave it goes back, unless there is a crash.
+    pub fn loosen(&mut self, session: SessionId) {
+        let groups: BTreeSet<&String> = self
+            .records
+            .values()
+            .filter(|record| record.session == session)
+            .filter_map(|record| record.group.as_ref())
+            .collect();
+        let loose = self.group_must.iter().filter(|(group, _)| groups.contains(group));
+        self.group_loose.extend(loose.cloned());
+    }
+
     /// A session is gone. `unsettled` are messages of groups that it had and did not acknowledge, but may go to others.
     pub fn ended(&mut self, session: SessionId, unsettled: &[(String, usize)]) {
         let now = self.now;
@@ -499,6 +513,7 @@ impl Ledger {
         let account = self.accounts.get_mut(&id).unwrap();
         // What a crash has seen may come again, unless it is to come once.
         let is_certain = sent.crashes == 0 || grade.quality == Quality::ExactlyOnce;
+        let mut may_repeat = false;
         if grade.retained {
             let is_anew = account.retained.insert((name, labels[0]));
             assert!(is_anew || sent.crashes > 0, "a value twice");
@@ -506,17 +521,19 @@ impl Ledger {
             if group.is_none() && grade.quality > Quality::AtMostOnce {
                 account.live.insert(name);
             }
-            let came = account.came.entry((name, group.clone())).or_default();
+            let (came, exactly) = account.came.entry((name, group.clone())).or_default();
             *came += 1;
+            *exactly += u32::from(grade.quality == Quality::ExactlyOnce);
+            let count = if sent.crashes == 0 { *came } else { *exactly };
             // What a member gives back when it leaves may come to it again.
-            let is_wanted = group.is_some() || !is_certain || account.declined.remove(&name);
-            assert!(*came <= sent.copies || is_wanted, "{id:?} got {sent:?} {came} times");
+            may_repeat = group.is_some() || account.declined.remove(&name);
+            assert!(count <= sent.copies || may_repeat, "{id:?} got {sent:?} {count} times");
         }
         match group {
             Some(group) if grade.quality == Quality::ExactlyOnce => {
                 self.group_begun.insert((group, name), id);
             }
-            None if !grade.retained && sent.copies == 1 && sent.to.is_none() && is_certain => {
+            None if !grade.retained && !may_repeat && sent.copies == 1 && sent.to.is_none() && is_certain => {
                 let last = account.order.entry((sent.channel.clone(), grade.quality)).or_default();
                 // It came by the first time it was published after those that came before it.
                 let order = sent.orders.iter().find(|order| *last < **order);

@@ -53,22 +53,3 @@ fn short_runs() {
 fn long_runs() {
     run_many(1_000_000..1_000_150, 5000);
 }
-
-#[test]
-#[ignore]
-fn survey() {
-    let var = |name: &str| std::env::var(name).unwrap().parse::<u64>().unwrap();
-    let steps = var("SIM_STEPS") as u32;
-    std::panic::set_hook(Box::new(|info| {
-        let text = info.to_string().replace('\n', " ");
-        println!("SURVEY {text}");
-    }));
-    let mut seen = BTreeMap::<&'static str, u64>::new();
-    for seed in var("SIM_FROM")..var("SIM_TO") {
-        match catch_unwind(AssertUnwindSafe(|| world::World::new(seed).run(steps))) {
-            Ok(met) => met.into_iter().for_each(|(what, times)| *seen.entry(what).or_default() += times),
-            Err(_) => println!("SEED {seed}"),
-        }
-    }
-    println!("{seen:?}");
-}

@@ -135,6 +135,12 @@ impl Store {
         due
     }
 
+    /// New hubs count from the start.
+    pub fn begin(&mut self) {
+        assert!(self.is_quiet(), "something was not written");
+        self.queues.iter_mut().for_each(|queue| *queue = Queue::default());
+    }
+
     /// What a new hub is made with.
     pub fn records_of(&self, shard: usize) -> (Vec<(Partition, u64)>, Vec<(Place, Record)>) {
         let is_own = |partition: Partition| usize::from(self.topology.owner(partition).0) == shard;
@@ -162,7 +168,7 @@ impl Store {
                     move_end(message, &moved);
                 }
                 Record::Subscription { .. } | Record::Share { .. } => {}
-                Record::Used { .. } | Record::Taken { .. } => {}
+                Record::Used { .. } | Record::Taken { .. } | Record::Seen(_) => {}
             }
         }
     }
@@ -172,7 +178,8 @@ impl Store {
         for record in self.safe.values() {
             if let Record::Session(session) = record {
                 let others = remains.sessions.values().filter_map(|other| other.record.as_ref());
-                let is_only = others.clone().all(|other| other.id == session.id || other.name != session.name);
+                let is_only =
+                    others.clone().all(|other| other.id == session.id || other.name != session.name);
                 assert!(is_only, "two sessions of one name");
                 remains.sessions.entry(session.id).or_default().record = Some((**session).clone());
             }
@@ -234,6 +241,9 @@ impl<'a> Newest<'a> {
                 self.values.insert(message.channel.as_str(), message);
                 self.all_values.insert(name_of(message.id));
             }
+            Record::Seen(message) => {
+                self.all_values.insert(name_of(*message));
+            }
         }
     }
 
@@ -264,7 +274,8 @@ impl<'a> Newest<'a> {
             }
         }
         let values = self.values.into_iter().filter(|(_, message)| message.len_bytes() > 0);
-        remains.retained = values.map(|(channel, message)| (channel.to_owned(), name_of(message.id))).collect();
+        remains.retained =
+            values.map(|(channel, message)| (channel.to_owned(), name_of(message.id))).collect();
         remains.values = self.all_values;
         remains.due = self.due;
         for owed in self.returned {

@@ -5,9 +5,9 @@ use crate::person::{Asked, Held, Person};
 use crate::rng::Rng;
 use crate::store::{Store, name_of};
 use hub::{
-    CatchUp, ChannelName, Command, Config, Effect, Effects, Grade, Hub, HubMail, Join, Limits,
-    Message, Millis, Options, Outcome, Outgoing, Quality, Query, Reason, Recipient, RecoveryLimits,
-    Report, SessionId, ShardId, Tag, Token, Topology, claim_home,
+    CatchUp, ChannelName, Command, Config, Effect, Effects, Grade, Hub, HubMail, Join, Limits, Message,
+    Millis, Options, Outcome, Outgoing, Quality, Query, Reason, Recipient, RecoveryLimits, Report, SessionId,
+    ShardId, Tag, Token, Topology, claim_home,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -352,7 +352,8 @@ impl World {
             (Asked::Forget(number), Outcome::Forgotten) => {
                 held.exchanges.remove(&number);
             }
-            (Asked::Forget(number), Outcome::Refused(_)) if held.is_kept || held.is_restored => {
+            // The first answer was lost with its connection.
+            (Asked::Forget(number), Outcome::Refused(_)) if self.store.is_some() => {
                 held.exchanges.remove(&number);
             }
             other => panic!("{other:?}"),
@@ -389,7 +390,7 @@ impl World {
         let is_it = |person: &&mut Person| person.session.as_ref().is_some_and(|held| held.id == id);
         let person = self.people.iter_mut().find(is_it).expect("somebody's");
         let unsettled = person.unsettled();
-        person.session = None;
+        let is_kept = person.session.take().is_some_and(|held| held.is_kept);
         if reason == Reason::Expired {
             self.ledger.meet("expired");
         } else if reason != Reason::TakenOver {
@@ -399,6 +400,9 @@ impl World {
             self.ledger.meet("dealt to another");
         }
         self.ledger.ended(id, &unsettled);
+        if !is_kept {
+            self.ledger.loosen(id);
+        }
     }
 
     /// What all sessions say that waits for them and is on its way is what the hub counts, and what clients know of.
@@ -455,10 +459,10 @@ impl World {
                     is_quiet = false;
                     continue;
                 };
-                if !line.is_agreed {
-                    // Until it is safe.
-                } else if line.is_closing {
+                if line.is_closing {
                     self.lose(who, Reason::Disconnected);
+                } else if !line.is_agreed {
+                    // Until it is safe.
                 } else if line.is_paused {
                     self.pause_or_resume(who);
                 } else if !line.steps.is_empty() {
@@ -525,9 +529,11 @@ impl World {
             let (shard, session) = (self.people[who].shard, self.people[who].held().key);
             self.apply(shard, Command::End { session, reason: Reason::Draining });
         }
-        self.calm();
-        self.now += 20_000;
-        self.calm();
+        // What was put off comes, then what is remembered for a while goes.
+        for ms in [0, 1_000, 20_000] {
+            self.now += ms;
+            self.calm();
+        }
         if let Some(store) = &self.store {
             assert!(store.has_values_only(), "records are left: {:?}", store.records_of(0));
         }

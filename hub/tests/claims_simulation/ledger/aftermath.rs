@@ -1,7 +1,7 @@
 //! What must hold after a crash: all that was acknowledged. Of the rest, what is there is there.
 
-use super::{Ledger, Value};
-use crate::store::Remains;
+use super::{Ledger, Record, Value};
+use crate::store::{Remains, name_of};
 use hub::{Quality, SessionId};
 use std::collections::BTreeSet;
 
@@ -18,12 +18,23 @@ impl Ledger {
             let sent = &mut self.sent[name];
             (sent.is_begun, sent.is_void) = (true, false);
         }
+        let records = left.sessions.values().filter_map(|session| session.record.as_ref());
+        for will in records.filter_map(|record| record.will.as_ref()) {
+            self.sent[name_of(will.message.id)].is_void = false;
+        }
         self.lose_sessions(left);
         self.review_subscriptions(left);
+        let sessions: Vec<SessionId> = self.accounts.keys().copied().collect();
+        sessions.into_iter().for_each(|session| self.review(session));
         self.review_owed(left);
         self.review_retained(left);
         // A walk over values is not kept.
         self.accounts.values_mut().for_each(|account| account.values.clear());
+    }
+
+    /// The client has asked for a session that ends with its connection, and has the old one: what came meanwhile is lost.
+    pub fn forgive(&mut self, session: SessionId) {
+        self.accounts.get_mut(&session).unwrap().must.clear();
     }
 
     /// Sessions that are not kept take with them what their groups gave them.
@@ -31,6 +42,8 @@ impl Ledger {
         let is_lost = |id: &&SessionId| !left.sessions.contains_key(id);
         let lost: BTreeSet<SessionId> = self.accounts.keys().filter(is_lost).copied().collect();
         self.accounts.retain(|id, _| !lost.contains(id));
+        let loose = std::mem::take(&mut self.group_loose);
+        self.group_must.retain(|of| !loose.contains(of));
         self.group_begun.retain(|_, member| !lost.contains(member));
         for record in self.records.values_mut().filter(|record| lost.contains(&record.session)) {
             record.left.get_or_insert(self.now);
@@ -43,7 +56,9 @@ impl Ledger {
     /// Of each session's subscriptions those are there whose records are; they must be if it was said.
     fn review_subscriptions(&mut self, left: &Remains) {
         let mut gone = 0;
-        for (label, record) in &mut self.records {
+        // A session that was to end is there for groups only.
+        let is_known = |record: &&mut Record| self.accounts.contains_key(&record.session);
+        for (label, record) in self.records.iter_mut().filter(|(_, record)| is_known(record)) {
             let Some(session) = left.sessions.get(&record.session) else { continue };
             match (session.labels.contains(label), record.left) {
                 (true, None) => {
@@ -76,10 +91,11 @@ impl Ledger {
             let owed = &left.sessions[id].owed;
             for name in account.must.iter().filter(|name| is_certain(name)) {
                 let is_there = owed.iter().any(|owed| owed.message == *name && owed.group.is_none());
-                assert!(is_there, "acknowledged, but not owed to {id:?}: {:?}", self.sent[*name]);
+                assert!(is_there, "acknowledged, but not owed to {id:?}: {name} {:?}", self.sent[*name]);
             }
         }
-        let owed = left.sessions.iter().flat_map(|(id, session)| session.owed.iter().map(move |one| (id, one)));
+        let owed =
+            left.sessions.iter().flat_map(|(id, session)| session.owed.iter().map(move |one| (id, one)));
         let dealt = owed.filter_map(|(id, owed)| Some((id, owed, owed.group.clone()?)));
         let mut with_members = left.returned.clone();
         for (id, owed, group) in dealt {
@@ -91,7 +107,7 @@ impl Ledger {
         }
         for (group, name) in self.group_must.iter().filter(|(_, name)| self.is_ample && is_certain(name)) {
             let is_there = with_members.contains(&(group.clone(), *name));
-            assert!(is_there, "acknowledged, but with no member of {group}: {:?}", self.sent[*name]);
+            assert!(is_there, "acknowledged, but with no member of {group}: {name} {:?}", self.sent[*name]);
         }
     }
 

@@ -81,6 +81,9 @@ impl World {
         let held = self.people[who].held();
         (held.keep_ms, held.window, held.user) = (keep_ms, window, user);
         held.will = will.map(|name| (name, delay_ms));
+        if let Some(name) = will {
+            self.ledger.sent[name].origin = Some(held.id);
+        }
         held.is_kept = self.store.is_some() && keep_ms > 0;
         held.is_changed = true;
         if self.people[who].line.as_ref().unwrap().is_agreed {
@@ -213,7 +216,8 @@ impl World {
         let exchange = (quality == Quality::ExactlyOnce)
             .then(|| (1..).find(|number| !held.exchanges.contains_key(number)).expect("one is free"));
         if let Some(number) = exchange {
-            held.exchanges.insert(number, Exchange { message: name, is_done: false, is_released: false, offers: 0 });
+            held.exchanges
+                .insert(number, Exchange { message: name, is_done: false, is_released: false, offers: 0 });
         } else if quality > Quality::AtMostOnce {
             held.unsure.insert(name);
         }

@@ -156,8 +156,13 @@ impl World {
         let moved = |at: u64| if at == u64::MAX { at } else { moved(at) };
         if let Some(store) = &mut self.store {
             store.move_times(|at| Millis(moved(at.0)));
+            store.begin();
         } else {
-            self.move_sessions(now, moved);
+            (0..NAMES.len()).for_each(|who| self.hang_up_if_connected(who, now));
+            self.ledger.restarted();
+        }
+        for held in self.people.iter_mut().filter_map(|person| person.session.as_mut()) {
+            (held.until, held.will_at) = (moved(held.until), moved(held.will_at));
         }
         self.slow_until = 0;
         let snapshots = self.hubs.iter().map(|hub| hub.snapshot(Millis(now))).collect();
@@ -168,16 +173,10 @@ impl World {
         }
     }
 
-    fn move_sessions(&mut self, now: u64, moved: impl Fn(u64) -> u64) {
-        for who in 0..self.people.len() {
-            if self.people[who].line.is_some() {
-                self.hang_up(who, now);
-            }
-            if let Some(held) = &mut self.people[who].session {
-                (held.until, held.will_at) = (moved(held.until), moved(held.will_at));
-            }
+    fn hang_up_if_connected(&mut self, who: usize, now: u64) {
+        if self.people[who].line.is_some() {
+            self.hang_up(who, now);
         }
-        self.ledger.restarted();
     }
 
     /// All shards end without a word. Of what they had not written, a part has arrived.
@@ -263,6 +262,9 @@ impl World {
             }
         };
         assert!(held.agreed != Some(0) || held.is_changed, "it was said that it is not kept: {held:?}");
+        if held.keep_ms == 0 {
+            self.ledger.forgive(held.id);
+        }
         let is_due = |name: &usize| remains.due.iter().any(|(due, ..)| due == name);
         let will = record.will.as_ref();
         let will_name = will.map(|will| name_of(will.message.id)).filter(|name| !is_due(name));
@@ -271,9 +273,6 @@ impl World {
             let is_over = will_name.is_none() && was_away && held.will_at <= self.now;
             let expected = held.will.map(|(name, _)| name).filter(|_| !is_over);
             assert_eq!(will_name, expected, "the will that was agreed on");
-        }
-        if let Some(name) = will_name {
-            self.ledger.sent[name].is_void = false;
         }
         self.people[who].session = Some(restored(held, record, will_name, self.now));
     }
