@@ -153,6 +153,9 @@ impl World {
             self.interrupt();
         }
         self.settle();
+        // What was put off comes, too.
+        self.now += 100;
+        self.settle();
         self.ledger.close();
         self.probe();
         self.end();
@@ -449,7 +452,7 @@ impl World {
     fn settle(&mut self) {
         for _ in 0..10_000 {
             self.ledger.now += 1;
-            let mut is_quiet = self.mail.values().all(VecDeque::is_empty) && self.is_kept();
+            let mut is_quiet = true;
             self.deliver_mail();
             self.keep_all();
             self.tick();
@@ -472,6 +475,7 @@ impl World {
                 }
                 is_quiet = false;
             }
+            is_quiet &= self.mail.values().all(VecDeque::is_empty) && self.is_kept();
             if is_quiet && self.hubs.iter().all(|hub| hub.next_deadline().is_none_or(|at| at.0 > self.now)) {
                 return self.check_lines();
             }

@@ -35,6 +35,9 @@ impl Ledger {
     /// The client has asked for a session that ends with its connection, and has the old one: what came meanwhile is lost.
     pub fn forgive(&mut self, session: SessionId) {
         self.accounts.get_mut(&session).unwrap().must.clear();
+        for record in self.records.values().filter(|record| record.session == session) {
+            self.group_must.retain(|(group, _)| record.group.as_ref() != Some(group));
+        }
     }
 
     /// Sessions that are not kept take with them what their groups gave them.
@@ -44,7 +47,8 @@ impl Ledger {
         self.accounts.retain(|id, _| !lost.contains(id));
         let loose = std::mem::take(&mut self.group_loose);
         self.group_must.retain(|of| !loose.contains(of));
-        self.group_begun.retain(|_, member| !lost.contains(member));
+        // What a member had that is gone, another one may get, if its publisher is not sure of it.
+        self.group_begun.retain(|_, member| left.sessions.contains_key(member));
         for record in self.records.values_mut().filter(|record| lost.contains(&record.session)) {
             record.left.get_or_insert(self.now);
             if let Some(group) = &record.group {
