@@ -36,7 +36,8 @@ section! {
         /// server only when this one has ended. A second signal ends the process at once.
         drain_window_ms: u64 = 10_000, 0..=3_600_000 "milliseconds";
         /// File in which the server, when it has ended in order, leaves the sessions that may be recovered and what they
-        /// missed, so that clients recover from a restart as from a lost connection (`recovery` of their namespace). The next
+        /// missed, so that clients recover from a restart as from a lost connection (`recovery` of their namespace); sessions of
+        /// MQTT, the values that channels retain and messages that are to be published later are in it, too. The next
         /// start reads and removes it; one that cannot be used, for instance because `server.shards` is another number, is
         /// kept with `.bad` behind its name, and the server starts without those sessions. It holds users and messages, so
         /// only its owner may read it; a file at this path that is not a server's, that belongs to another user or that
@@ -45,6 +46,39 @@ section! {
         /// allows per shard, and some hundred bytes per session. A crash, or a second signal, leaves none. Histories of
         /// channels are not in it.
         state_file: Option<PathBuf> = none, example "/var/lib/trunkline/state";
+    }
+}
+
+section! {
+    /// What is kept on disk: sessions that outlive their connection with what waits for them, subscriptions, exchanges of
+    /// quality of service 1 and 2, retained values and messages that are put off. What clients and back ends were told is
+    /// done is there after a crash.
+    pub struct Store at Once "store" {
+        /// Directory in which it is kept, made if it is missing; nobody else may use it meanwhile. Without one all of it is in
+        /// memory and ends with the process. `trunkline serve` takes `trunkline-data` in its working directory unless told
+        /// otherwise (`store.dir = ""` keeps everything in memory), `trunkline dev` none.
+        dir: Option<PathBuf> = none, example "/var/lib/trunkline/store";
+        /// When what is written is forced to the disk.
+        fsync: FsyncPolicy = "always";
+        /// How often, with `fsync = "interval"`.
+        fsync_interval_ms: u64 = 1_000, 10..=60_000 "milliseconds";
+        /// Size of the database, without its log of at most some 64 MiB. What does not fit is not acknowledged, and tried again
+        /// until there is room. 0 takes what the disk has.
+        bytes_max: u64 = 0, 0..=1_152_921_504_606_846_976 "bytes";
+        /// Memory for pages of the database.
+        cache_bytes: u64 = 16_777_216, 1_048_576..=68_719_476_736 "bytes";
+    }
+}
+
+words! {
+    /// When what is written is forced to the disk.
+    pub enum FsyncPolicy {
+        /// before it is acknowledged: nothing acknowledged is lost with the power
+        Always = "always",
+        /// every `fsync_interval_ms`: nothing is lost with the process, that much with the machine
+        Interval = "interval",
+        /// when the system likes: nothing is lost with the process; a crash of the machine may leave the store damaged
+        Never = "never",
     }
 }
 
@@ -228,6 +262,19 @@ section! {
         /// Whether the payload of an MQTT message that is said to be text (Payload Format Indicator 1) must be UTF-8. One that
         /// is not is refused with 0x99, at QoS 0 without a word; a will with one at CONNECT.
         payload_format_check: bool = false;
+        /// Which message goes when too many, or too many bytes, wait for an MQTT session (`limits.outbox_messages_max`,
+        /// `limits.outbox_bytes_max`). What waits at QoS 0 goes first for what comes at QoS 1 or 2.
+        when_full: WhenFull = "newest";
+    }
+}
+
+words! {
+    /// Which message goes when too many wait for an MQTT session.
+    pub enum WhenFull {
+        /// the one that comes: what waits, stays
+        Newest = "newest",
+        /// the oldest that waits and is of a channel with this rule; if there is none, the one that comes
+        Oldest = "oldest",
     }
 }
 

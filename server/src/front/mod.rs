@@ -63,6 +63,18 @@ impl Front {
     pub fn with_returning(self, returning: Vec<Returning>) -> Self {
         Self { returning, ..self }
     }
+
+    /// What the clients of MQTT send and get.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.mqtt.figures()
+    }
+
+    /// Whether nothing is kept of any client.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.socketio.is_idle() && self.mqtt.is_idle()
+    }
 }
 
 impl Front {
@@ -215,6 +227,11 @@ impl Handler for Front {
 
     fn tick_hub(&mut self, cx: &mut Cx<'_>) {
         self.socketio.apply(cx, Command::Tick);
+        self.settle(cx);
+    }
+
+    fn kept(&mut self, cx: &mut Cx<'_>, safe: u64) {
+        self.socketio.apply(cx, Command::Kept { safe });
         self.settle(cx);
     }
 

@@ -110,6 +110,12 @@ impl Mqtt {
         }
     }
 
+    /// Whether nothing is kept of any client; of exchanges that were given up something may be.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_asking = self.welcome.is_some() || self.asked.is_some();
+        self.clients.is_empty() && self.indexes.is_empty() && self.figures.connections == [0; 3] && !is_asking
+    }
+
     /// Applies a command and performs what follows. Called while effects are performed it only queues.
     pub(super) fn apply(&mut self, cx: &mut Cx<'_>, command: Command) {
         apply(self, cx, command);
