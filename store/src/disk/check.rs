@@ -32,8 +32,11 @@ pub struct CheckReport {
 /// Checks a store that nobody has open.
 ///
 /// # Errors
-/// See [`OpenError`]; what is damaged stands in the report as far as it can be looked at.
+/// See [`OpenError`], `NotFound` where none is; what is damaged stands in the report as far as it can be looked at.
 pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, OpenError> {
+    if !Home::is_in(directory) {
+        return Err(OpenError::Io(std::io::ErrorKind::NotFound.into()));
+    }
     let mut home = Home::claim(directory)?;
     let path = home.database();
     let log = if home.doubt()? == Doubt::Nothing { wal::prove(&path) } else { Ok(()) };

@@ -51,6 +51,11 @@ impl Home {
         Ok(home)
     }
 
+    /// Whether there is a database in a directory.
+    pub(super) fn is_in(directory: &Path) -> bool {
+        directory.join(DATABASE).is_file()
+    }
+
     /// How the life before this one ended.
     pub(super) fn doubt(&mut self) -> io::Result<Doubt> {
         let mut text = String::new();

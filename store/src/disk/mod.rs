@@ -134,11 +134,17 @@ struct Shared {
     watchers: Mutex<HashMap<Tab, Vec<Arc<dyn Watcher>>>>,
 }
 
+/// Whether a store lies in a directory. [`Disk::open`] would begin one where none does.
+#[must_use]
+pub fn exists(directory: &Path) -> bool {
+    Home::is_in(directory)
+}
+
 impl Disk {
     /// Opens what is in the directory, or begins there. Nothing is replayed yet.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing was changed then.
+    /// See [`OpenError`]; nothing that was stored is changed then.
     pub fn open(directory: &Path, options: DiskOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         Self::open_with(directory, options, clock, Arc::new(faults::None))
     }
