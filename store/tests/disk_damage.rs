@@ -19,8 +19,8 @@ use rusqlite::Connection;
 use support::{Folder, open, record, remove, replayed, write};
 use trunkline_store::disk::{Disk, DiskOptions, OpenError, check};
 use trunkline_store::{
-    Append, Entity, Log as _, ManualClock, Partition, Record, RecordId, Row, Snapshot, StoreError, Tab,
-    Table as _,
+    Append, Entity, Log as _, ManualClock, Max, Partition, Record, RecordId, Row, Snapshot, StoreError, Tab,
+    Table as _, Write,
 };
 
 const PARTITIONS: [u16; 3] = [0, 7, 40_000];
@@ -269,4 +269,49 @@ fn a_process_that_ended_in_the_middle_of_the_beginning_began_nothing() {
     let folder = Folder::new();
     fs::write(folder.database(), "").unwrap();
     assert_eq!(replayed(&open(&folder), 0), Ok(Vec::new()));
+}
+
+/// A page proves the blocks it enters, whatever its size: what is missing is found before the replay is over.
+#[test]
+fn a_replay_in_pages_finds_what_is_missing_in_any_block() {
+    let folder = Folder::new();
+    let store = open(&folder);
+    let all: Vec<Write> = (1..=12_300).map(|id| record(3, id, "x")).collect();
+    assert!(all.chunks(1_000).all(|batch| write(&store, batch.to_vec()).iter().all(Result::is_ok)));
+    write(&store, (1..100).map(|offset| remove(3, offset * 100)).collect());
+    drop(store);
+    let pages_of = |folder: &Folder, records: usize| {
+        let store = open(folder);
+        let (mut after, mut seen) = (None, 0);
+        loop {
+            let page = store.replay(Partition(3), after, Max { records, bytes: usize::MAX })?;
+            seen += page.records.len();
+            after = page.next;
+            if after.is_none() {
+                return Ok::<_, StoreError>(seen);
+            }
+        }
+    };
+    for records in [700, 4_096, 5_000, 100_000] {
+        assert_eq!(pages_of(&folder, records), Ok(12_201), "pages of {records}");
+    }
+    for (lost, block) in [
+        ("key = 3 << 48 | 1", "offsets 0 to 4095: 4054 records where 4055"),
+        ("key = 3 << 48 | 5000 + 1", "offsets 4096 to 8191: 4054 records where 4055"),
+        ("key BETWEEN 3 << 48 | 4096 AND 3 << 48 | 8191", "offsets 4096 to 8191: 0 records where 4055"),
+        ("key = 3 << 48 | 12300", "offsets 12288 to 16383: 12 records where 13"),
+        ("key BETWEEN 3 << 48 | 8192 AND 3 << 48 | 20000", "offsets 8192 to 12287: 0 records where 4078"),
+    ] {
+        let copy = folder.copy();
+        let connection = Connection::open(copy.database()).unwrap();
+        let lost = lost.replace("3 << 48 | ", &format!("{} + ", 3_i64 << 48));
+        assert!(connection.execute(&format!("DELETE FROM records WHERE {lost}"), []).unwrap() > 0);
+        drop(connection);
+        for records in [700, 4_096, 100_000] {
+            let Err(StoreError::Damaged(place)) = pages_of(&copy, records) else {
+                panic!("{lost} was not noticed")
+            };
+            assert_eq!(place, format!("partition 3, {block} should be").into(), "{lost}, pages of {records}");
+        }
+    }
 }

@@ -254,7 +254,8 @@ impl Move {
         Sent {
             queue: 0,
             id: if is_dead { record.id } else { fresh },
-            sent: if is_dead && self.kind == Kind::Standard { record.sent } else { Wall(0) },
+            // As the queue has it: the record may be of a clock that was wrong.
+            sent: if is_dead && self.kind == Kind::Standard { self.out.entry.sent } else { Wall(0) },
             due: Wall(0),
             group: record.group,
             deduplication: None,

@@ -209,7 +209,7 @@ impl Queue {
         Some((lane, offset))
     }
 
-    fn is_expired(&self, offset: u64, now: Wall) -> bool {
+    pub(super) fn is_expired(&self, offset: u64, now: Wall) -> bool {
         let entry = self.stock.find(offset);
         entry.is_some_and(|entry| entry.sent.plus(self.settings.retention_ms) <= now)
     }

@@ -15,7 +15,7 @@ use super::moves::Move;
 use super::record::{Intent, Mark, QueueRecord, Record, Sent, Tally, TaskRecord};
 use super::rubbish::Heap;
 use super::settings::Kind;
-use super::stock::{Arriving, Stock, Tracked};
+use super::stock::{Arriving, Out, Stock, Tracked};
 use super::tasks::Tasks;
 use crate::ids::Partition;
 use crate::record::Place;
@@ -36,6 +36,17 @@ struct Found {
     stock: Stock,
     marks: Marks,
     tasks: BTreeMap<u128, (u64, TaskRecord)>,
+}
+
+impl Found {
+    /// A message that is on its way; if it was purged meanwhile, it is the queue's no more.
+    fn take_out(&mut self, offset: u64) -> Option<Out> {
+        let out = self.stock.take_out(offset)?;
+        if self.record.as_ref().is_some_and(|(_, queue)| offset < queue.floor) {
+            self.stock.moved(&out);
+        }
+        Some(out)
+    }
 }
 
 impl Queues {
@@ -153,7 +164,7 @@ impl Queues {
         found: &mut BTreeMap<(Partition, u64), Found>,
     ) -> Option<MoveId> {
         let found = found.get_mut(&(id.partition, intent.queue));
-        let Some(mut out) = found.and_then(|found| found.stock.take_out(intent.offset)) else {
+        let Some(mut out) = found.and_then(|found| found.take_out(intent.offset)) else {
             // Its message had been removed already.
             self.rubbish.drop_record(id.partition, id.intent);
             return None;

@@ -348,13 +348,13 @@ impl Stock {
         let dues = std::mem::take(&mut self.due);
         let dues: BTreeMap<u64, Wall> = dues.into_iter().map(|(at, offset)| (offset, at)).collect();
         for entry in self.line.iter_mut() {
-            let is_known = self.tracked.contains_key(&entry.offset);
+            let was_received = self.tracked.contains_key(&entry.offset);
             let mut due = dues.get(&entry.offset).copied().unwrap_or_default();
             if is_fifo {
-                due = if is_known { Wall(0) } else { entry.sent.plus(delay_ms) };
+                due = if was_received { Wall(0) } else { entry.sent.plus(delay_ms) };
             }
             due = due.min(now.plus(delay_ms_max));
-            if is_fifo && due > now {
+            if is_fifo && !was_received && (due > now || self.last_due > now) {
                 self.last_due = self.last_due.max(due);
                 due = self.last_due;
             }

@@ -237,7 +237,9 @@ impl Queue {
         }
         let offset = next.filter(|_| is_running && task.open < limits.task_moves_max)?;
         task.is_paced = task.state.rate > 0 && task.next_us > desk.now.0 * 1000;
-        (!task.is_paced).then_some(offset)
+        let is_paced = task.is_paced;
+        // One that is too old does not get a new life: it ends at the next tick, which is due.
+        (!is_paced && !self.is_expired(offset, desk.now)).then_some(offset)
     }
 
     fn finish_task(&mut self, status: TaskStatus, kept_max: u32, desk: &mut Desk) {

@@ -84,7 +84,6 @@ fn a_group_waits_for_its_dead_letter_and_then_goes_on() {
     node.auto = false;
     let token = node.start_receive(waiting("q", 20_000));
     assert!(node.received(token).is_none(), "a is on its way");
-    assert_eq!(node.kept.len(), 6, "three queues' and messages' records, tally, intent: {:?}", node.kept);
     node.auto = true;
     node.tick();
     assert_eq!(node.received(token).expect("woken").expect("messages")[0].body, "b");

@@ -133,6 +133,11 @@ impl Disk {
         }
     }
 
+    /// Whether a record is durable, or was.
+    pub fn is_written(&self, place: Place) -> bool {
+        self.parts.get(&place.partition).is_some_and(|part| part.durable_end >= place.number)
+    }
+
     /// All records, durable or not.
     pub fn live(&self) -> impl Iterator<Item = (Place, queue::Record)> {
         self.parts.iter().flat_map(|(partition, part)| {

@@ -4,12 +4,12 @@
 use crate::disk::Disk;
 use bytes::Bytes;
 use hub::queue::{
-    self, Answer, Delivery, Kind, Message, MoveId, QueueCommand, QueueConfig, QueueMail, QueueName,
-    QueueRefusal, QueueView, Receipt, Receive, Sent, Settings, StartTask, Taken, TaskId, Wall,
+    Answer, Delivery, Kind, Message, MoveId, QueueCommand, QueueConfig, QueueMail, QueueName, QueueRefusal,
+    QueueView, Receipt, Receive, Sent, Settings, StartTask, Taken, TaskId, Wall,
 };
 use hub::{
     Command, Config, Effect, Effects, Entry, Hub, HubMail, Limits, MessageId, Millis, Partition, Place,
-    Record, RecoveryLimits, Report, ShardId, Token, Topology,
+    RecoveryLimits, Report, ShardId, Token, Topology,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -52,8 +52,8 @@ pub struct Node {
     /// What leaves, in the order it may.
     pub answers: BTreeMap<Token, Answer>,
     pub letters: Vec<Letter>,
-    /// Records in the order they were written; to be cleared by who looks at them.
-    pub kept: Vec<(Place, queue::Record)>,
+    /// What hubs have written, in order; to be cleared by who looks at it.
+    pub changes: Vec<Entry>,
     lives: u64,
     tokens: u64,
     ids: u128,
@@ -75,7 +75,7 @@ impl Node {
             now: 0,
             answers: BTreeMap::new(),
             letters: Vec::new(),
-            kept: Vec::new(),
+            changes: Vec::new(),
             lives: 0,
             tokens: 0,
             ids: 0,
@@ -135,9 +135,7 @@ impl Node {
 
     fn take(&mut self, from: ShardId, effects: Effects) {
         for entry in effects.entries {
-            if let Entry::Keep { place, record: Record::Queue(record) } = &entry {
-                self.kept.push((*place, record.clone()));
-            }
+            self.changes.push(entry.clone());
             self.disk.write(from, entry);
         }
         for effect in effects.list {

@@ -32,6 +32,10 @@ section! {
         /// Largest packet from a client. Clients of version 5 are told; beyond it they are cut off with 0x95, before the
         /// packet is read.
         packet_bytes_max: u32 = 2_000_000, 1024..=268_435_455 "bytes";
+        /// Largest CONNECT: will, user name and password have to fit. Beyond it a client of version 5 is refused with 0x95, one of
+        /// version 3 is closed, before the packet is read. So what has not said who it is makes the server hold at most this, and
+        /// 16 KiB while it proves who it is, times `limits.half_open_max`.
+        connect_bytes_max: u32 = 65_536, 1024..=16_777_216 "bytes";
         /// Messages of QoS 1 and 2 that a client of version 5 may have under way. It is told, and cut off with 0x93 beyond.
         receive_maximum: u16 = 20, 1..=65_535 "messages";
         /// Messages of QoS 1 and 2 that are under way to a client of version 3, which cannot say what it takes.

@@ -222,12 +222,32 @@ pub(super) fn open(
 
 /// Begins with an empty write-ahead log: what a crash left behind its end would be in the way of proving the next one.
 fn empty_log(connection: &Connection) -> Result<(), OpenError> {
-    let emptied = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()));
-    match emptied.map_err(|error| (Trouble::of(&error), error)) {
+    match checkpoint(connection, Checkpoint::Emptying) {
         // It is emptied later, when there is room and no other program reads it.
-        Ok(()) | Err((Trouble::Full | Trouble::Away, _)) => Ok(()),
-        Err((Trouble::Failed, error)) => Err(error.into()),
+        Ok(_) => Ok(()),
+        Err(error) if Trouble::of(&error) != Trouble::Failed => Ok(()),
+        Err(error) => Err(error.into()),
     }
+}
+
+/// How the write-ahead log is copied into the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checkpoint {
+    /// What no reader needs, without waiting for anybody.
+    Passive,
+    /// All of it, once its readers are done, and the file becomes empty.
+    Emptying,
+}
+
+/// Whether all of the log is in the database now.
+pub(super) fn checkpoint(connection: &Connection, how: Checkpoint) -> rusqlite::Result<bool> {
+    let sql = match how {
+        Checkpoint::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+        Checkpoint::Emptying => "PRAGMA wal_checkpoint(TRUNCATE)",
+    };
+    let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let (busy, pages, copied): (i64, i64, i64) = connection.prepare_cached(sql)?.query_row([], columns)?;
+    Ok(busy == 0 && pages == copied)
 }
 
 /// Positions of a log that cannot be proven to go on are of a new epoch.

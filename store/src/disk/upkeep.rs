@@ -9,14 +9,14 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::error::Trouble;
-use super::format::PAGE_BYTES;
+use super::format::{self, Checkpoint, PAGE_BYTES};
 use super::mailbox::{Job, Task, Told};
 use super::writer::State;
 use super::{DiskOptions, Fsync, Shared};
 use crate::StoreError;
 
 /// Bytes of the write-ahead log from which it is copied as soon as nobody waits.
-const WAL_BYTES_IDLE: u64 = 4 << 20;
+const WAL_BYTES_IDLE: u64 = 8 << 20;
 /// How often the writer looks what has expired, and what there is to tidy up, when nothing comes.
 const TICK: Duration = Duration::from_secs(1);
 /// Pages given back at once, so that no commit waits for more.
@@ -63,14 +63,14 @@ impl State {
     pub(super) fn tidy(&mut self, connection: &Connection) {
         let wal_bytes = self.shared.counters.wal_bytes();
         if self.upkeep.is_due(wal_bytes, self.shared.mailbox.is_empty()) {
-            self.checkpoint(connection, "PASSIVE");
+            self.checkpoint(connection, Checkpoint::Passive);
         }
     }
 
     /// When nothing has come for a while.
     pub(super) fn tidy_idle(&mut self, connection: &Connection) {
         if self.shared.counters.wal_bytes() > 0 {
-            self.checkpoint(connection, "PASSIVE");
+            self.checkpoint(connection, Checkpoint::Passive);
         }
         let (free, pages) = (pages(connection, "freelist_count"), pages(connection, "page_count"));
         if free > FREE_PAGES_IDLE && free > pages / 2 {
@@ -81,34 +81,29 @@ impl State {
     /// In order: nothing is left for the next start to recover.
     pub(super) fn end(&mut self, connection: &Connection) {
         if !self.has_failed() {
-            self.checkpoint(connection, "TRUNCATE");
+            self.checkpoint(connection, Checkpoint::Emptying);
         }
     }
 
-    fn checkpoint(&mut self, connection: &Connection, mode: &str) {
+    fn checkpoint(&mut self, connection: &Connection, how: Checkpoint) {
         if self.has_failed() {
             return;
         }
         let begun = Instant::now();
-        let numbers = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        let copied = connection.prepare_cached(&sql).and_then(|mut pragma| pragma.query_row([], numbers));
-        self.upkeep.synced = Instant::now();
-        let wal_bytes = self.shared.counters.wal_bytes();
+        let copied = format::checkpoint(connection, how).map_err(|error| Trouble::of(&error));
         match copied {
-            Ok((frames, copied)) if frames == copied => {
+            Ok(true) => {
                 self.shared.counters.frames.store(0, Ordering::Relaxed);
                 self.upkeep.wal_bytes_next = 0;
             }
-            Ok(_) => self.upkeep.wal_bytes_next = wal_bytes + self.upkeep.wal_bytes_max / 4,
-            Err(error) => match Trouble::of(&error) {
-                // The log keeps what cannot be copied, and grows until there is room.
-                Trouble::Full | Trouble::Away => {
-                    self.upkeep.wal_bytes_next = wal_bytes + self.upkeep.wal_bytes_max / 4;
-                }
-                Trouble::Failed => self.fail(),
-            },
+            // The log keeps what a reader still needs, or what there is no room for, and grows until then.
+            Ok(false) | Err(Trouble::Full | Trouble::Away) => {
+                let wal_bytes = self.shared.counters.wal_bytes();
+                self.upkeep.wal_bytes_next = wal_bytes + self.upkeep.wal_bytes_max / 4;
+            }
+            Err(Trouble::Failed) => self.fail(),
         }
+        self.upkeep.synced = begun;
         self.shared.counters.checkpointed(begun.elapsed());
     }
 
@@ -162,7 +157,7 @@ pub(super) fn perform_compact(connection: &Connection, state: &mut State, told: 
         let given = if done < total { state.vacuum(connection) } else { 0 };
         done += given;
         if given == 0 {
-            state.checkpoint(connection, "TRUNCATE");
+            state.checkpoint(connection, Checkpoint::Emptying);
             break if state.has_failed() { Err(StoreError::Failed) } else { Ok(()) };
         }
         if state.go_on(connection) == ControlFlow::Break(()) {

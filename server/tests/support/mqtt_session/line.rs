@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::net::UnixStream;
 
-use wire::mqtt::{Connect, Level, Publish, ReasonCode, Version, frame};
+use wire::mqtt::{Answer, Connect, Error, Level, Publish, ReasonCode, Version, frame};
 
 use super::memory::Want;
 
@@ -196,6 +196,14 @@ impl Line {
 
     pub fn blames(&mut self, blame: Blame) {
         self.blame = self.blame.max(blame);
+    }
+
+    /// What the client said is no packet, or no CONNECT: it may be told so in the form that this names.
+    pub fn is_refused(&mut self, error: &Error) {
+        if let Answer::ConnAck(version, _) = error.answer {
+            self.version = version;
+        }
+        self.blames(Blame::Over);
     }
 
     /// Whether the client would say anything here.

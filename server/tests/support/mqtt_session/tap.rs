@@ -4,8 +4,8 @@
 //! Must not know why something is written. Start at [`World::say`].
 
 use wire::mqtt::{
-    Ack, Answer, ClientPacket, Connect, Disconnect, Property, Publish, Qos, Subscribe, Value, Version,
-    decode_client, frame, parse_share,
+    Ack, ClientPacket, Connect, Disconnect, Property, Publish, Qos, ReasonCode, Subscribe, Value, Version,
+    decode_client, frame, oversized_connect, parse_share,
 };
 
 use super::line::{Blame, Phase, Question, Terms};
@@ -13,9 +13,6 @@ use super::memory::{Fit, Stage, Want};
 use super::message::{Retain, number};
 use super::script::Part;
 use super::world::World;
-
-/// As a server has it: larger ones are not read.
-const CONNECT_BYTES_MAX: u32 = 400_000;
 
 /// More turns than a server needs to take what it is sent.
 const TURNS_MAX: u32 = 10_000;
@@ -50,16 +47,24 @@ impl World {
     /// Looks at the packets that are whole by now.
     fn tap(&mut self, at: usize) {
         let packet_bytes_max = self.config.mqtt.packet_bytes_max;
+        let connect_bytes_max = packet_bytes_max.min(self.config.mqtt.connect_bytes_max);
         loop {
             let Some(line) = self.line(at).filter(|line| line.blame < Blame::Over) else { return };
             let bytes_max = match line.phase {
-                Phase::Silent => packet_bytes_max.min(CONNECT_BYTES_MAX),
+                Phase::Silent => connect_bytes_max,
                 _ => packet_bytes_max,
             };
             let packet_bytes = match frame(&line.said, bytes_max) {
                 Ok(Some(frame)) => frame.packet_bytes,
                 Ok(None) => return,
-                Err(_) => return line.blames(Blame::Over),
+                Err(error) => {
+                    let is_too_large = error.code() == Some(ReasonCode::PacketTooLarge);
+                    if line.phase == Phase::Silent && is_too_large {
+                        let Some(error) = oversized_connect(&line.said) else { return };
+                        return line.is_refused(&error);
+                    }
+                    return line.blames(Blame::Over);
+                }
             };
             let packet: Vec<u8> = line.said.drain(..packet_bytes).collect();
             self.tapped(at, &packet);
@@ -104,12 +109,7 @@ impl World {
             Ok(ClientPacket::PingReq) => line.owed.pings += 1,
             Ok(ClientPacket::Disconnect(disconnect)) => self.tapped_disconnect(at, &disconnect),
             Ok(ClientPacket::Auth(_)) => line.blames(Blame::Rude),
-            Err(error) => {
-                if let Answer::ConnAck(version, _) = error.answer {
-                    line.version = version;
-                }
-                line.blames(Blame::Over);
-            }
+            Err(error) => line.is_refused(&error),
         }
     }
 
