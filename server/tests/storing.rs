@@ -234,14 +234,13 @@ async fn another_number_of_shards_keeps_every_session_and_message() {
     let (rounds, last) = ([1, 3, 2, 4], 1);
     for (round, shards) in rounds.into_iter().enumerate() {
         let server = folder.start(shards).await;
-        for at in 0..SESSIONS {
+        // Who came back would take what waits for it.
+        for at in (0..SESSIONS).filter(|_| round == 0) {
             let mut session = client(&server, &format!("s{at}"));
-            assert_eq!(session.start().is_resumed, round > 0, "s{at} with {shards} shards");
-            if round == 0 {
-                subscribe(&mut session, &format!("a/{at}/#"), Qos::ExactlyOnce);
-                subscribe(&mut session, "all", Qos::AtLeastOnce);
-            }
+            subscribe(&mut session, &format!("a/{at}/#"), Qos::ExactlyOnce);
+            subscribe(&mut session, "all", Qos::AtLeastOnce);
         }
+        assert_eq!(metric(&server, "trunkline_sessions_named"), SESSIONS as f64, "with {shards} shards");
         let mut publisher = client(&server, "");
         for at in 0..SESSIONS {
             for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
@@ -353,6 +352,8 @@ fn open(directory: &Path) -> Disk {
 
 /// Where the engine's file format has the number that we use as that of ours.
 const FORMAT_AT: usize = 60;
+/// Where it says whose file it is.
+const PROGRAM_AT: usize = 68;
 
 fn change(path: &Path, at: usize, bytes: &[u8]) {
     let mut all = std::fs::read(path).unwrap();
@@ -394,7 +395,7 @@ fn a_store_that_cannot_be_had_is_a_precise_error_of_every_command() {
         &format!("{shown_file} has format 99, and this version of Trunkline knows formats up to {known}"),
         "",
     );
-    std::fs::write(&file, "somebody else's file, long enough to be one ".repeat(100)).unwrap();
+    change(&file, PROGRAM_AT, b"othr");
     refused(&format!("{shown_file} is no store of Trunkline"), "");
 }
 

@@ -219,7 +219,7 @@ impl Disk {
     /// # Errors
     /// [`StoreError::Unavailable`] when there is no reading it; what is wrong in it stands in the report.
     pub fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
-        check::run(&self.shared.path, progress)
+        Ok(check::run(&self.shared.path, progress)?)
     }
 
     /// Gives space that records and rows left behind back to the file system, in steps between writes.
