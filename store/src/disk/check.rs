@@ -48,7 +48,7 @@ pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Che
     Ok(report)
 }
 
-pub(super) fn run(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
+pub(super) fn run(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, OpenError> {
     let connection = format::open_to_read(path, CACHE_BYTES)?;
     if format::is_new(&connection, path)? {
         return Ok(CheckReport::default());
@@ -60,7 +60,7 @@ pub(super) fn run(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Che
     match format::check(&connection) {
         Ok(opened) => contents(&connection, &opened, &mut report, progress)?,
         Err(OpenError::Damaged(place)) => report.problems.push(place.into()),
-        Err(other) => return Err(other.into()),
+        Err(other) => return Err(other),
     }
     Ok(report)
 }

@@ -59,6 +59,7 @@ impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Damaged(place) => Self::Damaged(place),
+            StoreError::Unavailable { .. } => Self::Io(io::Error::new(io::ErrorKind::ResourceBusy, error)),
             other => Self::Io(io::Error::other(other)),
         }
     }

@@ -14,6 +14,7 @@
 //! Start at [`Disk`], then `writer` for the life of a write, `group` for one transaction, `read` for reading.
 
 mod backup;
+mod caretaker;
 mod cells;
 mod check;
 mod error;
@@ -45,10 +46,12 @@ use crate::{
     StoreError, Tab, Table, Watcher, Write,
 };
 
+pub use caretaker::Caretaker;
 pub use check::{CheckReport, check};
 pub use error::OpenError;
 pub use faults::{Fault, Faults};
-pub use stats::{COMMIT_BUCKETS, Stats};
+pub use home::is_there;
+pub use stats::{COMMIT_BUCKETS, Stats, commit_bounds};
 pub use upkeep::Progress;
 
 use home::{Doubt, Home};
@@ -222,7 +225,7 @@ impl Disk {
     /// # Errors
     /// [`StoreError::Unavailable`] when there is no reading it; what is wrong in it stands in the report.
     pub fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
-        check::run(&self.shared.path, progress)
+        Ok(check::run(&self.shared.path, progress)?)
     }
 
     /// Gives space that records and rows left behind back to the file system, in steps between writes.
