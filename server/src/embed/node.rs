@@ -8,6 +8,7 @@ use crate::front::{Fit, Front, PidKey, Returning};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
 use crate::state::{End, NodeState, ShardState};
+use crate::tls::TlsConfigs;
 use hub::{
     ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
     SessionId, ShardId, Token, Topology,
@@ -26,7 +27,7 @@ pub(super) struct NodeSetup {
     pub(super) time: Time,
     pub(super) uplink: mpsc::Sender<Upcalls>,
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<TlsConfigs>,
     pub(super) key: PidKey,
     /// Who gets what the shards leave behind, if anybody.
     pub(super) heir: Option<std::sync::mpsc::Sender<(ShardState, End)>>,
