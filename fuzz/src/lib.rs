@@ -15,6 +15,7 @@ mod mqtt;
 mod mqtt_session;
 mod socketio;
 mod split;
+mod sqs;
 mod websocket;
 
 pub use engineio::{engineio_packet, engineio_payload};
@@ -24,6 +25,7 @@ pub use mqtt::mqtt;
 pub use mqtt_session::mqtt_session;
 pub use socketio::{msgpack, socketio_packet};
 pub use split::Split;
+pub use sqs::sqs;
 pub use websocket::websocket;
 
 /// A target: the name of its binary and of its folder of seeds, and how many mutations of those a short run tries.
@@ -46,6 +48,7 @@ pub const TARGETS: &[Target] = &[
     ("msgpack", MANY, msgpack),
     ("mqtt", MANY, mqtt),
     ("mqtt_session", FEW, mqtt_session),
+    ("sqs", MANY, sqs),
 ];
 
 /// Runs a target on the files named on the command line, to reproduce a finding on stable.

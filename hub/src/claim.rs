@@ -6,9 +6,13 @@ use crate::effect::{Effect, Effects, ShareChange};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey, ShardId, Topology};
 use crate::names::home_partition;
-use crate::pact::Pact;
+use crate::pact::{Pact, Records};
 use crate::reason::Reason;
+use crate::record::{Record, SessionRecord, WillRecord};
+use crate::saved::unpublished_message;
 use crate::session::{Identity, Session, State};
+use smallvec::SmallVec;
+use std::sync::Arc;
 
 /// The shard whose hub a client's own name belongs to.
 #[must_use]
@@ -60,8 +64,21 @@ impl Hub {
             let roster = self.rosters.find_or_insert(ChannelName::user(user).as_str());
             self.join(key, roster, effects);
         }
+        self.keep_session(key);
         let (resumed, displaced) = (false, None);
-        effects.list.push(Effect::Claimed { tag, session: key, id, resumed, displaced });
+        self.claimed(Effect::Claimed { tag, session: key, id, resumed, displaced, is_safe: true }, effects);
+    }
+
+    /// The client is told of its session when what was agreed on is safe.
+    fn claimed(&mut self, mut claimed: Effect, effects: &mut Effects) {
+        let Effect::Claimed { session: key, is_safe, .. } = &mut claimed else { return };
+        let session = self.sessions.known(*key);
+        *is_safe = !session.is_kept() || !self.journal.is_behind();
+        let agreed = (!*is_safe).then(|| (*key, Effect::Agreed { to: session.recipient(*key) }));
+        effects.list.push(claimed);
+        if let Some((key, agreed)) = agreed {
+            self.promise_to(key, agreed, effects);
+        }
     }
 
     /// What the old connection was to get and did not acknowledge, the new one gets.
@@ -83,7 +100,9 @@ impl Hub {
         self.sessions.queued -= waited;
         self.sessions.detached -= u32::from(displaced.is_none());
         self.tell_shares(key, |_| ShareChange::Back { window }, effects);
-        effects.list.push(Effect::Claimed { tag, session: key, id, resumed: true, displaced });
+        self.keep_session(key);
+        let claimed = Effect::Claimed { tag, session: key, id, resumed: true, displaced, is_safe: true };
+        self.claimed(claimed, effects);
         if let Some(will) = will {
             self.route(will, effects);
         }
@@ -100,6 +119,7 @@ impl Hub {
         }
     }
 
+    /// The records follow when the connection is gone.
     pub(crate) fn amend(&mut self, key: SessionKey, keep_ms: Option<u64>) {
         let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) else { return };
         pact.keep_ms = keep_ms.unwrap_or(pact.keep_ms);
@@ -108,6 +128,62 @@ impl Hub {
     pub(crate) fn drop_will(&mut self, key: SessionKey) {
         if let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) {
             pact.will = None;
+        }
+    }
+
+    /// Keeps what is agreed on now in the place of what was, or nothing of a session that ends with its connection.
+    pub(crate) fn keep_session(&mut self, key: SessionKey) {
+        let session = self.sessions.known_mut(key);
+        let (id, is_detached) = (session.id, !session.is_connected());
+        let (user, since) = (session.user(), session.since);
+        let Some(pact) = session.pact.as_mut().filter(|_| self.journal.is_on()) else { return };
+        if pact.keep_ms == 0 {
+            return self.drop_records(key);
+        }
+        let will = pact.will.as_ref().and_then(|will| {
+            Some(WillRecord {
+                message: unpublished_message(&will.publish)?,
+                expires_after_ms: will.expires_after_ms,
+                delay_ms: will.delay_ms,
+                at: is_detached.then_some(pact.will_at),
+            })
+        });
+        let record = SessionRecord {
+            id,
+            name: Arc::clone(&pact.name),
+            user,
+            since,
+            keep_ms: pact.keep_ms,
+            window: pact.window,
+            until: is_detached.then_some(pact.until),
+            will,
+        };
+        let number = self.journal.keep(id.partition(), Record::Session(Box::new(record)));
+        let subscriptions = pact.options.len();
+        let records = pact.records.get_or_insert_with(|| {
+            let subscriptions = SmallVec::from_elem(0, subscriptions);
+            Box::new(Records { subscriptions, ..Records::default() })
+        });
+        let old = std::mem::replace(&mut records.session, number);
+        self.journal.drop_record(id.partition(), old);
+    }
+
+    /// Nothing of a session is kept any more: what says that there is one goes first.
+    pub(crate) fn drop_records(&mut self, key: SessionKey) {
+        let session = self.sessions.known_mut(key);
+        let partition = session.id.partition();
+        let Some(pact) = &mut session.pact else { return };
+        let Some(records) = pact.records.take() else { return };
+        let journal = &mut self.journal;
+        let mut drop_record = |number| journal.drop_record(partition, number);
+        drop_record(records.session);
+        records.subscriptions.iter().chain(&records.shares).for_each(|number| drop_record(*number));
+        if let Some(flight) = &mut pact.flight {
+            flight.records().for_each(&mut drop_record);
+            flight.forget_records();
+        }
+        for offered in pact.rare.iter_mut().flat_map(|rare| rare.taken.values_mut()) {
+            drop_record(std::mem::take(&mut offered.record));
         }
     }
 
@@ -129,6 +205,7 @@ impl Hub {
         if until.0 < u64::MAX {
             self.windows.insert((until, key));
         }
+        self.keep_session(key);
         self.tell_shares(key, |_| ShareChange::Away, effects);
         if has_will && will_at <= self.now {
             self.publish_will(key, effects);
@@ -153,18 +230,23 @@ impl Hub {
 
     fn publish_will(&mut self, key: SessionKey, effects: &mut Effects) {
         if let Some(will) = self.take_will(key) {
+            self.keep_session(key);
             self.route(will, effects);
         }
     }
 
-    /// Once: the will is gone after it. Its message begins to age now.
+    /// Once: the will is gone after it. Its message begins to age now, and is kept by itself until it is where it is needed.
     fn take_will(&mut self, key: SessionKey) -> Option<Publish> {
         let session = self.sessions.known_mut(key);
+        let kept_in = session.is_kept().then(|| session.id.partition());
         let will = session.pact.as_mut()?.will.take()?;
         let mut publish = will.publish;
         publish.traits.origin = Some(session.id);
         let expires = |after_ms| Millis(self.now.0.saturating_add(after_ms));
         publish.traits.expires = will.expires_after_ms.map(expires);
+        if let Some(partition) = kept_in {
+            self.keep_due(partition, self.now, &mut publish);
+        }
         Some(publish)
     }
 
@@ -172,9 +254,13 @@ impl Hub {
     pub(crate) fn end_pact(&mut self, key: SessionKey, effects: &mut Effects) -> Option<Publish> {
         self.sessions.known(key).pact.as_ref()?;
         self.tell_shares(key, |_| ShareChange::Leaves, effects);
-        self.return_shared(key, effects);
         self.names.remove(&self.sessions, key);
-        self.take_will(key)
+        let will = self.take_will(key);
+        let numbers = self.return_shared(key, effects);
+        let partition = self.sessions.known(key).id.partition();
+        self.drop_records(key);
+        numbers.into_iter().for_each(|number| self.journal.drop_record(partition, number));
+        will
     }
 }
 

@@ -3,7 +3,9 @@
 use crate::effect::HubMail;
 use crate::ids::{AskId, ChannelName, Offset, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Except, MessageId, Quality, Traits};
+use crate::queue::QueueCommand;
 use crate::reason::Reason;
+use crate::record::Place;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -169,6 +171,14 @@ pub enum Command {
         token: Token,
         /// The question.
         query: Query,
+    },
+    /// Something happened to queues.
+    Queue(QueueCommand),
+    /// So many of the changes in [`Effects::entries`](crate::Effects::entries), counted from the first one, are safe: what was
+    /// promised and rests on them follows. Only for a hub that keeps a journal.
+    Kept {
+        /// How many.
+        safe: u64,
     },
     /// Time has reached `Hub::next_deadline`.
     Tick,
@@ -363,9 +373,33 @@ pub struct Publish {
     pub receipt: Option<Receipt>,
 }
 
+/// Who waits to hear that a message is where it is needed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Receipt {
+    /// A session that published it.
+    Session(SessionReceipt),
+    /// A hub that has kept it until then.
+    Record {
+        /// That hub.
+        shard: ShardId,
+        /// What it drops then.
+        place: Place,
+    },
+}
+
+impl Receipt {
+    /// The hub to tell.
+    pub(crate) fn shard(&self) -> ShardId {
+        match self {
+            Self::Session(receipt) => receipt.shard,
+            Self::Record { shard, .. } => *shard,
+        }
+    }
+}
+
 /// A session that waits to hear that its message is where it is needed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Receipt {
+pub struct SessionReceipt {
     /// Its home.
     pub shard: ShardId,
     /// Its place there.

@@ -5,11 +5,15 @@
 //! taken. It must not know where a message goes when its time has come: that is `publish`'s
 //! business.
 
-use crate::command::{Publish, Target};
+use crate::command::{Publish, Receipt, Target};
 use crate::effect::{Effects, Outcome, Refusal, Report};
 use crate::hub::Hub;
-use crate::ids::{ChannelName, Millis};
+use crate::ids::{ChannelName, Millis, Partition};
+use crate::journal::{Promise, Then};
 use crate::limits::Limits;
+use crate::message::Quality;
+use crate::record::{Place, Record};
+use crate::saved::unpublished_message;
 use std::collections::BTreeMap;
 
 /// Published in one tick at most, so that very many of one time do not hold up the shard.
@@ -37,22 +41,16 @@ impl Delayed {
         self.waiting.len() >= limits.delayed_max as usize || self.bytes + bytes > limits.delayed_bytes_max
     }
 
-    fn insert(&mut self, at: Millis, publish: Publish) {
+    pub(crate) fn insert(&mut self, at: Millis, publish: Publish) {
         self.bytes += len_bytes(&publish);
         self.came += 1;
         self.waiting.insert((at, self.came), publish);
     }
 
-    /// What waits, and when it is due.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Millis, &Publish)> {
-        self.waiting.iter().map(|((at, _), publish)| (*at, publish))
-    }
-
-    /// As an earlier hub left it; what was taken stays so, whatever the limits are now.
-    pub(crate) fn restored(waiting: impl Iterator<Item = (Millis, Publish)>) -> Self {
-        let mut delayed = Self::default();
-        waiting.for_each(|(at, publish)| delayed.insert(at, publish));
-        delayed
+    /// What waits and is kept by no record, and when it is due.
+    pub(crate) fn unkept(&self) -> impl Iterator<Item = (Millis, &Publish)> {
+        let unkept = self.waiting.iter().filter(|(_, publish)| publish.receipt.is_none());
+        unkept.map(|((at, _), publish)| (*at, publish))
     }
 
     fn take_due(&mut self, now: Millis) -> Option<Publish> {
@@ -85,18 +83,43 @@ impl Hub {
             }
             return;
         }
-        self.delayed.insert(Millis(self.now.0.saturating_add(delay_ms)), publish);
+        let (at, before) = (Millis(self.now.0.saturating_add(delay_ms)), self.journal.made());
+        if let Target::Channel(channel) = &publish.target {
+            self.keep_due(channel.partition(&self.config.topology), at, &mut publish);
+        }
+        self.delayed.insert(at, publish);
         if let Some(token) = token {
-            effects.report(token, Report::Routed { shards: 0, position: None });
+            let report = Report::Routed { shards: 0, position: None };
+            self.promise_after(before, Promise::Report(token, Box::new(report)), effects);
         }
         // Who will be subscribed by then is not known.
-        self.acknowledge(receipt, Outcome::Published { matched: true }, effects);
+        let outcome = Outcome::Published { matched: true };
+        match receipt {
+            Some(receipt) if self.journal.is_on() => {
+                let watch = self.journal.watch(Then::Acknowledge(receipt, outcome));
+                self.promise_after(before, Promise::Watched(watch), effects);
+            }
+            receipt => self.acknowledge(receipt, outcome, effects),
+        }
+    }
+
+    /// A message of higher quality that is published yet to be is kept, in a partition of this hub, until it is where it is
+    /// needed.
+    pub(crate) fn keep_due(&mut self, partition: Partition, at: Millis, publish: &mut Publish) {
+        if !self.journal.is_on() || publish.traits.quality == Quality::AtMostOnce {
+            return;
+        }
+        if let Some(message) = unpublished_message(publish) {
+            let number = self.journal.keep(partition, Record::Due { at, message });
+            let place = Place { partition, number };
+            publish.receipt = Some(Receipt::Record { shard: self.config.shard, place });
+        }
     }
 
     pub(crate) fn publish_due(&mut self, effects: &mut Effects) {
         for _ in 0..PER_TICK {
             let Some(publish) = self.delayed.take_due(self.now) else { return };
-            self.publish(publish, effects);
+            self.route(publish, effects);
         }
     }
 }

@@ -6,6 +6,7 @@ use crate::exchange::{Handed, hand};
 use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
 use crate::ids::{AskId, Millis, Offset, SessionId, SessionKey, Token};
+use crate::journal::{Journal, Promise};
 use crate::limits::Limits;
 use crate::message::{Grade, Labels, Message, Outgoing, Quality};
 use crate::pact;
@@ -25,6 +26,10 @@ pub(crate) struct Delivery<'a> {
     pub(crate) reply_until: Option<Millis>,
     /// Who wants to know.
     pub(crate) token: Option<Token>,
+    /// What waits until it is kept here.
+    pub(crate) watch: Option<u64>,
+    /// Changes of the journal before it began: its report waits for later ones.
+    pub(crate) before: u64,
 }
 
 /// Whom it goes to.
@@ -78,6 +83,7 @@ impl Hub {
             is_recovering: false,
             rosters: reach.rosters(),
             sessions: &mut self.sessions,
+            journal: &mut self.journal,
             effects,
         };
         for roster in reach.rosters() {
@@ -100,13 +106,16 @@ impl Hub {
             effects.list.push(Effect::Deliver { message, ask, offset, to });
         }
         if !asks {
-            counts = self.deal(delivery.message, reach.rosters(), counts, effects);
+            counts = self.deal(delivery, reach.rosters(), counts, effects);
         }
         let expecting = u32::try_from(asked.len()).expect("no more than sessions");
         if let (true, Some(until), Some(token)) = (expecting > 0, delivery.reply_until, delivery.token) {
             self.open_ask(token, until, Arc::clone(delivery.message), (asked, missing));
         }
-        self.report_delivered(delivery.token, counts, expecting, effects);
+        if let Some(token) = delivery.token {
+            let report = Report::Delivered { shard: self.config.shard, counts, expecting };
+            self.promise_after(delivery.before, Promise::Report(token, Box::new(report)), effects);
+        }
     }
 
     pub(crate) fn report_delivered(
@@ -169,6 +178,7 @@ impl Hub {
 /// A delivery on its way through the sessions.
 struct Pass<'a> {
     sessions: &'a mut Sessions,
+    journal: &'a mut Journal,
     effects: &'a mut Effects,
     limits: &'a Limits,
     message: &'a Arc<Message>,
@@ -243,14 +253,23 @@ impl Pass<'_> {
         let Some((grade, labels)) = pact::grade(session, pact, self.message, (self.rosters, named)) else {
             return;
         };
+        if self.journal.has_had(&session.id, self.message) {
+            self.counts.queued += 1;
+            return;
+        }
         let (message, source) = (Arc::clone(self.message), Source::Live);
-        let parcel = Parcel { message, grade, labels, source };
-        let handed = hand(session, &parcel, self.limits);
+        let parcel = Parcel { message, grade, labels, source, record: 0 };
+        let handed = hand(session, &parcel, self.limits, self.journal);
         match handed {
             Handed::Now(number) => {
                 let to = Recipient { grade: Grade { number, ..grade }, ..session.recipient(key) };
                 self.counts.delivered += 1;
-                self.effects.send(to, self.message, parcel.labels);
+                if session.is_kept() && grade.quality == Quality::ExactlyOnce {
+                    let send = parcel.numbered(number).send(to);
+                    self.journal.promise_to(session, send, &mut self.effects.list);
+                } else {
+                    self.effects.send(to, self.message, parcel.labels);
+                }
             }
             Handed::Waits(_) => self.counts.queued += 1,
             Handed::Missed | Handed::Dropped => self.counts.dropped += 1,

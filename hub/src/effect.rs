@@ -3,7 +3,9 @@
 use crate::command::{Options, Publish, Receipt};
 use crate::ids::{AskId, ChannelName, Millis, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Grade, Message, Outgoing};
+use crate::queue::{Answer, MoveId, QueueMail};
 use crate::reason::Reason;
+use crate::record::{Entry, Place};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -25,6 +27,8 @@ pub struct Effects {
     pub list: Vec<Effect>,
     /// Sessions named by the ranges in `Effect::Deliver`.
     pub recipients: Vec<Recipient>,
+    /// Changes of what is kept beyond the life of the process, to be written in order; empty for a hub without a journal.
+    pub entries: Vec<Entry>,
 }
 
 /// One thing for the caller to do.
@@ -84,6 +88,13 @@ pub enum Effect {
         resumed: bool,
         /// The connection it was taken from, which is to be closed.
         displaced: Option<Tag>,
+        /// What was agreed on is safe. If not, `Agreed` follows, and the client is told nothing before.
+        is_safe: bool,
+    },
+    /// What was agreed on when the session was claimed is safe now.
+    Agreed {
+        /// Who.
+        to: Recipient,
     },
     /// What a session asked for is done, or refused.
     Done {
@@ -161,6 +172,14 @@ pub enum Effect {
         /// What to say.
         report: Report,
     },
+    /// Read a record of a message in a queue, and give it back by [`QueueCommand::Loaded`](crate::queue::QueueCommand::Loaded),
+    /// whatever comes of it.
+    Load {
+        /// Echoed.
+        id: MoveId,
+        /// Where it stands.
+        place: Place,
+    },
 }
 
 /// What hubs tell each other. The receiving side is `Command::Mail`.
@@ -189,6 +208,13 @@ pub enum HubMail {
         reply_until: Option<Millis>,
         /// Whom to report to.
         token: Option<Token>,
+        /// The home wants to hear under this number when it is kept here.
+        watch: Option<u64>,
+    },
+    /// A message that was sent under this number is kept, or need not be.
+    Stored {
+        /// The number.
+        watch: u64,
     },
     /// To a channel's home: publish there.
     Publish(Box<Publish>),
@@ -222,7 +248,11 @@ pub enum HubMail {
         options: Options,
         /// The group's name and filter, `name/filter`.
         group: Arc<str>,
+        /// Which hub wants to hear when it is kept, and under which number.
+        watch: Option<(ShardId, u64)>,
     },
+    /// From the hub of another queue.
+    Queue(Box<QueueMail>),
 }
 
 /// A session walks over the values that channels retain.
@@ -275,7 +305,12 @@ pub enum ShareChange {
     /// A message of higher quality that this session published is the member's, or lost to it.
     Settled(Option<SessionId>),
     /// It ended, or left the group, before it acknowledged this message of the group.
-    Returns(Arc<Message>),
+    Returns {
+        /// The message.
+        message: Arc<Message>,
+        /// Which hub waits to hear that it is kept, and under which number.
+        watch: Option<(ShardId, u64)>,
+    },
 }
 
 /// What became of a request of a session.
@@ -413,6 +448,8 @@ pub enum Report {
     },
     /// Answer to `Query::Retained`.
     Retained(Option<Arc<Message>>),
+    /// Answer to `Command::Queue`.
+    Queue(Box<Answer>),
 }
 
 /// A session as the back end sees it.

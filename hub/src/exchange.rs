@@ -1,17 +1,20 @@
 //! Messages of higher quality between one session and the hub, both ways: what a client publishes until it is where it is
 //! needed, and what a client gets until it has acknowledged it. Numbers and order are `flight`'s business.
 
-use crate::command::{Offer, Publish, Receipt, Step, Target};
+use crate::command::{Offer, Publish, Receipt, SessionReceipt, Step, Target};
 use crate::effect::{Effect, Effects, HubMail, Outcome, Recipient, Refusal};
 use crate::filter::filter_matches;
-use crate::flight::{Due, Flight, Parcel, Settled, Source};
+use crate::flight::{Due, Flight, Parcel, Sent, Settled, Source};
 use crate::hub::Hub;
-use crate::ids::{ChannelName, SessionKey};
+use crate::ids::{ChannelName, SessionId, SessionKey};
+use crate::journal::{Journal, Promise};
 use crate::lifecycle::cost;
 use crate::limits::{Limits, WhenFull};
-use crate::message::{Grade, Message, Outgoing, Quality};
+use crate::message::{Message, Outgoing, Quality};
 use crate::outbox::Outbox;
-use crate::pact::Offered;
+use crate::pact::{Offered, OfferedState, Pact};
+use crate::record::{OwedRecord, Record};
+use crate::saved::unpublished_message;
 use crate::session::{Session, State};
 use std::collections::VecDeque;
 use std::collections::btree_map::Entry;
@@ -37,25 +40,40 @@ impl Hub {
         let Some(session) = self.sessions.find(key) else { return };
         let (to, id) = (session.recipient(key), session.id);
         let connection = session.pact.as_ref().map_or(0, |pact| pact.connection);
+        publish.traits.origin = Some(id);
+        let is_kept = session.is_kept();
         if let (Some(exchange), Some(rare)) = (exchange, session.rare()) {
             match rare.taken.entry(exchange) {
                 Entry::Vacant(place) => {
-                    place.insert(Offered::Open(Vec::new()));
+                    let record = match unpublished_message(&publish).filter(|_| is_kept) {
+                        Some(message) => {
+                            let offer = Record::Offer { session: id, exchange, message };
+                            self.journal.keep(id.partition(), offer)
+                        }
+                        None => 0,
+                    };
+                    place.insert(Offered { record, state: OfferedState::Open(Vec::new()) });
                 }
                 Entry::Occupied(mut place) => {
-                    return match place.get_mut() {
-                        Offered::Open(others) => others.push((connection, request)),
-                        Offered::Taken => {
-                            effects.list.push(Effect::Done { to, request, outcome: Outcome::Repeated });
+                    match &mut place.get_mut().state {
+                        OfferedState::Open(others) => others.push((connection, request)),
+                        OfferedState::Taken => {
+                            let done = Effect::Done { to, request, outcome: Outcome::Repeated };
+                            self.promise_to(key, done, effects);
                         }
-                    };
+                    }
+                    return;
                 }
             }
         }
-        publish.traits.origin = Some(id);
         if publish.traits.quality > Quality::AtMostOnce {
             let shard = self.config.shard;
-            publish.receipt = Some(Receipt { shard, session: key, id, connection, exchange, request });
+            let receipt = SessionReceipt { shard, session: key, id, connection, exchange, request };
+            publish.receipt = Some(Receipt::Session(receipt));
+        }
+        if exchange.is_some() && is_kept {
+            // If it went on before it is known under its number, it could come twice.
+            return self.promise(Promise::Route(Box::new(publish)), effects);
         }
         self.route(publish, effects);
     }
@@ -63,12 +81,18 @@ impl Hub {
     /// The client has forgotten the number of what it published.
     pub(crate) fn forget(&mut self, key: SessionKey, exchange: u16, request: u64, effects: &mut Effects) {
         let Some(session) = self.sessions.find(key) else { return };
-        let to = session.recipient(key);
+        let (to, partition) = (session.recipient(key), session.id.partition());
         let Some(pact) = &mut session.pact else { return };
         let known = pact.rare.as_mut().and_then(|rare| rare.taken.remove(&exchange));
         pact.tidy();
-        let outcome = known.map_or(Outcome::Refused(Refusal::NotFound), |_| Outcome::Forgotten);
-        effects.list.push(Effect::Done { to, request, outcome });
+        let outcome = match known {
+            Some(offered) => {
+                self.journal.drop_record(partition, offered.record);
+                Outcome::Forgotten
+            }
+            None => Outcome::Refused(Refusal::NotFound),
+        };
+        self.promise_to(key, Effect::Done { to, request, outcome }, effects);
     }
 
     /// To the home of the channel it is for.
@@ -86,11 +110,11 @@ impl Hub {
     /// The home has done with a message: its publisher hears of it, behind what it gets of it itself.
     pub(crate) fn acknowledge(&mut self, receipt: Option<Receipt>, outcome: Outcome, effects: &mut Effects) {
         let Some(receipt) = receipt else { return };
-        if receipt.shard == self.config.shard {
+        let to = receipt.shard();
+        if to == self.config.shard {
             self.published(receipt, outcome, effects);
         } else {
-            let mail = HubMail::Published { receipt, outcome };
-            effects.list.push(Effect::Mail { to: receipt.shard, mail });
+            effects.list.push(Effect::Mail { to, mail: HubMail::Published { receipt, outcome } });
         }
     }
 
@@ -99,8 +123,16 @@ impl Hub {
         self.acknowledge(receipt, Outcome::Refused(refusal), effects);
     }
 
-    /// The answer of a home. A message that was refused is not taken: its number is free.
+    /// The answer of a home.
     pub(crate) fn published(&mut self, receipt: Receipt, outcome: Outcome, effects: &mut Effects) {
+        match receipt {
+            Receipt::Session(receipt) => self.offered(receipt, outcome, effects),
+            Receipt::Record { place, .. } => self.journal.drop_record(place.partition, place.number),
+        }
+    }
+
+    /// A message that was refused is not taken: its number is free.
+    fn offered(&mut self, receipt: SessionReceipt, outcome: Outcome, effects: &mut Effects) {
         let Some(session) = self.sessions.find(receipt.session).filter(|session| session.is(&receipt.id))
         else {
             return;
@@ -114,14 +146,23 @@ impl Hub {
         };
         done((receipt.connection, receipt.request), outcome);
         let (Some(exchange), Some(rare)) = (receipt.exchange, &mut pact.rare) else { return };
-        let Some(Offered::Open(others)) = rare.taken.remove(&exchange) else { return };
+        let Entry::Occupied(mut place) = rare.taken.entry(exchange) else { return };
+        let OfferedState::Open(others) = std::mem::replace(&mut place.get_mut().state, OfferedState::Taken)
+        else {
+            return;
+        };
         let is_refused = matches!(outcome, Outcome::Refused(_));
         for other in others {
             done(other, if is_refused { outcome } else { Outcome::Repeated });
         }
-        if !is_refused {
-            rare.taken.insert(exchange, Offered::Taken);
+        let record = place.get().record;
+        if is_refused {
+            place.remove();
+        } else if record > 0 {
+            let taken = Record::Taken { session: receipt.id, exchange };
+            place.get_mut().record = self.journal.keep(receipt.id.partition(), taken);
         }
+        self.journal.drop_record(receipt.id.partition(), record);
         pact.tidy();
     }
 
@@ -135,14 +176,16 @@ impl Hub {
         };
         match settled {
             Settled::Taken(parcel) => {
-                effects.list.push(Effect::Taken { to, number });
+                self.keep_number(key, number, parcel.as_ref());
+                self.promise_to(key, Effect::Taken { to, number }, effects);
                 self.tell_settled(key, parcel, effects);
             }
             Settled::Misstep => effects.list.push(Effect::Misstep { to }),
             Settled::Unknown => {}
-            Settled::Over(parcel) => {
+            Settled::Over(sent) => {
                 self.sessions.in_flight -= 1;
-                self.tell_settled(key, parcel, effects);
+                self.bury_number(key, &sent);
+                self.tell_settled(key, sent.parcel, effects);
                 let session = self.sessions.known(key);
                 if session.state == State::Ready && !session.closing {
                     self.pump(key, u32::MAX, effects);
@@ -164,7 +207,7 @@ impl Hub {
             let places = pact.places(&self.config.limits);
             let Some(flight) = &mut pact.flight else { return };
             let before = (flight.len_waiting(), flight.len_sent());
-            let due = flight.next(self.now, places, &mut pact.last);
+            let due = flight.next(self.now, places);
             let left = (before.0 - flight.len_waiting()) as u64;
             let begun = (flight.len_sent() - before.1) as u64;
             if due.is_none() {
@@ -175,15 +218,23 @@ impl Hub {
             self.sessions.expired += left - begun;
             match due {
                 Some(Due::Message(parcel)) => {
+                    let partition = self.sessions.known(key).id.partition();
+                    let must_wait = parcel.must_be_kept() && !self.journal.is_safe(partition, parcel.record);
                     let item = parcel.into_item();
                     budget = budget.saturating_sub(cost(&item));
-                    effects.list.push(Effect::Send { to, item });
+                    let send = Effect::Send { to, item };
+                    if must_wait {
+                        self.promise_to(key, send, effects);
+                    } else {
+                        effects.list.push(send);
+                    }
                 }
                 Some(Due::Taken(number)) => {
                     budget -= 1;
-                    effects.list.push(Effect::Taken { to, number });
+                    self.promise_to(key, Effect::Taken { to, number }, effects);
                 }
                 Some(Due::Late(parcel)) => {
+                    self.drop_parcel(key, &parcel);
                     self.tell_settled(key, Some(parcel), effects);
                     continue;
                 }
@@ -215,24 +266,64 @@ impl Hub {
     /// Gives a message to one session outside of a delivery to many; whether it has it, or will.
     pub(crate) fn hand_one(&mut self, key: SessionKey, parcel: Parcel, effects: &mut Effects) -> bool {
         let session = self.sessions.known_mut(key);
+        if self.journal.has_had(&session.id, &parcel.message) {
+            return true;
+        }
         let to = session.recipient(key);
-        let handed = hand(session, &parcel, &self.config.limits);
+        let must_be_kept = session.is_kept() && parcel.grade.quality == Quality::ExactlyOnce;
+        let handed = hand(session, &parcel, &self.config.limits, &mut self.journal);
         self.sessions.note(handed);
         if let Handed::Now(number) = handed {
-            let grade = Grade { number, ..parcel.grade };
-            effects.list.push(Parcel { grade, ..parcel }.send(to));
+            let send = parcel.numbered(number).send(to);
+            if must_be_kept {
+                self.promise_to(key, send, effects);
+            } else {
+                effects.list.push(send);
+            }
         }
         matches!(handed, Handed::Now(_) | Handed::Waits(_))
+    }
+
+    /// The client has a message of quality `ExactlyOnce`: its number is kept instead.
+    fn keep_number(&mut self, key: SessionKey, number: u16, parcel: Option<&Parcel>) {
+        let Some(parcel) = parcel.filter(|parcel| parcel.record > 0) else { return };
+        let session = self.sessions.known_mut(key);
+        let (id, partition) = (session.id, session.id.partition());
+        let used = Record::Used { session: id, number, message: parcel.message.id };
+        let record = self.journal.keep(partition, used);
+        if let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.as_mut()) {
+            flight.keep_number(number, record);
+        }
+        self.journal.drop_record(partition, parcel.record);
+    }
+
+    /// An exchange is over. The number of one that was taken exactly once is remembered a little longer.
+    fn bury_number(&mut self, key: SessionKey, sent: &Sent) {
+        let partition = self.sessions.known(key).id.partition();
+        match &sent.parcel {
+            Some(parcel) => self.journal.drop_record(partition, parcel.record),
+            None => self.journal.bury(self.now, partition, sent.record),
+        }
+    }
+
+    fn drop_parcel(&mut self, key: SessionKey, parcel: &Parcel) {
+        let partition = self.sessions.known(key).id.partition();
+        self.journal.drop_record(partition, parcel.record);
     }
 }
 
 impl Parcel {
-    fn send(self, to: Recipient) -> Effect {
+    pub(crate) fn send(self, to: Recipient) -> Effect {
         Effect::Send { to, item: self.into_item() }
     }
 
+    /// Its number must be known after a crash, before the client has it.
+    fn must_be_kept(&self) -> bool {
+        self.record > 0 && self.grade.quality == Quality::ExactlyOnce
+    }
+
     fn into_item(self) -> Outgoing {
-        let Self { message, grade, labels, source: _ } = self;
+        let Self { message, grade, labels, source: _, record: _ } = self;
         Outgoing::Message { message, ask: None, offset: None, grade, labels }
     }
 }
@@ -240,7 +331,8 @@ impl Parcel {
 /// What becomes of a message for a session with a pact. Of quality `AtMostOnce` it is lost with the connection; of higher
 /// quality it waits, also without a connection, within the same bounds, and in the place of what is of quality `AtMostOnce`.
 /// Where that is not enough it is lost, or takes the place of older ones of its quality that give way.
-pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits) -> Handed {
+pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, journal: &mut Journal) -> Handed {
+    let is_kept = session.is_kept();
     let ready = session.state == State::Ready && !session.closing;
     let Some(pact) = &mut session.pact else { return Handed::Missed };
     if parcel.grade.quality == Quality::AtMostOnce {
@@ -268,21 +360,37 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits) -> H
     }
     let places = pact.places(limits);
     let has_place = pact.flight.as_ref().is_none_or(|flight| flight.has_place(places));
+    let take_in = |pact: &mut Pact, journal: &mut Journal| {
+        let flight = pact.flight.get_or_insert_default();
+        let mut parcel = parcel.clone().numbered(flight.next_number(&mut pact.last));
+        if is_kept {
+            parcel.record = journal.keep(session.id.partition(), owed(session.id, &parcel));
+        }
+        parcel
+    };
     if ready && has_place {
-        return Handed::Now(pact.flight.get_or_insert_default().send(parcel.clone(), &mut pact.last));
+        let parcel = take_in(pact, journal);
+        let number = parcel.grade.number;
+        pact.flight.get_or_insert_default().send(parcel);
+        return Handed::Now(number);
     }
     if parcel.message.volatile {
         return Handed::Missed;
+    }
+    if pact.flight.as_ref().is_some_and(|flight| !flight.has_number()) {
+        return Handed::Dropped;
     }
     let mut instead = 0;
     let waits = Waiting::of(None, pact.flight.as_deref());
     if !matches!(parcel.source, Source::Retained) && waits.are_too_many_for(parcel, limits) {
         let flight = pact.flight.as_mut().filter(|_| parcel.message.traits.gives_way);
         let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, limits);
-        instead = flight.map_or(0, |flight| flight.make_way(goes));
-        if instead == 0 {
+        let gone = flight.map_or(Vec::new(), |flight| flight.make_way(goes));
+        if gone.is_empty() {
             return Handed::Dropped;
         }
+        instead = u32::try_from(gone.len()).unwrap_or(u32::MAX);
+        gone.into_iter().for_each(|record| journal.drop_record(session.id.partition(), record));
     }
     if let Some(outbox) = &mut session.outbox {
         let is_full = |outbox: &Outbox, flight: &Option<Box<Flight>>| {
@@ -292,8 +400,22 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits) -> H
             instead += 1;
         }
     }
-    pact.flight.get_or_insert_default().wait(parcel.clone());
+    let parcel = take_in(pact, journal);
+    pact.flight.get_or_insert_default().wait(parcel);
     Handed::Waits(instead)
+}
+
+/// What keeps a message for a session.
+pub(crate) fn owed(session: SessionId, parcel: &Parcel) -> Record {
+    Record::Owed(Box::new(OwedRecord {
+        session,
+        number: parcel.grade.number,
+        message: Arc::clone(&parcel.message),
+        quality: parcel.grade.quality,
+        retained: parcel.grade.retained,
+        labels: parcel.labels.clone(),
+        group: parcel.group().cloned(),
+    }))
 }
 
 /// Things that wait for a session.

@@ -8,7 +8,8 @@
 //!                                +------------> taken ---------+
 //! ```
 //!
-//! On a new connection everything that was sent is sent again in its order, under its number. Start at [`Flight`].
+//! A message has its number from when it is taken in, so that one that is kept durably is kept under its number. On a new
+//! connection everything that was sent is sent again in its order, under its number. Start at [`Flight`].
 
 use crate::command::Step;
 use crate::exchange::{Waiting, make_way};
@@ -17,12 +18,16 @@ use crate::message::{Grade, Labels, Message, Quality};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+/// Exchanges that one session can have, sent and waiting: every number but 0.
+const NUMBERS: usize = u16::MAX as usize;
+
 /// What one session is to get for certain. Exists only while there is something.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
     /// In the order of their first sending.
     sent: VecDeque<Sent>,
-    /// The numbers of `sent` do not rise from the oldest to the newest: they went once around while one was in use.
+    /// The numbers of `sent` and `waiting` do not rise from the oldest to the newest: they went once around while one was in
+    /// use.
     is_mixed: bool,
     /// So many of the first `sent` are with the client on this connection; the others are to be sent again.
     here: usize,
@@ -37,10 +42,12 @@ pub(crate) struct Flight {
 #[derive(Clone, Debug)]
 pub(crate) struct Parcel {
     pub(crate) message: Arc<Message>,
-    /// Its number is void while it waits.
+    /// Its number is void until a flight has it.
     pub(crate) grade: Grade,
     pub(crate) labels: Labels,
     pub(crate) source: Source,
+    /// Number of the record that keeps it, in the log of the session's partition; 0 = none.
+    pub(crate) record: u64,
 }
 
 /// How a message came to a session.
@@ -54,12 +61,15 @@ pub(crate) enum Source {
     Retained,
 }
 
+/// An exchange that is not over.
 #[derive(Debug)]
-struct Sent {
-    number: u16,
-    quality: Quality,
+pub(crate) struct Sent {
+    pub(crate) number: u16,
+    pub(crate) quality: Quality,
     /// `None` once the client has taken it and only the number is in use.
-    parcel: Option<Parcel>,
+    pub(crate) parcel: Option<Parcel>,
+    /// Of the record that keeps the number once the parcel is gone; 0 = none.
+    pub(crate) record: u64,
 }
 
 /// What is to be sent now.
@@ -76,8 +86,8 @@ pub(crate) enum Due {
 /// What follows from a client's step.
 #[derive(Debug)]
 pub(crate) enum Settled {
-    /// The exchange is over: a place is free. With the message, unless the client had taken it before.
-    Over(Option<Parcel>),
+    /// The exchange is over: a place is free.
+    Over(Sent),
     /// The client may forget the number. With the message, if the client has taken it just now.
     Taken(Option<Parcel>),
     /// There is no such exchange.
@@ -89,6 +99,11 @@ pub(crate) enum Settled {
 impl Parcel {
     fn bytes(&self) -> u64 {
         self.message.len_bytes()
+    }
+
+    pub(crate) fn numbered(mut self, number: u16) -> Self {
+        self.grade.number = number;
+        self
     }
 
     /// The publisher and the share group, if it was dealt from one.
@@ -103,19 +118,57 @@ impl Parcel {
 impl Flight {
     /// As an earlier hub left it: nothing is with the client.
     pub(crate) fn restored(
-        sent: impl Iterator<Item = (u16, Quality, Option<Parcel>)>,
+        sent: impl Iterator<Item = Sent>,
         waiting: impl Iterator<Item = Parcel>,
+        last: &mut u16,
     ) -> Self {
-        let sent = sent.map(|(number, quality, parcel)| Sent { number, quality, parcel }).collect();
-        let mut flight = Self { sent, ..Self::default() };
+        let mut flight = Self { sent: sent.collect(), ..Self::default() };
         flight.is_mixed = !flight.is_rising();
-        waiting.for_each(|parcel| flight.wait(parcel));
+        for parcel in waiting {
+            let number = flight.next_number(last);
+            flight.wait(parcel.numbered(number));
+        }
         flight
     }
 
     /// Those that are not over, in the order in which they began.
-    pub(crate) fn exchanges(&self) -> impl Iterator<Item = (u16, Quality, Option<&Parcel>)> {
-        self.sent.iter().map(|sent| (sent.number, sent.quality, sent.parcel.as_ref()))
+    pub(crate) fn exchanges(&self) -> impl Iterator<Item = &Sent> {
+        self.sent.iter()
+    }
+
+    /// All records that keep something of it.
+    pub(crate) fn records(&self) -> impl Iterator<Item = u64> {
+        let sent =
+            self.sent.iter().map(|sent| sent.parcel.as_ref().map_or(sent.record, |parcel| parcel.record));
+        sent.chain(self.waiting.iter().map(|parcel| parcel.record)).filter(|record| *record > 0)
+    }
+
+    /// Nothing of it is kept any more.
+    pub(crate) fn forget_records(&mut self) {
+        self.sent.iter_mut().for_each(|sent| sent.record = 0);
+        let parcels = self.sent.iter_mut().filter_map(|sent| sent.parcel.as_mut()).chain(&mut self.waiting);
+        parcels.for_each(|parcel| parcel.record = 0);
+    }
+
+    /// Each record is another from now on: of a parcel, or of the number alone.
+    pub(crate) fn renew_records(&mut self, mut renew: impl FnMut(u16, Option<&Parcel>, u64) -> u64) {
+        for sent in &mut self.sent {
+            let number = sent.number;
+            match &mut sent.parcel {
+                Some(parcel) => parcel.record = renew(number, Some(parcel), parcel.record),
+                None => sent.record = renew(number, None, sent.record),
+            }
+        }
+        for parcel in &mut self.waiting {
+            parcel.record = renew(parcel.grade.number, Some(parcel), parcel.record);
+        }
+    }
+
+    /// A number of an exchange is kept by this record.
+    pub(crate) fn keep_number(&mut self, number: u16, record: u64) {
+        if let Some((_, sent)) = self.find(number) {
+            sent.record = record;
+        }
     }
 
     pub(crate) fn waiting(&self) -> impl Iterator<Item = &Parcel> {
@@ -153,34 +206,41 @@ impl Flight {
         self.waiting.is_empty() && self.here == self.sent.len() && self.here < usize::from(window)
     }
 
-    /// Puts a message behind those that wait.
+    /// Whether there is a number for one message more.
+    pub(crate) fn has_number(&self) -> bool {
+        self.sent.len() + self.waiting.len() < NUMBERS
+    }
+
+    /// Puts a message that has its number behind those that wait.
     pub(crate) fn wait(&mut self, parcel: Parcel) {
         self.bytes += parcel.bytes();
         self.waiting.push_back(parcel);
     }
 
-    /// Takes away as many of the oldest that wait as are `enough`, of those that give way; how many. What a share group dealt
-    /// is not this session's to lose.
-    pub(crate) fn make_way(&mut self, enough: impl Fn(Waiting) -> bool) -> u32 {
+    /// Takes away as many of the oldest that wait as are `enough`, of those that give way; gives the numbers of
+    /// their records. What a share group dealt is not this session's to lose.
+    pub(crate) fn make_way(&mut self, enough: impl Fn(Waiting) -> bool) -> Vec<u64> {
         let gives_way =
             |parcel: &Parcel| matches!(parcel.source, Source::Live) && parcel.message.traits.gives_way;
+        let mut records: Vec<u64> =
+            self.waiting.iter().filter(|parcel| gives_way(parcel)).map(|parcel| parcel.record).collect();
         let gone = make_way(&mut self.waiting, |parcel| gives_way(parcel).then(|| parcel.bytes()), enough);
         self.bytes -= gone.bytes;
-        u32::try_from(gone.count).unwrap_or(u32::MAX)
+        records.truncate(gone.count);
+        records
     }
 
-    /// Sends a message for which there `has_place` under a new number; `last` is the number given last.
-    pub(crate) fn send(&mut self, parcel: Parcel, last: &mut u16) -> u16 {
-        let number = self.next_number(last);
+    /// Sends a message that has its number and for which there `has_place`.
+    pub(crate) fn send(&mut self, parcel: Parcel) {
         self.bytes_here += parcel.bytes();
-        self.sent.push_back(Sent { number, quality: parcel.grade.quality, parcel: Some(parcel) });
+        let (number, quality) = (parcel.grade.number, parcel.grade.quality);
+        self.sent.push_back(Sent { number, quality, parcel: Some(parcel), record: 0 });
         self.here += 1;
-        number
     }
 
     /// The next thing to send, while the client has a place for it. What is too old by now leaves, unless its exchange has
     /// begun.
-    pub(crate) fn next(&mut self, now: Millis, window: u16, last: &mut u16) -> Option<Due> {
+    pub(crate) fn next(&mut self, now: Millis, window: u16) -> Option<Due> {
         if self.here >= usize::from(window).max(1) {
             return None;
         }
@@ -197,12 +257,12 @@ impl Flight {
                 None => Due::Taken(sent.number),
             });
         }
-        let mut parcel = self.waiting.pop_front()?;
+        let parcel = self.waiting.pop_front()?;
         self.bytes -= parcel.bytes();
         if parcel.message.is_late(now) {
             return Some(Due::Late(parcel));
         }
-        parcel.grade.number = self.send(parcel.clone(), last);
+        self.send(parcel.clone());
         Some(Due::Message(parcel))
     }
 
@@ -225,8 +285,8 @@ impl Flight {
             (Quality::AtLeastOnce, Step::Done, _)
             | (Quality::ExactlyOnce, Step::Forgotten, false)
             | (Quality::ExactlyOnce, Step::Declined, _) => {
-                let gone = self.sent.remove(at).and_then(|sent| sent.parcel);
-                self.no_longer_here(at, gone.as_ref());
+                let Some(gone) = self.sent.remove(at) else { return Settled::Unknown };
+                self.no_longer_here(at, gone.parcel.as_ref());
                 self.here -= usize::from(at < self.here);
                 self.is_mixed = self.is_mixed && !self.is_rising();
                 Settled::Over(gone)
@@ -270,16 +330,27 @@ impl Flight {
         self.sent.binary_search_by_key(&distance(number), |sent| distance(sent.number)).ok()
     }
 
-    fn is_rising(&self) -> bool {
-        let oldest = self.sent.front().map_or(0, |sent| sent.number);
-        self.sent.iter().is_sorted_by_key(|sent| sent.number.wrapping_sub(oldest))
+    fn is_waiting(&self, number: u16) -> bool {
+        let Some(oldest) = self.waiting.front().map(|parcel| parcel.grade.number) else { return false };
+        if self.is_mixed {
+            return self.waiting.iter().any(|parcel| parcel.grade.number == number);
+        }
+        let distance = |number: u16| number.wrapping_sub(oldest);
+        self.waiting.binary_search_by_key(&distance(number), |parcel| distance(parcel.grade.number)).is_ok()
     }
 
-    /// Numbers count up from 1, around those in use; fewer than 2^16 - 1 are, as the window is a `u16`.
-    fn next_number(&mut self, last: &mut u16) -> u16 {
+    fn is_rising(&self) -> bool {
+        let waiting = self.waiting.iter().map(|parcel| parcel.grade.number);
+        let mut numbers = self.sent.iter().map(|sent| sent.number).chain(waiting).peekable();
+        let oldest = numbers.peek().copied().unwrap_or(0);
+        numbers.is_sorted_by_key(|number| number.wrapping_sub(oldest))
+    }
+
+    /// Numbers count up from 1, around those in use; `last` is the number given last. There `has_number`.
+    pub(crate) fn next_number(&mut self, last: &mut u16) -> u16 {
         loop {
             *last = last.checked_add(1).unwrap_or(1);
-            if self.place_of(*last).is_none() {
+            if self.place_of(*last).is_none() && !self.is_waiting(*last) {
                 return *last;
             }
             self.is_mixed = true;
@@ -304,7 +375,18 @@ mod tests {
             position: None,
         };
         let grade = Grade { quality, ..Grade::default() };
-        Parcel { message: Arc::new(message), grade, labels: None, source: Source::Live }
+        Parcel { message: Arc::new(message), grade, labels: None, source: Source::Live, record: 0 }
+    }
+
+    fn give(flight: &mut Flight, quality: Quality, last: &mut u16) -> u16 {
+        let number = flight.next_number(last);
+        flight.send(parcel(quality, None).numbered(number));
+        number
+    }
+
+    fn wait(flight: &mut Flight, parcel: Parcel, last: &mut u16) {
+        let number = flight.next_number(last);
+        flight.wait(parcel.numbered(number));
     }
 
     fn sent(due: Option<Due>) -> Option<(u16, bool)> {
@@ -319,27 +401,27 @@ mod tests {
     fn the_window_holds_back_and_a_settled_exchange_frees_a_place() {
         let (mut flight, mut last) = (Flight::default(), 0);
         for _ in 0..3 {
-            flight.wait(parcel(Quality::AtLeastOnce, None));
+            wait(&mut flight, parcel(Quality::AtLeastOnce, None), &mut last);
         }
         assert_eq!(flight.bytes_waiting(), 15);
-        assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((1, false)));
-        assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((2, false)));
-        assert!(flight.next(Millis(0), 2, &mut last).is_none() && !flight.is_due(2));
+        assert_eq!(sent(flight.next(Millis(0), 2)), Some((1, false)));
+        assert_eq!(sent(flight.next(Millis(0), 2)), Some((2, false)));
+        assert!(flight.next(Millis(0), 2).is_none() && !flight.is_due(2));
         assert!(matches!(flight.settle(2, Step::Done), Settled::Over(_)));
-        assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((3, false)));
+        assert_eq!(sent(flight.next(Millis(0), 2)), Some((3, false)));
         assert_eq!((flight.sent.len(), flight.len_waiting(), flight.bytes_waiting()), (2, 0, 0));
     }
 
     #[test]
     fn two_steps_keep_the_number_until_the_second() {
         let (mut flight, mut last) = (Flight::default(), 0);
-        assert_eq!(flight.send(parcel(Quality::ExactlyOnce, None), &mut last), 1);
+        assert_eq!(give(&mut flight, Quality::ExactlyOnce, &mut last), 1);
         assert!(matches!(flight.settle(1, Step::Forgotten), Settled::Misstep));
         assert!(matches!(flight.settle(1, Step::Done), Settled::Misstep));
         assert!(matches!(flight.settle(1, Step::Received), Settled::Taken(_)));
         assert!(matches!(flight.settle(1, Step::Received), Settled::Taken(_)));
         flight.restart();
-        assert!(matches!(flight.next(Millis(0), 9, &mut last), Some(Due::Taken(1))));
+        assert!(matches!(flight.next(Millis(0), 9), Some(Due::Taken(1))));
         assert!(matches!(flight.settle(1, Step::Forgotten), Settled::Over(_)));
         assert!(flight.is_empty());
         assert!(matches!(flight.settle(1, Step::Forgotten), Settled::Unknown));
@@ -350,34 +432,33 @@ mod tests {
     fn after_a_restart_all_is_sent_again_in_order_within_the_new_window() {
         let (mut flight, mut last) = (Flight::default(), 0);
         for _ in 0..3 {
-            flight.send(parcel(Quality::AtLeastOnce, None), &mut last);
+            give(&mut flight, Quality::AtLeastOnce, &mut last);
         }
         flight.restart();
-        flight.wait(parcel(Quality::AtLeastOnce, None));
+        wait(&mut flight, parcel(Quality::AtLeastOnce, None), &mut last);
         assert!(!flight.has_place(9), "what waits goes first");
-        assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((1, true)));
-        assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((2, true)));
-        assert!(flight.next(Millis(0), 2, &mut last).is_none());
+        assert_eq!(sent(flight.next(Millis(0), 2)), Some((1, true)));
+        assert_eq!(sent(flight.next(Millis(0), 2)), Some((2, true)));
+        assert!(flight.next(Millis(0), 2).is_none());
         assert!(matches!(flight.settle(1, Step::Done), Settled::Over(_)));
-        assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((3, true)));
+        assert_eq!(sent(flight.next(Millis(0), 2)), Some((3, true)));
         assert!(matches!(flight.settle(2, Step::Done), Settled::Over(_)));
-        assert_eq!(sent(flight.next(Millis(0), 2, &mut last)), Some((4, false)));
+        assert_eq!(sent(flight.next(Millis(0), 2)), Some((4, false)));
     }
 
     #[test]
     fn numbers_wrap_around_those_in_use() {
         let (mut flight, mut last) = (Flight::default(), u16::MAX - 1);
-        assert_eq!(flight.send(parcel(Quality::AtLeastOnce, None), &mut last), u16::MAX);
-        assert_eq!(flight.send(parcel(Quality::AtLeastOnce, None), &mut last), 1);
+        assert_eq!(give(&mut flight, Quality::AtLeastOnce, &mut last), u16::MAX);
+        assert_eq!(give(&mut flight, Quality::AtLeastOnce, &mut last), 1);
         last = u16::MAX - 1;
-        assert_eq!(flight.send(parcel(Quality::AtLeastOnce, None), &mut last), 2);
+        assert_eq!(give(&mut flight, Quality::AtLeastOnce, &mut last), 2);
     }
 
     #[test]
     fn a_number_in_use_for_more_than_all_others_is_given_to_nobody_else_and_found() {
         let (mut flight, mut last) = (Flight::default(), 4);
-        let give =
-            |flight: &mut Flight, last: &mut u16| flight.send(parcel(Quality::AtLeastOnce, None), last);
+        let give = |flight: &mut Flight, last: &mut u16| give(flight, Quality::AtLeastOnce, last);
         assert_eq!(give(&mut flight, &mut last), 5);
         last = 3;
         assert_eq!(give(&mut flight, &mut last), 4);
@@ -395,21 +476,21 @@ mod tests {
     #[test]
     fn what_is_too_old_is_not_begun() {
         let (mut flight, mut last) = (Flight::default(), 0);
-        flight.wait(parcel(Quality::AtLeastOnce, Some(Millis(5))));
-        flight.wait(parcel(Quality::AtLeastOnce, None));
-        assert!(matches!(flight.next(Millis(5), 2, &mut last), Some(Due::Late(_))));
-        assert_eq!(sent(flight.next(Millis(5), 2, &mut last)), Some((1, false)));
-        assert!(flight.next(Millis(5), 2, &mut last).is_none() && flight.bytes_waiting() == 0);
+        wait(&mut flight, parcel(Quality::AtLeastOnce, Some(Millis(5))), &mut last);
+        wait(&mut flight, parcel(Quality::AtLeastOnce, None), &mut last);
+        assert!(matches!(flight.next(Millis(5), 2), Some(Due::Late(_))));
+        assert_eq!(sent(flight.next(Millis(5), 2)), Some((2, false)));
+        assert!(flight.next(Millis(5), 2).is_none() && flight.bytes_waiting() == 0);
     }
 
     #[test]
     fn what_a_share_group_dealt_goes_back_unless_it_was_begun_exactly_once() {
-        let (mut flight, mut last) = (Flight::default(), 0);
+        let (mut flight, mut last) = (Flight::default(), 2);
         let dealt = |quality| Parcel { source: Source::Group(Arc::from("g/a")), ..parcel(quality, None) };
-        flight.send(dealt(Quality::ExactlyOnce), &mut last);
-        flight.send(dealt(Quality::AtLeastOnce), &mut last);
-        flight.send(parcel(Quality::AtLeastOnce, None), &mut last);
-        flight.wait(dealt(Quality::ExactlyOnce));
+        flight.send(dealt(Quality::ExactlyOnce).numbered(1));
+        flight.send(dealt(Quality::AtLeastOnce).numbered(2));
+        give(&mut flight, Quality::AtLeastOnce, &mut last);
+        wait(&mut flight, dealt(Quality::ExactlyOnce), &mut last);
         assert_eq!(flight.returning().count(), 2);
     }
 }

@@ -9,8 +9,10 @@ use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
 use crate::ids::{Millis, SessionKey, Token};
 use crate::interest::Interests;
+use crate::journal::Journal;
 use crate::limits::Config;
 use crate::pact::Names;
+use crate::queue::{QueueConfig, Queues};
 use crate::recovery::Log;
 use crate::retained::Retained;
 use crate::roster::{RosterKey, Rosters};
@@ -38,6 +40,8 @@ pub struct Hub {
     pub(crate) retained: Retained,
     pub(crate) delayed: Delayed,
     pub(crate) shares: Shares,
+    pub(crate) queues: Queues,
+    pub(crate) journal: Journal,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
     /// Owned partition that the next session is named after.
@@ -67,6 +71,8 @@ impl Hub {
             retained: Retained::default(),
             delayed: Delayed::default(),
             shares: Shares::default(),
+            queues: Queues::new(config.shard, config.topology, epoch),
+            journal: Journal::default(),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
             stamp: 0,
@@ -79,6 +85,12 @@ impl Hub {
     /// Applies one command. `now` never goes back. Appends to `effects`, which the caller performs in order and clears.
     pub fn apply(&mut self, now: Millis, command: Command, effects: &mut Effects) {
         self.now = now;
+        self.decide(command, effects);
+        self.deliver_own_mail(effects);
+        self.journal.hand_over(effects);
+    }
+
+    fn decide(&mut self, command: Command, effects: &mut Effects) {
         match command {
             Command::Open(open) => self.open(&open, effects),
             Command::Admit(admit) => self.admit(admit, effects),
@@ -110,14 +122,22 @@ impl Hub {
             Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
             Command::Publish(publish) => self.publish(*publish, effects),
             Command::DropRetained { channel, token } => {
-                effects.report(token, Report::Count(u64::from(self.retained.take(&channel))));
+                let report = Report::Count(u64::from(self.drop_retained(&channel)));
+                self.promise_report(token, report, effects);
             }
             Command::Reply { session, ask, body } => self.reply(session, ask, body, effects),
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
             Command::Mail { from, mail } => self.mail(from, mail, effects),
             Command::Query { token, query } => self.query(token, &query, effects),
+            Command::Queue(command) => self.queue(command, effects),
+            Command::Kept { safe } => self.kept(safe, effects),
             Command::Tick => self.tick(effects),
         }
+    }
+
+    /// How queues are made, before anything else. Without it they have the default limits, and time begins in 1970.
+    pub fn configure_queues(&mut self, config: QueueConfig) {
+        self.queues.configure(config);
     }
 
     /// When `Command::Tick` is to be applied, at the latest; `None` while nothing depends on time.
@@ -128,8 +148,9 @@ impl Hub {
         let will = self.wills.first().map(|(at, _)| *at);
         let walk = (!self.walking.is_empty()).then_some(Millis(0));
         let kept = [log, self.histories.next_deadline(), self.retained.next_deadline()];
-        let delayed = self.delayed.next_deadline();
-        [window, will, walk, delayed, self.asks.next_deadline()].into_iter().chain(kept).flatten().min()
+        let (delayed, queues) = (self.delayed.next_deadline(), self.queues.next_deadline());
+        let (asks, journal) = (self.asks.next_deadline(), self.journal.next_deadline());
+        [window, will, walk, delayed, queues, asks, journal].into_iter().chain(kept).flatten().min()
     }
 
     /// Sessions, attached or not.
@@ -159,6 +180,8 @@ impl Hub {
             && self.retained.is_empty()
             && self.delayed.is_empty()
             && self.shares.is_empty()
+            && self.queues.is_empty()
+            && self.journal.is_idle()
     }
 
     /// Slots for sessions and channels that memory is held for; 0 once everything has left.
@@ -174,8 +197,10 @@ impl Hub {
         self.end_expired(effects);
         self.trim_log();
         self.trim_histories();
-        self.retained.expire(self.now);
+        self.expire_retained();
+        self.journal.expire(self.now);
         self.walk_on(effects);
+        self.tick_queues(effects);
     }
 }
 
@@ -197,5 +222,6 @@ impl Effects {
     pub fn clear(&mut self) {
         self.list.clear();
         self.recipients.clear();
+        self.entries.clear();
     }
 }

@@ -8,6 +8,7 @@ use crate::deliver::Delivery;
 use crate::effect::{Effect, Effects, HubMail, Outcome, Report, Walk};
 use crate::hub::Hub;
 use crate::ids::{SessionId, SessionKey, ShardId, Token};
+use crate::journal::Then;
 use crate::names::home_partition;
 use crate::recovery::Scope;
 use crate::roster::{Roster, RosterKey};
@@ -96,7 +97,7 @@ impl Hub {
 
     fn go_on(&mut self, waiter: Waiter, effects: &mut Effects) {
         match waiter {
-            Waiter::Report(token, count) => effects.report(token, Report::Count(count)),
+            Waiter::Report(token, count) => self.promise_report(token, Report::Count(count), effects),
             Waiter::Session(key, id) => self.release(key, id, effects),
             Waiter::Join(joined) => self.joined(*joined, effects),
             Waiter::Tell(to, token) if to == self.config.shard => self.acknowledged(token, effects),
@@ -112,7 +113,8 @@ impl Hub {
         let to = session.recipient(key);
         let is_on = |connection| session.pact.as_ref().is_some_and(|pact| pact.connection == connection);
         if session.is_connected() && is_on(connection) {
-            effects.list.push(Effect::Done { to, request, outcome: Outcome::Joined { is_new } });
+            let done = Effect::Done { to, request, outcome: Outcome::Joined { is_new } };
+            self.promise_to(key, done, effects);
         }
         if let Some(walk) = walk {
             self.start_walk(&walk, effects);
@@ -158,10 +160,13 @@ impl Hub {
                 }
             }
             HubMail::InterestKnown { token } => self.acknowledged(token, effects),
-            HubMail::Forward { message, reply_until, token } => {
-                let delivery = Delivery { message: &message, scope: Scope::Channel, reply_until, token };
+            HubMail::Forward { message, reply_until, token, watch } => {
+                let watch = watch.map(|watch| self.journal.watch(Then::Tell(from, watch)));
+                let (scope, before) = (Scope::Channel, self.journal.made());
+                let delivery = Delivery { message: &message, scope, reply_until, token, watch, before };
                 self.forwarded(&delivery, effects);
             }
+            HubMail::Stored { watch } => self.watched(watch, effects),
             HubMail::Publish(publish) => self.publish(*publish, effects),
             HubMail::Published { receipt, outcome } => self.published(receipt, outcome, effects),
             HubMail::WantRetained(walk) => self.give_retained(from, walk, effects),
@@ -169,9 +174,10 @@ impl Hub {
                 self.take_retained((from, walk), messages, more, effects);
             }
             HubMail::Share(mail) => self.share_changed(from, *mail, effects),
-            HubMail::Dealt { member, message, options, group } => {
-                self.dealt(member, &message, (options, group), effects);
+            HubMail::Dealt { member, message, options, group, watch } => {
+                self.dealt(member, (&message, watch), (options, group), effects);
             }
+            HubMail::Queue(mail) => self.queue_mail(from, *mail, effects),
         }
     }
 

@@ -22,6 +22,7 @@ mod history;
 mod hub;
 mod ids;
 mod interest;
+mod journal;
 mod lifecycle;
 mod limits;
 mod message;
@@ -30,8 +31,11 @@ mod outbox;
 mod pact;
 mod publish;
 mod query;
+pub mod queue;
 mod reason;
+mod record;
 mod recovery;
+mod replay;
 mod retained;
 mod roster;
 mod saved;
@@ -44,7 +48,7 @@ mod trie;
 pub use claim::claim_home;
 pub use command::{
     Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Publish, Query, Receipt,
-    Recipients, Step, Target, Will,
+    Recipients, SessionReceipt, Step, Target, Will,
 };
 pub use effect::{
     ChannelView, Counts, Effect, Effects, HubMail, Outcome, Page, PresenceMember, Recipient, Refusal, Report,
@@ -60,6 +64,7 @@ pub use limits::{ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, WhenF
 pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Quality, Traits};
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;
+pub use record::{Entry, OwedRecord, Place, Record, SessionRecord, WillRecord};
 pub use recovery::Scope;
 pub use saved::{
     SavedClaim, SavedDelayed, SavedExchange, SavedParcel, SavedSubscription, SavedWalk, SavedWill,

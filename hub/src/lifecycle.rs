@@ -230,7 +230,7 @@ impl Hub {
                 count += 1;
             }
         }
-        effects.report(token, Report::Count(count));
+        self.promise_report(token, Report::Count(count), effects);
     }
 
     /// Once per connection; nothing is handed to it after this.

@@ -38,6 +38,12 @@ impl SessionId {
         Partition(u16::from_be_bytes([p0, p1]))
     }
 
+    /// The same session in another place of its home.
+    pub(crate) fn at_slot(&self, slot: u32) -> Self {
+        let [p0, p1, _, _, _, _, random @ ..] = self.0;
+        Self::new(Partition(u16::from_be_bytes([p0, p1])), slot, random)
+    }
+
     /// Where the session sits in its home's hub.
     #[must_use]
     pub fn slot(&self) -> u32 {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
-/// The record; 96 bytes beside the session's own, for sessions of this kind only.
+/// The record; 104 bytes beside the session's own, for sessions of this kind only.
 #[derive(Debug)]
 pub(crate) struct Pact {
     /// The client's own.
@@ -39,6 +39,19 @@ pub(crate) struct Pact {
     pub(crate) options: SmallVec<[Options; 1]>,
     pub(crate) flight: Option<Box<Flight>>,
     pub(crate) rare: Option<Box<Rare>>,
+    /// Present when the session is kept in the journal.
+    pub(crate) records: Option<Box<Records>>,
+}
+
+/// Numbers of the records that keep a session, in the log of its partition; 0 = none.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    /// What was agreed on.
+    pub(crate) session: u64,
+    /// One for each of the session's subscriptions, in their order.
+    pub(crate) subscriptions: SmallVec<[u64; 1]>,
+    /// One for each of its share groups, in their order.
+    pub(crate) shares: Vec<u64>,
 }
 
 /// What few sessions have at any time.
@@ -52,13 +65,27 @@ pub(crate) struct Rare {
     pub(crate) walks: Option<Box<Walks>>,
 }
 
-/// What has become of a message that a client publishes under a number.
+/// A message that a client publishes under a number.
 #[derive(Debug)]
-pub(crate) enum Offered {
+pub(crate) struct Offered {
+    /// Of the record that keeps it, in the log of the session's partition; 0 = none.
+    pub(crate) record: u64,
+    pub(crate) state: OfferedState,
+}
+
+/// What has become of it.
+#[derive(Debug)]
+pub(crate) enum OfferedState {
     /// Its channel's home has not answered. Who offered it again since: connection and request.
     Open(Vec<(u32, u64)>),
     /// It is where it is needed.
     Taken,
+}
+
+impl Offered {
+    pub(crate) fn is_taken(&self) -> bool {
+        matches!(self.state, OfferedState::Taken)
+    }
 }
 
 impl Rare {
@@ -81,6 +108,7 @@ impl Pact {
             options: SmallVec::new(),
             flight: None,
             rare: None,
+            records: None,
         }
     }
 
@@ -212,6 +240,11 @@ impl Session {
         self.pact.as_mut().map(|pact| &mut **pact.rare.get_or_insert_default())
     }
 
+    /// Whether it is kept in the journal.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.pact.as_ref().is_some_and(|pact| pact.records.is_some())
+    }
+
     /// Whether `id` is this session's; for mail that took its time.
     pub(crate) fn is(&self, id: &SessionId) -> bool {
         self.id == *id
@@ -224,6 +257,6 @@ mod tests {
 
     #[test]
     fn a_pact_stays_small() {
-        assert!(size_of::<Pact>() <= 96, "{}", size_of::<Pact>());
+        assert!(size_of::<Pact>() <= 104, "{}", size_of::<Pact>());
     }
 }

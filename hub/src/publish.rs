@@ -1,12 +1,13 @@
 //! Where a publish goes: history at the channel's home, then every shard with subscribers, this one included.
 //! The delivery on one shard is `deliver`'s business.
 
-use crate::command::{Publish, Target};
+use crate::command::{Publish, Receipt, Target};
 use crate::deliver::{Delivery, Reach};
 use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Refusal, Report};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Position, SessionId, SessionKey, Token};
 use crate::interest::shards_in;
+use crate::journal::{Promise, Then};
 use crate::limits::HistoryRule;
 use crate::message::{Message, Quality};
 use crate::recovery::Scope;
@@ -26,7 +27,7 @@ impl Hub {
         if publish.traits.delay_ms > 0 {
             return self.put_off(channel, publish, effects);
         }
-        let (token, receipt) = (publish.token, publish.receipt);
+        let (token, receipt, before) = (publish.token, publish.receipt, self.journal.made());
         let reply_until = reply_until(self.now, &publish);
         if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {
             return refuse(token, effects);
@@ -45,39 +46,57 @@ impl Hub {
         let position = history.map(|(roster, _)| self.next_position(roster));
         message.position = position;
         let message = Arc::new(message);
-        self.retained.keep(&message);
+        self.retain(&message);
         if let Some((roster, rule)) = history {
             self.keep(roster, rule, Arc::clone(&message));
         }
         let mut rosters = self.take_concerned([&message.channel]);
         let shards = self.shards_concerned(&rosters);
         if let Some(token) = token {
-            effects.report(token, Report::Routed { shards, position });
+            let report = Report::Routed { shards, position };
+            self.promise_after(before, Promise::Report(token, Box::new(report)), effects);
         }
         let matched = shards != 0;
+        let watch = self.watch_publish(&message, receipt, Outcome::Published { matched });
         // In two steps the publisher hears before it gets its own message, in one step after it: as clients know it.
         let early = message.traits.quality == Quality::ExactlyOnce;
-        if early {
+        if early && watch.is_none() {
             self.acknowledge(receipt, Outcome::Published { matched }, effects);
         }
         if shards & self.own_bit() != 0 {
-            let delivery = Delivery { message: &message, scope: Scope::Channel, reply_until, token };
+            let delivery =
+                Delivery { message: &message, scope: Scope::Channel, reply_until, token, watch, before };
             self.deliver(&delivery, Reach::Members(&rosters), effects);
         }
         for to in shards_in(shards & !self.own_bit()) {
-            let mail = HubMail::Forward { message: Arc::clone(&message), reply_until, token };
+            watch.into_iter().for_each(|watch| self.journal.watch_more(watch));
+            let mail = HubMail::Forward { message: Arc::clone(&message), reply_until, token, watch };
             effects.list.push(Effect::Mail { to, mail });
         }
-        if !early {
-            self.acknowledge(receipt, Outcome::Published { matched }, effects);
+        match watch {
+            Some(watch) => self.promise_after(before, Promise::Watched(watch), effects),
+            None if !early => self.acknowledge(receipt, Outcome::Published { matched }, effects),
+            None => {}
         }
         rosters.clear();
         self.concerned = rosters;
     }
 
+    /// With a journal, the publisher hears of a message of higher quality when it is kept wherever it is needed.
+    fn watch_publish(
+        &mut self,
+        message: &Message,
+        receipt: Option<Receipt>,
+        outcome: Outcome,
+    ) -> Option<u64> {
+        let receipt = receipt.filter(|_| self.journal.is_on())?;
+        let is_certain = message.traits.quality > Quality::AtMostOnce;
+        is_certain.then(|| self.journal.watch(Then::Acknowledge(receipt, outcome)))
+    }
+
     /// Every hub gets the command, so nothing is forwarded; each hub keeps the history of the channels it is home of.
     fn publish_to_union(&mut self, channels: Vec<ChannelName>, publish: Publish, effects: &mut Effects) {
-        let token = publish.token;
+        let (token, before) = (publish.token, self.journal.made());
         let Some(first) = channels.first().cloned() else {
             return self.report_delivered(token, Counts::default(), 0, effects);
         };
@@ -93,15 +112,21 @@ impl Hub {
         let mut rosters = self.take_concerned(&channels);
         rosters.sort_unstable();
         rosters.dedup();
-        let delivery =
-            Delivery { message: &message, scope: Scope::Union(channels.into()), reply_until, token };
+        let delivery = Delivery {
+            message: &message,
+            scope: Scope::Union(channels.into()),
+            reply_until,
+            token,
+            watch: None,
+            before,
+        };
         self.deliver(&delivery, Reach::Union(&rosters, &sessions), effects);
         rosters.clear();
         self.concerned = rosters;
     }
 
     fn publish_to_session(&mut self, id: SessionId, publish: Publish, effects: &mut Effects) {
-        let token = publish.token;
+        let (token, before) = (publish.token, self.journal.made());
         let Some(key) = self.sessions.key_of(&id) else {
             if let Some(token) = token {
                 effects.refuse(token, Refusal::NotFound);
@@ -113,16 +138,27 @@ impl Hub {
             return refuse(token, effects);
         }
         let message = Arc::new(message(publish, ChannelName::client(id), None));
-        let delivery = Delivery { message: &message, scope: Scope::Session(id), reply_until, token };
+        let delivery = Delivery {
+            message: &message,
+            scope: Scope::Session(id),
+            reply_until,
+            token,
+            watch: None,
+            before,
+        };
         self.deliver(&delivery, Reach::One(key), effects);
     }
 
     /// From the channel's home.
     pub(crate) fn forwarded(&mut self, delivery: &Delivery<'_>, effects: &mut Effects) {
+        let before = delivery.before;
         let mut rosters = self.take_concerned([&delivery.message.channel]);
         self.deliver(delivery, Reach::Members(&rosters), effects);
         rosters.clear();
         self.concerned = rosters;
+        if let Some(watch) = delivery.watch {
+            self.promise_after(before, Promise::Watched(watch), effects);
+        }
     }
 
     /// The rosters of the channels and of the filters that match them, in a list that is handed back after use.
@@ -177,7 +213,7 @@ impl Hub {
         if message.traits.retain {
             let value = Arc::new(Message { channel: channel.clone(), ..message.clone() });
             if self.retained.check(&value, &self.config.limits).is_ok() {
-                self.retained.keep(&value);
+                self.retain(&value);
             }
         }
     }

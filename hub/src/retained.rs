@@ -15,6 +15,7 @@ use crate::interest::shards_in;
 use crate::limits::Limits;
 use crate::message::{Grade, Message, MessageId, Quality};
 use crate::pact::Pact;
+use crate::record::Record;
 use crate::session::{Session, State};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::Bound;
@@ -32,11 +33,19 @@ const SEEN_MAX: usize = 1_024;
 /// All values of one hub's channels.
 #[derive(Debug, Default)]
 pub(crate) struct Retained {
-    values: BTreeMap<ChannelName, Arc<Message>>,
+    values: BTreeMap<ChannelName, Value>,
     /// When values with an end go.
     expiries: BTreeSet<(Millis, ChannelName)>,
     /// Of bodies.
     bytes: u64,
+}
+
+/// What a channel retains.
+#[derive(Debug)]
+struct Value {
+    message: Arc<Message>,
+    /// Number of the record that keeps it, in the log of the channel's partition; 0 = none.
+    record: u64,
 }
 
 impl Retained {
@@ -56,40 +65,35 @@ impl Retained {
         if !message.traits.retain || message.body.len_bytes() == 0 {
             return Ok(());
         }
-        let old = self.values.get(&message.channel).map(|old| old.len_bytes());
+        let old = self.values.get(&message.channel).map(|old| old.message.len_bytes());
         let over = self.bytes - old.unwrap_or(0) + message.len_bytes() > limits.retained_bytes_max
             || (old.is_none() && self.values.len() >= limits.retained_max as usize);
         if over { Err(Refusal::OverLimit) } else { Ok(()) }
     }
 
-    /// Keeps a message that was checked as its channel's value, if it is to be; an empty body takes the value away.
-    pub(crate) fn keep(&mut self, message: &Arc<Message>) {
-        if !message.traits.retain {
-            return;
-        }
-        self.take(&message.channel);
-        if message.body.len_bytes() == 0 {
-            return;
-        }
+    /// Keeps a message that was checked as its channel's value, which has none.
+    fn insert(&mut self, message: &Arc<Message>, record: u64) {
         self.bytes += message.len_bytes();
         if let Some(at) = message.traits.expires {
             self.expiries.insert((at, message.channel.clone()));
         }
-        self.values.insert(message.channel.clone(), Arc::clone(message));
+        let value = Value { message: Arc::clone(message), record };
+        self.values.insert(message.channel.clone(), value);
     }
 
-    /// Takes a value away; whether there was one.
-    pub(crate) fn take(&mut self, channel: &ChannelName) -> bool {
-        let Some(old) = self.values.remove(channel) else { return false };
-        self.bytes -= old.len_bytes();
-        if let Some(at) = old.traits.expires {
+    /// Takes a value away; the number of its record if there was one.
+    fn take(&mut self, channel: &ChannelName) -> Option<u64> {
+        let Value { message, record } = self.values.remove(channel)?;
+        self.bytes -= message.len_bytes();
+        if let Some(at) = message.traits.expires {
             self.expiries.remove(&(at, channel.clone()));
         }
-        true
+        Some(record)
     }
 
     pub(crate) fn value(&self, channel: &ChannelName, now: Millis) -> Option<&Arc<Message>> {
-        self.values.get(channel).filter(|message| !message.is_late(now))
+        let value = self.values.get(channel).map(|value| &value.message);
+        value.filter(|message| !message.is_late(now))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -101,24 +105,16 @@ impl Retained {
         self.bytes
     }
 
-    pub(crate) fn expire(&mut self, now: Millis) {
-        while let Some((at, channel)) = self.expiries.first().cloned().filter(|(at, _)| *at <= now) {
-            self.expiries.remove(&(at, channel.clone()));
-            self.take(&channel);
-        }
-    }
-
-    /// All of them, in order of channels.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &Arc<Message>> {
-        self.values.values()
+    /// All of them that no record keeps, in order of channels.
+    pub(crate) fn unkept(&self) -> impl Iterator<Item = &Arc<Message>> {
+        self.values.values().filter(|value| value.record == 0).map(|value| &value.message)
     }
 
     /// Values of the channels that a filter matches, after one channel; and where to go on, if there may be more.
     fn page(&self, walk: &Walk, now: Millis) -> (Vec<Arc<Message>>, Option<ChannelName>) {
         let filter = walk.filter.as_str();
-        let alive = |message: &&Arc<Message>| !message.is_late(now);
         if !is_filter(filter) {
-            return (self.values.get(&walk.filter).filter(alive).cloned().into_iter().collect(), None);
+            return (self.value(&walk.filter, now).cloned().into_iter().collect(), None);
         }
         let literal = literal_prefix(filter);
         let first = match &walk.after {
@@ -128,12 +124,12 @@ impl Retained {
         let (mut found, mut last) = (Vec::new(), None);
         let range = self.values.range((first, Bound::Unbounded));
         let within = range.take_while(|(channel, _)| channel.as_str().starts_with(literal));
-        for (looks, (channel, message)) in within.enumerate() {
+        for (looks, (channel, Value { message, .. })) in within.enumerate() {
             if looks >= LOOKS || found.len() >= PAGE {
                 return (found, last);
             }
             last = Some(channel.clone());
-            if filter_matches(filter, channel.as_str()) && alive(&message) {
+            if filter_matches(filter, channel.as_str()) && !message.is_late(now) {
                 found.push(Arc::clone(message));
             }
         }
@@ -257,6 +253,48 @@ impl Session {
 }
 
 impl Hub {
+    /// Keeps a message that was checked as its channel's value, if it is to be; an empty body takes the value away.
+    pub(crate) fn retain(&mut self, message: &Arc<Message>) {
+        if !message.traits.retain {
+            return;
+        }
+        let partition = message.channel.partition(&self.config.topology);
+        let mut record = 0;
+        if message.body.len_bytes() > 0 && !message.traits.told_anew {
+            record = self.journal.keep(partition, Record::Retained(Arc::clone(message)));
+        }
+        self.drop_retained(&message.channel);
+        if message.body.len_bytes() > 0 {
+            self.retained.insert(message, record);
+        }
+    }
+
+    /// As it was before the start, if it has a place.
+    pub(crate) fn restore_retained(&mut self, message: &Arc<Message>, record: u64) -> bool {
+        let is_ours = message.channel.home(&self.config.topology) == self.config.shard;
+        let fits = is_ours && self.retained.check(message, &self.config.limits).is_ok();
+        if fits {
+            self.drop_retained(&message.channel);
+            self.retained.insert(message, record);
+        }
+        fits
+    }
+
+    /// Takes a value away; whether there was one.
+    pub(crate) fn drop_retained(&mut self, channel: &ChannelName) -> bool {
+        let Some(record) = self.retained.take(channel) else { return false };
+        self.journal.drop_record(channel.partition(&self.config.topology), record);
+        true
+    }
+
+    pub(crate) fn expire_retained(&mut self) {
+        let now = self.now;
+        while let Some((at, channel)) = self.retained.expiries.first().cloned().filter(|(at, _)| *at <= now) {
+            self.retained.expiries.remove(&(at, channel.clone()));
+            self.drop_retained(&channel);
+        }
+    }
+
     /// Every home of a channel that the filter may match is to be asked, this hub among them.
     pub(crate) fn start_walk(&mut self, walk: &Walk, effects: &mut Effects) {
         let Some(key) = self.sessions.key_of(&walk.session) else { return };
@@ -322,7 +360,8 @@ impl Hub {
         for message in messages {
             let (grade, labels) = options.grade(&message);
             let grade = Grade { retained: true, ..grade };
-            self.hand_one(key, Parcel { message, grade, labels, source: Source::Retained }, effects);
+            let parcel = Parcel { message, grade, labels, source: Source::Retained, record: 0 };
+            self.hand_one(key, parcel, effects);
         }
         if let Some(pact) = &mut self.sessions.known_mut(key).pact {
             pact.tidy();

@@ -6,12 +6,12 @@
 
 use crate::command::{Options, Publish, Target, Will};
 use crate::effect::{Effects, ShareChange, ShareMail, Walk};
-use crate::flight::{Flight, Parcel, Source};
+use crate::flight::{Flight, Parcel, Sent, Source};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey, ShardId};
 use crate::interest::{Joined, Waiter};
 use crate::message::{Grade, Message, Quality};
-use crate::pact::{Offered, Pact};
+use crate::pact::{Offered, OfferedState, Pact};
 use crate::session::{Identity, Session, State};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -141,17 +141,7 @@ impl Messages {
 
     /// The place of a message that is published yet to be.
     fn place_unpublished(&mut self, publish: &Publish) -> Option<u32> {
-        let Target::Channel(channel) = &publish.target else { return None };
-        let message = Arc::new(Message {
-            id: publish.id,
-            channel: channel.clone(),
-            event: publish.event.clone(),
-            body: publish.body.clone(),
-            volatile: publish.volatile,
-            except: publish.except.clone(),
-            traits: publish.traits.clone(),
-            position: None,
-        });
+        let message = unpublished_message(publish)?;
         Some(add(&mut self.list, leaving(&message, self.now)))
     }
 
@@ -164,6 +154,21 @@ impl Messages {
             group: parcel.group().cloned(),
         }
     }
+}
+
+/// What a publish to one channel would bring.
+pub(crate) fn unpublished_message(publish: &Publish) -> Option<Arc<Message>> {
+    let Target::Channel(channel) = &publish.target else { return None };
+    Some(Arc::new(Message {
+        id: publish.id,
+        channel: channel.clone(),
+        event: publish.event.clone(),
+        body: publish.body.clone(),
+        volatile: publish.volatile,
+        except: publish.except.clone(),
+        traits: publish.traits.clone(),
+        position: None,
+    }))
 }
 
 fn add(list: &mut Vec<Arc<Message>>, message: Arc<Message>) -> u32 {
@@ -189,9 +194,10 @@ fn moved(message: &Arc<Message>, to: impl Fn(u64) -> u64) -> Arc<Message> {
 }
 
 impl Hub {
-    /// `None` for a session that ends with its connection. One that is connected counts as detached now.
+    /// `None` for a session that ends with its connection, and for one that records keep. One that is connected counts as
+    /// detached now.
     pub(crate) fn saved_claim(&self, session: &Session, messages: &mut Messages) -> Option<SavedClaim> {
-        let pact = session.pact.as_ref().filter(|pact| pact.keep_ms > 0)?;
+        let pact = session.pact.as_ref().filter(|pact| pact.keep_ms > 0 && pact.records.is_none())?;
         let left = |at: Millis| if at.0 == u64::MAX { u64::MAX } else { at.0.saturating_sub(messages.now.0) };
         let is_detached = session.state == State::Detached;
         let left_ms = if is_detached { left(pact.until) } else { pact.keep_ms };
@@ -224,14 +230,15 @@ impl Hub {
             shares: shares.map(saved).collect(),
             sent: Vec::new(),
             waiting: Vec::new(),
-            taken: taken.filter(|(_, offered)| matches!(offered, Offered::Taken)).map(|(n, _)| *n).collect(),
+            taken: taken.filter(|(_, offered)| offered.is_taken()).map(|(number, _)| *number).collect(),
             walks: walks.map(|(home, walk)| SavedWalk::of(home, walk)).collect(),
         };
         claim.will =
             pact.will.as_deref().zip(will_left_ms).and_then(|(will, ms)| saved_will(will, ms, messages));
         if let Some(flight) = &pact.flight {
-            for (number, quality, parcel) in flight.exchanges() {
-                let parcel = parcel.map(|parcel| messages.parcel(parcel));
+            for Sent { number, quality, parcel, .. } in flight.exchanges() {
+                let (number, quality) = (*number, *quality);
+                let parcel = parcel.as_ref().map(|parcel| messages.parcel(parcel));
                 claim.sent.push(SavedExchange { number, quality, parcel });
             }
             claim.waiting.extend(flight.waiting().map(|parcel| messages.parcel(parcel)));
@@ -258,7 +265,8 @@ impl Hub {
         (pact.window, pact.last) = (claim.window.max(1), claim.last);
         pact.will = claim.will.as_ref().and_then(|will| restored_will(will, messages));
         if !claim.taken.is_empty() {
-            let taken = claim.taken.iter().map(|number| (*number, Offered::Taken));
+            let offered = || Offered { record: 0, state: OfferedState::Taken };
+            let taken = claim.taken.iter().map(|number| (*number, offered()));
             pact.rare.get_or_insert_default().taken = taken.collect();
         }
         let sent = claim.sent.iter().filter_map(|exchange| {
@@ -266,10 +274,11 @@ impl Hub {
                 Some(parcel) => Some(parcel.restored(messages)?),
                 None => None,
             };
-            Some((exchange.number, exchange.quality, parcel))
+            let parcel = parcel.map(|parcel: Parcel| parcel.numbered(exchange.number));
+            Some(Sent { number: exchange.number, quality: exchange.quality, parcel, record: 0 })
         });
-        let flight =
-            Flight::restored(sent, claim.waiting.iter().filter_map(|parcel| parcel.restored(messages)));
+        let waiting = claim.waiting.iter().filter_map(|parcel| parcel.restored(messages));
+        let flight = Flight::restored(sent, waiting, &mut pact.last);
         self.sessions.queued += flight.len_waiting() as u64;
         self.sessions.in_flight += flight.len_sent() as u64;
         pact.flight = Some(Box::new(flight));
@@ -340,7 +349,7 @@ impl SavedParcel {
         let grade = Grade { quality: self.quality, retained: self.retained, ..Grade::default() };
         let labels = (!self.labels.is_empty()).then(|| self.labels.as_slice().into());
         let source = self.group.clone().map_or(Source::Live, Source::Group);
-        Some(Parcel { message, grade, labels, source })
+        Some(Parcel { message, grade, labels, source, record: 0 })
     }
 }
 
@@ -373,7 +382,7 @@ impl SavedDelayed {
 }
 
 /// A message that is published yet to be.
-fn unpublished(message: &Arc<Message>) -> Publish {
+pub(crate) fn unpublished(message: &Arc<Message>) -> Publish {
     Publish {
         id: message.id,
         target: Target::Channel(message.channel.clone()),

@@ -7,11 +7,13 @@
 //! [`Hub::deal`].
 
 use crate::command::Options;
+use crate::deliver::Delivery;
 use crate::effect::{Counts, Effect, Effects, HubMail, ShareChange, ShareMail};
 use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
 use crate::ids::{SessionId, SessionKey, ShardId};
 use crate::interest::Waiter;
+use crate::journal::{Promise, Then};
 use crate::message::{Message, Quality};
 use crate::names::home_partition;
 use crate::roster::RosterKey;
@@ -158,17 +160,21 @@ impl Hub {
         }
     }
 
-    /// A session that ends leaves what others of its groups may get.
-    pub(crate) fn return_shared(&mut self, key: SessionKey, effects: &mut Effects) {
+    /// A session that ends leaves what others of its groups may get. Gives the records that kept what it was owed.
+    pub(crate) fn return_shared(&mut self, key: SessionKey, effects: &mut Effects) -> Vec<u64> {
         let session = self.sessions.known_mut(key);
         let member = session.id;
-        let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.take()) else { return };
+        let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.take()) else {
+            return Vec::new();
+        };
+        let records = flight.records().collect();
         self.sessions.queued -= flight.len_waiting() as u64;
         self.sessions.in_flight -= flight.len_sent() as u64;
         for (group, message) in flight.returning() {
-            let mail = ShareMail { group, member, change: ShareChange::Returns(message) };
+            let mail = ShareMail { group, member, change: ShareChange::Returns { message, watch: None } };
             self.tell_share(mail, effects);
         }
+        records
     }
 
     /// A message that a group dealt to a session is the client's, or lost to it: the group's home hears of it.
@@ -198,9 +204,10 @@ impl Hub {
                     group.settled(member, publisher);
                 }
             }
-            ShareChange::Returns(message) if message.is_late(self.now) => {}
-            ShareChange::Returns(message) => {
-                self.deal_to(&key, &message, effects);
+            ShareChange::Returns { message, watch } => {
+                if message.is_late(self.now) || self.deal_to(&key, &message, watch, effects).is_none() {
+                    self.stored(watch, effects);
+                }
             }
         }
     }
@@ -262,7 +269,7 @@ impl Hub {
     /// Gives a message that came by these rosters to one member of each group, and adds to the counts.
     pub(crate) fn deal(
         &mut self,
-        message: &Arc<Message>,
+        delivery: &Delivery<'_>,
         rosters: &[RosterKey],
         mut counts: Counts,
         effects: &mut Effects,
@@ -270,7 +277,14 @@ impl Hub {
         for roster in rosters {
             let Some(groups) = self.rosters.known(*roster).groups.clone() else { continue };
             for group in groups.iter() {
-                match self.deal_to(group, message, effects) {
+                // A member elsewhere, or one that has left, says so itself.
+                let watch = delivery.watch.map(|watch| (self.config.shard, watch));
+                delivery.watch.into_iter().for_each(|watch| self.journal.watch_more(watch));
+                let choice = self.deal_to(group, delivery.message, watch, effects);
+                if choice.is_none() {
+                    self.stored(watch, effects);
+                }
+                match choice {
                     Some(Choice { is_connected: true, .. }) => counts.delivered += 1,
                     Some(_) => counts.queued += 1,
                     None => counts.dropped += 1,
@@ -280,15 +294,22 @@ impl Hub {
         counts
     }
 
-    fn deal_to(&mut self, key: &Arc<str>, message: &Arc<Message>, effects: &mut Effects) -> Option<Choice> {
+    /// Whoever gets it says when it is kept, if anybody waits for that.
+    fn deal_to(
+        &mut self,
+        key: &Arc<str>,
+        message: &Arc<Message>,
+        watch: Option<(ShardId, u64)>,
+        effects: &mut Effects,
+    ) -> Option<Choice> {
         let choice = self.shares.groups.get_mut(key)?.choose(message)?;
         let Choice { member, options, .. } = choice;
         let home = self.config.topology.owner(member.partition());
         if home == self.config.shard {
-            self.dealt(member, message, (options, Arc::clone(key)), effects);
+            self.dealt(member, (message, watch), (options, Arc::clone(key)), effects);
         } else {
             let (message, group) = (Arc::clone(message), Arc::clone(key));
-            let mail = HubMail::Dealt { member, message, options, group };
+            let mail = HubMail::Dealt { member, message, options, group, watch };
             effects.list.push(Effect::Mail { to: home, mail });
         }
         Some(choice)
@@ -298,19 +319,32 @@ impl Hub {
     pub(crate) fn dealt(
         &mut self,
         member: SessionId,
-        message: &Arc<Message>,
+        (message, watch): (&Arc<Message>, Option<(ShardId, u64)>),
         (options, group): (Options, Arc<str>),
         effects: &mut Effects,
     ) {
-        let message = Arc::clone(message);
+        let (message, before) = (Arc::clone(message), self.journal.made());
         let Some(key) = self.sessions.key_of(&member).filter(|key| self.is_member(*key, &group)) else {
-            let change = ShareChange::Returns(message);
+            let change = ShareChange::Returns { message, watch };
             return self.tell_share(ShareMail { group, member, change }, effects);
         };
         let (grade, labels) = options.grade(&message);
-        let parcel = Parcel { message, grade, labels, source: Source::Group(group) };
+        let parcel = Parcel { message, grade, labels, source: Source::Group(group), record: 0 };
         if !self.hand_one(key, parcel.clone(), effects) && grade.quality > Quality::AtMostOnce {
             self.tell_settled(key, Some(parcel), effects);
+        }
+        if let Some((to, number)) = watch {
+            let own = self.journal.watch(Then::Tell(to, number));
+            self.promise_after(before, Promise::Watched(own), effects);
+        }
+    }
+
+    /// Nobody keeps a message of a group: who waits for that need not.
+    fn stored(&mut self, watch: Option<(ShardId, u64)>, effects: &mut Effects) {
+        match watch {
+            Some((to, watch)) if to == self.config.shard => self.watched(watch, effects),
+            Some((to, watch)) => effects.list.push(Effect::Mail { to, mail: HubMail::Stored { watch } }),
+            None => {}
         }
     }
 

@@ -6,7 +6,6 @@
 //! what hubs know of each other, which is told anew. Times are relative, since clocks differ between processes. It must not know how a snapshot is written down, nor when one is made.
 
 use crate::ask::Asks;
-use crate::delayed::Delayed;
 use crate::effect::Effects;
 use crate::hub::Hub;
 use crate::ids::{Millis, SessionId};
@@ -20,7 +19,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 /// One hub's part of what goes on.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// Of the recovery log: the offsets that clients hold are of this epoch.
     pub epoch: u64,
@@ -120,10 +119,10 @@ impl Hub {
         let mut messages = Messages::new(now);
         let all = self.sessions.iter_from(0);
         let claims = all.filter_map(|(_, session)| self.saved_claim(session, &mut messages)).collect();
-        let retained = self.retained.iter().filter(|message| !message.traits.told_anew);
+        let retained = self.retained.unkept().filter(|message| !message.traits.told_anew);
         let retained = retained.map(|message| messages.place(message)).collect();
         let delayed =
-            self.delayed.iter().filter_map(|(at, publish)| SavedDelayed::of(at, publish, &mut messages));
+            self.delayed.unkept().filter_map(|(at, publish)| SavedDelayed::of(at, publish, &mut messages));
         let delayed = delayed.collect();
         let mut snapshot = Snapshot {
             epoch: self.log.offset(0).epoch,
@@ -196,9 +195,14 @@ impl Hub {
         } = snapshot;
         let messages = messages.iter().map(|message| arriving(message, now, elapsed_ms));
         let messages: Vec<_> = messages.map(|message| self.ruled(message)).collect();
-        let delayed = delayed.iter().filter_map(|saved| saved.restored(&messages, now, elapsed_ms));
-        self.delayed = Delayed::restored(delayed);
-        self.restore_retained(retained.iter().filter_map(|place| messages.get(*place as usize)));
+        // What was taken stays so, whatever the limits are now.
+        for saved in &delayed {
+            let due = saved.restored(&messages, now, elapsed_ms);
+            due.into_iter().for_each(|(at, publish)| self.delayed.insert(at, publish));
+        }
+        for message in retained.iter().filter_map(|place| messages.get(*place as usize)) {
+            self.restore_retained(message, 0);
+        }
         let window_ms = self.config.limits.recovery.window_ms;
         let left = |left_ms: u64| left_ms.saturating_sub(elapsed_ms).min(window_ms);
         let until = |left_ms: u64| Millis(now.0.saturating_add(left(left_ms)));
@@ -209,6 +213,9 @@ impl Hub {
         });
         self.log = Log::restored(epoch, last, entries);
         self.asks = Asks::restored(asks_last);
+        let (past, recalled) = self.recalled();
+        let recalled_ids: HashSet<SessionId> = recalled.iter().map(|claim| claim.id).collect();
+        let claims = recalled.into_iter().chain(claims).collect();
         let (sessions, claims, refused) = self.fitting(sessions, claims);
         let since = |age_ms: u64| Millis(now.0.saturating_sub(age_ms.saturating_add(elapsed_ms)));
         let opened = sessions.iter().map(|saved| restored(saved, since(saved.age_ms)));
@@ -219,8 +226,11 @@ impl Hub {
             self.restore_subscriptions(saved, until, effects);
         }
         for saved in claims {
+            // What records say is of now.
+            let elapsed_ms = if recalled_ids.contains(&saved.id) { 0 } else { elapsed_ms };
             self.restore_claim(saved, &messages, elapsed_ms, effects);
         }
+        self.recall(past, effects);
         for saved in rosters {
             if let Some(key) = self.rosters.find(&saved.name) {
                 let roster = self.rosters.known_mut(key);
@@ -254,15 +264,6 @@ impl Hub {
             home == claim.id.partition() && names.insert(Arc::clone(&claim.name)) && fits(&claim.id)
         });
         (sessions, claims, refused)
-    }
-
-    fn restore_retained<'a>(&mut self, messages: impl Iterator<Item = &'a Arc<Message>>) {
-        for message in messages {
-            let is_ours = message.channel.home(&self.config.topology) == self.config.shard;
-            if is_ours && self.retained.check(message, &self.config.limits).is_ok() {
-                self.retained.keep(message);
-            }
-        }
     }
 
     /// The memory of the log comes after the subscriptions, which would otherwise count as new.

@@ -7,6 +7,7 @@ use crate::filter::{check_client_filter, check_filter, is_channel_name};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, SessionKey, Token};
 use crate::interest::{Joined, Waiter};
+use crate::record::Record;
 use crate::roster::RosterKey;
 use crate::session::{State, Subscription};
 use crate::share::group_key;
@@ -29,6 +30,7 @@ impl Hub {
         let roster = self.rosters.find_or_insert(filter);
         for member in &members {
             self.join(*member, roster, effects);
+            self.keep_subscription(*member, roster);
         }
         self.when_known(roster, Waiter::Report(token, members.len() as u64), effects);
     }
@@ -60,6 +62,7 @@ impl Hub {
         let roster = self.rosters.find_or_insert(&filter);
         let is_new = self.join(key, roster, effects);
         self.set_options(key, roster, options);
+        self.keep_subscription(key, roster);
         let wanted = match catch_up {
             CatchUp::Always => true,
             CatchUp::IfNew => is_new,
@@ -95,6 +98,7 @@ impl Hub {
             Some((_, known)) => *known = options,
             None => rare.shares.push((Arc::clone(&group), options)),
         }
+        self.keep_share(joined.session, existing, &group, options);
         let token = self.interests.expect(Waiter::Join(Box::new(joined)));
         let change = ShareChange::Joins { options, window, token };
         self.tell_share(ShareMail { group, member, change }, effects);
@@ -119,6 +123,9 @@ impl Hub {
                     shares.as_ref().and_then(|shares| shares.iter().position(|(known, _)| *known == group));
                 if let (Some(shares), Some(at)) = (shares, at) {
                     shares.swap_remove(at);
+                    if let Some(records) = session.pact.as_mut().and_then(|pact| pact.records.as_mut()) {
+                        self.journal.drop_record(member.partition(), records.shares.swap_remove(at));
+                    }
                     session.pact.as_mut().into_iter().for_each(|pact| pact.tidy());
                     self.tell_share(ShareMail { group, member, change: ShareChange::Leaves }, effects);
                 }
@@ -133,7 +140,7 @@ impl Hub {
                 roster.is_some()
             }
         };
-        effects.list.push(Effect::Done { to, request, outcome: Outcome::Left { existed } });
+        self.promise_to(key, Effect::Done { to, request, outcome: Outcome::Left { existed } }, effects);
     }
 
     /// Of a subscription that exists.
@@ -143,6 +150,34 @@ impl Hub {
         let Some(pact) = &mut session.pact else { return };
         if let Some(place) = at.and_then(|at| pact.options.get_mut(at)) {
             *place = options;
+        }
+    }
+
+    /// Keeps a subscription that exists as it is now, in the place of what it was.
+    fn keep_subscription(&mut self, key: SessionKey, roster: RosterKey) {
+        let session = self.sessions.known_mut(key);
+        let at = session.subscriptions.iter().position(|record| record.roster == roster);
+        let (id, Some(pact), Some(at)) = (session.id, &mut session.pact, at) else { return };
+        let (Some(options), Some(records)) = (pact.options.get(at).copied(), &mut pact.records) else {
+            return;
+        };
+        let Some(place) = records.subscriptions.get_mut(at) else { return };
+        let name = Arc::clone(&self.rosters.known(roster).name.0);
+        let record = Record::Subscription { session: id, name, options };
+        let old = std::mem::replace(place, self.journal.keep(id.partition(), record));
+        self.journal.drop_record(id.partition(), old);
+    }
+
+    /// The same for a share group that is the session's at this place, or its newest.
+    fn keep_share(&mut self, key: SessionKey, at: Option<usize>, group: &Arc<str>, options: Options) {
+        let session = self.sessions.known_mut(key);
+        let id = session.id;
+        let Some(records) = session.pact.as_mut().and_then(|pact| pact.records.as_mut()) else { return };
+        let record = Record::Share { session: id, group: Arc::clone(group), options };
+        let number = self.journal.keep(id.partition(), record);
+        match at.and_then(|at| records.shares.get_mut(at)) {
+            Some(place) => self.journal.drop_record(id.partition(), std::mem::replace(place, number)),
+            None => records.shares.push(number),
         }
     }
 
@@ -159,7 +194,7 @@ impl Hub {
                 }
             }
         }
-        effects.report(token, Report::Count(count));
+        self.promise_report(token, Report::Count(count), effects);
     }
 
     /// All or nothing; `Admitted` waits until every home knows.
@@ -220,6 +255,7 @@ impl Hub {
         session.subscriptions.push(Subscription { roster, index });
         if let Some(pact) = &mut session.pact {
             pact.options.push(Options::granted());
+            pact.records.iter_mut().for_each(|records| records.subscriptions.push(0));
         }
         if let Some(recovery) = &mut session.recovery {
             recovery.joined(&entry.name, self.log.last());
@@ -243,6 +279,10 @@ impl Hub {
         let subscription = session.subscriptions.swap_remove(at);
         if let Some(pact) = &mut session.pact {
             pact.options.swap_remove(at);
+            if let Some(records) = &mut pact.records {
+                let number = records.subscriptions.swap_remove(at);
+                self.journal.drop_record(session.id.partition(), number);
+            }
             pact.end_walks_of(&self.rosters.known(roster).name);
             pact.tidy();
         }

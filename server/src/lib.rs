@@ -8,6 +8,7 @@ pub mod back;
 pub mod config;
 pub mod embed;
 pub mod front;
+pub mod journal;
 pub mod mail;
 pub mod shard;
 pub mod state;

@@ -12,10 +12,10 @@ pub struct Token(pub u64);
 /// What came of an operation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Completion {
-    /// Of [`Log::append`](crate::Log::append): one result per record, in the order given.
-    Appended(Vec<Result<Position, StoreError>>),
-    /// Of [`Table::write`](crate::Table::write): one result per operation, in the order given.
-    Written(Vec<Result<Rev, StoreError>>),
+    /// Of [`Log::write`](crate::Log::write): one result per entry, in the order given.
+    Written(Vec<Result<Position, StoreError>>),
+    /// Of [`Table::change`](crate::Table::change): one result per operation, in the order given.
+    Changed(Vec<Result<Rev, StoreError>>),
     /// Of [`Bus::ask`](crate::Bus::ask).
     Answered(Answers),
 }

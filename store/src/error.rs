@@ -40,7 +40,13 @@ pub enum StoreError {
     #[error("the store is full")]
     Full,
     /// The journal or its sync failed: no further write will succeed in this process. Never repeated, since a second
-    /// sync that succeeds proves nothing about the first.
+    /// sync that succeeds proves nothing about the first. What it was answered to may be there after a restart.
     #[error("the store failed and takes no further writes")]
     Failed,
+    /// What is stored is not what was written. Nothing is repaired and nothing is left out in silence.
+    #[error("the store is damaged: {0}")]
+    Damaged(
+        /// The place: partition and offset of a record, a range of them, or a page of the file.
+        Box<str>,
+    ),
 }

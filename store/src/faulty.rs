@@ -11,8 +11,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use crate::{
-    Append, Bus, Caps, Completion, Completions, Done, Entity, Frame, Interest, Log, Max, Member, Page,
-    Position, Record, Row, RowOp, Snapshot, StoreError, Tab, Table, To, Token, Watcher,
+    Bus, Caps, Completion, Completions, Done, Entity, Frame, Interest, Log, Max, Member, Page, Position,
+    Record, Row, RowOp, Snapshot, StoreError, Tab, Table, To, Token, Watcher, Write,
 };
 
 /// How often each fault happens, in thousandths of calls (of frames, for the last two).
@@ -26,8 +26,10 @@ pub struct Odds {
     pub unknown_lost: u16,
     /// All is written, the answer is [`StoreError::Unknown`].
     pub unknown_written: u16,
-    /// From some record of the batch on, its partition is [`StoreError::Fenced`].
+    /// From some entry of the batch on, its partition is [`StoreError::Fenced`].
     pub fenced: u16,
+    /// A write is refused as [`StoreError::Full`].
+    pub full: u16,
     /// This and every later write is [`StoreError::Failed`].
     pub failed: u16,
     /// A frame is dropped.
@@ -50,17 +52,18 @@ struct State {
 }
 
 enum Held {
-    Append(Vec<Append>, Done, Fate),
-    Write(Vec<RowOp>, Done, Fate),
+    Write(Vec<Write>, Done, Fate),
+    Change(Vec<RowOp>, Done, Fate),
 }
 
 #[derive(Clone, Copy)]
 enum Fate {
     Pass,
     Unavailable,
+    Full,
     UnknownLost,
     UnknownWritten,
-    /// From the record with this index on.
+    /// From the entry with this index on.
     Fenced(usize),
     Failed,
 }
@@ -78,19 +81,21 @@ impl State {
         self.next() % 1000 < u64::from(odds)
     }
 
-    fn fate(&mut self, records: usize) -> Fate {
+    fn fate(&mut self, entries: usize) -> Fate {
         let odds = self.odds;
         self.failed = self.failed || self.happens(odds.failed);
         if self.failed {
             Fate::Failed
         } else if self.happens(odds.unavailable) {
             Fate::Unavailable
+        } else if self.happens(odds.full) {
+            Fate::Full
         } else if self.happens(odds.unknown_lost) {
             Fate::UnknownLost
         } else if self.happens(odds.unknown_written) {
             Fate::UnknownWritten
-        } else if records > 0 && self.happens(odds.fenced) {
-            let at = self.next() % u64::try_from(records).unwrap_or(u64::MAX);
+        } else if entries > 0 && self.happens(odds.fenced) {
+            let at = self.next() % u64::try_from(entries).unwrap_or(u64::MAX);
             Fate::Fenced(usize::try_from(at).unwrap_or(0))
         } else {
             Fate::Pass
@@ -143,9 +148,9 @@ impl<T: Log + Table> Faulty<T> {
         }
     }
 
-    fn submit(&self, held: impl FnOnce(Fate) -> Held, records: usize) {
+    fn submit(&self, held: impl FnOnce(Fate) -> Held, entries: usize) {
         let mut state = self.state();
-        let held = held(state.fate(records));
+        let held = held(state.fate(entries));
         if state.waits() {
             state.held.push_back(held);
         } else {
@@ -156,21 +161,21 @@ impl<T: Log + Table> Faulty<T> {
 
     fn perform(&self, held: Held) {
         match held {
-            Held::Append(batch, done, fate) => match refusal(fate) {
-                Some(error) => done.complete(Completion::Appended(vec![Err(error); batch.len()])),
+            Held::Write(batch, done, fate) => match refusal(fate) {
+                Some(error) => done.complete(Completion::Written(vec![Err(error); batch.len()])),
                 None => {
                     let refused = fenced(&batch, fate);
                     let mut marks = refused.iter();
                     let batch =
                         batch.into_iter().filter(|_| marks.next().is_some_and(Option::is_none)).collect();
-                    self.inner.append(batch, rewritten(done, refused, fate));
+                    self.inner.write(batch, rewritten(done, refused, fate));
                 }
             },
-            Held::Write(ops, done, fate) => match refusal(fate) {
-                Some(error) => done.complete(Completion::Written(vec![Err(error); ops.len()])),
+            Held::Change(ops, done, fate) => match refusal(fate) {
+                Some(error) => done.complete(Completion::Changed(vec![Err(error); ops.len()])),
                 None => {
                     let refused = vec![None; ops.len()];
-                    self.inner.write(ops, rewritten(done, refused, fate));
+                    self.inner.change(ops, rewritten(done, refused, fate));
                 }
             },
         }
@@ -182,17 +187,17 @@ fn refusal(fate: Fate) -> Option<StoreError> {
     match fate {
         Fate::Pass | Fate::UnknownWritten | Fate::Fenced(_) => None,
         Fate::Unavailable => Some(AWAY),
+        Fate::Full => Some(StoreError::Full),
         Fate::UnknownLost => Some(StoreError::Unknown),
         Fate::Failed => Some(StoreError::Failed),
     }
 }
 
-/// Which records of a batch are fenced.
-fn fenced(batch: &[Append], fate: Fate) -> Vec<Option<StoreError>> {
+/// Which entries of a batch are fenced.
+fn fenced(batch: &[Write], fate: Fate) -> Vec<Option<StoreError>> {
     let Fate::Fenced(from) = fate else { return vec![None; batch.len()] };
-    let partition: Option<Partition> = batch.get(from).map(|append| append.entity.partition);
-    let is_fenced =
-        |(index, append): (usize, &Append)| index >= from && Some(append.entity.partition) == partition;
+    let partition: Option<Partition> = batch.get(from).map(Write::partition);
+    let is_fenced = |(index, entry): (usize, &Write)| index >= from && Some(entry.partition()) == partition;
     batch.iter().enumerate().map(|place| is_fenced(place).then_some(StoreError::Fenced)).collect()
 }
 
@@ -227,8 +232,8 @@ impl Completions for Rewrite {
     fn complete(&self, _: Token, completion: Completion) {
         let Some(done) = self.done.lock().expect("no holder of this lock panics").take() else { return };
         done.complete(match completion {
-            Completion::Appended(results) => Completion::Appended(self.merge(results)),
             Completion::Written(results) => Completion::Written(self.merge(results)),
+            Completion::Changed(results) => Completion::Changed(self.merge(results)),
             answered @ Completion::Answered(_) => answered,
         });
     }
@@ -239,14 +244,19 @@ impl<T: Log + Table> Log for Faulty<T> {
         self.inner.caps()
     }
 
-    fn append(&self, batch: Vec<Append>, done: Done) {
-        let records = batch.len();
-        self.submit(|fate| Held::Append(batch, done, fate), records);
+    fn write(&self, batch: Vec<Write>, done: Done) {
+        let entries = batch.len();
+        self.submit(|fate| Held::Write(batch, done, fate), entries);
     }
 
     fn replay(&self, partition: Partition, after: Option<Position>, max: Max) -> Result<Page, StoreError> {
         self.reading()?;
         self.inner.replay(partition, after, max)
+    }
+
+    fn fetch(&self, places: &[(Partition, u64)]) -> Vec<Result<Option<Record>, StoreError>> {
+        let answers = self.inner.fetch(places);
+        answers.into_iter().map(|answer| self.reading().and(answer)).collect()
     }
 
     fn read(&self, entity: &Entity, after: Option<Position>, max: Max) -> Result<Page, StoreError> {
@@ -276,8 +286,8 @@ impl<T: Log + Table> Table for Faulty<T> {
         answers.into_iter().map(|answer| self.reading().and(answer)).collect()
     }
 
-    fn write(&self, ops: Vec<RowOp>, done: Done) {
-        self.submit(|fate| Held::Write(ops, done, fate), 0);
+    fn change(&self, ops: Vec<RowOp>, done: Done) {
+        self.submit(|fate| Held::Change(ops, done, fate), 0);
     }
 
     fn scan(

@@ -8,12 +8,13 @@
 //! A record is one whole state change; no meaning depends on two records landing together, only on their order within
 //! a partition.
 //!
-//! Start at [`Log`]. [`memory`] is the first implementation, [`Faulty`] makes any of them misbehave by a seed, and
+//! Start at [`Log`]. [`memory`] and [`disk`] are the implementations, [`Faulty`] makes any of them misbehave by a seed, and
 //! [`contract`] holds the rules that each of them is tested against.
 
 mod bus;
 mod clock;
 pub mod contract;
+pub mod disk;
 mod done;
 mod error;
 mod faulty;
@@ -28,5 +29,7 @@ pub use done::{Completion, Completions, Done, Token};
 pub use error::StoreError;
 pub use faulty::{Faulty, Odds};
 pub use hub::Partition;
-pub use log::{Append, Caps, Durability, Entity, Log, Max, Page, Position, Record, RecordId, Snapshot};
+pub use log::{
+    Append, Caps, Durability, Entity, Log, Max, Page, Position, Record, RecordId, Snapshot, Write,
+};
 pub use table::{Change, Expect, Rev, Row, RowChange, RowOp, Tab, Table, Watcher};

@@ -1,4 +1,8 @@
-//! The log of a partition: append in batches, read by position, trim by entity.
+//! The log of a partition: append and remove in batches, read by position, trim by entity.
+//!
+//! It can be kept in two ways. As a history: records follow each other, are read by entity, and old ones are trimmed or
+//! expire; who reads behind one of those learns of the gap. As *live records*: each stands for a piece of state and is
+//! removed when that is over, so what is in the log is the state, and a replay reads what is there.
 
 use bytes::Bytes;
 use hub::Partition;
@@ -25,7 +29,8 @@ pub struct RecordId(pub u128);
 pub struct Entity {
     /// Its home.
     pub partition: Partition,
-    /// Opaque, 1 to 65,535 bytes, unique in the partition.
+    /// Opaque, at most 65,535 bytes, unique in the partition. Empty for a record of nobody, which only [`Log::replay`] and
+    /// [`Log::fetch`] give: finding records by entity costs an entry of an index for each.
     pub name: Bytes,
 }
 
@@ -43,6 +48,38 @@ pub struct Append {
     pub ttl: Option<Duration>,
     /// One whole state change, at most [`Caps::record_bytes_max`].
     pub body: Bytes,
+}
+
+/// One entry of a write.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Write {
+    /// A record to append.
+    Append(Append),
+    /// A record whose state is over. Unlike one that was trimmed or has expired it leaves no gap: nobody misses it.
+    /// Removing what is not there succeeds.
+    Remove {
+        /// Whose log.
+        partition: Partition,
+        /// Its place there.
+        offset: u64,
+    },
+}
+
+impl Write {
+    /// Whose log it changes.
+    #[must_use]
+    pub fn partition(&self) -> Partition {
+        match self {
+            Self::Append(append) => append.entity.partition,
+            Self::Remove { partition, .. } => *partition,
+        }
+    }
+}
+
+impl From<Append> for Write {
+    fn from(append: Append) -> Self {
+        Self::Append(append)
+    }
 }
 
 /// A record in the log.
@@ -116,27 +153,38 @@ pub trait Log: Send + Sync {
     /// What this log can do.
     fn caps(&self) -> Caps;
 
-    /// Appends records of any mix of partitions and completes `done` with [`Completion::Appended`].
+    /// Appends and removes records of any mix of partitions and completes `done` with [`Completion::Written`]: the position
+    /// of each entry, also of one that is removed.
     ///
-    /// Order within a partition is the order given, over calls too. Once a record is refused, the later records of its
+    /// Order within a partition is the order given, over calls too. Once an entry is refused, the later entries of its
     /// partition in the same batch are refused with the same error: nothing ever stands behind a hole.
     ///
-    /// [`Completion::Appended`]: crate::Completion::Appended
-    fn append(&self, batch: Vec<Append>, done: Done);
+    /// The records of a partition get consecutive offsets, and none is ever used again, whatever was removed and however
+    /// often the store was opened since. So the only writer of a partition knows the places of its records beforehand.
+    /// Who does not wait for the results sets `expect`: when a write was refused, those behind it are refused as
+    /// [`StoreError::Fenced`] and take no places they were not meant for. It then repeats, in their order, all that it
+    /// wrote to the partition since, removals too: one that passed the append of its record has removed nothing.
+    ///
+    /// [`Completion::Written`]: crate::Completion::Written
+    fn write(&self, batch: Vec<Write>, done: Done);
 
     /// The snapshot of a partition (when `after` is `None`) and the records behind it, or the records behind `after`.
-    /// Trimmed and expired records are left out.
+    /// Removed, trimmed and expired records are left out.
     ///
     /// # Errors
     /// [`StoreError::Trimmed`] when `after` lies before the snapshot or is no position of this log,
+    /// [`StoreError::Damaged`] when a record that should be there is not, or not as it was written,
     /// [`StoreError::Unavailable`].
     fn replay(&self, partition: Partition, after: Option<Position>, max: Max) -> Result<Page, StoreError>;
+
+    /// The records at these places, in the order asked; `None` where none is (any more).
+    fn fetch(&self, places: &[(Partition, u64)]) -> Vec<Result<Option<Record>, StoreError>>;
 
     /// The records of one entity behind `after`, from the oldest kept when it is `None`.
     ///
     /// # Errors
-    /// [`StoreError::Trimmed`] when a record of the entity behind `after` may be gone, or it is no position of this
-    /// log; [`StoreError::Unavailable`].
+    /// [`StoreError::Trimmed`] when a record of the entity behind `after` may have been trimmed or have expired, or it is
+    /// no position of this log; [`StoreError::Damaged`], [`StoreError::Unavailable`].
     fn read(&self, entity: &Entity, after: Option<Position>, max: Max) -> Result<Page, StoreError>;
 
     /// The newest record of each entity, in the order asked.
@@ -147,7 +195,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when `upto` is no position of this log, [`StoreError::Unavailable`],
-    /// [`StoreError::Full`], [`StoreError::Failed`].
+    /// [`StoreError::TooLarge`], [`StoreError::Full`], [`StoreError::Failed`].
     fn snapshot(&self, partition: Partition, snapshot: Snapshot) -> Result<(), StoreError>;
 
     /// Drops the records of an entity before a position. A position of another epoch drops nothing.

@@ -92,11 +92,11 @@ pub trait Table: Send + Sync {
     /// The rows of these keys, in the order asked.
     fn rows(&self, tab: Tab, keys: &[Bytes]) -> Vec<Result<Option<Row>, StoreError>>;
 
-    /// Does the operations in their order, each on its own, and completes `done` with [`Completion::Written`]. A
+    /// Does the operations in their order, each on its own, and completes `done` with [`Completion::Changed`]. A
     /// condition that does not hold is [`StoreError::Conflict`] and stops no other operation.
     ///
-    /// [`Completion::Written`]: crate::Completion::Written
-    fn write(&self, ops: Vec<RowOp>, done: Done);
+    /// [`Completion::Changed`]: crate::Completion::Changed
+    fn change(&self, ops: Vec<RowOp>, done: Done);
 
     /// At most `max` rows whose key begins with `prefix` and lies behind `after`, sorted by key.
     ///

@@ -9,7 +9,7 @@ use trunkline_store::contract::{Heard, Rig, Sink};
 use trunkline_store::memory::{Exchange, Memory, MemoryLimits};
 use trunkline_store::{
     Append, Bus as _, Completion, Done, Entity, Faulty, Frame, Interest, Log as _, ManualClock, Max, Member,
-    NodeId, Odds, Partition, Position, RecordId, StoreError, Token,
+    NodeId, Odds, Partition, Position, RecordId, StoreError, Token, Write,
 };
 
 struct Wrapped {
@@ -57,6 +57,7 @@ mod delayed {
         unknown_lost: 0,
         unknown_written: 0,
         fenced: 0,
+        full: 0,
         failed: 0,
         frame_lost: 0,
         frame_doubled: 0,
@@ -74,14 +75,18 @@ fn record(id: u128) -> Append {
     Append { entity, id: RecordId(id), expect: None, ttl: None, body: id.to_string().into() }
 }
 
-fn append(rig: &Wrapped, batch: Vec<Append>) -> Vec<Result<Position, StoreError>> {
+fn write(rig: &Wrapped, batch: Vec<Write>) -> Vec<Result<Position, StoreError>> {
     let sink = Sink::<HashMap<Token, Completion>>::new();
-    rig.store.append(batch, Done::new(sink.clone(), Token(1)));
+    rig.store.write(batch, Done::new(sink.clone(), Token(1)));
     rig.settle();
     match sink.wait("a completion", |results| results.remove(&Token(1))) {
-        Completion::Appended(results) => results,
+        Completion::Written(results) => results,
         other => unreachable!("{other:?}"),
     }
+}
+
+fn append(rig: &Wrapped, batch: Vec<Append>) -> Vec<Result<Position, StoreError>> {
+    write(rig, batch.into_iter().map(Write::from).collect())
 }
 
 /// Ids in the log without faults of reading, repeats left out.
@@ -106,6 +111,7 @@ const ALL_BUT_FAILURE: Odds = Odds {
     unknown_lost: 150,
     unknown_written: 150,
     fenced: 100,
+    full: 100,
     failed: 0,
     frame_lost: 0,
     frame_doubled: 0,
@@ -157,7 +163,7 @@ fn every_fault_is_seen_and_the_same_seed_gives_the_same_faults() {
     let results = run(7);
     assert_eq!(results, run(7));
     assert_ne!(results, run(8));
-    for error in [StoreError::Unknown, StoreError::Fenced] {
+    for error in [StoreError::Unknown, StoreError::Fenced, StoreError::Full] {
         assert!(results.contains(&Err(error)));
     }
     assert!(results.iter().any(|result| matches!(result, Err(StoreError::Unavailable { .. }))));
@@ -191,6 +197,34 @@ fn a_fenced_batch_is_written_up_to_its_first_refused_record() {
     assert_eq!(lengths, [0, 1, 2, 3], "any record may be the first one refused, and one always is");
 }
 
+/// A removal is repeated without an id: its place names what is over, whether the first attempt was written or not.
+#[test]
+fn who_repeats_removals_until_acknowledged_removes_exactly_those() {
+    for seed in 0..100 {
+        let rig = rig(Odds::default(), seed);
+        let places: Vec<u64> = (0..30)
+            .map(|id| append(&rig, vec![record(id)]).remove(0).expect("no faults yet").offset)
+            .collect();
+        rig.store.set_odds(ALL_BUT_FAILURE);
+        for (_, offset) in places.into_iter().enumerate().filter(|(id, _)| id % 3 != 0) {
+            let entry = Write::Remove { partition: PARTITION, offset };
+            while write(&rig, vec![entry.clone()]).iter().any(Result::is_err) {}
+        }
+        assert_eq!(applied(&rig), (0..30).step_by(3).collect::<Vec<u128>>(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_fetch_fails_for_a_moment_and_gives_the_record_then() {
+    let rig = rig(Odds::default(), 5);
+    let place = append(&rig, vec![record(1)]).remove(0).expect("no faults yet");
+    rig.store.set_odds(Odds { unavailable: 500, ..Odds::default() });
+    let answers: Vec<_> = (0..50).flat_map(|_| rig.store.fetch(&[(PARTITION, place.offset)])).collect();
+    assert!(answers.iter().any(|answer| matches!(answer, Err(StoreError::Unavailable { .. }))));
+    assert!(answers.iter().flatten().all(|found| found.as_ref().is_some_and(|record| record.id.0 == 1)));
+    assert!(answers.iter().any(Result::is_ok));
+}
+
 #[test]
 fn a_failed_store_takes_no_write_ever_again() {
     let rig = rig(Odds { failed: 1000, ..Odds::default() }, 1);
@@ -204,9 +238,9 @@ fn a_failed_store_takes_no_write_ever_again() {
 fn a_delayed_write_waits_for_its_release_and_the_next_ones_behind_it() {
     let rig = rig(Odds { delay: 1000, ..Odds::default() }, 1);
     let sink = Sink::<HashMap<Token, Completion>>::new();
-    rig.store.append(vec![record(1)], Done::new(sink.clone(), Token(1)));
+    rig.store.write(vec![record(1).into()], Done::new(sink.clone(), Token(1)));
     assert_eq!(applied(&rig), [0_u128; 0]);
-    rig.store.append(vec![record(2)], Done::new(sink.clone(), Token(2)));
+    rig.store.write(vec![record(2).into()], Done::new(sink.clone(), Token(2)));
     assert_eq!(applied(&rig), [0_u128; 0], "it would have passed the first one");
     rig.settle();
     assert_eq!(applied(&rig), [1, 2]);

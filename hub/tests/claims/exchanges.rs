@@ -176,7 +176,7 @@ const TO_CLIENTS: &[Rule] = &[
          > a claimed resumed
          > a x 1 q1 #1 again
          a done 1
-         > a x 3 q1 #2",
+         > a x 3 q1 #3",
     ),
     (
         "a message whose life is over at once still comes to who can take it",

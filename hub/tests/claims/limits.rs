@@ -64,15 +64,15 @@ const RULES: &[Rule] = &[
          > office Counts { delivered: 0, queued: 0, dropped: 1 }
          office publishes last/z 9 q1
          a done 1
-         > a x 3 q1 #2
-         a done 2
-         > a last/y 5 q1 #3
+         > a x 3 q1 #3
          a done 3
-         > a x 6 q1 #4
-         a done 4
-         > a last/x 7 q1 #5
+         > a last/y 5 q1 #5
          a done 5
-         > a last/z 9 q1 #6",
+         > a x 6 q1 #6
+         a done 6
+         > a last/x 7 q1 #7
+         a done 7
+         > a last/z 9 q1 #8",
     ),
     (
         "the oldest goes also where it need not be repeated, but never for what need not be",

@@ -132,7 +132,7 @@ impl Node {
             Effect::Mail { to, mail } => {
                 self.mail.entry((shard, usize::from(to.0))).or_default().push_back(mail);
             }
-            Effect::Claimed { tag, session: key, id, resumed, displaced } => {
+            Effect::Claimed { tag, session: key, id, resumed, displaced, .. } => {
                 let name = self.names[&tag].clone();
                 self.clients.insert(name, Client { shard, key, id, tag });
                 let how = if resumed { "resumed" } else { "new" };

@@ -196,7 +196,7 @@ impl World {
     fn apply(&mut self, shard: usize, command: Command) {
         let mut effects = Effects::default();
         self.hubs[shard].apply(Millis(self.now), command, &mut effects);
-        let Effects { list, recipients } = effects;
+        let Effects { list, recipients, .. } = effects;
         // A session gives back what others get, then it ends: the ledger hears it the other way around.
         let (ended, rest): (Vec<Effect>, Vec<Effect>) =
             list.into_iter().partition(|effect| matches!(effect, Effect::Ended { .. }));
@@ -211,7 +211,7 @@ impl World {
                 self.mail.entry((shard, usize::from(to.0))).or_default().push_back(mail);
             }
             Effect::Ended { id, reason, .. } => self.ended(id, reason),
-            Effect::Claimed { tag, session: key, id, resumed, displaced } => {
+            Effect::Claimed { tag, session: key, id, resumed, displaced, .. } => {
                 let who = self.by_tag(tag);
                 let person = &mut self.people[who];
                 assert_eq!(resumed, person.session.is_some(), "{}", person.name);

@@ -593,11 +593,13 @@ impl Site {
             }
             HubMail::Publish(_)
             | HubMail::Published { .. }
+            | HubMail::Stored { .. }
+            | HubMail::Queue(_)
             | HubMail::WantRetained(_)
             | HubMail::Retained { .. }
             | HubMail::Share(_)
             | HubMail::Dealt { .. } => panic!("no session here bears a name of its own"),
-            HubMail::Forward { message, reply_until, token } => {
+            HubMail::Forward { message, reply_until, token, .. } => {
                 let (message, token) = (Arc::clone(message), token.expect("the simulation counts"));
                 let until = reply_until.map(|until| until.0);
                 self.saw("forwarded");

@@ -17,6 +17,7 @@ use super::{Failure, print};
 #[command(after_help = "Examples:
   trunkline dev
   trunkline dev --public 127.0.0.1:3000 --set socketio.cors_origins=http://localhost:5173
+  trunkline dev --data ./data
   trunkline dev --config trunkline.toml --set log.filter=debug")]
 pub(super) struct Dev {
     /// Where clients connect [default: 127.0.0.1:8000; port 0: any free one]
@@ -31,6 +32,9 @@ pub(super) struct Dev {
     /// Threads that hold connections [default: one per core]
     #[arg(long, value_name = "N")]
     shards: Option<u16>,
+    /// Directory in which to keep what outlives the process [default: everything is in memory]
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
     /// Configuration file; everything in it is optional here
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
@@ -52,6 +56,8 @@ impl Dev {
         let mut arguments = self.overrides.arguments();
         arguments.extend(self.public.map(|address| argument("--public", "server.public_listen", address)));
         arguments.extend(self.private.map(|address| argument("--private", "server.private_listen", address)));
+        let data = self.data.as_ref().map(|dir| dir.display());
+        arguments.extend(data.map(|dir| argument("--data", "store.dir", dir)));
         arguments.extend(self.shards.map(|shards| argument("--shards", "server.shards", shards)));
         let sources = Sources {
             presets: vec![

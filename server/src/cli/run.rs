@@ -59,8 +59,7 @@ pub(super) fn until_signal(
             service.drain().await;
             return Err(failure);
         }
-        supervise(service, &mut signals).await;
-        Ok(())
+        supervise(service, &mut signals).await
     });
     // Does not wait for shards that drain, or hang, nor for a state file that is being written: that is not at its place yet.
     runtime.shutdown_background();
@@ -89,13 +88,16 @@ pub(super) trait Signals {
     fn next(&mut self) -> impl Future<Output = Signal>;
 }
 
-/// Waits for the signal to stop, then drains; a second one cuts that short.
-pub(super) async fn supervise(service: impl Service, signals: &mut impl Signals) {
-    while signals.next().await == Signal::Reload {
-        match service.reload_tls().await {
-            Ok(true) => tracing::info!("the files of TLS were read again"),
-            Ok(false) => tracing::info!("nothing to read again: TLS is not configured"),
-            Err(error) => tracing::error!(error, "the files of TLS could not be read, the old ones stay"),
+/// Waits for the signal to stop, then drains; a second one cuts that short. A server that cannot go on is left as it is.
+pub(super) async fn supervise(mut service: impl Service, signals: &mut impl Signals) -> Result<(), Failure> {
+    loop {
+        tokio::select! {
+            // Whoever started it starts it again, and then it goes on from what is safe.
+            failure = service.failed() => return Err(Failure(failure)),
+            signal = signals.next() => match signal {
+                Signal::Stop => break,
+                Signal::Reload => reload(&service).await,
+            },
         }
     }
     tracing::info!("stopping; a second signal stops at once");
@@ -104,6 +106,15 @@ pub(super) async fn supervise(service: impl Service, signals: &mut impl Signals)
         biased;
         () = service.drain() => {}
         () = stop(signals) => tracing::warn!("stopped before all connections were closed in order"),
+    }
+    Ok(())
+}
+
+async fn reload(service: &impl Service) {
+    match service.reload_tls().await {
+        Ok(true) => tracing::info!("the files of TLS were read again"),
+        Ok(false) => tracing::info!("nothing to read again: TLS is not configured"),
+        Err(error) => tracing::error!(error, "the files of TLS could not be read, the old ones stay"),
     }
 }
 

@@ -36,7 +36,8 @@ impl Serve {
     /// Runs until a signal.
     pub(super) fn run(self) -> Result<(), Failure> {
         let sources = Sources {
-            presets: Vec::new(),
+            // What was acknowledged survives, unless somebody wants it otherwise.
+            presets: vec![("store.dir", "trunkline-data".into())],
             file: Some(read_file(&self.config)?),
             environment: environment(),
             arguments: self.overrides.arguments(),

@@ -203,10 +203,11 @@ fn the_ready_file_is_complete_and_private() {
     std::fs::remove_dir_all(&folder).unwrap();
 }
 
-/// A server that notes what is asked of it; its drain ends by itself or never.
+/// A server that notes what is asked of it; its drain ends by itself or never, and its store may have failed.
 struct Noted<'a> {
     notes: &'a RefCell<Vec<&'static str>>,
     drain: Drain,
+    has_failed: bool,
 }
 
 enum Drain {
@@ -218,6 +219,10 @@ impl Service for Noted<'_> {
     async fn reload_tls(&self) -> Result<bool, String> {
         self.notes.borrow_mut().push("reload");
         Err("no such file".into())
+    }
+
+    async fn failed(&mut self) -> String {
+        if self.has_failed { "no more space".into() } else { std::future::pending().await }
     }
 
     async fn drain(self) {
@@ -244,8 +249,19 @@ impl Signals for Listed {
 fn supervised(signals: &[Signal], drain: Drain) -> Vec<&'static str> {
     let notes = RefCell::new(Vec::new());
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    runtime.block_on(supervise(Noted { notes: &notes, drain }, &mut Listed(signals.to_vec())));
+    let service = Noted { notes: &notes, drain, has_failed: false };
+    runtime.block_on(supervise(service, &mut Listed(signals.to_vec()))).unwrap();
     notes.into_inner()
+}
+
+#[test]
+fn a_server_that_cannot_go_on_ends_with_the_reason_and_without_a_drain() {
+    let notes = RefCell::new(Vec::new());
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let service = Noted { notes: &notes, drain: Drain::Hangs, has_failed: true };
+    let ended = runtime.block_on(supervise(service, &mut Listed(Vec::new())));
+    assert_eq!(ended.unwrap_err().0, "no more space");
+    assert!(notes.borrow().is_empty());
 }
 
 #[test]

@@ -9,7 +9,7 @@ use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::sections::{
     Auth, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server, SocketIo,
-    TlsFiles,
+    Store, TlsFiles,
 };
 use super::table::Section;
 use super::{Config, Loaded, Machine, NamespaceMatch, NamespaceRule, Sources, Tls, is_loopback};
@@ -17,6 +17,7 @@ use super::{Config, Loaded, Machine, NamespaceMatch, NamespaceRule, Sources, Tls
 /// All sections in the order of the reference.
 pub(super) const SECTIONS: &[Section] = &[
     Server::SECTION,
+    Store::SECTION,
     Log::SECTION,
     TlsFiles::SECTION,
     Auth::SECTION,
@@ -61,6 +62,7 @@ pub(super) fn load(sources: &Sources, machine: Machine) -> Result<Loaded, Proble
 /// Reads every section before giving up, so that all problems are told at once.
 fn assemble(raw: &mut Raw) -> Option<Config> {
     let server = Server::read(&mut raw.table(&Server::SECTION));
+    let store = Store::read(&mut raw.table(&Store::SECTION));
     let log = Log::read(&mut raw.table(&Log::SECTION));
     let tls = tls(raw);
     let auth = Auth::read(&mut raw.table(&Auth::SECTION));
@@ -76,6 +78,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let limits = Limits::read(&mut raw.table(&Limits::SECTION));
     Some(Config {
         server: server?,
+        store: store?,
         log: log?,
         tls,
         auth: auth?,

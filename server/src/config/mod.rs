@@ -35,8 +35,8 @@ pub use network::Network;
 pub use problem::{Place, Problem, Problems};
 pub use reference::{config_reference, example, limits_reference};
 pub use sections::{
-    Auth, AuthMode, ChannelRule, EventRoute, Log, LogFormat, Private, Recovery, RecoveryMode, Server,
-    SocketIo, Transport, Transports, WhenFull,
+    Auth, AuthMode, ChannelRule, EventRoute, FsyncPolicy, Log, LogFormat, Private, Recovery, RecoveryMode,
+    Server, SocketIo, Store, Transport, Transports, WhenFull,
 };
 
 /// The checked configuration: every default filled in, every value in range, nothing contradictory.
@@ -46,6 +46,8 @@ pub use sections::{
 pub struct Config {
     /// `[server]`; `shards` is resolved and at least 1.
     pub server: Server,
+    /// `[store]`.
+    pub store: Store,
     /// `[log]`.
     pub log: Log,
     /// `[tls]`; both files, or none for plain TCP.

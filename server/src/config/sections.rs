@@ -50,6 +50,39 @@ section! {
 }
 
 section! {
+    /// What is kept on disk: sessions that outlive their connection with what waits for them, subscriptions, exchanges of
+    /// quality of service 1 and 2, retained values and messages that are put off. What clients and back ends were told is
+    /// done is there after a crash.
+    pub struct Store at Once "store" {
+        /// Directory in which it is kept, made if it is missing; nobody else may use it meanwhile. Without one all of it is in
+        /// memory and ends with the process. `trunkline serve` takes `trunkline-data` in its working directory unless told
+        /// otherwise (`store.dir = ""` keeps everything in memory), `trunkline dev` none.
+        dir: Option<PathBuf> = none, example "/var/lib/trunkline/store";
+        /// When what is written is forced to the disk.
+        fsync: FsyncPolicy = "always";
+        /// How often, with `fsync = "interval"`.
+        fsync_interval_ms: u64 = 1_000, 10..=60_000 "milliseconds";
+        /// Size of the database, without its log of at most some 64 MiB. What does not fit is not acknowledged, and tried again
+        /// until there is room. 0 takes what the disk has.
+        bytes_max: u64 = 0, 0..=1_152_921_504_606_846_976 "bytes";
+        /// Memory for pages of the database.
+        cache_bytes: u64 = 16_777_216, 1_048_576..=68_719_476_736 "bytes";
+    }
+}
+
+words! {
+    /// When what is written is forced to the disk.
+    pub enum FsyncPolicy {
+        /// before it is acknowledged: nothing acknowledged is lost with the power
+        Always = "always",
+        /// every `fsync_interval_ms`: nothing is lost with the process, that much with the machine
+        Interval = "interval",
+        /// when the system likes: nothing is lost with the process; a crash of the machine may leave the store damaged
+        Never = "never",
+    }
+}
+
+section! {
     /// What is logged, always to standard error. Session ids, query strings and keys are never logged.
     pub struct Log at Once "log" {
         /// A level (`error`, `warn`, `info`, `debug`, `trace`) or directives per module.

@@ -50,12 +50,13 @@ impl ByHand {
             topology,
             time: Time::Told(Arc::clone(&ms)),
             uplink,
+            journal: None,
             reports: report,
             tls: None,
             key: PidKey::generate(),
             heir: Some(heir),
         };
-        let shards = by_hand(&node, node.places(state)?)?;
+        let shards = by_hand(&node, node.places(state, None)?)?;
         Ok(Self { shards, topology, ms, upcalls, reports, heirs })
     }
 

@@ -26,6 +26,7 @@ mod by_hand;
 mod emit;
 mod events;
 mod handle;
+mod keeping;
 mod node;
 mod ports;
 mod serve;

@@ -5,6 +5,7 @@
 
 use crate::config::{Config, WhenFull};
 use crate::front::{Fit, Front, PidKey, Returning};
+use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
 use crate::state::{End, NodeState, ShardState};
@@ -26,6 +27,8 @@ pub(super) struct NodeSetup {
     /// The shards' clock.
     pub(super) time: Time,
     pub(super) uplink: mpsc::Sender<Upcalls>,
+    /// Who writes down what is kept, if anybody.
+    pub(super) journal: Option<JournalInlet>,
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     pub(super) tls: Option<TlsConfigs>,
     pub(super) key: PidKey,
@@ -35,11 +38,12 @@ pub(super) struct NodeSetup {
 
 impl NodeSetup {
     /// What the threads of the shards start with: the sessions of an earlier process, if there are any.
-    pub(super) fn places(&self, state: Option<NodeState>) -> io::Result<Vec<Place>> {
+    pub(super) fn places(&self, state: Option<NodeState>, kept: Option<Vec<Kept>>) -> io::Result<Vec<Place>> {
         let mut places = places(self)?;
-        if let Some(state) = state {
-            restore(&mut places, self.time.now(), state);
+        for (place, kept) in places.iter_mut().zip(kept.into_iter().flatten()) {
+            place.hub.keep_journal(&kept.last, kept.records);
         }
+        restore(&mut places, self.time.now(), state, self.journal.as_ref());
         Ok(places)
     }
 }
@@ -100,6 +104,7 @@ fn shards(node: &NodeSetup, listeners: Vec<Vec<Listener>>) -> io::Result<Vec<Sha
         peers: peers.clone(),
         seats: Arc::clone(&seats),
         uplink: node.uplink.clone(),
+        journal: node.journal.clone(),
         reports: node.reports.clone(),
         packet_bytes_max: node.config.mqtt.packet_bytes_max as usize,
         tls: node.tls.clone(),
@@ -125,50 +130,65 @@ fn places(node: &NodeSetup) -> io::Result<Vec<Place>> {
 
 /// Gives each hub what the one before it left, and lets them tell each other of it at once: whatever is published from now
 /// on finds the sessions.
-fn restore(places: &mut [Place], now: Millis, state: NodeState) {
-    let elapsed_ms = state.elapsed_ms();
+fn restore(places: &mut [Place], now: Millis, state: Option<NodeState>, journal: Option<&JournalInlet>) {
+    let elapsed_ms = state.as_ref().map_or(0, NodeState::elapsed_ms);
+    let mut left = state.map(|state| state.shards).unwrap_or_default();
     let (mut count, mut lost) = (0, 0);
     let mut mail = VecDeque::new();
-    for ShardState { shard, snapshot, clients } in state.shards {
-        let Some(place) = places.iter_mut().find(|place| place.id == shard) else { continue };
+    for place in &mut *places {
+        let found = left.iter().position(|state| state.shard == place.id);
+        let (snapshot, clients) = match found.map(|at| left.swap_remove(at)) {
+            Some(ShardState { snapshot, clients, .. }) => (snapshot, clients),
+            // As it was made.
+            None if journal.is_some() => (place.hub.snapshot(now), Vec::new()),
+            None => continue,
+        };
         let ids: Vec<SessionId> = snapshot.sessions.iter().map(|session| session.id).collect();
-        let claims = snapshot.claims.len();
         let mut effects = Effects::default();
         let refused = place.hub.restore(now, elapsed_ms, snapshot, &mut effects);
         let refused: HashSet<SessionId> = refused.into_iter().collect();
-        (count, lost) = (count + claims + ids.len() - refused.len(), lost + refused.len());
+        (count, lost) = (count + place.hub.len(), lost + refused.len());
         place.returning.extend(ids.into_iter().zip(clients).map(|(session, client)| {
             let fit = if refused.contains(&session) { Fit::Refused } else { Fit::Taken };
             Returning { session, client, fit }
         }));
-        mail.extend(sent(shard, effects));
+        mail.extend(sent(place.id, effects, journal));
     }
-    exchange(places, now, mail);
+    exchange(places, now, mail, journal);
     if lost > 0 {
         tracing::warn!(sessions = lost, "some sessions are not restored: limits.sessions_max was lowered");
     }
-    tracing::info!(
-        sessions = count,
-        away_ms = elapsed_ms,
-        "sessions of the server before this one can be recovered"
-    );
+    if count > 0 {
+        tracing::info!(
+            sessions = count,
+            away_ms = elapsed_ms,
+            "sessions of the server before this one can be recovered"
+        );
+    }
 }
 
 /// From shard, to shard.
 type Post = (ShardId, ShardId, HubMail);
 
 /// Delivers the mail of hubs that do not run yet, and what it leads to.
-fn exchange(places: &mut [Place], now: Millis, mut mail: VecDeque<Post>) {
+fn exchange(places: &mut [Place], now: Millis, mut mail: VecDeque<Post>, journal: Option<&JournalInlet>) {
     while let Some((from, to, one)) = mail.pop_front() {
         let Some(place) = places.iter_mut().find(|place| place.id == to) else { continue };
         let mut effects = Effects::default();
         place.hub.apply(now, Command::Mail { from, mail: one }, &mut effects);
-        mail.extend(sent(to, effects));
+        mail.extend(sent(to, effects, journal));
     }
 }
 
-/// Nothing but mail follows while nobody is connected.
-fn sent(from: ShardId, effects: Effects) -> impl Iterator<Item = Post> {
+/// Nothing but mail, and changes for the journal, follows while nobody is connected.
+fn sent(
+    from: ShardId,
+    effects: Effects,
+    journal: Option<&JournalInlet>,
+) -> impl Iterator<Item = Post> + use<> {
+    if let Some(journal) = journal.filter(|_| !effects.entries.is_empty()) {
+        journal.write(from, effects.entries);
+    }
     effects.list.into_iter().filter_map(move |effect| match effect {
         Effect::Mail { to, mail } => Some((from, to, mail)),
         _ => None,

@@ -2,6 +2,7 @@
 
 use super::events::Events;
 use super::handle::Handle;
+use super::keeping::{Keeper, Keeping};
 use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
@@ -10,13 +11,13 @@ use crate::back::{Office, OfficePorts, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
-use crate::shard::{ShardHandle, Time};
+use crate::shard::{Sender, ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
 use hub::{ShardId, Topology};
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::net::TcpListener;
@@ -48,6 +49,14 @@ pub enum StartError {
     /// Certificates.
     #[error("TLS: {0}")]
     Tls(#[from] TlsError),
+    /// The directory of the store.
+    #[error("store.dir {}: {error}", path.display())]
+    Store {
+        /// As configured.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: String,
+    },
     /// Threads or polls.
     #[error("cannot start a shard: {0}")]
     Shard(io::Error),
@@ -69,6 +78,7 @@ pub struct Server {
     /// Publishes figures until it is ended, if it is to.
     figures: Option<AbortHandle>,
     estate: Option<Estate>,
+    keeper: Option<Keeper>,
 }
 
 /// What is left to the next process, and where.
@@ -97,18 +107,21 @@ impl Server {
         // Only now that all ports are ours: a start that fails leaves the file to the next.
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
+        let mut keeping = open_store(&config, topology, zero).await?;
+        let kept = keeping.as_mut().map(Keeping::take);
         let setup = NodeSetup {
             config: Arc::clone(&config),
             topology,
             time: Time::Since(zero),
             uplink: upcall_sender,
+            journal: keeping.as_ref().map(Keeping::inlet),
             reports: report_sender,
             tls,
             key: PidKey::generate(),
             heir,
         };
         let restoring =
-            tokio::task::spawn_blocking(move || setup.places(state).map(|places| (setup, places)));
+            tokio::task::spawn_blocking(move || setup.places(state, kept).map(|places| (setup, places)));
         let (setup, places) = restoring
             .await
             .map_err(io::Error::other)
@@ -119,14 +132,29 @@ impl Server {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || taken.used()).await;
         }
-        let senders = shards.iter().map(|shard| shard.sender.clone()).collect();
+        drop(setup);
+        let senders: Vec<Sender> = shards.iter().map(|shard| shard.sender.clone()).collect();
+        let keeper = keeping.map(|keeping| keeping.start(senders.clone())).transpose();
+        let keeper = keeper.map_err(StartError::Shard)?;
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
         let (private_addr, private_stop) = serve_private(desk, private);
         let figures = publish_figures(&office, &config);
         let handle = Handle::new(office, Arc::clone(&config));
         let upcalls = Unheard::start(upcalls, handle.clone());
-        Ok(Self { handle, config, shards, upcalls, addrs, private_addr, private_stop, figures, estate })
+        let (private_stop, upcalls) = (private_stop, upcalls);
+        Ok(Self {
+            handle,
+            config,
+            shards,
+            upcalls,
+            addrs,
+            private_addr,
+            private_stop,
+            figures,
+            estate,
+            keeper,
+        })
     }
 
     /// Where clients connect, port resolved.
@@ -186,6 +214,16 @@ impl Server {
         Ok(true)
     }
 
+    /// Ends when the store takes no changes any more: nothing that rests on one is acknowledged until the process is started
+    /// again. Without a store, or trouble, it never ends.
+    pub async fn store_failed(&mut self) -> String {
+        let Some(keeper) = &mut self.keeper else { return std::future::pending().await };
+        match keeper.failure().await {
+            Ok(failure) => failure.to_string(),
+            Err(_) => std::future::pending().await,
+        }
+    }
+
     /// Closes connections at random times within the configured window, answers new handshakes with 503 meanwhile, and
     /// ends. With `server.state_file` the sessions that may be recovered are left there for the next start.
     pub async fn drain(self) {
@@ -205,6 +243,10 @@ impl Server {
             Ok(Ok(shards)) => tracing::error!(shards, "threads of shards had ended by a panic"),
             Ok(Err(error)) => tracing::error!(%error, "the threads of the shards could not be waited for"),
             Err(_) => tracing::warn!("some shards did not end in time"),
+        }
+        if let Some(keeper) = self.keeper {
+            // Fails only by a panic, which was reported.
+            let _ = tokio::task::spawn_blocking(move || keeper.close()).await;
         }
         if let Some(estate) = self.estate {
             // Fails only by a panic, which was reported.
@@ -267,6 +309,22 @@ fn zero(state: Option<&NodeState>) -> Instant {
     let now = Instant::now();
     let age = state.map_or(Duration::ZERO, |state| Duration::from_millis(state.age_ms_max()));
     now.checked_sub(age).unwrap_or(now)
+}
+
+/// The store, if there is to be one, with what was kept in it.
+async fn open_store(
+    config: &Arc<Config>,
+    topology: Topology,
+    zero: Instant,
+) -> Result<Option<Keeping>, StartError> {
+    let Some(path) = config.store.dir.clone() else { return Ok(None) };
+    let config = Arc::clone(config);
+    let open = move || {
+        let packet_bytes_max = config.mqtt.packet_bytes_max as usize;
+        Keeping::open(&path, &config.store, topology, (zero, packet_bytes_max))
+    };
+    let opened = tokio::task::spawn_blocking(open).await;
+    opened.map_err(|error| StartError::Shard(io::Error::other(error)))?.map(Some)
 }
 
 async fn listen_private(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -62,7 +62,8 @@ pub(super) fn decide(
 ) {
     cx.hub.hub.apply(cx.io.now(), command, &mut cx.hub.effects);
     let mut effects = std::mem::take(&mut cx.hub.effects);
-    let Effects { list, recipients } = &mut effects;
+    let Effects { list, recipients, entries } = &mut effects;
+    cx.io.keep(entries);
     for effect in list.drain(..) {
         match effect {
             Effect::Mail { to, mail } => cx.io.post(to, PeerMail::Hub(mail)),
@@ -114,10 +115,11 @@ pub(super) fn door(effect: &Effect) -> Door {
         Effect::Send { to, .. }
         | Effect::CloseConnection { to, .. }
         | Effect::Done { to, .. }
+        | Effect::Agreed { to }
         | Effect::Taken { to, .. }
         | Effect::Misstep { to }
         | Effect::More { to } => Some(to.tag),
-        Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } => None,
+        Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => None,
     };
     tag.map_or(Door::Http, door_of)
 }

@@ -230,6 +230,11 @@ impl Handler for Front {
         self.settle(cx);
     }
 
+    fn kept(&mut self, cx: &mut Cx<'_>, safe: u64) {
+        self.socketio.apply(cx, Command::Kept { safe });
+        self.settle(cx);
+    }
+
     fn flush(&mut self, cx: &mut Cx<'_>) {
         self.socketio.answer_polls(cx);
         self.settle(cx);

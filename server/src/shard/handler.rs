@@ -213,6 +213,11 @@ pub trait Handler {
     /// The hub's deadline has come.
     fn tick_hub(&mut self, cx: &mut Cx<'_>);
 
+    /// So many of the changes given to [`Io::keep`] are safe.
+    fn kept(&mut self, cx: &mut Cx<'_>, safe: u64) {
+        let _ = (cx, safe);
+    }
+
     /// The turn ends: what was gathered for polls is answered, before connections are flushed.
     fn flush(&mut self, cx: &mut Cx<'_>);
 

@@ -17,7 +17,7 @@ use super::stats::Stats;
 use super::timers::{Clock, Deadlines, OwnerTimers};
 use crate::config::Config;
 use crate::mail::{PeerMail, Upcall};
-use hub::{Millis, Report, ShardId, Token};
+use hub::{Entry, Millis, Report, ShardId, Token};
 use mio::unix::SourceFd;
 use mio::{Interest, Token as PollToken};
 use rustls::pki_types::CertificateDer;
@@ -146,6 +146,13 @@ impl Io {
     /// For the back office; leaves in this turn.
     pub fn report(&mut self, token: Token, report: Report) {
         self.outbox.report(token, report);
+    }
+
+    /// Changes for the journal; leave in this turn, in order.
+    pub fn keep(&mut self, entries: &mut Vec<Entry>) {
+        if !entries.is_empty() {
+            self.outbox.keep(entries);
+        }
     }
 
     /// For another shard; leaves in this turn, in order.

@@ -8,7 +8,7 @@
 use crate::mail::{Mail, PeerMail};
 use crossbeam_channel as channel;
 use hub::ShardId;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
@@ -44,6 +44,8 @@ struct Shared {
     closed: AtomicBool,
     /// When connections are to be gone, once the node is to end.
     end: OnceLock<Instant>,
+    /// So many of the shard's changes are safe.
+    safe: AtomicU64,
 }
 
 impl Shared {
@@ -90,6 +92,13 @@ impl Sender {
         self.shared.wake();
     }
 
+    /// So many of the changes that the shard gave to the journal, counted from the first one, are safe. Cannot fail, however
+    /// full the box is.
+    pub fn kept(&self, safe: u64) {
+        self.shared.safe.fetch_max(safe, Ordering::SeqCst);
+        self.shared.wake();
+    }
+
     /// Puts a batch of another shard in. One batch may exceed the bound, or it could never be delivered.
     ///
     /// # Errors
@@ -131,6 +140,11 @@ impl Inbox {
         self.shared.end.get().copied()
     }
 
+    /// How many changes are safe.
+    pub(super) fn safe(&self) -> u64 {
+        self.shared.safe.load(Ordering::SeqCst)
+    }
+
     /// The back office is told from now on that nobody obeys it. What it put in before, or is about to, is still there.
     pub(super) fn close(&self) {
         self.shared.closed.store(true, Ordering::SeqCst);
@@ -169,7 +183,8 @@ pub(super) fn mailbox(waker: mio::Waker, messages_max: usize) -> (Sender, Inbox)
     let (sender, letters) = channel::unbounded();
     let (mails, posts) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (pending, closed) = (AtomicBool::new(false), AtomicBool::new(false));
-    let shared = Arc::new(Shared { waker, pending, mails, posts, closed, end: OnceLock::new() });
+    let (end, safe) = (OnceLock::new(), AtomicU64::new(0));
+    let shared = Arc::new(Shared { waker, pending, mails, posts, closed, end, safe });
     (Sender { letters: sender, shared: shared.clone(), messages_max }, Inbox { letters, shared })
 }
 
@@ -248,6 +263,18 @@ mod tests {
         let (_poll, sender, inbox) = make(2);
         drop(inbox);
         assert!(matches!(sender.try_send(ping()), Err(Unsent::Closed)));
+    }
+
+    #[test]
+    fn a_full_box_hears_of_what_is_safe() {
+        let (mut poll, sender, inbox) = make(1);
+        sender.try_send(ping()).unwrap();
+        inbox.look();
+        assert!(woken(&mut poll) && inbox.safe() == 0);
+        sender.kept(5);
+        sender.kept(3);
+        assert!(woken(&mut poll));
+        assert_eq!(inbox.safe(), 5);
     }
 
     #[test]

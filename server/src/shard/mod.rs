@@ -150,6 +150,7 @@ impl<H: Handler> Shard<H> {
         self.resume_writing();
         self.read_all();
         (0..waiting).for_each(|_| self.take_letter());
+        self.hear_of_journal();
         self.hear_of_end();
         self.accepting = self.accepting && !self.ending.is_closed() && self.accept();
         self.io.clock.read();
@@ -262,6 +263,13 @@ impl<H: Handler> Shard<H> {
         lasting.clear();
         requests.clear();
         (self.arrivals.lasting, self.arrivals.requests) = (lasting, requests);
+    }
+
+    fn hear_of_journal(&mut self) {
+        let safe = self.inbox.safe();
+        if self.io.outbox.kept(safe) {
+            self.call(|handler, cx| handler.kept(cx, safe));
+        }
     }
 
     fn take_letter(&mut self) {

@@ -6,8 +6,9 @@
 
 use super::mailbox::Sender;
 use super::stats::Stats;
+use crate::journal::JournalInlet;
 use crate::mail::{PeerMail, Upcall, Upcalls};
-use hub::{Report, ShardId, Token};
+use hub::{Entry, Report, ShardId, Token};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -23,6 +24,9 @@ const UPCALL_BATCH_BYTES_MAX: usize = 1 << 20;
 /// One batch may go beyond it, and what a turn has read by then waits here.
 const UNDER_WAY_BYTES_MAX: usize = 16 << 20;
 
+/// Changes that may wait to be safe; with more nothing is read from clients.
+const ENTRIES_MAX: u64 = 1 << 17;
+
 /// The other ends.
 #[derive(Debug)]
 pub(super) struct Outbox {
@@ -37,6 +41,12 @@ pub(super) struct Outbox {
     reports: Vec<(Token, Report)>,
     /// By shard.
     posts: Vec<Vec<PeerMail>>,
+    journal: Option<JournalInlet>,
+    /// Changes for the journal.
+    entries: Vec<Entry>,
+    /// Changes there were, and those that are safe.
+    made: u64,
+    safe: u64,
     /// The last attempt to hand `upcalls` over failed.
     upcalls_refused: bool,
     /// Since when every push left it stalled.
@@ -52,11 +62,12 @@ pub(super) struct Receivers {
     pub(super) reporter: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     /// By shard, itself included.
     pub(super) peers: Vec<Sender>,
+    pub(super) journal: Option<JournalInlet>,
 }
 
 impl Outbox {
     pub(super) fn new(shard: ShardId, receivers: Receivers, posts_max: usize) -> Self {
-        let Receivers { uplink, reporter, peers } = receivers;
+        let Receivers { uplink, reporter, peers, journal } = receivers;
         let posts = peers.iter().map(|_| Vec::new()).collect();
         let (upcalls, reports) = (Vec::new(), Vec::new());
         Self {
@@ -69,6 +80,10 @@ impl Outbox {
             under_way_bytes: Arc::default(),
             reports,
             posts,
+            journal,
+            entries: Vec::new(),
+            made: 0,
+            safe: 0,
             upcalls_refused: false,
             stalled_since: None,
             posts_max,
@@ -107,9 +122,26 @@ impl Outbox {
         self.posts.get_mut(usize::from(to.0)).and_then(|queue| queue.get_mut(place))
     }
 
+    /// Takes changes for the journal.
+    pub(super) fn keep(&mut self, entries: &mut Vec<Entry>) {
+        self.made += entries.len() as u64;
+        self.entries.append(entries);
+    }
+
+    /// So many changes are safe; whether that is news.
+    pub(super) fn kept(&mut self, safe: u64) -> bool {
+        let is_news = safe > self.safe;
+        self.safe = self.safe.max(safe);
+        is_news
+    }
+
     /// Hands over what can be handed over.
     pub(super) fn push_all(&mut self, stats: &mut Stats) {
         self.push_upcalls();
+        if let Some(journal) = self.journal.as_ref().filter(|_| !self.entries.is_empty()) {
+            stats.entries += self.entries.len() as u64;
+            journal.write(self.shard, std::mem::take(&mut self.entries));
+        }
         if !self.reports.is_empty() {
             stats.reports += self.reports.len() as u64;
             // Fails only when the back office has ended.
@@ -136,7 +168,8 @@ impl Outbox {
 
     /// Whether reading from clients must stop until the receivers catch up.
     pub(super) fn is_stalled(&self) -> bool {
-        self.upcalls_refused || self.posts.iter().any(|queue| queue.len() >= self.posts_max)
+        let is_behind = self.entries_waiting() > ENTRIES_MAX;
+        self.upcalls_refused || is_behind || self.posts.iter().any(|queue| queue.len() >= self.posts_max)
     }
 
     /// Whether something is left to be pushed.
@@ -146,6 +179,11 @@ impl Outbox {
 
     pub(super) fn upcalls_waiting(&self) -> usize {
         self.upcalls.len()
+    }
+
+    /// Changes that are not safe.
+    pub(super) fn entries_waiting(&self) -> u64 {
+        self.made.saturating_sub(self.safe)
     }
 
     pub(super) fn posts_waiting(&self) -> usize {
@@ -202,7 +240,8 @@ mod tests {
         let ((own, _), (peer, other)) = (make(&poll_own), make(&poll_other));
         let (uplink, uplink_out) = mpsc::channel(1);
         let (reporter, _) = mpsc::unbounded_channel();
-        let outbox = Outbox::new(OWN, Receivers { uplink, reporter, peers: vec![own, peer] }, 5);
+        let outbox =
+            Outbox::new(OWN, Receivers { uplink, reporter, peers: vec![own, peer], journal: None }, 5);
         Rig { outbox, other, uplink: uplink_out, _polls: [poll_own, poll_other] }
     }
 

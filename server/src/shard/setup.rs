@@ -17,6 +17,7 @@ use super::stats::Stats;
 use super::timers::{Clock, Deadlines, OwnerTimers, Time};
 use super::{READ_BUFFER_BYTES, Shard, WAKE_TOKEN, listener_token};
 use crate::config::Config;
+use crate::journal::JournalInlet;
 use crate::mail::Upcalls;
 use crate::tls::TlsConfigs;
 use hub::{Report, ShardId, Token, Topology};
@@ -124,6 +125,8 @@ pub struct ShardSetup {
     pub seats: Arc<Seats>,
     /// Client events, in batches. When it is full, or 16 MiB of them are not taken, the shard stops reading from clients.
     pub uplink: mpsc::Sender<Upcalls>,
+    /// Who writes down what is kept beyond the life of the process, if anybody.
+    pub journal: Option<JournalInlet>,
     /// Answers to what the back office asked; bounded by what it asked.
     pub reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     /// Bytes of the largest packet of a stream: the handler's limit, beyond which the shard closes what it does not.
@@ -164,9 +167,9 @@ impl<H: Handler + 'static> Shard<H> {
     /// A shard that is turned by its caller.
     pub(super) fn new(setup: ShardSetup, registry: mio::Registry, handler: H, hub: HubPort) -> Self {
         let ShardSetup { id, topology, config, time, listeners, inlet, peers, .. } = setup;
-        let ShardSetup { seats, uplink, reports, packet_bytes_max, tls, .. } = setup;
+        let ShardSetup { seats, uplink, reports, packet_bytes_max, tls, journal, .. } = setup;
         let ending = Ending::new(peers.len());
-        let receivers = Receivers { uplink, reporter: reports, peers };
+        let receivers = Receivers { uplink, reporter: reports, peers, journal };
         let outbox = Outbox::new(id, receivers, config.limits.mailbox_messages_max);
         let clock = Clock::new(time);
         let now = clock.now();

@@ -59,6 +59,7 @@ stats! {
     Gauge write_buffer_bytes = "Bytes in write buffers.";
     Gauge upcalls_waiting = "Client events that the back office has not taken yet.";
     Gauge posts_waiting = "Messages that other shards have not taken yet.";
+    Gauge entries_waiting = "Changes of what is kept that are not yet safe.";
     Gauge stalled_ms = "Milliseconds for which nothing has been read from clients, as the back office or another shard is behind.";
     Counter accepted = "Connections accepted.";
     Counter refused_connections_max = "Connections closed at accept: limits.connections_max.";
@@ -91,6 +92,7 @@ stats! {
     Counter posts_out = "Messages to other shards.";
     Counter upcalls = "Client events for the back office.";
     Counter reports = "Answers to the back office.";
+    Counter entries = "Changes of what is kept beyond the life of the process.";
     Counter timers = "Deadlines that came.";
     Counter turns = "Turns of the event loop.";
     Counter turns_stalled = "Turns without reading from clients, as the back office or another shard was behind.";

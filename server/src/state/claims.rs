@@ -8,7 +8,7 @@ use hub::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::message::{OptionsRecord, channel, quality, quality_number};
+use super::record::{OptionsRecord, channel, quality, quality_number};
 
 #[derive(Serialize, Deserialize)]
 pub(super) struct ClaimRecord<'a> {

@@ -18,7 +18,7 @@ use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::claims::ClaimRecord;
-use super::message::{MessageRecord, channels};
+use super::record::{MessageRecord, channels};
 use super::{NodeState, SavedClient, ShardState, Unusable, sound};
 use crate::front::PidProof;
 

@@ -6,8 +6,8 @@
 
 mod claims;
 mod format;
-mod message;
 mod place;
+pub(crate) mod record;
 mod sound;
 
 use std::sync::Arc;

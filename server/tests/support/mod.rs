@@ -71,6 +71,7 @@ impl Node {
                 peers: peers.clone(),
                 seats: Arc::clone(&seats),
                 uplink: uplink.clone(),
+                journal: None,
                 reports: report.clone(),
                 packet_bytes_max: 2_000_000,
                 tls: None,

@@ -4,43 +4,43 @@ use bytes::Bytes;
 use hub::Partition;
 use std::time::Duration;
 
-use super::rig::{Outcomes, Rig, append, appended, start_append};
+use super::rig::{Outcomes, Rig, append, start_write, written};
 use crate::{Append, Entity, Log as _, Max, Page, Position, Record, RecordId, Snapshot, StoreError};
 
-const P: Partition = Partition(3);
-const Q: Partition = Partition(7);
-const ALL: Max = Max { records: 10_000, bytes: usize::MAX };
+pub(super) const P: Partition = Partition(3);
+pub(super) const Q: Partition = Partition(7);
+pub(super) const ALL: Max = Max { records: 10_000, bytes: usize::MAX };
 
-fn entity(partition: Partition, name: &str) -> Entity {
+pub(super) fn entity(partition: Partition, name: &str) -> Entity {
     Entity { partition, name: Bytes::copy_from_slice(name.as_bytes()) }
 }
 
-fn record(partition: Partition, name: &str, body: &str) -> Append {
+pub(super) fn record(partition: Partition, name: &str, body: &str) -> Append {
     let id = RecordId(body.bytes().fold(u128::from(partition.0), |id, byte| id * 257 + u128::from(byte)));
     let body = Bytes::copy_from_slice(body.as_bytes());
     Append { entity: entity(partition, name), id, expect: None, ttl: None, body }
 }
 
 /// Appends one record and gives its position.
-fn stored(rig: &impl Rig, append_one: Append) -> Position {
+pub(super) fn stored(rig: &impl Rig, append_one: Append) -> Position {
     let results = append(rig, vec![append_one]);
     let [Ok(position)] = results.as_slice() else { unreachable!("{results:?}") };
     *position
 }
 
-fn bodies(records: &[Record]) -> Vec<&str> {
+pub(super) fn bodies(records: &[Record]) -> Vec<&str> {
     records.iter().map(|record| std::str::from_utf8(&record.body).expect("tests write text")).collect()
 }
 
-fn replay(rig: &impl Rig, after: Option<Position>) -> Page {
+pub(super) fn replay(rig: &impl Rig, after: Option<Position>) -> Page {
     rig.store().replay(P, after, ALL).expect("nothing is wrong with the position")
 }
 
-fn read(rig: &impl Rig, name: &str, after: Option<Position>) -> Result<Page, StoreError> {
+pub(super) fn read(rig: &impl Rig, name: &str, after: Option<Position>) -> Result<Page, StoreError> {
     rig.store().read(&entity(P, name), after, ALL)
 }
 
-fn is_ok<T>(results: &Outcomes<T>) -> Vec<bool> {
+pub(super) fn is_ok<T>(results: &Outcomes<T>) -> Vec<bool> {
     results.iter().map(Result::is_ok).collect()
 }
 
@@ -87,10 +87,11 @@ pub fn an_empty_batch_completes(rig: &impl Rig) {
 /// Calls that do not wait for each other keep their order.
 pub fn batches_in_flight_keep_their_order(rig: &impl Rig) {
     let names: Vec<String> = (0..50).map(|n| n.to_string()).collect();
-    let batches = names.chunks(7).map(|chunk| chunk.iter().map(|name| record(P, "a", name)).collect());
-    let pending: Vec<_> = batches.map(|batch| start_append(rig, batch)).collect();
+    let batches = names.chunks(7).map(|chunk| chunk.iter().map(|name| record(P, "a", name).into()).collect());
+    let pending: Vec<_> = batches.map(|batch| start_write(rig.store(), batch)).collect();
+    rig.settle();
     for one in pending {
-        assert!(appended(rig, one).iter().all(Result::is_ok));
+        assert!(written(one).iter().all(Result::is_ok));
     }
     assert_eq!(bodies(&replay(rig, None).records), names);
 }

@@ -1,21 +1,25 @@
 //! The rules of [`Log`](crate::Log), [`Table`](crate::Table) and [`Bus`](crate::Bus) as tests, one function each.
 //!
 //! Every implementation runs the very same suite: give a [`Rig`] (or [`BusRig`]) to [`log_contract!`],
-//! [`table_contract!`] and [`bus_contract!`], which make one `#[test]` per rule with a fresh rig. The rules know nothing
-//! of an implementation; what only some can show (a bound that is small enough to reach) is asked of the rig.
+//! [`table_contract!`] and [`bus_contract!`], which make one `#[test]` per rule with a fresh rig. One that outlives its
+//! process gives a [`Home`] to [`durable_contract!`], too. The rules know nothing of an implementation; what only some can
+//! show (a bound that is small enough to reach) is asked of the rig.
 //!
 //! [`log_contract!`]: crate::log_contract
 //! [`table_contract!`]: crate::table_contract
 //! [`bus_contract!`]: crate::bus_contract
+//! [`durable_contract!`]: crate::durable_contract
 
 pub mod bus;
+pub mod durable;
+pub mod live;
 pub mod log;
 mod rig;
 pub mod table;
 
-pub use rig::{BusRig, Heard, Rig, Sink};
+pub use rig::{BusRig, Heard, Home, Rig, Sink};
 
-/// One `#[test]` per named rule of a module of the contract. Used by the three macros for traits.
+/// One `#[test]` per named rule of a module of the contract. Used by the macros for traits.
 #[macro_export]
 macro_rules! contract_tests {
     ($module:ident, $rig:expr; $($rule:ident)*) => {
@@ -59,6 +63,34 @@ macro_rules! log_contract {
             expired_records_are_a_gap
             a_repeated_id_can_be_recognised
             a_full_log_reads_on_and_takes_more_once_trimmed
+        }
+        $crate::contract_tests! { live, $rig;
+            removed_records_are_gone_and_leave_no_gap
+            removing_what_is_not_there_succeeds
+            a_batch_is_done_in_its_order
+            a_removal_behind_a_refused_record_is_refused
+            offsets_are_consecutive_and_never_used_again
+            records_are_fetched_by_place
+            a_record_of_nobody_is_replayed_and_fetched_only
+            last_passes_over_removed_records
+            removal_goes_with_expiry_and_trimming
+            removals_in_flight_keep_their_order
+            a_full_log_takes_more_once_records_are_removed
+            partitions_do_not_mix_whatever_is_written
+        }
+    };
+}
+
+/// Every rule of a store that outlives its process, on the [`Home`] the expression makes.
+#[macro_export]
+macro_rules! durable_contract {
+    ($home:expr) => {
+        $crate::contract_tests! { durable, $home;
+            what_was_written_is_there_when_it_is_opened_again
+            offsets_go_on_when_it_is_opened_again
+            gaps_and_snapshots_are_there_when_it_is_opened_again
+            rows_and_revisions_are_there_when_it_is_opened_again
+            lives_do_not_mix_whatever_is_written
         }
     };
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::{
     Append, Bus, Completion, Completions, Done, Frame, Inbound, Log, Member, NodeId, Position, Question, Rev,
-    RowChange, RowOp, StoreError, Table, Token, Watcher,
+    RowChange, RowOp, StoreError, Table, Token, Watcher, Write,
 };
 
 /// A store to test, fresh for each rule.
@@ -25,6 +25,14 @@ pub trait Rig {
     fn log_bytes_max(&self) -> Option<usize> {
         None
     }
+}
+
+/// A place that keeps what was stored in it, fresh for each rule.
+pub trait Home {
+    /// What lives there, one at a time.
+    type Store: Log + Table;
+    /// Opens what is there. The one opened before is gone: ended in order, or not.
+    fn open(&self) -> Self::Store;
 }
 
 /// A bus to test, fresh for each rule.
@@ -123,36 +131,46 @@ impl Pending {
 /// Results of one write, in the order of its records.
 pub(super) type Outcomes<T> = Vec<Result<T, StoreError>>;
 
-/// Appends without waiting.
-pub(super) fn start_append(rig: &impl Rig, batch: Vec<Append>) -> Pending {
+/// Writes without waiting.
+pub(super) fn start_write(store: &impl Log, batch: Vec<Write>) -> Pending {
     let (pending, done) = Pending::new();
-    rig.store().append(batch, done);
+    store.write(batch, done);
     pending
 }
 
-/// The results of an append.
-pub(super) fn appended(rig: &impl Rig, pending: Pending) -> Outcomes<Position> {
-    rig.settle();
+/// The results of a write.
+pub(super) fn written(pending: Pending) -> Outcomes<Position> {
     match pending.completion() {
-        Completion::Appended(results) => results,
-        other => unreachable!("an append was completed with {other:?}"),
+        Completion::Written(results) => results,
+        other => unreachable!("a write was completed with {other:?}"),
     }
+}
+
+/// Writes and waits.
+pub(super) fn write(rig: &impl Rig, batch: Vec<Write>) -> Outcomes<Position> {
+    let pending = start_write(rig.store(), batch);
+    rig.settle();
+    written(pending)
 }
 
 /// Appends and waits.
 pub(super) fn append(rig: &impl Rig, batch: Vec<Append>) -> Outcomes<Position> {
-    let pending = start_append(rig, batch);
-    appended(rig, pending)
+    write(rig, batch.into_iter().map(Write::from).collect())
 }
 
-/// Writes rows and waits.
-pub(super) fn write(rig: &impl Rig, ops: Vec<RowOp>) -> Outcomes<Rev> {
+/// Changes rows and waits.
+pub(super) fn change(rig: &impl Rig, ops: Vec<RowOp>) -> Outcomes<Rev> {
     let (pending, done) = Pending::new();
-    rig.store().write(ops, done);
+    rig.store().change(ops, done);
     rig.settle();
+    changed(pending)
+}
+
+/// The results of a change of rows.
+pub(super) fn changed(pending: Pending) -> Outcomes<Rev> {
     match pending.completion() {
-        Completion::Written(results) => results,
-        other => unreachable!("a write was completed with {other:?}"),
+        Completion::Changed(results) => results,
+        other => unreachable!("a change was completed with {other:?}"),
     }
 }
 

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use std::time::Duration;
 
-use super::rig::{Rig, Sink, write};
+use super::rig::{Rig, Sink, change};
 use crate::{Change, Expect, Log as _, Rev, Row, RowChange, RowOp, StoreError, Tab, Table as _};
 
 fn put(key: &str, body: &str, expect: Expect) -> RowOp {
@@ -27,7 +27,7 @@ fn bytes(text: &str) -> Bytes {
 
 /// Does one operation that succeeds.
 fn done(rig: &impl Rig, op: RowOp) -> Rev {
-    let results = write(rig, vec![op]);
+    let results = change(rig, vec![op]);
     let [Ok(rev)] = results.as_slice() else { unreachable!("{results:?}") };
     *rev
 }
@@ -73,7 +73,7 @@ pub fn tables_are_rooms_of_their_own(rig: &impl Rig) {
 /// The second one is told what stands there.
 pub fn an_absent_row_is_created_once(rig: &impl Rig) {
     let rev = done(rig, put("a", "first", Expect::Absent));
-    let second = write(rig, vec![put("a", "second", Expect::Absent)]);
+    let second = change(rig, vec![put("a", "second", Expect::Absent)]);
     assert_eq!(second, [Err(StoreError::Conflict(Some(rev)))]);
     assert_eq!(body(rig, "a").as_deref(), Some("first"));
 }
@@ -81,7 +81,7 @@ pub fn an_absent_row_is_created_once(rig: &impl Rig) {
 /// Of two writers with the same revision one wins.
 pub fn a_revision_wins_once(rig: &impl Rig) {
     let read = done(rig, put("a", "0", Expect::Any));
-    let results = write(rig, vec![put("a", "1", Expect::Rev(read)), put("a", "2", Expect::Rev(read))]);
+    let results = change(rig, vec![put("a", "1", Expect::Rev(read)), put("a", "2", Expect::Rev(read))]);
     let [Ok(won), lost] = results.as_slice() else { unreachable!("{results:?}") };
     assert_eq!(*lost, Err(StoreError::Conflict(Some(*won))));
     assert_eq!(body(rig, "a").as_deref(), Some("1"));
@@ -92,14 +92,14 @@ pub fn a_revision_never_returns(rig: &impl Rig) {
     let first = done(rig, put("a", "same", Expect::Any));
     done(rig, put("a", "same", Expect::Any));
     assert!(matches!(
-        write(rig, vec![delete("a", Expect::Rev(first))]).as_slice(),
+        change(rig, vec![delete("a", Expect::Rev(first))]).as_slice(),
         [Err(StoreError::Conflict(_))]
     ));
     done(rig, delete("a", Expect::Any));
-    assert_eq!(write(rig, vec![put("a", "late", Expect::Rev(first))]), [Err(StoreError::Conflict(None))]);
+    assert_eq!(change(rig, vec![put("a", "late", Expect::Rev(first))]), [Err(StoreError::Conflict(None))]);
     done(rig, put("a", "same", Expect::Absent));
     assert!(matches!(
-        write(rig, vec![delete("a", Expect::Rev(first))]).as_slice(),
+        change(rig, vec![delete("a", Expect::Rev(first))]).as_slice(),
         [Err(StoreError::Conflict(_))]
     ));
     assert_eq!(body(rig, "a").as_deref(), Some("same"));
@@ -121,7 +121,7 @@ pub fn a_conflict_stops_no_other_operation(rig: &impl Rig) {
         put("b", "3", Expect::Absent),
         put("a", "4", Expect::Any),
     ];
-    let results: Vec<bool> = write(rig, ops).iter().map(Result::is_ok).collect();
+    let results: Vec<bool> = change(rig, ops).iter().map(Result::is_ok).collect();
     assert_eq!(results, [true, false, true, true]);
     assert_eq!((body(rig, "a"), body(rig, "b")), (Some("4".to_owned()), Some("3".to_owned())));
 }
@@ -129,7 +129,7 @@ pub fn a_conflict_stops_no_other_operation(rig: &impl Rig) {
 /// By key as bytes; `after` is not repeated and may be a key that is gone.
 pub fn a_scan_is_sorted_bounded_and_goes_on(rig: &impl Rig) {
     let keys = ["n/b", "n/a", "n", "o", "n/c", "m", "n/\u{e9}"];
-    write(rig, keys.iter().map(|key| put(key, key, Expect::Any)).collect());
+    change(rig, keys.iter().map(|key| put(key, key, Expect::Any)).collect());
     let scan = |after: Option<&[u8]>, max| -> Vec<String> {
         let rows = rig.store().scan(Tab::Leases, b"n/", after, max).expect("nothing is wrong");
         rows.into_iter().map(|row| String::from_utf8(row.key.to_vec()).expect("tests write text")).collect()
@@ -149,7 +149,7 @@ pub fn a_row_expires(rig: &impl Rig) {
     rig.advance(Duration::from_secs(2));
     assert_eq!(row(rig, "a"), None);
     assert_eq!(rig.store().scan(Tab::Leases, b"", None, 9), Ok(Vec::new()));
-    assert_eq!(write(rig, vec![delete("a", Expect::Rev(rev))]), [Err(StoreError::Conflict(None))]);
+    assert_eq!(change(rig, vec![delete("a", Expect::Rev(rev))]), [Err(StoreError::Conflict(None))]);
     done(rig, put("a", "2", Expect::Absent));
 }
 
@@ -193,6 +193,6 @@ pub fn a_row_that_is_too_large_is_refused(rig: &impl Rig) {
     done(rig, put("a", "1", Expect::Any));
     let bytes_max = rig.store().caps().record_bytes_max;
     let large = "x".repeat(bytes_max + 1);
-    assert_eq!(write(rig, vec![put("a", &large, Expect::Any)]), [Err(StoreError::TooLarge { bytes_max })]);
+    assert_eq!(change(rig, vec![put("a", &large, Expect::Any)]), [Err(StoreError::TooLarge { bytes_max })]);
     assert_eq!(body(rig, "a").as_deref(), Some("1"));
 }

@@ -9,13 +9,15 @@ use std::sync::MutexGuard;
 use super::{Memory, OVERHEAD_BYTES};
 use crate::{
     Append, Caps, Completion, Done, Durability, Entity, Log, Max, Page, Position, Record, RecordId, Snapshot,
-    StoreError, Timestamp,
+    StoreError, Timestamp, Write,
 };
 
 pub(super) struct Logs {
     epoch: u64,
     bytes: usize,
     partitions: HashMap<Partition, One>,
+    /// What expires when, so that expiry touches nothing else.
+    expiries: BTreeSet<(Timestamp, Partition, u64)>,
 }
 
 /// The log of one partition.
@@ -44,28 +46,70 @@ struct Stored {
     expires: Option<Timestamp>,
 }
 
+/// Why a record goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Loss {
+    /// Its state is over.
+    Removed,
+    /// Trimmed or expired: its readers learn of it.
+    Dropped,
+}
+
 impl Stored {
     fn cost(&self) -> usize {
         self.entity.len() + self.body.len() + OVERHEAD_BYTES
     }
+}
 
-    fn is_live(&self, now: Timestamp) -> bool {
-        self.expires.is_none_or(|expires| now < expires)
+impl One {
+    fn insert(&mut self, offset: u64, stored: Stored) {
+        if !stored.entity.is_empty() {
+            let of = self.entities.entry(stored.entity.clone());
+            let trimmed = self.dropped;
+            of.or_insert_with(|| Of { offsets: BTreeSet::new(), trimmed }).offsets.insert(offset);
+        }
+        self.records.insert(offset, stored);
+    }
+
+    fn take(&mut self, offset: u64, loss: Loss) -> Option<Stored> {
+        let stored = self.records.remove(&offset)?;
+        if let Some(of) = self.entities.get_mut(&stored.entity) {
+            of.offsets.remove(&offset);
+            if loss == Loss::Dropped {
+                of.trimmed = of.trimmed.max(offset);
+            }
+            if of.offsets.is_empty() {
+                self.dropped = self.dropped.max(of.trimmed);
+                self.entities.remove(&stored.entity);
+            }
+        }
+        Some(stored)
     }
 }
 
 impl Logs {
     pub(super) fn new(epoch: u64) -> Self {
-        Self { epoch, bytes: 0, partitions: HashMap::new() }
+        Self { epoch, bytes: 0, partitions: HashMap::new(), expiries: BTreeSet::new() }
     }
 
     fn position(&self, offset: u64) -> Position {
         Position { epoch: self.epoch, offset }
     }
 
+    fn write(&mut self, entry: Write, bounds: &Bounds) -> Result<Position, StoreError> {
+        match entry {
+            Write::Append(append) => self.push(append, bounds),
+            Write::Remove { partition, offset } => {
+                self.take(partition, offset, Loss::Removed);
+                Ok(self.position(offset))
+            }
+        }
+    }
+
     /// Writes one record when it fits behind what is there.
     fn push(&mut self, append: Append, bounds: &Bounds) -> Result<Position, StoreError> {
-        let end = self.partitions.get(&append.entity.partition).map_or(0, |one| one.end);
+        let partition = append.entity.partition;
+        let end = self.partitions.get(&partition).map_or(0, |one| one.end);
         if append.expect.is_some_and(|expect| expect != self.position(end)) {
             return Err(StoreError::Fenced);
         }
@@ -78,31 +122,38 @@ impl Logs {
             return Err(StoreError::Full);
         }
         self.bytes += stored.cost();
-        let one = self.partitions.entry(append.entity.partition).or_default();
+        let one = self.partitions.entry(partition).or_default();
         one.end = end + 1;
-        let dropped = one.dropped;
-        let of = one.entities.entry(stored.entity.clone());
-        of.or_insert_with(|| Of { offsets: BTreeSet::new(), trimmed: dropped }).offsets.insert(one.end);
-        one.records.insert(one.end, stored);
+        one.insert(end + 1, stored);
+        self.expiries.extend(expires.map(|expires| (expires, partition, end + 1)));
         Ok(self.position(end + 1))
     }
 
-    /// Drops the records of an entity that `gone` says.
-    fn drop_records(&mut self, entity: &Entity, gone: impl Fn(u64, &Stored) -> bool) {
-        let Some(one) = self.partitions.get_mut(&entity.partition) else { return };
-        let Some(of) = one.entities.get_mut(&entity.name) else { return };
-        let is_gone = |offset: &u64| one.records.get(offset).is_none_or(|stored| gone(*offset, stored));
-        let offsets: Vec<u64> = of.offsets.iter().copied().filter(is_gone).collect();
-        for offset in offsets {
-            of.offsets.remove(&offset);
-            of.trimmed = of.trimmed.max(offset);
-            if let Some(stored) = one.records.remove(&offset) {
-                self.bytes -= stored.cost();
-            }
+    fn take(&mut self, partition: Partition, offset: u64, loss: Loss) {
+        let one = self.partitions.get_mut(&partition);
+        let Some(stored) = one.and_then(|one| one.take(offset, loss)) else { return };
+        self.bytes -= stored.cost();
+        if let Some(expires) = stored.expires {
+            self.expiries.remove(&(expires, partition, offset));
         }
-        if of.offsets.is_empty() {
-            one.dropped = one.dropped.max(of.trimmed);
-            one.entities.remove(&entity.name);
+    }
+
+    fn expire(&mut self, now: Timestamp) {
+        while let Some(&(expires, partition, offset)) = self.expiries.first()
+            && expires <= now
+        {
+            self.expiries.pop_first();
+            self.take(partition, offset, Loss::Dropped);
+        }
+    }
+
+    /// Drops the records of an entity before an offset.
+    fn trim(&mut self, entity: &Entity, before: u64) {
+        let one = self.partitions.get(&entity.partition);
+        let Some(of) = one.and_then(|one| one.entities.get(&entity.name)) else { return };
+        let offsets: Vec<u64> = of.offsets.range(..before).copied().collect();
+        for offset in offsets {
+            self.take(entity.partition, offset, Loss::Dropped);
         }
     }
 
@@ -145,8 +196,11 @@ fn record(position: Position, stored: &Stored) -> Record {
 }
 
 impl Memory {
-    fn logs(&self) -> MutexGuard<'_, Logs> {
-        self.log.lock().expect("no holder of this lock panics")
+    /// Without what has expired.
+    pub(super) fn logs(&self) -> MutexGuard<'_, Logs> {
+        let mut logs = self.log.lock().expect("no holder of this lock panics");
+        logs.expire(self.clock.now());
+        logs
     }
 }
 
@@ -159,7 +213,7 @@ impl Log for Memory {
         }
     }
 
-    fn append(&self, batch: Vec<Append>, done: Done) {
+    fn write(&self, batch: Vec<Write>, done: Done) {
         let bounds = Bounds {
             now: self.clock.now(),
             record_bytes_max: self.limits.record_bytes_max,
@@ -168,11 +222,11 @@ impl Log for Memory {
         let mut refused: HashMap<Partition, StoreError> = HashMap::new();
         let mut logs = self.logs();
         let mut results = Vec::with_capacity(batch.len());
-        for append in batch {
-            let partition = append.entity.partition;
+        for entry in batch {
+            let partition = entry.partition();
             let result = match refused.get(&partition) {
                 Some(error) => Err(error.clone()),
-                None => logs.push(append, &bounds),
+                None => logs.write(entry, &bounds),
             };
             if let Err(error) = &result {
                 refused.insert(partition, error.clone());
@@ -180,27 +234,32 @@ impl Log for Memory {
             results.push(result);
         }
         drop(logs);
-        done.complete(Completion::Appended(results));
+        done.complete(Completion::Written(results));
     }
 
     fn replay(&self, partition: Partition, after: Option<Position>, max: Max) -> Result<Page, StoreError> {
-        let now = self.clock.now();
         let logs = self.logs();
         let empty = One::default();
         let one = logs.partitions.get(&partition).unwrap_or(&empty);
         let included = one.snapshot.as_ref().map_or(0, |snapshot| snapshot.upto.offset);
         let start = logs.start(after, included, one.end)?.max(included);
         let behind = one.records.range((Bound::Excluded(start), Bound::Unbounded));
-        let live = behind.map(|(offset, stored)| (*offset, stored)).filter(|(_, stored)| stored.is_live(now));
-        let mut page = page(&logs, one, live, max);
+        let mut page = page(&logs, one, behind.map(|(offset, stored)| (*offset, stored)), max);
         page.snapshot = one.snapshot.clone().filter(|_| after.is_none());
         Ok(page)
     }
 
+    fn fetch(&self, places: &[(Partition, u64)]) -> Vec<Result<Option<Record>, StoreError>> {
+        let logs = self.logs();
+        let found = |(partition, offset): &(Partition, u64)| {
+            let stored = logs.partitions.get(partition)?.records.get(offset)?;
+            Some(record(logs.position(*offset), stored))
+        };
+        places.iter().map(|place| Ok(found(place))).collect()
+    }
+
     fn read(&self, entity: &Entity, after: Option<Position>, max: Max) -> Result<Page, StoreError> {
-        let now = self.clock.now();
-        let mut logs = self.logs();
-        logs.drop_records(entity, |_, stored| !stored.is_live(now));
+        let logs = self.logs();
         let empty = One::default();
         let one = logs.partitions.get(&entity.partition).unwrap_or(&empty);
         let of = one.entities.get(&entity.name);
@@ -212,15 +271,11 @@ impl Log for Memory {
     }
 
     fn last(&self, entities: &[Entity]) -> Vec<Result<Option<Record>, StoreError>> {
-        let now = self.clock.now();
         let logs = self.logs();
         let newest = |entity: &Entity| {
             let one = logs.partitions.get(&entity.partition)?;
-            let offsets = &one.entities.get(&entity.name)?.offsets;
-            let mut stored =
-                offsets.iter().rev().filter_map(|offset| Some((*offset, one.records.get(offset)?)));
-            let (offset, stored) = stored.find(|(_, stored)| stored.is_live(now))?;
-            Some(record(logs.position(offset), stored))
+            let offset = one.entities.get(&entity.name)?.offsets.last()?;
+            Some(record(logs.position(*offset), one.records.get(offset)?))
         };
         entities.iter().map(|entity| Ok(newest(entity))).collect()
     }
@@ -241,7 +296,7 @@ impl Log for Memory {
     fn trim(&self, entity: &Entity, before: Position) -> Result<(), StoreError> {
         let mut logs = self.logs();
         if before.epoch == logs.epoch {
-            logs.drop_records(entity, |offset, _| offset < before.offset);
+            logs.trim(entity, before.offset);
         }
         Ok(())
     }

@@ -59,7 +59,7 @@ impl Tables {
         }
     }
 
-    fn write(&mut self, op: RowOp, bounds: &Bounds, news: &mut News) -> Result<Rev, StoreError> {
+    fn change(&mut self, op: RowOp, bounds: &Bounds, news: &mut News) -> Result<Rev, StoreError> {
         let stands = self.row(op.tab, &op.key);
         let rev = stands.as_ref().map(|row| row.rev);
         let holds = match op.expect {
@@ -123,9 +123,10 @@ struct Bounds {
 }
 
 impl Memory {
-    /// Drops rows whose time is over and tells their watchers. Reads and writes do the same first; the owner calls it
-    /// when nothing else happens.
+    /// Drops records and rows whose time is over and tells the watchers of the rows. Reads and writes do the same first;
+    /// the owner calls it when nothing else happens.
     pub fn expire(&self) {
+        drop(self.logs());
         drop(self.tables());
     }
 
@@ -151,7 +152,7 @@ impl Table for Memory {
         keys.iter().map(|key| Ok(tables.row(tab, key))).collect()
     }
 
-    fn write(&self, ops: Vec<RowOp>, done: Done) {
+    fn change(&self, ops: Vec<RowOp>, done: Done) {
         let bounds = Bounds {
             now: self.clock.now(),
             record_bytes_max: self.limits.record_bytes_max,
@@ -159,10 +160,10 @@ impl Table for Memory {
         };
         let mut tables = self.tables();
         let mut news = News::new();
-        let results = ops.into_iter().map(|op| tables.write(op, &bounds, &mut news)).collect();
+        let results = ops.into_iter().map(|op| tables.change(op, &bounds, &mut news)).collect();
         spread(news);
         drop(tables);
-        done.complete(Completion::Written(results));
+        done.complete(Completion::Changed(results));
     }
 
     fn scan(

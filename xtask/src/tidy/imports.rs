@@ -29,12 +29,13 @@ const INPUT_OUTPUT: [&str; 12] = [
 const TIME_VALUES: [&str; 2] = ["std::time::Duration", "core::time::Duration"];
 /// The rooms of the server that may name the pure crates: the doors, the loop between them, what they say to each other,
 /// what of it outlives the process and what the library shows of that. Configuration, command line and logging may not.
-const ROOMS: [&str; 7] = [
+const ROOMS: [&str; 8] = [
     "server/src/front/",
     "server/src/back/",
     "server/src/embed/",
     "server/src/shard/",
     "server/src/state/",
+    "server/src/journal/",
     "server/src/mail.rs",
     "server/src/lib.rs",
 ];
@@ -86,7 +87,7 @@ fn rooms(source: &Source, out: &mut Vec<Finding>) {
         let first = path.split("::").next().unwrap_or_default();
         if path.contains("::") && matches!(first, "wire" | "hub" | "trunkline_wire" | "trunkline_hub") {
             let message = format!(
-                "`{path}`: only the doors (front/, back/, embed/, shard/, mail.rs) and state/ see wire and hub"
+                "`{path}`: only the doors (front/, back/, embed/, shard/, mail.rs), state/ and journal/ see wire and hub"
             );
             out.push(found(source, *line, "server-rooms", path, message));
         }

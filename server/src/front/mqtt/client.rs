@@ -9,6 +9,7 @@ use hub::{Millis, Options, SessionId, SessionKey};
 use wire::mqtt::{AliasesIn, AliasesOut, Encoder, Level, PacketId, ReasonCode, Version};
 
 use super::access::Asker;
+use super::connect::Welcome;
 use super::scram::Exchange;
 use crate::front::rate::Rate;
 use crate::shard::ConnKey;
@@ -62,6 +63,8 @@ pub(super) struct Rare {
     /// It proves its user again.
     pub(super) exchange: Option<Box<Exchange>>,
     pub(super) rate: Option<Box<Rate>>,
+    /// What it is told once its session is safe.
+    pub(super) welcome: Option<Box<Welcome>>,
 }
 
 /// An acknowledgement that the client waits for.
@@ -125,6 +128,11 @@ impl Client {
         rate.is_some_and(|rate| rate.paused_until().is_some())
     }
 
+    /// Whether it knows that it has a session.
+    pub(super) fn is_greeted(&self) -> bool {
+        self.rare.as_ref().is_none_or(|rare| rare.welcome.is_none())
+    }
+
     /// What a client that knows no options means by a subscription, or a bridge by all of its.
     pub(super) fn options(&self, options: Options) -> Options {
         let bridge = self.kind.bridge;
@@ -144,6 +152,7 @@ impl Rare {
             && self.questions.is_empty()
             && self.exchange.is_none()
             && self.rate.is_none()
+            && self.welcome.is_none()
     }
 }
 

@@ -40,6 +40,7 @@ pub(super) struct Welcome {
     /// The last step of the method by which it was let in.
     proof: Option<String>,
     wants_response_information: bool,
+    session_present: bool,
 }
 
 /// A session that never ends by itself.
@@ -213,6 +214,7 @@ impl Mqtt {
             expiry_seconds: Some(expiry).filter(|own| *own != asked),
             proof,
             wants_response_information: connect.properties.request_response_information() == Some(true),
+            session_present: false,
         });
         cx.io.own(conn, owner(index));
         let claim = Claim {
@@ -254,32 +256,51 @@ impl Mqtt {
         }
     }
 
-    /// The hub has a session for the client: it is told, and gets what waits.
+    /// The hub has a session for the client: what it is to be told.
     pub(super) fn claimed(
         &mut self,
         cx: &mut Cx<'_>,
         index: u32,
         (session, id, session_present): (SessionKey, SessionId, bool),
-    ) {
-        let Some(client) = self.clients.get_mut(index as usize) else { return };
+    ) -> Option<Welcome> {
+        let client = self.clients.get_mut(index as usize)?;
         (client.session, client.id) = (session, id);
+        self.note_index(id, index);
+        self.arm(cx, index);
+        self.welcome.take().map(|welcome| Welcome { session_present, ..welcome })
+    }
+
+    /// The session is not safe yet: what the client sends before it is answered waits in the socket.
+    pub(super) fn greet_later(&mut self, cx: &mut Cx<'_>, index: u32, welcome: Welcome) {
+        let Some(client) = self.client_mut(index) else { return };
+        client.rare().welcome = Some(Box::new(welcome));
+        let conn = client.conn;
+        cx.io.pause_reading(conn);
+    }
+
+    /// The session of a client that waited is safe.
+    pub(super) fn agreed(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let Some(client) = self.client_mut(index) else { return };
+        let conn = client.conn;
+        let Some(welcome) = client.rare.as_mut().and_then(|rare| rare.welcome.take()) else { return };
+        client.tidy();
+        cx.io.resume_reading(conn);
+        self.greet(cx, index, &welcome);
+    }
+
+    /// The client is told of its session, and gets what waits.
+    pub(super) fn greet(&mut self, cx: &mut Cx<'_>, index: u32, welcome: &Welcome) {
+        let Some(client) = self.client(index) else { return };
+        let (session, id, session_present) = (client.session, client.id, welcome.session_present);
         let (name, version, websocket) = (Arc::clone(&client.name), client.version(), client.kind.websocket);
         let (conn, encoder) = (client.conn, client.encoder);
-        self.note_index(id, index);
-        let properties = match (version, self.welcome.as_ref()) {
-            (Version::V5, Some(welcome)) => self.told(welcome, &name, id),
-            _ => mqtt::PropertyBuf::new(),
-        };
-        let properties = match version {
-            Version::V3 => Properties::NONE,
-            Version::V5 => properties.as_properties(),
-        };
+        let told = (version == Version::V5).then(|| self.told(welcome, &name, id));
+        let properties = told.as_ref().map_or(Properties::NONE, mqtt::PropertyBuf::as_properties);
         let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
         if !self.put_on(cx, (conn, websocket), |out| encoder.connack(&connack, out)) {
             // Its own limit is smaller than what it has to be told.
             return self.end(cx, index, None, hub::Reason::Misbehaved);
         }
-        self.arm(cx, index);
         if !session_present {
             self.subscribe_at_start(cx, index);
         }

@@ -25,12 +25,19 @@ impl Performer for Mqtt {
                 self.part(cx, stream_index(to.tag), ReasonCode::ProtocolError, Reason::Misbehaved);
             }
             Effect::More { to } => self.resume(cx, stream_index(to.tag)),
-            Effect::Claimed { tag, session, id, resumed, displaced } => {
+            Effect::Claimed { tag, session, id, resumed, displaced, is_safe } => {
                 if let Some(displaced) = displaced {
                     self.let_go(cx, stream_index(displaced), ReasonCode::SessionTakenOver);
                 }
-                self.claimed(cx, stream_index(tag), (session, id, resumed));
+                let index = stream_index(tag);
+                if let Some(welcome) = self.claimed(cx, index, (session, id, resumed)) {
+                    match is_safe {
+                        true => self.greet(cx, index, &welcome),
+                        false => self.greet_later(cx, index, welcome),
+                    }
+                }
             }
+            Effect::Agreed { to } => self.agreed(cx, stream_index(to.tag)),
             Effect::OpenRefused { tag } => self.end(cx, stream_index(tag), None, Reason::OverLimit),
             Effect::Ended { tag: Some(tag), reason, .. } => {
                 self.let_go(cx, stream_index(tag), ending::code(reason));
@@ -42,7 +49,7 @@ impl Performer for Mqtt {
             Effect::Detached { .. } | Effect::Ended { tag: None, .. } => {}
             // Not of sessions with a name of their own, or performed elsewhere.
             Effect::Opened { .. } | Effect::Attached { .. } | Effect::AttachRefused { .. } => {}
-            Effect::Mail { .. } | Effect::Report { .. } => {}
+            Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => {}
         }
     }
 }
@@ -76,8 +83,8 @@ impl Mqtt {
     /// What waits follows, while the connection takes it.
     pub(super) fn resume(&mut self, cx: &mut Cx<'_>, index: u32) {
         let Some(client) = self.client(index) else { return };
-        let (conn, session) = (client.conn, client.session);
-        if cx.io.is_writable(conn) {
+        let (conn, session, is_greeted) = (client.conn, client.session, client.is_greeted());
+        if is_greeted && cx.io.is_writable(conn) {
             self.apply(cx, Command::Resume { session, budget: BUDGET });
         }
     }

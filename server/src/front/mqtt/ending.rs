@@ -59,7 +59,8 @@ impl Mqtt {
     fn goodbye(&mut self, cx: &mut Cx<'_>, index: u32, told: Option<(ReasonCode, &'static str)>) {
         let Some(client) = self.client(index) else { return };
         let (conn, version) = (client.conn, client.version());
-        if let (Version::V5, Some((reason, text))) = (version, told) {
+        let may_be_told = version == Version::V5 && client.is_greeted();
+        if let Some((reason, text)) = told.filter(|_| may_be_told) {
             let why =
                 if text.is_empty() { PropertyBuf::new() } else { PropertyBuf::with_reason_string(text) };
             let properties = if text.is_empty() { Properties::NONE } else { why.as_properties() };
@@ -73,6 +74,9 @@ impl Mqtt {
     /// The client's turn in a shutdown.
     fn send_away(&mut self, cx: &mut Cx<'_>, index: u32) {
         let Some(client) = self.client(index) else { return };
+        if !client.is_greeted() {
+            return self.end(cx, index, None, Reason::Draining);
+        }
         let (conn, encoder, websocket) = (client.conn, client.encoder, client.kind.websocket);
         let mut properties = PropertyBuf::new();
         if let Some(reference) = self.elsewhere(encoder.version()) {

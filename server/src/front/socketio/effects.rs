@@ -44,9 +44,13 @@ impl SocketIo {
             }
             Effect::Ended { tag: None, session, id, reason: _ } => self.session_expired(cx, session, id),
             // No session here bears a name of its own, and the others are performed elsewhere.
-            Effect::Claimed { .. } | Effect::Done { .. } | Effect::Taken { .. } | Effect::Misstep { .. } => {}
+            Effect::Claimed { .. } | Effect::Agreed { .. } | Effect::Done { .. } => {}
+            Effect::Taken { .. } | Effect::Misstep { .. } => {}
             Effect::Deliver { .. } | Effect::Send { .. } | Effect::More { .. } => {}
-            Effect::CloseConnection { .. } | Effect::Mail { .. } | Effect::Report { .. } => {}
+            Effect::CloseConnection { .. }
+            | Effect::Mail { .. }
+            | Effect::Report { .. }
+            | Effect::Load { .. } => {}
         }
     }
 

@@ -62,6 +62,7 @@ impl Still {
             peers: vec![sender.clone()],
             seats,
             uplink,
+            journal: None,
             reports,
             packet_bytes_max: 2_000_000,
             tls: None,

@@ -415,6 +415,7 @@ impl Rig {
                 peers: peers.clone(),
                 seats: seats.clone(),
                 uplink: uplink.clone(),
+                journal: None,
                 reports: reports.clone(),
                 packet_bytes_max: PACKET_BYTES_MAX,
                 tls: tls.clone(),

@@ -10,7 +10,7 @@ use hub::{
 use serde::{Deserialize, Serialize};
 
 #[derive(Serialize, Deserialize)]
-pub(super) struct MessageRecord<'a> {
+pub(crate) struct MessageRecord<'a> {
     id: u128,
     channel: &'a str,
     event: Option<&'a str>,
@@ -52,7 +52,7 @@ struct ExceptRecord<'a> {
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
-pub(super) struct OptionsRecord {
+pub(crate) struct OptionsRecord {
     quality: u8,
     skip_own: bool,
     keep_retain: bool,
@@ -60,7 +60,7 @@ pub(super) struct OptionsRecord {
 }
 
 impl<'a> MessageRecord<'a> {
-    pub(super) fn of(message: &'a Message) -> Self {
+    pub(crate) fn of(message: &'a Message) -> Self {
         let traits = &message.traits;
         Self {
             id: message.id.0,
@@ -75,7 +75,7 @@ impl<'a> MessageRecord<'a> {
     }
 
     /// `None` where a name cannot be a channel's, or a number means nothing.
-    pub(super) fn message(self) -> Option<Arc<Message>> {
+    pub(crate) fn message(self) -> Option<Arc<Message>> {
         let except = match self.except {
             Some(except) => Some(Box::new(except.except()?)),
             None => None,
@@ -162,27 +162,27 @@ impl<'a> ExceptRecord<'a> {
 }
 
 impl OptionsRecord {
-    pub(super) fn of(options: Options) -> Self {
+    pub(crate) fn of(options: Options) -> Self {
         let Options { quality, skip_own, keep_retain, label } = options;
         Self { quality: quality_number(quality), skip_own, keep_retain, label }
     }
 
-    pub(super) fn options(self) -> Option<Options> {
+    pub(crate) fn options(self) -> Option<Options> {
         let Self { quality: number, skip_own, keep_retain, label } = self;
         Some(Options { quality: quality(number)?, skip_own, keep_retain, label })
     }
 }
 
 /// Names of every length: which are too long now is no question of what was delivered.
-pub(super) fn channel(name: &str) -> Option<ChannelName> {
+pub(crate) fn channel(name: &str) -> Option<ChannelName> {
     ChannelName::parse(name, u32::MAX).ok()
 }
 
-pub(super) fn channels(names: Vec<&str>) -> Option<Vec<ChannelName>> {
+pub(crate) fn channels(names: Vec<&str>) -> Option<Vec<ChannelName>> {
     names.into_iter().map(channel).collect()
 }
 
-pub(super) fn quality_number(quality: Quality) -> u8 {
+pub(crate) fn quality_number(quality: Quality) -> u8 {
     match quality {
         Quality::AtMostOnce => 0,
         Quality::AtLeastOnce => 1,
@@ -190,7 +190,7 @@ pub(super) fn quality_number(quality: Quality) -> u8 {
     }
 }
 
-pub(super) fn quality(number: u8) -> Option<Quality> {
+pub(crate) fn quality(number: u8) -> Option<Quality> {
     match number {
         0 => Some(Quality::AtMostOnce),
         1 => Some(Quality::AtLeastOnce),

@@ -1,0 +1,323 @@
+//! What is kept beyond the life of the process, and what has to wait for it. Owns the numbers of records, the promises that
+//! may not leave before the records they rest on are safe, and the count of those who have yet to say so.
+//!
+//! ```text
+//!  a command --> records, numbered --> the caller, which writes them in order
+//!            \-> promises, held            |
+//!                      ^                   v
+//!                      +------ Command::Kept: safe up to here
+//! ```
+//!
+//! A promise waits for every record of this hub that came before it, its own among them: records are written in one order,
+//! so that waiting for exactly those it rests on would save nothing. A hub without a journal keeps nothing and holds
+//! nothing. It must not know what a record is good for. Start at [`Journal::keep`] and [`Hub::promise`].
+
+use crate::command::{Publish, Receipt};
+use crate::effect::{Effect, Effects, HubMail, Outcome, Report};
+use crate::hub::Hub;
+use crate::ids::{Millis, Partition, SessionId, SessionKey, ShardId, Token};
+use crate::message::{Message, MessageId, Quality};
+use crate::queue::Leaving;
+use crate::record::{Entry, Place, Record};
+use crate::session::Session;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// How long the number of a message of quality `ExactlyOnce` is kept after its client forgot it, so that a publisher's
+/// record of it is gone by then. Milliseconds.
+const GRAVE_MS: u64 = 10_000;
+
+/// The records of one hub.
+#[derive(Debug, Default)]
+pub(crate) struct Journal {
+    is_on: bool,
+    /// Number of the newest record of each partition that this hub owns, in their order.
+    last: Vec<u64>,
+    shards: u16,
+    /// What the command being applied changes.
+    entries: Vec<Entry>,
+    /// Changes there ever were, and those that are safe.
+    made: u64,
+    safe: u64,
+    /// Records that are not safe, each with the changes up to it.
+    unsafe_records: VecDeque<(u64, Place)>,
+    /// Number of the newest safe record of each partition, as `last`.
+    last_safe: Vec<u64>,
+    /// Promises, each with the changes that come before it.
+    held: VecDeque<(u64, Promise)>,
+    watches: BTreeMap<u64, Watch>,
+    last_watch: u64,
+    /// Records to be dropped later.
+    graves: VecDeque<(Millis, Place)>,
+    /// From before the start: not yet taken in.
+    pub(crate) recalled: Vec<(Place, Record)>,
+    /// Messages that sessions had before the start, and until when they are remembered.
+    had: Option<(Millis, BTreeSet<(SessionId, MessageId)>)>,
+}
+
+/// What must not be said before it is true after a crash, too.
+#[derive(Debug)]
+pub(crate) enum Promise {
+    /// To a session, on the connection that it had then.
+    Effect(Box<SessionPromise>),
+    /// To the back office.
+    Report(Token, Box<Report>),
+    /// One of those that a watch waits for.
+    Watched(u64),
+    /// Where a message goes on its way.
+    Route(Box<Publish>),
+    /// Of queues, to another hub or to the store.
+    Queue(Leaving),
+}
+
+/// See [`Promise::Effect`].
+#[derive(Debug)]
+pub(crate) struct SessionPromise {
+    id: SessionId,
+    connection: u32,
+    effect: Effect,
+}
+
+/// Who waits until a message is kept wherever it is needed.
+#[derive(Debug)]
+struct Watch {
+    /// How many have not said so.
+    open: u32,
+    then: Then,
+}
+
+/// What follows when a message is kept wherever it is needed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Then {
+    /// Its publisher hears of it.
+    Acknowledge(Receipt, Outcome),
+    /// The hub that sent it hears of it.
+    Tell(ShardId, u64),
+}
+
+impl Journal {
+    /// Begins: `last` are the numbers of the newest records there ever were.
+    pub(crate) fn begin(&mut self, shards: u8, partitions: u16, last: &[(Partition, u64)]) {
+        self.is_on = true;
+        self.shards = u16::from(shards);
+        self.last = vec![0; usize::from(partitions.div_ceil(self.shards))];
+        for (partition, number) in last {
+            if let Some(place) = self.last.get_mut(usize::from(partition.0 / self.shards)) {
+                *place = *number;
+            }
+        }
+        self.last_safe.clone_from(&self.last);
+    }
+
+    pub(crate) fn is_on(&self) -> bool {
+        self.is_on
+    }
+
+    /// Number of the newest record of a partition; 0 = there was none.
+    pub(crate) fn last(&self, partition: Partition) -> u64 {
+        let last = self.last.get(usize::from(partition.0 / self.shards.max(1)));
+        last.copied().unwrap_or_default()
+    }
+
+    /// Nothing waits here.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.held.is_empty() && self.watches.is_empty() && self.graves.is_empty()
+    }
+
+    /// So many changes were made; see [`Hub::promise_after`].
+    pub(crate) fn made(&self) -> u64 {
+        self.made
+    }
+
+    /// Keeps a record in a partition of this hub. Its number, which is not 0.
+    pub(crate) fn keep(&mut self, partition: Partition, record: Record) -> u64 {
+        let Some(last) = self.last.get_mut(usize::from(partition.0 / self.shards.max(1))) else { return 0 };
+        *last += 1;
+        let place = Place { partition, number: *last };
+        self.made += 1;
+        self.unsafe_records.push_back((self.made, place));
+        self.entries.push(Entry::Keep { place, record });
+        place.number
+    }
+
+    /// Drops a record; number 0 is none.
+    pub(crate) fn drop_record(&mut self, partition: Partition, number: u64) {
+        if number > 0 {
+            self.made += 1;
+            self.entries.push(Entry::Drop(Place { partition, number }));
+        }
+    }
+
+    /// Drops a record when it is old enough; see [`GRAVE_MS`].
+    pub(crate) fn bury(&mut self, now: Millis, partition: Partition, number: u64) {
+        if number > 0 {
+            self.graves.push_back((Millis(now.0.saturating_add(GRAVE_MS)), Place { partition, number }));
+        }
+    }
+
+    pub(crate) fn next_deadline(&self) -> Option<Millis> {
+        let grave = self.graves.front().map(|(at, _)| *at);
+        grave.into_iter().chain(self.had.as_ref().map(|(at, _)| *at)).min()
+    }
+
+    pub(crate) fn expire(&mut self, now: Millis) {
+        while let Some((_, place)) = self.graves.pop_front_if(|(at, _)| *at <= now) {
+            self.drop_record(place.partition, place.number);
+        }
+        self.had.take_if(|(until, _)| *until <= now);
+    }
+
+    /// What the command changed, for the caller to write.
+    pub(crate) fn hand_over(&mut self, effects: &mut Effects) {
+        effects.entries.append(&mut self.entries);
+    }
+
+    /// Whether something that was promised now would have to wait.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.made > self.safe
+    }
+
+    /// Whether a record of this hub is safe.
+    pub(crate) fn is_safe(&self, partition: Partition, number: u64) -> bool {
+        let safe = self.last_safe.get(usize::from(partition.0 / self.shards.max(1)));
+        safe.is_none_or(|safe| number <= *safe)
+    }
+
+    /// So many changes are safe, since the hub was made.
+    fn note_safe(&mut self, safe: u64) {
+        self.safe = self.safe.max(safe);
+        while let Some((_, place)) = self.unsafe_records.pop_front_if(|(made, _)| *made <= self.safe) {
+            if let Some(last) = self.last_safe.get_mut(usize::from(place.partition.0 / self.shards.max(1))) {
+                *last = place.number;
+            }
+        }
+    }
+
+    /// Messages that sessions have been given before the start; who publishes them again is not to bring them twice.
+    pub(crate) fn remember(&mut self, now: Millis, had: BTreeSet<(SessionId, MessageId)>) {
+        if !had.is_empty() {
+            self.had = Some((Millis(now.0.saturating_add(6 * GRAVE_MS)), had));
+        }
+    }
+
+    /// Whether a session was given this message before the start.
+    pub(crate) fn has_had(&self, session: &SessionId, message: &Message) -> bool {
+        let had = self.had.as_ref().filter(|_| message.traits.quality > Quality::AtMostOnce);
+        had.is_some_and(|(_, had)| had.contains(&(*session, message.id)))
+    }
+
+    /// Waits for those that are added by [`Journal::watch_more`], and for the caller's own [`Promise::Watched`].
+    pub(crate) fn watch(&mut self, then: Then) -> u64 {
+        self.last_watch += 1;
+        self.watches.insert(self.last_watch, Watch { open: 1, then });
+        self.last_watch
+    }
+
+    /// One more that will say so.
+    pub(crate) fn watch_more(&mut self, watch: u64) {
+        if let Some(watch) = self.watches.get_mut(&watch) {
+            watch.open += 1;
+        }
+    }
+
+    /// See [`Hub::promise_to`].
+    pub(crate) fn promise_to(&mut self, session: &Session, effect: Effect, list: &mut Vec<Effect>) {
+        if !self.is_behind() || !session.is_kept() {
+            return list.push(effect);
+        }
+        let connection = session.pact.as_ref().map_or(0, |pact| pact.connection);
+        let promise = SessionPromise { id: session.id, connection, effect };
+        self.held.push_back((self.made, Promise::Effect(Box::new(promise))));
+    }
+}
+
+impl Hub {
+    /// From now on what is of quality above `AtMostOnce`, and what channels retain, is kept: [`Effects::entries`] says what
+    /// to write, and [`Command::Kept`](crate::Command::Kept) how much of it is safe. `last` are the numbers of the newest
+    /// records there ever were, per partition, and `records` what is there, in order per partition; it is taken in by
+    /// [`Hub::restore`]. For a hub that was just made.
+    pub fn keep_journal(&mut self, last: &[(Partition, u64)], records: Vec<(Place, Record)>) {
+        let topology = self.config.topology;
+        self.journal.begin(topology.shards, topology.partitions, last);
+        for (place, record) in records {
+            match record {
+                Record::Queue(record) => self.queues.replay(place, record),
+                record => self.journal.recalled.push((place, record)),
+            }
+        }
+    }
+
+    /// So many changes are safe, since the hub was made.
+    pub(crate) fn kept(&mut self, safe: u64, effects: &mut Effects) {
+        self.journal.note_safe(safe);
+        let safe = self.journal.safe;
+        while let Some((_, promise)) = self.journal.held.pop_front_if(|(after, _)| *after <= safe) {
+            self.fulfil(promise, effects);
+        }
+    }
+
+    /// Says something as soon as everything that was changed before is safe.
+    pub(crate) fn promise(&mut self, promise: Promise, effects: &mut Effects) {
+        if self.journal.is_behind() {
+            self.journal.held.push_back((self.journal.made, promise));
+        } else {
+            self.fulfil(promise, effects);
+        }
+    }
+
+    /// The same, unless nothing has changed since there were so many changes: then it is said at once.
+    pub(crate) fn promise_after(&mut self, before: u64, promise: Promise, effects: &mut Effects) {
+        if self.journal.made > before {
+            self.promise(promise, effects);
+        } else {
+            self.fulfil(promise, effects);
+        }
+    }
+
+    /// A promise to a session on its connection of now.
+    pub(crate) fn promise_to(&mut self, key: SessionKey, effect: Effect, effects: &mut Effects) {
+        self.journal.promise_to(self.sessions.known(key), effect, &mut effects.list);
+    }
+
+    /// Tells the back office.
+    pub(crate) fn promise_report(&mut self, token: Token, report: Report, effects: &mut Effects) {
+        self.promise(Promise::Report(token, Box::new(report)), effects);
+    }
+
+    fn fulfil(&mut self, promise: Promise, effects: &mut Effects) {
+        match promise {
+            Promise::Effect(promise) => self.fulfil_to(*promise, effects),
+            Promise::Report(token, report) => effects.report(token, *report),
+            Promise::Watched(watch) => self.watched(watch, effects),
+            Promise::Route(publish) => self.route(*publish, effects),
+            Promise::Queue(leaving) => self.let_go(leaving, effects),
+        }
+    }
+
+    /// Nothing is said on another connection than the one it was for.
+    fn fulfil_to(&mut self, promise: SessionPromise, effects: &mut Effects) {
+        let SessionPromise { id, connection, effect } = promise;
+        let Some(session) = self.sessions.key_of(&id).map(|key| self.sessions.known(key)) else { return };
+        let is_on = session.pact.as_ref().is_some_and(|pact| pact.connection == connection);
+        if is_on && session.is_connected() && !session.closing {
+            effects.list.push(effect);
+        }
+    }
+
+    /// One of those that a watch waits for has said that the message is kept.
+    pub(crate) fn watched(&mut self, number: u64, effects: &mut Effects) {
+        let Some(watch) = self.journal.watches.get_mut(&number) else { return };
+        watch.open -= 1;
+        if watch.open > 0 {
+            return;
+        }
+        let then = watch.then;
+        self.journal.watches.remove(&number);
+        match then {
+            Then::Acknowledge(receipt, outcome) => self.acknowledge(Some(receipt), outcome, effects),
+            Then::Tell(to, watch) if to == self.config.shard => self.watched(watch, effects),
+            Then::Tell(to, watch) => {
+                effects.list.push(Effect::Mail { to, mail: HubMail::Stored { watch } });
+            }
+        }
+    }
+}
