@@ -111,7 +111,7 @@ impl Server {
 
     async fn begin(config: Config, faults: Option<Arc<dyn Faults>>) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let tls = config.tls.as_ref().map(tls::load).transpose()?;
+        let tls = tls::load(&config)?;
         let shard_count = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
         let topology = Topology { shards: shard_count, partitions: PARTITIONS };
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
@@ -218,11 +218,10 @@ impl Server {
     /// # Errors
     /// [`StartError::Tls`]; the old certificates stay in use.
     pub async fn reload_tls(&self) -> Result<bool, StartError> {
-        let Some(files) = &self.config.tls else { return Ok(false) };
-        let tls = tls::load(files)?;
+        let Some(tls) = tls::load(&self.config)? else { return Ok(false) };
         for shard in 0..self.shards.len() {
             let shard = ShardId(u8::try_from(shard).unwrap_or(u8::MAX));
-            if let Err(error) = self.handle.office().tell(shard, Mail::Tls(Arc::clone(&tls))).await {
+            if let Err(error) = self.handle.office().tell(shard, Mail::Tls(tls.clone())).await {
                 tracing::warn!(shard = shard.0, %error, "a shard keeps its old certificates");
             }
         }
