@@ -10,13 +10,14 @@
 //!
 //! A promise waits for every record of this hub that came before it, its own among them: records are written in one order,
 //! so that waiting for exactly those it rests on would save nothing. A hub without a journal keeps nothing and holds
-//! nothing. It must not know what a record is good for. Start at [`Journal::keep`] and [`Hub::promise`].
+//! nothing, and one that keeps queues only nothing else. It must not know what a record is good for. Start at
+//! [`Journal::keep`] and [`Hub::promise`].
 
 use crate::command::{Publish, Receipt};
 use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Report, ShareMail};
 use crate::had::Had;
 use crate::hub::Hub;
-use crate::ids::{Millis, Partition, SessionId, SessionKey, ShardId, Token};
+use crate::ids::{Millis, Partition, SessionId, SessionKey, ShardId, Token, Topology};
 use crate::message::{Message, MessageId, Outgoing};
 use crate::queue::Leaving;
 use crate::record::{Entry, OwedRecord, Place, Record};
@@ -28,10 +29,20 @@ use std::sync::Arc;
 /// record of it is gone by then. Milliseconds.
 const GRAVE_MS: u64 = 10_000;
 
+/// What is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Scope {
+    #[default]
+    Nothing,
+    /// Queues, which cannot be without records; nothing else.
+    Queues,
+    Everything,
+}
+
 /// The records of one hub.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    is_on: bool,
+    scope: Scope,
     /// Number of the newest record of each partition that this hub owns, in their order.
     last: Vec<u64>,
     shards: u16,
@@ -107,8 +118,9 @@ pub(crate) enum Then {
 
 impl Journal {
     /// Begins: `last` are the numbers of the newest records there ever were.
-    pub(crate) fn begin(&mut self, shards: u8, partitions: u16, last: &[(Partition, u64)]) {
-        self.is_on = true;
+    fn begin(&mut self, scope: Scope, topology: Topology, last: &[(Partition, u64)]) {
+        let Topology { shards, partitions } = topology;
+        self.scope = scope;
         self.shards = u16::from(shards);
         self.last = vec![0; usize::from(partitions.div_ceil(self.shards))];
         for (partition, number) in last {
@@ -119,8 +131,13 @@ impl Journal {
         self.last_safe.clone_from(&self.last);
     }
 
+    /// Whether more is kept than queues.
     pub(crate) fn is_on(&self) -> bool {
-        self.is_on
+        self.scope == Scope::Everything
+    }
+
+    pub(crate) fn has_queues(&self) -> bool {
+        self.scope != Scope::Nothing
     }
 
     /// Number of the newest record of a partition; 0 = there was none.
@@ -140,8 +157,11 @@ impl Journal {
         self.made
     }
 
-    /// Keeps a record in a partition of this hub. Its number, which is not 0.
+    /// Keeps a record in a partition of this hub. Its number; 0 when such records are not kept.
     pub(crate) fn keep(&mut self, partition: Partition, record: Record) -> u64 {
+        if !self.is_on() && !matches!(record, Record::Queue(_)) {
+            return 0;
+        }
         let Some(last) = self.last.get_mut(usize::from(partition.0 / self.shards.max(1))) else { return 0 };
         *last += 1;
         let place = Place { partition, number: *last };
@@ -282,14 +302,18 @@ impl Hub {
     /// records there ever were, per partition, and `records` what is there, in order per partition; it is taken in by
     /// [`Hub::restore`]. For a hub that was just made.
     pub fn keep_journal(&mut self, last: &[(Partition, u64)], records: Vec<(Place, Record)>) {
-        let topology = self.config.topology;
-        self.journal.begin(topology.shards, topology.partitions, last);
+        self.journal.begin(Scope::Everything, self.config.topology, last);
         for (place, record) in records {
             match record {
                 Record::Queue(record) => self.queues.replay(place, record),
                 record => self.journal.recalled.push((place, record)),
             }
         }
+    }
+
+    /// The same of queues alone, of which there is none yet: the rest is as without a journal.
+    pub fn keep_queues(&mut self) {
+        self.journal.begin(Scope::Queues, self.config.topology, &[]);
     }
 
     /// So many changes are safe, since the hub was made.
@@ -303,7 +327,8 @@ impl Hub {
 
     /// Says something as soon as everything that was changed before is safe.
     pub(crate) fn promise(&mut self, promise: Promise, effects: &mut Effects) {
-        if self.journal.is_behind() {
+        let is_kept = self.journal.is_on() || matches!(promise, Promise::Queue(_));
+        if is_kept && self.journal.is_behind() {
             self.journal.held.push_back((self.journal.made, promise));
         } else {
             self.fulfil(promise, effects);

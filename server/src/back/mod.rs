@@ -9,6 +9,7 @@ mod members;
 pub mod metrics;
 pub mod office;
 pub mod rest;
+pub(crate) mod sqs;
 pub mod storage;
 pub(crate) mod sys;
 pub mod values;

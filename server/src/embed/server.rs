@@ -8,12 +8,14 @@ use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
 use crate::back::{Office, OfficePorts, Storage, sys};
+use crate::back::sqs::Door;
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
 use crate::shard::{Sender, ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
+use axum::Router;
 use hub::{ShardId, Topology};
 use std::io;
 use std::net::SocketAddr;
@@ -40,7 +42,7 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error("{port} port: cannot listen on {addr}: {error}")]
     Listen {
-        /// `public`, `private`, `MQTT` or `MQTT TLS`.
+        /// `public`, `private`, `MQTT`, `MQTT TLS` or `SQS`.
         port: &'static str,
         /// As configured.
         addr: SocketAddr,
@@ -58,6 +60,9 @@ pub enum StartError {
         /// What is wrong with it.
         error: String,
     },
+    /// A queue of the configuration cannot be as it is written.
+    #[error("[[queue]] {0}")]
+    Queue(String),
     /// Threads or polls.
     #[error("cannot start a shard: {0}")]
     Shard(io::Error),
@@ -76,6 +81,9 @@ pub struct Server {
     private_addr: SocketAddr,
     /// Dropped to end the private port.
     private_stop: oneshot::Sender<()>,
+    sqs_addr: Option<SocketAddr>,
+    /// Dropped to end the port of SQS.
+    sqs_stop: Option<oneshot::Sender<()>>,
     /// Publishes figures until it is ended, if it is to.
     figures: Option<AbortHandle>,
     estate: Option<Estate>,
@@ -117,18 +125,26 @@ impl Server {
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
         let Ports { listeners, addrs } = ports::bind(&config, topology)?;
-        let private = listen_private(config.server.private_listen).await?;
+        let private = listen("private", config.server.private_listen).await?;
+        let sqs = match config.sqs.listen.filter(|_| config.sqs.enabled) {
+            Some(addr) => Some(listen("SQS", addr).await?),
+            None => None,
+        };
         // Only now that all ports are ours: a start that fails leaves the file to the next.
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
         let mut keeping = open_store(&config, topology, zero, faults).await?;
-        let kept = keeping.as_mut().map(Keeping::take);
+        let kept = keeping.as_mut().and_then(Keeping::take);
         let setup = NodeSetup {
             config: Arc::clone(&config),
             topology,
             time: Time::Since(zero),
             uplink: upcall_sender,
             journal: keeping.as_ref().map(Keeping::inlet),
+            queues: node::queue_config(
+                &config,
+                keeping.as_ref().map_or(0, |keeping| keeping.wall().zero_ms()),
+            ),
             reports: report_sender,
             tls,
             key: PidKey::generate(),
@@ -148,15 +164,22 @@ impl Server {
         }
         drop(setup);
         let senders: Vec<Sender> = shards.iter().map(|shard| shard.sender.clone()).collect();
+        let shelf = keeping.as_ref().filter(|_| config.sqs.enabled).map(Keeping::shelf);
         let keeper = keeping.map(|keeping| keeping.start(senders.clone())).transpose();
         let keeper = keeper.map_err(StartError::Shard)?;
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
-        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage(&config, keeper.as_ref()));
-        let (private_addr, private_stop) = serve_private(desk, private);
+        let storage = storage(&config, keeper.as_ref());
+        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
+        let door = shelf.map(|shelf| Door::new(office.clone(), Arc::clone(&config), shelf));
+        if let Some(door) = &door {
+            door.declare().await.map_err(StartError::Queue)?;
+        }
+        let (private_addr, private_stop) = serve("private", rest::router(desk, door.clone()), private);
+        let (sqs_addr, sqs_stop) =
+            door.zip(sqs).map(|(door, port)| serve("SQS", door.router(), port)).unzip();
         let figures = publish_figures(&office, &config);
         let handle = Handle::new(office, Arc::clone(&config));
         let upcalls = Unheard::start(upcalls, handle.clone());
-        let (private_stop, upcalls) = (private_stop, upcalls);
         Ok(Self {
             handle,
             config,
@@ -165,6 +188,8 @@ impl Server {
             addrs,
             private_addr,
             private_stop,
+            sqs_addr,
+            sqs_stop,
             figures,
             estate,
             keeper,
@@ -193,6 +218,12 @@ impl Server {
     #[must_use]
     pub fn private_addr(&self) -> SocketAddr {
         self.private_addr
+    }
+
+    /// Where SQS alone is spoken, port resolved; `None` unless `sqs.listen` is set. It is spoken on the private port, too.
+    #[must_use]
+    pub fn sqs_addr(&self) -> Option<SocketAddr> {
+        self.sqs_addr
     }
 
     /// To publish and ask from anywhere.
@@ -266,7 +297,7 @@ impl Server {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || estate.leave()).await;
         }
-        drop(self.private_stop);
+        drop((self.private_stop, self.sqs_stop));
     }
 }
 
@@ -332,7 +363,10 @@ async fn open_store(
     zero: Instant,
     faults: Option<Arc<dyn Faults>>,
 ) -> Result<Option<Keeping>, StartError> {
-    let Some(path) = config.store.dir.clone() else { return Ok(None) };
+    let Some(path) = config.store.dir.clone() else {
+        let wanted = config.sqs.enabled.then_some(config.sqs.memory_bytes_max);
+        return wanted.map(|bytes_max| Keeping::in_memory(bytes_max, topology, zero)).transpose();
+    };
     let config = Arc::clone(config);
     let open = move || {
         let packet_bytes_max = config.mqtt.packet_bytes_max as usize;
@@ -346,29 +380,29 @@ async fn open_store(
 /// The store for the back office.
 fn storage(config: &Config, keeper: Option<&Keeper>) -> Option<Storage> {
     let (keeper, directory) = (keeper?, config.store.dir.as_deref()?);
-    Some(Storage::new(keeper.caretaker(), directory, config.store.backup_dir.as_deref()))
+    Some(Storage::new(keeper.caretaker()?, directory, config.store.backup_dir.as_deref()))
 }
 
-async fn listen_private(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listen = |error| StartError::Listen { port: "private", addr, error };
-    let listener = TcpListener::bind(addr).await.map_err(listen)?;
-    let bound = listener.local_addr().map_err(listen)?;
+async fn listen(port: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let fails = |error| StartError::Listen { port, addr, error };
+    let listener = TcpListener::bind(addr).await.map_err(fails)?;
+    let bound = listener.local_addr().map_err(fails)?;
     Ok((listener, bound))
 }
 
-fn serve_private(
-    desk: Desk,
+fn serve(
+    port: &'static str,
+    router: Router,
     (listener, bound): (TcpListener, SocketAddr),
 ) -> (SocketAddr, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel::<()>();
-    let router = rest::router(desk);
     tokio::spawn(async move {
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
             // Ends by the sender being dropped.
             let _ = stopped.await;
         });
         if let Err(error) = serving.await {
-            tracing::error!(%error, "the private port ended");
+            tracing::error!(%error, port, "a port of the back office ended");
         }
     });
     (bound, stop)

@@ -30,6 +30,11 @@ impl Wall {
         Self { zero_ms: u64::try_from(zero.as_millis()).unwrap_or(u64::MAX) }
     }
 
+    /// Unix time of the hub's zero, in milliseconds.
+    pub fn zero_ms(self) -> u64 {
+        self.zero_ms
+    }
+
     fn written(self, at: Millis) -> u64 {
         if at.0 == u64::MAX { at.0 } else { at.0.saturating_add(self.zero_ms) }
     }

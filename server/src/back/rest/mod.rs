@@ -17,6 +17,7 @@ mod store;
 mod tail;
 
 use crate::back::{Office, Storage};
+use crate::back::sqs::{self, Door};
 use crate::config::Config;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -32,6 +33,7 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use guard::is_loopback_host;
 pub use tail::TailSink;
 
 /// What every handler works with; clones share everything.
@@ -153,18 +155,22 @@ fn limit_of(desk: &Desk, limit: Option<u32>) -> Result<u32, Problem> {
 )]
 struct ApiDoc;
 
-/// The whole private port.
-pub(crate) fn router(desk: Desk) -> Router {
+/// The whole private port; `door` is asked first.
+pub(crate) fn router(desk: Desk, door: Option<Door>) -> Router {
     let (router, document) = described().split_for_parts();
     let document = document.to_pretty_json().unwrap_or_default();
-    router
+    let router = router
         .route("/v1/openapi.json", axum::routing::get(move || server::openapi(document.clone())))
         .merge(server::plain())
         .fallback(server::not_found)
         .method_not_allowed_fallback(server::method_not_allowed)
         .layer(DefaultBodyLimit::max(desk.config.limits.rest_body_bytes_max))
         .layer(axum::middleware::from_fn_with_state(desk.clone(), guard::check))
-        .with_state(desk)
+        .with_state(desk);
+    match door {
+        Some(door) => router.layer(axum::middleware::from_fn_with_state(door, sqs::serve_or_pass)),
+        None => router,
+    }
 }
 
 /// The OpenAPI document as it is served.
