@@ -25,7 +25,8 @@ use std::path::PathBuf;
 
 pub use limits::Limits;
 pub use mqtt::{
-    AclAction, AclRule, AutoSubscribe, Mqtt, MqttUser, Password, Permission, ServerReference, Text,
+    AclAction, AclRule, AutoSubscribe, ClientCertificate, ClientUser, Mqtt, MqttUser, Password, Permission,
+    ServerReference, Text,
 };
 pub use names::{
     ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,

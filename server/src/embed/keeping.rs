@@ -2,16 +2,16 @@
 //! one in memory, for queues alone, which are nowhere else.
 //!
 //! Owns the way from the configuration to a store, and the check that it fits this node. Must not know what a record means.
-//! Start at [`Keeping::open`].
+//! Start at [`open_disk`] and [`Keeping::read`].
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hub::Topology;
-use store::disk::{Disk, DiskOptions, Fsync};
+use store::disk::{Caretaker, Disk, DiskOptions, Faults, Fsync};
 use store::memory::{Memory, MemoryLimits};
-use store::{Clock, Log, Timestamp};
+use store::{Clock, Log, WallClock};
 
 use super::secret;
 use super::server::StartError;
@@ -29,6 +29,8 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 /// A store that was read and is not written to yet.
 pub(super) struct Keeping {
     log: Arc<dyn Log>,
+    /// Of a store on the disk.
+    caretaker: Option<Caretaker>,
     is_memory: bool,
     /// Of the handles of receives.
     secret: [u8; 32],
@@ -42,41 +44,46 @@ pub(super) struct Keeping {
 pub(super) struct Keeper {
     writing: Writing,
     log: Arc<dyn Log>,
+    caretaker: Option<Caretaker>,
 }
 
-struct WallClock;
+/// Opens the store in a directory, without reading it; with faults where its file would have them, if there are to be any.
+pub(super) fn open_disk(
+    directory: &Path,
+    config: &Store,
+    packet_bytes_max: usize,
+    faults: Option<Arc<dyn Faults>>,
+) -> Result<Disk, StartError> {
+    let fsync = match config.fsync {
+        FsyncPolicy::Always => Fsync::Always,
+        FsyncPolicy::Interval => Fsync::Interval(Duration::from_millis(config.fsync_interval_ms)),
+        FsyncPolicy::Never => Fsync::Never,
+    };
+    let defaults = DiskOptions::default();
+    let options = DiskOptions {
+        fsync,
+        record_bytes_max: defaults.record_bytes_max.max(packet_bytes_max) + RECORD_OVERHEAD_BYTES,
+        database_bytes_max: (config.bytes_max > 0).then_some(config.bytes_max),
+        cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
+        ..defaults
+    };
+    let clock = Arc::new(WallClock);
+    let opened = match faults {
+        None => Disk::open(directory, options, clock),
+        Some(faults) => Disk::open_with(directory, options, clock, faults),
+    };
+    opened.map_err(|error| fails(directory, &error))
+}
 
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-    }
+fn fails(directory: &Path, error: &dyn std::error::Error) -> StartError {
+    StartError::Store { path: directory.to_owned(), error: error.to_string() }
 }
 
 impl Keeping {
-    /// Opens the store in a directory and reads what was kept. Takes as long as that takes.
-    pub(super) fn open(
-        directory: &Path,
-        config: &Store,
-        topology: Topology,
-        (zero, packet_bytes_max): (Instant, usize),
-    ) -> Result<Self, StartError> {
-        let fails = |error: String| StartError::Store { path: directory.to_owned(), error };
-        let fsync = match config.fsync {
-            FsyncPolicy::Always => Fsync::Always,
-            FsyncPolicy::Interval => Fsync::Interval(Duration::from_millis(config.fsync_interval_ms)),
-            FsyncPolicy::Never => Fsync::Never,
-        };
-        let defaults = DiskOptions::default();
-        let options = DiskOptions {
-            fsync,
-            record_bytes_max: defaults.record_bytes_max.max(packet_bytes_max) + RECORD_OVERHEAD_BYTES,
-            database_bytes_max: (config.bytes_max > 0).then_some(config.bytes_max),
-            cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
-            ..defaults
-        };
-        let disk = Disk::open(directory, options, Arc::new(WallClock));
-        let disk = Arc::new(disk.map_err(|error| fails(error.to_string()))?);
+    /// Reads what was kept. Takes as long as that takes.
+    pub(super) fn read(disk: Disk, topology: Topology, zero: Instant) -> Result<Self, StartError> {
+        let disk = Arc::new(disk);
+        let directory = disk.directory();
         let (wall, began) = (Wall::of(zero), Instant::now());
         let mut said = began;
         let found = journal::read(&*disk, topology, wall, |records| {
@@ -85,12 +92,13 @@ impl Keeping {
                 tracing::info!(records, path = %directory.display(), "reading the store");
             }
         });
-        let found = found.map_err(|error| fails(error.to_string()))?;
+        let found = found.map_err(|error| fails(directory, &error))?;
         let records: usize = found.shards.iter().map(|kept| kept.records.len()).sum();
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(records, took_ms, path = %directory.display(), "the store is open");
-        let secret = secret::kept(&*disk).map_err(|error| fails(error.to_string()))?;
-        Ok(Self::of(disk, false, secret, (wall, found)))
+        let secret = secret::kept(&*disk).map_err(|error| fails(directory, &error))?;
+        let caretaker = disk.caretaker();
+        Ok(Self { caretaker: Some(caretaker), is_memory: false, ..Self::of(disk, secret, (wall, found)) })
     }
 
     /// Nothing that outlives the process: for queues alone.
@@ -102,12 +110,12 @@ impl Keeping {
         let found =
             journal::read(&memory, topology, wall, |_| {}).map_err(|error| fails(error.to_string()))?;
         let secret = secret::kept(&memory).map_err(|error| fails(error.to_string()))?;
-        Ok(Self::of(Arc::new(memory), true, secret, (wall, found)))
+        Ok(Self::of(Arc::new(memory), secret, (wall, found)))
     }
 
-    fn of(log: Arc<dyn Log>, is_memory: bool, secret: [u8; 32], (wall, found): (Wall, Found)) -> Self {
+    fn of(log: Arc<dyn Log>, secret: [u8; 32], (wall, found): (Wall, Found)) -> Self {
         let (inlet, outlet) = journal::inlet();
-        Self { log, is_memory, secret, wall, found, inlet, outlet }
+        Self { log, caretaker: None, is_memory: true, secret, wall, found, inlet, outlet }
     }
 
     /// The hub's clock beside the calendar's.
@@ -132,13 +140,18 @@ impl Keeping {
 
     /// Begins to write.
     pub(super) fn start(self, shards: Vec<Sender>) -> std::io::Result<Keeper> {
-        let Self { log, wall, found, outlet, .. } = self;
+        let Self { log, caretaker, wall, found, outlet, .. } = self;
         let writing = Writer::new(Arc::clone(&log), wall, outlet, &found).start(shards)?;
-        Ok(Keeper { writing, log })
+        Ok(Keeper { writing, log, caretaker })
     }
 }
 
 impl Keeper {
+    /// For the back office, of a store on the disk.
+    pub(super) fn caretaker(&self) -> Option<Caretaker> {
+        self.caretaker.clone()
+    }
+
     /// Comes when the store takes no changes any more; once.
     pub(super) fn failure(&mut self) -> &mut tokio::sync::oneshot::Receiver<journal::Failure> {
         &mut self.writing.failure

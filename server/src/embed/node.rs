@@ -9,6 +9,7 @@ use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
 use crate::state::{End, NodeState, ShardState};
+use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
     ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
@@ -32,7 +33,7 @@ pub(super) struct NodeSetup {
     /// How queues are made, where there is a journal.
     pub(super) queues: QueueConfig,
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<TlsConfigs>,
     pub(super) key: PidKey,
     /// Who gets what the shards leave behind, if anybody.
     pub(super) heir: Option<std::sync::mpsc::Sender<(ShardState, End)>>,

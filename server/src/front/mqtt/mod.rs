@@ -1,7 +1,7 @@
 //! MQTT 3.1.1 and 5.0: from bytes to hub commands, from hub effects to packets.
 //!
 //! One `Mqtt` per shard owns its clients (`client`), which are connections with a session. The code is split by what
-//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `auth` with `scram`, `publish` and
+//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `auth` with `scram` and `certified`, `publish` and
 //! `subscribe` (from the client), `effects` and `deliver` (from the hub), `access` (who may what), `availability` (what is
 //! switched off), `payload` (contents of other protocols), `replies` and `delayed` (topics with a meaning), `office` (what the
 //! back office asks), `rate`, `bans` and `flapping` (who sends or connects too much), `figures`, `ending`.
@@ -14,6 +14,7 @@ mod access;
 mod auth;
 mod availability;
 mod bans;
+mod certified;
 mod client;
 mod connect;
 mod delayed;
