@@ -7,7 +7,7 @@ use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
-use crate::back::sqs::Door;
+use crate::back::sqs::{Door, Shelf};
 use crate::back::{Office, OfficePorts, Storage, sys};
 use crate::config::Config;
 use crate::front::PidKey;
@@ -125,11 +125,7 @@ impl Server {
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
         let Ports { listeners, addrs } = ports::bind(&config, topology)?;
-        let private = listen("private", config.server.private_listen).await?;
-        let sqs = match config.sqs.listen.filter(|_| config.sqs.enabled) {
-            Some(addr) => Some(listen("SQS", addr).await?),
-            None => None,
-        };
+        let (private, sqs) = listen_back(&config).await?;
         // Only now that all ports are ours: a start that fails leaves the file to the next.
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
@@ -141,10 +137,7 @@ impl Server {
             time: Time::Since(zero),
             uplink: upcall_sender,
             journal: keeping.as_ref().map(Keeping::inlet),
-            queues: node::queue_config(
-                &config,
-                keeping.as_ref().map_or(0, |keeping| keeping.wall().zero_ms()),
-            ),
+            queues: node::queue_config(&config, keeping.as_ref().map(Keeping::wall)),
             reports: report_sender,
             tls,
             key: PidKey::generate(),
@@ -170,11 +163,7 @@ impl Server {
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let storage = storage(&config, keeper.as_ref());
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
-        let door = shelf.map(|shelf| Door::new(office.clone(), Arc::clone(&config), shelf)).transpose();
-        let door = door.map_err(StartError::Queue)?;
-        if let Some(door) = &door {
-            door.declare().await.map_err(StartError::Queue)?;
-        }
+        let door = open_door(shelf, &office, &config).await?;
         let (private_addr, private_stop) = serve("private", rest::router(desk, door.clone()), private);
         let (sqs_addr, sqs_stop) =
             door.zip(sqs).map(|(door, port)| serve("SQS", door.router(), port)).unzip();
@@ -384,7 +373,30 @@ fn storage(config: &Config, keeper: Option<&Keeper>) -> Option<Storage> {
     Some(Storage::new(keeper.caretaker()?, directory, config.store.backup_dir.as_deref()))
 }
 
-async fn listen(port: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+/// A port of the back office, bound.
+type Bound = (TcpListener, SocketAddr);
+
+async fn listen_back(config: &Config) -> Result<(Bound, Option<Bound>), StartError> {
+    let private = listen("private", config.server.private_listen).await?;
+    match config.sqs.listen.filter(|_| config.sqs.enabled) {
+        Some(addr) => Ok((private, Some(listen("SQS", addr).await?))),
+        None => Ok((private, None)),
+    }
+}
+
+/// Queues for back ends, with those of the configuration.
+async fn open_door(
+    shelf: Option<Shelf>,
+    office: &Office,
+    config: &Arc<Config>,
+) -> Result<Option<Door>, StartError> {
+    let Some(shelf) = shelf else { return Ok(None) };
+    let door = Door::new(office.clone(), Arc::clone(config), shelf).map_err(StartError::Queue)?;
+    door.declare().await.map_err(StartError::Queue)?;
+    Ok(Some(door))
+}
+
+async fn listen(port: &'static str, addr: SocketAddr) -> Result<Bound, StartError> {
     let fails = |error| StartError::Listen { port, addr, error };
     let listener = TcpListener::bind(addr).await.map_err(fails)?;
     let bound = listener.local_addr().map_err(fails)?;
