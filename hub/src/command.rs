@@ -3,6 +3,7 @@
 use crate::effect::HubMail;
 use crate::ids::{AskId, ChannelName, Offset, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Except, MessageId, Quality, Traits};
+use crate::queue::QueueCommand;
 use crate::reason::Reason;
 use crate::record::Place;
 use bytes::Bytes;
@@ -171,6 +172,8 @@ pub enum Command {
         /// The question.
         query: Query,
     },
+    /// Something happened to queues.
+    Queue(QueueCommand),
     /// So many of the changes in [`Effects::entries`](crate::Effects::entries), counted from the first one, are safe: what was
     /// promised and rests on them follows. Only for a hub that keeps a journal.
     Kept {

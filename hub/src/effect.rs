@@ -3,8 +3,9 @@
 use crate::command::{Options, Publish, Receipt};
 use crate::ids::{AskId, ChannelName, Millis, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Grade, Message, MessageId, Outgoing};
+use crate::queue::{Answer, MoveId, QueueMail};
 use crate::reason::Reason;
-use crate::record::Entry;
+use crate::record::{Entry, Place};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -171,6 +172,14 @@ pub enum Effect {
         /// What to say.
         report: Report,
     },
+    /// Read a record of a message in a queue, and give it back by [`QueueCommand::Loaded`](crate::queue::QueueCommand::Loaded),
+    /// whatever comes of it.
+    Load {
+        /// Echoed.
+        id: MoveId,
+        /// Where it stands.
+        place: Place,
+    },
 }
 
 /// What hubs tell each other. The receiving side is `Command::Mail`.
@@ -242,6 +251,8 @@ pub enum HubMail {
         /// Which hub wants to hear when it is kept, and under which number.
         watch: Option<(ShardId, u64)>,
     },
+    /// From the hub of another queue.
+    Queue(Box<QueueMail>),
 }
 
 /// A session walks over the values that channels retain.
@@ -443,6 +454,8 @@ pub enum Report {
     },
     /// Answer to `Query::Retained`.
     Retained(Option<Arc<Message>>),
+    /// Answer to `Command::Queue`.
+    Queue(Box<Answer>),
 }
 
 /// A session as the back end sees it.

@@ -12,6 +12,7 @@
 //! connection everything that was sent is sent again in its order, under its number. Start at [`Flight`].
 
 use crate::command::Step;
+use crate::exchange::{Waiting, make_way};
 use crate::ids::Millis;
 use crate::message::{Grade, Labels, Message, Quality};
 use std::collections::VecDeque;
@@ -218,6 +219,19 @@ impl Flight {
     pub(crate) fn wait(&mut self, parcel: Parcel) {
         self.bytes += parcel.bytes();
         self.waiting.push_back(parcel);
+    }
+
+    /// Takes away as many of the oldest that wait as are `enough`, of those that give way; gives the numbers of
+    /// their records. What a share group dealt is not this session's to lose.
+    pub(crate) fn make_way(&mut self, enough: impl Fn(Waiting) -> bool) -> Vec<u64> {
+        let gives_way =
+            |parcel: &Parcel| matches!(parcel.source, Source::Live) && parcel.message.traits.gives_way;
+        let mut records: Vec<u64> =
+            self.waiting.iter().filter(|parcel| gives_way(parcel)).map(|parcel| parcel.record).collect();
+        let gone = make_way(&mut self.waiting, |parcel| gives_way(parcel).then(|| parcel.bytes()), enough);
+        self.bytes -= gone.bytes;
+        records.truncate(gone.count);
+        records
     }
 
     /// Sends a message that has its number and for which there `has_place`.

@@ -12,6 +12,7 @@ use crate::interest::Interests;
 use crate::journal::Journal;
 use crate::limits::Config;
 use crate::pact::Names;
+use crate::queue::{QueueConfig, Queues};
 use crate::recovery::Log;
 use crate::retained::Retained;
 use crate::roster::{RosterKey, Rosters};
@@ -39,6 +40,7 @@ pub struct Hub {
     pub(crate) retained: Retained,
     pub(crate) delayed: Delayed,
     pub(crate) shares: Shares,
+    pub(crate) queues: Queues,
     pub(crate) journal: Journal,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
@@ -69,6 +71,7 @@ impl Hub {
             retained: Retained::default(),
             delayed: Delayed::default(),
             shares: Shares::default(),
+            queues: Queues::new(config.shard, config.topology, epoch),
             journal: Journal::default(),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
@@ -83,6 +86,7 @@ impl Hub {
     pub fn apply(&mut self, now: Millis, command: Command, effects: &mut Effects) {
         self.now = now;
         self.decide(command, effects);
+        self.deliver_own_mail(effects);
         self.journal.hand_over(effects);
     }
 
@@ -125,9 +129,15 @@ impl Hub {
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
             Command::Mail { from, mail } => self.mail(from, mail, effects),
             Command::Query { token, query } => self.query(token, &query, effects),
+            Command::Queue(command) => self.queue(command, effects),
             Command::Kept { safe } => self.kept(safe, effects),
             Command::Tick => self.tick(effects),
         }
+    }
+
+    /// How queues are made, before anything else. Without it they have the default limits, and time begins in 1970.
+    pub fn configure_queues(&mut self, config: QueueConfig) {
+        self.queues.configure(config);
     }
 
     /// When `Command::Tick` is to be applied, at the latest; `None` while nothing depends on time.
@@ -138,12 +148,9 @@ impl Hub {
         let will = self.wills.first().map(|(at, _)| *at);
         let walk = (!self.walking.is_empty()).then_some(Millis(0));
         let kept = [log, self.histories.next_deadline(), self.retained.next_deadline()];
-        let delayed = self.delayed.next_deadline();
-        [window, will, walk, delayed, self.asks.next_deadline(), self.journal.next_deadline()]
-            .into_iter()
-            .chain(kept)
-            .flatten()
-            .min()
+        let (delayed, queues) = (self.delayed.next_deadline(), self.queues.next_deadline());
+        let (asks, journal) = (self.asks.next_deadline(), self.journal.next_deadline());
+        [window, will, walk, delayed, queues, asks, journal].into_iter().chain(kept).flatten().min()
     }
 
     /// Sessions, attached or not.
@@ -173,6 +180,7 @@ impl Hub {
             && self.retained.is_empty()
             && self.delayed.is_empty()
             && self.shares.is_empty()
+            && self.queues.is_empty()
             && self.journal.is_idle()
     }
 
@@ -193,6 +201,7 @@ impl Hub {
         self.expire_retained();
         self.journal.expire(self.now);
         self.walk_on(effects);
+        self.tick_queues(effects);
     }
 }
 

@@ -177,6 +177,7 @@ impl Hub {
             HubMail::Dealt { member, message, options, group, watch } => {
                 self.dealt(member, (&message, watch), (options, group), effects);
             }
+            HubMail::Queue(mail) => self.queue_mail(from, *mail, effects),
         }
     }
 

@@ -18,6 +18,7 @@ use crate::had::Had;
 use crate::hub::Hub;
 use crate::ids::{Millis, Partition, SessionId, SessionKey, ShardId, Token};
 use crate::message::{Message, MessageId, Outgoing};
+use crate::queue::Leaving;
 use crate::record::{Entry, OwedRecord, Place, Record};
 use crate::session::Session;
 use std::collections::{BTreeMap, VecDeque};
@@ -71,6 +72,8 @@ pub(crate) enum Promise {
     Watched(u64),
     /// Where a message goes on its way.
     Route(Box<Publish>),
+    /// Of queues, to another hub or to the store.
+    Queue(Leaving),
     /// To the home of a share group.
     Share(Box<ShareMail>),
 }
@@ -118,6 +121,12 @@ impl Journal {
 
     pub(crate) fn is_on(&self) -> bool {
         self.is_on
+    }
+
+    /// Number of the newest record of a partition; 0 = there was none.
+    pub(crate) fn last(&self, partition: Partition) -> u64 {
+        let last = self.last.get(usize::from(partition.0 / self.shards.max(1)));
+        last.copied().unwrap_or_default()
     }
 
     /// Nothing waits here.
@@ -275,7 +284,12 @@ impl Hub {
     pub fn keep_journal(&mut self, last: &[(Partition, u64)], records: Vec<(Place, Record)>) {
         let topology = self.config.topology;
         self.journal.begin(topology.shards, topology.partitions, last);
-        self.journal.recalled = records;
+        for (place, record) in records {
+            match record {
+                Record::Queue(record) => self.queues.replay(place, record),
+                record => self.journal.recalled.push((place, record)),
+            }
+        }
     }
 
     /// So many changes are safe, since the hub was made.
@@ -321,6 +335,7 @@ impl Hub {
             Promise::Report(token, report) => effects.report(token, *report),
             Promise::Watched(watch) => self.watched(watch, effects),
             Promise::Route(publish) => self.route(*publish, effects),
+            Promise::Queue(leaving) => self.let_go(leaving, effects),
             Promise::Share(mail) => self.tell_share(*mail, effects),
         }
     }

@@ -32,6 +32,7 @@ mod outbox;
 mod pact;
 mod publish;
 mod query;
+pub mod queue;
 mod reason;
 mod record;
 mod recovery;
@@ -60,7 +61,7 @@ pub use ids::{
     AskId, ChannelName, Millis, Offset, Partition, Position, SessionId, SessionKey, ShardId, Tag, Token,
     Topology,
 };
-pub use limits::{ChannelRule, Config, HistoryRule, Limits, RecoveryLimits};
+pub use limits::{ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, WhenFull};
 pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Quality, Traits};
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;

@@ -33,6 +33,7 @@ impl Hub {
             return refuse(token, effects);
         }
         let mut message = message(publish, channel, None);
+        message.traits.gives_way = self.gives_way(&message.channel);
         let checked = self.check_retained(&message);
         let history = checked.and_then(|()| self.history_for(&message.channel, message.volatile));
         let history = match history {
@@ -100,7 +101,9 @@ impl Hub {
             return self.report_delivered(token, Counts::default(), 0, effects);
         };
         let reply_until = reply_until(self.now, &publish);
-        let message = Arc::new(message(publish, first, None));
+        let mut message = message(publish, first, None);
+        message.traits.gives_way = self.gives_way(&message.channel);
+        let message = Arc::new(message);
         for channel in channels.iter().filter(|channel| channel.session().is_none()) {
             self.keep_copy(channel, &message);
         }

@@ -6,6 +6,7 @@
 use crate::command::Options;
 use crate::ids::{Millis, Partition, SessionId};
 use crate::message::{MessageId, Quality};
+use crate::queue;
 use crate::{Labels, Message};
 use std::sync::Arc;
 
@@ -93,6 +94,8 @@ pub enum Record {
     },
     /// The value that its channel retains. Of several of one channel the newest counts.
     Retained(Arc<Message>),
+    /// Of queues, whose times are on the wall clock.
+    Queue(queue::Record),
     /// A message that its channel has retained and does not any more, or that was put off and has been published. It may be
     /// published once more after a crash, and is neither retained nor put off again.
     Seen(MessageId),

@@ -28,6 +28,8 @@ pub(crate) struct Past {
     replaced: Vec<(Place, Arc<Message>)>,
     seen: Vec<(Place, MessageId)>,
     due: Vec<(Place, Millis, Arc<Message>)>,
+    /// One for all sessions that are owed it.
+    messages: BTreeMap<MessageId, Arc<Message>>,
     /// Who has been given what.
     had: Had,
     /// Members of share groups that have what they were dealt.
@@ -99,13 +101,20 @@ impl Past {
 
     fn add(&mut self, place: Place, record: Record) {
         let record = match record {
+            Record::Owed(mut owed) => {
+                let shared = self.messages.entry(owed.message.id);
+                owed.message = Arc::clone(shared.or_insert_with(|| Arc::clone(&owed.message)));
+                if owed.number == 0 {
+                    return self.add_returning(place, owed);
+                }
+                Record::Owed(owed)
+            }
             Record::Retained(message) => {
                 self.had.note_value(message.id);
                 return self.replaced.extend(self.retained.insert(message.channel.clone(), (place, message)));
             }
             Record::Seen(message) => return self.seen.push((place, message)),
             Record::Due { at, message } => return self.due.push((place, at, message)),
-            Record::Owed(owed) if owed.number == 0 => return self.add_returning(place, owed),
             record => record,
         };
         match &record {
@@ -155,7 +164,7 @@ fn session_of(record: &Record) -> Option<SessionId> {
         | Record::Used { session, .. }
         | Record::Offer { session, .. }
         | Record::Taken { session, .. } => Some(*session),
-        Record::Due { .. } | Record::Retained(_) | Record::Seen(_) => None,
+        Record::Due { .. } | Record::Retained(_) | Record::Queue(_) | Record::Seen(_) => None,
     }
 }
 
@@ -193,7 +202,8 @@ impl PastSession {
             Record::Taken { exchange, .. } => {
                 self.offers.insert(exchange, (number, None)).map(|(older, _)| older)
             }
-            Record::Session(_) | Record::Due { .. } | Record::Retained(_) | Record::Seen(_) => None,
+            Record::Session(_) | Record::Due { .. } => None,
+            Record::Retained(_) | Record::Queue(_) | Record::Seen(_) => None,
         }
     }
 
@@ -268,7 +278,13 @@ fn parcel(owed: OwedRecord, record: u64) -> Parcel {
 impl Hub {
     /// Sessions of the records, as a snapshot has them.
     pub(crate) fn recalled(&mut self) -> (Past, Vec<SavedClaim>) {
-        let mut past = Past::of(std::mem::take(&mut self.journal.recalled), self.now);
+        let mut records = std::mem::take(&mut self.journal.recalled);
+        for (_, record) in &mut records {
+            if let Record::Owed(owed) = record {
+                owed.message = self.ruled(Arc::clone(&owed.message));
+            }
+        }
+        let mut past = Past::of(records, self.now);
         past.find_places();
         let claims = past.sessions.values().map(|session| session.claim(self.now)).collect();
         (past, claims)
@@ -276,7 +292,7 @@ impl Hub {
 
     /// Takes in what the records say, for sessions that were restored; those that were not keep theirs.
     pub(crate) fn recall(&mut self, past: Past, effects: &mut Effects) {
-        let Past { sessions, retained, replaced, seen, due, mut had, dealt, returning, void } = past;
+        let Past { sessions, retained, replaced, seen, due, mut had, dealt, returning, void, messages: _ } = past;
         for (place, message) in retained.into_values() {
             self.restore_retained(&message, place.number);
         }
@@ -318,6 +334,7 @@ impl Hub {
         for place in void {
             self.journal.drop_record(place.partition, place.number);
         }
+        self.start_queues(effects);
         self.journal.hand_over(effects);
     }
 

@@ -274,7 +274,9 @@ impl Hub {
         let partition = message.channel.partition(&self.config.topology);
         let may_repeat = self.journal.is_on() && receipt.is_some_and(|receipt| receipt.may_repeat());
         if message.body.len_bytes() > 0 {
-            let record = self.journal.keep(partition, Record::Retained(Arc::clone(message)));
+            let is_kept = !message.traits.told_anew;
+            let mut keep = || self.journal.keep(partition, Record::Retained(Arc::clone(message)));
+            let record = if is_kept { keep() } else { 0 };
             self.drop_retained(&message.channel);
             self.retained.insert(Value { message: Arc::clone(message), record, may_repeat });
         } else {

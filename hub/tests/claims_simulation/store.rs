@@ -169,6 +169,7 @@ impl Store {
                 }
                 Record::Subscription { .. } | Record::Share { .. } => {}
                 Record::Used { .. } | Record::Taken { .. } | Record::Seen(_) => {}
+                Record::Queue(_) => unreachable!("there are no queues here"),
             }
         }
     }
@@ -215,7 +216,7 @@ struct Newest<'a> {
 impl<'a> Newest<'a> {
     fn take(&mut self, (place, record): (&Place, &'a Record)) {
         match record {
-            Record::Session(_) => {}
+            Record::Session(_) | Record::Queue(_) => {}
             Record::Subscription { session, name, options } => {
                 self.labels.insert((*session, false, name), options.label);
             }

@@ -3,7 +3,7 @@
 //! Must not know how text is parsed (`raw.rs`). Start at [`load`].
 
 use super::limits::Limits;
-use super::mqtt::{AclRule, AutoSubscribe, Mqtt, MqttUser};
+use super::mqtt::{AclRule, AutoSubscribe, ClientUser, Mqtt, MqttUser};
 use super::names::{NamespaceName, Origins, level_matches};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
@@ -227,6 +227,14 @@ fn addresses(raw: &mut Raw, config: &Config) {
     if mqtt.tls_listen.is_some() && config.tls.is_none() {
         let text = "needs a certificate: set tls.certificate and tls.key";
         raw.problem(raw.place("mqtt.tls_listen"), "mqtt.tls_listen", text);
+    }
+    if mqtt.tls_client_ca.is_some() && mqtt.tls_listen.is_none() {
+        let text = "needs mqtt.tls_listen: clients are asked for certificates there alone";
+        raw.problem(raw.place("mqtt.tls_client_ca"), "mqtt.tls_client_ca", text);
+    }
+    if mqtt.tls_client_user != ClientUser::None && mqtt.tls_client_ca.is_none() {
+        let text = "needs mqtt.tls_client_ca, by which certificates of clients are verified";
+        raw.problem(raw.place("mqtt.tls_client_user"), "mqtt.tls_client_user", text);
     }
     if mqtt.enabled && config.socketio.paths.contains(&mqtt.path) {
         let text = format!("must differ from those of socketio.paths, got \"{}\"", mqtt.path);

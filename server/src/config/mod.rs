@@ -24,7 +24,8 @@ use std::path::PathBuf;
 
 pub use limits::Limits;
 pub use mqtt::{
-    AclAction, AclRule, AutoSubscribe, Mqtt, MqttUser, Password, Permission, ServerReference, Text,
+    AclAction, AclRule, AutoSubscribe, ClientCertificate, ClientUser, Mqtt, MqttUser, Password, Permission,
+    ServerReference, Text,
 };
 pub use names::{
     ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,
@@ -35,7 +36,7 @@ pub use problem::{Place, Problem, Problems};
 pub use reference::{config_reference, example, limits_reference};
 pub use sections::{
     Auth, AuthMode, ChannelRule, EventRoute, FsyncPolicy, Log, LogFormat, Private, Recovery, RecoveryMode,
-    Server, SocketIo, Store, Transport, Transports,
+    Server, SocketIo, Store, Transport, Transports, WhenFull,
 };
 
 /// The checked configuration: every default filled in, every value in range, nothing contradictory.

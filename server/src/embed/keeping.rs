@@ -1,15 +1,15 @@
 //! The store of a node: opened and read at the start, written to by the journal, closed at the end.
 //!
 //! Owns the way from the configuration to a store, and the check that it fits this node. Must not know what a record means.
-//! Start at [`Keeping::open`].
+//! Start at [`open_disk`] and [`Keeping::read`].
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hub::Topology;
-use store::disk::{Disk, DiskOptions, Fsync};
-use store::{Clock, Timestamp};
+use store::WallClock;
+use store::disk::{Caretaker, Disk, DiskOptions, Faults, Fsync};
 
 use super::server::StartError;
 use crate::config::{FsyncPolicy, Store};
@@ -37,39 +37,43 @@ pub(super) struct Keeper {
     disk: Arc<Disk>,
 }
 
-struct WallClock;
+/// Opens the store in a directory, without reading it; with faults where its file would have them, if there are to be any.
+pub(super) fn open_disk(
+    directory: &Path,
+    config: &Store,
+    packet_bytes_max: usize,
+    faults: Option<Arc<dyn Faults>>,
+) -> Result<Disk, StartError> {
+    let fsync = match config.fsync {
+        FsyncPolicy::Always => Fsync::Always,
+        FsyncPolicy::Interval => Fsync::Interval(Duration::from_millis(config.fsync_interval_ms)),
+        FsyncPolicy::Never => Fsync::Never,
+    };
+    let defaults = DiskOptions::default();
+    let options = DiskOptions {
+        fsync,
+        record_bytes_max: defaults.record_bytes_max.max(packet_bytes_max) + RECORD_OVERHEAD_BYTES,
+        database_bytes_max: (config.bytes_max > 0).then_some(config.bytes_max),
+        cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
+        ..defaults
+    };
+    let clock = Arc::new(WallClock);
+    let opened = match faults {
+        None => Disk::open(directory, options, clock),
+        Some(faults) => Disk::open_with(directory, options, clock, faults),
+    };
+    opened.map_err(|error| fails(directory, &error))
+}
 
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-    }
+fn fails(directory: &Path, error: &dyn std::error::Error) -> StartError {
+    StartError::Store { path: directory.to_owned(), error: error.to_string() }
 }
 
 impl Keeping {
-    /// Opens the store in a directory and reads what was kept. Takes as long as that takes.
-    pub(super) fn open(
-        directory: &Path,
-        config: &Store,
-        topology: Topology,
-        (zero, packet_bytes_max): (Instant, usize),
-    ) -> Result<Self, StartError> {
-        let fails = |error: String| StartError::Store { path: directory.to_owned(), error };
-        let fsync = match config.fsync {
-            FsyncPolicy::Always => Fsync::Always,
-            FsyncPolicy::Interval => Fsync::Interval(Duration::from_millis(config.fsync_interval_ms)),
-            FsyncPolicy::Never => Fsync::Never,
-        };
-        let defaults = DiskOptions::default();
-        let options = DiskOptions {
-            fsync,
-            record_bytes_max: defaults.record_bytes_max.max(packet_bytes_max) + RECORD_OVERHEAD_BYTES,
-            database_bytes_max: (config.bytes_max > 0).then_some(config.bytes_max),
-            cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
-            ..defaults
-        };
-        let disk = Disk::open(directory, options, Arc::new(WallClock));
-        let disk = Arc::new(disk.map_err(|error| fails(error.to_string()))?);
+    /// Reads what was kept. Takes as long as that takes.
+    pub(super) fn read(disk: Disk, topology: Topology, zero: Instant) -> Result<Self, StartError> {
+        let disk = Arc::new(disk);
+        let directory = disk.directory();
         let (wall, began) = (Wall::of(zero), Instant::now());
         let mut said = began;
         let found = journal::read(&*disk, topology, wall, |records| {
@@ -78,7 +82,7 @@ impl Keeping {
                 tracing::info!(records, path = %directory.display(), "reading the store");
             }
         });
-        let found = found.map_err(|error| fails(error.to_string()))?;
+        let found = found.map_err(|error| fails(directory, &error))?;
         let records: usize = found.shards.iter().map(|kept| kept.records.len()).sum();
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(records, took_ms, path = %directory.display(), "the store is open");
@@ -105,6 +109,11 @@ impl Keeping {
 }
 
 impl Keeper {
+    /// For the back office.
+    pub(super) fn caretaker(&self) -> Caretaker {
+        self.disk.caretaker()
+    }
+
     /// Comes when the store takes no changes any more; once.
     pub(super) fn failure(&mut self) -> &mut tokio::sync::oneshot::Receiver<journal::Failure> {
         &mut self.writing.failure

@@ -3,12 +3,13 @@
 //! Owns the translation of configured limits into the hub's, and the way of sessions of an earlier process into the hubs
 //! before anybody can publish. Start at [`spawn`].
 
-use crate::config::Config;
+use crate::config::{Config, WhenFull};
 use crate::front::{Fit, Front, PidKey, Returning};
 use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
 use crate::state::{End, NodeState, ShardState};
+use crate::tls::TlsConfigs;
 use hub::{
     ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
     SessionId, ShardId, Token, Topology,
@@ -29,7 +30,7 @@ pub(super) struct NodeSetup {
     /// Who writes down what is kept, if anybody.
     pub(super) journal: Option<JournalInlet>,
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<TlsConfigs>,
     pub(super) key: PidKey,
     /// Who gets what the shards leave behind, if anybody.
     pub(super) heir: Option<std::sync::mpsc::Sender<(ShardState, End)>>,
@@ -213,6 +214,10 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
             },
         }),
         presence: rule.presence,
+        when_full: match rule.when_full {
+            WhenFull::Newest => hub::WhenFull::Newest,
+            WhenFull::Oldest => hub::WhenFull::Oldest,
+        },
     });
     hub::Config {
         shard,

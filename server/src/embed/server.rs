@@ -2,12 +2,12 @@
 
 use super::events::Events;
 use super::handle::Handle;
-use super::keeping::{Keeper, Keeping};
+use super::keeping::{Keeper, Keeping, open_disk};
 use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
-use crate::back::{Office, OfficePorts, sys};
+use crate::back::{Office, OfficePorts, Storage, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
@@ -20,6 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::disk::Faults;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -96,8 +97,21 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::begin(config, None).await
+    }
+
+    /// The same with a store that goes wrong when it is told to, for tests of what clients see then.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    #[doc(hidden)]
+    pub async fn start_with_faults(config: Config, faults: Arc<dyn Faults>) -> Result<Self, StartError> {
+        Self::begin(config, Some(faults)).await
+    }
+
+    async fn begin(config: Config, faults: Option<Arc<dyn Faults>>) -> Result<Self, StartError> {
         let config = Arc::new(config);
-        let tls = config.tls.as_ref().map(tls::load).transpose()?;
+        let tls = tls::load(&config)?;
         let shard_count = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
         let topology = Topology { shards: shard_count, partitions: PARTITIONS };
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
@@ -107,7 +121,7 @@ impl Server {
         // Only now that all ports are ours: a start that fails leaves the file to the next.
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
-        let mut keeping = open_store(&config, topology, zero).await?;
+        let mut keeping = open_store(&config, topology, zero, faults).await?;
         let kept = keeping.as_mut().map(Keeping::take);
         let setup = NodeSetup {
             config: Arc::clone(&config),
@@ -137,7 +151,7 @@ impl Server {
         let keeper = keeping.map(|keeping| keeping.start(senders.clone())).transpose();
         let keeper = keeper.map_err(StartError::Shard)?;
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
-        let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
+        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage(&config, keeper.as_ref()));
         let (private_addr, private_stop) = serve_private(desk, private);
         let figures = publish_figures(&office, &config);
         let handle = Handle::new(office, Arc::clone(&config));
@@ -204,11 +218,10 @@ impl Server {
     /// # Errors
     /// [`StartError::Tls`]; the old certificates stay in use.
     pub async fn reload_tls(&self) -> Result<bool, StartError> {
-        let Some(files) = &self.config.tls else { return Ok(false) };
-        let tls = tls::load(files)?;
+        let Some(tls) = tls::load(&self.config)? else { return Ok(false) };
         for shard in 0..self.shards.len() {
             let shard = ShardId(u8::try_from(shard).unwrap_or(u8::MAX));
-            if let Err(error) = self.handle.office().tell(shard, Mail::Tls(Arc::clone(&tls))).await {
+            if let Err(error) = self.handle.office().tell(shard, Mail::Tls(tls.clone())).await {
                 tracing::warn!(shard = shard.0, %error, "a shard keeps its old certificates");
             }
         }
@@ -317,15 +330,23 @@ async fn open_store(
     config: &Arc<Config>,
     topology: Topology,
     zero: Instant,
+    faults: Option<Arc<dyn Faults>>,
 ) -> Result<Option<Keeping>, StartError> {
     let Some(path) = config.store.dir.clone() else { return Ok(None) };
     let config = Arc::clone(config);
     let open = move || {
         let packet_bytes_max = config.mqtt.packet_bytes_max as usize;
-        Keeping::open(&path, &config.store, topology, (zero, packet_bytes_max))
+        let opened = open_disk(&path, &config.store, packet_bytes_max, faults);
+        Keeping::read(opened?, topology, zero)
     };
     let opened = tokio::task::spawn_blocking(open).await;
     opened.map_err(|error| StartError::Shard(io::Error::other(error)))?.map(Some)
+}
+
+/// The store for the back office.
+fn storage(config: &Config, keeper: Option<&Keeper>) -> Option<Storage> {
+    let (keeper, directory) = (keeper?, config.store.dir.as_deref()?);
+    Some(Storage::new(keeper.caretaker(), directory, config.store.backup_dir.as_deref()))
 }
 
 async fn listen_private(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

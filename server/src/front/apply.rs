@@ -119,7 +119,7 @@ pub(super) fn door(effect: &Effect) -> Door {
         | Effect::Taken { to, .. }
         | Effect::Misstep { to }
         | Effect::More { to } => Some(to.tag),
-        Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } => None,
+        Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => None,
     };
     tag.map_or(Door::Http, door_of)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hub::{Message, MessageId, Millis, OwedRecord, Record, SessionId, SessionRecord, WillRecord};
+use hub::{Message, MessageId, Millis, OwedRecord, Record, SessionId, SessionRecord, WillRecord, queue};
 use serde::{Deserialize, Serialize};
 
 use crate::state::record::{MessageRecord, OptionsRecord, quality, quality_number};
@@ -67,6 +67,7 @@ enum RecordForm<'a> {
         session: [u8; 15],
         number: u16,
         message: u128,
+        group: Option<&'a str>,
     },
     Offer {
         session: [u8; 15],
@@ -85,6 +86,7 @@ enum RecordForm<'a> {
     },
     #[serde(borrow)]
     Retained(MessageRecord<'a>),
+    Seen(u128),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -126,7 +128,11 @@ pub(super) fn encode(record: &Record, wall: Wall) -> Bytes {
     // A message that ends has another end on the disk.
     let moved = message_of(record).filter(|message| message.traits.expires.is_some());
     let moved = moved.map(|message| Wall::moved(message, |at| Millis(wall.written(at))));
-    let form = RecordForm::of(record, moved.as_ref(), wall);
+    // Those of queues have a form of their own, which begins with another byte.
+    if let Record::Queue(record) = record {
+        return Bytes::from(record.encode());
+    }
+    let form = RecordForm::of(record, moved.as_ref(), wall).expect("it is none of queues");
     let bytes = postcard::to_extend(&form, vec![VERSION]);
     Bytes::from(bytes.expect("records hold nothing that has no form in postcard"))
 }
@@ -142,12 +148,17 @@ fn message_of(record: &Record) -> Option<&Message> {
         | Record::Subscription { .. }
         | Record::Share { .. }
         | Record::Used { .. }
-        | Record::Taken { .. } => None,
+        | Record::Taken { .. }
+        | Record::Queue(_)
+        | Record::Seen(_) => None,
     }
 }
 
 /// What [`encode`] wrote; `None` if it was another version, or something else.
 pub(super) fn decode(bytes: &[u8], wall: Wall) -> Option<Record> {
+    if queue::Record::is_one(bytes) {
+        return queue::Record::recall(bytes).ok().map(Record::Queue);
+    }
     let (&VERSION, rest) = bytes.split_first()? else { return None };
     match postcard::take_from_bytes::<RecordForm<'_>>(rest) {
         Ok((form, [])) => form.record(wall),
@@ -156,9 +167,10 @@ pub(super) fn decode(bytes: &[u8], wall: Wall) -> Option<Record> {
 }
 
 impl<'a> RecordForm<'a> {
-    fn of(record: &'a Record, moved: Option<&'a Message>, wall: Wall) -> Self {
+    /// `None` for a record of queues.
+    fn of(record: &'a Record, moved: Option<&'a Message>, wall: Wall) -> Option<Self> {
         let message = |message: &'a Message| MessageRecord::of(moved.unwrap_or(message));
-        match record {
+        Some(match record {
             Record::Session(session) => Self::Session(SessionForm::of(session, wall)),
             Record::Subscription { session, name, options } => {
                 Self::Subscription { session: session.0, name, options: OptionsRecord::of(*options) }
@@ -175,16 +187,21 @@ impl<'a> RecordForm<'a> {
                 group: owed.group.as_deref(),
                 message: message(&owed.message),
             }),
-            Record::Used { session, number, message } => {
-                Self::Used { session: session.0, number: *number, message: message.0 }
-            }
+            Record::Used { session, number, message, group } => Self::Used {
+                session: session.0,
+                number: *number,
+                message: message.0,
+                group: group.as_deref(),
+            },
             Record::Offer { session, exchange, message: offered } => {
                 Self::Offer { session: session.0, exchange: *exchange, message: message(offered) }
             }
             Record::Taken { session, exchange } => Self::Taken { session: session.0, exchange: *exchange },
             Record::Due { at, message: due } => Self::Due { at: wall.written(*at), message: message(due) },
             Record::Retained(value) => Self::Retained(message(value)),
-        }
+            Record::Seen(message) => Self::Seen(message.0),
+            Record::Queue(_) => return None,
+        })
     }
 
     fn record(self, wall: Wall) -> Option<Record> {
@@ -214,8 +231,9 @@ impl<'a> RecordForm<'a> {
                 labels: (!owed.labels.is_empty()).then(|| owed.labels.into()),
                 group: owed.group.map(Arc::from),
             })),
-            Self::Used { session, number, message } => {
-                Record::Used { session: SessionId(session), number, message: MessageId(message) }
+            Self::Used { session, number, message, group } => {
+                let (session, message) = (SessionId(session), MessageId(message));
+                Record::Used { session, number, message, group: group.map(Arc::from) }
             }
             Self::Offer { session, exchange, message: form } => {
                 Record::Offer { session: SessionId(session), exchange, message: message(form)? }
@@ -223,6 +241,7 @@ impl<'a> RecordForm<'a> {
             Self::Taken { session, exchange } => Record::Taken { session: SessionId(session), exchange },
             Self::Due { at, message: form } => Record::Due { at: wall.read(at), message: message(form)? },
             Self::Retained(form) => Record::Retained(message(form)?),
+            Self::Seen(message) => Record::Seen(MessageId(message)),
         })
     }
 }

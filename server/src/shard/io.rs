@@ -20,6 +20,7 @@ use crate::mail::{PeerMail, Upcall};
 use hub::{Entry, Millis, Report, ShardId, Token};
 use mio::unix::SourceFd;
 use mio::{Interest, Token as PollToken};
+use rustls::pki_types::CertificateDer;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -109,6 +110,11 @@ impl Io {
     /// Whether the connection is under TLS.
     pub fn is_secure(&self, conn: ConnKey) -> bool {
         self.connections.get(conn).is_some_and(|connection| connection.tls.is_some())
+    }
+
+    /// The certificate by which the client has proved who it is, if it was asked for one and has it.
+    pub fn client_certificate(&self, conn: ConnKey) -> Option<&CertificateDer<'static>> {
+        self.connections.get(conn)?.tls.as_ref()?.peer_certificates()?.first()
     }
 
     /// Counts a handshake (a new session) of the peer's address. `false`: refuse it with 429 and `Retry-After: 1`

@@ -13,9 +13,10 @@ mod problem;
 mod retained;
 mod server;
 mod sessions;
+mod store;
 mod tail;
 
-use crate::back::Office;
+use crate::back::{Office, Storage};
 use crate::config::Config;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -38,6 +39,7 @@ pub use tail::TailSink;
 pub(crate) struct Desk {
     office: Office,
     config: Arc<Config>,
+    storage: Option<Storage>,
     /// The zero of the shards' clock.
     zero: Instant,
     started: Instant,
@@ -48,9 +50,9 @@ pub(crate) struct Desk {
 impl Desk {
     /// A desk before the office; `zero` is the zero of the shards' clock.
     #[must_use]
-    pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant) -> Self {
+    pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant, storage: Option<Storage>) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
-        Self { office, config, zero, started: Instant::now(), tails }
+        Self { office, config, storage, zero, started: Instant::now(), tails }
     }
 
     fn now_ms(&self) -> u64 {
@@ -187,5 +189,8 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(server::live))
         .routes(routes!(server::ready))
         .routes(routes!(server::metrics))
+        .routes(routes!(store::show))
+        .routes(routes!(store::backup))
+        .routes(routes!(store::compact))
         .routes(routes!(server::problem_page))
 }

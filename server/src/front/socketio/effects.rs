@@ -47,7 +47,10 @@ impl SocketIo {
             Effect::Claimed { .. } | Effect::Agreed { .. } | Effect::Done { .. } => {}
             Effect::Taken { .. } | Effect::Misstep { .. } => {}
             Effect::Deliver { .. } | Effect::Send { .. } | Effect::More { .. } => {}
-            Effect::CloseConnection { .. } | Effect::Mail { .. } | Effect::Report { .. } => {}
+            Effect::CloseConnection { .. }
+            | Effect::Mail { .. }
+            | Effect::Report { .. }
+            | Effect::Load { .. } => {}
         }
     }
 
