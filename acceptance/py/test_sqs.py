@@ -1,4 +1,5 @@
-"""boto3: every action, what comes when and in which order, and what each error is called."""
+"""boto3: every action, what comes when and in which order, and what each error is called; in JSON, and in the older Query
+protocol, which boto3 speaks when the model of the service says so."""
 
 import hashlib
 import itertools
@@ -20,9 +21,40 @@ def name(word="q", fifo=False):
     return f"{word}-{next(names)}" + (".fifo" if fifo else "")
 
 
+PREFIXED = (
+    "BatchEntryIdsNotDistinct", "EmptyBatchRequest", "TooManyEntriesInBatchRequest", "MessageNotInflight", "PurgeQueueInProgress"
+)
+ERRORS = {name: f"AWS.SimpleQueueService.{name}" for name in PREFIXED} | {
+    "QueueDoesNotExist": "AWS.SimpleQueueService.NonExistentQueue",
+    "QueueNameExists": "QueueAlreadyExists",
+}
+
+
+def as_query(model):
+    """Gives the model what it had when clients spoke Query: how lists and maps are flattened, and the codes of errors."""
+    model["metadata"] |= {"protocol": "query", "protocols": ["query"]}
+    for action, operation in model["operations"].items():
+        operation.get("output", {})["resultWrapper"] = f"{action}Result"
+    for shape_name, shape in model["shapes"].items():
+        if shape.get("exception") and shape_name in ERRORS:
+            shape["error"] = {"code": ERRORS[shape_name], "httpStatusCode": 400, "senderFault": True}
+        if shape["type"] == "list":
+            shape["flattened"] = True
+            item = {"MessageSystemAttributeList": "MessageSystemAttributeName"}
+            shape["member"]["locationName"] = item.get(shape_name, shape_name.removesuffix("List"))
+        if shape["type"] == "map":
+            shape["flattened"] = True
+            shape["key"]["locationName"] = "Key" if shape_name == "TagMap" else "Name"
+            shape["value"]["locationName"] = "Value"
+        for member_name, member in shape.get("members", {}).items():
+            if member_name in ("Attributes", "MessageAttributes", "MessageSystemAttributes", "Tags", "tags"):
+                member["locationName"] = member_name.removesuffix("s").replace("tag", "Tag")
+
+
 @unittest.skipIf(REFERENCE, "rule of Trunkline")
 class QueueCase(ServerCase):
     kind = "dev"
+    protocol = "json"
 
     @classmethod
     def setUpClass(cls):
@@ -33,7 +65,20 @@ class QueueCase(ServerCase):
     def client(cls, **kwargs):
         config = Config(retries={"max_attempts": 0}, max_pool_connections=50)
         given = {"region_name": REGION, "aws_access_key_id": "x", "aws_secret_access_key": "y"}
-        return boto3.client("sqs", endpoint_url=cls.server["privateUrl"], config=config, **(given | kwargs))
+        given |= {"endpoint_url": cls.server["privateUrl"]} | kwargs
+        session = boto3.Session()
+        loader = session._session.get_component("data_loader")
+        load = loader.load_service_model
+
+        def spoken(service, kind, api_version=None):
+            model = load(service, kind, api_version)
+            if service == "sqs" and kind == "service-2":
+                if cls.protocol == "query":
+                    as_query(model)
+            return model
+
+        loader.load_service_model = spoken
+        return session.client("sqs", config=config, **given)
 
     def queue(self, fifo=False, **attributes):
         if fifo:
@@ -290,7 +335,6 @@ class Time(QueueCase):
 
         thread = threading.Thread(target=run)
         thread.start()
-        time.sleep(0.2)
         self.sqs.delete_queue(QueueUrl=url)
         thread.join(25)
         self.assertEqual(len(caught), 1)
@@ -418,6 +462,68 @@ class DeadLetters(QueueCase):
         policy = json.dumps({"deadLetterTargetArn": nowhere, "maxReceiveCount": 2})
         error = self.refused("ClientError", "set_queue_attributes", QueueUrl=url, Attributes={"RedrivePolicy": policy})
         self.assertIn("Dead letter target does not exist", error["Message"])
+
+
+class Keys(QueueCase):
+    settings = {
+        "sqsListen": "127.0.0.1:0",
+        "restKeys": ["0123456789abcdef"],
+        "sqsCredentials": [
+            {"key_id": "ALL", "secret": "all-all-all-all-"},
+            {"key_id": "SOME", "secret": "some-some-some-s", "queues": ["some-*"], "actions": ["SendMessage", "ListQueues"]},
+        ],
+        "queues": [{"name": "some-queue"}, {"name": "other-queue"}],
+    }
+
+    def key(self, key_id, secret, **kwargs):
+        return self.client(aws_access_key_id=key_id, aws_secret_access_key=secret, **kwargs)
+
+    def code(self, call, **kwargs):
+        with self.assertRaises(self.sqs.exceptions.ClientError) as caught:
+            call(**kwargs)
+        return caught.exception.response["Error"]["Code"]
+
+    def test_signed_requests_on_both_ports(self):
+        for url in (self.server["privateUrl"], self.server["sqsUrl"]):
+            client = self.key("ALL", "all-all-all-all-", endpoint_url=url)
+            queue = client.get_queue_url(QueueName="some-queue")["QueueUrl"]
+            self.assertEqual(queue, f"{url}/{ACCOUNT}/some-queue")
+            client.send_message(QueueUrl=queue, MessageBody="Grüße + %20 &=")
+
+    def test_who_is_not_let_in(self):
+        self.assertIn("SignatureDoesNotMatch", self.code(self.key("ALL", "wrong").list_queues))
+        self.assertIn("InvalidClientTokenId", self.code(self.key("NOBODY", "all-all-all-all-").list_queues))
+
+    def test_what_a_key_may_not(self):
+        client = self.key("SOME", "some-some-some-s")
+        self.assertEqual([url.rsplit("/", 1)[1] for url in client.list_queues()["QueueUrls"]], ["some-queue"])
+        client.send_message(QueueUrl="some-queue", MessageBody="x")
+        self.assertIn("AccessDenied", self.code(client.send_message, QueueUrl="other-queue", MessageBody="x"))
+        self.assertIn("AccessDenied", self.code(client.receive_message, QueueUrl="some-queue"))
+
+
+class QueryQueues(Queues):
+    protocol = "query"
+
+
+class QueryMessages(Messages):
+    protocol = "query"
+
+
+class QueryTime(Time):
+    protocol = "query"
+
+
+class QueryFifo(Fifo):
+    protocol = "query"
+
+
+class QueryDeadLetters(DeadLetters):
+    protocol = "query"
+
+
+class QueryKeys(Keys):
+    protocol = "query"
 
 
 if __name__ == "__main__":

@@ -5,8 +5,6 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use wire::sqs::{Action, UrlTemplate, is_queue_name};
-
 use super::table::{Flaw, Kind, Setting, Value, section};
 
 section! {
@@ -121,11 +119,20 @@ macro_rules! text {
     };
 }
 
+/// 1 to 80 of `A-Za-z0-9_-`, of which `.fifo` at the end may be five.
+fn is_queue_name(text: &str) -> bool {
+    let base = text.strip_suffix(".fifo").unwrap_or(text);
+    !base.is_empty() && text.len() <= 80 && is_word(base)
+}
+
+fn is_word(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+}
+
 text! {
     /// An account, a region or an access key id: 1 to 64 of `A-Za-z0-9_-`.
     ScopeName, "1 to 64 of `A-Za-z0-9_-`", |text| {
-        let is_word = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'));
-        if is_word && (1..=64).contains(&text.len()) {
+        if is_word(text) && (1..=64).contains(&text.len()) {
             return Ok(());
         }
         Err(format!("must be 1 to 64 of `A-Za-z0-9_-`, got \"{text}\""))
@@ -168,24 +175,22 @@ impl QueuePattern {
 }
 
 text! {
-    /// The name of an action of the API.
+    /// The name of an action of the API, which the start checks.
     SqsAction, "action", |text| {
-        if Action::from_name(text).is_some() {
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphabetic()) {
             return Ok(());
         }
         Err(format!("must be an action of SQS such as SendMessage, got \"{text}\""))
     }
 }
 
-/// How URLs of queues are written.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueueUrlTemplate(pub UrlTemplate);
-
-impl Setting for QueueUrlTemplate {
-    const KIND: Kind = Kind::Text("`{scheme}://{host}/{account}/{queue}`");
-
-    fn read(value: &Value) -> Result<Self, Flaw> {
-        UrlTemplate::parse(value.text()?).map(Self).map_err(|error| value.flaw(error.to_string()))
+text! {
+    /// How URLs of queues are written; the start checks the rest.
+    QueueUrlTemplate, "`{scheme}://{host}/{account}/{queue}`", |text| {
+        if text.ends_with("/{account}/{queue}") {
+            return Ok(());
+        }
+        Err(format!("must end with /{{account}}/{{queue}}, got \"{text}\""))
     }
 }
 

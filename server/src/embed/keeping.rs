@@ -118,14 +118,15 @@ impl Keeping {
         Self { log, caretaker: None, is_memory: true, secret, wall, found, inlet, outlet }
     }
 
-    /// The hub's clock beside the calendar's.
-    pub(super) fn wall(&self) -> Wall {
-        self.wall
+    /// Unix time of the hub's zero, in milliseconds.
+    pub(super) fn zero_ms(&self) -> u64 {
+        self.wall.zero_ms()
     }
 
     /// Where the messages of queues are read.
     pub(super) fn shelf(&self) -> Shelf {
-        Shelf::new(Arc::downgrade(&self.log), self.is_memory, &self.secret)
+        let log = Arc::downgrade(&self.log);
+        if self.is_memory { Shelf::in_memory(log, &self.secret) } else { Shelf::on_disk(log, &self.secret) }
     }
 
     /// Where shards put their changes.

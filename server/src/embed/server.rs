@@ -7,8 +7,8 @@ use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
+use crate::back::sqs::{Door, Shelf};
 use crate::back::{Office, OfficePorts, Storage, sys};
-use crate::back::sqs::Door;
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
@@ -60,8 +60,8 @@ pub enum StartError {
         /// What is wrong with it.
         error: String,
     },
-    /// A queue of the configuration cannot be as it is written.
-    #[error("[[queue]] {0}")]
+    /// What the configuration says about queues cannot be.
+    #[error("{0}")]
     Queue(String),
     /// Threads or polls.
     #[error("cannot start a shard: {0}")]
@@ -126,10 +126,7 @@ impl Server {
         let (report_sender, reports) = mpsc::unbounded_channel();
         let Ports { listeners, addrs } = ports::bind(&config, topology)?;
         let private = listen("private", config.server.private_listen).await?;
-        let sqs = match config.sqs.listen.filter(|_| config.sqs.enabled) {
-            Some(addr) => Some(listen("SQS", addr).await?),
-            None => None,
-        };
+        let sqs = listen_sqs(&config).await?;
         // Only now that all ports are ours: a start that fails leaves the file to the next.
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
@@ -141,10 +138,7 @@ impl Server {
             time: Time::Since(zero),
             uplink: upcall_sender,
             journal: keeping.as_ref().map(Keeping::inlet),
-            queues: node::queue_config(
-                &config,
-                keeping.as_ref().map_or(0, |keeping| keeping.wall().zero_ms()),
-            ),
+            queues: node::queue_config(&config, keeping.as_ref().map_or(0, Keeping::zero_ms)),
             reports: report_sender,
             tls,
             key: PidKey::generate(),
@@ -170,10 +164,7 @@ impl Server {
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let storage = storage(&config, keeper.as_ref());
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
-        let door = shelf.map(|shelf| Door::new(office.clone(), Arc::clone(&config), shelf));
-        if let Some(door) = &door {
-            door.declare().await.map_err(StartError::Queue)?;
-        }
+        let door = open_door(&office, &config, shelf).await.map_err(StartError::Queue)?;
         let (private_addr, private_stop) = serve("private", rest::router(desk, door.clone()), private);
         let (sqs_addr, sqs_stop) =
             door.zip(sqs).map(|(door, port)| serve("SQS", door.router(), port)).unzip();
@@ -381,6 +372,25 @@ async fn open_store(
 fn storage(config: &Config, keeper: Option<&Keeper>) -> Option<Storage> {
     let (keeper, directory) = (keeper?, config.store.dir.as_deref()?);
     Some(Storage::new(keeper.caretaker()?, directory, config.store.backup_dir.as_deref()))
+}
+
+/// The door to queues, if there is one, with those that the configuration declares.
+async fn open_door(
+    office: &Office,
+    config: &Arc<Config>,
+    shelf: Option<Shelf>,
+) -> Result<Option<Door>, String> {
+    let Some(shelf) = shelf else { return Ok(None) };
+    let door = Door::new(office.clone(), Arc::clone(config), shelf)?;
+    door.declare().await?;
+    Ok(Some(door))
+}
+
+async fn listen_sqs(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    match config.sqs.listen.filter(|_| config.sqs.enabled) {
+        Some(addr) => listen("SQS", addr).await.map(Some),
+        None => Ok(None),
+    }
 }
 
 async fn listen(port: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

@@ -16,8 +16,8 @@ mod sessions;
 mod store;
 mod tail;
 
-use crate::back::{Office, Storage};
 use crate::back::sqs::{self, Door};
+use crate::back::{Office, Storage};
 use crate::config::Config;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

@@ -16,7 +16,8 @@ impl Door {
     /// Which queue cannot be, and why.
     pub(crate) async fn declare(&self) -> Result<(), String> {
         for queue in &self.config.queues {
-            let written = |error: wire::sqs::Error| format!("{}: {}", queue.name.as_str(), error.message);
+            let written =
+                |error: wire::sqs::Error| format!("queue {}: {}", queue.name.as_str(), error.message);
             let (arn, settings) =
                 (self.declared(queue.name.as_str()), self.settings(queue, false).map_err(written)?);
             let changed = Settings::defaults(arn.kind()).changed(&settings).map_err(written)?;
@@ -26,7 +27,8 @@ impl Door {
             }
         }
         for queue in self.config.queues.iter().filter(|queue| queue.dead_letter_queue.is_some()) {
-            let written = |error: wire::sqs::Error| format!("{}: {}", queue.name.as_str(), error.message);
+            let written =
+                |error: wire::sqs::Error| format!("queue {}: {}", queue.name.as_str(), error.message);
             let settings = self.settings(queue, true).map_err(written)?;
             self.set(&self.declared(queue.name.as_str()), &settings).await.map_err(written)?;
         }

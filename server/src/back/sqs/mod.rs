@@ -16,6 +16,9 @@ mod receive;
 mod refusal;
 mod shelf;
 
+#[cfg(test)]
+mod tests;
+
 pub(crate) use http::serve_or_pass;
 pub(crate) use shelf::Shelf;
 
@@ -25,7 +28,7 @@ use axum::Router;
 use hub::queue::{Answer, QueueCommand, QueueName, QueueRefusal};
 use hub::{Command, Report, ShardId, Token};
 use tokio::sync::Semaphore;
-use wire::sqs::{Error, Origin, QueueAddress, QueueArn, Request, Response};
+use wire::sqs::{Action, Error, Origin, QueueAddress, QueueArn, Request, Response, UrlTemplate};
 
 use super::office::{Office, OfficeError};
 use crate::config::Config;
@@ -38,6 +41,7 @@ pub(crate) struct Door {
     office: Office,
     config: Arc<Config>,
     shelf: Shelf,
+    template: Arc<UrlTemplate>,
     /// One permit per receive that waits.
     waiting: Arc<Semaphore>,
 }
@@ -59,9 +63,18 @@ impl From<Error> for Trouble {
 
 impl Door {
     /// A door before the office.
-    pub(crate) fn new(office: Office, config: Arc<Config>, shelf: Shelf) -> Self {
+    ///
+    /// # Errors
+    /// What the configuration says that this API has not.
+    pub(crate) fn new(office: Office, config: Arc<Config>, shelf: Shelf) -> Result<Self, String> {
+        let template = UrlTemplate::parse(config.sqs.url_template.as_str());
+        let template = template.map_err(|error| format!("sqs.url_template {error}"))?;
+        let mut actions = config.sqs_credentials.iter().flat_map(|credential| &credential.actions);
+        if let Some(unknown) = actions.find(|action| Action::from_name(action.as_str()).is_none()) {
+            return Err(format!("sqs.credential: there is no action {}", unknown.as_str()));
+        }
         let waiting = Arc::new(Semaphore::new(config.sqs.waiting_max));
-        Self { office, config, shelf, waiting }
+        Ok(Self { office, config, shelf, template: Arc::new(template), waiting })
     }
 
     /// A port on which nothing else is served.
@@ -141,7 +154,7 @@ impl Door {
     }
 
     fn url_of(&self, origin: Origin<'_>, queue: &QueueArn) -> String {
-        self.config.sqs.url_template.0.print(origin, queue)
+        self.template.print(origin, queue)
     }
 }
 

@@ -20,8 +20,13 @@ pub(crate) struct Shelf {
 
 impl Shelf {
     /// Of this log; `secret` is the same after a restart if the messages are.
-    pub(crate) fn new(log: Weak<dyn Log>, is_memory: bool, secret: &[u8; 32]) -> Self {
-        Self { log, is_memory, key: Arc::new(ReceiptKey::new(secret)) }
+    pub(crate) fn on_disk(log: Weak<dyn Log>, secret: &[u8; 32]) -> Self {
+        Self { log, is_memory: false, key: Arc::new(ReceiptKey::new(secret)) }
+    }
+
+    /// The same for a log whose reads do not block.
+    pub(crate) fn in_memory(log: Weak<dyn Log>, secret: &[u8; 32]) -> Self {
+        Self { is_memory: true, ..Self::on_disk(log, secret) }
     }
 
     /// The messages at these places, in the order asked; `None` for one that has ended.
