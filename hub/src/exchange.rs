@@ -359,27 +359,7 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
     let ready = session.state == State::Ready && !session.closing;
     let Some(pact) = &mut session.pact else { return Handed::Missed };
     if parcel.grade.quality == Quality::AtMostOnce {
-        if ready {
-            return Handed::Now(0);
-        }
-        if session.state == State::Detached || session.closing || parcel.message.volatile {
-            return Handed::Missed;
-        }
-        let waits = Waiting::of(session.outbox.as_deref(), pact.flight.as_deref());
-        let mut instead = 0;
-        if waits.are_too_many_for(parcel, limits) {
-            let outbox = session.outbox.as_mut().filter(|_| parcel.message.traits.gives_way);
-            let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, limits);
-            instead = outbox.map_or(0, |outbox| outbox.make_way(goes));
-            if instead == 0 {
-                return Handed::Dropped;
-            }
-        }
-        let outbox = session.outbox.get_or_insert_default();
-        return match outbox.push(parcel.clone().into_item(), limits) {
-            Ok(()) => Handed::Waits(instead),
-            Err(_) => Handed::Dropped,
-        };
+        return if ready { Handed::Now(0) } else { hand_once(session, parcel, limits) };
     }
     let places = pact.places(limits);
     let has_place = pact.flight.as_ref().is_none_or(|flight| flight.has_place(places));
@@ -432,6 +412,29 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
     let parcel = take_in(pact, journal);
     pact.flight.get_or_insert_default().wait(parcel);
     Handed::Waits(instead)
+}
+
+/// A message of quality `AtMostOnce` for a session that cannot take it now.
+fn hand_once(session: &mut Session, parcel: &Parcel, limits: &Limits) -> Handed {
+    if session.state == State::Detached || session.closing || parcel.message.volatile {
+        return Handed::Missed;
+    }
+    let flight = session.pact.as_ref().and_then(|pact| pact.flight.as_deref());
+    let waits = Waiting::of(session.outbox.as_deref(), flight);
+    let mut instead = 0;
+    if waits.are_too_many_for(parcel, limits) {
+        let outbox = session.outbox.as_mut().filter(|_| parcel.message.traits.gives_way);
+        let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, limits);
+        instead = outbox.map_or(0, |outbox| outbox.make_way(goes));
+        if instead == 0 {
+            return Handed::Dropped;
+        }
+    }
+    let outbox = session.outbox.get_or_insert_default();
+    match outbox.push(parcel.clone().into_item(), limits) {
+        Ok(()) => Handed::Waits(instead),
+        Err(_) => Handed::Dropped,
+    }
 }
 
 /// What keeps a message for a session.

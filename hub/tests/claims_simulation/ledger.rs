@@ -530,11 +530,14 @@ impl Ledger {
             may_repeat = group.is_some() || account.declined.remove(&name);
             assert!(count <= sent.copies || may_repeat, "{id:?} got {sent:?} {count} times");
         }
+        // One that was dropped for its age may be there again.
+        let is_late = sent.ages && sent.crashes > 0;
+        let has_order = is_certain && !may_repeat && !is_late && sent.copies == 1 && sent.to.is_none();
         match group {
             Some(group) if grade.quality == Quality::ExactlyOnce => {
                 self.group_begun.insert((group, name), id);
             }
-            None if !grade.retained && !may_repeat && sent.copies == 1 && sent.to.is_none() && is_certain => {
+            None if !grade.retained && has_order => {
                 let last = account.order.entry((sent.channel.clone(), grade.quality)).or_default();
                 // It came by the first time it was published after those that came before it.
                 let order = sent.orders.iter().find(|order| *last < **order);

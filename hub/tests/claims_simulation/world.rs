@@ -36,8 +36,8 @@ pub struct World {
     resumed: Option<usize>,
     /// What the hubs keep, if they keep a journal.
     store: Option<Store>,
-    /// Until then it writes nothing.
-    slow_until: u64,
+    /// Until then it writes nothing of a hub.
+    slow_until: Vec<u64>,
     /// Messages that a hub lets go when so many of its changes are safe.
     going: Vec<VecDeque<(u64, usize)>>,
     /// Messages that a new hub will publish again by its first tick.
@@ -73,7 +73,7 @@ fn limits(rng: &mut Rng, is_ample: bool) -> Limits {
         history_bytes_max: 0,
         retained_max: 1000,
         retained_bytes_max: 100_000,
-        delayed_max: 10,
+        delayed_max: rng.range(1, 10) as u32,
         delayed_bytes_max: 1000,
         recovery: RecoveryLimits { messages_max: 1, bytes_max: 1, window_ms: 1 },
     }
@@ -117,7 +117,7 @@ impl World {
             probe: None,
             resumed: None,
             store,
-            slow_until: 0,
+            slow_until: vec![0; shards],
             going: vec![VecDeque::new(); shards],
             again: vec![Vec::new(); shards],
             put_off: vec![BTreeSet::new(); shards],

@@ -15,7 +15,7 @@ use store::{Clock, Log, WallClock};
 
 use super::secret;
 use super::server::StartError;
-use crate::back::sqs::{Reads, Shelf};
+use crate::back::sqs::Shelf;
 use crate::config::{FsyncPolicy, Store};
 use crate::journal::{self, Found, JournalInlet, JournalOutlet, Kept, Wall, Writer, Writing};
 use crate::shard::Sender;
@@ -31,8 +31,7 @@ pub(super) struct Keeping {
     log: Arc<dyn Log>,
     /// Of a store on the disk.
     caretaker: Option<Caretaker>,
-    /// Of the log; at once is one in memory.
-    reads: Reads,
+    is_memory: bool,
     /// Of the handles of receives.
     secret: [u8; 32],
     wall: Wall,
@@ -99,11 +98,7 @@ impl Keeping {
         tracing::info!(records, took_ms, path = %directory.display(), "the store is open");
         let secret = secret::kept(&*disk).map_err(|error| fails(directory, &error))?;
         let caretaker = disk.caretaker();
-        Ok(Self {
-            caretaker: Some(caretaker),
-            reads: Reads::Blocking,
-            ..Self::of(disk, secret, (wall, found))
-        })
+        Ok(Self { caretaker: Some(caretaker), is_memory: false, ..Self::of(disk, secret, (wall, found)) })
     }
 
     /// Nothing that outlives the process: for queues alone.
@@ -120,17 +115,18 @@ impl Keeping {
 
     fn of(log: Arc<dyn Log>, secret: [u8; 32], (wall, found): (Wall, Found)) -> Self {
         let (inlet, outlet) = journal::inlet();
-        Self { log, caretaker: None, reads: Reads::AtOnce, secret, wall, found, inlet, outlet }
+        Self { log, caretaker: None, is_memory: true, secret, wall, found, inlet, outlet }
     }
 
-    /// The hub's clock beside the calendar's.
-    pub(super) fn wall(&self) -> Wall {
-        self.wall
+    /// Unix time of the hub's zero, in milliseconds.
+    pub(super) fn zero_ms(&self) -> u64 {
+        self.wall.zero_ms()
     }
 
     /// Where the messages of queues are read.
     pub(super) fn shelf(&self) -> Shelf {
-        Shelf::new(Arc::downgrade(&self.log), self.reads, &self.secret)
+        let log = Arc::downgrade(&self.log);
+        if self.is_memory { Shelf::in_memory(log, &self.secret) } else { Shelf::on_disk(log, &self.secret) }
     }
 
     /// Where shards put their changes.
@@ -140,7 +136,7 @@ impl Keeping {
 
     /// What was kept, by shard; once. `None` when only queues are kept, and that in memory.
     pub(super) fn take(&mut self) -> Option<Vec<Kept>> {
-        (self.reads == Reads::Blocking).then(|| std::mem::take(&mut self.found.shards))
+        (!self.is_memory).then(|| std::mem::take(&mut self.found.shards))
     }
 
     /// Begins to write.

@@ -220,16 +220,15 @@ fn epoch() -> io::Result<u64> {
 /// How long the service takes for a deletion or a purge. Milliseconds.
 const STRICT_PAUSE_MS: u64 = 60_000;
 
-/// How the hubs' queues are made; `wall` is the calendar beside the shards' clock.
-pub(super) fn queue_config(config: &Config, wall: Option<crate::journal::Wall>) -> QueueConfig {
+/// How the hubs' queues are made; `start` is the calendar's time at the zero of the shards' clock.
+pub(super) fn queue_config(config: &Config, start_ms: u64) -> QueueConfig {
     let limits = QueueLimits {
         queues_max: config.sqs.queues_max,
         messages_max: config.sqs.messages_max,
         ..QueueLimits::default()
     };
     let pause_ms = if config.sqs.strict_timing { STRICT_PAUSE_MS } else { 0 };
-    let start = Wall(wall.map_or(0, crate::journal::Wall::zero_ms));
-    QueueConfig { start, pause_ms, limits }
+    QueueConfig { start: Wall(start_ms), pause_ms, limits }
 }
 
 fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -> hub::Config {

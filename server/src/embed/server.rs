@@ -125,7 +125,8 @@ impl Server {
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
         let Ports { listeners, addrs } = ports::bind(&config, topology)?;
-        let (private, sqs) = listen_back(&config).await?;
+        let private = listen("private", config.server.private_listen).await?;
+        let sqs = listen_sqs(&config).await?;
         // Only now that all ports are ours: a start that fails leaves the file to the next.
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
@@ -137,7 +138,7 @@ impl Server {
             time: Time::Since(zero),
             uplink: upcall_sender,
             journal: keeping.as_ref().map(Keeping::inlet),
-            queues: node::queue_config(&config, keeping.as_ref().map(Keeping::wall)),
+            queues: node::queue_config(&config, keeping.as_ref().map_or(0, Keeping::zero_ms)),
             reports: report_sender,
             tls,
             key: PidKey::generate(),
@@ -163,7 +164,7 @@ impl Server {
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let storage = storage(&config, keeper.as_ref());
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
-        let door = open_door(shelf, &office, &config).await?;
+        let door = open_door(&office, &config, shelf).await.map_err(StartError::Queue)?;
         let (private_addr, private_stop) = serve("private", rest::router(desk, door.clone()), private);
         let (sqs_addr, sqs_stop) =
             door.zip(sqs).map(|(door, port)| serve("SQS", door.router(), port)).unzip();
@@ -373,30 +374,26 @@ fn storage(config: &Config, keeper: Option<&Keeper>) -> Option<Storage> {
     Some(Storage::new(keeper.caretaker()?, directory, config.store.backup_dir.as_deref()))
 }
 
-/// A port of the back office, bound.
-type Bound = (TcpListener, SocketAddr);
-
-async fn listen_back(config: &Config) -> Result<(Bound, Option<Bound>), StartError> {
-    let private = listen("private", config.server.private_listen).await?;
-    match config.sqs.listen.filter(|_| config.sqs.enabled) {
-        Some(addr) => Ok((private, Some(listen("SQS", addr).await?))),
-        None => Ok((private, None)),
-    }
-}
-
-/// Queues for back ends, with those of the configuration.
+/// The door to queues, if there is one, with those that the configuration declares.
 async fn open_door(
-    shelf: Option<Shelf>,
     office: &Office,
     config: &Arc<Config>,
-) -> Result<Option<Door>, StartError> {
+    shelf: Option<Shelf>,
+) -> Result<Option<Door>, String> {
     let Some(shelf) = shelf else { return Ok(None) };
-    let door = Door::new(office.clone(), Arc::clone(config), shelf).map_err(StartError::Queue)?;
-    door.declare().await.map_err(StartError::Queue)?;
+    let door = Door::new(office.clone(), Arc::clone(config), shelf)?;
+    door.declare().await?;
     Ok(Some(door))
 }
 
-async fn listen(port: &'static str, addr: SocketAddr) -> Result<Bound, StartError> {
+async fn listen_sqs(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    match config.sqs.listen.filter(|_| config.sqs.enabled) {
+        Some(addr) => listen("SQS", addr).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn listen(port: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
     let fails = |error| StartError::Listen { port, addr, error };
     let listener = TcpListener::bind(addr).await.map_err(fails)?;
     let bound = listener.local_addr().map_err(fails)?;

@@ -38,6 +38,10 @@ impl World {
     }
 
     pub(super) fn claim(&mut self, who: usize) {
+        if self.people[who].line.is_some() {
+            // What is due by now comes to the connection that is taken over.
+            self.tick();
+        }
         let tag = Tag(self.number() as u32);
         let user = if self.rng.chance(95) { None } else { Some("eve") };
         let (mut is_fresh, window) = (self.rng.chance(10), self.rng.range(1, 5) as u16);
@@ -212,9 +216,10 @@ impl World {
             Sent { retain, ages: ages && !retain, ..sent }
         };
         let name = self.ledger.publish(sent);
+        let first = self.rng.range(1, 9) as u16;
         let held = self.people[who].held();
         let exchange = (quality == Quality::ExactlyOnce)
-            .then(|| (1..).find(|number| !held.exchanges.contains_key(number)).expect("one is free"));
+            .then(|| (first..).find(|number| !held.exchanges.contains_key(number)).expect("one is free"));
         if let Some(number) = exchange {
             held.exchanges
                 .insert(number, Exchange { message: name, is_done: false, is_released: false, offers: 0 });

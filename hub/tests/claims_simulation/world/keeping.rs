@@ -35,15 +35,18 @@ impl World {
         }
     }
 
-    /// The store writes a little, or nothing for a while; hubs are told at once, or later.
+    /// The store writes a little, or nothing of a hub for a while; hubs are told at once, or later.
     pub(super) fn keep(&mut self) {
-        if self.store.is_none() || self.now < self.slow_until {
+        if self.store.is_none() {
             return;
         }
-        if self.rng.chance(1) {
-            self.slow_until = self.now + self.rng.below(60);
-        }
         for shard in 0..self.hubs.len() {
+            if self.now < self.slow_until[shard] {
+                continue;
+            }
+            if self.rng.chance(1) {
+                self.slow_until[shard] = self.now + self.rng.below(80);
+            }
             if self.rng.chance(40) {
                 let waiting = self.store.as_ref().map_or(0, |store| store.waiting(shard));
                 let count = self.rng.below(waiting as u64 + 1) as usize;
@@ -164,7 +167,7 @@ impl World {
         for held in self.people.iter_mut().filter_map(|person| person.session.as_mut()) {
             (held.until, held.will_at) = (moved(held.until), moved(held.will_at));
         }
-        self.slow_until = 0;
+        self.slow_until.fill(0);
         let snapshots = self.hubs.iter().map(|hub| hub.snapshot(Millis(now))).collect();
         self.ledger.meet("restarted");
         match self.store {

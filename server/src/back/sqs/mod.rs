@@ -20,7 +20,7 @@ mod shelf;
 mod tests;
 
 pub(crate) use http::serve_or_pass;
-pub(crate) use shelf::{Reads, Shelf};
+pub(crate) use shelf::Shelf;
 
 use std::sync::Arc;
 

@@ -9,27 +9,24 @@ use hub::queue::{Receipt, Sent};
 use store::Log;
 use wire::sqs::{Error, ReceiptKey};
 
-/// What reading takes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reads {
-    /// Nothing: all of it is in memory.
-    AtOnce,
-    /// A thread that may block.
-    Blocking,
-}
-
 /// Handle to the store of messages; clones share it. It does not keep the store open.
 #[derive(Clone)]
 pub(crate) struct Shelf {
     log: Weak<dyn Log>,
-    reads: Reads,
+    /// Reading does not block.
+    is_memory: bool,
     key: Arc<ReceiptKey>,
 }
 
 impl Shelf {
     /// Of this log; `secret` is the same after a restart if the messages are.
-    pub(crate) fn new(log: Weak<dyn Log>, reads: Reads, secret: &[u8; 32]) -> Self {
-        Self { log, reads, key: Arc::new(ReceiptKey::new(secret)) }
+    pub(crate) fn on_disk(log: Weak<dyn Log>, secret: &[u8; 32]) -> Self {
+        Self { log, is_memory: false, key: Arc::new(ReceiptKey::new(secret)) }
+    }
+
+    /// The same for a log whose reads do not block.
+    pub(crate) fn in_memory(log: Weak<dyn Log>, secret: &[u8; 32]) -> Self {
+        Self { is_memory: true, ..Self::on_disk(log, secret) }
     }
 
     /// The messages at these places, in the order asked; `None` for one that has ended.
@@ -45,7 +42,7 @@ impl Shelf {
             let records = log.fetch(&places).into_iter();
             records.map(|found| Ok(found?.and_then(|record| crate::journal::message(&record.body)))).collect()
         };
-        let read: Result<Vec<Option<Sent>>, store::StoreError> = if self.reads == Reads::AtOnce {
+        let read: Result<Vec<Option<Sent>>, store::StoreError> = if self.is_memory {
             read()
         } else {
             tokio::task::spawn_blocking(read).await.map_err(|_| Error::unavailable())?
