@@ -1,7 +1,7 @@
 // MQTT over TLS, over TCP and WebSocket, on the port that serves HTTPS.
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after } from "node:test";
@@ -88,4 +88,46 @@ ours("ports of MQTT's own speak nothing else", async (t) => {
     assert.notEqual(client.received[0], 0x20);
     assert.ok(!client.received.toString("latin1").startsWith("HTTP"));
   }
+});
+
+// Certificates of clients: an authority, and what it says of `bob`.
+const openssl = (...args) => execFileSync("openssl", args, { stdio: "pipe" });
+const file = (name) => join(folder, name);
+const EC = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+openssl("req", "-x509", ...EC, "-days", "2", "-subj", "/CN=devices", "-keyout", file("ca.key"), "-out", file("ca.pem"));
+openssl("req", ...EC, "-subj", "/O=plant/CN=bob", "-keyout", file("bob.key"), "-out", file("bob.csr"));
+// Without an extension it would be of version 1 of X.509, which is not taken.
+writeFileSync(file("v3"), "basicConstraints=CA:FALSE\n");
+openssl("x509", "-req", "-extfile", file("v3"), "-in", file("bob.csr"), "-CA", file("ca.pem"), "-CAkey", file("ca.key"), "-CAcreateserial", "-days", "2", "-out", file("bob.pem"));
+openssl("req", "-x509", ...EC, "-days", "2", "-subj", "/CN=bob", "-keyout", file("eve.key"), "-out", file("eve.pem"));
+const guarded = REFERENCE ? undefined : await shared("mqtt", {
+  tls: { cert, key },
+  mqttTlsListen: "127.0.0.1:0",
+  mqttClientCa: file("ca.pem"),
+  mqttClientUser: "common_name",
+  mqttAcl: [{ filter: "of/%u/#", allow: ["publish", "subscribe"] }],
+  mqttAclDefault: "deny",
+});
+const card = (name) => ["--cert", file(`${name}.pem`), "--key", file(`${name}.key`)];
+const door = () => ({ ...guarded, host: guarded.mqttTls.split(":")[0], port: Number(guarded.mqttTls.split(":")[1]) });
+
+for (const version of [4, 5]) {
+  ours(`mosquitto's clients prove by a certificate who they are, -V ${version}`, async (t) => {
+    const say = (topic, ...more) => within(run("mosquitto_pub", door(), version, ["--cafile", cert, "-t", topic, "-m", "x", "-q", "1", ...more]).done, 10_000);
+    const { next } = await mosquittoSub(t, door(), version, ["--cafile", cert, ...card("bob"), "-t", "of/bob/#", "-q", "1"]);
+    assert.equal((await say("of/bob/1", ...card("bob"))).code, 0);
+    assert.equal((await next()).payload, "x");
+    assert.notEqual((await say("of/bob/1")).code, 0, "without one");
+    assert.notEqual((await say("of/bob/1", ...card("eve"))).code, 0, "of nobody's");
+  });
+}
+
+ours("mqtt.js proves by a certificate who it is", async (t) => {
+  const [certificate, secret] = [readFileSync(file("bob.pem")), readFileSync(file("bob.key"))];
+  const options = { protocolVersion: 5, clientId: name(), reconnectPeriod: 0, rejectUnauthorized: false, cert: certificate, key: secret, username: "eve" };
+  const client = await mqtt.connectAsync(`mqtts://${guarded.mqttTls}`, options);
+  t.after(() => client.end(true));
+  const granted = await client.subscribeAsync({ "of/bob/a": { qos: 1 }, "of/bob/#": { qos: 0 } });
+  assert.deepEqual(granted.map(({ qos }) => qos), [1, 0]);
+  await assert.rejects(client.subscribeAsync("of/eve/a"), "the certificate decides");
 });

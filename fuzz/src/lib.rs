@@ -1,5 +1,5 @@
-//! Fuzz targets of the codecs. Each asserts properties: the same result at any split of the input, limits held,
-//! encoding and decoding inverse to each other.
+//! Fuzz targets of the codecs, and of MQTT sessions on a whole node. Each asserts properties: the same result at any split of
+//! the input, limits held, encoding and decoding inverse to each other; of sessions, what the protocol promises to clients.
 //!
 //! A target is a plain function of bytes. `fuzz_targets/` hands it to libFuzzer, `tests/short.rs` runs all of
 //! [`TARGETS`] on stable with the files in `seeds/` and mutations of them.
@@ -12,31 +12,43 @@ mod engineio;
 mod http_body;
 mod http_head;
 mod mqtt;
+mod mqtt_session;
 mod socketio;
 mod split;
+mod sqs;
 mod websocket;
 
 pub use engineio::{engineio_packet, engineio_payload};
 pub use http_body::http_body;
 pub use http_head::http_head;
 pub use mqtt::mqtt;
+pub use mqtt_session::mqtt_session;
 pub use socketio::{msgpack, socketio_packet};
 pub use split::Split;
+pub use sqs::sqs;
 pub use websocket::websocket;
 
-/// A target by the name of its binary and of its folder of seeds.
-pub type Target = (&'static str, fn(&[u8]));
+/// A target: the name of its binary and of its folder of seeds, and how many mutations of those a short run tries.
+pub type Target = (&'static str, u32, fn(&[u8]));
+
+/// Of targets that take some microseconds.
+const MANY: u32 = 20_000;
+
+/// Of targets that start a node.
+const FEW: u32 = 1_000;
 
 /// Every target.
 pub const TARGETS: &[Target] = &[
-    ("http_head", http_head),
-    ("http_body", http_body),
-    ("websocket", websocket),
-    ("engineio_packet", engineio_packet),
-    ("engineio_payload", engineio_payload),
-    ("socketio_packet", socketio_packet),
-    ("msgpack", msgpack),
-    ("mqtt", mqtt),
+    ("http_head", MANY, http_head),
+    ("http_body", MANY, http_body),
+    ("websocket", MANY, websocket),
+    ("engineio_packet", MANY, engineio_packet),
+    ("engineio_payload", MANY, engineio_payload),
+    ("socketio_packet", MANY, socketio_packet),
+    ("msgpack", MANY, msgpack),
+    ("mqtt", MANY, mqtt),
+    ("mqtt_session", FEW, mqtt_session),
+    ("sqs", MANY, sqs),
 ];
 
 /// Runs a target on the files named on the command line, to reproduce a finding on stable.

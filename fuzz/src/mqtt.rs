@@ -3,7 +3,7 @@
 
 use wire::mqtt::{
     Answer, ClientPacket, Encoder, Error, Forwarded, Frame, Level, ServerPacket, Unsent, Version,
-    decode_client, decode_server, frame,
+    decode_client, decode_server, frame, oversized_connect,
 };
 
 use crate::Split;
@@ -67,6 +67,9 @@ fn take(sender: &mut Sender, frame: &Frame<'_>) -> Result<(), Error> {
     match *sender {
         Sender::Fresh => {
             let packet = decode_client(None, frame).inspect_err(check_refusal)?;
+            // Had it been too large, its sender would have been told in the same version.
+            let whole = [&[frame.first, 0xff, 0xff, 0xff, 0x7f], frame.body].concat();
+            check_refusal(&oversized_connect(&whole).expect("the version is there"));
             let ClientPacket::Connect(connect) = packet else { panic!("{packet:?} before CONNECT") };
             client_round_trip(connect.level.version(), None, &packet);
             assert!(connect.level == Level::V5 || connect.properties.is_empty());

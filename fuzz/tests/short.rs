@@ -4,8 +4,6 @@ use std::path::Path;
 
 use trunkline_fuzz::{TARGETS, Target};
 
-const MUTATIONS: usize = 20_000;
-
 /// xorshift64: enough randomness to mutate, the same on every run.
 struct Random(u64);
 
@@ -62,12 +60,12 @@ fn mutate(random: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
     data
 }
 
-fn short_run((name, target): Target) {
+fn short_run((name, mutations, target): Target) {
     let seeds = seeds(name);
     assert!(!seeds.is_empty(), "{name} has seeds");
     seeds.iter().for_each(|seed| target(seed));
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
-    for _ in 0..MUTATIONS {
+    for _ in 0..mutations {
         let data = mutate(&mut random, &seeds);
         if std::panic::catch_unwind(|| target(&data)).is_err() {
             panic!("{name} fails on {}", data.escape_ascii());

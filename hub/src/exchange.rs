@@ -3,18 +3,21 @@
 
 use crate::command::{Offer, Publish, Receipt, SessionReceipt, Step, Target};
 use crate::effect::{Effect, Effects, HubMail, Outcome, Recipient, Refusal};
+use crate::filter::filter_matches;
 use crate::flight::{Due, Flight, Parcel, Sent, Settled, Source};
 use crate::hub::Hub;
-use crate::ids::{SessionId, SessionKey};
+use crate::ids::{ChannelName, SessionId, SessionKey};
 use crate::journal::{Journal, Promise};
 use crate::lifecycle::cost;
-use crate::limits::Limits;
-use crate::message::{Outgoing, Quality};
+use crate::limits::{Limits, WhenFull};
+use crate::message::{Message, Outgoing, Quality};
 use crate::outbox::Outbox;
 use crate::pact::{Offered, OfferedState, Pact};
 use crate::record::{OwedRecord, Record};
 use crate::saved::unpublished_message;
 use crate::session::{Session, State};
+use smallvec::SmallVec;
+use std::collections::VecDeque;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
 
@@ -125,43 +128,54 @@ impl Hub {
     pub(crate) fn published(&mut self, receipt: Receipt, outcome: Outcome, effects: &mut Effects) {
         match receipt {
             Receipt::Session(receipt) => self.offered(receipt, outcome, effects),
-            Receipt::Record { place, .. } => self.journal.drop_record(place.partition, place.number),
+            Receipt::Record { place, seen, .. } => {
+                if let Some(message) = seen {
+                    self.journal.keep_seen(self.now, place.partition, message);
+                }
+                self.journal.drop_record(place.partition, place.number);
+            }
         }
     }
 
     /// A message that was refused is not taken: its number is free.
+    /// It must not be published after that, so its publisher hears of it when nothing is kept of it.
     fn offered(&mut self, receipt: SessionReceipt, outcome: Outcome, effects: &mut Effects) {
-        let Some(session) = self.sessions.find(receipt.session).filter(|session| session.is(&receipt.id))
-        else {
-            return;
-        };
-        let (to, is_connected) = (session.recipient(receipt.session), session.is_connected());
+        let key = receipt.session;
+        let Some(session) = self.sessions.find(key).filter(|session| session.is(&receipt.id)) else { return };
+        let (to, is_connected) = (session.recipient(key), session.is_connected());
         let Some(pact) = &mut session.pact else { return };
-        let mut done = |(connection, request), outcome| {
-            if is_connected && connection == pact.connection {
-                effects.list.push(Effect::Done { to, request, outcome });
-            }
-        };
-        done((receipt.connection, receipt.request), outcome);
-        let (Some(exchange), Some(rare)) = (receipt.exchange, &mut pact.rare) else { return };
-        let Entry::Occupied(mut place) = rare.taken.entry(exchange) else { return };
-        let OfferedState::Open(others) = std::mem::replace(&mut place.get_mut().state, OfferedState::Taken)
-        else {
-            return;
-        };
+        let is_on = |connection| is_connected && connection == pact.connection;
+        let mut asked = SmallVec::<[(u64, Outcome); 1]>::new();
+        asked.extend(is_on(receipt.connection).then_some((receipt.request, outcome)));
         let is_refused = matches!(outcome, Outcome::Refused(_));
-        for other in others {
-            done(other, if is_refused { outcome } else { Outcome::Repeated });
+        let mut refused_record = 0;
+        if let (Some(exchange), Some(rare)) = (receipt.exchange, &mut pact.rare)
+            && let Entry::Occupied(mut place) = rare.taken.entry(exchange)
+            && let OfferedState::Open(others) =
+                std::mem::replace(&mut place.get_mut().state, OfferedState::Taken)
+        {
+            let next = if is_refused { outcome } else { Outcome::Repeated };
+            let others = others.into_iter().filter(|(connection, _)| is_on(*connection));
+            asked.extend(others.map(|(_, request)| (request, next)));
+            let record = place.get().record;
+            if is_refused {
+                place.remove();
+                refused_record = record;
+            } else if record > 0 {
+                let taken = Record::Taken { session: receipt.id, exchange };
+                place.get_mut().record = self.journal.keep(receipt.id.partition(), taken);
+            }
+            self.journal.drop_record(receipt.id.partition(), record);
+            pact.tidy();
         }
-        let record = place.get().record;
-        if is_refused {
-            place.remove();
-        } else if record > 0 {
-            let taken = Record::Taken { session: receipt.id, exchange };
-            place.get_mut().record = self.journal.keep(receipt.id.partition(), taken);
+        for (request, outcome) in asked {
+            let done = Effect::Done { to, request, outcome };
+            if refused_record > 0 {
+                self.promise_to(key, done, effects);
+            } else {
+                effects.list.push(done);
+            }
         }
-        self.journal.drop_record(receipt.id.partition(), record);
-        pact.tidy();
     }
 
     pub(crate) fn settle(&mut self, (key, number): (SessionKey, u16), step: Step, effects: &mut Effects) {
@@ -216,8 +230,7 @@ impl Hub {
             self.sessions.expired += left - begun;
             match due {
                 Some(Due::Message(parcel)) => {
-                    let partition = self.sessions.known(key).id.partition();
-                    let must_wait = parcel.must_be_kept() && !self.journal.is_safe(partition, parcel.record);
+                    let must_wait = self.must_wait(key, &parcel);
                     let item = parcel.into_item();
                     budget = budget.saturating_sub(cost(&item));
                     let send = Effect::Send { to, item };
@@ -241,12 +254,43 @@ impl Hub {
         }
     }
 
+    /// Whether what waits of a channel makes place for what comes later.
+    pub(crate) fn gives_way(&self, channel: &ChannelName) -> bool {
+        let rules = &self.config.rules;
+        // Nearly always nobody asks for it, and then nothing is looked up.
+        let is_asked = rules.iter().any(|rule| rule.when_full == WhenFull::Oldest);
+        let rule = || rules.iter().find(|rule| filter_matches(&rule.filter, channel.as_str()));
+        is_asked && rule().is_some_and(|rule| rule.when_full == WhenFull::Oldest)
+    }
+
+    /// A message of an earlier hub under the rules of this one.
+    pub(crate) fn ruled(&self, message: Arc<Message>) -> Arc<Message> {
+        let gives_way = self.gives_way(&message.channel);
+        if message.traits.gives_way == gives_way {
+            return message;
+        }
+        let mut message = Arc::unwrap_or_clone(message);
+        message.traits.gives_way = gives_way;
+        Arc::new(message)
+    }
+
+    /// Whether a message that is to be sent now is held back until it is safe, or behind one that is.
+    fn must_wait(&mut self, key: SessionKey, parcel: &Parcel) -> bool {
+        let session = self.sessions.known_mut(key);
+        let is_safe = self.journal.is_safe(session.id.partition(), parcel.record);
+        let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.as_mut()) else { return false };
+        let must_wait = parcel.must_be_kept() && (!is_safe || flight.holds_back());
+        if must_wait {
+            flight.hold();
+        } else {
+            flight.left(parcel.grade.number);
+        }
+        must_wait
+    }
+
     /// Gives a message to one session outside of a delivery to many; whether it has it, or will.
     pub(crate) fn hand_one(&mut self, key: SessionKey, parcel: Parcel, effects: &mut Effects) -> bool {
         let session = self.sessions.known_mut(key);
-        if self.journal.has_had(&session.id, &parcel.message) {
-            return true;
-        }
         let to = session.recipient(key);
         let must_be_kept = session.is_kept() && parcel.grade.quality == Quality::ExactlyOnce;
         let handed = hand(session, &parcel, &self.config.limits, &mut self.journal);
@@ -267,7 +311,8 @@ impl Hub {
         let Some(parcel) = parcel.filter(|parcel| parcel.record > 0) else { return };
         let session = self.sessions.known_mut(key);
         let (id, partition) = (session.id, session.id.partition());
-        let used = Record::Used { session: id, number, message: parcel.message.id };
+        let (message, group) = (parcel.message.id, parcel.group().cloned());
+        let used = Record::Used { session: id, number, message, group };
         let record = self.journal.keep(partition, used);
         if let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.as_mut()) {
             flight.keep_number(number, record);
@@ -306,9 +351,9 @@ impl Parcel {
     }
 }
 
-/// What becomes of a message for a session with a pact. Of quality `AtMostOnce` it is lost with the connection and at a
-/// full outbox; of higher quality it waits, also without a connection, within the same bounds, and in the place of what is
-/// of quality `AtMostOnce`.
+/// What becomes of a message for a session with a pact. Of quality `AtMostOnce` it is lost with the connection; of higher
+/// quality it waits, also without a connection, within the same bounds, and in the place of what is of quality `AtMostOnce`.
+/// Where that is not enough it is lost, or takes the place of older ones of its quality that give way.
 pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, journal: &mut Journal) -> Handed {
     let is_kept = session.is_kept();
     let ready = session.state == State::Ready && !session.closing;
@@ -320,12 +365,19 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
         if session.state == State::Detached || session.closing || parcel.message.volatile {
             return Handed::Missed;
         }
-        if is_full(session.outbox.as_deref(), pact.flight.as_deref(), parcel, limits) {
-            return Handed::Dropped;
+        let waits = Waiting::of(session.outbox.as_deref(), pact.flight.as_deref());
+        let mut instead = 0;
+        if waits.are_too_many_for(parcel, limits) {
+            let outbox = session.outbox.as_mut().filter(|_| parcel.message.traits.gives_way);
+            let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, limits);
+            instead = outbox.map_or(0, |outbox| outbox.make_way(goes));
+            if instead == 0 {
+                return Handed::Dropped;
+            }
         }
         let outbox = session.outbox.get_or_insert_default();
         return match outbox.push(parcel.clone().into_item(), limits) {
-            Ok(()) => Handed::Waits(0),
+            Ok(()) => Handed::Waits(instead),
             Err(_) => Handed::Dropped,
         };
     }
@@ -341,8 +393,14 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
     };
     if ready && has_place {
         let parcel = take_in(pact, journal);
-        let number = parcel.grade.number;
-        pact.flight.get_or_insert_default().send(parcel);
+        let (number, must_wait) = (parcel.grade.number, parcel.must_be_kept());
+        let flight = pact.flight.get_or_insert_default();
+        flight.send(parcel);
+        if must_wait {
+            flight.hold();
+        } else {
+            flight.left(number);
+        }
         return Handed::Now(number);
     }
     if parcel.message.volatile {
@@ -351,12 +409,23 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
     if pact.flight.as_ref().is_some_and(|flight| !flight.has_number()) {
         return Handed::Dropped;
     }
-    if !matches!(parcel.source, Source::Retained) && is_full(None, pact.flight.as_deref(), parcel, limits) {
-        return Handed::Dropped;
-    }
     let mut instead = 0;
+    let waits = Waiting::of(None, pact.flight.as_deref());
+    if !matches!(parcel.source, Source::Retained) && waits.are_too_many_for(parcel, limits) {
+        let flight = pact.flight.as_mut().filter(|_| parcel.message.traits.gives_way);
+        let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, limits);
+        let gone = flight.map_or(Vec::new(), |flight| flight.make_way(goes));
+        if gone.is_empty() {
+            return Handed::Dropped;
+        }
+        instead = u32::try_from(gone.len()).unwrap_or(u32::MAX);
+        gone.into_iter().for_each(|record| journal.drop_record(session.id.partition(), record));
+    }
     if let Some(outbox) = &mut session.outbox {
-        while is_full(Some(outbox), pact.flight.as_deref(), parcel, limits) && outbox.drop_oldest() {
+        let is_full = |outbox: &Outbox, flight: &Option<Box<Flight>>| {
+            Waiting::of(Some(outbox), flight.as_deref()).are_too_many_for(parcel, limits)
+        };
+        while is_full(outbox, &pact.flight) && outbox.drop_oldest() {
             instead += 1;
         }
     }
@@ -378,11 +447,49 @@ pub(crate) fn owed(session: SessionId, parcel: &Parcel) -> Record {
     }))
 }
 
-/// Whether what waits for a session leaves no place for one thing more; one may exceed the bytes alone.
-fn is_full(outbox: Option<&Outbox>, flight: Option<&Flight>, parcel: &Parcel, limits: &Limits) -> bool {
-    let of_outbox = outbox.map_or((0, 0), |outbox| (outbox.len(), outbox.bytes()));
-    let of_flight = flight.map_or((0, 0), |flight| (flight.len_waiting(), flight.bytes_waiting()));
-    let (count, bytes) = (of_outbox.0 + of_flight.0, of_outbox.1 + of_flight.1);
-    count >= limits.outbox_messages_max as usize
-        || (count > 0 && bytes + parcel.message.len_bytes() > limits.outbox_bytes_max)
+/// Things that wait for a session.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Waiting {
+    pub(crate) count: usize,
+    pub(crate) bytes: u64,
+}
+
+impl Waiting {
+    fn of(outbox: Option<&Outbox>, flight: Option<&Flight>) -> Self {
+        let of_outbox = outbox.map_or((0, 0), |outbox| (outbox.len(), outbox.bytes()));
+        let of_flight = flight.map_or((0, 0), |flight| (flight.len_waiting(), flight.bytes_waiting()));
+        Self { count: of_outbox.0 + of_flight.0, bytes: of_outbox.1 + of_flight.1 }
+    }
+
+    fn without(self, gone: Self) -> Self {
+        Self { count: self.count - gone.count, bytes: self.bytes - gone.bytes }
+    }
+
+    /// Whether they leave no place for one thing more; one may exceed the bytes alone.
+    fn are_too_many_for(self, parcel: &Parcel, limits: &Limits) -> bool {
+        self.count >= limits.outbox_messages_max as usize
+            || (self.count > 0 && self.bytes + parcel.message.len_bytes() > limits.outbox_bytes_max)
+    }
+}
+
+/// Takes away as many of the oldest of those that give way as are `enough`; how many, which is none if there are not enough.
+pub(crate) fn make_way<T>(
+    items: &mut VecDeque<T>,
+    bytes_if_it_gives_way: impl Fn(&T) -> Option<u64>,
+    enough: impl Fn(Waiting) -> bool,
+) -> Waiting {
+    let mut gone = Waiting::default();
+    for bytes in items.iter().filter_map(&bytes_if_it_gives_way) {
+        gone = Waiting { count: gone.count + 1, bytes: gone.bytes + bytes };
+        if enough(gone) {
+            let mut left = gone.count;
+            items.retain(|item| {
+                let goes = left > 0 && bytes_if_it_gives_way(item).is_some();
+                left -= usize::from(goes);
+                !goes
+            });
+            return gone;
+        }
+    }
+    Waiting::default()
 }

@@ -27,6 +27,18 @@ pub struct ChannelRule {
     pub history: Option<HistoryRule>,
     /// Whether members may be listed with their info.
     pub presence: bool,
+    /// What goes when too much waits for a claimed session.
+    pub when_full: WhenFull,
+}
+
+/// Which message goes when too much waits for a claimed session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum WhenFull {
+    /// The one that comes: what waits, stays.
+    #[default]
+    Newest,
+    /// Of those that wait and are of such channels, the oldest.
+    Oldest,
 }
 
 /// Bounds of one channel's history; the oldest go first.
@@ -66,7 +78,8 @@ pub struct Limits {
     pub channel_name_bytes_max: u32,
     /// Messages waiting for one session. Volatile ones are dropped first; then the session's connection ends
     /// with `SlowConsumer`. A claimed session lives on: what waits of quality `AtMostOnce` makes place for what is of a higher
-    /// one, then nothing more is taken; both are counted. Retained values that it asked for come page by page and are exempt.
+    /// one, then the rule of its channel says what goes (`WhenFull`); all are counted. Retained values that it asked for come
+    /// page by page and are exempt.
     pub outbox_messages_max: u32,
     /// Bytes of bodies waiting for one session; one message may exceed it alone. As `outbox_messages_max`. Of a claimed session
     /// also of those that its client has not acknowledged: beyond it more of them wait.

@@ -69,9 +69,13 @@ pub struct Traits {
     pub attributes: Bytes,
     /// Not delivered from then on.
     pub expires: Option<Millis>,
-    /// Published to its channel so much later; until then nobody sees it, and it is lost with the hub. Milliseconds; 0 = at
-    /// once, as for targets other than one channel.
+    /// Published to its channel so much later; until then nobody sees it, but a snapshot has it. Milliseconds; 0 = at once, as
+    /// for targets other than one channel.
     pub delay_ms: u64,
+    /// Whoever published it tells it anew after a restart: as a retained value it is in no snapshot.
+    pub told_anew: bool,
+    /// While it waits for a claimed session it makes place for a later one, by the rule of its channel; set by hubs only.
+    pub gives_way: bool,
 }
 
 /// How one session gets a message.

@@ -1,5 +1,6 @@
 //! What waits for one session, and its bounds. Knows nothing of sessions or of why something waits.
 
+use crate::exchange::{Waiting, make_way};
 use crate::ids::Millis;
 use crate::limits::Limits;
 use crate::message::Outgoing;
@@ -63,6 +64,20 @@ impl Outbox {
     pub(crate) fn drop_oldest(&mut self) -> bool {
         let may_go = matches!(self.items.front(), Some(Outgoing::Message { .. }));
         may_go && self.take_first().is_some()
+    }
+
+    /// Takes away as many of the oldest messages as are `enough`, of those that give way; how many.
+    pub(crate) fn make_way(&mut self, enough: impl Fn(Waiting) -> bool) -> u32 {
+        // What does not count is not in the way.
+        let mut counted = self.items.split_off(self.exempt);
+        let bytes = |item: &Outgoing| match item {
+            Outgoing::Message { message, .. } if message.traits.gives_way => Some(message.len_bytes()),
+            _ => None,
+        };
+        let gone = make_way(&mut counted, bytes, enough);
+        self.items.append(&mut counted);
+        self.bytes -= gone.bytes;
+        u32::try_from(gone.count).unwrap_or(u32::MAX)
     }
 
     fn take_first(&mut self) -> Option<Outgoing> {

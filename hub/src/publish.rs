@@ -33,7 +33,8 @@ impl Hub {
             return refuse(token, effects);
         }
         let mut message = message(publish, channel, None);
-        let checked = self.retained.check(&message, &self.config.limits);
+        message.traits.gives_way = self.gives_way(&message.channel);
+        let checked = self.check_retained(&message);
         let history = checked.and_then(|()| self.history_for(&message.channel, message.volatile));
         let history = match history {
             Ok(history) => history,
@@ -45,7 +46,7 @@ impl Hub {
         let position = history.map(|(roster, _)| self.next_position(roster));
         message.position = position;
         let message = Arc::new(message);
-        self.retain(&message);
+        self.retain(&message, receipt);
         if let Some((roster, rule)) = history {
             self.keep(roster, rule, Arc::clone(&message));
         }
@@ -100,7 +101,9 @@ impl Hub {
             return self.report_delivered(token, Counts::default(), 0, effects);
         };
         let reply_until = reply_until(self.now, &publish);
-        let message = Arc::new(message(publish, first, None));
+        let mut message = message(publish, first, None);
+        message.traits.gives_way = self.gives_way(&message.channel);
+        let message = Arc::new(message);
         for channel in channels.iter().filter(|channel| channel.session().is_none()) {
             self.keep_copy(channel, &message);
         }
@@ -210,7 +213,7 @@ impl Hub {
         if message.traits.retain {
             let value = Arc::new(Message { channel: channel.clone(), ..message.clone() });
             if self.retained.check(&value, &self.config.limits).is_ok() {
-                self.retain(&value);
+                self.retain(&value, None);
             }
         }
     }

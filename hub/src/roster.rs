@@ -78,7 +78,7 @@ impl Rosters {
         Self {
             slab: Slab::new(),
             index: HashTable::new(),
-            trie: Trie::default(),
+            trie: Trie::new(seed),
             hasher: FixedState::with_seed(seed),
             rules,
             listed: 0,

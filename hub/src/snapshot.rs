@@ -38,7 +38,7 @@ pub struct Snapshot {
     /// What `claims`, `retained` and `delayed` name by place. The end of a message, `traits.expires`, counts from the snapshot on, in
     /// `entries`, too.
     pub messages: Vec<Arc<Message>>,
-    /// The values that channels retain.
+    /// The values that channels retain, but for those that are told anew.
     pub retained: Vec<u32>,
     /// What is to be published later, in order.
     pub delayed: Vec<SavedDelayed>,
@@ -119,7 +119,8 @@ impl Hub {
         let mut messages = Messages::new(now);
         let all = self.sessions.iter_from(0);
         let claims = all.filter_map(|(_, session)| self.saved_claim(session, &mut messages)).collect();
-        let retained = self.retained.unkept().map(|message| messages.place(message)).collect();
+        let retained = self.retained.unkept().filter(|message| !message.traits.told_anew);
+        let retained = retained.map(|message| messages.place(message)).collect();
         let delayed =
             self.delayed.unkept().filter_map(|(at, publish)| SavedDelayed::of(at, publish, &mut messages));
         let delayed = delayed.collect();
@@ -192,7 +193,8 @@ impl Hub {
             retained,
             delayed,
         } = snapshot;
-        let messages: Vec<_> = messages.iter().map(|message| arriving(message, now, elapsed_ms)).collect();
+        let messages = messages.iter().map(|message| arriving(message, now, elapsed_ms));
+        let messages: Vec<_> = messages.map(|message| self.ruled(message)).collect();
         // What was taken stays so, whatever the limits are now.
         for saved in &delayed {
             let due = saved.restored(&messages, now, elapsed_ms);

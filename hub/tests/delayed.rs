@@ -6,7 +6,7 @@ use bytes::Bytes;
 use trunkline_hub::{
     Body, CatchUp, ChannelName, ChannelRule, Claim, Command, Config, Effect, Effects, HistoryRule, Hub,
     HubMail, Join, Limits, MessageId, Millis, Offer, Options, Outcome, Publish, Quality, Query,
-    RecoveryLimits, Refusal, Report, SessionKey, ShardId, Tag, Target, Token, Topology, Traits,
+    RecoveryLimits, Refusal, Report, SessionKey, ShardId, Tag, Target, Token, Topology, Traits, WhenFull,
 };
 
 const LIMITS: Limits = Limits {
@@ -35,7 +35,12 @@ impl Bench {
     fn new(limits: Limits, shards: u8) -> Self {
         let topology = Topology { shards, partitions: 8 };
         let history = Some(HistoryRule { messages_max: 5, age_ms_max: u64::MAX });
-        let rules = vec![ChannelRule { filter: "kept".into(), history, presence: false }];
+        let rules = vec![ChannelRule {
+            filter: "kept".into(),
+            history,
+            presence: false,
+            when_full: WhenFull::Newest,
+        }];
         let hub = Hub::new(Config { shard: ShardId(0), topology, epoch: 5, limits, rules });
         Self { hub, now: 0 }
     }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 use trunkline_hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Counts, Effect, Effects, HistoryRule,
     Hub, HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Publish, Query, Reason,
-    RecoveryLimits, Refusal, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology,
+    RecoveryLimits, Refusal, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology, WhenFull,
 };
 
 const TOKEN: Token = Token(7);
@@ -152,7 +152,7 @@ fn counts(effects: Effects) -> (Counts, u32) {
 
 fn kept(messages_max: u32, age_ms_max: u64) -> Vec<ChannelRule> {
     let history = Some(HistoryRule { messages_max, age_ms_max });
-    vec![ChannelRule { filter: "kept/#".to_owned(), history, presence: true }]
+    vec![ChannelRule { filter: "kept/#".to_owned(), history, presence: true, when_full: WhenFull::Newest }]
 }
 
 #[test]

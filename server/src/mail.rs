@@ -101,7 +101,7 @@ pub enum Mail {
         reply: tokio::sync::oneshot::Sender<hub::Page<Ban>>,
     },
     /// New certificates for connections accepted from now on.
-    Tls(Arc<rustls::ServerConfig>),
+    Tls(crate::tls::TlsConfigs),
 }
 
 /// What the front knows of a session.

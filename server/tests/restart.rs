@@ -278,6 +278,19 @@ async fn a_file_that_cannot_be_used_is_kept_aside_and_everybody_gets_a_new_sessi
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn figures_of_the_server_are_not_left_to_the_next() {
+    let folder = Folder::new("figures");
+    let site = Site::first(&folder.state(), 2).await;
+    let deadline = Instant::now() + PATIENCE;
+    while get(site.server.private_addr(), "/v1/retained?channel=$SYS/broker/version").status != 200 {
+        assert!(Instant::now() < deadline, "figures are published at the start");
+        tokio::task::yield_now().await;
+    }
+    site.server.drain().await;
+    assert!(!folder.state().exists(), "there is nothing to go on with");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_stayed_away_too_long_is_told_of_as_expired() {
     let folder = Folder::new("expired");
     let topology = Topology { shards: 1, partitions: 64 };

@@ -160,8 +160,10 @@ pub trait Log: Send + Sync {
     /// partition in the same batch are refused with the same error: nothing ever stands behind a hole.
     ///
     /// The records of a partition get consecutive offsets, and none is ever used again, whatever was removed and however
-    /// often the store was opened since. So the only writer of a partition knows the places of its records beforehand;
-    /// who does not wait for the results sets `expect`, and is not surprised by a refused write before it.
+    /// often the store was opened since. So the only writer of a partition knows the places of its records beforehand.
+    /// Who does not wait for the results sets `expect`: when a write was refused, those behind it are refused as
+    /// [`StoreError::Fenced`] and take no places they were not meant for. It then repeats, in their order, all that it
+    /// wrote to the partition since, removals too: one that passed the append of its record has removed nothing.
     ///
     /// [`Completion::Written`]: crate::Completion::Written
     fn write(&self, batch: Vec<Write>, done: Done);
@@ -193,7 +195,7 @@ pub trait Log: Send + Sync {
     ///
     /// # Errors
     /// [`StoreError::Fenced`] when `upto` is no position of this log, [`StoreError::Unavailable`],
-    /// [`StoreError::Full`], [`StoreError::Failed`].
+    /// [`StoreError::TooLarge`], [`StoreError::Full`], [`StoreError::Failed`].
     fn snapshot(&self, partition: Partition, snapshot: Snapshot) -> Result<(), StoreError>;
 
     /// Drops the records of an entity before a position. A position of another epoch drops nothing.

@@ -6,11 +6,13 @@
 //!
 //! Where to start: every TCP connection begins in [`http::parse_head`] or, if its first byte is 0x10, in [`mqtt::frame`];
 //! a WebSocket continues in [`websocket::accept`] and [`websocket::Decoder`]; what HTTP and WebSocket carry is
-//! [`engineio`], and inside it [`socketio`], or [`mqtt`] in binary frames.
+//! [`engineio`], and inside it [`socketio`], or [`mqtt`] in binary frames. Requests to queues are [`sqs`], whoever reads
+//! their HTTP.
 
 pub mod engineio;
 pub mod http;
 pub mod mqtt;
 pub mod socketio;
+pub mod sqs;
 pub mod values;
 pub mod websocket;

@@ -46,6 +46,72 @@ const RULES: &[Rule] = &[
          > a x 1 q1 #1",
     ),
     (
+        "a channel's rule may have the oldest go; what others wait for stays, and what is with the client",
+        "a claims keep=10 window=1
+         > a claimed new
+         a joins # q1
+         > a joined new
+         office publishes last/x 1 q1
+         > a last/x 1 q1 #1
+         office publishes last/x 2 q1
+         office publishes x 3 q1
+         office publishes last/x 4 q1
+         office publishes last/y 5 q1
+         office publishes x 6 q1
+         office publishes last/x 7 q1 tell
+         > office Counts { delivered: 0, queued: 1, dropped: 0 }
+         office publishes x 8 q1 tell
+         > office Counts { delivered: 0, queued: 0, dropped: 1 }
+         office publishes last/z 9 q1
+         a done 1
+         > a x 3 q1 #3
+         a done 3
+         > a last/y 5 q1 #5
+         a done 5
+         > a x 6 q1 #6
+         a done 6
+         > a last/x 7 q1 #7
+         a done 7
+         > a last/z 9 q1 #8",
+    ),
+    (
+        "the oldest goes also where it need not be repeated, but never for what need not be",
+        "a claims keep=10 window=1
+         > a claimed new
+         a joins # q1
+         > a joined new
+         a pauses
+         office publishes last/x 1 q1
+         office publishes last/x z1
+         office publishes x z2
+         office publishes last/x z3
+         office publishes last/x z4
+         office publishes last/x z5 tell
+         > office Counts { delivered: 0, queued: 1, dropped: 0 }
+         office publishes last/x 2 q1
+         office publishes last/x 3 q1
+         a resumes 9
+         > a last/x z4
+         > a last/x z5
+         > a last/x 1 q1 #1",
+    ),
+    (
+        "nothing goes for what does not fit all the same",
+        "a claims keep=10
+         > a claimed new
+         a joins # q1
+         > a joined new
+         a lost
+         office publishes x 12345678901234567890123456789012345678901234567890 q1
+         office publishes last/x 1 q1
+         office publishes last/x LARGE q1 tell
+         > office Counts { delivered: 0, queued: 0, dropped: 1 }
+         a claims keep=10
+         > a claimed resumed
+         > a x 12345678901234567890123456789012345678901234567890 q1 #1
+         > a last/x 1 q1 #2",
+    ),
+    (
         "bytes are bounded, too, but one message may be larger alone",
         "a claims keep=10
          > a claimed new

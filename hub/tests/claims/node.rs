@@ -4,7 +4,7 @@ use bytes::Bytes;
 use hub::{
     Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, Grade, HistoryRule, Hub, HubMail,
     Labels, Limits, Message, MessageId, Millis, Outcome, Outgoing, Publish, Quality, Recipient,
-    RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology, Traits,
+    RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology, Traits, WhenFull,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
@@ -58,7 +58,11 @@ impl Node {
     pub fn new(shards: u8) -> Self {
         let topology = Topology { shards, partitions: 16 };
         let history = Some(HistoryRule { messages_max: 2, age_ms_max: 50 });
-        let rules = vec![ChannelRule { filter: "kept/#".to_owned(), history, presence: false }];
+        let rule = |filter: &str, history, when_full| {
+            let filter = filter.to_owned();
+            ChannelRule { filter, history, presence: false, when_full }
+        };
+        let rules = vec![rule("kept/#", history, WhenFull::Newest), rule("last/#", None, WhenFull::Oldest)];
         let hub = |shard| {
             let (shard, rules) = (ShardId(shard), rules.clone());
             Hub::new(Config { shard, topology, epoch: 5, limits: limits(), rules })

@@ -2,7 +2,10 @@
 
 use crate::node::Node;
 use crate::script::{Rule, check, check_on, run};
-use hub::{CatchUp, ChannelName, Command, Join, Options, Quality, Step, claim_home};
+use hub::{
+    Body, CatchUp, ChannelName, Command, Join, MessageId, Millis, Options, Publish, Quality, Step, Target,
+    Traits, claim_home,
+};
 
 const RULES: &[Rule] = &[
     (
@@ -245,4 +248,34 @@ fn a_value_that_races_the_subscription_comes_once() {
     );
     run(&mut node, "a race", &script);
     node.close();
+}
+
+/// What its publisher tells anew does not go on, nor does it take a place from what does.
+#[test]
+fn a_value_that_is_told_anew_is_in_no_snapshot() {
+    let mut node = Node::new(1);
+    for (name, told_anew) in [("r/1", false), ("r/2", true)] {
+        let publish = Publish {
+            id: MessageId(1),
+            target: Target::Channel(ChannelName::parse(name, 9).unwrap()),
+            event: None,
+            body: Body::Raw(bytes::Bytes::from_static(b"v")),
+            volatile: false,
+            except: None,
+            reply_within_ms: None,
+            token: None,
+            traits: Traits { retain: true, told_anew, ..Traits::default() },
+            receipt: None,
+        };
+        node.apply(0, Command::Publish(Box::new(publish)));
+    }
+    run(
+        &mut node,
+        "both are there",
+        "a claims\n> a claimed new\na joins r/+\n> a joined new\n> a r/1 v retained\n> a r/2 v retained",
+    );
+    let snapshot = node.hubs[0].snapshot(Millis(0));
+    let names: Vec<_> =
+        snapshot.retained.iter().map(|at| snapshot.messages[*at as usize].channel.as_str()).collect();
+    assert_eq!((names, snapshot.messages.len()), (vec!["r/1"], 1));
 }

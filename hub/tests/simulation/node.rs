@@ -7,7 +7,7 @@ use bytes::Bytes;
 use hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Config, Except, HistoryRule, HubMail, Limits, Members,
     MessageId, Millis, Offset, Open, Publish, Reason, RecoveryLimits, Refusal, Report, SessionId, SessionKey,
-    ShardId, Tag, Target, Token, Topology,
+    ShardId, Tag, Target, Token, Topology, WhenFull,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -51,7 +51,12 @@ pub struct Node {
 
 fn config(rng: &mut Rng, shard: u8, topology: Topology, limits: &Limits) -> Config {
     let history = |messages_max, age_ms_max| Some(HistoryRule { messages_max, age_ms_max });
-    let rule = |filter: &str, history| ChannelRule { filter: filter.to_owned(), history, presence: false };
+    let rule = |filter: &str, history| ChannelRule {
+        filter: filter.to_owned(),
+        history,
+        presence: false,
+        when_full: WhenFull::Newest,
+    };
     let rules = vec![
         rule("a/y", None),
         rule("a/#", history(4, 300)),

@@ -594,6 +594,7 @@ impl Site {
             HubMail::Publish(_)
             | HubMail::Published { .. }
             | HubMail::Stored { .. }
+            | HubMail::Queue(_)
             | HubMail::WantRetained(_)
             | HubMail::Retained { .. }
             | HubMail::Share(_)

@@ -156,7 +156,7 @@ async fn publish(office: &Office, name: &str, text: String) -> Result<(), Office
             volatile: false,
             except: None,
             reply_within: None,
-            traits: Traits { retain: true, ..Traits::default() },
+            traits: Traits { retain: true, told_anew: true, ..Traits::default() },
         };
         office.publish_only(outline).await?;
     }

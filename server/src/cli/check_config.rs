@@ -49,9 +49,14 @@ fn unreadable_files(config: &Config) -> Result<(), Failure> {
     let Some(tls) = &config.tls else { return Ok(()) };
     let unreadable = |key: &str, path: &Path| {
         let error = std::fs::File::open(path).err()?;
-        Some(format!("tls.{key}: cannot read {}: {error}", path.display()))
+        Some(format!("{key}: cannot read {}: {error}", path.display()))
     };
-    let problems = [unreadable("certificate", &tls.certificate), unreadable("key", &tls.key)];
+    let authorities = config.mqtt.tls_client_ca.as_deref();
+    let problems = [
+        unreadable("tls.certificate", &tls.certificate),
+        unreadable("tls.key", &tls.key),
+        authorities.and_then(|path| unreadable("mqtt.tls_client_ca", path)),
+    ];
     let problems: Vec<String> = problems.into_iter().flatten().collect();
     if problems.is_empty() { Ok(()) } else { Err(Failure(problems.join("\n"))) }
 }

@@ -59,8 +59,8 @@ section! {
 
         /// Messages that wait for one session. At the limit volatile messages are dropped; for any other the session
         /// ends with reason `slow consumer` and its transport is closed. With recovery the client is sent what it
-        /// missed when it comes back. An MQTT session lives on: messages of QoS 0 go first, then nothing more is taken,
-        /// which is counted.
+        /// missed when it comes back. An MQTT session lives on: messages of QoS 0 go first, then the rule of the channel
+        /// says which (`when_full` of `[[channel]]`: nothing more is taken, or the oldest goes), which is counted.
         outbox_messages_max: u32 = 1000, 1..=1_000_000 "messages per session";
         /// Bytes of those messages; the same happens. Frames are shared between sessions, so this is not memory per
         /// session. At least twice `message_bytes_max`, so that two large messages between two polls end nothing.
@@ -111,8 +111,9 @@ section! {
         /// Bytes of those values; the same happens.
         retained_bytes_max: u64 = 1_073_741_824, 0..=1_099_511_627_776 "bytes per shard";
         /// Messages that wait to be published later (`$delayed/<seconds>/<topic>` of MQTT). At the limit a further one is
-        /// refused: 97 (quota exceeded) for MQTT 5; at QoS 0, and for version 3, it is dropped. They are lost when the server
-        /// ends. 0 switches it off: then nobody may publish to such topics (87).
+        /// refused: 97 (quota exceeded) for MQTT 5; at QoS 0, and for version 3, it is dropped. With `server.state_file` those
+        /// that wait outlive a server that ends in order; a crash loses them. 0 switches it off: then nobody may publish to such
+        /// topics (87).
         delayed_max: u32 = 100_000, 0..=100_000_000 "messages per shard";
         /// Bytes of those messages; the same happens.
         delayed_bytes_max: u64 = 67_108_864, 0..=1_099_511_627_776 "bytes per shard";

@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
 
 use subtle::ConstantTimeEq as _;
 
@@ -27,11 +28,24 @@ section! {
         listen: Option<SocketAddr> = none, example "0.0.0.0:1883";
         /// The same with the certificate of `[tls]`; clients look for it at port 8883.
         tls_listen: Option<SocketAddr> = none, example "0.0.0.0:8883";
+        /// PEM file with the authorities that certificates of clients on `tls_listen` have to come from. Without it no certificate
+        /// is asked for. It is read again at SIGHUP, too. Lists of revoked certificates are not looked at, and certificates of
+        /// version 1 of X.509 not taken.
+        tls_client_ca: Option<PathBuf> = none, example "/etc/trunkline/tls/clients.pem";
+        /// Whether a client on `tls_listen` needs one, where `tls_client_ca` is set. One that cannot be verified is refused in any case.
+        tls_client_certificate: ClientCertificate = "required";
+        /// Which name in its certificate is a client's user. Such a client is not asked for a password, and what it gives as user
+        /// name counts for nothing; one whose certificate has no such name is refused with 0x86, or 4 in version 3.
+        tls_client_user: ClientUser = "none";
         /// Path of the WebSocket; clients offer the subprotocol `mqtt`, or `mqttv3.1`.
         path: HttpPath = "/mqtt";
         /// Largest packet from a client. Clients of version 5 are told; beyond it they are cut off with 0x95, before the
         /// packet is read.
         packet_bytes_max: u32 = 2_000_000, 1024..=268_435_455 "bytes";
+        /// Largest CONNECT: will, user name and password have to fit. Beyond it a client of version 5 is refused with 0x95, one of
+        /// version 3 is closed, before the packet is read. So what has not said who it is makes the server hold at most this, and
+        /// 16 KiB while it proves who it is, times `limits.half_open_max`.
+        connect_bytes_max: u32 = 65_536, 1024..=16_777_216 "bytes";
         /// Messages of QoS 1 and 2 that a client of version 5 may have under way. It is told, and cut off with 0x93 beyond.
         receive_maximum: u16 = 20, 1..=65_535 "messages";
         /// Messages of QoS 1 and 2 that are under way to a client of version 3, which cannot say what it takes.
@@ -86,6 +100,28 @@ section! {
         /// milliseconds longer. Channel binding is not offered, and names and passwords count as they are written, without
         /// SASLprep.
         scram: bool = true;
+    }
+}
+
+words! {
+    /// Whether a client needs a certificate.
+    pub enum ClientCertificate {
+        /// the handshake of TLS fails without one
+        Required = "required",
+        /// without one a client proves who it is as on other ports
+        Optional = "optional",
+    }
+}
+
+words! {
+    /// Which name in a certificate is a user.
+    pub enum ClientUser {
+        /// none: a certificate lets a client connect, and says nothing of its user
+        None = "none",
+        /// the common name (CN) of the subject
+        CommonName = "common_name",
+        /// the first DNS name, e-mail address or URI among the alternative names (SAN)
+        AlternativeName = "alternative_name",
     }
 }
 

@@ -36,7 +36,8 @@ section! {
         /// server only when this one has ended. A second signal ends the process at once.
         drain_window_ms: u64 = 10_000, 0..=3_600_000 "milliseconds";
         /// File in which the server, when it has ended in order, leaves the sessions that may be recovered and what they
-        /// missed, so that clients recover from a restart as from a lost connection (`recovery` of their namespace). The next
+        /// missed, so that clients recover from a restart as from a lost connection (`recovery` of their namespace); sessions of
+        /// MQTT, the values that channels retain and messages that are to be published later are in it, too. The next
         /// start reads and removes it; one that cannot be used, for instance because `server.shards` is another number, is
         /// kept with `.bad` behind its name, and the server starts without those sessions. It holds users and messages, so
         /// only its owner may read it; a file at this path that is not a server's, that belongs to another user or that
@@ -64,6 +65,9 @@ section! {
         /// Size of the database, without its log of at most some 64 MiB. What does not fit is not acknowledged, and tried again
         /// until there is room. 0 takes what the disk has.
         bytes_max: u64 = 0, 0..=1_152_921_504_606_846_976 "bytes";
+        /// Directory of the copies that are made while the server runs (`trunkline store backup --to NAME`), made if it is
+        /// missing; who may use the private port says only how a copy is called. Without one it is `backups` in `dir`.
+        backup_dir: Option<PathBuf> = none, example "/var/backups/trunkline";
         /// Memory for pages of the database.
         cache_bytes: u64 = 16_777_216, 1_048_576..=68_719_476_736 "bytes";
     }
@@ -261,6 +265,19 @@ section! {
         /// Whether the payload of an MQTT message that is said to be text (Payload Format Indicator 1) must be UTF-8. One that
         /// is not is refused with 0x99, at QoS 0 without a word; a will with one at CONNECT.
         payload_format_check: bool = false;
+        /// Which message goes when too many, or too many bytes, wait for an MQTT session (`limits.outbox_messages_max`,
+        /// `limits.outbox_bytes_max`). What waits at QoS 0 goes first for what comes at QoS 1 or 2.
+        when_full: WhenFull = "newest";
+    }
+}
+
+words! {
+    /// Which message goes when too many wait for an MQTT session.
+    pub enum WhenFull {
+        /// the one that comes: what waits, stays
+        Newest = "newest",
+        /// the oldest that waits and is of a channel with this rule; if there is none, the one that comes
+        Oldest = "oldest",
     }
 }
 

@@ -6,7 +6,7 @@
 use super::node::{NodeSetup, by_hand};
 use super::server::PARTITIONS;
 use crate::config::Config;
-use crate::front::{Front, PidKey};
+use crate::front::{Figures, Front, PidKey};
 use crate::mail::{Mail, Upcall, Upcalls};
 use crate::shard::{Sender, Shard, Stats, Time};
 use crate::state::{End, NodeState, ShardState};
@@ -51,6 +51,7 @@ impl ByHand {
             time: Time::Told(Arc::clone(&ms)),
             uplink,
             journal: None,
+            queues: hub::queue::QueueConfig::default(),
             reports: report,
             tls: None,
             key: PidKey::generate(),
@@ -118,6 +119,28 @@ impl ByHand {
         let mut all = Stats::default();
         self.shards.iter().for_each(|(_, shard)| all.add(&shard.stats()));
         all
+    }
+
+    /// What the clients of MQTT send and get, on the shards that run, added up.
+    pub fn figures(&self) -> Figures {
+        let mut all = Figures::default();
+        self.shards.iter().for_each(|(_, shard)| all.add(&shard.handler().figures()));
+        all
+    }
+
+    /// Whether nobody has left anything behind: no connection, no session, nothing that waits and no memory for it.
+    pub fn is_idle(&self) -> bool {
+        let is_at_rest = |stats: &Stats| {
+            let open = stats.connections + stats.streams + stats.websockets + stats.held + stats.half_open;
+            open + stats.blocked + stats.write_buffer_bytes + stats.posts_waiting == 0
+        };
+        let is_idle = |shard: &Shard<Front>| {
+            is_at_rest(&shard.stats())
+                && shard.handler().is_idle()
+                && shard.hub().is_idle()
+                && shard.hub().capacity() == 0
+        };
+        self.shards.iter().all(|(_, shard)| is_idle(shard))
     }
 
     /// What clients did since the last call.

@@ -63,6 +63,18 @@ impl Front {
     pub fn with_returning(self, returning: Vec<Returning>) -> Self {
         Self { returning, ..self }
     }
+
+    /// What the clients of MQTT send and get.
+    #[must_use]
+    pub fn figures(&self) -> Figures {
+        self.mqtt.figures()
+    }
+
+    /// Whether nothing is kept of any client.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        self.socketio.is_idle() && self.mqtt.is_idle()
+    }
 }
 
 impl Front {

@@ -106,9 +106,9 @@ impl<H: Handler> Shard<H> {
         let mut connection = Connection::new(stream);
         connection.flags = start;
         let tls = match takes {
-            Takes::Anything => self.tls.as_ref(),
+            Takes::Anything => self.tls.as_ref().map(|tls| &tls.public),
             Takes::Streams => None,
-            Takes::StreamsOverTls => Some(self.tls.as_ref()?),
+            Takes::StreamsOverTls => Some(&self.tls.as_ref()?.streams),
         };
         if let Some(config) = tls {
             connection.tls = Some(Box::new(rustls::ServerConnection::new(config.clone()).ok()?));

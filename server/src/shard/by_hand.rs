@@ -61,6 +61,11 @@ impl<H: Handler + 'static> Shard<H> {
         &self.hub.hub
     }
 
+    /// Its protocols.
+    pub fn handler(&self) -> &H {
+        &self.handler
+    }
+
     /// Its figures.
     pub fn stats(&self) -> Stats {
         self.io.snapshot()

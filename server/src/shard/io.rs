@@ -17,9 +17,11 @@ use super::stats::Stats;
 use super::timers::{Clock, Deadlines, OwnerTimers};
 use crate::config::Config;
 use crate::mail::{PeerMail, Upcall};
-use hub::{Entry, Millis, Report, ShardId, Token};
+use hub::queue::MoveId;
+use hub::{Entry, Millis, Place, Report, ShardId, Token};
 use mio::unix::SourceFd;
 use mio::{Interest, Token as PollToken};
+use rustls::pki_types::CertificateDer;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::os::fd::AsRawFd;
@@ -111,6 +113,11 @@ impl Io {
         self.connections.get(conn).is_some_and(|connection| connection.tls.is_some())
     }
 
+    /// The certificate by which the client has proved who it is, if it was asked for one and has it.
+    pub fn client_certificate(&self, conn: ConnKey) -> Option<&CertificateDer<'static>> {
+        self.connections.get(conn)?.tls.as_ref()?.peer_certificates()?.first()
+    }
+
     /// Counts a handshake (a new session) of the peer's address. `false`: refuse it with 429 and `Retry-After: 1`
     /// (`limits.handshakes_per_address_per_second`).
     pub fn allow_handshake(&mut self, conn: ConnKey) -> bool {
@@ -147,6 +154,11 @@ impl Io {
         if !entries.is_empty() {
             self.outbox.keep(entries);
         }
+    }
+
+    /// A message of a queue that the hub wants back; leaves at once, since it stands where it is safe.
+    pub fn load(&self, id: MoveId, place: Place) {
+        self.outbox.load(id, place);
     }
 
     /// For another shard; leaves in this turn, in order.

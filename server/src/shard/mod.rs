@@ -52,6 +52,7 @@ pub use timers::Time;
 
 use crate::mail::{Mail, PeerMail};
 use crate::state::End;
+use crate::tls::TlsConfigs;
 use connection::{Connection, Flags, Phase};
 use ending::Ending;
 use handover::Unpacked;
@@ -60,7 +61,6 @@ use io::Notice;
 use mailbox::{Inbox, Letter};
 use mio::event::Event;
 use std::ops::ControlFlow;
-use std::sync::Arc;
 use std::time::Duration;
 
 /// The read buffer of a shard: one maximal TCP receive window's worth per system call.
@@ -96,7 +96,7 @@ pub struct Shard<H> {
     accepting: bool,
     buffer: Box<[u8]>,
     arrivals: Arrivals,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<TlsConfigs>,
     spare: accept::Spare,
     ending: Ending,
 }

@@ -19,6 +19,7 @@ use super::{READ_BUFFER_BYTES, Shard, WAKE_TOKEN, listener_token};
 use crate::config::Config;
 use crate::journal::JournalInlet;
 use crate::mail::Upcalls;
+use crate::tls::TlsConfigs;
 use hub::{Report, ShardId, Token, Topology};
 use mio::unix::SourceFd;
 use socket2::{Domain, Protocol, Socket, Type};
@@ -131,7 +132,7 @@ pub struct ShardSetup {
     /// Bytes of the largest packet of a stream: the handler's limit, beyond which the shard closes what it does not.
     pub packet_bytes_max: usize,
     /// For TLS, where listeners have it.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<TlsConfigs>,
 }
 
 /// A running shard.

@@ -99,7 +99,8 @@ impl<'a> MessageRecord<'a> {
 
 impl<'a> TraitsRecord<'a> {
     fn of(traits: &'a Traits) -> Self {
-        let Traits { quality, retain, origin, attributes, expires, delay_ms } = traits;
+        let Traits { quality, retain, origin, attributes, expires, delay_ms, told_anew: _, gives_way: _ } =
+            traits;
         Self {
             quality: quality_number(*quality),
             retain: *retain,
@@ -118,6 +119,9 @@ impl<'a> TraitsRecord<'a> {
             attributes: Bytes::copy_from_slice(self.attributes),
             expires: self.expires_ms.map(Millis),
             delay_ms: self.delay_ms,
+            told_anew: false,
+            // By the rules of whoever takes it in.
+            gives_way: false,
         })
     }
 }

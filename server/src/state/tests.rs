@@ -78,6 +78,8 @@ fn message(quality: Quality, expires: Option<u64>) -> Arc<Message> {
             attributes: Bytes::from_static(&[3, 0, 1, b'x']),
             expires: expires.map(Millis),
             delay_ms: 5,
+            told_anew: false,
+            gives_way: false,
         },
     })
 }

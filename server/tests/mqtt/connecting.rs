@@ -454,3 +454,43 @@ fn a_drain_tells_everybody_and_lets_nobody_in() {
     v5.expect(&["DISCONNECT 8B", "END"]);
     v3.expect(&["END"]);
 }
+
+#[test]
+fn a_connect_that_is_too_large_is_refused_before_it_is_there() {
+    let site = Site::new(2);
+    // Announced only; the version tells how it is said.
+    let announced: [&[u8]; 3] = [
+        b"\x10\xfe\xff\x03\x00\x04MQTT\x05",
+        b"\x10\xff\xff\xff\x7f\x00\x04MQTT\x04",
+        b"\x10\xfe\xff\x03\x00\x04HTTP\x05",
+    ];
+    let expected: [&[&str]; 3] = [&["CONNACK new 95", "END"], &["END"], &["END"]];
+    for (bytes, expected) in announced.into_iter().zip(expected) {
+        for cut in [bytes.len(), 1, 4, 7, 9] {
+            let mut client = site.open(0);
+            client.send(&bytes[..cut]);
+            client.send(&bytes[cut..]);
+            client.expect(expected);
+        }
+    }
+    // So much may be sent, and no byte more.
+    let connect = |payload: &[u8]| {
+        let opening = Opening::v5("c").will(Post { topic: "t", payload, ..Post::default() });
+        opening.bytes()
+    };
+    let room = 65_536 - connect(&[0; 65_000]).len() + 65_000;
+    for (bytes, told) in [(room, "CONNACK new 00"), (room + 1, "CONNACK new 95")] {
+        let mut client = site.open(1);
+        client.send(&connect(&vec![0; bytes]));
+        assert_eq!(client.next(), told, "{bytes}");
+    }
+    let site = Site::with(1, &["mqtt.connect_bytes_max=200000"]);
+    let mut client = site.open(0);
+    client.send(&connect(&[0; 65_535]));
+    assert_eq!(client.next(), "CONNACK new 00");
+    // A smaller limit of all packets holds for this one, too.
+    let site = Site::with(1, &["mqtt.packet_bytes_max=1024"]);
+    let mut client = site.open(0);
+    client.send(&connect(&[0; 1024]));
+    client.expect(&["CONNACK new 95", "END"]);
+}

@@ -1,6 +1,6 @@
 //! An orderly restart between any two steps: what was acknowledged is there, nothing comes twice, time goes on.
 
-use super::rig::{Client, Opening, Post, Site, config};
+use super::rig::{Client, Opening, Post, Site, config, config_of};
 
 /// A site of so many shards, which can be started again.
 struct Life {
@@ -261,4 +261,35 @@ fn a_restart_of_nothing_leaves_nothing() {
     let life = life.restart();
     assert!(life.site.is_idle());
     assert_eq!(life.site.open(0).connect(&Opening::v5("s").lasting(5)), "CONNACK new 00");
+}
+
+#[test]
+fn what_goes_first_at_a_full_outbox_is_as_the_rules_are_now() {
+    let rules = |first: &str| {
+        config_of(
+            2,
+            &format!(
+                "[limits]\noutbox_messages_max = 3\n[[channel]]\nfilter = \"{first}/#\"\nwhen_full = \"oldest\"\n"
+            ),
+        )
+    };
+    let site = Site::start(rules("last"));
+    site.lasting("s").subscribe(1, &[("#", 1)]);
+    let mut other = site.v3("other");
+    let say = |other: &mut Client, topic: &str, text: &str| other.publish(&Post::new(topic, text).q1(1));
+    for (topic, text) in [("last/a", "1"), ("next/a", "2"), ("last/b", "3"), ("last/b", "4"), ("next/a", "5")]
+    {
+        say(&mut other, topic, text);
+    }
+    // 1 went for 4, and 5 had no place.
+    let site = site.restart(rules("next"), 0);
+    let mut other = site.v3("other");
+    for (topic, text) in [("next/b", "6"), ("last/b", "7")] {
+        say(&mut other, topic, text);
+    }
+    // 2 went for 6, and 7 had no place.
+    let mut client = site.open(0);
+    assert_eq!(client.connect(&Opening::v5("s").lasting(3600)), "CONNACK present 00");
+    let expected = ["PUBLISH last/b \"3\" q1 #1", "PUBLISH last/b \"4\" q1 #2", "PUBLISH next/b \"6\" q1 #3"];
+    client.expect(&expected);
 }

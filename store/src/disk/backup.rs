@@ -11,7 +11,7 @@ use std::sync::mpsc::{Sender, channel};
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use super::format::Fact;
+use super::format::renew_epoch;
 use super::home::sync_folder;
 use super::mailbox::{Job, Task, Told};
 use super::writer::State;
@@ -63,7 +63,7 @@ fn renew(part: &Path, epoch: u64, now: Timestamp) -> io::Result<()> {
         let copy = Connection::open(part)?;
         // Without a write-ahead log beside it the copy is one file.
         copy.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))?;
-        Fact::Epoch.write(&copy, now.0.max(epoch + 1))?;
+        renew_epoch(&copy, epoch, now)?;
         copy.close().map_err(|(_, error)| error)
     };
     work().map_err(|error: rusqlite::Error| io::Error::other(error))?;

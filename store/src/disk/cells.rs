@@ -13,7 +13,7 @@ use super::record::{Key, expiry, summed};
 use crate::{Change, Expect, Rev, Row, RowChange, RowOp, StoreError, Tab};
 
 /// Rows whose time is over that go in one transaction; others wait for the next.
-const EXPIRED_MAX: u32 = 1_024;
+const EXPIRED_MAX: usize = 1_024;
 
 /// Columns of [`decode`].
 const COLUMNS: &str = "key, revision, expires, sum, body";
@@ -68,7 +68,8 @@ impl Group<'_> {
                 self.put(op, body, expires, standing.as_ref()).map(Ok)
             }
             Change::Delete => {
-                let is_news = rev.is_some();
+                // Who watches has not been told of one that has expired and is still there.
+                let is_news = standing.is_some();
                 let rev = self.counted(op, standing.as_ref(), None);
                 let sql = "DELETE FROM cells WHERE tab = ?1 AND key = ?2";
                 let place = params![number(op.tab), op.key.as_ref()];
@@ -125,13 +126,12 @@ impl Group<'_> {
 
     /// Deletes rows whose time is over, some at a time.
     pub(super) fn expire_cells(&mut self) -> rusqlite::Result<Left> {
-        let sql =
-            "SELECT tab, key, revision FROM cells WHERE expires <= ?1 ORDER BY expires, revision LIMIT ?2";
+        let sql = "SELECT tab, key, revision FROM cells WHERE expires <= ?1 ORDER BY expires, revision";
         let due: Vec<(i64, Vec<u8>, i64)> = {
             let mut statement = self.connection.prepare_cached(sql)?;
-            let limits = params![expiry(self.circumstances.now), EXPIRED_MAX];
-            let rows = statement.query_map(limits, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            rows.collect::<rusqlite::Result<_>>()?
+            let now = [expiry(self.circumstances.now)];
+            let rows = statement.query_map(now, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            rows.take(EXPIRED_MAX).collect::<rusqlite::Result<_>>()?
         };
         let left = Left::after(due.len(), EXPIRED_MAX);
         if due.is_empty() {
@@ -164,7 +164,7 @@ impl Reader<'_> {
             "SELECT {COLUMNS} FROM cells WHERE tab = ?1 AND key = ?2 AND (expires IS NULL OR expires > ?3)"
         );
         let asked = params![number(tab), key.as_ref(), self.now];
-        let mut rows = self.rows(&sql, asked, tab, 1)?;
+        let mut rows = self.rows(&sql, asked, tab, |_, _| true)?;
         Ok(rows.pop())
     }
 
@@ -176,30 +176,36 @@ impl Reader<'_> {
         max: usize,
     ) -> Result<Vec<Row>, StoreError> {
         let sql = format!(
-            "SELECT {COLUMNS} FROM cells WHERE tab = ?1 AND key >= ?2 AND key > ?3 AND (?4 IS NULL OR key < ?4) \
-             AND (expires IS NULL OR expires > ?5) ORDER BY key"
+            "SELECT {COLUMNS} FROM cells WHERE tab = ?1 AND key >= ?2 AND (expires IS NULL OR expires > ?3) ORDER BY key"
         );
-        // Nothing but the empty key lies before all others, and no row has that.
-        let after = after.unwrap_or_default();
-        let asked = params![number(tab), prefix, after, behind(prefix), self.now];
-        self.rows(&sql, asked, tab, max)
+        let start = match after {
+            // The next key there can be.
+            Some(after) if after >= prefix => [after, &[0]].concat(),
+            _ => prefix.to_vec(),
+        };
+        self.rows(&sql, params![number(tab), start, self.now], tab, |rows, key| {
+            rows.len() < max && key.starts_with(prefix)
+        })
     }
 
+    /// Rows as long as they are wanted.
     fn rows(
         &self,
         sql: &str,
         asked: &[&dyn rusqlite::ToSql],
         tab: Tab,
-        max: usize,
+        is_wanted: impl Fn(&[Row], &[u8]) -> bool,
     ) -> Result<Vec<Row>, StoreError> {
         let lost = |error: rusqlite::Error| unread(&error, &format!("table {}", number(tab)));
-        let mut statement = self.connection.prepare_cached(sql).map_err(lost)?;
+        let mut statement = self.prepare(sql)?;
         let mut found = statement.query(asked).map_err(lost)?;
         let mut rows = Vec::new();
-        while rows.len() < max
-            && let Some(row) = found.next().map_err(lost)?
-        {
-            rows.push(decode(tab, row)?);
+        while let Some(row) = found.next().map_err(lost)? {
+            let row = decode(tab, row)?;
+            if !is_wanted(&rows, &row.key) {
+                break;
+            }
+            rows.push(row);
         }
         Ok(rows)
     }
@@ -257,25 +263,9 @@ fn sum(tab: Tab, key: &[u8], revision: i64, expires: Option<i64>, body: &[u8]) -
     summed(number(tab), u128::from(revision.cast_unsigned()), expires, [key, body])
 }
 
-/// The first key behind all that begin with `prefix`; `None` when there is none.
-fn behind(prefix: &[u8]) -> Option<Vec<u8>> {
-    let last = prefix.iter().rposition(|byte| *byte < u8::MAX)?;
-    let mut behind = prefix.get(..=last)?.to_vec();
-    *behind.last_mut()? += 1;
-    Some(behind)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn behind_a_prefix_lies_what_does_not_begin_with_it() {
-        assert_eq!(behind(b"a/"), Some(b"a0".to_vec()));
-        assert_eq!(behind(b"a\xff\xff"), Some(b"b".to_vec()));
-        assert_eq!(behind(b"\xff"), None);
-        assert_eq!(behind(b""), None);
-    }
 
     #[test]
     fn every_table_is_found_by_its_number() {

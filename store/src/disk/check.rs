@@ -5,9 +5,10 @@ use std::path::Path;
 use rusqlite::Connection;
 
 use super::format::{self, Opened};
-use super::home::Home;
+use super::home::{Doubt, Home};
 use super::read::Reader;
-use super::{OpenError, Progress, cells};
+use super::record::Key;
+use super::{OpenError, Progress, cells, wal};
 use crate::{Max, StoreError};
 
 /// Problems of the engine's own check that are told.
@@ -31,13 +32,23 @@ pub struct CheckReport {
 /// Checks a store that nobody has open.
 ///
 /// # Errors
-/// See [`OpenError`]; what is damaged stands in the report as far as it can be looked at.
+/// See [`OpenError`], `NotFound` where none is; what is damaged stands in the report as far as it can be looked at.
 pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, OpenError> {
-    let home = Home::claim(directory)?;
-    Ok(run(&home.database(), progress)?)
+    if !Home::is_in(directory) {
+        return Err(OpenError::Io(std::io::ErrorKind::NotFound.into()));
+    }
+    let mut home = Home::claim(directory)?;
+    let path = home.database();
+    let log = if home.doubt()? == Doubt::Nothing { wal::prove(&path) } else { Ok(()) };
+    let mut report = run(&path, progress)?;
+    match log {
+        Err(OpenError::Damaged(place)) => report.problems.insert(0, place.into()),
+        other => other?,
+    }
+    Ok(report)
 }
 
-pub(super) fn run(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
+pub(super) fn run(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, OpenError> {
     let connection = format::open_to_read(path, CACHE_BYTES)?;
     if format::is_new(&connection, path)? {
         return Ok(CheckReport::default());
@@ -49,7 +60,7 @@ pub(super) fn run(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Che
     match format::check(&connection) {
         Ok(opened) => contents(&connection, &opened, &mut report, progress)?,
         Err(OpenError::Damaged(place)) => report.problems.push(place.into()),
-        Err(other) => return Err(other.into()),
+        Err(other) => return Err(other),
     }
     Ok(report)
 }
@@ -76,17 +87,17 @@ fn contents(
     let mut partitions: Vec<_> = opened.tails.keys().copied().collect();
     partitions.sort_unstable();
     for partition in partitions {
-        let mut after = None;
+        // Also what stands before a snapshot.
+        let (mut start, mut first) = (0, Key::at(partition, 1).block());
         loop {
-            let page = transaction(connection, || reader.replay(partition, after, PAGE));
+            let page = transaction(connection, || reader.walk(partition, start, first, PAGE));
             let Some(page) = found(page, report)? else { break };
             report.records += u64::try_from(page.records.len()).unwrap_or(0);
             progress(Progress { done: report.records, total: total.max(report.records) });
-            after = page.next;
-            if after.is_none() {
-                break;
-            }
+            let Some(next) = page.next else { break };
+            (start, first) = (next.offset, Key::at(partition, next.offset).block().next());
         }
+        found(transaction(connection, || reader.snapshot(partition)), report)?;
     }
     let done = report.records;
     let told = &mut |rows: u64| {
@@ -100,7 +111,7 @@ fn contents(
     Ok(())
 }
 
-/// What was read, or nothing: it is damaged, which is noted, or it was trimmed while it was looked at.
+/// What was read, or nothing: it is damaged, which is noted.
 fn found<T>(read: Result<T, StoreError>, report: &mut CheckReport) -> Result<Option<T>, StoreError> {
     match read {
         Ok(value) => Ok(Some(value)),
@@ -108,7 +119,6 @@ fn found<T>(read: Result<T, StoreError>, report: &mut CheckReport) -> Result<Opt
             report.problems.push(place.into());
             Ok(None)
         }
-        Err(StoreError::Trimmed { .. }) => Ok(None),
         Err(other) => Err(other),
     }
 }

@@ -17,6 +17,7 @@ use hub::Partition;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, params};
 
+use super::error::Trouble;
 use super::record::{Key, OFFSET_MAX};
 use super::{DiskOptions, Fsync, OpenError};
 use crate::Timestamp;
@@ -215,7 +216,45 @@ pub(super) fn open(
         create(&connection, now)?;
     }
     let opened = check(&connection)?;
+    empty_log(&connection)?;
     Ok((connection, opened))
+}
+
+/// Begins with an empty write-ahead log: what a crash left behind its end would be in the way of proving the next one.
+fn empty_log(connection: &Connection) -> Result<(), OpenError> {
+    match checkpoint(connection, Checkpoint::Emptying) {
+        // It is emptied later, when there is room and no other program reads it.
+        Ok(_) => Ok(()),
+        Err(error) if Trouble::of(&error) != Trouble::Failed => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// How the write-ahead log is copied into the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Checkpoint {
+    /// What no reader needs, without waiting for anybody.
+    Passive,
+    /// All of it, once its readers are done, and the file becomes empty.
+    Emptying,
+}
+
+/// Whether all of the log is in the database now.
+pub(super) fn checkpoint(connection: &Connection, how: Checkpoint) -> rusqlite::Result<bool> {
+    let sql = match how {
+        Checkpoint::Passive => "PRAGMA wal_checkpoint(PASSIVE)",
+        Checkpoint::Emptying => "PRAGMA wal_checkpoint(TRUNCATE)",
+    };
+    let columns = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get(1)?, row.get(2)?));
+    let (busy, pages, copied): (i64, i64, i64) = connection.prepare_cached(sql)?.query_row([], columns)?;
+    Ok(busy == 0 && pages == copied)
+}
+
+/// Positions of a log that cannot be proven to go on are of a new epoch.
+pub(super) fn renew_epoch(connection: &Connection, epoch: u64, now: Timestamp) -> rusqlite::Result<u64> {
+    let epoch = now.0.max(epoch + 1);
+    Fact::Epoch.write(connection, epoch)?;
+    Ok(epoch)
 }
 
 /// Opens a database that is there, for reading.

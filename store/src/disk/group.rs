@@ -12,6 +12,9 @@ use super::mailbox::Job;
 use super::record::{Block, Key, expiry, sum};
 use crate::{Append, Completion, Position, Rev, RowChange, Snapshot, StoreError, Tab, Timestamp, Write};
 
+/// Largest state of a partition; the engine takes no value above a gigabyte. A larger one is refused as `TooLarge`.
+const SNAPSHOT_BYTES_MAX: usize = 512 << 20;
+
 /// What was decided about something that was asked for. The outer error is the engine's and ends the transaction.
 pub(super) type Decided<T> = rusqlite::Result<Result<T, StoreError>>;
 
@@ -61,7 +64,7 @@ pub(super) struct Staged {
     pub(super) removed: u64,
     /// Rows that are not what they were.
     pub(super) news: Vec<(Tab, RowChange)>,
-    pub(super) has_more_to_expire: bool,
+    pub(super) expired: Left,
 }
 
 /// The answer to a job.
@@ -69,7 +72,7 @@ pub(super) enum Outcome {
     Written(Vec<Result<Position, StoreError>>),
     Changed(Vec<Result<Rev, StoreError>>),
     Kept(Result<(), StoreError>),
-    Trimmed(Left),
+    Dropped(Left),
 }
 
 /// A transaction in progress.
@@ -121,16 +124,18 @@ impl<'a> Group<'a> {
             Job::Write { batch, .. } => Outcome::Written(self.write(batch)?),
             Job::Change { ops, .. } => Outcome::Changed(self.change(ops)?),
             Job::Snapshot { partition, snapshot, .. } => Outcome::Kept(self.snapshot(*partition, snapshot)?),
-            Job::Trim { entity, before, .. } => Outcome::Trimmed(self.trim(entity, *before)?),
-            // Done before each group; a task is no job of a group.
-            Job::Expire(_) | Job::Task(_) => Outcome::Kept(Ok(())),
+            Job::Trim { entity, before, .. } => Outcome::Dropped(self.trim(entity, *before)?),
+            // What has expired has gone before the first job.
+            Job::Expire(_) => Outcome::Dropped(self.staged.expired),
+            // It is no job of a group.
+            Job::Task(_) => Outcome::Kept(Ok(())),
         })
     }
 
     /// Drops what has expired, some of it.
     pub(super) fn expire(&mut self) -> rusqlite::Result<()> {
         let left = [self.expire_records()?, self.expire_cells()?];
-        self.staged.has_more_to_expire = left.contains(&Left::More);
+        self.staged.expired = if left.contains(&Left::More) { Left::More } else { Left::Nothing };
         Ok(())
     }
 
@@ -234,6 +239,9 @@ impl<'a> Group<'a> {
         if upto.epoch != self.known.epoch || upto.offset > self.tail(partition).newest {
             return Ok(Err(StoreError::Fenced));
         }
+        if snapshot.state.len() > SNAPSHOT_BYTES_MAX {
+            return Ok(Err(StoreError::TooLarge { bytes_max: SNAPSHOT_BYTES_MAX }));
+        }
         if !self.may_grow() {
             return Ok(Err(StoreError::Full));
         }
@@ -277,10 +285,10 @@ impl Job {
                 done.complete(Completion::Changed(results))
             }
             // Who does not wait any more needs no answer.
-            (Self::Snapshot { reply, .. } | Self::Expire(reply), Outcome::Kept(result)) => {
-                drop(reply.send(result));
+            (Self::Snapshot { reply, .. }, Outcome::Kept(result)) => drop(reply.send(result)),
+            (Self::Trim { reply, .. } | Self::Expire(reply), Outcome::Dropped(left)) => {
+                drop(reply.send(Ok(left)));
             }
-            (Self::Trim { reply, .. }, Outcome::Trimmed(left)) => drop(reply.send(Ok(left))),
             (job, _) => job.refuse(StoreError::Failed),
         }
     }

@@ -1,23 +1,44 @@
-//! The directory of a store: whose it is, and that nobody else reads it. Knows nothing of what is in the files.
+//! The directory of a store: whose it is, that nobody else reads it, and how its last life ended. Knows nothing of what is in
+//! the database.
+//!
+//! The file `lock` is locked by the process that has the store open, and says which that is, when it syncs, and since which
+//! start of the machine. An orderly end empties it.
 
 use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
-use super::OpenError;
+use super::{Fsync, OpenError};
 
 /// Name of the database; the engine puts `-wal` and `-shm` beside it.
 const DATABASE: &str = "trunkline.db";
 const LOCK: &str = "lock";
+/// How the lock says that each commit was synced.
+const ALWAYS: &str = "always";
+
+/// Whether a store is in the directory. Changes nothing, and does not say whether it can be opened.
+#[must_use]
+pub fn is_there(directory: &Path) -> bool {
+    directory.join(DATABASE).is_file()
+}
 
 /// A directory that is this process's own until this is dropped.
 pub(super) struct Home {
     directory: PathBuf,
     /// Held; the kernel gives it back at the end of the process, however that ends.
-    _lock: File,
+    lock: File,
+}
+
+/// What the last life leaves to doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Doubt {
+    /// Nothing: each commit was synced before the next one, or the machine has not crashed since.
+    Nothing,
+    /// Some of the last commits may be gone, and not in order.
+    Tail,
 }
 
 impl Home {
@@ -29,11 +50,49 @@ impl Home {
         if let Some(kind) = network(directory)? {
             return Err(OpenError::NetworkFileSystem { directory: directory.to_owned(), kind });
         }
-        let home = Self { directory: directory.to_owned(), _lock: lock(directory)? };
+        let home = Self { directory: directory.to_owned(), lock: lock(directory)? };
         // The engine gives the files beside it the same permissions.
         own_options().append(true).open(home.database())?;
         sync_folder(directory)?;
         Ok(home)
+    }
+
+    /// Whether there is a database in a directory.
+    pub(super) fn is_in(directory: &Path) -> bool {
+        directory.join(DATABASE).is_file()
+    }
+
+    /// How the life before this one ended.
+    pub(super) fn doubt(&mut self) -> io::Result<Doubt> {
+        let mut text = String::new();
+        self.lock.rewind()?;
+        // What is no text was written by nobody here, and says nothing.
+        let _ = self.lock.read_to_string(&mut text);
+        let mut words = text.split_whitespace().skip(1);
+        Ok(match (words.next(), words.next()) {
+            (None, _) | (Some(ALWAYS), _) => Doubt::Nothing,
+            (Some(_), Some(boot)) if boot == self::boot() => Doubt::Nothing,
+            _ => Doubt::Tail,
+        })
+    }
+
+    /// Says whose it is from now on.
+    pub(super) fn begin(&mut self, fsync: Fsync) -> io::Result<()> {
+        let fsync = match fsync {
+            Fsync::Always => ALWAYS,
+            Fsync::Interval(_) => "interval",
+            Fsync::Never => "never",
+        };
+        self.lock.rewind()?;
+        self.lock.set_len(0)?;
+        writeln!(self.lock, "{} {fsync} {}", std::process::id(), boot())?;
+        self.lock.sync_all()
+    }
+
+    /// Says that it ended in order, everything being on the disk.
+    pub(super) fn end(&mut self) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        self.lock.sync_all()
     }
 
     pub(super) fn directory(&self) -> &Path {
@@ -51,14 +110,19 @@ fn lock(directory: &Path) -> Result<File, OpenError> {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
             let mut text = String::new();
-            let pid = file.read_to_string(&mut text).ok().and_then(|_| text.trim().parse().ok());
+            let read = file.read_to_string(&mut text);
+            let pid = read.ok().and_then(|_| text.split_whitespace().next()?.parse().ok());
             return Err(OpenError::Locked { directory: directory.to_owned(), pid });
         }
         Err(TryLockError::Error(error)) => return Err(error.into()),
     }
-    file.set_len(0)?;
-    writeln!(file, "{}", std::process::id())?;
     Ok(file)
+}
+
+/// Which start of the machine this is.
+fn boot() -> String {
+    let read = std::fs::read_to_string("/proc/sys/kernel/random/boot_id");
+    read.map_or_else(|_| "unknown".to_owned(), |text| text.trim().to_owned())
 }
 
 /// Made when it is not there, never through a link, for its owner only.

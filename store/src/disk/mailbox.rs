@@ -28,7 +28,7 @@ pub(super) enum Job {
     Change { ops: Vec<RowOp>, done: Done },
     Snapshot { partition: Partition, snapshot: Snapshot, reply: Reply<()> },
     Trim { entity: Entity, before: Position, reply: Reply<Left> },
-    Expire(Reply<()>),
+    Expire(Reply<Left>),
     Task(Task),
 }
 
@@ -71,8 +71,8 @@ impl Job {
         match self {
             Self::Write { batch, done } => done.complete(Completion::Written(vec![Err(error); batch.len()])),
             Self::Change { ops, done } => done.complete(Completion::Changed(vec![Err(error); ops.len()])),
-            Self::Snapshot { reply, .. } | Self::Expire(reply) => drop(reply.send(Err(error))),
-            Self::Trim { reply, .. } => drop(reply.send(Err(error))),
+            Self::Snapshot { reply, .. } => drop(reply.send(Err(error))),
+            Self::Trim { reply, .. } | Self::Expire(reply) => drop(reply.send(Err(error))),
             Self::Task(Task::Backup { told, .. } | Task::Compact { told }) => {
                 drop(told.send(Told::Over(Err(error))));
             }
@@ -236,7 +236,7 @@ mod tests {
 
     use super::*;
 
-    fn expire() -> (Job, Receiver<Result<(), StoreError>>) {
+    fn expire() -> (Job, Receiver<Result<Left, StoreError>>) {
         let (reply, answer) = sync_channel(1);
         (Job::Expire(reply), answer)
     }

@@ -14,6 +14,7 @@
 //! Start at [`Disk`], then `writer` for the life of a write, `group` for one transaction, `read` for reading.
 
 mod backup;
+mod caretaker;
 mod cells;
 mod check;
 mod error;
@@ -28,6 +29,7 @@ mod record;
 mod stats;
 mod tally;
 mod upkeep;
+mod wal;
 mod writer;
 
 use std::collections::HashMap;
@@ -44,17 +46,23 @@ use crate::{
     StoreError, Tab, Table, Watcher, Write,
 };
 
+pub use caretaker::Caretaker;
 pub use check::{CheckReport, check};
 pub use error::OpenError;
 pub use faults::{Fault, Faults};
-pub use stats::{COMMIT_BUCKETS, Stats};
+pub use home::is_there;
+pub use stats::{COMMIT_BUCKETS, Stats, commit_bounds};
 pub use upkeep::Progress;
 
-use home::Home;
+use home::{Doubt, Home};
+use loss::Left;
 use mailbox::{Job, Mailbox, Reply};
 use read::Readers;
 use stats::Counters;
 use writer::Writer;
+
+/// The engine takes no value above a gigabyte.
+const RECORD_BYTES_MAX: usize = 512 << 20;
 
 /// When what was written is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,12 +82,12 @@ pub enum Fsync {
 pub struct DiskOptions {
     /// When what was written is on the disk.
     pub fsync: Fsync,
-    /// Largest body of a record or row. A larger one is refused as `TooLarge`.
+    /// Largest body of a record or row, at most 512 MiB. A larger one is refused as `TooLarge`.
     pub record_bytes_max: usize,
     /// Bytes of the database file, without its log. Writes that do not fit are refused as `Full`; removing makes room.
     /// `None`: as many as the disk has.
     pub database_bytes_max: Option<u64>,
-    /// Entries of writes that may wait for the writer. More are refused as `Unavailable`.
+    /// Entries of writes that may wait for the writer. More are refused as `Unavailable`; one write alone may have more.
     pub waiting_entries_max: usize,
     /// Bytes of bodies that may wait for the writer. More are refused as `Unavailable`; one write alone may be larger.
     pub waiting_bytes_max: usize,
@@ -129,11 +137,17 @@ struct Shared {
     watchers: Mutex<HashMap<Tab, Vec<Arc<dyn Watcher>>>>,
 }
 
+/// Whether a store lies in a directory. [`Disk::open`] would begin one where none does.
+#[must_use]
+pub fn exists(directory: &Path) -> bool {
+    Home::is_in(directory)
+}
+
 impl Disk {
     /// Opens what is in the directory, or begins there. Nothing is replayed yet.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing was changed then.
+    /// See [`OpenError`]; nothing that was stored is changed then.
     pub fn open(directory: &Path, options: DiskOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         Self::open_with(directory, options, clock, Arc::new(faults::None))
     }
@@ -148,9 +162,19 @@ impl Disk {
         clock: Arc<dyn Clock>,
         faults: Arc<dyn Faults>,
     ) -> Result<Self, OpenError> {
-        let home = Home::claim(directory)?;
+        let record_bytes_max = options.record_bytes_max.min(RECORD_BYTES_MAX);
+        let options = DiskOptions { record_bytes_max, ..options };
+        let mut home = Home::claim(directory)?;
         let path = home.database();
-        let (connection, opened) = format::open(&path, &options, clock.now())?;
+        let doubt = home.doubt()?;
+        if doubt == Doubt::Nothing {
+            wal::prove(&path)?;
+        }
+        let (connection, mut opened) = format::open(&path, &options, clock.now())?;
+        if doubt == Doubt::Tail {
+            opened.epoch = format::renew_epoch(&connection, opened.epoch, clock.now())?;
+        }
+        home.begin(options.fsync)?;
         let shared = Arc::new(Shared {
             readers: Readers::open(&path, &options)?,
             mailbox: Mailbox::new(options.waiting_entries_max, options.waiting_bytes_max),
@@ -176,7 +200,7 @@ impl Disk {
     /// Drops records and rows whose time is over and tells the watchers of the rows. The writer does so by itself, every
     /// second and before each write; this waits for it.
     pub fn expire(&self) {
-        let _ = self.asked(Job::Expire);
+        while self.asked(Job::Expire) == Ok(Left::More) {}
     }
 
     /// Figures since it was opened.
@@ -201,7 +225,7 @@ impl Disk {
     /// # Errors
     /// [`StoreError::Unavailable`] when there is no reading it; what is wrong in it stands in the report.
     pub fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
-        check::run(&self.shared.path, progress)
+        Ok(check::run(&self.shared.path, progress)?)
     }
 
     /// Gives space that records and rows left behind back to the file system, in steps between writes.
@@ -230,8 +254,12 @@ impl Drop for Disk {
     fn drop(&mut self) {
         self.shared.mailbox.close();
         if let Some(writer) = self.writer.take() {
-            // A panic of the writer has been told where it happened; the directory is free all the same.
-            let _ = writer.join();
+            // A panic of the writer has been told where it happened, and the directory is free all the same. What says
+            // that this was no orderly end is then still there, and so it is when it cannot be removed.
+            let counters = &self.shared.counters;
+            if writer.join().is_ok() && !counters.has_failed() && counters.wal_bytes() == 0 {
+                let _ = self.home.end();
+            }
         }
     }
 }
@@ -271,7 +299,7 @@ impl Log for Disk {
 
     fn trim(&self, entity: &Entity, before: Position) -> Result<(), StoreError> {
         let step = || self.asked(|reply| Job::Trim { entity: entity.clone(), before, reply });
-        while step()? == loss::Left::More {}
+        while step()? == Left::More {}
         Ok(())
     }
 }

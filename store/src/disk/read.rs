@@ -10,7 +10,7 @@ use rusqlite::{Connection, OptionalExtension as _, Statement, ToSql, params};
 use super::error::unread;
 use super::format::{self, Tail};
 use super::group::snapshot_sum;
-use super::record::{self, COLUMNS, Kept, Key, OFFSET_MAX, expiry};
+use super::record::{self, Block, COLUMNS, Kept, Key, OFFSET_MAX, expiry};
 use super::tally::Tally;
 use super::{DiskOptions, OpenError, Shared};
 use crate::{Entity, Max, Page, Position, Record, Snapshot, StoreError};
@@ -113,15 +113,29 @@ impl Reader<'_> {
         let tail = self.tail(partition)?;
         let included = self.snapshot_end(partition)?;
         let start = self.start(after, included, tail.newest)?.max(included);
-        let mut growing = self.page(tail, max);
-        if after.is_none() {
-            growing.page.snapshot = self.snapshot(partition)?;
-        }
-        // A block is proven by the page that enters it, as a whole.
-        let is_first = after.is_none() || start == 0;
         let entered = Key::at(partition, start + 1).block();
-        let mut tally =
-            Tally::from(if is_first { entered } else { Key::at(partition, start).block().next() });
+        let first = match after {
+            Some(after) if after.offset > 0 => Key::at(partition, start).block().next(),
+            // Nobody has seen an earlier page.
+            _ => entered,
+        };
+        let snapshot = if after.is_none() { self.snapshot(partition)? } else { None };
+        let page = self.walk(partition, start, first, max)?;
+        Ok(Page { snapshot, ..page })
+    }
+
+    /// The records behind an offset. A block is proven as a whole by the page that enters it, from the first one on that
+    /// is to be proven.
+    pub(super) fn walk(
+        &self,
+        partition: Partition,
+        start: u64,
+        first: Block,
+        max: Max,
+    ) -> Result<Page, StoreError> {
+        let tail = self.tail(partition)?;
+        let mut growing = self.page(tail, max);
+        let mut tally = Tally::from(first);
         tally.add_before(self, Key::at(partition, start + 1))?;
         let range = params![Key::at(partition, start + 1).0, Key::at(partition, OFFSET_MAX).0];
         let place = format!("partition {}, behind offset {start}", partition.0);
@@ -180,7 +194,7 @@ impl Reader<'_> {
     }
 
     pub(super) fn last(&self, entity: &Entity) -> Result<Option<Record>, StoreError> {
-        let sql = "SELECT key, id, entity, expires, sum, body FROM records WHERE entity = ?1 AND key BETWEEN ?2 AND ?3 \
+        let sql = "SELECT key, id, entity, expires, sum, body FROM records INDEXED BY records_entity WHERE entity = ?1 AND key BETWEEN ?2 AND ?3 \
                    AND (expires IS NULL OR expires > ?4) ORDER BY key DESC LIMIT 1";
         let [first, last] = keys(entity.partition);
         let place = || format!("partition {}, the newest of an entity", entity.partition.0);
@@ -192,13 +206,13 @@ impl Reader<'_> {
     fn gone(&self, entity: &Entity, tail: Tail) -> Result<u64, StoreError> {
         let [first, last] = keys(entity.partition);
         let name = name(entity);
-        let sql =
-            "SELECT max(key) FROM records WHERE entity = ?1 AND expires <= ?2 AND key BETWEEN ?3 AND ?4";
+        let sql = "SELECT max(key) FROM records INDEXED BY records_expires \
+                   WHERE entity = ?1 AND expires <= ?2 AND key BETWEEN ?3 AND ?4";
         let expired = self.number(sql, params![name, self.now, first, last])?;
         let expired = expired.map_or(0, |key| Key(key).offset());
         let sql = "SELECT upto FROM gaps WHERE partition = ?1 AND entity = ?2";
         let trimmed = self.number(sql, params![entity.partition.0, name])?.map(i64::cast_unsigned);
-        let sql = "SELECT min(key) FROM records WHERE entity = ?1 AND key BETWEEN ?2 AND ?3";
+        let sql = "SELECT min(key) FROM records INDEXED BY records_entity WHERE entity = ?1 AND key BETWEEN ?2 AND ?3";
         let oldest = self.number(sql, params![name, first, last])?.map(|key| Key(key).offset());
         // What the partition remembers of entities that have gone is about this one only if it has nothing before.
         let dropped = oldest.map_or(tail.dropped, |oldest| tail.dropped.min(oldest - 1));

@@ -9,14 +9,16 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 
 use super::error::Trouble;
-use super::format::PAGE_BYTES;
+use super::format::{self, Checkpoint, PAGE_BYTES};
 use super::mailbox::{Job, Task, Told};
 use super::writer::State;
-use super::{DiskOptions, Fsync, Shared};
+use super::{DiskOptions, Fsync, Shared, wal};
 use crate::StoreError;
 
 /// Bytes of the write-ahead log from which it is copied as soon as nobody waits.
-const WAL_BYTES_IDLE: u64 = 4 << 20;
+const WAL_BYTES_IDLE: u64 = 8 << 20;
+/// How often the writer looks what has expired, and what there is to tidy up, when nothing comes.
+const TICK: Duration = Duration::from_secs(1);
 /// Pages given back at once, so that no commit waits for more.
 const VACUUM_PAGES: u64 = 256;
 /// Free pages are left for what will be stored, until there are this many and more than are used.
@@ -49,10 +51,13 @@ impl Upkeep {
         Self { wal_bytes_max: options.wal_bytes_max, wal_bytes_next: 0, interval, synced: Instant::now() }
     }
 
-    fn is_due(&self, wal_bytes: u64, is_idle: bool) -> bool {
+    fn is_long(&self, wal_bytes: u64, is_idle: bool) -> bool {
         let is_long = wal_bytes >= self.wal_bytes_max || is_idle && wal_bytes >= WAL_BYTES_IDLE;
-        let is_time = self.interval.is_some_and(|interval| self.synced.elapsed() >= interval);
-        is_long && wal_bytes >= self.wal_bytes_next || is_time && wal_bytes > 0
+        is_long && wal_bytes >= self.wal_bytes_next
+    }
+
+    fn is_time(&self) -> bool {
+        self.interval.is_some_and(|interval| self.synced.elapsed() >= interval)
     }
 }
 
@@ -60,15 +65,20 @@ impl State {
     /// After each group.
     pub(super) fn tidy(&mut self, connection: &Connection) {
         let wal_bytes = self.shared.counters.wal_bytes();
-        if self.upkeep.is_due(wal_bytes, self.shared.mailbox.is_empty()) {
-            self.checkpoint(connection, "PASSIVE");
+        let is_time = wal_bytes > 0 && self.upkeep.is_time();
+        if is_time || self.upkeep.is_long(wal_bytes, self.shared.mailbox.is_empty()) {
+            self.checkpoint(connection, Checkpoint::Passive);
+        }
+        // A reader is in the way of copying, not of syncing.
+        if is_time && self.shared.counters.wal_bytes() > 0 && wal::sync(&self.shared.path).is_err() {
+            self.fail();
         }
     }
 
     /// When nothing has come for a while.
     pub(super) fn tidy_idle(&mut self, connection: &Connection) {
         if self.shared.counters.wal_bytes() > 0 {
-            self.checkpoint(connection, "PASSIVE");
+            self.checkpoint(connection, Checkpoint::Passive);
         }
         let (free, pages) = (pages(connection, "freelist_count"), pages(connection, "page_count"));
         if free > FREE_PAGES_IDLE && free > pages / 2 {
@@ -79,39 +89,35 @@ impl State {
     /// In order: nothing is left for the next start to recover.
     pub(super) fn end(&mut self, connection: &Connection) {
         if !self.has_failed() {
-            self.checkpoint(connection, "TRUNCATE");
+            self.checkpoint(connection, Checkpoint::Emptying);
         }
     }
 
-    fn checkpoint(&mut self, connection: &Connection, mode: &str) {
+    fn checkpoint(&mut self, connection: &Connection, how: Checkpoint) {
         if self.has_failed() {
             return;
         }
         let begun = Instant::now();
-        let numbers = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?));
-        let sql = format!("PRAGMA wal_checkpoint({mode})");
-        let copied = connection.prepare_cached(&sql).and_then(|mut pragma| pragma.query_row([], numbers));
-        self.upkeep.synced = Instant::now();
-        let wal_bytes = self.shared.counters.wal_bytes();
+        let copied = format::checkpoint(connection, how).map_err(|error| Trouble::of(&error));
         match copied {
-            Ok((frames, copied)) if frames == copied => {
+            Ok(true) => {
                 self.shared.counters.frames.store(0, Ordering::Relaxed);
                 self.upkeep.wal_bytes_next = 0;
             }
-            Ok(_) => self.upkeep.wal_bytes_next = wal_bytes + self.upkeep.wal_bytes_max / 4,
-            Err(error) => match Trouble::of(&error) {
-                // The log keeps what cannot be copied, and grows until there is room.
-                Trouble::Full | Trouble::Away => {
-                    self.upkeep.wal_bytes_next = wal_bytes + self.upkeep.wal_bytes_max / 4;
-                }
-                Trouble::Failed => self.fail(),
-            },
+            // The log keeps what a reader still needs, or what there is no room for, and grows until then.
+            Ok(false) | Err(Trouble::Full | Trouble::Away) => {
+                let wal_bytes = self.shared.counters.wal_bytes();
+                self.upkeep.wal_bytes_next = wal_bytes + self.upkeep.wal_bytes_max / 4;
+            }
+            Err(Trouble::Failed) => self.fail(),
         }
+        self.upkeep.synced = begun;
         self.shared.counters.checkpointed(begun.elapsed());
     }
 
-    /// Gives some free pages back to the file system, once the log is copied.
-    fn vacuum(&mut self, connection: &Connection) {
+    /// Gives some free pages back to the file system, once the log is copied; how many.
+    fn vacuum(&mut self, connection: &Connection) -> u64 {
+        let before = pages(connection, "freelist_count");
         // A pragma does its work step by step, as a query gives rows.
         let sql = format!("PRAGMA incremental_vacuum({VACUUM_PAGES})");
         let work = || {
@@ -125,6 +131,12 @@ impl State {
         {
             self.fail();
         }
+        before.saturating_sub(pages(connection, "freelist_count"))
+    }
+
+    /// How long the writer may wait for something to do.
+    pub(super) fn patience(&self) -> Duration {
+        self.upkeep.interval.map_or(TICK, |interval| interval.min(TICK))
     }
 }
 
@@ -144,22 +156,22 @@ pub(super) fn compact(shared: &Shared, progress: &mut dyn FnMut(Progress)) -> Re
 
 /// The writer's side of it.
 pub(super) fn perform_compact(connection: &Connection, state: &mut State, told: &Sender<Told>) {
+    // What gets free meanwhile will be used again: only what is free now is given back.
+    let total = pages(connection, "freelist_count");
     let mut done = 0;
     let result = loop {
-        let free = pages(connection, "freelist_count");
         // Nobody may be listening any more; the work is useful all the same.
-        let _ = told.send(Told::Progress(Progress { done, total: done + free }));
-        if free == 0 {
-            state.checkpoint(connection, "TRUNCATE");
-            break Ok(());
+        let _ = told.send(Told::Progress(Progress { done, total }));
+        let given = if done < total { state.vacuum(connection) } else { 0 };
+        done += given;
+        if given == 0 {
+            state.checkpoint(connection, Checkpoint::Emptying);
+            break if state.has_failed() { Err(StoreError::Failed) } else { Ok(()) };
         }
-        state.vacuum(connection);
-        done += free.saturating_sub(pages(connection, "freelist_count"));
         if state.go_on(connection) == ControlFlow::Break(()) {
             break Err(StoreError::Failed);
         }
     };
-    let result = if state.has_failed() { Err(StoreError::Failed) } else { result };
     let _ = told.send(Told::Over(result));
 }
 

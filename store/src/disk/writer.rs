@@ -20,13 +20,11 @@ use super::error::Trouble;
 use super::faults::Fault;
 use super::format::Opened;
 use super::group::{Circumstances, Group, Growth, Known, Outcome, Staged};
+use super::loss::Left;
 use super::mailbox::{Job, Mailbox, Taken, Task};
 use super::upkeep::Upkeep;
 use super::{Shared, backup, upkeep};
 use crate::RowChange;
-
-/// How often the writer looks what has expired, and what there is to tidy up, when nothing comes.
-const TICK: Duration = Duration::from_secs(1);
 
 /// The connection, and everything else. Apart, because a backup holds on to the connection over several groups.
 pub(super) struct Writer {
@@ -38,7 +36,8 @@ pub(super) struct State {
     pub(super) shared: Arc<Shared>,
     pub(super) upkeep: Upkeep,
     known: Known,
-    has_more_to_expire: bool,
+    /// Whether more has expired than went with the last group.
+    expired: Left,
 }
 
 /// Answers those who would wait for ever when the writer's thread ends in any way.
@@ -62,7 +61,7 @@ impl Writer {
             Ok(())
         }))?;
         let upkeep = Upkeep::new(&shared.options);
-        let state = State { shared, upkeep, known: opened.into(), has_more_to_expire: false };
+        let state = State { shared, upkeep, known: opened.into(), expired: Left::Nothing };
         Ok(Self { connection, state })
     }
 
@@ -71,7 +70,7 @@ impl Writer {
         let shared = state.shared.clone();
         let _last_word = LastWord(&shared.mailbox);
         while !state.has_failed() {
-            let wait = if state.has_more_to_expire { Duration::ZERO } else { TICK };
+            let wait = if state.expired == Left::More { Duration::ZERO } else { state.patience() };
             match shared.mailbox.take(wait) {
                 Taken::Group(jobs) => state.commit(&connection, jobs),
                 Taken::Task(Task::Backup { to, told }) => {
@@ -94,7 +93,7 @@ impl Writer {
 
 impl State {
     pub(super) fn has_failed(&self) -> bool {
-        self.shared.counters.is_failed.load(Ordering::Relaxed)
+        self.shared.counters.has_failed()
     }
 
     /// No write will be acknowledged any more.
@@ -218,7 +217,7 @@ impl State {
     /// What was committed is what is known, and those who watch are told.
     fn adopt(&mut self, staged: Staged) {
         self.known.adopt(&staged);
-        self.has_more_to_expire = staged.has_more_to_expire;
+        self.expired = staged.expired;
         let counters = &self.shared.counters;
         counters.appended.fetch_add(staged.appended, Ordering::Relaxed);
         counters.removed.fetch_add(staged.removed, Ordering::Relaxed);

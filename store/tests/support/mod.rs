@@ -10,8 +10,8 @@ use bytes::Bytes;
 use trunkline_store::contract::Sink;
 use trunkline_store::disk::{Disk, DiskOptions};
 use trunkline_store::{
-    Append, Completion, Done, Entity, Log as _, ManualClock, Max, Partition, Position, RecordId, StoreError,
-    Token, Write,
+    Append, Change, Completion, Done, Entity, Expect, Log as _, ManualClock, Max, Partition, Position,
+    RecordId, RowOp, StoreError, Tab, Table as _, Token, Write,
 };
 
 /// Everything in one page.
@@ -96,4 +96,15 @@ pub(crate) fn remove(partition: u16, offset: u64) -> Write {
 pub(crate) fn replayed(store: &Disk, partition: u16) -> Result<Vec<(u64, u128)>, StoreError> {
     let page = store.replay(Partition(partition), None, ALL)?;
     Ok(page.records.iter().map(|record| (record.position.offset, record.id.0)).collect())
+}
+
+/// Writes a row of a table and waits.
+pub(crate) fn put(store: &Disk, key: &'static str, body: &'static str) {
+    let sink = Sink::<HashMap<Token, Completion>>::new();
+    let change = Change::Put { body: Bytes::from_static(body.as_bytes()), ttl: None };
+    let key = Bytes::from_static(key.as_bytes());
+    let op = RowOp { tab: Tab::Queues, key, expect: Expect::Any, change };
+    store.change(vec![op], Done::new(sink.clone(), Token(1)));
+    let changed = sink.wait("a completion", |results| results.remove(&Token(1)));
+    assert!(matches!(changed, Completion::Changed(results) if results.iter().all(Result::is_ok)));
 }

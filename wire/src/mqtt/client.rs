@@ -5,6 +5,7 @@
 
 use super::common::{ack, expect_flags, publish};
 use super::error::{Fault, fault};
+use super::frame::{Varint, varint};
 use super::property::Place;
 use super::reader::Reader;
 use super::reason::Carrier;
@@ -55,6 +56,25 @@ pub fn decode_client<'a>(version: Option<Version>, frame: &Frame<'a>) -> Result<
         14 => Ok(ClientPacket::Disconnect(disconnect(version, frame)?)),
         15 => Ok(ClientPacket::Auth(auth(version, frame)?)),
         _ => Err(fault!(protocol("packet type is not a client's")).into()),
+    }
+}
+
+/// How a CONNECT is to be answered that is larger than is taken, by the part of it that has come; `None`: by that the client's
+/// version cannot be told, but with at most 14 bytes it can.
+pub fn oversized_connect(bytes: &[u8]) -> Option<Error> {
+    const NAME_BYTES: [u16; 2] = [4, 6];
+    let (_, rest) = bytes.split_first()?;
+    let Varint::Whole(_, length_bytes) = varint(rest) else { return None };
+    let mut reader = Reader::new(rest.get(length_bytes..)?);
+    let name_bytes = reader.u16().ok()?;
+    if !NAME_BYTES.contains(&name_bytes) {
+        return Some(fault!(silent("protocol name is unknown")).into());
+    }
+    let name = reader.take(usize::from(name_bytes)).ok()?;
+    let too_large = fault!(with(ReasonCode::PacketTooLarge, "CONNECT is larger than the maximum"));
+    match level(name, reader.byte().ok()?) {
+        Ok((level, _)) => Some(Error::from(too_large).in_connect(level.version())),
+        Err(error) => Some(error),
     }
 }
 

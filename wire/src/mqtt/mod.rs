@@ -27,7 +27,7 @@ mod server;
 mod topic;
 
 pub use alias::{AliasesIn, AliasesOut};
-pub use client::decode_client;
+pub use client::{decode_client, oversized_connect};
 pub use encode::{ConnAckProperties, Encoder, ProblemInformation, Unsent};
 pub use error::{Answer, Error};
 pub use forwarded::Forwarded;

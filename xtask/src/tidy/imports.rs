@@ -29,7 +29,7 @@ const INPUT_OUTPUT: [&str; 12] = [
 const TIME_VALUES: [&str; 2] = ["std::time::Duration", "core::time::Duration"];
 /// The rooms of the server that may name the pure crates: the doors, the loop between them, what they say to each other,
 /// what of it outlives the process and what the library shows of that. Configuration, command line and logging may not.
-const ROOMS: [&str; 7] = [
+const ROOMS: [&str; 8] = [
     "server/src/front/",
     "server/src/back/",
     "server/src/embed/",

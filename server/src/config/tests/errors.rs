@@ -147,6 +147,14 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:2:14: mqtt.tls_listen: needs a certificate: set tls.certificate and tls.key",
     ),
     (
+        "[mqtt]\ntls_client_ca = \"/ca.pem\"",
+        "trunkline.toml:2:17: mqtt.tls_client_ca: needs mqtt.tls_listen: clients are asked for certificates there alone",
+    ),
+    (
+        "[mqtt]\ntls_client_user = \"common_name\"",
+        "trunkline.toml:2:19: mqtt.tls_client_user: needs mqtt.tls_client_ca, by which certificates of clients are verified",
+    ),
+    (
         "[mqtt]\npath = \"/socket.io\"",
         "trunkline.toml:2:8: mqtt.path: must differ from those of socketio.paths, got \"/socket.io/\"",
     ),

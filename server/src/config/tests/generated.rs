@@ -87,9 +87,11 @@ fn every_example_value_is_valid() {
             };
             // Files of TLS come in pairs only.
             let other = if key.name == "certificate" { "key" } else { "certificate" };
+            let files = "\n[tls]\nkey = \"a\"\ncertificate = \"a\"";
             let text = match (section.path, key.name) {
                 ("tls", _) => format!("{text}\n{other} = {example}"),
-                ("mqtt", "tls_listen") => format!("{text}\n[tls]\nkey = \"a\"\ncertificate = \"a\""),
+                ("mqtt", "tls_listen") => format!("{text}{files}"),
+                ("mqtt", "tls_client_ca") => format!("{text}\ntls_listen = \"0.0.0.0:8883\"{files}"),
                 _ => text,
             };
             assert_eq!(problems(&file(&text)), "no problem", "{text}");

@@ -139,7 +139,9 @@ impl Mqtt {
             self.turn_away(cx, conn, Encoder::new(Version::V5));
             return Begun::Over;
         }
-        let name = match self.name(cx, connect) {
+        // The same as before the exchange, for the connection is at the home of that name.
+        let certified = self.certified(cx, conn).ok().flatten();
+        let name = match self.name(cx, connect, certified.as_deref()) {
             Ok(name) => name,
             Err(reason) => return self.turn_down(cx, conn, (reason, None)),
         };

@@ -57,8 +57,10 @@ impl Mqtt {
             cx.io.close(conn);
             return Begun::Over;
         }
-        let name = match self.name(cx, connect) {
-            Ok(name) => name,
+        let certified = self.certified(cx, conn);
+        let named = certified.and_then(|user| Ok((self.name(cx, connect, user.as_deref())?, user)));
+        let (name, certified) = match named {
+            Ok(named) => named,
             Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
         };
         let home = claim_home(&name, &self.topology);
@@ -72,7 +74,11 @@ impl Mqtt {
         if connect.properties.authentication_method().is_some() {
             return self.challenge(cx, conn, connect);
         }
-        match self.access.user(connect.user_name, connect.password) {
+        let user = match certified {
+            Some(user) => Ok(Some(user)),
+            None => self.access.user(connect.user_name, connect.password),
+        };
+        match user {
             Ok(user) => self.let_in(cx, (conn, connect), (name, user), None),
             Err(reason) => self.refuse_connect(cx, conn, connect, reason),
         }
@@ -110,11 +116,17 @@ impl Mqtt {
         Begun::Over
     }
 
-    /// The client's own name, or one whose home is this shard.
-    pub(super) fn name(&self, cx: &mut Cx<'_>, connect: &Connect<'_>) -> Result<Arc<str>, ReasonCode> {
+    /// The client's own name, or one whose home is this shard. `certified` is its user, if a certificate says so.
+    pub(super) fn name(
+        &self,
+        cx: &mut Cx<'_>,
+        connect: &Connect<'_>,
+        certified: Option<&str>,
+    ) -> Result<Arc<str>, ReasonCode> {
         let config = &self.config.mqtt;
         let is_user = config.client_id_is_user && connect.client_id.is_empty();
-        let name = connect.user_name.filter(|_| is_user).unwrap_or(connect.client_id);
+        let user = certified.or(connect.user_name);
+        let name = user.filter(|_| is_user).unwrap_or(connect.client_id);
         if name.len() > config.client_id_bytes_max {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }

@@ -1,7 +1,7 @@
 //! MQTT 3.1.1 and 5.0: from bytes to hub commands, from hub effects to packets.
 //!
 //! One `Mqtt` per shard owns its clients (`client`), which are connections with a session. The code is split by what
-//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `auth` with `scram`, `publish` and
+//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `auth` with `scram` and `certified`, `publish` and
 //! `subscribe` (from the client), `effects` and `deliver` (from the hub), `access` (who may what), `availability` (what is
 //! switched off), `payload` (contents of other protocols), `replies` and `delayed` (topics with a meaning), `office` (what the
 //! back office asks), `rate`, `bans` and `flapping` (who sends or connects too much), `figures`, `ending`.
@@ -14,6 +14,7 @@ mod access;
 mod auth;
 mod availability;
 mod bans;
+mod certified;
 mod client;
 mod connect;
 mod delayed;
@@ -108,6 +109,12 @@ impl Mqtt {
             bans: Bans::default(),
             flapping: Flapping::default(),
         }
+    }
+
+    /// Whether nothing is kept of any client; of exchanges that were given up something may be.
+    pub(super) fn is_idle(&self) -> bool {
+        let is_asking = self.welcome.is_some() || self.asked.is_some();
+        self.clients.is_empty() && self.indexes.is_empty() && self.figures.connections == [0; 3] && !is_asking
     }
 
     /// Applies a command and performs what follows. Called while effects are performed it only queues.

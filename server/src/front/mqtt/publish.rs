@@ -117,6 +117,8 @@ impl Mqtt {
                 attributes: forwarded.as_bytes().clone(),
                 expires,
                 delay_ms,
+                told_anew: false,
+                gives_way: false,
             },
             receipt: None,
         })

@@ -6,15 +6,12 @@
 use hub::{Command, Reason, Step};
 use wire::mqtt::{
     Ack, Answer, ClientPacket, ConnAck, Disconnect, Encoder, Error, Frame, Properties, PropertyBuf,
-    ReasonCode, Version, decode_client, frame,
+    ReasonCode, Version, decode_client, frame, oversized_connect,
 };
 
 use super::connect::Begun;
 use super::{Mqtt, NONE};
 use crate::shard::{ConnKey, Cx, Door, Owner};
-
-/// CONNECT with the longest will, user name and password that the protocol has.
-const CONNECT_BYTES_MAX: u32 = 400_000;
 
 impl Mqtt {
     /// Whether this is the first byte of a connection that speaks MQTT: CONNECT without flags.
@@ -33,12 +30,18 @@ impl Mqtt {
         let mut used = 0;
         let mut index = owner.map_or(NONE, Owner::index);
         while let Some(rest) = bytes.get(used..).filter(|rest| !rest.is_empty()) {
-            let bytes_max = self.config.mqtt.packet_bytes_max;
-            let bytes_max = if index == NONE { bytes_max.min(CONNECT_BYTES_MAX) } else { bytes_max };
-            let frame = match frame(rest, bytes_max) {
+            let config = &self.config.mqtt;
+            let is_first = index == NONE;
+            let connect_bytes_max = config.packet_bytes_max.min(config.connect_bytes_max);
+            let frame = match frame(rest, if is_first { connect_bytes_max } else { config.packet_bytes_max })
+            {
                 Ok(Some(frame)) => frame,
                 Ok(None) => break,
                 Err(error) => {
+                    let is_too_large = is_first && error.code() == Some(ReasonCode::PacketTooLarge);
+                    let error = if is_too_large { oversized_connect(rest) } else { Some(error) };
+                    // How it is told depends on the version, which has to come first.
+                    let Some(error) = error else { break };
                     self.fault(cx, conn, index, error);
                     return bytes.len();
                 }

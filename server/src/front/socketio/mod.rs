@@ -115,6 +115,12 @@ impl SocketIo {
         }
     }
 
+    /// Whether nothing is kept of any client.
+    pub(super) fn is_idle(&self) -> bool {
+        let waits = self.detached.len() + self.old_pids.len() + self.adopted.len() + self.connecting.len();
+        self.engines.is_empty() && self.sockets.is_empty() && waits == 0
+    }
+
     /// Whether requests to this path are Engine.IO's.
     pub(super) fn serves(&self, path: &str) -> bool {
         self.config.socketio.paths.iter().any(|one| one.matches(path)) || self.echoes(path)

@@ -350,7 +350,7 @@ fn hub_config(shard: ShardId, topology: Topology) -> hub::Config {
 pub(super) struct Plan {
     pub(super) shards: u8,
     pub(super) config: Config,
-    pub(super) tls: Option<Arc<rustls::ServerConfig>>,
+    pub(super) tls: Option<crate::tls::TlsConfigs>,
     pub(super) uplink_batches: usize,
 }
 

@@ -31,7 +31,7 @@ impl Secure {
         let mut roots = RootCertStore::empty();
         roots.add(certificate).unwrap();
         let client = ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-        let mut plan = Plan { shards, tls: Some(Arc::new(server)), ..Plan::default() };
+        let mut plan = Plan { shards, tls: Some(server.into()), ..Plan::default() };
         plan.config.limits.write_buffer_bytes_max = 64 << 20;
         plan.config.limits.head_timeout_ms = 60_000;
         change(&mut plan.config);

@@ -84,6 +84,31 @@ fn before_connect() {
 }
 
 #[test]
+fn a_connect_that_is_too_large_is_answered_as_its_beginning_says() {
+    let answer = |bytes: &[u8]| oversized_connect(bytes).map(|error| error.answer);
+    let too_large = Answer::ConnAck(Version::V5, ReasonCode::PacketTooLarge);
+    let unknown = |version| Answer::ConnAck(version, ReasonCode::UnsupportedProtocolVersion);
+    let cases = [
+        ("10 ffff03 0004'MQTT' 05", too_large),
+        ("10 ffffff7f 0004'MQTT' 05 02", too_large),
+        // Version 3 has no word for it.
+        ("10 ffff03 0004'MQTT' 04", Answer::Silence),
+        ("10 ffff03 0006'MQIsdp' 03", Answer::Silence),
+        ("10 ffff03 0004'MQTT' 06", unknown(Version::V5)),
+        ("10 ffff03 0006'MQIsdp' 04", unknown(Version::V3)),
+        ("10 ffff03 0004'HTTP' 05", Answer::Silence),
+        ("10 ffff03 ffff", Answer::Silence),
+    ];
+    for (text, expected) in cases {
+        let bytes = hex(text);
+        assert_eq!(answer(&bytes), Some(expected), "{text}");
+        assert!((0..bytes.len() - 2).all(|len| answer(&bytes[..len]).is_none_or(|other| other == expected)));
+    }
+    let bytes = hex(cases[0].0);
+    assert!((0..bytes.len()).all(|len| answer(&bytes[..len]).is_none()));
+}
+
+#[test]
 fn connect_of_version_3() {
     check(
         None,

@@ -1,0 +1,96 @@
+//! Times as signatures have them, without a clock.
+//!
+//! Owns the calendar between 1970 and 9999. Must not know what time it is. Start at [`parse_basic`].
+
+/// Characters of a day: `20260131`.
+pub(super) const DAY_CHARS: usize = 8;
+
+const SECONDS_PER_DAY: u64 = 86_400;
+
+/// Seconds since 1970 of `20260131T235959Z`.
+pub(super) fn parse_basic(text: &str) -> Option<u64> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 16 || bytes.get(8) != Some(&b'T') || bytes.get(15) != Some(&b'Z') {
+        return None;
+    }
+    let number = |from: usize, to: usize| parse_digits(text.get(from..to)?);
+    let day = days(number(0, 4)?, number(4, 6)?, number(6, 8)?)?;
+    seconds(day, [number(9, 11)?, number(11, 13)?, number(13, 15)?])
+}
+
+/// Seconds since 1970 of `Sat, 31 Jan 2026 23:59:59 GMT` (RFC 9110 section 5.6.7), in which SDKs also write the zone as
+/// mail does; the older forms are not read.
+pub(super) fn parse_http(text: &str) -> Option<u64> {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let (_, rest) = text.split_once(", ")?;
+    let mut parts = rest.split(' ');
+    let (day, month, year) = (parts.next()?, parts.next()?, parts.next()?);
+    let (time, zone) = (parts.next()?, parts.next()?);
+    if !matches!(zone, "GMT" | "UTC" | "+0000" | "-0000") || parts.next().is_some() {
+        return None;
+    }
+    let month = MONTHS.iter().position(|name| *name == month)? as u64 + 1;
+    let day = days(parse_digits(year)?, month, parse_digits(day)?)?;
+    let mut time = time.split(':').map(parse_digits);
+    let [hour, minute, second] = [time.next()??, time.next()??, time.next()??];
+    if time.next().is_some() { None } else { seconds(day, [hour, minute, second]) }
+}
+
+/// The form of signatures. Times after 9999 are written as its end.
+pub(super) fn print_basic(time_s: u64) -> String {
+    const LAST: u64 = 253_402_300_799;
+    let time_s = time_s.min(LAST);
+    let (year, month, day) = date(time_s / SECONDS_PER_DAY);
+    let second = time_s % SECONDS_PER_DAY;
+    format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", second / 3600, second / 60 % 60, second % 60)
+}
+
+fn parse_digits(text: &str) -> Option<u64> {
+    let is_plain = !text.is_empty() && text.len() <= 4 && text.bytes().all(|byte| byte.is_ascii_digit());
+    if is_plain { text.parse().ok() } else { None }
+}
+
+fn seconds(day: u64, [hour, minute, second]: [u64; 3]) -> Option<u64> {
+    // A leap second counts as the one after it.
+    let is_time = hour < 24 && minute < 60 && second <= 60;
+    is_time.then_some(day * SECONDS_PER_DAY + hour * 3600 + minute * 60 + second)
+}
+
+/// Days since 1970 of a date in the Gregorian calendar.
+fn days(year: u64, month: u64, day: u64) -> Option<u64> {
+    if year < 1970 || !(1..=12).contains(&month) || !(1..=month_days(year, month)).contains(&day) {
+        return None;
+    }
+    let months: u64 = (1..month).map(|month| month_days(year, month)).sum();
+    Some(days_before(year) - days_before(1970) + months + day - 1)
+}
+
+fn date(days: u64) -> (u64, u64, u64) {
+    let mut year = 1970 + days / 366;
+    while days_before(year + 1) - days_before(1970) <= days {
+        year += 1;
+    }
+    let mut rest = days - (days_before(year) - days_before(1970));
+    let mut month = 1;
+    while rest >= month_days(year, month) {
+        rest -= month_days(year, month);
+        month += 1;
+    }
+    (year, month, rest + 1)
+}
+
+/// Days between the first of January of year 1 and of this year.
+const fn days_before(year: u64) -> u64 {
+    let years = year - 1;
+    years * 365 + years / 4 - years / 100 + years / 400
+}
+
+const fn month_days(year: u64, month: u64) -> u64 {
+    match month {
+        2 if year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400)) => 29,
+        2 => 28,
+        4 | 6 | 9 | 11 => 30,
+        _ => 31,
+    }
+}
