@@ -292,7 +292,8 @@ impl Hub {
 
     /// Takes in what the records say, for sessions that were restored; those that were not keep theirs.
     pub(crate) fn recall(&mut self, past: Past, effects: &mut Effects) {
-        let Past { sessions, retained, replaced, seen, due, mut had, dealt, returning, void, messages: _ } = past;
+        let Past { sessions, retained, replaced, seen, due, mut had, dealt, returning, void, messages: _ } =
+            past;
         for (place, message) in retained.into_values() {
             self.restore_retained(&message, place.number);
         }
