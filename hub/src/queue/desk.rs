@@ -134,10 +134,10 @@ impl Desk {
 
     /// The records of a message that has ended. The name of the move that brought it lives on while it is needed.
     pub(crate) fn write_off(&mut self, partition: Partition, offset: u64, tally: u64) {
-        if let Some((id, arrival)) = self.arrivals.leave(partition, offset) {
-            if arrival.record == 0 {
-                arrival.record = self.journal.keep(partition, Kept::Queue(Record::Arrived(id)));
-            }
+        if let Some((id, arrival)) = self.arrivals.leave(partition, offset)
+            && arrival.record == 0
+        {
+            arrival.record = self.journal.keep(partition, Kept::Queue(Record::Arrived(id)));
         }
         self.remove(partition, offset);
         self.remove(partition, tally);

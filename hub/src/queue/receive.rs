@@ -126,13 +126,13 @@ impl Queues {
             return self.repeat(key, receive).unwrap_or(Found::Nothing);
         }
         let max = self.config.limits.attempts_max;
-        if let (Some(attempt), Some((queue, desk))) = (&receive.attempt, self.parts(key)) {
-            if queue.settings.is_fifo() {
-                let until = desk.now.plus(queue.visibility_ms(receive.visibility_ms));
-                let given = messages.iter().map(|message| message.receipt);
-                let given = given.map(|receipt| (receipt.offset, receipt.number)).collect();
-                queue.attempts.insert(attempt, (until, given), (desk.now, max));
-            }
+        if let (Some(attempt), Some((queue, desk))) = (&receive.attempt, self.parts(key))
+            && queue.settings.is_fifo()
+        {
+            let until = desk.now.plus(queue.visibility_ms(receive.visibility_ms));
+            let given = messages.iter().map(|message| message.receipt);
+            let given = given.map(|receipt| (receipt.offset, receipt.number)).collect();
+            queue.attempts.insert(attempt, (until, given), (desk.now, max));
         }
         Found::Messages(messages)
     }

@@ -180,7 +180,7 @@ impl Queues {
         };
         let known = out.tracked.unwrap_or_default();
         let (receives, first_received) = (intent.receives, intent.first_received);
-        out.tracked = Some(Tracked { receives, first_received, ..known });
+        out.tracked = (receives > 0).then_some(Tracked { receives, first_received, ..known });
         let moving = Move {
             queue: intent.queue,
             source: intent.name,

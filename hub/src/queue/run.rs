@@ -274,18 +274,18 @@ mod tests {
             state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let number = (state >> 33) % 3000;
             // Grows, shrinks to nothing, and grows again.
-            let grows = (step / 20_000) % 2 == 0;
+            let grows = (step / 20_000).is_multiple_of(2);
             if (state >> 60) % 8 < if grows { 5 } else { 2 } {
                 run.insert(number);
                 set.insert(number);
-            } else if (state >> 60) % 2 == 0 {
+            } else if (state >> 60).is_multiple_of(2) {
                 assert_eq!(run.pop_first(), set.pop_first());
             } else {
                 assert_eq!(run.remove(number).is_some(), set.remove(&number));
             }
             assert_eq!((run.len(), run.first()), (set.len(), set.first()));
             assert_eq!(run.find(number).is_some(), set.contains(&number));
-            if step % 500 == 0 {
+            if step.is_multiple_of(500) {
                 assert!(run.iter().eq(set.iter()));
                 assert!(run.iter_after(number).eq(set.range(number + 1..)));
             }

@@ -127,9 +127,6 @@ impl World {
     /// Applies a command; `op` is what the model makes of it.
     fn apply(&mut self, shard: ShardId, command: Command, op: impl FnOnce(&mut Model)) {
         self.node.changes.clear();
-        if std::env::var("DBG").is_ok() {
-            eprintln!("{shard:?} {command:?}");
-        }
         self.node.apply(shard, command);
         self.model.turn = Some(shard);
         self.take_in(op);
@@ -137,9 +134,6 @@ impl World {
 
     fn take_in(&mut self, op: impl FnOnce(&mut Model)) {
         let changes = std::mem::take(&mut self.node.changes);
-        if std::env::var("DBG").is_ok() {
-            eprintln!("   at {} changes {:?}\n   answers {:?}", self.node.now, changes, self.node.answers);
-        }
         self.model.advance(self.node.wall());
         self.model.begin(&changes);
         op(&mut self.model);
@@ -426,9 +420,6 @@ impl World {
 
     fn deliver_one(&mut self, letter: Letter) {
         self.node.changes.clear();
-        if std::env::var("DBG").is_ok() {
-            eprintln!("{letter:?}");
-        }
         self.model.turn = Some(match &letter {
             Letter::Mail { to, .. } => *to,
             Letter::Load { id, .. } => self.node.topology.owner(id.partition),

@@ -142,3 +142,42 @@ fn a_waiting_attempt_can_be_repeated_too() {
     let again = node.try_receive(attempt).expect("messages");
     assert_eq!(first[0].receipt, again[0].receipt);
 }
+
+#[test]
+fn an_attempt_again_with_visibility_zero_leaves_its_messages_visible() {
+    let mut node = Node::new(1);
+    node.create("q", fifo());
+    of(&mut node, &[("g", "g1")]);
+    let attempt = || Receive { attempt: Some("x".into()), ..receive("q") };
+    node.try_receive(attempt()).expect("messages");
+    let again = Receive { visibility_ms: Some(0), ..attempt() };
+    assert_eq!(texts(&node.try_receive(again).expect("messages")), ["g1"]);
+    assert_eq!(node.counts("q"), (1, 0, 0));
+    assert_eq!(node.bodies("q", 1), ["g1"]);
+}
+
+#[test]
+fn whoever_waits_behind_one_that_left_hears_that_its_attempt_is_over() {
+    for cancels in [true, false] {
+        let mut node = Node::new(1);
+        node.create("q", fifo());
+        of(&mut node, &[("g", "g1")]);
+        let attempt = |wait_ms| Receive { attempt: Some("x".into()), wait_ms: Some(wait_ms), ..receive("q") };
+        let got = node.try_receive(Receive { visibility_ms: Some(100), ..attempt(0) }).expect("messages");
+        node.pass(100);
+        assert_eq!(node.bodies("q", 1), ["g1"], "with another now");
+        let first = node.start_receive(crate::node::waiting("q", 1000));
+        let second = node.start_receive(attempt(5000));
+        assert!(matches!(node.received(second), Some(Err(QueueRefusal::AttemptOver))), "{got:?}");
+        let second = node.start_receive(crate::node::waiting("q", 5000));
+        if cancels {
+            node.tell("q", hub::queue::QueueCommand::Cancel { token: first });
+        } else {
+            node.pass(1000);
+            assert_eq!(node.received(first).map(|got| got.expect("none").len()), Some(0));
+        }
+        assert!(node.received(second).is_none());
+        node.post_to("q", "h", "h1");
+        assert_eq!(texts(&node.received(second).expect("woken").expect("messages")), ["h1"]);
+    }
+}

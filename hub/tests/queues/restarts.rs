@@ -155,3 +155,57 @@ fn a_deleted_queue_does_not_come_back_by_an_old_record_that_a_crash_had_left() {
     node.crash(START + 2);
     assert_eq!(node.records(), 0);
 }
+
+/// A letter that goes nowhere: `dead` has a message from nowhere, which a task is to move back.
+fn stuck_move(node: &mut Node, settings: Settings) {
+    node.create("dead", settings.clone());
+    let dead = hub::queue::DeadLetters { target: QueueName::new("dead"), receives_max: 1 };
+    node.create("q", Settings { dead_letters: Some(dead), ..settings });
+    node.post_to("dead", "g", "a");
+    node.pass(1000);
+    node.auto = false;
+    node.start_unanswered("dead");
+    while !node.letters.iter().any(|letter| matches!(letter, crate::node::Letter::Load { .. })) {
+        node.flush();
+        if let Some(at) =
+            node.letters.iter().position(|letter| matches!(letter, crate::node::Letter::Mail { .. }))
+        {
+            let letter = node.letters.remove(at);
+            node.deliver(letter);
+        }
+    }
+    node.flush();
+}
+
+#[test]
+fn a_purged_message_on_its_way_is_not_counted_after_a_restart() {
+    let mut node = Node::new(2);
+    stuck_move(&mut node, fifo());
+    let (queue, token) = (QueueName::new("dead"), node.token());
+    node.tell("dead", QueueCommand::Purge { queue, token });
+    node.flush();
+    node.crash(START + 1000);
+    let (queue, token) = (QueueName::new("dead"), node.token());
+    node.tell("dead", QueueCommand::Describe { queue, token });
+    let Some(hub::queue::Answer::View(view)) = node.answers.remove(&token) else { panic!() };
+    assert_eq!(view.counts, hub::queue::QueueCounts::default());
+    node.auto = true;
+    node.pass(1);
+    assert_eq!(node.records(), 3, "two queues and the task, which failed");
+}
+
+#[test]
+fn the_end_of_a_delay_that_was_cut_short_ends_no_flight() {
+    // The clock goes back, so that the message has been sent just now and is delayed.
+    let mut node = Node::new(2);
+    stuck_move(&mut node, Settings { delay_ms: 700, ..fifo() });
+    node.crash(START - 5000);
+    node.auto = true;
+    node.tick();
+    let got = node.receive("dead", 1);
+    assert_eq!(got.len(), 1);
+    node.pass(29_999);
+    assert_eq!(node.counts("dead"), (0, 1, 0));
+    node.pass(1);
+    assert_eq!(node.counts("dead"), (1, 0, 0));
+}

@@ -234,3 +234,16 @@ fn a_fifo_task_keeps_the_order_of_groups_and_leaves_one_that_is_held_up() {
     let rest = node.try_receive(receive("dead")).expect("none");
     assert!(rest.is_empty());
 }
+
+#[test]
+fn a_message_that_is_too_old_gets_no_new_life() {
+    let mut node = Node::new(1);
+    dead_letters(&mut node, Settings { retention_ms: 60_000, ..standard() }, &["a", "b"]);
+    node.start_task("dead", None, 1).expect("started");
+    assert_eq!(node.counts("q"), (1, 0, 0));
+    // Nobody looks in time.
+    node.now += 60_000;
+    node.tick();
+    assert_eq!((node.counts("q"), node.counts("dead")), ((0, 0, 0), (0, 0, 0)));
+    assert_eq!(statuses(&mut node, "dead"), [(TaskStatus::Completed, 1)]);
+}
