@@ -18,6 +18,9 @@ const KEYS = {
   tlsCert: "tls.certificate",
   tlsKey: "tls.key",
   restKeys: "private.keys",
+  storeDir: "store.dir",
+  sqsListen: "sqs.listen",
+  sqsStrictTiming: "sqs.strict_timing",
   mqttListen: "mqtt.listen",
   mqttTlsListen: "mqtt.tls_listen",
   mqttClientCa: "mqtt.tls_client_ca",
@@ -65,7 +68,7 @@ const line = ([key, value]) => `${key} = ${JSON.stringify(value)}\n`;
 const tables = (name, entries) => entries.map((e) => `\n[[${name}]]\n${Object.entries(e).map(line).join("")}`).join("");
 
 /** @returns {string} the TOML file for a server of this kind */
-export function toToml(kind, { tls, mqttAcl = [], mqttUsers = [], ...settings }) {
+export function toToml(kind, { tls, mqttAcl = [], mqttUsers = [], sqsCredentials = [], queues = [], ...settings }) {
   const keys = { ...BASE[kind] };
   if (tls) Object.assign(settings, { tlsCert: tls.cert, tlsKey: tls.key });
   for (const [name, value] of Object.entries(settings)) {
@@ -74,5 +77,6 @@ export function toToml(kind, { tls, mqttAcl = [], mqttUsers = [], ...settings })
   }
   const handlers = kind === "acceptance" || kind === "mqtt";
   const lists = handlers ? tables("socketio.namespace", NAMESPACES) + tables("channel", CHANNELS) : "";
-  return Object.entries(keys).map(line).join("") + lists + tables("mqtt.acl", mqttAcl) + tables("mqtt.user", mqttUsers);
+  const more = { "mqtt.acl": mqttAcl, "mqtt.user": mqttUsers, "sqs.credential": sqsCredentials, queue: queues };
+  return Object.entries(keys).map(line).join("") + lists + Object.entries(more).map((m) => tables(...m)).join("");
 }

@@ -4,8 +4,8 @@ import { start } from "./sut.mjs";
 
 const [kind, settings = "{}"] = process.argv.slice(2);
 const server = await start(kind, JSON.parse(settings));
-const { url, host, port, mqttWs, privateUrl = null, key = null } = server;
-console.log(JSON.stringify({ url, host, port, mqttWs, privateUrl, key }));
+const { url, host, port, mqttWs, privateUrl = null, sqsUrl = null, key = null } = server;
+console.log(JSON.stringify({ url, host, port, mqttWs, privateUrl, sqsUrl, key }));
 process.stdin.resume();
 process.stdin.on("end", async () => {
   await server.stop();

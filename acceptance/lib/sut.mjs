@@ -86,6 +86,7 @@ export async function start(kind = "acceptance", settings = {}) {
       port: Number(port),
       mqtt: ready.mqtt,
       mqttTls: ready.mqtt_tls,
+      sqsUrl: ready.sqs && `http://${ready.sqs}`,
       privateUrl: ready.private && `http://${ready.private}`,
       key: ready.key,
       folder,

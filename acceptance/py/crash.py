@@ -205,6 +205,7 @@ def mqtt_work(qos):
                 client.disconnect()
                 client.loop_stop()
             server.kill()
+            server.log.close()
 
     return work
 

@@ -5,6 +5,7 @@ use crate::command::{Claim, Publish};
 use crate::effect::{Effect, Effects, ShareChange};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey, ShardId, Topology};
+use crate::journal::Promise;
 use crate::names::home_partition;
 use crate::pact::{Pact, Records};
 use crate::reason::Reason;
@@ -69,16 +70,15 @@ impl Hub {
         self.claimed(Effect::Claimed { tag, session: key, id, resumed, displaced, is_safe: true }, effects);
     }
 
-    /// The client is told of its session when what was agreed on is safe.
+    /// The client is told of its session when what was agreed on is safe, and that an earlier one of its name is gone.
     fn claimed(&mut self, mut claimed: Effect, effects: &mut Effects) {
         let Effect::Claimed { session: key, is_safe, .. } = &mut claimed else { return };
         let session = self.sessions.known(*key);
-        *is_safe = !session.is_kept() || !self.journal.is_behind();
-        let agreed = (!*is_safe).then(|| (*key, Effect::Agreed { to: session.recipient(*key) }));
+        let is_ending = session.pact.as_ref().is_some_and(|pact| self.journal.is_ending(&pact.name));
+        *is_safe = !self.journal.is_behind() || !(session.is_kept() || is_ending);
+        let agreed = (!*is_safe).then(|| Effect::Agreed { to: session.recipient(*key) });
+        agreed.into_iter().for_each(|agreed| self.journal.hold_for(session, agreed));
         effects.list.push(claimed);
-        if let Some((key, agreed)) = agreed {
-            self.promise_to(key, agreed, effects);
-        }
     }
 
     /// What the old connection was to get and did not acknowledge, the new one gets.
@@ -119,10 +119,13 @@ impl Hub {
         }
     }
 
-    /// The records follow when the connection is gone.
+    /// The records follow when the connection is gone. A session that ends with its connection stays so, as nothing of it was
+    /// kept until now.
     pub(crate) fn amend(&mut self, key: SessionKey, keep_ms: Option<u64>) {
         let Some(pact) = self.sessions.find(key).and_then(|session| session.pact.as_mut()) else { return };
-        pact.keep_ms = keep_ms.unwrap_or(pact.keep_ms);
+        if pact.keep_ms > 0 {
+            pact.keep_ms = keep_ms.unwrap_or(pact.keep_ms);
+        }
     }
 
     pub(crate) fn drop_will(&mut self, key: SessionKey) {
@@ -185,6 +188,7 @@ impl Hub {
         for offered in pact.rare.iter_mut().flat_map(|rare| rare.taken.values_mut()) {
             drop_record(std::mem::take(&mut offered.record));
         }
+        self.journal.note_end(&pact.name);
     }
 
     /// A session with a pact has lost its connection and is kept: when its time is over, when its will is due, and what
@@ -256,10 +260,13 @@ impl Hub {
         self.tell_shares(key, |_| ShareChange::Leaves, effects);
         self.names.remove(&self.sessions, key);
         let will = self.take_will(key);
-        let numbers = self.return_shared(key, effects);
+        let left = self.return_shared(key, effects);
         let partition = self.sessions.known(key).id.partition();
         self.drop_records(key);
-        numbers.into_iter().for_each(|number| self.journal.drop_record(partition, number));
+        left.records.into_iter().for_each(|number| self.journal.drop_record(partition, number));
+        for mail in left.mail {
+            self.promise(Promise::Share(Box::new(mail)), effects);
+        }
         will
     }
 }

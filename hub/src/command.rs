@@ -26,7 +26,7 @@ pub enum Command {
     Amend {
         /// The session.
         session: SessionKey,
-        /// How long it outlives its connection. Milliseconds.
+        /// How long it outlives its connection; not for one that ends with it. Milliseconds.
         keep_ms: Option<u64>,
         /// The client said goodbye: its will is void.
         drop_will: bool,
@@ -384,6 +384,8 @@ pub enum Receipt {
         shard: ShardId,
         /// What it drops then.
         place: Place,
+        /// What it remembers for a while: this message was taken, though its publisher may not know.
+        seen: Option<MessageId>,
     },
 }
 
@@ -393,6 +395,14 @@ impl Receipt {
         match self {
             Self::Session(receipt) => receipt.shard,
             Self::Record { shard, .. } => *shard,
+        }
+    }
+
+    /// Whether its message may be published once more after a crash, because a hub keeps it.
+    pub(crate) fn may_repeat(&self) -> bool {
+        match self {
+            Self::Session(receipt) => receipt.exchange.is_some(),
+            Self::Record { .. } => true,
         }
     }
 }

@@ -76,6 +76,11 @@ impl Hub {
         let (token, receipt) = (publish.token.take(), publish.receipt.take());
         let delay_ms = std::mem::take(&mut publish.traits.delay_ms);
         publish.target = Target::Channel(channel);
+        // Who will be subscribed by then is not known.
+        let outcome = Outcome::Published { matched: true };
+        if self.journal.had.as_ref().is_some_and(|had| had.has_later(publish.id)) {
+            return self.acknowledge(receipt, outcome, effects);
+        }
         if self.delayed.is_full(len_bytes(&publish), &self.config.limits) {
             self.decline(receipt, Refusal::OverLimit, effects);
             if let Some(token) = token {
@@ -87,13 +92,14 @@ impl Hub {
         if let Target::Channel(channel) = &publish.target {
             self.keep_due(channel.partition(&self.config.topology), at, &mut publish);
         }
+        if let Some(Receipt::Record { seen, .. }) = &mut publish.receipt {
+            *seen = (publish.traits.quality == Quality::ExactlyOnce).then_some(publish.id);
+        }
         self.delayed.insert(at, publish);
         if let Some(token) = token {
             let report = Report::Routed { shards: 0, position: None };
             self.promise_after(before, Promise::Report(token, Box::new(report)), effects);
         }
-        // Who will be subscribed by then is not known.
-        let outcome = Outcome::Published { matched: true };
         match receipt {
             Some(receipt) if self.journal.is_on() => {
                 let watch = self.journal.watch(Then::Acknowledge(receipt, outcome));
@@ -112,7 +118,7 @@ impl Hub {
         if let Some(message) = unpublished_message(publish) {
             let number = self.journal.keep(partition, Record::Due { at, message });
             let place = Place { partition, number };
-            publish.receipt = Some(Receipt::Record { shard: self.config.shard, place });
+            publish.receipt = Some(Receipt::Record { shard: self.config.shard, place, seen: None });
         }
     }
 

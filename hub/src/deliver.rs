@@ -6,7 +6,7 @@ use crate::exchange::{Handed, hand};
 use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
 use crate::ids::{AskId, Millis, Offset, SessionId, SessionKey, Token};
-use crate::journal::{Journal, Promise};
+use crate::journal::{Journal, Promise, Then};
 use crate::limits::Limits;
 use crate::message::{Grade, Labels, Message, Outgoing, Quality};
 use crate::pact;
@@ -105,17 +105,29 @@ impl Hub {
             let message = Arc::clone(delivery.message);
             effects.list.push(Effect::Deliver { message, ask, offset, to });
         }
+        let report = self.watch_report(delivery);
         if !asks {
-            counts = self.deal(delivery, reach.rosters(), counts, effects);
+            let watch = delivery.watch.or(report);
+            counts = self.deal((delivery.message, watch), reach.rosters(), counts, effects);
         }
         let expecting = u32::try_from(asked.len()).expect("no more than sessions");
         if let (true, Some(until), Some(token)) = (expecting > 0, delivery.reply_until, delivery.token) {
             self.open_ask(token, until, Arc::clone(delivery.message), (asked, missing));
         }
-        if let Some(token) = delivery.token {
-            let report = Report::Delivered { shard: self.config.shard, counts, expecting };
-            self.promise_after(delivery.before, Promise::Report(token, Box::new(report)), effects);
+        if let Some((token, watch)) = delivery.token.zip(report) {
+            self.journal.watch_for(watch, Then::Report(token, counts));
+            self.promise_after(delivery.before, Promise::Watched(watch), effects);
+        } else {
+            self.report_delivered(delivery.token, counts, expecting, effects);
         }
+    }
+
+    /// With a journal, the back office hears of a message of higher quality when it is kept here, and with the members of
+    /// share groups.
+    fn watch_report(&mut self, delivery: &Delivery<'_>) -> Option<u64> {
+        let token = delivery.token.filter(|_| self.journal.is_on() && delivery.reply_until.is_none())?;
+        let is_certain = delivery.message.traits.quality > Quality::AtMostOnce;
+        is_certain.then(|| self.journal.watch(Then::Report(token, Counts::default())))
     }
 
     pub(crate) fn report_delivered(

@@ -2,7 +2,7 @@
 
 use crate::command::{Options, Publish, Receipt};
 use crate::ids::{AskId, ChannelName, Millis, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
-use crate::message::{Body, Grade, Message, Outgoing};
+use crate::message::{Body, Grade, Message, MessageId, Outgoing};
 use crate::queue::{Answer, MoveId, QueueMail};
 use crate::reason::Reason;
 use crate::record::{Entry, Place};
@@ -310,7 +310,13 @@ pub enum ShareChange {
         message: Arc<Message>,
         /// Which hub waits to hear that it is kept, and under which number.
         watch: Option<(ShardId, u64)>,
+        /// An earlier hub may have returned it before.
+        again: bool,
     },
+    /// It has had this message of the group, from earlier hubs, which ended without a word: it needs no other member.
+    Had(MessageId),
+    /// It had ended before the start, and this message of the group will return.
+    WillReturn(MessageId),
 }
 
 /// What became of a request of a session.

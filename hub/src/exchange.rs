@@ -16,6 +16,7 @@ use crate::pact::{Offered, OfferedState, Pact};
 use crate::record::{OwedRecord, Record};
 use crate::saved::unpublished_message;
 use crate::session::{Session, State};
+use smallvec::SmallVec;
 use std::collections::VecDeque;
 use std::collections::btree_map::Entry;
 use std::sync::Arc;
@@ -127,43 +128,54 @@ impl Hub {
     pub(crate) fn published(&mut self, receipt: Receipt, outcome: Outcome, effects: &mut Effects) {
         match receipt {
             Receipt::Session(receipt) => self.offered(receipt, outcome, effects),
-            Receipt::Record { place, .. } => self.journal.drop_record(place.partition, place.number),
+            Receipt::Record { place, seen, .. } => {
+                if let Some(message) = seen {
+                    self.journal.keep_seen(self.now, place.partition, message);
+                }
+                self.journal.drop_record(place.partition, place.number);
+            }
         }
     }
 
     /// A message that was refused is not taken: its number is free.
+    /// It must not be published after that, so its publisher hears of it when nothing is kept of it.
     fn offered(&mut self, receipt: SessionReceipt, outcome: Outcome, effects: &mut Effects) {
-        let Some(session) = self.sessions.find(receipt.session).filter(|session| session.is(&receipt.id))
-        else {
-            return;
-        };
-        let (to, is_connected) = (session.recipient(receipt.session), session.is_connected());
+        let key = receipt.session;
+        let Some(session) = self.sessions.find(key).filter(|session| session.is(&receipt.id)) else { return };
+        let (to, is_connected) = (session.recipient(key), session.is_connected());
         let Some(pact) = &mut session.pact else { return };
-        let mut done = |(connection, request), outcome| {
-            if is_connected && connection == pact.connection {
-                effects.list.push(Effect::Done { to, request, outcome });
-            }
-        };
-        done((receipt.connection, receipt.request), outcome);
-        let (Some(exchange), Some(rare)) = (receipt.exchange, &mut pact.rare) else { return };
-        let Entry::Occupied(mut place) = rare.taken.entry(exchange) else { return };
-        let OfferedState::Open(others) = std::mem::replace(&mut place.get_mut().state, OfferedState::Taken)
-        else {
-            return;
-        };
+        let is_on = |connection| is_connected && connection == pact.connection;
+        let mut asked = SmallVec::<[(u64, Outcome); 1]>::new();
+        asked.extend(is_on(receipt.connection).then_some((receipt.request, outcome)));
         let is_refused = matches!(outcome, Outcome::Refused(_));
-        for other in others {
-            done(other, if is_refused { outcome } else { Outcome::Repeated });
+        let mut refused_record = 0;
+        if let (Some(exchange), Some(rare)) = (receipt.exchange, &mut pact.rare)
+            && let Entry::Occupied(mut place) = rare.taken.entry(exchange)
+            && let OfferedState::Open(others) =
+                std::mem::replace(&mut place.get_mut().state, OfferedState::Taken)
+        {
+            let next = if is_refused { outcome } else { Outcome::Repeated };
+            let others = others.into_iter().filter(|(connection, _)| is_on(*connection));
+            asked.extend(others.map(|(_, request)| (request, next)));
+            let record = place.get().record;
+            if is_refused {
+                place.remove();
+                refused_record = record;
+            } else if record > 0 {
+                let taken = Record::Taken { session: receipt.id, exchange };
+                place.get_mut().record = self.journal.keep(receipt.id.partition(), taken);
+            }
+            self.journal.drop_record(receipt.id.partition(), record);
+            pact.tidy();
         }
-        let record = place.get().record;
-        if is_refused {
-            place.remove();
-        } else if record > 0 {
-            let taken = Record::Taken { session: receipt.id, exchange };
-            place.get_mut().record = self.journal.keep(receipt.id.partition(), taken);
+        for (request, outcome) in asked {
+            let done = Effect::Done { to, request, outcome };
+            if refused_record > 0 {
+                self.promise_to(key, done, effects);
+            } else {
+                effects.list.push(done);
+            }
         }
-        self.journal.drop_record(receipt.id.partition(), record);
-        pact.tidy();
     }
 
     pub(crate) fn settle(&mut self, (key, number): (SessionKey, u16), step: Step, effects: &mut Effects) {
@@ -218,8 +230,7 @@ impl Hub {
             self.sessions.expired += left - begun;
             match due {
                 Some(Due::Message(parcel)) => {
-                    let partition = self.sessions.known(key).id.partition();
-                    let must_wait = parcel.must_be_kept() && !self.journal.is_safe(partition, parcel.record);
+                    let must_wait = self.must_wait(key, &parcel);
                     let item = parcel.into_item();
                     budget = budget.saturating_sub(cost(&item));
                     let send = Effect::Send { to, item };
@@ -263,12 +274,23 @@ impl Hub {
         Arc::new(message)
     }
 
+    /// Whether a message that is to be sent now is held back until it is safe, or behind one that is.
+    fn must_wait(&mut self, key: SessionKey, parcel: &Parcel) -> bool {
+        let session = self.sessions.known_mut(key);
+        let is_safe = self.journal.is_safe(session.id.partition(), parcel.record);
+        let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.as_mut()) else { return false };
+        let must_wait = parcel.must_be_kept() && (!is_safe || flight.holds_back());
+        if must_wait {
+            flight.hold();
+        } else {
+            flight.left(parcel.grade.number);
+        }
+        must_wait
+    }
+
     /// Gives a message to one session outside of a delivery to many; whether it has it, or will.
     pub(crate) fn hand_one(&mut self, key: SessionKey, parcel: Parcel, effects: &mut Effects) -> bool {
         let session = self.sessions.known_mut(key);
-        if self.journal.has_had(&session.id, &parcel.message) {
-            return true;
-        }
         let to = session.recipient(key);
         let must_be_kept = session.is_kept() && parcel.grade.quality == Quality::ExactlyOnce;
         let handed = hand(session, &parcel, &self.config.limits, &mut self.journal);
@@ -289,7 +311,8 @@ impl Hub {
         let Some(parcel) = parcel.filter(|parcel| parcel.record > 0) else { return };
         let session = self.sessions.known_mut(key);
         let (id, partition) = (session.id, session.id.partition());
-        let used = Record::Used { session: id, number, message: parcel.message.id };
+        let (message, group) = (parcel.message.id, parcel.group().cloned());
+        let used = Record::Used { session: id, number, message, group };
         let record = self.journal.keep(partition, used);
         if let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.as_mut()) {
             flight.keep_number(number, record);
@@ -336,27 +359,7 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
     let ready = session.state == State::Ready && !session.closing;
     let Some(pact) = &mut session.pact else { return Handed::Missed };
     if parcel.grade.quality == Quality::AtMostOnce {
-        if ready {
-            return Handed::Now(0);
-        }
-        if session.state == State::Detached || session.closing || parcel.message.volatile {
-            return Handed::Missed;
-        }
-        let waits = Waiting::of(session.outbox.as_deref(), pact.flight.as_deref());
-        let mut instead = 0;
-        if waits.are_too_many_for(parcel, limits) {
-            let outbox = session.outbox.as_mut().filter(|_| parcel.message.traits.gives_way);
-            let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, limits);
-            instead = outbox.map_or(0, |outbox| outbox.make_way(goes));
-            if instead == 0 {
-                return Handed::Dropped;
-            }
-        }
-        let outbox = session.outbox.get_or_insert_default();
-        return match outbox.push(parcel.clone().into_item(), limits) {
-            Ok(()) => Handed::Waits(instead),
-            Err(_) => Handed::Dropped,
-        };
+        return if ready { Handed::Now(0) } else { hand_once(session, parcel, limits) };
     }
     let places = pact.places(limits);
     let has_place = pact.flight.as_ref().is_none_or(|flight| flight.has_place(places));
@@ -370,8 +373,14 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
     };
     if ready && has_place {
         let parcel = take_in(pact, journal);
-        let number = parcel.grade.number;
-        pact.flight.get_or_insert_default().send(parcel);
+        let (number, must_wait) = (parcel.grade.number, parcel.must_be_kept());
+        let flight = pact.flight.get_or_insert_default();
+        flight.send(parcel);
+        if must_wait {
+            flight.hold();
+        } else {
+            flight.left(number);
+        }
         return Handed::Now(number);
     }
     if parcel.message.volatile {
@@ -403,6 +412,29 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
     let parcel = take_in(pact, journal);
     pact.flight.get_or_insert_default().wait(parcel);
     Handed::Waits(instead)
+}
+
+/// A message of quality `AtMostOnce` for a session that cannot take it now.
+fn hand_once(session: &mut Session, parcel: &Parcel, limits: &Limits) -> Handed {
+    if session.state == State::Detached || session.closing || parcel.message.volatile {
+        return Handed::Missed;
+    }
+    let flight = session.pact.as_ref().and_then(|pact| pact.flight.as_deref());
+    let waits = Waiting::of(session.outbox.as_deref(), flight);
+    let mut instead = 0;
+    if waits.are_too_many_for(parcel, limits) {
+        let outbox = session.outbox.as_mut().filter(|_| parcel.message.traits.gives_way);
+        let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, limits);
+        instead = outbox.map_or(0, |outbox| outbox.make_way(goes));
+        if instead == 0 {
+            return Handed::Dropped;
+        }
+    }
+    let outbox = session.outbox.get_or_insert_default();
+    match outbox.push(parcel.clone().into_item(), limits) {
+        Ok(()) => Handed::Waits(instead),
+        Err(_) => Handed::Dropped,
+    }
 }
 
 /// What keeps a message for a session.

@@ -36,6 +36,8 @@ pub(crate) struct Flight {
     waiting: VecDeque<Parcel>,
     /// Of the bodies that wait.
     bytes: u64,
+    /// Messages that are held back on this connection until they are safe.
+    held: usize,
 }
 
 /// A message for one session.
@@ -70,6 +72,8 @@ pub(crate) struct Sent {
     pub(crate) parcel: Option<Parcel>,
     /// Of the record that keeps the number once the parcel is gone; 0 = none.
     pub(crate) record: u64,
+    /// It may have come to the client. What was held back until it is safe has not.
+    pub(crate) has_left: bool,
 }
 
 /// What is to be sent now.
@@ -243,8 +247,31 @@ impl Flight {
     pub(crate) fn send(&mut self, parcel: Parcel) {
         self.bytes_here += parcel.bytes();
         let (number, quality) = (parcel.grade.number, parcel.grade.quality);
-        self.sent.push_back(Sent { number, quality, parcel: Some(parcel), record: 0 });
+        self.sent.push_back(Sent { number, quality, parcel: Some(parcel), record: 0, has_left: false });
         self.here += 1;
+    }
+
+    /// A message that is to be sent goes to the client.
+    pub(crate) fn left(&mut self, number: u16) {
+        if let Some((_, sent)) = self.find(number) {
+            sent.has_left = true;
+        }
+    }
+
+    /// It is held back until it is safe.
+    pub(crate) fn hold(&mut self) {
+        self.held += 1;
+    }
+
+    /// It is safe and goes to the client.
+    pub(crate) fn left_late(&mut self, number: u16) {
+        self.held = self.held.saturating_sub(1);
+        self.left(number);
+    }
+
+    /// Whether what is sent now would overtake something.
+    pub(crate) fn holds_back(&self) -> bool {
+        self.held > 0
     }
 
     /// The next thing to send, while the client has a place for it. What is too old by now leaves, unless its exchange has
@@ -259,7 +286,7 @@ impl Flight {
                 Some(parcel) => {
                     self.bytes_here += parcel.bytes();
                     let mut again = parcel.clone();
-                    again.grade.again = true;
+                    again.grade.again = sent.has_left;
                     again.grade.number = sent.number;
                     Due::Message(again)
                 }
@@ -283,7 +310,7 @@ impl Flight {
 
     /// A new connection: what was sent is not there yet.
     pub(crate) fn restart(&mut self) {
-        (self.here, self.bytes_here) = (0, 0);
+        (self.here, self.bytes_here, self.held) = (0, 0, 0);
     }
 
     pub(crate) fn settle(&mut self, number: u16, step: Step) -> Settled {
@@ -317,10 +344,11 @@ impl Flight {
     }
 
     /// Messages of share groups whose exchanges another member may begin anew.
-    pub(crate) fn returning(self) -> impl Iterator<Item = (Arc<str>, Arc<Message>)> {
-        let sent = self.sent.into_iter().filter(|sent| sent.quality == Quality::AtLeastOnce);
+    pub(crate) fn returning(self) -> impl Iterator<Item = Parcel> {
+        let may_return = |sent: &Sent| sent.quality == Quality::AtLeastOnce || !sent.has_left;
+        let sent = self.sent.into_iter().filter(may_return);
         let parcels = sent.filter_map(|sent| sent.parcel).chain(self.waiting);
-        parcels.filter_map(|parcel| Some((parcel.group().cloned()?, parcel.message)))
+        parcels.filter(|parcel| parcel.group().is_some())
     }
 
     fn find(&mut self, number: u16) -> Option<(usize, &mut Sent)> {
@@ -391,6 +419,7 @@ mod tests {
     fn give(flight: &mut Flight, quality: Quality, last: &mut u16) -> u16 {
         let number = flight.next_number(last);
         flight.send(parcel(quality, None).numbered(number));
+        flight.left(number);
         number
     }
 
@@ -498,9 +527,15 @@ mod tests {
         let (mut flight, mut last) = (Flight::default(), 2);
         let dealt = |quality| Parcel { source: Source::Group(Arc::from("g/a")), ..parcel(quality, None) };
         flight.send(dealt(Quality::ExactlyOnce).numbered(1));
+        flight.left(1);
         flight.send(dealt(Quality::AtLeastOnce).numbered(2));
+        flight.left(2);
         give(&mut flight, Quality::AtLeastOnce, &mut last);
+        flight.send(dealt(Quality::ExactlyOnce).numbered(4));
+        flight.hold();
+        last = 4;
         wait(&mut flight, dealt(Quality::ExactlyOnce), &mut last);
-        assert_eq!(flight.returning().count(), 2);
+        let numbers: Vec<u16> = flight.returning().map(|parcel| parcel.grade.number).collect();
+        assert_eq!(numbers, [2, 4, 5], "what was held back has not begun");
     }
 }

@@ -196,6 +196,7 @@ impl Hub {
     fn tick(&mut self, effects: &mut Effects) {
         self.close_late_asks(effects);
         self.publish_due_wills(effects);
+        self.return_recalled(effects);
         self.publish_due(effects);
         self.end_expired(effects);
         self.trim_log();

@@ -10,26 +10,39 @@
 //!
 //! A promise waits for every record of this hub that came before it, its own among them: records are written in one order,
 //! so that waiting for exactly those it rests on would save nothing. A hub without a journal keeps nothing and holds
-//! nothing. It must not know what a record is good for. Start at [`Journal::keep`] and [`Hub::promise`].
+//! nothing, and one that keeps queues only nothing else. It must not know what a record is good for. Start at
+//! [`Journal::keep`] and [`Hub::promise`].
 
 use crate::command::{Publish, Receipt};
-use crate::effect::{Effect, Effects, HubMail, Outcome, Report};
+use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Report, ShareMail};
+use crate::had::Had;
 use crate::hub::Hub;
-use crate::ids::{Millis, Partition, SessionId, SessionKey, ShardId, Token};
-use crate::message::{Message, MessageId, Quality};
+use crate::ids::{Millis, Partition, SessionId, SessionKey, ShardId, Token, Topology};
+use crate::message::{Message, MessageId, Outgoing};
 use crate::queue::Leaving;
-use crate::record::{Entry, Place, Record};
+use crate::record::{Entry, OwedRecord, Place, Record};
 use crate::session::Session;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
 /// How long the number of a message of quality `ExactlyOnce` is kept after its client forgot it, so that a publisher's
 /// record of it is gone by then. Milliseconds.
 const GRAVE_MS: u64 = 10_000;
 
+/// What is kept.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Scope {
+    #[default]
+    Nothing,
+    /// Queues, which cannot be without records; nothing else.
+    Queues,
+    Everything,
+}
+
 /// The records of one hub.
 #[derive(Debug, Default)]
 pub(crate) struct Journal {
-    is_on: bool,
+    scope: Scope,
     /// Number of the newest record of each partition that this hub owns, in their order.
     last: Vec<u64>,
     shards: u16,
@@ -42,6 +55,9 @@ pub(crate) struct Journal {
     unsafe_records: VecDeque<(u64, Place)>,
     /// Number of the newest safe record of each partition, as `last`.
     last_safe: Vec<u64>,
+    /// Names of sessions of which nothing is kept any more, and the changes up to then, while those are not safe.
+    ending: BTreeMap<Arc<str>, u64>,
+    endings: VecDeque<(u64, Arc<str>)>,
     /// Promises, each with the changes that come before it.
     held: VecDeque<(u64, Promise)>,
     watches: BTreeMap<u64, Watch>,
@@ -50,8 +66,10 @@ pub(crate) struct Journal {
     graves: VecDeque<(Millis, Place)>,
     /// From before the start: not yet taken in.
     pub(crate) recalled: Vec<(Place, Record)>,
-    /// Messages that sessions had before the start, and until when they are remembered.
-    had: Option<(Millis, BTreeSet<(SessionId, MessageId)>)>,
+    /// What the hubs before this one had.
+    pub(crate) had: Option<Box<Had>>,
+    /// Messages of share groups whose members had ended before the start: to go back at the next `Tick`.
+    pub(crate) returning: Vec<(Place, Box<OwedRecord>)>,
 }
 
 /// What must not be said before it is true after a crash, too.
@@ -67,6 +85,8 @@ pub(crate) enum Promise {
     Route(Box<Publish>),
     /// Of queues, to another hub or to the store.
     Queue(Leaving),
+    /// To the home of a share group.
+    Share(Box<ShareMail>),
 }
 
 /// See [`Promise::Effect`].
@@ -92,12 +112,15 @@ pub(crate) enum Then {
     Acknowledge(Receipt, Outcome),
     /// The hub that sent it hears of it.
     Tell(ShardId, u64),
+    /// The back office hears what has become of it here.
+    Report(Token, Counts),
 }
 
 impl Journal {
     /// Begins: `last` are the numbers of the newest records there ever were.
-    pub(crate) fn begin(&mut self, shards: u8, partitions: u16, last: &[(Partition, u64)]) {
-        self.is_on = true;
+    fn begin(&mut self, scope: Scope, topology: Topology, last: &[(Partition, u64)]) {
+        let Topology { shards, partitions } = topology;
+        self.scope = scope;
         self.shards = u16::from(shards);
         self.last = vec![0; usize::from(partitions.div_ceil(self.shards))];
         for (partition, number) in last {
@@ -108,8 +131,13 @@ impl Journal {
         self.last_safe.clone_from(&self.last);
     }
 
+    /// Whether more is kept than queues.
     pub(crate) fn is_on(&self) -> bool {
-        self.is_on
+        self.scope == Scope::Everything
+    }
+
+    pub(crate) fn has_queues(&self) -> bool {
+        self.scope != Scope::Nothing
     }
 
     /// Number of the newest record of a partition; 0 = there was none.
@@ -120,7 +148,8 @@ impl Journal {
 
     /// Nothing waits here.
     pub(crate) fn is_idle(&self) -> bool {
-        self.held.is_empty() && self.watches.is_empty() && self.graves.is_empty()
+        let is_over = self.graves.is_empty() && self.returning.is_empty() && self.endings.is_empty();
+        is_over && self.held.is_empty() && self.watches.is_empty()
     }
 
     /// So many changes were made; see [`Hub::promise_after`].
@@ -128,8 +157,11 @@ impl Journal {
         self.made
     }
 
-    /// Keeps a record in a partition of this hub. Its number, which is not 0.
+    /// Keeps a record in a partition of this hub. Its number; 0 when such records are not kept.
     pub(crate) fn keep(&mut self, partition: Partition, record: Record) -> u64 {
+        if !self.is_on() && !matches!(record, Record::Queue(_)) {
+            return 0;
+        }
         let Some(last) = self.last.get_mut(usize::from(partition.0 / self.shards.max(1))) else { return 0 };
         *last += 1;
         let place = Place { partition, number: *last };
@@ -154,16 +186,25 @@ impl Journal {
         }
     }
 
+    /// A message that may be published once more has been taken: that is remembered, and is not forgotten sooner than its
+    /// publisher's record.
+    pub(crate) fn keep_seen(&mut self, now: Millis, partition: Partition, message: MessageId) {
+        let number = self.keep(partition, Record::Seen(message));
+        self.bury(now, partition, number);
+    }
+
     pub(crate) fn next_deadline(&self) -> Option<Millis> {
         let grave = self.graves.front().map(|(at, _)| *at);
-        grave.into_iter().chain(self.had.as_ref().map(|(at, _)| *at)).min()
+        let had = self.had.as_ref().map(|had| had.until());
+        let returning = (!self.returning.is_empty()).then_some(Millis(0));
+        [grave, had, returning].into_iter().flatten().min()
     }
 
     pub(crate) fn expire(&mut self, now: Millis) {
         while let Some((_, place)) = self.graves.pop_front_if(|(at, _)| *at <= now) {
             self.drop_record(place.partition, place.number);
         }
-        self.had.take_if(|(until, _)| *until <= now);
+        self.had.take_if(|had| had.until() <= now);
     }
 
     /// What the command changed, for the caller to write.
@@ -190,19 +231,32 @@ impl Journal {
                 *last = place.number;
             }
         }
+        while let Some((made, name)) = self.endings.pop_front_if(|(made, _)| *made <= self.safe) {
+            if self.ending.get(&name) == Some(&made) {
+                self.ending.remove(&name);
+            }
+        }
     }
 
-    /// Messages that sessions have been given before the start; who publishes them again is not to bring them twice.
-    pub(crate) fn remember(&mut self, now: Millis, had: BTreeSet<(SessionId, MessageId)>) {
-        if !had.is_empty() {
-            self.had = Some((Millis(now.0.saturating_add(6 * GRAVE_MS)), had));
-        }
+    /// Nothing is kept any more of the session of this name.
+    pub(crate) fn note_end(&mut self, name: &Arc<str>) {
+        self.ending.insert(Arc::clone(name), self.made);
+        self.endings.push_back((self.made, Arc::clone(name)));
+    }
+
+    /// Whether a session of this name may be there again after a crash, although it has ended.
+    pub(crate) fn is_ending(&self, name: &str) -> bool {
+        self.ending.contains_key(name)
+    }
+
+    /// What is remembered of the hubs before this one.
+    pub(crate) fn had(&mut self, now: Millis) -> &mut Had {
+        self.had.get_or_insert_with(|| Box::new(Had::new(now)))
     }
 
     /// Whether a session was given this message before the start.
     pub(crate) fn has_had(&self, session: &SessionId, message: &Message) -> bool {
-        let had = self.had.as_ref().filter(|_| message.traits.quality > Quality::AtMostOnce);
-        had.is_some_and(|(_, had)| had.contains(&(*session, message.id)))
+        self.had.as_ref().is_some_and(|had| had.has_session(session, message))
     }
 
     /// Waits for those that are added by [`Journal::watch_more`], and for the caller's own [`Promise::Watched`].
@@ -210,6 +264,13 @@ impl Journal {
         self.last_watch += 1;
         self.watches.insert(self.last_watch, Watch { open: 1, then });
         self.last_watch
+    }
+
+    /// What follows is known only now.
+    pub(crate) fn watch_for(&mut self, watch: u64, then: Then) {
+        if let Some(watch) = self.watches.get_mut(&watch) {
+            watch.then = then;
+        }
     }
 
     /// One more that will say so.
@@ -224,6 +285,11 @@ impl Journal {
         if !self.is_behind() || !session.is_kept() {
             return list.push(effect);
         }
+        self.hold_for(session, effect);
+    }
+
+    /// Says something to a session on its connection of now when all that was changed is safe.
+    pub(crate) fn hold_for(&mut self, session: &Session, effect: Effect) {
         let connection = session.pact.as_ref().map_or(0, |pact| pact.connection);
         let promise = SessionPromise { id: session.id, connection, effect };
         self.held.push_back((self.made, Promise::Effect(Box::new(promise))));
@@ -236,14 +302,18 @@ impl Hub {
     /// records there ever were, per partition, and `records` what is there, in order per partition; it is taken in by
     /// [`Hub::restore`]. For a hub that was just made.
     pub fn keep_journal(&mut self, last: &[(Partition, u64)], records: Vec<(Place, Record)>) {
-        let topology = self.config.topology;
-        self.journal.begin(topology.shards, topology.partitions, last);
+        self.journal.begin(Scope::Everything, self.config.topology, last);
         for (place, record) in records {
             match record {
                 Record::Queue(record) => self.queues.replay(place, record),
                 record => self.journal.recalled.push((place, record)),
             }
         }
+    }
+
+    /// The same of queues alone, of which there is none yet: the rest is as without a journal.
+    pub fn keep_queues(&mut self) {
+        self.journal.begin(Scope::Queues, self.config.topology, &[]);
     }
 
     /// So many changes are safe, since the hub was made.
@@ -257,7 +327,8 @@ impl Hub {
 
     /// Says something as soon as everything that was changed before is safe.
     pub(crate) fn promise(&mut self, promise: Promise, effects: &mut Effects) {
-        if self.journal.is_behind() {
+        let is_kept = self.journal.is_on() || matches!(promise, Promise::Queue(_));
+        if is_kept && self.journal.is_behind() {
             self.journal.held.push_back((self.journal.made, promise));
         } else {
             self.fulfil(promise, effects);
@@ -290,17 +361,24 @@ impl Hub {
             Promise::Watched(watch) => self.watched(watch, effects),
             Promise::Route(publish) => self.route(*publish, effects),
             Promise::Queue(leaving) => self.let_go(leaving, effects),
+            Promise::Share(mail) => self.tell_share(*mail, effects),
         }
     }
 
     /// Nothing is said on another connection than the one it was for.
     fn fulfil_to(&mut self, promise: SessionPromise, effects: &mut Effects) {
         let SessionPromise { id, connection, effect } = promise;
-        let Some(session) = self.sessions.key_of(&id).map(|key| self.sessions.known(key)) else { return };
-        let is_on = session.pact.as_ref().is_some_and(|pact| pact.connection == connection);
-        if is_on && session.is_connected() && !session.closing {
-            effects.list.push(effect);
+        let Some(session) = self.sessions.key_of(&id).map(|key| self.sessions.known_mut(key)) else { return };
+        if !session.is_connected() || session.closing {
+            return;
         }
+        let Some(pact) = session.pact.as_mut().filter(|pact| pact.connection == connection) else { return };
+        if let (Effect::Send { item: Outgoing::Message { grade, .. }, .. }, Some(flight)) =
+            (&effect, &mut pact.flight)
+        {
+            flight.left_late(grade.number);
+        }
+        effects.list.push(effect);
     }
 
     /// One of those that a watch waits for has said that the message is kept.
@@ -318,6 +396,7 @@ impl Hub {
             Then::Tell(to, watch) => {
                 effects.list.push(Effect::Mail { to, mail: HubMail::Stored { watch } });
             }
+            Then::Report(token, counts) => self.report_delivered(Some(token), counts, 0, effects),
         }
     }
 }

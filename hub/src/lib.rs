@@ -18,6 +18,7 @@ mod effect;
 mod exchange;
 mod filter;
 mod flight;
+mod had;
 mod history;
 mod hub;
 mod ids;

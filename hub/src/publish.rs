@@ -34,7 +34,7 @@ impl Hub {
         }
         let mut message = message(publish, channel, self.now);
         message.traits.gives_way = self.gives_way(&message.channel);
-        let checked = self.retained.check(&message, &self.config.limits);
+        let checked = self.check_retained(&message);
         let history = checked.and_then(|()| self.history_for(&message.channel, message.volatile));
         let history = match history {
             Ok(history) => history,
@@ -46,7 +46,7 @@ impl Hub {
         let position = history.map(|(roster, _)| self.next_position(roster));
         message.position = position;
         let message = Arc::new(message);
-        self.retain(&message);
+        self.retain(&message, receipt);
         if let Some((roster, rule)) = history {
             self.keep(roster, rule, Arc::clone(&message));
         }
@@ -213,7 +213,7 @@ impl Hub {
         if message.traits.retain {
             let value = Arc::new(Message { channel: channel.clone(), ..message.clone() });
             if self.retained.check(&value, &self.config.limits).is_ok() {
-                self.retain(&value);
+                self.retain(&value, None);
             }
         }
     }

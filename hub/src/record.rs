@@ -66,6 +66,8 @@ pub enum Record {
         number: u16,
         /// The message.
         message: MessageId,
+        /// The share group that it was dealt from.
+        group: Option<Arc<str>>,
     },
     /// A message that a client publishes under a number, on its way to where it is needed.
     Offer {
@@ -94,6 +96,9 @@ pub enum Record {
     Retained(Arc<Message>),
     /// Of queues, whose times are on the wall clock.
     Queue(queue::Record),
+    /// A message that its channel has retained and does not any more, or that was put off and has been published. It may be
+    /// published once more after a crash, and is neither retained nor put off again.
+    Seen(MessageId),
 }
 
 /// What was agreed on with a client.
@@ -130,12 +135,12 @@ pub struct WillRecord {
     pub at: Option<Millis>,
 }
 
-/// A message for one session.
+/// A message for one session, or for a share group whose member the session was.
 #[derive(Clone, Debug)]
 pub struct OwedRecord {
     /// Whose.
     pub session: SessionId,
-    /// Names the exchange.
+    /// Names the exchange; 0 = the session ends, and when it is gone the message goes back to the group.
     pub number: u16,
     /// The message.
     pub message: Arc<Message>,

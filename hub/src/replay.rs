@@ -6,14 +6,15 @@
 //! known by the message's id. It must not know how records are written. Start at [`Hub::recall`].
 
 use crate::command::{Options, Receipt, SessionReceipt, Will};
-use crate::effect::Effects;
+use crate::effect::{Effects, ShareChange, ShareMail};
 use crate::exchange::owed;
 use crate::flight::{Flight, Parcel, Sent, Source};
+use crate::had::Had;
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey};
 use crate::message::{Grade, Message, MessageId, Quality};
 use crate::pact::{Offered, OfferedState, Records};
-use crate::record::{OwedRecord, Place, Record, SessionRecord};
+use crate::record::{OwedRecord, Place, Record, SessionRecord, WillRecord};
 use crate::saved::{SavedClaim, SavedSubscription, unpublished};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -23,11 +24,18 @@ use std::sync::Arc;
 pub(crate) struct Past {
     sessions: BTreeMap<SessionId, PastSession>,
     retained: BTreeMap<ChannelName, (Place, Arc<Message>)>,
+    /// Values that are not the newest.
+    replaced: Vec<(Place, Arc<Message>)>,
+    seen: Vec<(Place, MessageId)>,
     due: Vec<(Place, Millis, Arc<Message>)>,
     /// One for all sessions that are owed it.
     messages: BTreeMap<MessageId, Arc<Message>>,
     /// Who has been given what.
-    had: BTreeSet<(SessionId, MessageId)>,
+    had: Had,
+    /// Members of share groups that have what they were dealt.
+    dealt: Vec<(SessionId, Arc<str>, MessageId)>,
+    /// What members had that are gone.
+    returning: Vec<(Place, Box<OwedRecord>)>,
     /// Records that do not count.
     void: Vec<Place>,
 }
@@ -48,8 +56,8 @@ struct PastSession {
 
 impl Past {
     /// Records in the order of their partitions.
-    pub(crate) fn of(mut records: Vec<(Place, Record)>) -> Self {
-        let mut past = Self::default();
+    pub(crate) fn of(mut records: Vec<(Place, Record)>, now: Millis) -> Self {
+        let mut past = Self { had: Had::new(now), ..Self::default() };
         past.find_sessions(&mut records);
         for (place, record) in records {
             past.add(place, record);
@@ -87,8 +95,7 @@ impl Past {
             let slot = free.by_ref().find(|slot| !taken.contains(slot)).unwrap_or(u32::MAX);
             session.record.id = id.at_slot(slot);
             session.has_moved = true;
-            let had: Vec<MessageId> = messages_of(&self.had, id).collect();
-            self.had.extend(had.into_iter().map(|message| (session.record.id, message)));
+            self.had.note_renamed(id, session.record.id);
         }
     }
 
@@ -97,18 +104,24 @@ impl Past {
             Record::Owed(mut owed) => {
                 let shared = self.messages.entry(owed.message.id);
                 owed.message = Arc::clone(shared.or_insert_with(|| Arc::clone(&owed.message)));
+                if owed.number == 0 {
+                    return self.add_returning(place, owed);
+                }
                 Record::Owed(owed)
             }
             Record::Retained(message) => {
-                let older = self.retained.insert(message.channel.clone(), (place, message));
-                return self.void.extend(older.map(|(place, _)| place));
+                self.had.note_value(message.id);
+                return self.replaced.extend(self.retained.insert(message.channel.clone(), (place, message)));
             }
+            Record::Seen(message) => return self.seen.push((place, message)),
             Record::Due { at, message } => return self.due.push((place, at, message)),
             record => record,
         };
         match &record {
-            Record::Owed(owed) => self.had.extend([(owed.session, owed.message.id)]),
-            Record::Used { session, message, .. } => self.had.extend([(*session, *message)]),
+            Record::Owed(owed) => self.note_had(owed.session, owed.message.id, owed.group.as_ref()),
+            Record::Used { session, message, group, .. } => {
+                self.note_had(*session, *message, group.as_ref());
+            }
             _ => {}
         }
         let partition = place.partition;
@@ -121,11 +134,25 @@ impl Past {
             None => self.void.push(place),
         }
     }
-}
 
-fn messages_of(had: &BTreeSet<(SessionId, MessageId)>, id: SessionId) -> impl Iterator<Item = MessageId> {
-    let all = (id, MessageId(0))..=(id, MessageId(u128::MAX));
-    had.range(all).map(|(_, message)| *message)
+    fn note_had(&mut self, session: SessionId, message: MessageId, group: Option<&Arc<str>>) {
+        match group {
+            Some(group) if self.sessions.contains_key(&session) => {
+                self.dealt.push((session, Arc::clone(group), message));
+            }
+            Some(_) => {}
+            None => self.had.note_session(session, message),
+        }
+    }
+
+    /// Of a session that is there the message itself counts.
+    fn add_returning(&mut self, place: Place, owed: Box<OwedRecord>) {
+        if self.sessions.contains_key(&owed.session) {
+            self.void.push(place);
+        } else {
+            self.returning.push((place, owed));
+        }
+    }
 }
 
 fn session_of(record: &Record) -> Option<SessionId> {
@@ -137,7 +164,7 @@ fn session_of(record: &Record) -> Option<SessionId> {
         | Record::Used { session, .. }
         | Record::Offer { session, .. }
         | Record::Taken { session, .. } => Some(*session),
-        Record::Due { .. } | Record::Retained(_) | Record::Queue(_) => None,
+        Record::Due { .. } | Record::Retained(_) | Record::Queue(_) | Record::Seen(_) => None,
     }
 }
 
@@ -175,7 +202,8 @@ impl PastSession {
             Record::Taken { exchange, .. } => {
                 self.offers.insert(exchange, (number, None)).map(|(older, _)| older)
             }
-            Record::Session(_) | Record::Due { .. } | Record::Retained(_) | Record::Queue(_) => None,
+            Record::Session(_) | Record::Due { .. } => None,
+            Record::Retained(_) | Record::Queue(_) | Record::Seen(_) => None,
         }
     }
 
@@ -228,8 +256,12 @@ impl PastSession {
                     quality: owed.quality,
                     parcel: Some(parcel(*owed, record)),
                     record: 0,
+                    has_left: true,
                 }),
-                None => sent.push(Sent { number, quality: Quality::ExactlyOnce, parcel: None, record }),
+                None => {
+                    let quality = Quality::ExactlyOnce;
+                    sent.push(Sent { number, quality, parcel: None, record, has_left: true });
+                }
             }
         }
         (Flight::restored(sent.into_iter(), std::iter::empty(), &mut 0), late)
@@ -252,7 +284,7 @@ impl Hub {
                 owed.message = self.ruled(Arc::clone(&owed.message));
             }
         }
-        let mut past = Past::of(records);
+        let mut past = Past::of(records, self.now);
         past.find_places();
         let claims = past.sessions.values().map(|session| session.claim(self.now)).collect();
         (past, claims)
@@ -260,30 +292,68 @@ impl Hub {
 
     /// Takes in what the records say, for sessions that were restored; those that were not keep theirs.
     pub(crate) fn recall(&mut self, past: Past, effects: &mut Effects) {
-        let Past { sessions, retained, due, had, void, messages: _ } = past;
+        let Past { sessions, retained, replaced, seen, due, mut had, dealt, returning, void, messages: _ } =
+            past;
         for (place, message) in retained.into_values() {
             self.restore_retained(&message, place.number);
         }
+        for (place, message) in replaced {
+            self.journal.keep_seen(self.now, place.partition, message.id);
+            self.journal.drop_record(place.partition, place.number);
+        }
+        for (place, message) in seen {
+            had.note_value(message);
+            had.note_later(message);
+            self.journal.bury(self.now, place.partition, place.number);
+        }
+        let mut later = BTreeSet::new();
         for (place, at, message) in due {
+            had.note_later(message.id);
+            later.insert(message.id);
             let mut publish = unpublished(&message);
-            publish.receipt = Some(Receipt::Record { shard: self.config.shard, place });
+            let seen = (message.traits.quality == Quality::ExactlyOnce).then_some(message.id);
+            publish.receipt = Some(Receipt::Record { shard: self.config.shard, place, seen });
             self.delayed.insert(at, publish);
         }
-        for session in sessions.into_values() {
+        self.journal.had = (!had.is_empty()).then(|| Box::new(had));
+        self.tell_dealt(dealt, &returning, effects);
+        self.journal.returning = returning;
+        for mut session in sessions.into_values() {
+            // It is published already, if it is to be published by itself.
+            let is_out = |will: &WillRecord| later.contains(&will.message.id);
+            let is_out = session.record.will.take_if(|will| is_out(will)).is_some();
             if let Some(key) = self.sessions.key_of(&session.record.id) {
                 let has_moved = session.has_moved;
                 self.recall_session(key, session);
                 if has_moved {
                     self.renew_records(key);
+                } else if is_out {
+                    self.keep_session(key);
                 }
             }
         }
         for place in void {
             self.journal.drop_record(place.partition, place.number);
         }
-        self.journal.remember(self.now, had);
         self.start_queues(effects);
         self.journal.hand_over(effects);
+    }
+
+    /// The homes of share groups learn what members have, so that nobody else gets it.
+    fn tell_dealt(
+        &mut self,
+        dealt: Vec<(SessionId, Arc<str>, MessageId)>,
+        returning: &[(Place, Box<OwedRecord>)],
+        effects: &mut Effects,
+    ) {
+        for (member, group, message) in dealt {
+            self.tell_share(ShareMail { group, member, change: ShareChange::Had(message) }, effects);
+        }
+        for (_, owed) in returning {
+            let (member, change) = (owed.session, ShareChange::WillReturn(owed.message.id));
+            let mail = owed.group.clone().map(|group| ShareMail { group, member, change });
+            mail.into_iter().for_each(|mail| self.tell_share(mail, effects));
+        }
     }
 
     /// All records of a session are kept once more, under the id it has now, and the old ones dropped.
@@ -326,7 +396,10 @@ impl Hub {
         if let Some(flight) = &mut pact.flight {
             flight.renew_records(|number, parcel, old| match parcel {
                 Some(parcel) => renew(old, owed(id, parcel)),
-                None => renew(old, Record::Used { session: id, number, message: MessageId(0) }),
+                None => {
+                    let (message, group) = (MessageId(0), None);
+                    renew(old, Record::Used { session: id, number, message, group })
+                }
             });
         }
     }
@@ -360,7 +433,9 @@ impl Hub {
         let session = self.sessions.known_mut(key);
         let Some(pact) = &mut session.pact else { return };
         pact.flight = Some(Box::new(flight));
-        for (exchange, (mut record, message)) in past.offers {
+        let mut offers: Vec<_> = past.offers.into_iter().collect();
+        offers.sort_unstable_by_key(|(_, (record, _))| *record);
+        for (exchange, (mut record, message)) in offers {
             if let Some(message) = message.as_ref().filter(|_| past.has_moved) {
                 let offer = Record::Offer { session: id, exchange, message: Arc::clone(message) };
                 let old = std::mem::replace(&mut record, self.journal.keep(id.partition(), offer));

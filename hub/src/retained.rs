@@ -6,6 +6,7 @@
 //! it got live meanwhile is left out of the walk. It must not know how a session gets what it is given: that is
 //! `exchange`'s business.
 
+use crate::command::Receipt;
 use crate::effect::{Effect, Effects, HubMail, Refusal, Walk};
 use crate::filter::{filter_matches, is_filter};
 use crate::flight::{Parcel, Source};
@@ -46,6 +47,8 @@ struct Value {
     message: Arc<Message>,
     /// Number of the record that keeps it, in the log of the channel's partition; 0 = none.
     record: u64,
+    /// It may be published once more after a crash, when another value is newer.
+    may_repeat: bool,
 }
 
 impl Retained {
@@ -72,23 +75,23 @@ impl Retained {
     }
 
     /// Keeps a message that was checked as its channel's value, which has none.
-    fn insert(&mut self, message: &Arc<Message>, record: u64) {
+    fn insert(&mut self, value: Value) {
+        let message = &value.message;
         self.bytes += message.len_bytes();
         if let Some(at) = message.traits.expires {
             self.expiries.insert((at, message.channel.clone()));
         }
-        let value = Value { message: Arc::clone(message), record };
         self.values.insert(message.channel.clone(), value);
     }
 
-    /// Takes a value away; the number of its record if there was one.
-    fn take(&mut self, channel: &ChannelName) -> Option<u64> {
-        let Value { message, record } = self.values.remove(channel)?;
-        self.bytes -= message.len_bytes();
-        if let Some(at) = message.traits.expires {
+    /// Takes a value away, if there is one.
+    fn take(&mut self, channel: &ChannelName) -> Option<Value> {
+        let value = self.values.remove(channel)?;
+        self.bytes -= value.message.len_bytes();
+        if let Some(at) = value.message.traits.expires {
             self.expiries.remove(&(at, channel.clone()));
         }
-        Some(record)
+        Some(value)
     }
 
     pub(crate) fn value(&self, channel: &ChannelName, now: Millis) -> Option<&Arc<Message>> {
@@ -253,37 +256,56 @@ impl Session {
 }
 
 impl Hub {
+    /// Whether a message can be kept as its channel's value, if it is to be.
+    pub(crate) fn check_retained(&self, message: &Message) -> Result<(), Refusal> {
+        if self.was_retained(message) { Ok(()) } else { self.retained.check(message, &self.config.limits) }
+    }
+
+    /// It is published once more, after a crash: what its channel retains is newer, or itself.
+    fn was_retained(&self, message: &Message) -> bool {
+        self.journal.had.as_ref().is_some_and(|had| had.has_value(message))
+    }
+
     /// Keeps a message that was checked as its channel's value, if it is to be; an empty body takes the value away.
-    pub(crate) fn retain(&mut self, message: &Arc<Message>) {
-        if !message.traits.retain {
+    pub(crate) fn retain(&mut self, message: &Arc<Message>, receipt: Option<Receipt>) {
+        if !message.traits.retain || self.was_retained(message) {
             return;
         }
         let partition = message.channel.partition(&self.config.topology);
-        let mut record = 0;
-        if message.body.len_bytes() > 0 && !message.traits.told_anew {
-            record = self.journal.keep(partition, Record::Retained(Arc::clone(message)));
-        }
-        self.drop_retained(&message.channel);
+        let may_repeat = self.journal.is_on() && receipt.is_some_and(|receipt| receipt.may_repeat());
         if message.body.len_bytes() > 0 {
-            self.retained.insert(message, record);
+            let is_kept = !message.traits.told_anew;
+            let mut keep = || self.journal.keep(partition, Record::Retained(Arc::clone(message)));
+            let record = if is_kept { keep() } else { 0 };
+            self.drop_retained(&message.channel);
+            self.retained.insert(Value { message: Arc::clone(message), record, may_repeat });
+        } else {
+            self.drop_retained(&message.channel);
+            if may_repeat {
+                self.journal.keep_seen(self.now, partition, message.id);
+            }
         }
     }
 
-    /// As it was before the start, if it has a place.
-    pub(crate) fn restore_retained(&mut self, message: &Arc<Message>, record: u64) -> bool {
+    /// As it was before the start. One that a record keeps has a place whatever the limits are now.
+    pub(crate) fn restore_retained(&mut self, message: &Arc<Message>, record: u64) {
         let is_ours = message.channel.home(&self.config.topology) == self.config.shard;
-        let fits = is_ours && self.retained.check(message, &self.config.limits).is_ok();
-        if fits {
+        let fits = record > 0 || self.retained.check(message, &self.config.limits).is_ok();
+        if is_ours && fits {
+            let may_repeat = record > 0 && message.traits.quality > Quality::AtMostOnce;
             self.drop_retained(&message.channel);
-            self.retained.insert(message, record);
+            self.retained.insert(Value { message: Arc::clone(message), record, may_repeat });
         }
-        fits
     }
 
     /// Takes a value away; whether there was one.
     pub(crate) fn drop_retained(&mut self, channel: &ChannelName) -> bool {
-        let Some(record) = self.retained.take(channel) else { return false };
-        self.journal.drop_record(channel.partition(&self.config.topology), record);
+        let Some(Value { message, record, may_repeat }) = self.retained.take(channel) else { return false };
+        let partition = channel.partition(&self.config.topology);
+        if may_repeat {
+            self.journal.keep_seen(self.now, partition, message.id);
+        }
+        self.journal.drop_record(partition, record);
         true
     }
 

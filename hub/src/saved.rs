@@ -276,7 +276,8 @@ impl Hub {
                 None => None,
             };
             let parcel = parcel.map(|parcel: Parcel| parcel.numbered(exchange.number));
-            Some(Sent { number: exchange.number, quality: exchange.quality, parcel, record: 0 })
+            let SavedExchange { number, quality, .. } = *exchange;
+            Some(Sent { number, quality, parcel, record: 0, has_left: true })
         });
         let waiting = claim.waiting.iter().filter_map(|parcel| parcel.restored(messages));
         let flight = Flight::restored(sent, waiting, &mut pact.last);

@@ -6,9 +6,9 @@
 //! away gets what may wait. What a member did not acknowledge before its session ended goes to another one. Start at
 //! [`Hub::deal`].
 
-use crate::command::Options;
-use crate::deliver::Delivery;
-use crate::effect::{Counts, Effect, Effects, HubMail, ShareChange, ShareMail};
+use crate::command::{Options, Receipt};
+use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, ShareChange, ShareMail};
+use crate::exchange::owed;
 use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
 use crate::ids::{SessionId, SessionKey, ShardId};
@@ -16,6 +16,7 @@ use crate::interest::Waiter;
 use crate::journal::{Promise, Then};
 use crate::message::{Message, Quality};
 use crate::names::home_partition;
+use crate::record::{OwedRecord, Place};
 use crate::roster::RosterKey;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -56,6 +57,15 @@ impl Member {
     fn has_place(&self) -> bool {
         self.on_way < u32::from(self.window)
     }
+}
+
+/// What a session leaves that has ended.
+#[derive(Default)]
+pub(crate) struct Left {
+    /// Of what it was owed.
+    pub(crate) records: Vec<u64>,
+    /// For when it is safe that the session is gone.
+    pub(crate) mail: Vec<ShareMail>,
 }
 
 /// Who gets a message.
@@ -160,21 +170,50 @@ impl Hub {
         }
     }
 
-    /// A session that ends leaves what others of its groups may get. Gives the records that kept what it was owed.
-    pub(crate) fn return_shared(&mut self, key: SessionKey, effects: &mut Effects) -> Vec<u64> {
+    /// A session that ends leaves what others of its groups may get. What is kept of it goes back when it is safe that the
+    /// session is gone, and is kept until another member has it.
+    pub(crate) fn return_shared(&mut self, key: SessionKey, effects: &mut Effects) -> Left {
         let session = self.sessions.known_mut(key);
-        let member = session.id;
-        let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.take()) else {
-            return Vec::new();
-        };
-        let records = flight.records().collect();
+        let (member, is_kept) = (session.id, session.is_kept());
+        let mut left = Left::default();
+        let Some(flight) = session.pact.as_mut().and_then(|pact| pact.flight.take()) else { return left };
+        left.records = flight.records().collect();
         self.sessions.queued -= flight.len_waiting() as u64;
         self.sessions.in_flight -= flight.len_sent() as u64;
-        for (group, message) in flight.returning() {
-            let mail = ShareMail { group, member, change: ShareChange::Returns { message, watch: None } };
-            self.tell_share(mail, effects);
+        for parcel in flight.returning() {
+            let Some(group) = parcel.group().cloned() else { continue };
+            if is_kept {
+                let partition = member.partition();
+                let record = owed(member, &parcel.clone().numbered(0));
+                let number = self.journal.keep(partition, record);
+                let watch = Some(self.watch_return(Place { partition, number }));
+                let change = ShareChange::Returns { message: parcel.message, watch, again: false };
+                left.mail.push(ShareMail { group, member, change });
+            } else {
+                let change = ShareChange::Returns { message: parcel.message, watch: None, again: false };
+                self.tell_share(ShareMail { group, member, change }, effects);
+            }
         }
-        records
+        left
+    }
+
+    /// What earlier hubs had to return.
+    pub(crate) fn return_recalled(&mut self, effects: &mut Effects) {
+        for (place, owed) in std::mem::take(&mut self.journal.returning) {
+            let OwedRecord { session: member, message, group, .. } = *owed;
+            let Some(group) = group else { continue };
+            let watch = Some(self.watch_return(place));
+            let change = ShareChange::Returns { message, watch, again: true };
+            self.tell_share(ShareMail { group, member, change }, effects);
+        }
+    }
+
+    /// The record is dropped when another member has the message, or there is none.
+    fn watch_return(&mut self, place: Place) -> (ShardId, u64) {
+        let shard = self.config.shard;
+        let receipt = Receipt::Record { shard, place, seen: None };
+        let then = Then::Acknowledge(receipt, Outcome::Published { matched: true });
+        (shard, self.journal.watch(then))
     }
 
     /// A message that a group dealt to a session is the client's, or lost to it: the group's home hears of it.
@@ -204,11 +243,15 @@ impl Hub {
                     group.settled(member, publisher);
                 }
             }
-            ShareChange::Returns { message, watch } => {
-                if message.is_late(self.now) || self.deal_to(&key, &message, watch, effects).is_none() {
+            ShareChange::Returns { message, watch, again } => {
+                let is_over = again && self.has_member(&key, &message);
+                let is_over = is_over || message.is_late(self.now);
+                if is_over || self.deal_to(&key, &message, watch, effects).is_none() {
                     self.stored(watch, effects);
                 }
             }
+            ShareChange::Had(message) => self.journal.had(self.now).note_group(key, message),
+            ShareChange::WillReturn(message) => self.journal.had(self.now).note_returning(key, message),
         }
     }
 
@@ -269,7 +312,7 @@ impl Hub {
     /// Gives a message that came by these rosters to one member of each group, and adds to the counts.
     pub(crate) fn deal(
         &mut self,
-        delivery: &Delivery<'_>,
+        (message, watch): (&Arc<Message>, Option<u64>),
         rosters: &[RosterKey],
         mut counts: Counts,
         effects: &mut Effects,
@@ -277,10 +320,14 @@ impl Hub {
         for roster in rosters {
             let Some(groups) = self.rosters.known(*roster).groups.clone() else { continue };
             for group in groups.iter() {
+                if self.journal.had.as_ref().is_some_and(|had| had.has_group(group, message)) {
+                    counts.queued += 1;
+                    continue;
+                }
                 // A member elsewhere, or one that has left, says so itself.
-                let watch = delivery.watch.map(|watch| (self.config.shard, watch));
-                delivery.watch.into_iter().for_each(|watch| self.journal.watch_more(watch));
-                let choice = self.deal_to(group, delivery.message, watch, effects);
+                watch.into_iter().for_each(|watch| self.journal.watch_more(watch));
+                let watch = watch.map(|watch| (self.config.shard, watch));
+                let choice = self.deal_to(group, message, watch, effects);
                 if choice.is_none() {
                     self.stored(watch, effects);
                 }
@@ -325,7 +372,7 @@ impl Hub {
     ) {
         let (message, before) = (Arc::clone(message), self.journal.made());
         let Some(key) = self.sessions.key_of(&member).filter(|key| self.is_member(*key, &group)) else {
-            let change = ShareChange::Returns { message, watch };
+            let change = ShareChange::Returns { message, watch, again: false };
             return self.tell_share(ShareMail { group, member, change }, effects);
         };
         let (grade, labels) = options.grade(&message);
@@ -337,6 +384,14 @@ impl Hub {
             let own = self.journal.watch(Then::Tell(to, number));
             self.promise_after(before, Promise::Watched(own), effects);
         }
+    }
+
+    /// Whether another member had the message before the start; from now on one has.
+    fn has_member(&mut self, group: &Arc<str>, message: &Message) -> bool {
+        let had = self.journal.had(self.now);
+        let has_member = had.has_member(group, message);
+        had.note_group(Arc::clone(group), message.id);
+        has_member
     }
 
     /// Nobody keeps a message of a group: who waits for that need not.

@@ -45,7 +45,7 @@ pub use broadcast::{Broadcast, Volley};
 pub use churn::Churn;
 pub use comeback::{Cut, Recovery, Span};
 pub use comet::{Comet, Journal, JournalTo, Traffic};
-pub use console::Console;
+pub use console::{Bar, Console};
 pub use cuts::Cuts;
 pub use echo::{Echo, EchoPlan, Rounds, Sustained};
 pub use error::Error;

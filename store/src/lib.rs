@@ -24,7 +24,7 @@ pub mod memory;
 mod table;
 
 pub use bus::{Answers, Bus, Frame, Inbound, Interest, Member, NodeId, Question, Reply, To};
-pub use clock::{Clock, ManualClock, Timestamp};
+pub use clock::{Clock, ManualClock, Timestamp, WallClock};
 pub use done::{Completion, Completions, Done, Token};
 pub use error::StoreError;
 pub use faulty::{Faulty, Odds};

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rusqlite::Connection;
 use support::{Folder, open, record, remove, replayed, write};
-use trunkline_store::disk::{Disk, DiskOptions, OpenError, check};
+use trunkline_store::disk::{Disk, DiskOptions, OpenError, check, exists};
 use trunkline_store::{
     Append, Entity, Log as _, ManualClock, Max, Partition, Record, RecordId, Row, Snapshot, StoreError, Tab,
     Table as _, Write,
@@ -262,6 +262,20 @@ fn what_is_no_store_is_left_alone() {
     fs::write(folder.database(), "no database at all".repeat(1000)).unwrap();
     assert!(matches!(content(folder.path()), Err(OpenError::Damaged(_))));
     assert_eq!(fs::read(folder.database()).unwrap(), "no database at all".repeat(1000).as_bytes());
+}
+
+#[test]
+fn a_check_begins_no_store() {
+    let folder = Folder::new();
+    let missing = folder.path().join("mistyped");
+    let error = check(&missing, &mut |_| {}).unwrap_err();
+    assert!(
+        matches!(&error, OpenError::Io(error) if error.kind() == std::io::ErrorKind::NotFound),
+        "{error:?}"
+    );
+    assert!(!missing.exists() && !exists(&missing));
+    drop(open(&folder));
+    assert!(exists(folder.path()));
 }
 
 #[test]

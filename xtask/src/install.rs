@@ -59,6 +59,12 @@ pub(crate) fn python_packages(list: &Path, environment: &Path) -> Result<()> {
     std::fs::write(&stamp, "").with_context(|| format!("{}", stamp.display()))
 }
 
+/// What the Python clients of `acceptance/` need, beside them.
+pub(crate) fn acceptance_python(folder: &Path) -> Result<()> {
+    let list = folder.join("requirements.txt");
+    if list.is_file() { python_packages(&list, &folder.join(".venv")) } else { Ok(()) }
+}
+
 /// Whether `made` exists and is not older than what it was made from.
 pub(crate) fn is_newer(made: &Path, from: &Path) -> bool {
     let time = |path: &Path| std::fs::metadata(path).and_then(|data| data.modified()).ok();

@@ -1,8 +1,9 @@
-//! Repository chores: `cargo xtask tidy | test | docs | fuzz | compare`. Start at [`Task`].
+//! Repository chores: `cargo xtask tidy | test | docs | fuzz | crash | compare`. Start at [`Task`].
 //!
 //! Knows the repository, never the product's code: it reads sources as text and runs programs.
 
 mod compare;
+mod crash;
 mod docs;
 mod fuzz;
 mod install;
@@ -48,6 +49,7 @@ enum Task {
         #[arg(long, default_value_t = 60)]
         seconds: u32,
     },
+    Crash(crash::Options),
     Compare(compare::Options),
 }
 
@@ -83,6 +85,7 @@ fn run(root: &Path, task: Task) -> Result<bool> {
             Ok(true)
         }
         Task::Fuzz { target, seconds } => fuzz::fuzz(root, target, seconds).map(|()| true),
+        Task::Crash(options) => crash::run(root, &options).map(|()| true),
         Task::Compare(options) => compare::run(root, &options).map(|()| true),
     }
 }

@@ -22,6 +22,17 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
     own.parent().map(Path::to_path_buf).context("a program stands in a folder")
 }
 
+/// Builds the product as users get it. Gives the program, beside the folder that this one is in.
+pub(crate) fn build_release(root: &Path) -> Result<PathBuf> {
+    run(&mut cargo(
+        root,
+        &["build", "--quiet", "--release", "--package", "trunkline", "--bin", "trunkline"],
+    ))?;
+    let own = std::env::current_exe().context("the path of this program")?;
+    let target = own.parent().and_then(Path::parent).context("a program stands in a folder of a profile")?;
+    Ok(target.join("release/trunkline"))
+}
+
 /// A program in a folder.
 pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>, arguments: &[&str], folder: &Path) -> Command {
     let mut command = Command::new(name);

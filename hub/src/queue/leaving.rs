@@ -37,7 +37,7 @@ pub(crate) enum Leaving {
 impl Hub {
     /// Without a journal there is nowhere for a message to be.
     pub(crate) fn queue(&mut self, command: QueueCommand, effects: &mut Effects) {
-        if self.journal.is_on() {
+        if self.journal.has_queues() {
             return self.with_queues(effects, |queues| queues.apply(command));
         }
         if let Some(token) = command.token() {

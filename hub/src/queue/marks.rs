@@ -60,11 +60,11 @@ impl Marks {
         self.list.len()
     }
 
-    /// The message of the same key that was taken within the window.
+    /// The message of the same key that was taken within the window; the newest, if a clock that went back made it two.
     pub(crate) fn find(&self, key: &[u8], now: Wall) -> Option<&Marked> {
         let hash = self.hasher.hash_one(key);
         let same = self.index.range((hash, 0)..=(hash, u64::MAX));
-        let mut same = same.filter_map(|(_, offset)| self.list.find(*offset));
+        let mut same = same.rev().filter_map(|(_, offset)| self.list.find(*offset));
         same.find(|marked| *marked.key == *key && marked.until > now)
     }
 

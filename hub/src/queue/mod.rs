@@ -140,7 +140,7 @@ impl Queues {
             QueueCommand::Peek { queue, after, limit, token } => self.peek(&queue, after, limit, token),
             QueueCommand::Send { queue, messages, token } => self.send(&queue, messages, token),
             QueueCommand::Receive(receive) => self.receive(receive),
-            QueueCommand::Cancel { token } => self.waiters.cancel(token),
+            QueueCommand::Cancel { token } => self.cancel(token),
             QueueCommand::Settle { queue, receipts, token } => self.settle(&queue, &receipts, token),
             QueueCommand::SetVisibility { queue, changes, token } => {
                 self.set_visibility(&queue, &changes, token);
@@ -179,8 +179,9 @@ impl Queues {
             self.advance(key);
             self.leave(key);
         }
-        while let Some(receive) = self.waiters.pop_late(self.desk.now) {
+        while let Some((key, receive)) = self.waiters.pop_late(self.desk.now) {
             self.desk.answer(receive.token, Answer::Received(Vec::new()), Gate::Open);
+            self.leave(key);
         }
         self.rubbish.clear_some(&mut self.desk);
     }

@@ -12,6 +12,7 @@ use super::limits::{QueueLimits, STEP_MAX};
 use super::record::{Record, Tally};
 use super::stock::{Hold, Tracked};
 use super::waiters::QueueKey;
+use crate::ids::Token;
 
 /// Numbers of receives, unique in one life of the hub and hardly ever those of another.
 #[derive(Debug)]
@@ -92,6 +93,13 @@ impl Queues {
         self.desk.answer(receive.token, Answer::Received(messages), gate);
     }
 
+    /// Whoever is next may have to hear something else than the one before.
+    pub(super) fn cancel(&mut self, token: Token) {
+        if let Some(key) = self.waiters.cancel(token) {
+            self.leave(key);
+        }
+    }
+
     /// Gives what there is to those that wait, first come first served.
     pub(super) fn serve(&mut self, key: QueueKey) {
         while let Some(receive) = self.waiters.first(key).cloned() {
@@ -114,7 +122,8 @@ impl Queues {
         }
         let messages = self.collect(key, receive);
         if messages.is_empty() {
-            return Found::Nothing;
+            // Those of an earlier attempt may just have gone to the dead letters.
+            return self.repeat(key, receive).unwrap_or(Found::Nothing);
         }
         let max = self.config.limits.attempts_max;
         if let (Some(attempt), Some((queue, desk))) = (&receive.attempt, self.parts(key)) {
@@ -147,8 +156,14 @@ impl Queues {
             };
             again.push(queue.delivery(*offset, &tracked));
         }
-        let until = desk.now.plus(queue.visibility_ms(receive.visibility_ms));
-        attempt.messages.iter().for_each(|(offset, _)| queue.stock.hold_until(*offset, until));
+        let hold_ms = queue.visibility_ms(receive.visibility_ms);
+        let until = desk.now.plus(hold_ms);
+        for (offset, _) in &attempt.messages {
+            queue.stock.hold_until(*offset, until);
+            if hold_ms == 0 {
+                queue.stock.give_back(*offset, desk.now);
+            }
+        }
         queue.attempts.prolong(id, until);
         Some(Found::Messages(again))
     }

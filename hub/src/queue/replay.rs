@@ -26,6 +26,9 @@ use std::collections::BTreeMap;
 pub(crate) struct Replay {
     found: BTreeMap<(Partition, u64), Found>,
     intents: Vec<(MoveId, Intent)>,
+    /// Records that a newer one has taken the place of. They go before anything else happens: they would come to life
+    /// again if the newer one went first.
+    replaced: Vec<Place>,
 }
 
 /// What belongs to one incarnation of a queue.
@@ -66,6 +69,13 @@ impl Queues {
         }
     }
 
+    /// A record is of no use any more; 0 is none.
+    fn replace(&mut self, partition: Partition, number: u64) {
+        if number != 0 {
+            self.replay.replaced.push(Place { partition, number });
+        }
+    }
+
     fn found(&mut self, partition: Partition, incarnation: u64) -> &mut Found {
         let seed = self.seed;
         self.replay.found.entry((partition, incarnation)).or_insert_with(|| Found {
@@ -81,9 +91,8 @@ impl Queues {
             queue.incarnation = offset;
         }
         let found = self.found(partition, queue.incarnation);
-        if let Some((before, _)) = found.record.replace((offset, queue)) {
-            self.rubbish.drop_record(partition, before);
-        }
+        let before = found.record.replace((offset, queue));
+        self.replace(partition, before.map_or(0, |(before, _)| before));
     }
 
     fn read_sent(&mut self, partition: Partition, offset: u64, sent: &Sent) {
@@ -116,7 +125,7 @@ impl Queues {
         let mut marked = Marked::new((mark.offset, mark.key), mark.id, until);
         marked.record = offset;
         found.marks.insert(marked);
-        self.rubbish.drop_record(partition, before);
+        self.replace(partition, before);
     }
 
     fn read_tally(&mut self, partition: Partition, offset: u64, tally: &Tally) {
@@ -127,20 +136,20 @@ impl Queues {
             ..Tracked::default()
         };
         let useless = self.found(partition, tally.queue).stock.read_tally(tally.offset, read);
-        self.rubbish.drop_record(partition, useless);
+        self.replace(partition, useless);
     }
 
     fn read_task(&mut self, partition: Partition, offset: u64, task: TaskRecord) {
         let found = self.found(partition, task.queue);
-        if let Some((before, _)) = found.tasks.insert(task.task.0, (offset, task)) {
-            self.rubbish.drop_record(partition, before);
-        }
+        let before = found.tasks.insert(task.task.0, (offset, task));
+        self.replace(partition, before.map_or(0, |(before, _)| before));
     }
 
     /// All records were read. Queues take commands from now on. Mail must not be delivered before each hub of the node has
     /// done this.
     pub(crate) fn start(&mut self) {
-        let Replay { mut found, intents } = std::mem::take(&mut self.replay);
+        let Replay { mut found, intents, replaced } = std::mem::take(&mut self.replay);
+        replaced.iter().for_each(|place| self.desk.remove(place.partition, place.number));
         let (now, delay_ms_max) = (self.desk.now, self.config.limits.delay_ms_max);
         for found in found.values_mut() {
             let settings = found.record.as_ref().map(|(_, record)| &record.settings);

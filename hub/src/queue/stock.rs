@@ -76,7 +76,8 @@ pub(crate) struct Stock {
     is_fifo: bool,
     line: Run<Entry>,
     tracked: BTreeMap<u64, Tracked>,
-    /// When those in flight and delayed become visible. One that ended while it was delayed stays in here until then.
+    /// When those in flight and delayed become visible. One whose delay was cut short, by its end or otherwise, stays in here
+    /// until then.
     due: BTreeSet<(Wall, u64)>,
     /// Those of `line` whose time of sending is not in order.
     aged: BTreeSet<(Wall, u64)>,
@@ -311,8 +312,11 @@ impl Stock {
                     self.visible += 1;
                     self.lanes.show(lane, offset);
                 }
-                Stage::InFlight => self.give_back(offset, now),
-                Stage::Visible => {}
+                // A deadline may be of a delay that somebody cut short.
+                Stage::InFlight if self.tracked.get(&offset).is_some_and(|of| of.until <= now) => {
+                    self.give_back(offset, now);
+                }
+                Stage::InFlight | Stage::Visible => {}
             }
         }
     }

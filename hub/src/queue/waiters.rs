@@ -55,16 +55,17 @@ impl Waiters {
         self.remove(place)
     }
 
-    pub(crate) fn cancel(&mut self, token: Token) {
-        if let Some(place) = self.tokens.get(&token).copied() {
-            self.remove(place);
-        }
+    /// Gives the queue that it waited for.
+    pub(crate) fn cancel(&mut self, token: Token) -> Option<QueueKey> {
+        let place = self.tokens.get(&token).copied()?;
+        self.remove(place);
+        Some(place.0)
     }
 
-    /// One whose time is over.
-    pub(crate) fn pop_late(&mut self, now: Wall) -> Option<Box<Receive>> {
+    /// One whose time is over, and its queue.
+    pub(crate) fn pop_late(&mut self, now: Wall) -> Option<(QueueKey, Box<Receive>)> {
         let (_, queue, came) = self.times.first().copied().filter(|(until, ..)| *until <= now)?;
-        self.remove((queue, came))
+        self.remove((queue, came)).map(|receive| (queue, receive))
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Wall> {

@@ -4,6 +4,8 @@
 use hub::{Grade, Quality, SessionId, filter_matches};
 use std::collections::{BTreeMap, BTreeSet};
 
+mod aftermath;
+
 /// Worth testing; each must be met.
 pub const SITUATIONS: &[&str] = &[
     "resumed",
@@ -24,6 +26,13 @@ pub const SITUATIONS: &[&str] = &[
     "named",
     "by the office",
     "restarted",
+    "crashed",
+    "crashed with promises held",
+    "offer published again after a crash",
+    "number kept after a crash",
+    "was not safe and is gone",
+    "retained after a crash",
+    "put-off after a crash",
 ];
 
 /// A message, named by its place in the ledger, which is its body.
@@ -35,6 +44,8 @@ pub struct Sent {
     /// It may be dropped for its age.
     pub ages: bool,
     pub is_will: bool,
+    /// It is to be published so many milliseconds after it came.
+    pub delay_ms: u64,
     /// A will that must not be published.
     pub is_void: bool,
     /// It names this session.
@@ -44,9 +55,54 @@ pub struct Sent {
     pub at: u64,
     /// How many messages it is: more than one when it was offered again without a number.
     pub copies: u32,
-    /// Its place in the order of the channel's home.
+    /// Its newest place in the order of the channel's home, and all: after a crash it may be published again.
     pub order: Option<u64>,
+    pub orders: Vec<u64>,
     pub ordered_at: u64,
+    /// When those who are subscribed for certain were to get it, in steps.
+    pub promised_at: Option<u64>,
+    /// Its publisher was told that it is where it is needed, or it is kept until it is.
+    pub is_acknowledged: bool,
+    /// There was a crash before it was acknowledged: nobody needs to get it.
+    pub is_in_doubt: bool,
+    /// The client was told that it was not taken.
+    pub is_refused: bool,
+    /// A will that has been published; it may be in the moment of a crash and then be void.
+    pub is_begun: bool,
+    /// Crashes that it has seen.
+    pub crashes: u32,
+}
+
+impl Sent {
+    pub fn new(channel: &str, quality: Quality, origin: Option<SessionId>, at: u64) -> Self {
+        Self {
+            channel: channel.to_owned(),
+            quality,
+            retain: false,
+            ages: false,
+            is_will: false,
+            delay_ms: 0,
+            is_void: false,
+            to: None,
+            origin,
+            at,
+            copies: 1,
+            order: None,
+            orders: Vec::new(),
+            ordered_at: 0,
+            promised_at: None,
+            is_acknowledged: false,
+            is_in_doubt: false,
+            is_refused: false,
+            is_begun: false,
+            crashes: 0,
+        }
+    }
+
+    /// It is published at another time than it was offered.
+    fn is_later(&self) -> bool {
+        self.is_will || self.delay_ms > 0
+    }
 }
 
 /// A subscription as one `Join` made it, named by its label.
@@ -62,6 +118,8 @@ pub struct Record {
     /// And with any options.
     pub subscribed: Option<u64>,
     pub left: Option<u64>,
+    /// The client was told that it is gone.
+    pub is_left: bool,
     /// When, in steps.
     pub at: u64,
     /// Order numbers of the values there were when it began.
@@ -83,6 +141,16 @@ impl Record {
     }
 }
 
+/// What a channel came to retain.
+#[derive(Debug)]
+struct Value {
+    message: Option<usize>,
+    /// It took the value away.
+    is_empty: bool,
+    /// It was there after a crash.
+    is_safe: bool,
+}
+
 /// What is known of one session.
 #[derive(Debug, Default)]
 pub struct Account {
@@ -90,8 +158,8 @@ pub struct Account {
     must: BTreeSet<usize>,
     /// Label and channel: the value, or a newer one, must still come.
     values: BTreeSet<(u32, String)>,
-    /// How often it came anew, by message and group.
-    came: BTreeMap<(usize, Option<String>), u32>,
+    /// How often it came anew, by message and group, and how often of these exactly once.
+    came: BTreeMap<(usize, Option<String>), (u32, u32)>,
     /// Highest order that came, by channel and quality.
     order: BTreeMap<(String, Quality), u64>,
     /// What came live for certain, and what came as retained, by label.
@@ -99,6 +167,8 @@ pub struct Account {
     retained: BTreeSet<(usize, u32)>,
     /// What the back end subscribed it to, ever and now.
     office: BTreeSet<String>,
+    /// Messages that it did not want, and may get again.
+    declined: BTreeSet<usize>,
 }
 
 #[derive(Debug, Default)]
@@ -111,10 +181,16 @@ pub struct Ledger {
     pub retained: BTreeMap<String, usize>,
     /// Messages that some member of the group must still get.
     group_must: BTreeSet<(String, usize)>,
-    /// Messages that a member of the group has begun exactly once.
-    group_begun: BTreeSet<(String, usize)>,
+    /// Those that may be on their way back from a member of which nothing is kept.
+    group_loose: BTreeSet<(String, usize)>,
+    /// Messages that a member of the group has begun exactly once, or may have.
+    group_begun: BTreeMap<(String, usize), SessionId>,
     orders: u64,
     restarted_at: u64,
+    /// What channels have come to retain, in order, since the last crash.
+    values: BTreeMap<String, Vec<Value>>,
+    /// Values that homes have had before the crash.
+    known_values: BTreeSet<usize>,
     /// Nothing is over a limit.
     pub is_ample: bool,
     pub seen: BTreeMap<&'static str, u64>,
@@ -131,10 +207,25 @@ impl Ledger {
 
     /// A message is on its way; from now on who is subscribed for certain must get it.
     pub fn publish(&mut self, sent: Sent) -> usize {
-        let name = self.sent.len();
-        let counts = sent.quality > Quality::AtMostOnce && !sent.ages && !sent.is_will;
+        let (name, is_later) = (self.sent.len(), sent.is_later());
+        self.sent.push(sent);
+        if !is_later {
+            self.promise(name);
+        }
+        name
+    }
+
+    /// Who is subscribed for certain now must get it; asked for again when it is published again, which counts once.
+    pub fn promise(&mut self, name: usize) {
+        let sent = &mut self.sent[name];
+        if sent.promised_at.is_some() {
+            return;
+        }
+        sent.promised_at = Some(self.now);
+        let sent = &self.sent[name];
+        let counts = sent.quality > Quality::AtMostOnce && !sent.ages;
         let certain = self.records.values().filter(|record| record.is_certain(self.now));
-        for record in certain.filter(|record| record.wants(&sent) && counts) {
+        for record in certain.filter(|record| record.wants(sent) && counts) {
             match &record.group {
                 Some(group) => {
                     self.group_must.insert((group.clone(), name));
@@ -150,21 +241,29 @@ impl Ledger {
         {
             account.must.insert(name);
         }
-        self.sent.push(sent);
-        name
+    }
+
+    /// A promise was given that it is where it is needed, or will be.
+    pub fn acknowledge(&mut self, name: usize) {
+        let sent = &mut self.sent[name];
+        (sent.is_acknowledged, sent.is_in_doubt) = (true, false);
     }
 
     /// The channel's home has it.
     pub fn ordered(&mut self, name: usize, body_is_empty: bool) {
         self.orders += 1;
         let sent = &mut self.sent[name];
-        if sent.order.is_none() {
+        if sent.order.is_none() || sent.crashes > 0 {
             (sent.order, sent.ordered_at) = (Some(self.orders), self.now);
+            sent.orders.push(self.orders);
         }
-        if !sent.retain {
+        // A value that there was is older than those behind it, also when it is published again.
+        if !sent.retain || self.known_values.contains(&name) {
             return;
         }
         let (channel, weak) = (sent.channel.clone(), body_is_empty || sent.quality == Quality::AtMostOnce);
+        let value = Value { message: Some(name), is_empty: body_is_empty, is_safe: false };
+        self.values.entry(channel.clone()).or_default().push(value);
         if body_is_empty {
             self.retained.remove(&channel);
         } else {
@@ -209,8 +308,9 @@ impl Ledger {
         record.subscribed.get_or_insert(now);
     }
 
-    pub fn leave(&mut self, session: SessionId, filter: &str, group: Option<&str>) {
-        let now = self.now;
+    /// The records that end.
+    pub fn leave(&mut self, session: SessionId, filter: &str, group: Option<&str>) -> Vec<u32> {
+        let (now, mut labels) = (self.now, Vec::new());
         for (label, record) in &mut self.records {
             let is_it =
                 (record.session, &*record.filter, record.group.as_deref()) == (session, filter, group);
@@ -218,6 +318,7 @@ impl Ledger {
                 record.left = Some(now);
             }
             if is_it {
+                labels.push(*label);
                 let account = self.accounts.get_mut(&session).unwrap();
                 account.values.retain(|(other, _)| other != label);
             }
@@ -225,6 +326,14 @@ impl Ledger {
         match group {
             Some(group) => self.review_group(group),
             None => self.review(session),
+        }
+        labels
+    }
+
+    /// The client was told that they are gone.
+    pub fn left(&mut self, labels: &[u32]) {
+        for label in labels {
+            self.records.get_mut(label).unwrap().is_left = true;
         }
     }
 
@@ -238,6 +347,18 @@ impl Ledger {
         self.accounts.entry(session).or_default().office.insert(filter.to_owned());
     }
 
+    /// Nothing is kept of a session that ends: what its groups gave it goes back, unless there is a crash.
+    pub fn loosen(&mut self, session: SessionId) {
+        let groups: BTreeSet<&String> = self
+            .records
+            .values()
+            .filter(|record| record.session == session)
+            .filter_map(|record| record.group.as_ref())
+            .collect();
+        let loose = self.group_must.iter().filter(|(group, _)| groups.contains(group));
+        self.group_loose.extend(loose.cloned());
+    }
+
     /// A session is gone. `unsettled` are messages of groups that it had and did not acknowledge, but may go to others.
     pub fn ended(&mut self, session: SessionId, unsettled: &[(String, usize)]) {
         let now = self.now;
@@ -247,6 +368,11 @@ impl Ledger {
             groups.extend(record.group.clone());
         }
         self.accounts.remove(&session);
+        // What it may have begun, nobody else gets.
+        let begun = self.group_begun.iter().filter(|(_, member)| **member == session);
+        begun.for_each(|(of, _)| {
+            self.group_must.remove(of);
+        });
         for (group, name) in unsettled {
             let certain = self
                 .records
@@ -266,10 +392,11 @@ impl Ledger {
         account.must.retain(|name| {
             let sent = &sent[*name];
             let mut own = records.values().filter(|record| record.session == session);
+            let at = sent.promised_at.unwrap();
             sent.to.is_some()
                 || own.any(|record| {
                     let counts = record.group.is_none() && record.quality > Quality::AtMostOnce;
-                    counts && record.is_certain(sent.at) && record.wants(sent)
+                    counts && record.is_certain(at) && record.wants(sent)
                 })
         });
     }
@@ -282,10 +409,17 @@ impl Ledger {
         }
     }
 
-    /// A client got a message. `is_new` = it did not know the number.
-    pub fn deliver(&mut self, id: SessionId, name: usize, grade: Grade, labels: &[u32]) -> Option<String> {
+    /// A client got a message. `is_new` = it did not know it under that number.
+    pub fn deliver(
+        &mut self,
+        id: SessionId,
+        name: usize,
+        (grade, is_new): (Grade, bool),
+        labels: &[u32],
+    ) -> Option<String> {
         let sent = &self.sent[name];
-        assert!(!sent.is_void, "a will that was void was published");
+        assert!(!sent.is_void, "a will that was void was published: {sent:?}");
+        assert!(!sent.is_refused, "it was refused: {sent:?}");
         let records: Vec<&Record> = labels.iter().map(|label| &self.records[label]).collect();
         let group = records.iter().find_map(|record| record.group.clone());
         assert!(records.iter().all(|record| record.session == id), "labels of another session");
@@ -297,14 +431,14 @@ impl Ledger {
         } else if let Some(group) = &group {
             assert_eq!(labels.len(), 1);
             assert_eq!(grade.quality, sent.quality.min(records[0].quality));
-            if !grade.again {
-                assert!(!self.group_begun.contains(&(group.clone(), name)), "begun by another member");
-            }
+            let begun_by = self.group_begun.get(&(group.clone(), name));
+            assert!(begun_by.is_none_or(|member| *member == id), "begun by another member: {sent:?}");
+            assert!(!is_new || begun_by.is_none() || sent.crashes > 0, "begun before: {sent:?}");
         } else {
             self.check_labels(id, name, grade, labels);
         }
         let (is_named, is_will, several) = (sent.to.is_some(), sent.is_will, labels.len() > 1);
-        if grade.again {
+        if !is_new {
             self.meet("sent again");
         } else {
             self.came_anew(id, name, grade, (group.clone(), labels));
@@ -326,6 +460,9 @@ impl Ledger {
         }
         if grade.retained {
             self.meet("retained");
+            if self.known_values.contains(&name) {
+                self.meet("retained after a crash");
+            }
         }
         if let Some(group) = &group {
             self.meet("dealt");
@@ -341,7 +478,8 @@ impl Ledger {
         for (_, label) in values.filter(|_| account.live.contains(&name)) {
             let record = &self.records[label];
             let is_old = record.at <= self.restarted_at || sent.ordered_at < record.at;
-            assert!(is_old, "live and as a value: {sent:?}, {record:?}");
+            let is_repeated = sent.orders.len() > 1;
+            assert!(is_old || is_repeated, "live and as a value: {sent:?}, {record:?}");
         }
     }
 
@@ -374,28 +512,48 @@ impl Ledger {
     ) {
         let sent = &self.sent[name];
         let account = self.accounts.get_mut(&id).unwrap();
+        // What a crash has seen may come again, unless it is to come once.
+        let is_certain = sent.crashes == 0 || grade.quality == Quality::ExactlyOnce;
+        let mut may_repeat = false;
         if grade.retained {
-            assert!(account.retained.insert((name, labels[0])), "a value twice");
+            let is_anew = account.retained.insert((name, labels[0]));
+            assert!(is_anew || sent.crashes > 0, "a value twice");
         } else {
             if group.is_none() && grade.quality > Quality::AtMostOnce {
                 account.live.insert(name);
             }
-            let came = account.came.entry((name, group.clone())).or_default();
+            let (came, exactly) = account.came.entry((name, group.clone())).or_default();
             *came += 1;
+            *exactly += u32::from(grade.quality == Quality::ExactlyOnce);
+            let count = if sent.crashes == 0 { *came } else { *exactly };
             // What a member gives back when it leaves may come to it again.
-            assert!(*came <= sent.copies || group.is_some(), "{id:?} got {sent:?} {came} times");
+            may_repeat = group.is_some() || account.declined.remove(&name);
+            assert!(count <= sent.copies || may_repeat, "{id:?} got {sent:?} {count} times");
         }
-        match (group, sent.order) {
-            (Some(group), _) if grade.quality == Quality::ExactlyOnce => {
-                self.group_begun.insert((group, name));
+        // One that was dropped for its age may be there again.
+        let is_late = sent.ages && sent.crashes > 0;
+        let has_order = is_certain && !may_repeat && !is_late && sent.copies == 1 && sent.to.is_none();
+        match group {
+            Some(group) if grade.quality == Quality::ExactlyOnce => {
+                self.group_begun.insert((group, name), id);
             }
-            (None, Some(order)) if !grade.retained && sent.copies == 1 && sent.to.is_none() => {
+            None if !grade.retained && has_order => {
                 let last = account.order.entry((sent.channel.clone(), grade.quality)).or_default();
-                assert!(*last < order, "out of order: {sent:?} behind {last}");
-                *last = order;
+                // It came by the first time it was published after those that came before it.
+                let order = sent.orders.iter().find(|order| *last < **order);
+                assert!(order.is_some() || sent.orders.is_empty(), "out of order: {sent:?} behind {last}");
+                *last = order.copied().unwrap_or(*last);
             }
             _ => {}
         }
+    }
+
+    pub fn has_seen_crash(&self, name: usize) -> bool {
+        self.sent[name].crashes > 0
+    }
+
+    pub fn declined(&mut self, id: SessionId, name: usize) {
+        self.accounts.get_mut(&id).unwrap().declined.insert(name);
     }
 
     /// Everything that was promised has come.
@@ -403,13 +561,15 @@ impl Ledger {
         if !self.is_ample {
             return;
         }
+        let is_due = |name: &usize| !self.sent[*name].is_in_doubt;
         for (id, account) in &self.accounts {
-            let missing: Vec<_> = account.must.iter().map(|name| (name, &self.sent[*name])).collect();
+            let missing = account.must.iter().filter(|name| is_due(name));
+            let missing: Vec<_> = missing.map(|name| (name, &self.sent[*name])).collect();
             assert!(missing.is_empty(), "{id:?} misses {missing:?}");
             assert!(account.values.is_empty(), "{id:?} misses values {:?}", account.values);
         }
-        let missing: Vec<_> =
-            self.group_must.iter().map(|(group, name)| (group, name, &self.sent[*name])).collect();
+        let missing = self.group_must.iter().filter(|(_, name)| is_due(name));
+        let missing: Vec<_> = missing.map(|(group, name)| (group, name, &self.sent[*name])).collect();
         assert!(missing.is_empty(), "groups miss {missing:?}");
     }
 }

@@ -15,6 +15,7 @@ mod ledger;
 mod person;
 #[path = "../simulation/rng.rs"]
 mod rng;
+mod store;
 mod world;
 
 use std::collections::BTreeMap;

@@ -11,6 +11,8 @@ pub struct Person {
     pub session: Option<Held>,
     /// On this connection; `None` without one.
     pub line: Option<Line>,
+    /// Its session was to end and is there after a crash: it wants another.
+    pub is_fresh_only: bool,
 }
 
 /// A session, connected or not.
@@ -28,10 +30,28 @@ pub struct Held {
     pub will_at: u64,
     /// Exchanges that are not over.
     pub open: BTreeMap<u16, Open>,
-    /// Own messages that are published exactly once, and whether the hub has them.
-    pub exchanges: BTreeMap<u16, (usize, bool)>,
+    /// Own messages that are published exactly once.
+    pub exchanges: BTreeMap<u16, Exchange>,
     /// Own messages that the hub has not acknowledged.
     pub unsure: BTreeSet<usize>,
+    /// How long it is kept, as the client was told.
+    pub agreed: Option<u64>,
+    /// Something of that has changed, and the client was not told.
+    pub is_changed: bool,
+    /// Something of it was kept when it was claimed last.
+    pub is_kept: bool,
+    /// It has seen a crash: what the client said last may be lost.
+    pub is_restored: bool,
+}
+
+#[derive(Debug)]
+pub struct Exchange {
+    pub message: usize,
+    /// The hub has it.
+    pub is_done: bool,
+    /// The hub was told that the number may be forgotten.
+    pub is_released: bool,
+    pub offers: u32,
 }
 
 #[derive(Debug)]
@@ -47,6 +67,8 @@ pub struct Open {
 #[derive(Debug)]
 pub struct Line {
     pub tag: Tag,
+    /// The client was told of its session.
+    pub is_agreed: bool,
     pub is_paused: bool,
     pub is_closing: bool,
     /// Numbers that were sent on it and are not over.
@@ -59,16 +81,46 @@ pub struct Line {
 #[derive(Debug)]
 pub enum Asked {
     Join(u32),
-    Leave,
+    /// The records that end.
+    Leave(Vec<u32>),
     Offer(usize),
-    Exchange(u16),
+    /// Its number, and whether the hub has it.
+    Exchange(u16, bool),
     Forget(u16),
 }
 
 impl Line {
     pub fn new(tag: Tag) -> Self {
         let (here, requests, steps) = (BTreeSet::new(), BTreeMap::new(), VecDeque::new());
-        Self { tag, is_paused: true, is_closing: false, here, requests, steps }
+        Self { tag, is_agreed: false, is_paused: true, is_closing: false, here, requests, steps }
+    }
+}
+
+impl Held {
+    pub fn new(id: SessionId, key: SessionKey) -> Self {
+        Self {
+            id,
+            key,
+            user: None,
+            keep_ms: 0,
+            window: 0,
+            until: 0,
+            will: None,
+            will_at: 0,
+            open: BTreeMap::new(),
+            exchanges: BTreeMap::new(),
+            unsure: BTreeSet::new(),
+            agreed: None,
+            is_changed: false,
+            is_kept: false,
+            is_restored: false,
+        }
+    }
+
+    /// The hub may have forgotten what the client said last.
+    pub fn outlive_crash(&mut self) {
+        self.is_restored = true;
+        self.open.retain(|_, open| open.quality == Quality::ExactlyOnce);
     }
 }
 
@@ -77,17 +129,28 @@ impl Person {
         self.session.as_mut().expect("it has a session")
     }
 
+    /// Whether the client has the message under that number.
+    pub fn knows(&self, message: usize, grade: Grade) -> bool {
+        let held = self.session.as_ref().expect("it has a session");
+        let open = held.open.get(&grade.number).filter(|_| grade.again);
+        let is_known = open.is_some_and(|open| open.message == message);
+        assert!(!grade.again || is_known || held.is_restored, "sent again what was not sent: {grade:?}");
+        is_known
+    }
+
     /// A message of higher quality has come.
     pub fn took(&mut self, message: usize, grade: Grade, group: Option<String>) {
         let (Some(held), Some(line)) = (&mut self.session, &mut self.line) else { panic!("no connection") };
         let (number, quality) = (grade.number, grade.quality);
         assert!(number > 0);
-        if grade.again {
-            let open = held.open.get(&number).expect("sent again what was sent");
-            assert_eq!((open.message, open.quality, open.is_taken), (message, quality, false));
-        } else {
-            let open = Open { message, quality, group, is_taken: false };
-            assert!(held.open.insert(number, open).is_none(), "number {number} is in use");
+        match held.open.get(&number) {
+            Some(open) => {
+                assert_eq!((open.message, open.quality), (message, quality), "number {number} is in use");
+                assert!(grade.again && (!open.is_taken || held.is_restored));
+            }
+            None => {
+                held.open.insert(number, Open { message, quality, group, is_taken: false });
+            }
         }
         assert!(line.here.insert(number), "twice on one connection");
         assert!(line.here.len() <= usize::from(held.window), "over the window");
@@ -95,15 +158,17 @@ impl Person {
         line.steps.push_back((number, step));
     }
 
-    /// The hub says that a number may be forgotten: in answer to `Received`, or again on a new connection.
-    pub fn may_forget(&mut self, number: u16) -> bool {
+    /// The hub says that a number may be forgotten: in answer to `Received`, or again on a new connection. Whether it is not
+    /// the answer, and whether the client knew the number.
+    pub fn may_forget(&mut self, number: u16) -> (bool, bool) {
         let (Some(held), Some(line)) = (&mut self.session, &mut self.line) else { panic!("no connection") };
-        let open = held.open.get(&number).expect("known");
-        assert!(open.is_taken && open.quality == Quality::ExactlyOnce);
+        let open = held.open.get(&number);
+        let is_right = |open: &Open| open.is_taken && open.quality == Quality::ExactlyOnce;
+        assert!(open.map_or(held.is_restored, is_right), "number {number}: {open:?}");
         let is_anew = line.here.insert(number);
         assert!(line.here.len() <= usize::from(held.window), "over the window");
         line.steps.push_back((number, Step::Forgotten));
-        is_anew
+        (is_anew, open.is_some())
     }
 
     /// Before a step is told.
@@ -112,7 +177,7 @@ impl Person {
         if step == Step::Received {
             held.open.get_mut(&number).expect("open").is_taken = true;
         } else {
-            held.open.remove(&number).expect("open");
+            assert!(held.open.remove(&number).is_some() || held.is_restored, "open");
             line.here.remove(&number);
         }
     }

@@ -529,20 +529,25 @@ impl Model {
         true
     }
 
-    /// Those whose time is over.
+    /// Those whose time is over, one after the other: the next one may have to hear something else.
     pub fn time_out(&mut self) {
-        let Self { now, queues, topology, turn, .. } = self;
-        let now = *now;
         let is_due =
-            |queue: &&mut Queue| turn.is_none_or(|turn| topology.owner(queue.place.partition) == turn);
-        for queue in queues.values_mut().filter(is_due) {
-            queue.waiters.retain(|(receive, until)| {
-                if *until <= now {
-                    self.expected.insert(receive.token, Expected::Received(Vec::new()));
-                }
-                *until > now
-            });
+            |queue: &Queue| self.turn.is_none_or(|turn| self.topology.owner(queue.place.partition) == turn);
+        let due = self.queues.iter().filter(|(_, queue)| is_due(queue));
+        let names: Vec<_> = due.map(|(name, _)| name.clone()).collect();
+        for name in names {
+            while let Some(token) = self.late(&name) {
+                self.expected.insert(token, Expected::Received(Vec::new()));
+                while self.serve(&name) {}
+            }
         }
+    }
+
+    fn late(&mut self, name: &str) -> Option<Token> {
+        let waiters = &mut self.queues.get_mut(name).unwrap().waiters;
+        let first = waiters.iter().enumerate().min_by_key(|(_, (_, until))| *until);
+        let at = first.filter(|(_, (_, until))| *until <= self.now)?.0;
+        waiters.remove(at).map(|(receive, _)| receive.token)
     }
 
     pub fn start_receive(&mut self, name: &str, receive: &Receive) {
@@ -570,7 +575,8 @@ impl Model {
         }
         let got = self.collect(name, receive);
         if got.is_empty() {
-            return None;
+            // Those of an earlier attempt may just have gone to the dead letters.
+            return self.repeat(name, receive);
         }
         let now = self.now;
         let queue = self.queues.get_mut(name).unwrap();
@@ -611,6 +617,9 @@ impl Model {
             let msg = messages.get_mut(offset).unwrap();
             msg.until = attempt.until;
             again.push((*offset, msg.receives, *hold));
+        }
+        if attempt.until == now {
+            again.iter().for_each(|(offset, ..)| queue.land(*offset, now));
         }
         self.met("attempt repeated");
         Some(Expected::Received(again))
@@ -695,7 +704,9 @@ impl Model {
             let group = message.group.as_deref().unwrap_or_default().to_owned();
             let id = Self::id_of(&queue.settings, message);
             let key = id.as_ref().map(|id| (id.in_group.then(|| group.clone()), id.value.clone()));
-            let first = key.as_ref().and_then(|key| queue.marks.iter().find(|marked| marked.key == *key));
+            // More than one when a clock went back: the newest.
+            let same = queue.marks.iter().filter(|marked| Some(&marked.key) == key.as_ref());
+            let first = same.max_by_key(|marked| marked.offset);
             if let Some(first) = first {
                 *self.met.entry("duplicate").or_default() += 1;
                 let (id, offset) = (first.id, first.offset);

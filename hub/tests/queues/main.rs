@@ -12,6 +12,7 @@
 
 extern crate trunkline_hub as hub;
 
+mod alone;
 mod dead_letters;
 mod deduplication;
 mod disk;

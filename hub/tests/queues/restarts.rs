@@ -138,3 +138,20 @@ fn an_answer_to_a_receive_needs_nothing_durable_but_the_messages() {
     let token = node.start_receive(Receive { max: 1, ..receive("q") });
     assert_eq!(node.received(token).expect("at once").expect("messages")[0].receives, 2);
 }
+
+#[test]
+fn a_deleted_queue_does_not_come_back_by_an_old_record_that_a_crash_had_left() {
+    let mut node = Node::new(1);
+    let view = node.create("q", standard());
+    node.auto = false;
+    let settings = std::sync::Arc::new(Settings { delay_ms: 7, ..standard() });
+    let (queue, token) = (QueueName::new("q"), node.token());
+    node.tell("q", QueueCommand::Configure { queue, settings, revision: None, token });
+    // The new record is durable, that the old one is gone is not.
+    node.disk.flush(view.partition, 1);
+    node.auto = true;
+    node.crash(START + 1);
+    assert!(matches!(node.delete("q"), hub::queue::Answer::Done));
+    node.crash(START + 2);
+    assert_eq!(node.records(), 0);
+}

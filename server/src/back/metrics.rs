@@ -1,5 +1,5 @@
 //! Prometheus metrics: the shards' counters, declared in [`crate::shard::Stats`], those of MQTT clients, declared in
-//! [`crate::front::Figures`], and the hubs' totals.
+//! [`crate::front::Figures`], the hubs' totals, and the store.
 //!
 //! No label holds a session, user, channel or address: their number has no bound.
 
@@ -10,6 +10,7 @@ use crate::shard::{STATS, Stat, StatKind, Stats};
 use hub::{Command, Query, Report, ShardId};
 use std::fmt::Write as _;
 use std::time::Duration;
+use store::disk;
 
 /// Totals of all hubs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -65,6 +66,35 @@ const TOTALS: &[Stat] = &[
 ];
 
 const RESIDENT: Stat = gauge("resident_bytes", "Resident memory of the process.");
+
+/// The rows of [`stored`].
+const STORE: &[Stat] = &[
+    gauge("store_records", "Pieces of state that are kept: sessions, messages that wait, values."),
+    gauge("store_rows", "Rows of tables."),
+    gauge("store_database_bytes", "Bytes of the database, without its write-ahead log."),
+    gauge("store_free_bytes", "Bytes of the database that nothing uses."),
+    gauge("store_wal_bytes", "Bytes of the write-ahead log that are not in the database yet."),
+    counter("store_appended", "Records that were written."),
+    counter("store_removed", "Records that went."),
+    counter("store_checkpoints", "Times that the write-ahead log was copied into the database."),
+    gauge("store_waiting_entries", "Changes that wait to be written."),
+    gauge("store_waiting_bytes", "Bytes of changes that wait to be written."),
+    gauge(
+        "store_failed",
+        "1 after writing or syncing failed: nothing that rests on a change is acknowledged.",
+    ),
+];
+
+const COMMIT_SECONDS: (&str, &str) = (
+    "store_commit_seconds",
+    "How long groups of changes took to be written and, with fsync `always`, synced; their count is that of the commits.",
+);
+const CHECKPOINT_SECONDS: Stat =
+    counter("store_checkpoint_seconds", "Time spent copying the write-ahead log into the database.");
+
+const fn counter(name: &'static str, doc: &'static str) -> Stat {
+    Stat { name, kind: StatKind::Counter, doc }
+}
 
 const fn gauge(name: &'static str, doc: &'static str) -> Stat {
     Stat { name, kind: StatKind::Gauge, doc }
@@ -173,9 +203,9 @@ impl Snapshot {
     }
 }
 
-/// Prometheus text format 0.0.4.
+/// Prometheus text format 0.0.4; without a store nothing is said of one.
 #[must_use]
-pub fn render(snapshot: &Snapshot) -> String {
+pub fn render(snapshot: &Snapshot, store: Option<&disk::Stats>) -> String {
     let mut text = String::new();
     for (index, field) in STATS.iter().enumerate() {
         let name = full_name(field);
@@ -193,6 +223,9 @@ pub fn render(snapshot: &Snapshot) -> String {
         head(&mut text, &name, kind(row), row.doc);
         let _ = writeln!(text, "trunkline_{name} {value}");
     }
+    if let Some(store) = store {
+        render_store(&mut text, store);
+    }
     if let Some(bytes) = resident_bytes() {
         head(&mut text, RESIDENT.name, "gauge", RESIDENT.doc);
         let _ = writeln!(text, "trunkline_resident_bytes {bytes}");
@@ -209,6 +242,45 @@ fn render_family(text: &mut String, family: &Family, snapshot: &Snapshot) {
             let _ = writeln!(text, "trunkline_{name}{{shard=\"{}\"{own}}} {value}", shard.0);
         }
     }
+}
+
+fn render_store(text: &mut String, store: &disk::Stats) {
+    for (row, value) in STORE.iter().zip(stored(store)) {
+        let name = full_name(row);
+        head(text, &name, kind(row), row.doc);
+        let _ = writeln!(text, "trunkline_{name} {value}");
+    }
+    let name = full_name(&CHECKPOINT_SECONDS);
+    head(text, &name, kind(&CHECKPOINT_SECONDS), CHECKPOINT_SECONDS.doc);
+    let _ = writeln!(text, "trunkline_{name} {}", store.checkpoint_time.as_secs_f64());
+    let (name, doc) = COMMIT_SECONDS;
+    head(text, name, "histogram", doc);
+    let mut count = 0;
+    for (bound, bucket) in disk::commit_bounds().zip(store.commit_buckets) {
+        count += bucket;
+        let _ = writeln!(text, "trunkline_{name}_bucket{{le=\"{}\"}} {count}", bound.as_secs_f64());
+    }
+    // Counted where they are counted by duration, so that the last bucket has all of them.
+    let count: u64 = store.commit_buckets.iter().sum();
+    let _ = writeln!(text, "trunkline_{name}_bucket{{le=\"+Inf\"}} {count}");
+    let _ = writeln!(text, "trunkline_{name}_sum {}", store.commit_time.as_secs_f64());
+    let _ = writeln!(text, "trunkline_{name}_count {count}");
+}
+
+fn stored(store: &disk::Stats) -> [u64; STORE.len()] {
+    [
+        store.records,
+        store.rows,
+        store.database_bytes,
+        store.free_bytes,
+        store.wal_bytes,
+        store.appended,
+        store.removed,
+        store.checkpoints,
+        store.waiting_entries as u64,
+        store.waiting_bytes as u64,
+        u64::from(store.is_failed),
+    ]
 }
 
 /// The page `docs/metrics.md`, in Markdown.
@@ -233,6 +305,15 @@ pub fn reference() -> String {
         let _ = writeln!(page, "| `{}` | {} | {label} | {} |", full_name(stat), kind(stat), stat.doc);
     }
     table(&mut page, "Of the node", "Shards that do not answer in time are left out.", TOTALS);
+    table(
+        &mut page,
+        "Of the store",
+        "Only with `store.dir`. Counters begin at 0 when the process starts.",
+        STORE,
+    );
+    let seconds = full_name(&CHECKPOINT_SECONDS);
+    let _ = writeln!(page, "| `{seconds}` | {} | {} |", kind(&CHECKPOINT_SECONDS), CHECKPOINT_SECONDS.doc);
+    let _ = writeln!(page, "| `{}` | histogram | {} |", COMMIT_SECONDS.0, COMMIT_SECONDS.1);
     table(&mut page, "Of the process", "From the kernel.", &[RESIDENT]);
     page.push_str(&super::sys::reference());
     page
@@ -279,10 +360,36 @@ mod tests {
     #[test]
     fn counters_and_nothing_else_end_in_total() {
         let snapshot = Snapshot { shards: vec![(ShardId(0), Stats::default())], ..Snapshot::default() };
-        let text = render(&snapshot);
+        let text = render(&snapshot, None);
         let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         assert!(types.contains(&"trunkline_writes_total counter"), "{text}");
         assert!(types.iter().all(|line| line.ends_with(" counter") == line.contains("_total ")), "{types:?}");
         assert!(text.contains("\ntrunkline_writes_total{shard=\"0\"} 0\n"), "{text}");
+    }
+
+    #[test]
+    fn the_buckets_of_a_histogram_grow_to_its_count() {
+        let mut store =
+            disk::Stats { commits: 7, commit_time: Duration::from_millis(1_500), ..disk::Stats::default() };
+        store.commit_buckets[0] = 2;
+        store.commit_buckets[6] = 4;
+        store.commit_buckets[disk::COMMIT_BUCKETS - 1] = 1;
+        store.is_failed = true;
+        let text = render(&Snapshot::default(), Some(&store));
+        let name = "trunkline_store_commit_seconds";
+        for line in [
+            format!("# TYPE {name} histogram"),
+            format!("{name}_bucket{{le=\"0.000016\"}} 2"),
+            format!("{name}_bucket{{le=\"0.000512\"}} 2"),
+            format!("{name}_bucket{{le=\"0.001024\"}} 6"),
+            format!("{name}_bucket{{le=\"1.048576\"}} 6"),
+            format!("{name}_bucket{{le=\"+Inf\"}} 7"),
+            format!("{name}_sum 1.5"),
+            format!("{name}_count 7"),
+            "trunkline_store_failed 1".to_owned(),
+        ] {
+            assert!(text.lines().any(|one| one == line), "{line}\n{text}");
+        }
+        assert!(!render(&Snapshot::default(), None).contains("trunkline_store_"));
     }
 }

@@ -9,6 +9,8 @@ mod members;
 pub mod metrics;
 pub mod office;
 pub mod rest;
+pub(crate) mod sqs;
+pub mod storage;
 pub(crate) mod sys;
 pub mod values;
 
@@ -16,3 +18,4 @@ pub use checked::Invalid;
 pub use gather::{Delivery, Reply};
 pub use office::{Office, OfficeError, OfficePorts};
 pub use rest::TailSink;
+pub use storage::Storage;

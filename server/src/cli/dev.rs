@@ -77,13 +77,14 @@ impl Dev {
         refuse_the_world("public", config.server.public_listen)?;
         refuse_the_world("private", config.server.private_listen)?;
         // There is no argument for these.
-        for (key, address) in [("listen", config.mqtt.listen), ("tls_listen", config.mqtt.tls_listen)] {
+        let others = [
+            ("mqtt.listen", config.mqtt.listen),
+            ("mqtt.tls_listen", config.mqtt.tls_listen),
+            ("sqs.listen", config.sqs.listen),
+        ];
+        for (key, address) in others {
             if let Some(address) = address.filter(|address| !is_loopback(*address)) {
-                return Err(the_world_reaches(
-                    &format!("mqtt.{key}"),
-                    address,
-                    &format!("--set mqtt.{key}="),
-                ));
+                return Err(the_world_reaches(key, address, &format!("--set {key}=")));
             }
         }
         Ok(config)
@@ -127,6 +128,7 @@ pub(super) fn guide(config: &Config, addresses: Addresses) -> String {
   clients   {scheme}://{public}
   back end  http://{private}
   live page http://{private}/
+  queues    http://{private} (endpoint_url of any SDK for Amazon SQS)
 
 JavaScript (npm install socket.io-client)
 

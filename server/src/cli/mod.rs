@@ -1,6 +1,6 @@
 //! The command line: one file per command, each with the arguments and what the command does with them.
 //!
-//! Commands that run a server (`dev`, `serve`) go through `run.rs`; commands that talk to one (`pub`, `sub`, `status`)
+//! Commands that run a server (`dev`, `serve`) go through `run.rs`; commands that talk to one (`pub`, `sub`, `status`, `store`)
 //! go through `door.rs`, or, as clients of MQTT, through `mqtt/`. Must not know listeners, shards or protocols. Start at [`main`].
 
 mod bench;
@@ -17,6 +17,7 @@ mod run;
 mod serve;
 mod service;
 mod status;
+mod store;
 mod subscribe;
 
 #[cfg(test)]
@@ -61,6 +62,7 @@ enum Command {
     Pub(publish::Publish),
     Sub(subscribe::Subscribe),
     Status(status::Status),
+    Store(store::Store),
     Bench(Box<bench::Bench>),
     Reference(reference::Reference),
 }
@@ -74,6 +76,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Pub(publish) => publish.run(),
         Command::Sub(subscribe) => subscribe.run(),
         Command::Status(status) => status.run(),
+        Command::Store(store) => store.run(),
         Command::Bench(bench) => bench.run(),
         Command::Reference(reference) => reference.run(),
     };

@@ -26,6 +26,7 @@ pub(super) struct Addresses {
     pub(super) private: SocketAddr,
     pub(super) mqtt: Option<SocketAddr>,
     pub(super) mqtt_tls: Option<SocketAddr>,
+    pub(super) sqs: Option<SocketAddr>,
 }
 
 /// Runs a server until it is told to stop. `ready` is called once connections are accepted.
@@ -49,6 +50,7 @@ pub(super) fn until_signal(
             private: service.private_addr(),
             mqtt: service.mqtt_addr(),
             mqtt_tls: service.mqtt_tls_addr(),
+            sqs: service.sqs_addr(),
         };
         let written = ready_file.map_or(Ok(()), |path| {
             let written = write_ready_file(path, addresses, key.as_deref());
@@ -149,7 +151,7 @@ impl Signals for UnixSignals {
     }
 }
 
-/// Writes `{"public":"..","private":"..","mqtt":"..","mqtt_tls":"..","key":".."}` so that a reader sees nothing or all of it.
+/// Writes `{"public":"..","private":"..","mqtt":"..","mqtt_tls":"..","sqs":"..","key":".."}` so that a reader sees nothing or all of it.
 /// An address that is not listened on is null. The key is the first of `private.keys` or null, so only the owner may read the
 /// file.
 pub(super) fn write_ready_file(path: &Path, addresses: Addresses, key: Option<&str>) -> std::io::Result<()> {
@@ -159,6 +161,7 @@ pub(super) fn write_ready_file(path: &Path, addresses: Addresses, key: Option<&s
         "private": addresses.private.to_string(),
         "mqtt": addresses.mqtt.map(|address| address.to_string()),
         "mqtt_tls": addresses.mqtt_tls.map(|address| address.to_string()),
+        "sqs": addresses.sqs.map(|address| address.to_string()),
         "key": key,
     });
     let mut part = path.as_os_str().to_owned();

@@ -51,9 +51,10 @@ impl Serve {
             for warning in &unheard {
                 tracing::warn!("{warning}");
             }
-            let Addresses { public, private, mqtt, mqtt_tls } = addresses;
+            let Addresses { public, private, mqtt, mqtt_tls, sqs } = addresses;
             let (mqtt, mqtt_tls) = (mqtt.map(tracing::field::display), mqtt_tls.map(tracing::field::display));
-            tracing::info!(%public, %private, mqtt, mqtt_tls, "ready");
+            let sqs = sqs.map(tracing::field::display);
+            tracing::info!(%public, %private, mqtt, mqtt_tls, sqs, "ready");
             Ok(())
         })
     }

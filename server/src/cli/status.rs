@@ -24,7 +24,7 @@ pub(super) struct Status {
 }
 
 /// Time for an answer.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 impl Status {
     /// Asks and prints.

@@ -129,6 +129,7 @@ fn addresses(private_port: u16) -> Addresses {
         private: address(private_port),
         mqtt: Some(address(1883)),
         mqtt_tls: None,
+        sqs: None,
     }
 }
 
@@ -194,6 +195,7 @@ fn the_ready_file_is_complete_and_private() {
             "private": "127.0.0.1:9000",
             "mqtt": "127.0.0.1:1883",
             "mqtt_tls": null,
+            "sqs": null,
             "key": shown,
         });
         assert_eq!(read, addresses);

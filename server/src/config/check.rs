@@ -11,6 +11,7 @@ use super::sections::{
     Auth, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server, SocketIo,
     Store, TlsFiles,
 };
+use super::sqs::{DeclaredQueue, Sqs, SqsCredential};
 use super::table::Section;
 use super::{Config, Loaded, Machine, NamespaceMatch, NamespaceRule, Sources, Tls, is_loopback};
 
@@ -28,6 +29,9 @@ pub(super) const SECTIONS: &[Section] = &[
     MqttUser::SECTION,
     AutoSubscribe::SECTION,
     AclRule::SECTION,
+    Sqs::SECTION,
+    SqsCredential::SECTION,
+    DeclaredQueue::SECTION,
     Recovery::SECTION,
     ChannelRule::SECTION,
     Limits::SECTION,
@@ -73,6 +77,8 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let mqtt_users = users(raw);
     let mqtt_auto_subscribe = auto_subscribe(raw);
     let mqtt_acl = acl(raw);
+    let sqs = Sqs::read(&mut raw.table(&Sqs::SECTION));
+    let (sqs_credentials, queues) = (credentials(raw), queues(raw));
     let recovery = Recovery::read(&mut raw.table(&Recovery::SECTION));
     let channels = channels(raw);
     let limits = Limits::read(&mut raw.table(&Limits::SECTION));
@@ -89,6 +95,9 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         mqtt_users,
         mqtt_auto_subscribe,
         mqtt_acl,
+        sqs: sqs?,
+        sqs_credentials,
+        queues,
         recovery: recovery?,
         channels,
         limits: limits?,
@@ -127,6 +136,18 @@ fn auto_subscribe(raw: &mut Raw) -> Vec<AutoSubscribe> {
 fn acl(raw: &mut Raw) -> Vec<AclRule> {
     let count = raw.element_count(&AclRule::SECTION);
     (0..count).filter_map(|index| AclRule::read(&mut raw.element(&AclRule::SECTION, index))).collect()
+}
+
+fn credentials(raw: &mut Raw) -> Vec<SqsCredential> {
+    let section = &SqsCredential::SECTION;
+    let count = raw.element_count(section);
+    (0..count).filter_map(|index| SqsCredential::read(&mut raw.element(section, index))).collect()
+}
+
+fn queues(raw: &mut Raw) -> Vec<DeclaredQueue> {
+    let section = &DeclaredQueue::SECTION;
+    let count = raw.element_count(section);
+    (0..count).filter_map(|index| DeclaredQueue::read(&mut raw.element(section, index))).collect()
 }
 
 fn channels(raw: &mut Raw) -> Vec<ChannelRule> {
@@ -197,6 +218,7 @@ fn contradictions(raw: &mut Raw, config: &Config) {
         raw.problem(raw.place("server.private_listen"), "private.keys", text);
     }
     addresses(raw, config);
+    queues_contradict(raw, config);
     if config.socketio.cors_credentials && config.socketio.cors_origins == Origins::Any {
         let text = "must be false when cors_origins is [\"*\"]: list the origins instead";
         raw.problem(raw.place("socketio.cors_credentials"), "socketio.cors_credentials", text);
@@ -216,6 +238,7 @@ fn addresses(raw: &mut Raw, config: &Config) {
         ("server.private_listen", Some(server.private_listen)),
         ("mqtt.listen", mqtt.listen),
         ("mqtt.tls_listen", mqtt.tls_listen),
+        ("sqs.listen", config.sqs.listen),
     ];
     let ports: Vec<_> = ports.iter().filter_map(|(key, port)| port.map(|address| (*key, address))).collect();
     for (at, &(key, address)) in ports.iter().enumerate() {
@@ -239,6 +262,40 @@ fn addresses(raw: &mut Raw, config: &Config) {
     if mqtt.enabled && config.socketio.paths.contains(&mqtt.path) {
         let text = format!("must differ from those of socketio.paths, got \"{}\"", mqtt.path);
         raw.problem(raw.place("mqtt.path"), "mqtt.path", text);
+    }
+}
+
+/// Who may use queues, and that each is declared once.
+fn queues_contradict(raw: &mut Raw, config: &Config) {
+    if let Some(listen) = config.sqs.listen.filter(|listen| !is_loopback(*listen))
+        && config.sqs_credentials.is_empty()
+    {
+        let text = format!("must be there, since sqs.listen {listen} is not loopback");
+        raw.problem(raw.place("sqs.listen"), "sqs.credential", text);
+    }
+    let keys: Vec<&str> =
+        config.sqs_credentials.iter().map(|credential| credential.key_id.as_str()).collect();
+    only_once(raw, (&SqsCredential::SECTION, "key_id"), &keys);
+    let names: Vec<&str> = config.queues.iter().map(|queue| queue.name.as_str()).collect();
+    only_once(raw, (&DeclaredQueue::SECTION, "name"), &names);
+    for (index, queue) in config.queues.iter().enumerate() {
+        let is_fifo = |name: &str| name.ends_with(".fifo");
+        let path = format!("queue[{index}].dead_letter_queue");
+        let Some(target) = &queue.dead_letter_queue else { continue };
+        if is_fifo(target.as_str()) != is_fifo(queue.name.as_str()) || target == &queue.name {
+            let text = format!("must be another queue of the same kind as \"{}\"", queue.name.as_str());
+            raw.problem(raw.place(&path), &path, text);
+        }
+    }
+}
+
+/// Elements of an array of tables have different names.
+fn only_once(raw: &mut Raw, (section, key): (&'static Section, &str), names: &[&str]) {
+    for (index, name) in names.iter().enumerate() {
+        if names.iter().take(index).any(|before| before == name) {
+            let path = format!("{}[{index}].{key}", section.path);
+            raw.problem(raw.place(&path), &path, format!("names \"{name}\" a second time"));
+        }
     }
 }
 

@@ -14,6 +14,7 @@ mod problem;
 mod raw;
 mod reference;
 mod sections;
+mod sqs;
 mod table;
 
 #[cfg(test)]
@@ -37,6 +38,10 @@ pub use reference::{config_reference, example, limits_reference};
 pub use sections::{
     Auth, AuthMode, ChannelRule, EventRoute, FsyncPolicy, Log, LogFormat, Private, Recovery, RecoveryMode,
     Server, SocketIo, Store, Transport, Transports, WhenFull,
+};
+pub use sqs::{
+    AccessSecret, DeclaredQueue, QueuePattern, QueueText, QueueUrlTemplate, ScopeName, Sqs, SqsAction,
+    SqsCredential,
 };
 
 /// The checked configuration: every default filled in, every value in range, nothing contradictory.
@@ -68,6 +73,12 @@ pub struct Config {
     pub mqtt_auto_subscribe: Vec<AutoSubscribe>,
     /// `[[mqtt.acl]]`, in the order in which they are tried.
     pub mqtt_acl: Vec<AclRule>,
+    /// `[sqs]`.
+    pub sqs: Sqs,
+    /// `[[sqs.credential]]`.
+    pub sqs_credentials: Vec<SqsCredential>,
+    /// `[[queue]]`.
+    pub queues: Vec<DeclaredQueue>,
     /// `[recovery]`.
     pub recovery: Recovery,
     /// `[[channel]]`, in the order in which they are tried.

@@ -65,6 +65,9 @@ section! {
         /// Size of the database, without its log of at most some 64 MiB. What does not fit is not acknowledged, and tried again
         /// until there is room. 0 takes what the disk has.
         bytes_max: u64 = 0, 0..=1_152_921_504_606_846_976 "bytes";
+        /// Directory of the copies that are made while the server runs (`trunkline store backup --to NAME`), made if it is
+        /// missing; who may use the private port says only how a copy is called. Without one it is `backups` in `dir`.
+        backup_dir: Option<PathBuf> = none, example "/var/backups/trunkline";
         /// Memory for pages of the database.
         cache_bytes: u64 = 16_777_216, 1_048_576..=68_719_476_736 "bytes";
     }

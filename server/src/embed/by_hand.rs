@@ -51,6 +51,7 @@ impl ByHand {
             time: Time::Told(Arc::clone(&ms)),
             uplink,
             journal: None,
+            queues: hub::queue::QueueConfig::default(),
             reports: report,
             tls: None,
             key: PidKey::generate(),

@@ -1,17 +1,21 @@
-//! The store of a node: opened and read at the start, written to by the journal, closed at the end.
+//! The store of a node: opened and read at the start, written to by the journal, closed at the end. Without a directory it is
+//! one in memory, for queues alone, which are nowhere else.
 //!
 //! Owns the way from the configuration to a store, and the check that it fits this node. Must not know what a record means.
-//! Start at [`Keeping::open`].
+//! Start at [`open_disk`] and [`Keeping::read`].
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use hub::Topology;
-use store::disk::{Disk, DiskOptions, Fsync};
-use store::{Clock, Timestamp};
+use store::disk::{Caretaker, Disk, DiskOptions, Faults, Fsync};
+use store::memory::{Memory, MemoryLimits};
+use store::{Clock, Log, WallClock};
 
+use super::secret;
 use super::server::StartError;
+use crate::back::sqs::Shelf;
 use crate::config::{FsyncPolicy, Store};
 use crate::journal::{self, Found, JournalInlet, JournalOutlet, Kept, Wall, Writer, Writing};
 use crate::shard::Sender;
@@ -24,7 +28,12 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 
 /// A store that was read and is not written to yet.
 pub(super) struct Keeping {
-    disk: Arc<Disk>,
+    log: Arc<dyn Log>,
+    /// Of a store on the disk.
+    caretaker: Option<Caretaker>,
+    is_memory: bool,
+    /// Of the handles of receives.
+    secret: [u8; 32],
     wall: Wall,
     found: Found,
     inlet: JournalInlet,
@@ -34,42 +43,47 @@ pub(super) struct Keeping {
 /// A store that is written to.
 pub(super) struct Keeper {
     writing: Writing,
-    disk: Arc<Disk>,
+    log: Arc<dyn Log>,
+    caretaker: Option<Caretaker>,
 }
 
-struct WallClock;
+/// Opens the store in a directory, without reading it; with faults where its file would have them, if there are to be any.
+pub(super) fn open_disk(
+    directory: &Path,
+    config: &Store,
+    packet_bytes_max: usize,
+    faults: Option<Arc<dyn Faults>>,
+) -> Result<Disk, StartError> {
+    let fsync = match config.fsync {
+        FsyncPolicy::Always => Fsync::Always,
+        FsyncPolicy::Interval => Fsync::Interval(Duration::from_millis(config.fsync_interval_ms)),
+        FsyncPolicy::Never => Fsync::Never,
+    };
+    let defaults = DiskOptions::default();
+    let options = DiskOptions {
+        fsync,
+        record_bytes_max: defaults.record_bytes_max.max(packet_bytes_max) + RECORD_OVERHEAD_BYTES,
+        database_bytes_max: (config.bytes_max > 0).then_some(config.bytes_max),
+        cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
+        ..defaults
+    };
+    let clock = Arc::new(WallClock);
+    let opened = match faults {
+        None => Disk::open(directory, options, clock),
+        Some(faults) => Disk::open_with(directory, options, clock, faults),
+    };
+    opened.map_err(|error| fails(directory, &error))
+}
 
-impl Clock for WallClock {
-    fn now(&self) -> Timestamp {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-        Timestamp(u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
-    }
+fn fails(directory: &Path, error: &dyn std::error::Error) -> StartError {
+    StartError::Store { path: directory.to_owned(), error: error.to_string() }
 }
 
 impl Keeping {
-    /// Opens the store in a directory and reads what was kept. Takes as long as that takes.
-    pub(super) fn open(
-        directory: &Path,
-        config: &Store,
-        topology: Topology,
-        (zero, packet_bytes_max): (Instant, usize),
-    ) -> Result<Self, StartError> {
-        let fails = |error: String| StartError::Store { path: directory.to_owned(), error };
-        let fsync = match config.fsync {
-            FsyncPolicy::Always => Fsync::Always,
-            FsyncPolicy::Interval => Fsync::Interval(Duration::from_millis(config.fsync_interval_ms)),
-            FsyncPolicy::Never => Fsync::Never,
-        };
-        let defaults = DiskOptions::default();
-        let options = DiskOptions {
-            fsync,
-            record_bytes_max: defaults.record_bytes_max.max(packet_bytes_max) + RECORD_OVERHEAD_BYTES,
-            database_bytes_max: (config.bytes_max > 0).then_some(config.bytes_max),
-            cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
-            ..defaults
-        };
-        let disk = Disk::open(directory, options, Arc::new(WallClock));
-        let disk = Arc::new(disk.map_err(|error| fails(error.to_string()))?);
+    /// Reads what was kept. Takes as long as that takes.
+    pub(super) fn read(disk: Disk, topology: Topology, zero: Instant) -> Result<Self, StartError> {
+        let disk = Arc::new(disk);
+        let directory = disk.directory();
         let (wall, began) = (Wall::of(zero), Instant::now());
         let mut said = began;
         let found = journal::read(&*disk, topology, wall, |records| {
@@ -78,12 +92,41 @@ impl Keeping {
                 tracing::info!(records, path = %directory.display(), "reading the store");
             }
         });
-        let found = found.map_err(|error| fails(error.to_string()))?;
+        let found = found.map_err(|error| fails(directory, &error))?;
         let records: usize = found.shards.iter().map(|kept| kept.records.len()).sum();
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(records, took_ms, path = %directory.display(), "the store is open");
+        let secret = secret::kept(&*disk).map_err(|error| fails(directory, &error))?;
+        let caretaker = disk.caretaker();
+        Ok(Self { caretaker: Some(caretaker), is_memory: false, ..Self::of(disk, secret, (wall, found)) })
+    }
+
+    /// Nothing that outlives the process: for queues alone.
+    pub(super) fn in_memory(bytes_max: usize, topology: Topology, zero: Instant) -> Result<Self, StartError> {
+        let limits = MemoryLimits { log_bytes_max: bytes_max, ..MemoryLimits::default() };
+        let memory = Memory::new(WallClock.now().0, limits, Arc::new(WallClock));
+        let wall = Wall::of(zero);
+        let fails = |error: String| StartError::Shard(std::io::Error::other(error));
+        let found =
+            journal::read(&memory, topology, wall, |_| {}).map_err(|error| fails(error.to_string()))?;
+        let secret = secret::kept(&memory).map_err(|error| fails(error.to_string()))?;
+        Ok(Self::of(Arc::new(memory), secret, (wall, found)))
+    }
+
+    fn of(log: Arc<dyn Log>, secret: [u8; 32], (wall, found): (Wall, Found)) -> Self {
         let (inlet, outlet) = journal::inlet();
-        Ok(Self { disk, wall, found, inlet, outlet })
+        Self { log, caretaker: None, is_memory: true, secret, wall, found, inlet, outlet }
+    }
+
+    /// Unix time of the hub's zero, in milliseconds.
+    pub(super) fn zero_ms(&self) -> u64 {
+        self.wall.zero_ms()
+    }
+
+    /// Where the messages of queues are read.
+    pub(super) fn shelf(&self) -> Shelf {
+        let log = Arc::downgrade(&self.log);
+        if self.is_memory { Shelf::in_memory(log, &self.secret) } else { Shelf::on_disk(log, &self.secret) }
     }
 
     /// Where shards put their changes.
@@ -91,20 +134,25 @@ impl Keeping {
         self.inlet.clone()
     }
 
-    /// What was kept, by shard; once.
-    pub(super) fn take(&mut self) -> Vec<Kept> {
-        std::mem::take(&mut self.found.shards)
+    /// What was kept, by shard; once. `None` when only queues are kept, and that in memory.
+    pub(super) fn take(&mut self) -> Option<Vec<Kept>> {
+        (!self.is_memory).then(|| std::mem::take(&mut self.found.shards))
     }
 
     /// Begins to write.
     pub(super) fn start(self, shards: Vec<Sender>) -> std::io::Result<Keeper> {
-        let Self { disk, wall, found, inlet: _, outlet } = self;
-        let writing = Writer::new(disk.clone(), wall, outlet, &found).start(shards)?;
-        Ok(Keeper { writing, disk })
+        let Self { log, caretaker, wall, found, outlet, .. } = self;
+        let writing = Writer::new(Arc::clone(&log), wall, outlet, &found).start(shards)?;
+        Ok(Keeper { writing, log, caretaker })
     }
 }
 
 impl Keeper {
+    /// For the back office, of a store on the disk.
+    pub(super) fn caretaker(&self) -> Option<Caretaker> {
+        self.caretaker.clone()
+    }
+
     /// Comes when the store takes no changes any more; once.
     pub(super) fn failure(&mut self) -> &mut tokio::sync::oneshot::Receiver<journal::Failure> {
         &mut self.writing.failure
@@ -113,6 +161,6 @@ impl Keeper {
     /// Once the shards have ended: writes what is left and closes the store.
     pub(super) fn close(self) {
         self.writing.finish();
-        drop(self.disk);
+        drop(self.log);
     }
 }

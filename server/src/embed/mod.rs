@@ -29,6 +29,7 @@ mod handle;
 mod keeping;
 mod node;
 mod ports;
+mod secret;
 mod serve;
 mod server;
 mod unheard;

@@ -10,6 +10,7 @@ use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
 use crate::state::{End, NodeState, SavedBan, ShardState};
 use crate::tls::TlsConfigs;
+use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
     ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
     SessionId, ShardId, Token, Topology,
@@ -29,6 +30,8 @@ pub(super) struct NodeSetup {
     pub(super) uplink: mpsc::Sender<Upcalls>,
     /// Who writes down what is kept, if anybody.
     pub(super) journal: Option<JournalInlet>,
+    /// How queues are made, where there is a journal.
+    pub(super) queues: QueueConfig,
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     pub(super) tls: Option<TlsConfigs>,
     pub(super) key: PidKey,
@@ -40,8 +43,15 @@ impl NodeSetup {
     /// What the threads of the shards start with: the sessions of an earlier process, if there are any.
     pub(super) fn places(&self, state: Option<NodeState>, kept: Option<Vec<Kept>>) -> io::Result<Vec<Place>> {
         let mut places = places(self)?;
-        for (place, kept) in places.iter_mut().zip(kept.into_iter().flatten()) {
-            place.hub.keep_journal(&kept.last, kept.records);
+        places.iter_mut().for_each(|place| place.hub.configure_queues(self.queues.clone()));
+        match (kept, &self.journal) {
+            (Some(kept), _) => {
+                for (place, kept) in places.iter_mut().zip(kept) {
+                    place.hub.keep_journal(&kept.last, kept.records);
+                }
+            }
+            (None, Some(_)) => places.iter_mut().for_each(|place| place.hub.keep_queues()),
+            (None, None) => {}
         }
         restore(&mut places, self.time.now(), state, self.journal.as_ref());
         Ok(places)
@@ -197,7 +207,7 @@ fn exchange(places: &mut [Place], now: Millis, mut mail: VecDeque<Post>, journal
     }
 }
 
-/// Nothing but mail, and changes for the journal, follows while nobody is connected.
+/// Nothing but mail, and what concerns the journal, follows while nobody is connected.
 fn sent(
     from: ShardId,
     effects: Effects,
@@ -206,8 +216,13 @@ fn sent(
     if let Some(journal) = journal.filter(|_| !effects.entries.is_empty()) {
         journal.write(from, effects.entries);
     }
+    let loads = journal.cloned();
     effects.list.into_iter().filter_map(move |effect| match effect {
         Effect::Mail { to, mail } => Some((from, to, mail)),
+        Effect::Load { id, place } => {
+            loads.iter().for_each(|journal| journal.load(from, id, place));
+            None
+        }
         _ => None,
     })
 }
@@ -217,6 +232,20 @@ fn epoch() -> io::Result<u64> {
     let mut bytes = [0; 8];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
     Ok(u64::from_le_bytes(bytes) >> 11)
+}
+
+/// How long the service takes for a deletion or a purge. Milliseconds.
+const STRICT_PAUSE_MS: u64 = 60_000;
+
+/// How the hubs' queues are made; `start` is the calendar's time at the zero of the shards' clock.
+pub(super) fn queue_config(config: &Config, start_ms: u64) -> QueueConfig {
+    let limits = QueueLimits {
+        queues_max: config.sqs.queues_max,
+        messages_max: config.sqs.messages_max,
+        ..QueueLimits::default()
+    };
+    let pause_ms = if config.sqs.strict_timing { STRICT_PAUSE_MS } else { 0 };
+    QueueConfig { start: Wall(start_ms), pause_ms, limits }
 }
 
 fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -> hub::Config {

@@ -2,24 +2,27 @@
 
 use super::events::Events;
 use super::handle::Handle;
-use super::keeping::{Keeper, Keeping};
+use super::keeping::{Keeper, Keeping, open_disk};
 use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
-use crate::back::{Office, OfficePorts, sys};
+use crate::back::sqs::{Door, Shelf};
+use crate::back::{Office, OfficePorts, Storage, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
 use crate::shard::{Sender, ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
+use axum::Router;
 use hub::{ShardId, Topology};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::disk::Faults;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::AbortHandle;
@@ -39,7 +42,7 @@ pub enum StartError {
     /// An address that cannot be listened on.
     #[error("{port} port: cannot listen on {addr}: {error}")]
     Listen {
-        /// `public`, `private`, `MQTT` or `MQTT TLS`.
+        /// `public`, `private`, `MQTT`, `MQTT TLS` or `SQS`.
         port: &'static str,
         /// As configured.
         addr: SocketAddr,
@@ -57,6 +60,9 @@ pub enum StartError {
         /// What is wrong with it.
         error: String,
     },
+    /// What the configuration says about queues cannot be.
+    #[error("{0}")]
+    Queue(String),
     /// Threads or polls.
     #[error("cannot start a shard: {0}")]
     Shard(io::Error),
@@ -75,6 +81,9 @@ pub struct Server {
     private_addr: SocketAddr,
     /// Dropped to end the private port.
     private_stop: oneshot::Sender<()>,
+    sqs_addr: Option<SocketAddr>,
+    /// Dropped to end the port of SQS.
+    sqs_stop: Option<oneshot::Sender<()>>,
     /// Publishes figures until it is ended, if it is to.
     figures: Option<AbortHandle>,
     estate: Option<Estate>,
@@ -96,6 +105,19 @@ impl Server {
     /// # Errors
     /// [`StartError`].
     pub async fn start(config: Config) -> Result<Self, StartError> {
+        Self::begin(config, None).await
+    }
+
+    /// The same with a store that goes wrong when it is told to, for tests of what clients see then.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    #[doc(hidden)]
+    pub async fn start_with_faults(config: Config, faults: Arc<dyn Faults>) -> Result<Self, StartError> {
+        Self::begin(config, Some(faults)).await
+    }
+
+    async fn begin(config: Config, faults: Option<Arc<dyn Faults>>) -> Result<Self, StartError> {
         let config = Arc::new(config);
         let tls = tls::load(&config)?;
         let shard_count = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
@@ -103,18 +125,20 @@ impl Server {
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
         let Ports { listeners, addrs } = ports::bind(&config, topology)?;
-        let private = listen_private(config.server.private_listen).await?;
+        let private = listen("private", config.server.private_listen).await?;
+        let sqs = listen_sqs(&config).await?;
         // Only now that all ports are ours: a start that fails leaves the file to the next.
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
-        let mut keeping = open_store(&config, topology, zero).await?;
-        let kept = keeping.as_mut().map(Keeping::take);
+        let mut keeping = open_store(&config, topology, zero, faults).await?;
+        let kept = keeping.as_mut().and_then(Keeping::take);
         let setup = NodeSetup {
             config: Arc::clone(&config),
             topology,
             time: Time::Since(zero),
             uplink: upcall_sender,
             journal: keeping.as_ref().map(Keeping::inlet),
+            queues: node::queue_config(&config, keeping.as_ref().map_or(0, Keeping::zero_ms)),
             reports: report_sender,
             tls,
             key: PidKey::generate(),
@@ -134,15 +158,19 @@ impl Server {
         }
         drop(setup);
         let senders: Vec<Sender> = shards.iter().map(|shard| shard.sender.clone()).collect();
+        let shelf = keeping.as_ref().filter(|_| config.sqs.enabled).map(Keeping::shelf);
         let keeper = keeping.map(|keeping| keeping.start(senders.clone())).transpose();
         let keeper = keeper.map_err(StartError::Shard)?;
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
-        let desk = Desk::new(office.clone(), Arc::clone(&config), zero);
-        let (private_addr, private_stop) = serve_private(desk, private);
+        let storage = storage(&config, keeper.as_ref());
+        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
+        let door = open_door(&office, &config, shelf).await.map_err(StartError::Queue)?;
+        let (private_addr, private_stop) = serve("private", rest::router(desk, door.clone()), private);
+        let (sqs_addr, sqs_stop) =
+            door.zip(sqs).map(|(door, port)| serve("SQS", door.router(), port)).unzip();
         let figures = publish_figures(&office, &config);
         let handle = Handle::new(office, Arc::clone(&config));
         let upcalls = Unheard::start(upcalls, handle.clone());
-        let (private_stop, upcalls) = (private_stop, upcalls);
         Ok(Self {
             handle,
             config,
@@ -151,6 +179,8 @@ impl Server {
             addrs,
             private_addr,
             private_stop,
+            sqs_addr,
+            sqs_stop,
             figures,
             estate,
             keeper,
@@ -179,6 +209,12 @@ impl Server {
     #[must_use]
     pub fn private_addr(&self) -> SocketAddr {
         self.private_addr
+    }
+
+    /// Where SQS alone is spoken, port resolved; `None` unless `sqs.listen` is set. It is spoken on the private port, too.
+    #[must_use]
+    pub fn sqs_addr(&self) -> Option<SocketAddr> {
+        self.sqs_addr
     }
 
     /// To publish and ask from anywhere.
@@ -252,7 +288,7 @@ impl Server {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || estate.leave()).await;
         }
-        drop(self.private_stop);
+        drop((self.private_stop, self.sqs_stop));
     }
 }
 
@@ -316,37 +352,67 @@ async fn open_store(
     config: &Arc<Config>,
     topology: Topology,
     zero: Instant,
+    faults: Option<Arc<dyn Faults>>,
 ) -> Result<Option<Keeping>, StartError> {
-    let Some(path) = config.store.dir.clone() else { return Ok(None) };
+    let Some(path) = config.store.dir.clone() else {
+        let wanted = config.sqs.enabled.then_some(config.sqs.memory_bytes_max);
+        return wanted.map(|bytes_max| Keeping::in_memory(bytes_max, topology, zero)).transpose();
+    };
     let config = Arc::clone(config);
     let open = move || {
         let packet_bytes_max = config.mqtt.packet_bytes_max as usize;
-        Keeping::open(&path, &config.store, topology, (zero, packet_bytes_max))
+        let opened = open_disk(&path, &config.store, packet_bytes_max, faults);
+        Keeping::read(opened?, topology, zero)
     };
     let opened = tokio::task::spawn_blocking(open).await;
     opened.map_err(|error| StartError::Shard(io::Error::other(error)))?.map(Some)
 }
 
-async fn listen_private(addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
-    let listen = |error| StartError::Listen { port: "private", addr, error };
-    let listener = TcpListener::bind(addr).await.map_err(listen)?;
-    let bound = listener.local_addr().map_err(listen)?;
+/// The store for the back office.
+fn storage(config: &Config, keeper: Option<&Keeper>) -> Option<Storage> {
+    let (keeper, directory) = (keeper?, config.store.dir.as_deref()?);
+    Some(Storage::new(keeper.caretaker()?, directory, config.store.backup_dir.as_deref()))
+}
+
+/// The door to queues, if there is one, with those that the configuration declares.
+async fn open_door(
+    office: &Office,
+    config: &Arc<Config>,
+    shelf: Option<Shelf>,
+) -> Result<Option<Door>, String> {
+    let Some(shelf) = shelf else { return Ok(None) };
+    let door = Door::new(office.clone(), Arc::clone(config), shelf)?;
+    door.declare().await?;
+    Ok(Some(door))
+}
+
+async fn listen_sqs(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
+    match config.sqs.listen.filter(|_| config.sqs.enabled) {
+        Some(addr) => listen("SQS", addr).await.map(Some),
+        None => Ok(None),
+    }
+}
+
+async fn listen(port: &'static str, addr: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let fails = |error| StartError::Listen { port, addr, error };
+    let listener = TcpListener::bind(addr).await.map_err(fails)?;
+    let bound = listener.local_addr().map_err(fails)?;
     Ok((listener, bound))
 }
 
-fn serve_private(
-    desk: Desk,
+fn serve(
+    port: &'static str,
+    router: Router,
     (listener, bound): (TcpListener, SocketAddr),
 ) -> (SocketAddr, oneshot::Sender<()>) {
     let (stop, stopped) = oneshot::channel::<()>();
-    let router = rest::router(desk);
     tokio::spawn(async move {
         let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
             // Ends by the sender being dropped.
             let _ = stopped.await;
         });
         if let Err(error) = serving.await {
-            tracing::error!(%error, "the private port ended");
+            tracing::error!(%error, port, "a port of the back office ended");
         }
     });
     (bound, stop)

@@ -68,6 +68,7 @@ pub(super) fn decide(
         match effect {
             Effect::Mail { to, mail } => cx.io.post(to, PeerMail::Hub(mail)),
             Effect::Report { token, report } => cx.io.report(token, report),
+            Effect::Load { id, place } => cx.io.load(id, place),
             Effect::Deliver { message, ask, offset, to } => {
                 let to = recipients.get(to).unwrap_or_default();
                 perform(cx, Effect::Deliver { message, ask, offset, to: 0..to.len() }, to);

@@ -30,6 +30,11 @@ impl Wall {
         Self { zero_ms: u64::try_from(zero.as_millis()).unwrap_or(u64::MAX) }
     }
 
+    /// Unix time of the hub's zero, in milliseconds.
+    pub fn zero_ms(self) -> u64 {
+        self.zero_ms
+    }
+
     fn written(self, at: Millis) -> u64 {
         if at.0 == u64::MAX { at.0 } else { at.0.saturating_add(self.zero_ms) }
     }
@@ -67,6 +72,7 @@ enum RecordForm<'a> {
         session: [u8; 15],
         number: u16,
         message: u128,
+        group: Option<&'a str>,
     },
     Offer {
         session: [u8; 15],
@@ -85,6 +91,7 @@ enum RecordForm<'a> {
     },
     #[serde(borrow)]
     Retained(MessageRecord<'a>),
+    Seen(u128),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -147,7 +154,8 @@ fn message_of(record: &Record) -> Option<&Message> {
         | Record::Share { .. }
         | Record::Used { .. }
         | Record::Taken { .. }
-        | Record::Queue(_) => None,
+        | Record::Queue(_)
+        | Record::Seen(_) => None,
     }
 }
 
@@ -184,15 +192,19 @@ impl<'a> RecordForm<'a> {
                 group: owed.group.as_deref(),
                 message: message(&owed.message),
             }),
-            Record::Used { session, number, message } => {
-                Self::Used { session: session.0, number: *number, message: message.0 }
-            }
+            Record::Used { session, number, message, group } => Self::Used {
+                session: session.0,
+                number: *number,
+                message: message.0,
+                group: group.as_deref(),
+            },
             Record::Offer { session, exchange, message: offered } => {
                 Self::Offer { session: session.0, exchange: *exchange, message: message(offered) }
             }
             Record::Taken { session, exchange } => Self::Taken { session: session.0, exchange: *exchange },
             Record::Due { at, message: due } => Self::Due { at: wall.written(*at), message: message(due) },
             Record::Retained(value) => Self::Retained(message(value)),
+            Record::Seen(message) => Self::Seen(message.0),
             Record::Queue(_) => return None,
         })
     }
@@ -224,8 +236,9 @@ impl<'a> RecordForm<'a> {
                 labels: (!owed.labels.is_empty()).then(|| owed.labels.into()),
                 group: owed.group.map(Arc::from),
             })),
-            Self::Used { session, number, message } => {
-                Record::Used { session: SessionId(session), number, message: MessageId(message) }
+            Self::Used { session, number, message, group } => {
+                let (session, message) = (SessionId(session), MessageId(message));
+                Record::Used { session, number, message, group: group.map(Arc::from) }
             }
             Self::Offer { session, exchange, message: form } => {
                 Record::Offer { session: SessionId(session), exchange, message: message(form)? }
@@ -233,6 +246,7 @@ impl<'a> RecordForm<'a> {
             Self::Taken { session, exchange } => Record::Taken { session: SessionId(session), exchange },
             Self::Due { at, message: form } => Record::Due { at: wall.read(at), message: message(form)? },
             Self::Retained(form) => Record::Retained(message(form)?),
+            Self::Seen(message) => Record::Seen(MessageId(message)),
         })
     }
 }

@@ -5,9 +5,10 @@
 //! the disk is busy the next batch grows. When the log says that a batch is safe the shards are told. A batch that finds the
 //! store full or away is tried again until it is written; nothing that rests on it is acknowledged meanwhile. After a
 //! failure nothing is written any more, and [`Failure`] says so. `form` owns the bytes of a record, [`Wall`] what becomes of
-//! times. Must not know what a record is good for. Start at [`read`] and [`Writer::start`].
+//! times, `load` what hubs read again. Must not know what a record is good for. Start at [`read`] and [`Writer::start`].
 
 mod form;
+mod load;
 
 use std::collections::VecDeque;
 use std::io;
@@ -16,6 +17,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crossbeam_channel as channel;
+use hub::queue::MoveId;
 use hub::{Entry, Partition, Place, Record, ShardId, Topology};
 use store::{
     Append, Completion, Completions, Done, Entity, Log, Max, Position, RecordId, StoreError, Token, Write,
@@ -25,6 +27,7 @@ use tokio::sync::oneshot;
 use crate::shard::Sender;
 
 pub use form::Wall;
+pub(crate) use load::message;
 
 /// Changes in one batch; more wait for the next.
 const BATCH_ENTRIES_MAX: usize = 4_096;
@@ -64,10 +67,19 @@ pub enum ReadError {
 #[error("the store takes no more changes: {0}")]
 pub struct Failure(StoreError);
 
-/// Where shards put their changes.
+/// Where shards put their changes, and say which messages of queues they want back.
 #[derive(Clone, Debug)]
 pub struct JournalInlet {
     batches: channel::Sender<(ShardId, Vec<Entry>)>,
+    loads: channel::Sender<Load>,
+}
+
+/// A message of a queue that a hub wants back.
+#[derive(Clone, Copy, Debug)]
+struct Load {
+    shard: ShardId,
+    id: MoveId,
+    place: Place,
 }
 
 impl JournalInlet {
@@ -76,19 +88,28 @@ impl JournalInlet {
         // Fails only after a failure, which was reported.
         let _ = self.batches.send((shard, entries));
     }
+
+    /// The hub of a shard wants the message at this place, and gets it by
+    /// [`QueueCommand::Loaded`](hub::queue::QueueCommand::Loaded). Never waits.
+    pub fn load(&self, shard: ShardId, id: MoveId, place: Place) {
+        // Fails only when the shards have ended.
+        let _ = self.loads.send(Load { shard, id, place });
+    }
 }
 
 /// Takes what shards put into the inlet.
 #[derive(Debug)]
 pub struct JournalOutlet {
     batches: channel::Receiver<(ShardId, Vec<Entry>)>,
+    loads: channel::Receiver<Load>,
 }
 
 /// Both ends; what is put in before there is a writer waits.
 #[must_use]
 pub fn inlet() -> (JournalInlet, JournalOutlet) {
-    let (sender, batches) = channel::unbounded();
-    (JournalInlet { batches: sender }, JournalOutlet { batches })
+    let (batch, batches) = channel::unbounded();
+    let (load, loads) = channel::unbounded();
+    (JournalInlet { batches: batch, loads: load }, JournalOutlet { batches, loads })
 }
 
 /// What was kept for one shard.
@@ -159,7 +180,7 @@ pub struct Writer {
 
 /// A writer at work.
 pub struct Writing {
-    thread: JoinHandle<()>,
+    threads: [JoinHandle<()>; 2],
     /// Comes once, if at all.
     pub failure: oneshot::Receiver<Failure>,
 }
@@ -167,8 +188,10 @@ pub struct Writing {
 impl Writing {
     /// Waits until everything is written that was put into inlets, of which there must be none left.
     pub fn finish(self) {
-        if self.thread.join().is_err() {
-            tracing::error!("the journal's thread had ended by a panic");
+        for thread in self.threads {
+            if thread.join().is_err() {
+                tracing::error!("a thread of the journal had ended by a panic");
+            }
         }
     }
 }
@@ -181,11 +204,14 @@ impl Writer {
         Self { log, wall, outlet, epochs, shards: Vec::new(), complained: None }
     }
 
-    /// Starts the thread.
+    /// Starts the threads: one writes, the other reads.
     ///
     /// # Errors
-    /// When the system has no thread for it.
+    /// When the system has no threads for it.
     pub fn start(mut self, shards: Vec<Sender>) -> io::Result<Writing> {
+        let (log, loads, readers) = (Arc::clone(&self.log), self.outlet.loads.clone(), shards.clone());
+        let load = move || load::serve(&*log, &loads, &readers);
+        let loading = std::thread::Builder::new().name("journal-loads".to_owned()).spawn(load)?;
         self.shards = shards.into_iter().map(|sender| (sender, 0)).collect();
         let (failed, failure) = oneshot::channel();
         let run = move || {
@@ -195,8 +221,8 @@ impl Writer {
                 let _ = failed.send(error);
             }
         };
-        let thread = std::thread::Builder::new().name("journal".to_owned()).spawn(run)?;
-        Ok(Writing { thread, failure })
+        let writing = std::thread::Builder::new().name("journal".to_owned()).spawn(run)?;
+        Ok(Writing { threads: [writing, loading], failure })
     }
 
     fn run(&mut self) -> Result<(), Failure> {

@@ -17,7 +17,8 @@ use super::stats::Stats;
 use super::timers::{Clock, Deadlines, OwnerTimers};
 use crate::config::Config;
 use crate::mail::{PeerMail, Upcall};
-use hub::{Entry, Millis, Report, ShardId, Token};
+use hub::queue::MoveId;
+use hub::{Entry, Millis, Place, Report, ShardId, Token};
 use mio::unix::SourceFd;
 use mio::{Interest, Token as PollToken};
 use rustls::pki_types::CertificateDer;
@@ -153,6 +154,11 @@ impl Io {
         if !entries.is_empty() {
             self.outbox.keep(entries);
         }
+    }
+
+    /// A message of a queue that the hub wants back; leaves at once, since it stands where it is safe.
+    pub fn load(&self, id: MoveId, place: Place) {
+        self.outbox.load(id, place);
     }
 
     /// For another shard; leaves in this turn, in order.

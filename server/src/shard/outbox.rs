@@ -8,7 +8,8 @@ use super::mailbox::Sender;
 use super::stats::Stats;
 use crate::journal::JournalInlet;
 use crate::mail::{PeerMail, Upcall, Upcalls};
-use hub::{Entry, Report, ShardId, Token};
+use hub::queue::MoveId;
+use hub::{Entry, Place, Report, ShardId, Token};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -126,6 +127,13 @@ impl Outbox {
     pub(super) fn keep(&mut self, entries: &mut Vec<Entry>) {
         self.made += entries.len() as u64;
         self.entries.append(entries);
+    }
+
+    /// Asks the journal for a message.
+    pub(super) fn load(&self, id: MoveId, place: Place) {
+        if let Some(journal) = &self.journal {
+            journal.load(self.shard, id, place);
+        }
     }
 
     /// So many changes are safe; whether that is news.

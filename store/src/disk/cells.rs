@@ -13,7 +13,7 @@ use super::record::{Key, expiry, summed};
 use crate::{Change, Expect, Rev, Row, RowChange, RowOp, StoreError, Tab};
 
 /// Rows whose time is over that go in one transaction; others wait for the next.
-const EXPIRED_MAX: u32 = 1_024;
+const EXPIRED_MAX: usize = 1_024;
 
 /// Columns of [`decode`].
 const COLUMNS: &str = "key, revision, expires, sum, body";
@@ -126,13 +126,12 @@ impl Group<'_> {
 
     /// Deletes rows whose time is over, some at a time.
     pub(super) fn expire_cells(&mut self) -> rusqlite::Result<Left> {
-        let sql =
-            "SELECT tab, key, revision FROM cells WHERE expires <= ?1 ORDER BY expires, revision LIMIT ?2";
+        let sql = "SELECT tab, key, revision FROM cells WHERE expires <= ?1 ORDER BY expires, revision";
         let due: Vec<(i64, Vec<u8>, i64)> = {
             let mut statement = self.connection.prepare_cached(sql)?;
-            let limits = params![expiry(self.circumstances.now), EXPIRED_MAX];
-            let rows = statement.query_map(limits, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
-            rows.collect::<rusqlite::Result<_>>()?
+            let now = [expiry(self.circumstances.now)];
+            let rows = statement.query_map(now, |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?;
+            rows.take(EXPIRED_MAX).collect::<rusqlite::Result<_>>()?
         };
         let left = Left::after(due.len(), EXPIRED_MAX);
         if due.is_empty() {

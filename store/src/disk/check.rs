@@ -32,8 +32,11 @@ pub struct CheckReport {
 /// Checks a store that nobody has open.
 ///
 /// # Errors
-/// See [`OpenError`]; what is damaged stands in the report as far as it can be looked at.
+/// See [`OpenError`], `NotFound` where none is; what is damaged stands in the report as far as it can be looked at.
 pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, OpenError> {
+    if !Home::is_in(directory) {
+        return Err(OpenError::Io(std::io::ErrorKind::NotFound.into()));
+    }
     let mut home = Home::claim(directory)?;
     let path = home.database();
     let log = if home.doubt()? == Doubt::Nothing { wal::prove(&path) } else { Ok(()) };
@@ -45,7 +48,7 @@ pub fn check(directory: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Che
     Ok(report)
 }
 
-pub(super) fn run(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
+pub(super) fn run(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, OpenError> {
     let connection = format::open_to_read(path, CACHE_BYTES)?;
     if format::is_new(&connection, path)? {
         return Ok(CheckReport::default());
@@ -57,7 +60,7 @@ pub(super) fn run(path: &Path, progress: &mut dyn FnMut(Progress)) -> Result<Che
     match format::check(&connection) {
         Ok(opened) => contents(&connection, &opened, &mut report, progress)?,
         Err(OpenError::Damaged(place)) => report.problems.push(place.into()),
-        Err(other) => return Err(other.into()),
+        Err(other) => return Err(other),
     }
     Ok(report)
 }

@@ -9,7 +9,7 @@ use rusqlite::ffi::{SQLITE_IOERR_SHMMAP, SQLITE_IOERR_SHMSIZE};
 
 use crate::StoreError;
 
-/// Why a directory was not opened. Nothing in it was changed.
+/// Why a directory was not opened. Nothing that is stored in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Another process has it open. It ends when that process does, however that ends.
@@ -59,6 +59,7 @@ impl From<StoreError> for OpenError {
     fn from(error: StoreError) -> Self {
         match error {
             StoreError::Damaged(place) => Self::Damaged(place),
+            StoreError::Unavailable { .. } => Self::Io(io::Error::new(io::ErrorKind::ResourceBusy, error)),
             other => Self::Io(io::Error::other(other)),
         }
     }

@@ -19,6 +19,12 @@ const LOCK: &str = "lock";
 /// How the lock says that each commit was synced.
 const ALWAYS: &str = "always";
 
+/// Whether a store is in the directory. Changes nothing, and does not say whether it can be opened.
+#[must_use]
+pub fn is_there(directory: &Path) -> bool {
+    directory.join(DATABASE).is_file()
+}
+
 /// A directory that is this process's own until this is dropped.
 pub(super) struct Home {
     directory: PathBuf,
@@ -49,6 +55,11 @@ impl Home {
         own_options().append(true).open(home.database())?;
         sync_folder(directory)?;
         Ok(home)
+    }
+
+    /// Whether there is a database in a directory.
+    pub(super) fn is_in(directory: &Path) -> bool {
+        directory.join(DATABASE).is_file()
     }
 
     /// How the life before this one ended.

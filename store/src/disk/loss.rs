@@ -14,8 +14,9 @@ use super::group::Group;
 use super::record::{Key, OFFSET_MAX, expiry};
 use crate::{Entity, Position};
 
-/// Records and rows that go in one transaction for such reasons; others wait for the next.
-const LOSSES_MAX: u32 = 1_024;
+/// Records that go in one transaction for such reasons; others wait for the next. No `LIMIT` of a query: the engine plans a query
+/// anew whenever that is bound.
+const LOSSES_MAX: usize = 1_024;
 
 /// Whether all of it is done.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -27,8 +28,8 @@ pub(super) enum Left {
 
 impl Left {
     /// After that many of at most that many.
-    pub(super) fn after(count: usize, max: u32) -> Self {
-        if u32::try_from(count).is_ok_and(|count| count < max) { Self::Nothing } else { Self::More }
+    pub(super) fn after(count: usize, max: usize) -> Self {
+        if count < max { Self::Nothing } else { Self::More }
     }
 }
 
@@ -38,16 +39,15 @@ impl Group<'_> {
         if before.epoch != self.known.epoch || entity.name.is_empty() {
             return Ok(Left::Nothing);
         }
-        let sql = "SELECT key FROM records INDEXED BY records_entity WHERE entity = ?1 AND key >= ?2 AND key < ?3 ORDER BY key LIMIT ?4";
+        let sql = "SELECT key FROM records INDEXED BY records_entity WHERE entity = ?1 AND key >= ?2 AND key < ?3 ORDER BY key";
         let range = params![
             entity.name.as_ref(),
             Key::at(entity.partition, 0).0,
-            Key::at(entity.partition, before.offset).0,
-            LOSSES_MAX
+            Key::at(entity.partition, before.offset).0
         ];
         let keys: Vec<i64> = {
             let mut statement = self.connection.prepare_cached(sql)?;
-            statement.query_map(range, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?
+            statement.query_map(range, |row| row.get(0))?.take(LOSSES_MAX).collect::<rusqlite::Result<_>>()?
         };
         for key in &keys {
             self.remove(Key(*key))?;
@@ -60,12 +60,13 @@ impl Group<'_> {
 
     /// Drops records whose time is over, some at a time.
     pub(super) fn expire_records(&mut self) -> rusqlite::Result<Left> {
-        let sql = "SELECT key, entity FROM records INDEXED BY records_expires WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
+        let sql =
+            "SELECT key, entity FROM records INDEXED BY records_expires WHERE expires <= ?1 ORDER BY expires";
         let due: Vec<(i64, Option<Vec<u8>>)> = {
             let mut statement = self.connection.prepare_cached(sql)?;
-            let limits = params![expiry(self.circumstances.now), LOSSES_MAX];
-            let rows = statement.query_map(limits, |row| Ok((row.get(0)?, row.get(1)?)))?;
-            rows.collect::<rusqlite::Result<_>>()?
+            let now = [expiry(self.circumstances.now)];
+            let rows = statement.query_map(now, |row| Ok((row.get(0)?, row.get(1)?)))?;
+            rows.take(LOSSES_MAX).collect::<rusqlite::Result<_>>()?
         };
         let count = due.len();
         let mut newest: BTreeMap<(Partition, Vec<u8>), u64> = BTreeMap::new();

@@ -14,6 +14,7 @@
 //! Start at [`Disk`], then `writer` for the life of a write, `group` for one transaction, `read` for reading.
 
 mod backup;
+mod caretaker;
 mod cells;
 mod check;
 mod error;
@@ -45,10 +46,12 @@ use crate::{
     StoreError, Tab, Table, Watcher, Write,
 };
 
+pub use caretaker::Caretaker;
 pub use check::{CheckReport, check};
 pub use error::OpenError;
 pub use faults::{Fault, Faults};
-pub use stats::{COMMIT_BUCKETS, Stats};
+pub use home::is_there;
+pub use stats::{COMMIT_BUCKETS, Stats, commit_bounds};
 pub use upkeep::Progress;
 
 use home::{Doubt, Home};
@@ -134,11 +137,17 @@ struct Shared {
     watchers: Mutex<HashMap<Tab, Vec<Arc<dyn Watcher>>>>,
 }
 
+/// Whether a store lies in a directory. [`Disk::open`] would begin one where none does.
+#[must_use]
+pub fn exists(directory: &Path) -> bool {
+    Home::is_in(directory)
+}
+
 impl Disk {
     /// Opens what is in the directory, or begins there. Nothing is replayed yet.
     ///
     /// # Errors
-    /// See [`OpenError`]; nothing was changed then.
+    /// See [`OpenError`]; nothing that was stored is changed then.
     pub fn open(directory: &Path, options: DiskOptions, clock: Arc<dyn Clock>) -> Result<Self, OpenError> {
         Self::open_with(directory, options, clock, Arc::new(faults::None))
     }
@@ -216,7 +225,7 @@ impl Disk {
     /// # Errors
     /// [`StoreError::Unavailable`] when there is no reading it; what is wrong in it stands in the report.
     pub fn check(&self, progress: &mut dyn FnMut(Progress)) -> Result<CheckReport, StoreError> {
-        check::run(&self.shared.path, progress)
+        Ok(check::run(&self.shared.path, progress)?)
     }
 
     /// Gives space that records and rows left behind back to the file system, in steps between writes.

@@ -11,8 +11,13 @@ use crate::StoreError;
 /// Commits are counted by their duration: bucket `n` has those below 2^n * 16 microseconds, the last all others.
 pub const COMMIT_BUCKETS: usize = 18;
 
+/// The durations that divide the buckets, in order: the bucket before the `n`th is below it. The last bucket has no end.
+pub fn commit_bounds() -> impl Iterator<Item = Duration> {
+    (0..COMMIT_BUCKETS - 1).map(|n| Duration::from_micros(16 << n))
+}
+
 /// What a store does and holds.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stats {
     /// Live records of all partitions.
     pub records: u64,
@@ -140,6 +145,8 @@ mod tests {
             counters.committed(Duration::from_micros(us));
         }
         let counts = counters.buckets.map(|count| count.into_inner());
+        let bounds: Vec<_> = commit_bounds().map(|bound| bound.as_micros()).collect();
+        assert_eq!((bounds[0], bounds[1], bounds.len()), (16, 32, COMMIT_BUCKETS - 1));
         assert_eq!(counts, [2, 2, 1, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]);
     }
 }

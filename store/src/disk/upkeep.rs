@@ -12,7 +12,7 @@ use super::error::Trouble;
 use super::format::{self, Checkpoint, PAGE_BYTES};
 use super::mailbox::{Job, Task, Told};
 use super::writer::State;
-use super::{DiskOptions, Fsync, Shared};
+use super::{DiskOptions, Fsync, Shared, wal};
 use crate::StoreError;
 
 /// Bytes of the write-ahead log from which it is copied as soon as nobody waits.
@@ -51,10 +51,13 @@ impl Upkeep {
         Self { wal_bytes_max: options.wal_bytes_max, wal_bytes_next: 0, interval, synced: Instant::now() }
     }
 
-    fn is_due(&self, wal_bytes: u64, is_idle: bool) -> bool {
+    fn is_long(&self, wal_bytes: u64, is_idle: bool) -> bool {
         let is_long = wal_bytes >= self.wal_bytes_max || is_idle && wal_bytes >= WAL_BYTES_IDLE;
-        let is_time = self.interval.is_some_and(|interval| self.synced.elapsed() >= interval);
-        is_long && wal_bytes >= self.wal_bytes_next || is_time && wal_bytes > 0
+        is_long && wal_bytes >= self.wal_bytes_next
+    }
+
+    fn is_time(&self) -> bool {
+        self.interval.is_some_and(|interval| self.synced.elapsed() >= interval)
     }
 }
 
@@ -62,8 +65,13 @@ impl State {
     /// After each group.
     pub(super) fn tidy(&mut self, connection: &Connection) {
         let wal_bytes = self.shared.counters.wal_bytes();
-        if self.upkeep.is_due(wal_bytes, self.shared.mailbox.is_empty()) {
+        let is_time = wal_bytes > 0 && self.upkeep.is_time();
+        if is_time || self.upkeep.is_long(wal_bytes, self.shared.mailbox.is_empty()) {
             self.checkpoint(connection, Checkpoint::Passive);
+        }
+        // A reader is in the way of copying, not of syncing.
+        if is_time && self.shared.counters.wal_bytes() > 0 && wal::sync(&self.shared.path).is_err() {
+            self.fail();
         }
     }
 

@@ -12,7 +12,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::OpenError;
 
@@ -26,14 +26,23 @@ const MAGIC: u32 = 0x377f_0682;
 /// # Errors
 /// [`OpenError::Damaged`] with the frame; the operating system's.
 pub(super) fn prove(database: &Path) -> Result<(), OpenError> {
-    let mut path = database.as_os_str().to_owned();
-    path.push("-wal");
-    let file = match File::open(path) {
+    let file = match File::open(path_of(database)) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => return Err(error.into()),
     };
     prove_log(&mut BufReader::with_capacity(1 << 20, file))
+}
+
+/// Has the operating system write what is in the log of a database that is in use.
+pub(super) fn sync(database: &Path) -> io::Result<()> {
+    File::open(path_of(database))?.sync_data()
+}
+
+fn path_of(database: &Path) -> PathBuf {
+    let mut path = database.as_os_str().to_owned();
+    path.push("-wal");
+    path.into()
 }
 
 /// What stands at the beginning.

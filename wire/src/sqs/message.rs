@@ -100,11 +100,7 @@ impl NewMessage<'_> {
             return Ok(());
         }
         if self.deduplication_id.is_none() && !rules.content_based_deduplication {
-            return Err(Error::new(
-                ErrorKind::InvalidParameterValueException,
-                "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId \
-                 provided explicitly",
-            ));
+            return Err(Error::no_deduplication());
         }
         match self.group_id {
             Some(_) => Ok(()),

@@ -3,8 +3,6 @@
 //! Everything it installs stays in `acceptance/`, but for Debian packages, which it installs only as root and only
 //! when their program is missing.
 
-use std::path::Path;
-
 use anyhow::Result;
 
 use super::{Outcome, Suite};
@@ -31,13 +29,7 @@ pub(super) fn run(suite: &Suite<'_>) -> Result<Outcome> {
     install::debian(&PROGRAMS)?;
     let binaries = build(suite.root)?;
     install::node_modules(&folder)?;
-    python(&folder)?;
+    install::acceptance_python(&folder)?;
     suite.tests(program("node", &["run.mjs"], &folder).env("TRUNKLINE_BIN_DIR", binaries))?;
     Ok(Outcome::Passed)
-}
-
-/// A virtual environment, unless one is younger than the list of packages.
-fn python(folder: &Path) -> Result<()> {
-    let list = folder.join("requirements.txt");
-    if list.is_file() { install::python_packages(&list, &folder.join(".venv")) } else { Ok(()) }
 }

@@ -42,7 +42,10 @@ pub(crate) const RULES: [(&str, &str); 21] = [
     ("module-header", "every file begins with a //! header"),
     ("orphan", "every Rust file is compiled by some target"),
     ("registry-host", "no host names of package registries"),
-    ("server-rooms", "of the server only front/, back/, embed/, shard/, state/, journal/ and mail.rs see wire and hub"),
+    (
+        "server-rooms",
+        "of the server only front/, back/, embed/, shard/, state/, journal/ and mail.rs see wire and hub",
+    ),
     ("unfinished", "no marks for unfinished work"),
     ("unsafe", "no unsafe code"),
     ("wire-no-io", "no clock, network, file, lock or async in wire"),

@@ -35,19 +35,24 @@ fn is_open(path: &str) -> bool {
 /// Without keys the port is bound to loopback. A web page could still reach it through a name of its own that resolves
 /// to 127.0.0.1, so the Host must be a loopback one.
 fn loopback_host(headers: &HeaderMap) -> Result<(), Problem> {
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-    let name = match host.strip_prefix('[') {
-        Some(v6) => v6.split(']').next().unwrap_or_default(),
-        None => host.split(':').next().unwrap_or_default(),
-    };
-    let is_address = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-    if is_address || name.eq_ignore_ascii_case("localhost") {
+    if is_loopback_host(headers) {
         return Ok(());
     }
     Err(Problem::new(
         &FORBIDDEN,
         "without private.keys the Host header must be localhost or a loopback address",
     ))
+}
+
+/// Whether the Host names this machine.
+pub(crate) fn is_loopback_host(headers: &HeaderMap) -> bool {
+    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
+    let name = match host.strip_prefix('[') {
+        Some(v6) => v6.split(']').next().unwrap_or_default(),
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    let is_address = name.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+    is_address || name.eq_ignore_ascii_case("localhost")
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

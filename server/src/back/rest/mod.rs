@@ -13,9 +13,11 @@ mod problem;
 mod retained;
 mod server;
 mod sessions;
+mod store;
 mod tail;
 
-use crate::back::Office;
+use crate::back::sqs::{self, Door};
+use crate::back::{Office, Storage};
 use crate::config::Config;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -31,6 +33,7 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+pub(crate) use guard::is_loopback_host;
 pub use tail::TailSink;
 
 /// What every handler works with; clones share everything.
@@ -38,6 +41,7 @@ pub use tail::TailSink;
 pub(crate) struct Desk {
     office: Office,
     config: Arc<Config>,
+    storage: Option<Storage>,
     /// The zero of the shards' clock.
     zero: Instant,
     started: Instant,
@@ -48,9 +52,9 @@ pub(crate) struct Desk {
 impl Desk {
     /// A desk before the office; `zero` is the zero of the shards' clock.
     #[must_use]
-    pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant) -> Self {
+    pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant, storage: Option<Storage>) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
-        Self { office, config, zero, started: Instant::now(), tails }
+        Self { office, config, storage, zero, started: Instant::now(), tails }
     }
 
     fn now_ms(&self) -> u64 {
@@ -151,18 +155,22 @@ fn limit_of(desk: &Desk, limit: Option<u32>) -> Result<u32, Problem> {
 )]
 struct ApiDoc;
 
-/// The whole private port.
-pub(crate) fn router(desk: Desk) -> Router {
+/// The whole private port; `door` is asked first.
+pub(crate) fn router(desk: Desk, door: Option<Door>) -> Router {
     let (router, document) = described().split_for_parts();
     let document = document.to_pretty_json().unwrap_or_default();
-    router
+    let router = router
         .route("/v1/openapi.json", axum::routing::get(move || server::openapi(document.clone())))
         .merge(server::plain())
         .fallback(server::not_found)
         .method_not_allowed_fallback(server::method_not_allowed)
         .layer(DefaultBodyLimit::max(desk.config.limits.rest_body_bytes_max))
         .layer(axum::middleware::from_fn_with_state(desk.clone(), guard::check))
-        .with_state(desk)
+        .with_state(desk);
+    match door {
+        Some(door) => router.layer(axum::middleware::from_fn_with_state(door, sqs::serve_or_pass)),
+        None => router,
+    }
 }
 
 /// The OpenAPI document as it is served.
@@ -187,5 +195,8 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(server::live))
         .routes(routes!(server::ready))
         .routes(routes!(server::metrics))
+        .routes(routes!(store::show))
+        .routes(routes!(store::backup))
+        .routes(routes!(store::compact))
         .routes(routes!(server::problem_page))
 }

@@ -43,6 +43,8 @@ kinds! {
     NOT_FOUND = "not-found", 404, "There is no such resource.";
     /// Not this verb.
     METHOD = "method-not-allowed", 405, "This resource does not know that method.";
+    /// Something of that name is there.
+    EXISTS = "exists", 409, "There is one of that name already.";
     /// History was trimmed or lost.
     POSITION_LOST = "position-lost", 410, "The history no longer reaches back to that position.";
     /// Body over the limit.
@@ -59,6 +61,8 @@ kinds! {
     OVER_LIMIT = "over-limit", 422, "A limit of the server was reached.";
     /// Our fault.
     INTERNAL = "internal", 500, "The server failed to answer; its log says why.";
+    /// The disk, or what is on it.
+    STORE_FAILED = "store-failed", 500, "The store could not do it.";
     /// Mailboxes are full.
     BUSY = "busy", 503, "The server is overloaded; try again.";
     /// Shutting down.

@@ -4,6 +4,7 @@ use super::Desk;
 use super::document::{Node, Page, Probe, Ready};
 use super::extract::Path;
 use super::problem::{self, BUSY, DRAINING, METHOD, NOT_FOUND, Problem};
+use super::store::{self, StoreInfo};
 use crate::back::metrics;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -42,6 +43,9 @@ pub(super) struct ServerInfo {
     /// Resident memory of the process in bytes; absent where the system does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     resident_bytes: Option<u64>,
+    /// Absent without `store.dir`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    store: Option<StoreInfo>,
 }
 
 /// Look at the node
@@ -65,6 +69,7 @@ pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
         subscriptions: snapshot.totals.subscriptions,
         queued: snapshot.totals.queued,
         resident_bytes: metrics::resident_bytes(),
+        store: store::info_if_any(&desk).await,
     })
 }
 
@@ -102,7 +107,11 @@ pub(super) async fn ready(State(desk): State<Desk>) -> Result<&'static str, Prob
     responses((status = 200, description = "Prometheus text format 0.0.4.", content_type = "text/plain"), Node)
 )]
 pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
-    let text = metrics::render(&metrics::gather(&desk.office).await);
+    let stored = match &desk.storage {
+        Some(storage) => storage.stats().await.ok(),
+        None => None,
+    };
+    let text = metrics::render(&metrics::gather(&desk.office).await, stored.as_ref());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 

@@ -91,6 +91,15 @@ impl Error {
         Self::new(ErrorKind::QueueDoesNotExist, "The specified queue does not exist.")
     }
 
+    /// A message of a FIFO queue has no id for deduplication, and the queue does not make one of the body.
+    pub fn no_deduplication() -> Self {
+        Self::new(
+            ErrorKind::InvalidParameterValueException,
+            "The queue should either have ContentBasedDeduplication enabled or MessageDeduplicationId provided \
+             explicitly",
+        )
+    }
+
     /// A queue of that name exists, and this attribute of it is another.
     pub fn queue_name_exists(attribute: crate::sqs::QueueAttribute) -> Self {
         Self::new(

@@ -12,7 +12,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-use crate::process::{cargo, run, signal, within};
+use crate::process::{build_release, signal, within};
 
 /// How long a server may take to start or to end; generous, as valgrind makes it some fifty times slower.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -35,16 +35,12 @@ pub(super) struct Server {
 impl Product {
     /// Builds it in the folder beside the one this program is in.
     pub(super) fn build(root: &Path) -> Result<Self> {
-        run(&mut cargo(
-            root,
-            &["build", "--quiet", "--release", "--package", "trunkline", "--bin", "trunkline"],
-        ))?;
-        let own = std::env::current_exe().context("the path of this program")?;
+        let binary = build_release(root)?;
         let target =
-            own.parent().and_then(Path::parent).context("a program stands in a folder of a profile")?;
+            binary.parent().and_then(Path::parent).context("a program stands in a folder of a profile")?;
         let folder = target.join(format!("counts-{}", std::process::id()));
         std::fs::create_dir_all(&folder).with_context(|| format!("{}", folder.display()))?;
-        Ok(Self { binary: target.join("release/trunkline"), folder })
+        Ok(Self { binary, folder })
     }
 
     /// A file of the runs.

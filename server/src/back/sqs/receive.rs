@@ -1,0 +1,184 @@
+//! Receives, also those that wait: for messages a queue does not have yet no thread waits, only a task.
+//!
+//! Owns that a client who has gone gets nothing: its receive is cancelled, and what it was given meanwhile goes back. Start at
+//! [`Door::receive`].
+
+use std::time::Duration;
+
+use axum::response::Response;
+use hub::queue::{Answer, Delivery, QueueCommand, QueueName, Receive, Sent};
+use hub::{Command, Report, ShardId};
+use tokio::sync::OwnedSemaphorePermit;
+use wire::sqs::{
+    Content, Error, MessageFacts, QueueArn, QueueKind, ReceiveMessage, ReceivedMessage, SequenceNumber, Uuid,
+    limits,
+};
+
+use super::caller::Caller;
+use super::http::Replier;
+use super::refusal::About;
+use super::{Door, answered, arn_of, name_of};
+use crate::back::office::{ANSWER_WAIT, Answers, Office};
+use crate::mail::Mail;
+
+impl Door {
+    pub(super) async fn receive(
+        &self,
+        caller: &Caller<'_>,
+        reply: &Replier,
+        request: ReceiveMessage<'_>,
+    ) -> Result<Response, Error> {
+        let queue = caller.arn(&request.queue);
+        request.check(queue.kind())?;
+        let attempt = request.attempt_id.as_deref().unwrap_or_default();
+        let about = About { attempt, ..About::queue(&queue.name) };
+        let deliveries = match self.received(&queue, &request).await {
+            Ok(Answer::Received(deliveries)) => deliveries,
+            Ok(_) => return Err(Error::internal()),
+            Err(trouble) => return Err(about.error(trouble)),
+        };
+        let place = |delivery: &Delivery| (delivery.receipt.partition, delivery.receipt.offset);
+        let sent = self.shelf.fetch(deliveries.iter().map(place).collect()).await?;
+        let messages = deliveries.iter().zip(&sent).filter_map(|(delivery, sent)| {
+            // One that is gone has ended meanwhile.
+            self.message(&queue, &request, delivery, sent.as_ref()?)
+        });
+        Ok(reply.response(&wire::sqs::Response::ReceiveMessage(messages.collect())))
+    }
+
+    async fn received(
+        &self,
+        queue: &QueueArn,
+        request: &ReceiveMessage<'_>,
+    ) -> Result<Answer, super::Trouble> {
+        let permit = match request.wait_s {
+            Some(0) => None,
+            _ => std::sync::Arc::clone(&self.waiting).try_acquire_owned().ok(),
+        };
+        let name = name_of(queue);
+        let answers = self.office.expect().await;
+        let receive = Box::new(Receive {
+            queue: name.clone(),
+            max: u32::from(request.max),
+            visibility_ms: request.visibility_timeout_s.map(|timeout_s| u64::from(timeout_s) * 1000),
+            // Who finds too many waiting does not wait.
+            wait_ms: if permit.is_none() {
+                Some(0)
+            } else {
+                request.wait_s.map(|wait_s| u64::from(wait_s) * 1000)
+            },
+            attempt: request.attempt_id.as_deref().map(Box::from),
+            token: answers.token(),
+        });
+        let shard = name.home(&self.office.topology());
+        let mail = Mail::Hub(Command::Queue(QueueCommand::Receive(receive)));
+        if self.office.tell(shard, mail).await.is_err() {
+            return Err(Error::unavailable().into());
+        }
+        let wait_s = if permit.is_none() { 0 } else { request.wait_s.unwrap_or(limits::WAIT_S_MAX) };
+        let mut poll =
+            Poll { office: self.office.clone(), shard, queue: name, answers: Some(answers), _permit: permit };
+        poll.within(Duration::from_secs(u64::from(wait_s)) + ANSWER_WAIT).await
+    }
+
+    /// `None` when it says nothing that this API understands.
+    fn message<'s>(
+        &self,
+        queue: &QueueArn,
+        request: &ReceiveMessage<'_>,
+        delivery: &Delivery,
+        sent: &'s Sent,
+    ) -> Option<ReceivedMessage<'s>> {
+        let mut content = Content::decode(&sent.content)?;
+        let (origin, is_fifo) = (sent.origin.as_deref(), queue.kind() == QueueKind::Fifo);
+        let first_received = origin.map(|origin| origin.first_received).filter(|first| first.0 > 0);
+        let source = origin.and_then(|origin| arn_of(origin.source.as_ref()?));
+        let deduplication_id = deduplication_id(sent);
+        let facts = MessageFacts {
+            sender_id: Some(content.sender_id.as_ref()).filter(|sender| !sender.is_empty()),
+            sent_ms: sent.sent.0,
+            receive_count: delivery.receives.saturating_add(origin.map_or(0, |origin| origin.receives)),
+            first_received_ms: first_received.unwrap_or(delivery.first_received).0,
+            sequence_number: is_fifo.then(|| SequenceNumber::of_offset(delivery.receipt.offset)),
+            deduplication_id: deduplication_id.as_deref().filter(|_| is_fifo),
+            group_id: sent.group.as_deref(),
+            trace_header: Some(content.trace_header.as_ref()).filter(|header| !header.is_empty()),
+            dead_letter_source: source.as_ref(),
+        };
+        let system_attributes = facts.select(request.system_attributes).into_iter();
+        let system_attributes =
+            system_attributes.map(|(attribute, value)| (attribute, value.into_owned().into())).collect();
+        content.attributes.retain(&request.attributes);
+        Some(ReceivedMessage {
+            id: Uuid(sent.id.0),
+            receipt_handle: self.shelf.seal(&delivery.receipt).into(),
+            body: content.body,
+            body_md5: content.body_md5,
+            attributes: content.attributes,
+            system_attributes,
+        })
+    }
+}
+
+/// As it was given, or made of the body; of a dead letter, whose own is over, the message's id.
+fn deduplication_id(sent: &Sent) -> Option<String> {
+    use hub::queue::IdValue;
+    match sent.deduplication.as_ref().map(|id| &id.value) {
+        Some(IdValue::Text(text)) => Some(text.to_string()),
+        Some(IdValue::Hash(hash)) => Some(hash.iter().map(|byte| format!("{byte:02x}")).collect()),
+        None => Some(Uuid(sent.id.0).to_string()),
+    }
+}
+
+/// A receive that may wait.
+struct Poll {
+    office: Office,
+    shard: ShardId,
+    queue: QueueName,
+    /// Until it is answered.
+    answers: Option<Answers>,
+    _permit: Option<OwnedSemaphorePermit>,
+}
+
+impl Poll {
+    async fn within(&mut self, wait: Duration) -> Result<Answer, super::Trouble> {
+        let Some(answers) = &mut self.answers else { return Err(Error::internal().into()) };
+        let report = answers.within(wait).await;
+        if report.is_ok() {
+            self.answers = None;
+        }
+        answered(report)
+    }
+}
+
+impl Drop for Poll {
+    /// Nobody waits any more, as the client has gone.
+    fn drop(&mut self) {
+        let (Some(answers), Ok(runtime)) = (self.answers.take(), tokio::runtime::Handle::try_current())
+        else {
+            return;
+        };
+        let (office, shard, queue) = (self.office.clone(), self.shard, self.queue.clone());
+        runtime.spawn(give_back(office, shard, queue, answers));
+    }
+}
+
+/// Cancels a receive. What it was given before goes back: a question that is asked behind the cancellation is answered
+/// behind all that.
+async fn give_back(office: Office, shard: ShardId, queue: QueueName, mut answers: Answers) {
+    let token = answers.token();
+    let commands = [QueueCommand::Cancel { token }, QueueCommand::Describe { queue: queue.clone(), token }];
+    for command in commands {
+        if office.tell(shard, Mail::Hub(Command::Queue(command))).await.is_err() {
+            return;
+        }
+    }
+    let Ok(Report::Queue(answer)) = answers.within(ANSWER_WAIT).await else { return };
+    let Answer::Received(deliveries) = *answer else { return };
+    let changes: Vec<_> = deliveries.iter().map(|delivery| (delivery.receipt, 0)).collect();
+    let command = |token| Command::Queue(QueueCommand::SetVisibility { queue, changes, token });
+    if !deliveries.is_empty() {
+        // What cannot be given back becomes visible by itself.
+        let _ = office.ask(shard, command).await;
+    }
+}

@@ -1,0 +1,60 @@
+//! `cargo xtask crash`: the release build is killed again and again while foreign clients work, and nothing that was
+//! acknowledged may be missing.
+//!
+//! Builds and installs what `acceptance/py/crash.py` needs and runs it. Must not know what clients do. Start at [`run`].
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result};
+
+use crate::install;
+use crate::process::{build_release, program, run as run_program};
+
+/// Kill the server again and again under clients, and look for what is lost.
+#[derive(clap::Args, Debug)]
+pub(crate) struct Options {
+    /// What the clients do, by name; everything they can do without one.
+    works: Vec<String>,
+    /// Times that the server is killed, in each work.
+    #[arg(long, default_value_t = 100)]
+    rounds: u32,
+    /// Repeats the times between, which a run prints.
+    #[arg(long)]
+    seed: Option<u32>,
+}
+
+const PROGRAMS: [install::Program; 2] =
+    [("python3", &["--version"], "python3"), ("python3", &["-m", "ensurepip", "--version"], "python3-venv")];
+
+/// Runs to the end, or to the first thing that is lost.
+pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    install::debian(&PROGRAMS)?;
+    let binary = build_release(root)?;
+    let folder = root.join("acceptance");
+    install::acceptance_python(&folder)?;
+    let binary = binary.to_str().context("the path of the program is no text")?;
+    let mut python = program(folder.join(".venv/bin/python3"), &[], &folder);
+    run_program(python.args(words(options, binary)))
+}
+
+fn words(options: &Options, binary: &str) -> Vec<String> {
+    let mut words = ["-m", "py.crash", "--binary", binary, "--rounds"].map(str::to_owned).to_vec();
+    words.push(options.rounds.to_string());
+    words.extend(options.seed.map(|seed| format!("--seed={seed}")));
+    words.extend(options.works.iter().cloned());
+    words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_asked_for_is_handed_on() {
+        let mut options = Options { works: Vec::new(), rounds: 7, seed: None };
+        assert_eq!(words(&options, "b"), ["-m", "py.crash", "--binary", "b", "--rounds", "7"]);
+        options.seed = Some(5);
+        options.works = vec!["mqtt-1".to_owned(), "mqtt-2".to_owned()];
+        assert_eq!(words(&options, "b")[6..], ["--seed=5", "mqtt-1", "mqtt-2"]);
+    }
+}
