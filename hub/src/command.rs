@@ -472,8 +472,11 @@ pub enum Query {
         /// The channel.
         channel: ChannelName,
     },
-    /// The sessions that most waits for, most first; answered by `Report::Sessions`. Looks at every session.
+    /// The sessions with the oldest messages that wait or are not acknowledged, oldest first; answered by `Report::Sessions`.
+    /// Looks at every session.
     Slowest {
+        /// Only those with a connection.
+        connected: bool,
         /// At most.
         limit: u32,
     },

@@ -479,6 +479,8 @@ pub struct SessionView {
     pub subscriptions: Vec<String>,
     /// Share groups it is a member of, `group/filter`.
     pub shares: Vec<Arc<str>>,
+    /// When the oldest message was published that waits or is not acknowledged; not before the start of this hub.
+    pub oldest: Option<Millis>,
     /// Things waiting.
     pub queued: u32,
     /// Messages of higher quality that were sent and whose exchange is not over.

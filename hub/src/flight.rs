@@ -188,6 +188,15 @@ impl Flight {
         self.sent.len()
     }
 
+    /// When the oldest message was published that waits, or that the client has not acknowledged. What it asked for, as values
+    /// that channels retain, was published for others.
+    pub(crate) fn oldest(&self) -> Option<Millis> {
+        let sent = self.sent.iter().filter_map(|sent| sent.parcel.as_ref());
+        let parcels = sent.chain(&self.waiting).filter(|parcel| !matches!(parcel.source, Source::Retained));
+        // Each of the two is in order, but for what came back from a share group.
+        parcels.map(|parcel| parcel.message.published).min()
+    }
+
     pub(crate) fn bytes_waiting(&self) -> u64 {
         self.bytes
     }
@@ -401,6 +410,7 @@ mod tests {
             except: None,
             traits: Traits { quality, expires, ..Traits::default() },
             position: None,
+            published: Millis(0),
         };
         let grade = Grade { quality, ..Grade::default() };
         Parcel { message: Arc::new(message), grade, labels: None, source: Source::Live, record: 0 }

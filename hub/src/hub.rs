@@ -26,6 +26,8 @@ pub struct Hub {
     pub(crate) config: Config,
     /// Of the command being applied.
     pub(crate) now: Millis,
+    /// When it took in what an earlier one left.
+    pub(crate) started: Millis,
     pub(crate) sessions: Sessions,
     pub(crate) rosters: Rosters,
     pub(crate) interests: Interests,
@@ -78,6 +80,7 @@ impl Hub {
             stamp: 0,
             concerned: Vec::new(),
             now: Millis(0),
+            started: Millis(0),
             config,
         }
     }

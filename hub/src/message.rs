@@ -113,6 +113,8 @@ pub struct Message {
     pub traits: Traits,
     /// Its place in the channel's history, when the channel keeps one. `None` for unions and before it is assigned.
     pub position: Option<Position>,
+    /// When it was; 0 for what is from before the start. Only for who asks how long it takes to reach its readers.
+    pub published: Millis,
 }
 
 impl Message {

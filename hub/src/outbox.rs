@@ -95,6 +95,15 @@ impl Outbox {
         self.bytes
     }
 
+    /// When the oldest message was published.
+    pub(crate) fn oldest(&self) -> Option<Millis> {
+        let published = |item: &Outgoing| match item {
+            Outgoing::Message { message, grade, .. } if !grade.retained => Some(message.published),
+            _ => None,
+        };
+        self.items.iter().find_map(published)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }

@@ -5,7 +5,7 @@ use crate::command::{Publish, Receipt, Target};
 use crate::deliver::{Delivery, Reach};
 use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Refusal, Report};
 use crate::hub::Hub;
-use crate::ids::{ChannelName, Millis, Position, SessionId, SessionKey, Token};
+use crate::ids::{ChannelName, Millis, SessionId, SessionKey, Token};
 use crate::interest::shards_in;
 use crate::journal::{Promise, Then};
 use crate::limits::HistoryRule;
@@ -32,7 +32,7 @@ impl Hub {
         if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {
             return refuse(token, effects);
         }
-        let mut message = message(publish, channel, None);
+        let mut message = message(publish, channel, self.now);
         message.traits.gives_way = self.gives_way(&message.channel);
         let checked = self.check_retained(&message);
         let history = checked.and_then(|()| self.history_for(&message.channel, message.volatile));
@@ -101,7 +101,7 @@ impl Hub {
             return self.report_delivered(token, Counts::default(), 0, effects);
         };
         let reply_until = reply_until(self.now, &publish);
-        let mut message = message(publish, first, None);
+        let mut message = message(publish, first, self.now);
         message.traits.gives_way = self.gives_way(&message.channel);
         let message = Arc::new(message);
         for channel in channels.iter().filter(|channel| channel.session().is_none()) {
@@ -137,7 +137,7 @@ impl Hub {
         if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {
             return refuse(token, effects);
         }
-        let message = Arc::new(message(publish, ChannelName::client(id), None));
+        let message = Arc::new(message(publish, ChannelName::client(id), self.now));
         let delivery = Delivery {
             message: &message,
             scope: Scope::Session(id),
@@ -231,7 +231,7 @@ fn reply_until(now: Millis, publish: &Publish) -> Option<Millis> {
     Some(Millis(now.0.saturating_add(publish.reply_within_ms?)))
 }
 
-fn message(publish: Publish, channel: ChannelName, position: Option<Position>) -> Message {
+fn message(publish: Publish, channel: ChannelName, published: Millis) -> Message {
     Message {
         id: publish.id,
         channel,
@@ -240,6 +240,7 @@ fn message(publish: Publish, channel: ChannelName, position: Option<Position>) -
         volatile: publish.volatile,
         except: publish.except,
         traits: publish.traits,
-        position,
+        position: None,
+        published,
     }
 }

@@ -8,7 +8,7 @@ use crate::command::{Members, Query};
 use crate::effect::{ChannelView, Effects, Page, PresenceMember, Refusal, Report, SessionView};
 use crate::filter::filter_matches;
 use crate::hub::Hub;
-use crate::ids::{ChannelName, SessionId, SessionKey, Token};
+use crate::ids::{ChannelName, Millis, SessionId, SessionKey, Token};
 use crate::roster::{Roster, RosterKey};
 use crate::session::Session;
 use std::sync::Arc;
@@ -37,8 +37,9 @@ impl Hub {
             Query::Retained { channel } => {
                 effects.report(token, Report::Retained(self.retained.value(channel, self.now).cloned()));
             }
-            Query::Slowest { limit } => {
-                let page = self.page_of_slowest(*limit as usize);
+            Query::Slowest { connected, limit } => {
+                let page =
+                    self.page_of_slowest(*limit as usize, |session| session.is_connected() || !*connected);
                 effects.report(token, Report::Sessions(page));
             }
             Query::Totals => effects.report(token, self.totals()),
@@ -67,17 +68,17 @@ impl Hub {
         Page { items, more: keys.next().is_some() }
     }
 
-    /// Those that most waits for, most first. One look at each session.
-    fn page_of_slowest(&self, limit: usize) -> Page<SessionView> {
-        // Nearly always nothing waits for anybody.
-        let waiting = (self.sessions.queued > 0).then(|| self.sessions.iter_from(0)).into_iter().flatten();
-        let mut found: Vec<(u64, SessionKey)> = waiting
-            .filter(|(_, session)| !session.observer)
-            .map(|(key, session)| (session.waiting(), key))
-            .filter(|(waiting, _)| *waiting > 0)
-            .collect();
-        let more = keep_smallest_by(&mut found, limit, |a, b| b.0.cmp(&a.0).then(a.1.cmp(&b.1)));
-        let view = |(_, key): &(u64, SessionKey)| self.session_view(self.sessions.known(*key));
+    /// Those with the oldest messages that wait or are not acknowledged, oldest first. One look at each session.
+    fn page_of_slowest(&self, limit: usize, wanted: impl Fn(&Session) -> bool) -> Page<SessionView> {
+        // Often nothing waits for anybody.
+        let is_any = self.sessions.queued > 0 || self.sessions.in_flight > 0;
+        let sessions = is_any.then(|| self.sessions.iter_from(0)).into_iter().flatten();
+        let wanted = sessions.filter(|(_, session)| !session.observer && wanted(session));
+        let with_age = wanted.filter_map(|(key, session)| Some((session.oldest()?, session.waiting(), key)));
+        let mut found: Vec<(Millis, u64, SessionKey)> = with_age.collect();
+        let more =
+            keep_smallest_by(&mut found, limit, |a, b| a.0.cmp(&b.0).then(b.1.cmp(&a.1)).then(a.2.cmp(&b.2)));
+        let view = |(_, _, key): &(Millis, u64, SessionKey)| self.session_view(self.sessions.known(*key));
         Page { items: found.iter().map(view).collect(), more }
     }
 
@@ -99,6 +100,7 @@ impl Hub {
             until: session.until().filter(|_| !session.is_connected()),
             subscriptions,
             shares: shares.into_iter().flatten().map(|(group, _)| Arc::clone(group)).collect(),
+            oldest: session.oldest().map(|oldest| oldest.max(self.started)),
             queued: u32::try_from(session.waiting()).unwrap_or(u32::MAX),
             in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
         }

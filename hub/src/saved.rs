@@ -168,6 +168,7 @@ pub(crate) fn unpublished_message(publish: &Publish) -> Option<Arc<Message>> {
         except: publish.except.clone(),
         traits: publish.traits.clone(),
         position: None,
+        published: Millis(0),
     }))
 }
 

@@ -130,6 +130,16 @@ impl Session {
         outbox + self.pact.as_ref().map_or(0, |pact| pact.waiting())
     }
 
+    /// When the oldest message was published that waits for the client, or that it has not acknowledged.
+    pub(crate) fn oldest(&self) -> Option<Millis> {
+        let flight = self.pact.as_ref().and_then(|pact| pact.flight.as_ref());
+        let oldest = [
+            self.outbox.as_ref().and_then(|outbox| outbox.oldest()),
+            flight.and_then(|flight| flight.oldest()),
+        ];
+        oldest.into_iter().flatten().min()
+    }
+
     /// When a detached session ends; `None` = never.
     pub(crate) fn until(&self) -> Option<Millis> {
         let until = match (&self.pact, &self.recovery) {

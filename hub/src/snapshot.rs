@@ -180,7 +180,7 @@ impl Hub {
         snapshot: Snapshot,
         effects: &mut Effects,
     ) -> Vec<SessionId> {
-        self.now = now;
+        (self.now, self.started) = (now, now);
         let Snapshot {
             epoch,
             last,

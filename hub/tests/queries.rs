@@ -214,28 +214,47 @@ fn a_retained_value_is_shown_until_it_is_taken_away_or_too_old() {
 }
 
 #[test]
-fn the_slowest_come_first_and_who_is_not_slow_does_not_come() {
+fn who_is_furthest_behind_comes_first_and_who_is_not_behind_does_not_come() {
     let mut bench = Bench::new();
     for name in ["quick", "slow", "slower"] {
         bench.claim(name, Quality::AtLeastOnce);
     }
-    bench.publish(|_| {});
-    bench.publish(|_| {});
     let done = |bench: &mut Bench, name: &str, numbers: &[u16]| {
         let key = SessionKey(bench.named(name).expect("it is there").id.slot());
         for number in numbers {
             bench.apply(Command::Settle { session: key, number: *number, step: Step::Done });
         }
     };
-    done(&mut bench, "quick", &[1, 2]);
-    done(&mut bench, "slow", &[1]);
-    bench.publish(|_| {});
-    done(&mut bench, "quick", &[3]);
-    let slowest = |bench: &mut Bench, limit| -> Vec<(String, u32)> {
-        let found = bench.sessions(Query::Slowest { limit });
-        found.into_iter().map(|view| (view.name.unwrap().to_string(), view.queued)).collect()
+    let slowest = |bench: &mut Bench, connected, limit| -> Vec<(String, u64)> {
+        let found = bench.sessions(Query::Slowest { connected, limit });
+        let shown = |view: SessionView| (view.name.unwrap().to_string(), view.oldest.unwrap().0);
+        found.into_iter().map(shown).collect()
     };
-    let all = [("slower".to_owned(), 2), ("slow".to_owned(), 1)];
-    assert_eq!(slowest(&mut bench, 9), all);
-    assert_eq!(slowest(&mut bench, 1), all[..1]);
+    assert_eq!(slowest(&mut bench, false, 9), []);
+    for now in [10, 20, 30] {
+        bench.now = now;
+        bench.publish(|_| {});
+    }
+    done(&mut bench, "quick", &[1, 2, 3]);
+    // What counts is how old the oldest is, not how many there are.
+    done(&mut bench, "slow", &[1, 2]);
+    done(&mut bench, "slower", &[1]);
+    let all = [("slower".to_owned(), 20), ("slow".to_owned(), 30)];
+    assert_eq!(slowest(&mut bench, false, 9), all);
+    assert_eq!(slowest(&mut bench, true, 1), all[..1]);
+    // What a client asks for is not late, however old it is.
+    bench.publish(|publish| publish.traits.retain = true);
+    done(&mut bench, "quick", &[4]);
+    bench.now = 99;
+    let session = bench.claim("new", Quality::AtLeastOnce);
+    let options = Options { quality: Quality::AtLeastOnce, ..Options::default() };
+    let (filter, catch_up) = ("a".to_owned(), CatchUp::Always);
+    bench.apply(Command::Join(Join { session, filter, group: None, options, catch_up, request: 2 }));
+    assert_eq!(bench.named("new").map(|view| (view.in_flight, view.oldest)), Some((1, None)));
+    assert_eq!(slowest(&mut bench, false, 9).len(), 2);
+    // Who is away is behind, too, but not slow.
+    let away = SessionKey(bench.named("slower").expect("it is there").id.slot());
+    bench.apply(Command::Detach { session: away, reason: Reason::ConnectionClosed });
+    assert_eq!(slowest(&mut bench, true, 9), all[1..]);
+    assert_eq!(slowest(&mut bench, false, 9), all);
 }

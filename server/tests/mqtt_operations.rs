@@ -438,8 +438,17 @@ async fn packets_messages_refusals_and_sessions_are_counted() {
         (&slow["client_id"], &slow["queued"], &slow["in_flight"]),
         (&json!("c1"), &json!(1), &json!(1))
     );
+    assert!(slow["behind_ms"].is_u64(), "{slow}");
     client.say(&ClientPacket::PubAck(Ack::new(PacketId::FIRST, ReasonCode::Success)));
     assert_eq!(client.next(), "PUBLISH tea \"b\" q1 #2");
+    // Nothing waits any more, but the client has not said that it has the second one.
+    let (_, page) = ask(&server, "GET", "/v1/slow-sessions?connected=true&limit=1", None);
+    let slow = &page["items"][0];
+    assert_eq!((&slow["queued"], &slow["in_flight"]), (&json!(0), &json!(1)));
+    let second = Ack::new(PacketId::new(2).unwrap(), ReasonCode::Success);
+    client.say(&ClientPacket::PubAck(second));
+    // Once this is answered, that has been read.
+    client.subscribe("coffee", Qos::AtMostOnce);
     assert_eq!(ask(&server, "GET", "/v1/slow-sessions", None).1["items"], json!([]));
     server.drain().await;
 }

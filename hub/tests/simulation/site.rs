@@ -496,6 +496,7 @@ impl Site {
             except,
             position,
             traits: hub::Traits::default(),
+            published: Millis(0),
         };
         if members_here {
             let names = &[channel.as_str()];
@@ -517,6 +518,7 @@ impl Site {
             volatile: publish.volatile,
             except: publish.except.clone(),
             position: None,
+            published: Millis(0),
             traits: hub::Traits::default(),
         };
         let effects = self.run(now, Command::Publish(Box::new(publish)));
@@ -548,6 +550,7 @@ impl Site {
             volatile: publish.volatile,
             except: publish.except.clone(),
             position: None,
+            published: Millis(0),
             traits: hub::Traits::default(),
         };
         let effects = self.run(now, Command::Publish(Box::new(publish)));

@@ -37,7 +37,7 @@ section! {
         drain_window_ms: u64 = 10_000, 0..=3_600_000 "milliseconds";
         /// File in which the server, when it has ended in order, leaves the sessions that may be recovered and what they
         /// missed, so that clients recover from a restart as from a lost connection (`recovery` of their namespace); sessions of
-        /// MQTT, the values that channels retain and messages that are to be published later are in it, too. The next
+        /// MQTT, the values that channels retain, messages that are to be published later and bans are in it, too. The next
         /// start reads and removes it; one that cannot be used, for instance because `server.shards` is another number, is
         /// kept with `.bad` behind its name, and the server starts without those sessions. It holds users and messages, so
         /// only its owner may read it; a file at this path that is not a server's, that belongs to another user or that

@@ -4,11 +4,11 @@
 //! before anybody can publish. Start at [`spawn`].
 
 use crate::config::{Config, WhenFull};
-use crate::front::{Fit, Front, PidKey, Returning};
+use crate::front::{Ban, Fit, Front, PidKey, Returning};
 use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
-use crate::state::{End, NodeState, ShardState};
+use crate::state::{End, NodeState, SavedBan, ShardState};
 use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
@@ -68,10 +68,10 @@ pub(super) fn spawn(
     for (setup, place) in shards(node, bound)?.into_iter().zip(places) {
         let (config, topology) = (Arc::clone(&node.config), node.topology);
         let (key, heir) = (node.key.clone(), node.heir.clone());
-        let Place { id, hub, returning } = place;
+        let Place { id, hub, returning, bans } = place;
         let spawned = Shard::spawn(setup, move || {
-            let front = Front::new(config, id, topology, key).with_heir(heir).with_returning(returning);
-            (front, HubPort::new(hub))
+            let front = Front::new(config, id, topology, key).with_heir(heir);
+            (front.with_returning(returning).with_bans(bans), HubPort::new(hub))
         });
         match spawned {
             Ok(handle) => handles.push(handle),
@@ -91,7 +91,8 @@ pub(super) fn by_hand(node: &NodeSetup, places: Vec<Place>) -> io::Result<Vec<(S
         let (config, key) = (Arc::clone(&node.config), node.key.clone());
         let front = Front::new(config, place.id, node.topology, key)
             .with_heir(node.heir.clone())
-            .with_returning(place.returning);
+            .with_returning(place.returning)
+            .with_bans(place.bans);
         let own = setup.peers.get(usize::from(place.id.0)).cloned();
         let sender = own.ok_or_else(|| io::Error::other("a shard is among its peers"))?;
         Ok((sender, Shard::by_hand(setup, front, HubPort::new(place.hub))?))
@@ -128,12 +129,13 @@ pub(super) struct Place {
     hub: Hub,
     /// Sessions of an earlier process.
     returning: Vec<Returning>,
+    bans: Vec<Ban>,
 }
 
 fn places(node: &NodeSetup) -> io::Result<Vec<Place>> {
     let place = |id| {
         let config = hub_config(&node.config, id, node.topology, epoch()?);
-        Ok(Place { id, hub: Hub::new(config), returning: Vec::new() })
+        Ok(Place { id, hub: Hub::new(config), returning: Vec::new(), bans: Vec::new() })
     };
     (0..node.topology.shards).map(ShardId).map(place).collect()
 }
@@ -148,7 +150,10 @@ fn restore(places: &mut [Place], now: Millis, state: Option<NodeState>, journal:
     for place in &mut *places {
         let found = left.iter().position(|state| state.shard == place.id);
         let (snapshot, clients) = match found.map(|at| left.swap_remove(at)) {
-            Some(ShardState { snapshot, clients, .. }) => (snapshot, clients),
+            Some(ShardState { snapshot, clients, bans, .. }) => {
+                place.bans = bans.into_iter().filter_map(|ban| still_banned(ban, now, elapsed_ms)).collect();
+                (snapshot, clients)
+            }
             // As it was made.
             None if journal.is_some() => (place.hub.snapshot(now), Vec::new()),
             None => continue,
@@ -175,6 +180,18 @@ fn restore(places: &mut [Place], now: Millis, state: Option<NodeState>, journal:
             "sessions of the server before this one can be recovered"
         );
     }
+}
+
+/// `None` if it is over by now.
+fn still_banned(saved: SavedBan, now: Millis, elapsed_ms: u64) -> Option<Ban> {
+    let SavedBan { of, left_ms, reason } = saved;
+    let until = match left_ms {
+        Some(left_ms) => {
+            Some(Millis(now.0 + left_ms.checked_sub(elapsed_ms).filter(|left_ms| *left_ms > 0)?))
+        }
+        None => None,
+    };
+    Some(Ban { of, until, reason })
 }
 
 /// From shard, to shard.

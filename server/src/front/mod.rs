@@ -64,6 +64,13 @@ impl Front {
         Self { returning, ..self }
     }
 
+    /// Those whom an earlier process refused are refused by this one, too.
+    #[must_use]
+    pub fn with_bans(mut self, bans: Vec<Ban>) -> Self {
+        self.mqtt.take_bans(bans);
+        self
+    }
+
     /// What the clients of MQTT send and get.
     #[must_use]
     pub fn figures(&self) -> Figures {
@@ -249,7 +256,8 @@ impl Handler for Front {
     fn ended(&mut self, cx: &mut Cx<'_>, end: End) {
         if let Some(heir) = self.heir.take() {
             // Fails only when nobody waits for it any more.
-            let _ = heir.send((self.socketio.state(cx), end));
+            let state = ShardState { bans: self.mqtt.saved_bans(cx), ..self.socketio.state(cx) };
+            let _ = heir.send((state, end));
         }
     }
 }

@@ -17,13 +17,14 @@ use hub::{
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
+use super::bans::BanRecord;
 use super::claims::ClaimRecord;
 use super::record::{MessageRecord, channels};
 use super::{NodeState, SavedClient, ShardState, Unusable, sound};
 use crate::front::PidProof;
 
 /// The format that is written and read.
-pub(super) const VERSION: u32 = 3;
+pub(super) const VERSION: u32 = 4;
 
 /// How every state file begins.
 pub(super) const MAGIC: [u8; 8] = *b"TRNKSTAT";
@@ -54,6 +55,7 @@ struct ShardRecord<'a> {
     retained: Vec<u32>,
     /// Message, and what is left of its delay.
     delayed: Vec<(u32, u64)>,
+    bans: Vec<BanRecord<'a>>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -171,7 +173,7 @@ impl<'a> NodeRecord<'a> {
 
 impl<'a> ShardRecord<'a> {
     fn of(state: &'a ShardState) -> Self {
-        let ShardState { shard, snapshot, clients } = state;
+        let ShardState { shard, snapshot, clients, bans } = state;
         let sessions = snapshot.sessions.iter().zip(clients);
         let roster = |saved: &'a SavedRoster| RosterRecord {
             name: &saved.name,
@@ -190,6 +192,7 @@ impl<'a> ShardRecord<'a> {
             messages: snapshot.messages.iter().map(|message| MessageRecord::of(message)).collect(),
             retained: snapshot.retained.clone(),
             delayed: snapshot.delayed.iter().map(|saved| (saved.message, saved.left_ms)).collect(),
+            bans: bans.iter().map(BanRecord::of).collect(),
         }
     }
 
@@ -221,7 +224,8 @@ impl<'a> ShardRecord<'a> {
                 .map(|(message, left_ms)| SavedDelayed { message, left_ms })
                 .collect(),
         };
-        Some(ShardState { shard: ShardId(self.shard), snapshot, clients })
+        let bans = self.bans.into_iter().map(BanRecord::saved).collect();
+        Some(ShardState { shard: ShardId(self.shard), snapshot, clients, bans })
     }
 }
 

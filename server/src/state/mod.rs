@@ -1,9 +1,10 @@
 //! What a node leaves to the process after it: sessions that may be resumed and what they missed, in one file.
 //!
-//! Owns what is in it. `place` owns the file on the disk, `format` its bytes with `claims` and `message`, `sound` what of them
+//! Owns what is in it. `place` owns the file on the disk, `format` its bytes with `bans`, `claims` and `record`, `sound` what of them
 //! makes sense. Must not know
 //! when a node ends, nor who takes the sessions in. Start at [`NodeState`], then at [`Place::open`].
 
+mod bans;
 mod claims;
 mod format;
 mod place;
@@ -15,7 +16,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use hub::{ShardId, Snapshot, Topology};
 
-use crate::front::PidProof;
+use crate::front::{Banned, PidProof};
 
 pub use place::{Place, Taken};
 
@@ -28,6 +29,19 @@ pub struct ShardState {
     pub snapshot: Snapshot,
     /// What the protocol knows of each of the snapshot's sessions, in their order.
     pub clients: Vec<SavedClient>,
+    /// Who is refused for a while.
+    pub bans: Vec<SavedBan>,
+}
+
+/// A ban.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SavedBan {
+    /// Whom it is about.
+    pub of: Banned,
+    /// How much longer it holds; `None` = until it is lifted. Milliseconds.
+    pub left_ms: Option<u64>,
+    /// For people.
+    pub reason: Option<Arc<str>>,
 }
 
 /// What the protocol knows of a session.
@@ -95,7 +109,8 @@ impl NodeState {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         let kept = |snapshot: &Snapshot| snapshot.retained.len() + snapshot.delayed.len();
-        self.session_count() == 0 && self.snapshots().all(|snapshot| kept(snapshot) == 0)
+        let is_nothing_kept = self.snapshots().all(|snapshot| kept(snapshot) == 0);
+        self.session_count() == 0 && is_nothing_kept && self.shards.iter().all(|state| state.bans.is_empty())
     }
 
     /// How long ago it was saved; 0 when the clock was set back since. Milliseconds.

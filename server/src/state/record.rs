@@ -93,6 +93,7 @@ impl<'a> MessageRecord<'a> {
             except,
             traits,
             position: self.position.map(|(epoch, offset)| Position { epoch, offset }),
+            published: Millis(0),
         }))
     }
 }

@@ -56,6 +56,7 @@ fn entry(scope: Scope, body: Body, except: Option<Except>) -> SavedEntry {
         volatile: false,
         except: except.map(Box::new),
         position: Some(Position { epoch: 3, offset: 4 }),
+        published: Millis(0),
         traits: hub::Traits::default(),
     };
     SavedEntry { message: Arc::new(message), scope, left_ms: 119_999 }
@@ -71,6 +72,7 @@ fn message(quality: Quality, expires: Option<u64>) -> Arc<Message> {
         volatile: true,
         except: None,
         position: None,
+        published: Millis(0),
         traits: Traits {
             quality,
             retain: true,
@@ -196,7 +198,14 @@ fn state() -> NodeState {
         proof: PidProof([byte; 16]),
     };
     let clients = vec![client("/", "main", 1), client("/chat", "chat", 2)];
-    let full = ShardState { shard: ShardId(0), snapshot, clients };
+    let ban = |of, left_ms, reason: Option<&str>| SavedBan { of, left_ms, reason: reason.map(Into::into) };
+    let bans = vec![
+        ban(Banned::Client("c".into()), Some(5), Some("flapping")),
+        ban(Banned::User("u".into()), None, None),
+        ban(Banned::Address([10, 0, 0, 7].into()), None, None),
+        ban(Banned::Address([0x2001_u16, 0xdb8, 0, 0, 0, 0, 0, 7].into()), Some(1), None),
+    ];
+    let full = ShardState { shard: ShardId(0), snapshot, clients, bans };
     let empty = Snapshot {
         epoch: 1,
         last: 0,
@@ -209,7 +218,7 @@ fn state() -> NodeState {
         retained: Vec::new(),
         delayed: Vec::new(),
     };
-    let empty = ShardState { shard: ShardId(1), snapshot: empty, clients: Vec::new() };
+    let empty = ShardState { shard: ShardId(1), snapshot: empty, clients: Vec::new(), bans: Vec::new() };
     NodeState { saved_at_ms: 1_795_000_000_000, topology: OWN, shards: vec![full, empty] }
 }
 
@@ -464,7 +473,7 @@ fn the_format_is_pinned() {
     let sum: String = bytes[bytes.len() - 32..].iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(
         (bytes.len(), format::VERSION, &*sum),
-        (682, 3, "321857b8bd4d4e2a05340c986ac6172555e139a30aa52f5f490b7c5edd5914d0")
+        (731, 4, "0259273dee59de67e6abfd11fdcc8f2be2f76642c33926d3b2c23fed0828ee77")
     );
 }
 
@@ -491,7 +500,7 @@ fn another_format_is_told_by_its_number() {
     bytes[8] = 2;
     let error = format::decode(&bytes).unwrap_err();
     assert_eq!(error, Unusable::Version(2));
-    assert_eq!(error.to_string(), "its format is 2, this version reads format 3 only");
+    assert_eq!(error.to_string(), "its format is 2, this version reads format 4 only");
 }
 
 #[test]

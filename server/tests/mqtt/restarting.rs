@@ -1,6 +1,9 @@
 //! An orderly restart between any two steps: what was acknowledged is there, nothing comes twice, time goes on.
 
 use super::rig::{Client, Opening, Post, Site, config, config_of};
+use hub::Millis;
+use trunkline::front::{Ban, Banned};
+use trunkline::mail::Mail;
 
 /// A site of so many shards, which can be started again.
 struct Life {
@@ -292,4 +295,31 @@ fn what_goes_first_at_a_full_outbox_is_as_the_rules_are_now() {
     assert_eq!(client.connect(&Opening::v5("s").lasting(3600)), "CONNACK present 00");
     let expected = ["PUBLISH last/b \"3\" q1 #1", "PUBLISH last/b \"4\" q1 #2", "PUBLISH next/b \"6\" q1 #3"];
     client.expect(&expected);
+}
+
+#[test]
+fn who_was_banned_stays_banned_for_what_is_left_of_it() {
+    let ban = |site: &Site, shard, of: Banned, until: Option<u64>| {
+        let (reply, mut answer) = tokio::sync::oneshot::channel();
+        let until = until.map(|until| Millis(site.now() + until));
+        site.mail(shard, Mail::Ban { ban: Ban { of, until, reason: None }, reply });
+        assert_eq!(answer.try_recv(), Ok(true));
+    };
+    let connects = |site: &Site, id: &str| site.open(0).connect(&Opening::v5(id));
+    let site = Site::new(2);
+    let [short, long, ever] = ["short", "long", "ever"].map(|begin| site.client_at(1, begin));
+    ban(&site, 1, Banned::Client(short.as_str().into()), Some(2_000));
+    ban(&site, 1, Banned::Client(long.as_str().into()), Some(600_000));
+    ban(&site, 1, Banned::Client(ever.as_str().into()), None);
+    for id in [&short, &long, &ever] {
+        assert_eq!(connects(&site, id), "CONNACK new 8A");
+    }
+    let site = site.restart(config(2, &["limits.bans_max=0"]), 60_000);
+    assert_eq!(connects(&site, &short), "CONNACK new 00");
+    for id in [&long, &ever] {
+        assert_eq!(connects(&site, id), "CONNACK new 8A");
+    }
+    site.pass(600_000);
+    assert_eq!(connects(&site, &long), "CONNACK new 00");
+    assert_eq!(connects(&site, &ever), "CONNACK new 8A");
 }

@@ -34,7 +34,7 @@ pub(super) struct BanItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     address: Option<IpAddr>,
-    /// Seconds until it is over, at least 1; absent if it stays until it is lifted, or the server ends.
+    /// Seconds until it is over, at least 1; absent if it stays until it is lifted.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1)]
     seconds: Option<u64>,
@@ -100,7 +100,7 @@ pub(super) async fn list(
 /// Ban
 ///
 /// Refuses MQTT clients from now on, with 0x8A or, in version 3, 5. Those that are connected stay until
-/// `DELETE /v1/sessions` ends them. Bans are not kept beyond the end of the server.
+/// `DELETE /v1/sessions` ends them. With `server.state_file` bans outlive a server that ends in order; a crash loses them.
 #[utoipa::path(
     put, path = "/v1/bans", tag = "sessions", operation_id = "putBan", request_body = BanItem,
     responses(

@@ -68,6 +68,10 @@ pub(super) struct SessionItem {
     expires_in_seconds: Option<u64>,
     /// Channels and filters, shared ones as `$share/<group>/<filter>`.
     subscriptions: Vec<String>,
+    /// For how long the oldest message has been published that waits for it or, of QoS 1 and 2, that it has not acknowledged; at
+    /// most since the start of the server. Milliseconds; absent if there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    behind_ms: Option<u64>,
     /// Messages waiting for it.
     queued: u32,
     /// Messages of QoS 1 and 2 that it has not acknowledged.
@@ -134,12 +138,15 @@ pub(super) struct SlowestQuery {
     /// At most so many, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
     #[param(minimum = 1)]
     limit: Option<u32>,
+    /// `true`: only those with a connection. What waits for a client that is away says nothing of how fast it is.
+    #[serde(default)]
+    connected: bool,
 }
 
 /// List the slowest sessions
 ///
-/// Those that most messages wait for, most first; those for which none waits are left out. Looks at every session of the node, so
-/// it is for a person who asks, not for a program that polls.
+/// Those with the largest `behind_ms` first; those without one are left out. Looks at every session of the node, so it is for a
+/// person who asks, not for a program that polls.
 #[utoipa::path(
     get, path = "/v1/slow-sessions", tag = "sessions", operation_id = "listSlowSessions", params(SlowestQuery),
     responses(
@@ -154,13 +161,13 @@ pub(super) async fn slowest(
     let limit = limit_of(&desk, query.limit)?;
     let mut items = Vec::new();
     for shard in desk.office.shards() {
-        let ask = hub::Query::Slowest { limit };
+        let ask = hub::Query::Slowest { connected: query.connected, limit };
         let report = desk.office.ask(shard, |token| Command::Query { token, query: ask }).await?;
         if let Report::Sessions(page) = report {
             items.extend(desk.describe(shard, page.items).await);
         }
     }
-    items.sort_by_key(|item| std::cmp::Reverse(item.queued));
+    items.sort_by_key(|item| std::cmp::Reverse((item.behind_ms, item.queued)));
     items.truncate(limit as usize);
     Ok(Json(Page { items, next: None }))
 }
@@ -388,6 +395,7 @@ fn item_of(view: SessionView, known: Option<Inspection>, now_ms: u64) -> Session
         age_seconds: now_ms.saturating_sub(view.since.0) / 1000,
         expires_in_seconds: view.until.map(|until| until.0.saturating_sub(now_ms).div_ceil(1000)),
         subscriptions: view.subscriptions.into_iter().chain(shares).collect(),
+        behind_ms: view.oldest.map(|oldest| now_ms.saturating_sub(oldest.0)),
         queued: view.queued,
         in_flight: view.in_flight,
     }

@@ -14,6 +14,7 @@ use super::flapping::Measure;
 use super::{Figures, Mqtt};
 use crate::mail::Inspection;
 use crate::shard::{ConnKey, Cx};
+use crate::state::SavedBan;
 
 impl Mqtt {
     /// What was counted since the shard started.
@@ -33,6 +34,21 @@ impl Mqtt {
 
     pub(in crate::front) fn bans(&self, cx: &Cx<'_>, after: Option<&Banned>, limit: usize) -> Page<Ban> {
         self.bans.page(cx.io.now(), after, limit)
+    }
+
+    /// As the next process goes on with them.
+    pub(in crate::front) fn saved_bans(&self, cx: &Cx<'_>) -> Vec<SavedBan> {
+        let now = cx.io.now();
+        let left_ms = |until: Millis| until.0.saturating_sub(now.0);
+        let saved = |ban: Ban| SavedBan { of: ban.of, left_ms: ban.until.map(left_ms), reason: ban.reason };
+        self.bans.page(now, None, usize::MAX).items.into_iter().map(saved).collect()
+    }
+
+    /// Whatever the limit is now: they held.
+    pub(in crate::front) fn take_bans(&mut self, bans: Vec<Ban>) {
+        for ban in bans {
+            self.bans.add(Millis(0), ban, usize::MAX);
+        }
     }
 
     /// Whether a client is refused before anything else is asked: for its name, or for where it comes from.

@@ -154,7 +154,7 @@ impl SocketIo {
             }));
             namespace.is_some()
         });
-        ShardState { shard: self.shard, snapshot, clients }
+        ShardState { shard: self.shard, snapshot, clients, bans: Vec::new() }
     }
 
     /// Asks the hub for the session a client names.
