@@ -89,13 +89,7 @@ impl Hub {
             return;
         }
         let (at, before) = (Millis(self.now.0.saturating_add(delay_ms)), self.journal.made());
-        if let Target::Channel(channel) = &publish.target {
-            self.keep_due(channel.partition(&self.config.topology), at, &mut publish);
-        }
-        if let Some(Receipt::Record { seen, .. }) = &mut publish.receipt {
-            *seen = (publish.traits.quality == Quality::ExactlyOnce).then_some(publish.id);
-        }
-        self.delayed.insert(at, publish);
+        self.wait_until(at, publish);
         if let Some(token) = token {
             let report = Report::Routed { shards: 0, position: None };
             self.promise_after(before, Promise::Report(token, Box::new(report)), effects);
@@ -107,6 +101,17 @@ impl Hub {
             }
             receipt => self.acknowledge(receipt, outcome, effects),
         }
+    }
+
+    /// Puts a message for one channel to those that wait.
+    pub(crate) fn wait_until(&mut self, at: Millis, mut publish: Publish) {
+        if let Target::Channel(channel) = &publish.target {
+            self.keep_due(channel.partition(&self.config.topology), at, &mut publish);
+        }
+        if let Some(Receipt::Record { seen, .. }) = &mut publish.receipt {
+            *seen = (publish.traits.quality == Quality::ExactlyOnce).then_some(publish.id);
+        }
+        self.delayed.insert(at, publish);
     }
 
     /// A message of higher quality that is published yet to be is kept, in a partition of this hub, until it is where it is

@@ -201,7 +201,7 @@ impl Journal {
     }
 
     pub(crate) fn expire(&mut self, now: Millis) {
-        while let Some((_, place)) = self.graves.pop_front_if(|(at, _)| *at <= now) {
+        while let Some((_, place)) = pop_if(&mut self.graves, |(at, _)| *at <= now) {
             self.drop_record(place.partition, place.number);
         }
         self.had.take_if(|had| had.until() <= now);
@@ -226,12 +226,12 @@ impl Journal {
     /// So many changes are safe, since the hub was made.
     fn note_safe(&mut self, safe: u64) {
         self.safe = self.safe.max(safe);
-        while let Some((_, place)) = self.unsafe_records.pop_front_if(|(made, _)| *made <= self.safe) {
+        while let Some((_, place)) = pop_if(&mut self.unsafe_records, |(made, _)| *made <= self.safe) {
             if let Some(last) = self.last_safe.get_mut(usize::from(place.partition.0 / self.shards.max(1))) {
                 *last = place.number;
             }
         }
-        while let Some((made, name)) = self.endings.pop_front_if(|(made, _)| *made <= self.safe) {
+        while let Some((made, name)) = pop_if(&mut self.endings, |(made, _)| *made <= self.safe) {
             if self.ending.get(&name) == Some(&made) {
                 self.ending.remove(&name);
             }
@@ -296,6 +296,11 @@ impl Journal {
     }
 }
 
+/// The first, if it is one of those.
+fn pop_if<T>(queue: &mut VecDeque<T>, is_it: impl FnOnce(&T) -> bool) -> Option<T> {
+    queue.front().is_some_and(is_it).then(|| queue.pop_front()).flatten()
+}
+
 impl Hub {
     /// From now on what is of quality above `AtMostOnce`, and what channels retain, is kept: [`Effects::entries`] says what
     /// to write, and [`Command::Kept`](crate::Command::Kept) how much of it is safe. `last` are the numbers of the newest
@@ -320,7 +325,7 @@ impl Hub {
     pub(crate) fn kept(&mut self, safe: u64, effects: &mut Effects) {
         self.journal.note_safe(safe);
         let safe = self.journal.safe;
-        while let Some((_, promise)) = self.journal.held.pop_front_if(|(after, _)| *after <= safe) {
+        while let Some((_, promise)) = pop_if(&mut self.journal.held, |(after, _)| *after <= safe) {
             self.fulfil(promise, effects);
         }
     }

@@ -16,6 +16,7 @@ use crate::message::{Grade, Message, MessageId, Quality};
 use crate::pact::{Offered, OfferedState, Records};
 use crate::record::{OwedRecord, Place, Record, SessionRecord, WillRecord};
 use crate::saved::{SavedClaim, SavedSubscription, unpublished};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -356,11 +357,28 @@ impl Hub {
         }
     }
 
+    /// A session of a hub that kept no journal is kept from now on.
+    pub(crate) fn keep_restored(&mut self, key: SessionKey) {
+        let Some(pact) = &mut self.sessions.known_mut(key).pact else { return };
+        let shares = pact.rare.as_ref().map_or(0, |rare| rare.shares.len());
+        pact.records = Some(Box::new(Records {
+            session: 0,
+            subscriptions: SmallVec::from_elem(0, pact.options.len()),
+            shares: vec![0; shares],
+        }));
+        self.renew_records(key);
+    }
+
     /// All records of a session are kept once more, under the id it has now, and the old ones dropped.
     fn renew_records(&mut self, key: SessionKey) {
+        let session = self.sessions.known_mut(key);
+        let records = session.pact.as_ref().and_then(|pact| pact.records.as_ref());
+        let is_new = records.is_some_and(|records| records.session == 0);
         self.keep_session(key);
         let session = self.sessions.known_mut(key);
         let (id, partition) = (session.id, session.id.partition());
+        let own = session.user().map(|user| ChannelName::user(&user));
+        let is_own = |name: &str| own.as_ref().is_some_and(|own| own.as_str() == name);
         let names: Vec<Arc<str>> = session
             .subscriptions
             .iter()
@@ -368,7 +386,7 @@ impl Hub {
             .collect();
         let journal = &mut self.journal;
         let mut renew = |old: u64, record: Record| {
-            if old == 0 {
+            if old == 0 && !is_new {
                 return 0;
             }
             let number = journal.keep(partition, record);
@@ -378,7 +396,9 @@ impl Hub {
         let Some(pact) = &mut session.pact else { return };
         let Some(records) = &mut pact.records else { return };
         for ((number, options), name) in records.subscriptions.iter_mut().zip(&pact.options).zip(names) {
-            *number = renew(*number, Record::Subscription { session: id, name, options: *options });
+            if !is_own(&name) {
+                *number = renew(*number, Record::Subscription { session: id, name, options: *options });
+            }
         }
         if let Some(rare) = &mut pact.rare {
             for (number, (group, options)) in records.shares.iter_mut().zip(&rare.shares) {

@@ -287,12 +287,18 @@ impl Hub {
         }
     }
 
-    /// As it was before the start. One that a record keeps has a place whatever the limits are now.
+    /// As it was before the start. One that a record keeps has a place whatever the limits are now; another is kept from now
+    /// on.
     pub(crate) fn restore_retained(&mut self, message: &Arc<Message>, record: u64) {
         let is_ours = message.channel.home(&self.config.topology) == self.config.shard;
         let fits = record > 0 || self.retained.check(message, &self.config.limits).is_ok();
         if is_ours && fits {
             let may_repeat = record > 0 && message.traits.quality > Quality::AtMostOnce;
+            let partition = message.channel.partition(&self.config.topology);
+            let record = match record {
+                0 => self.journal.keep(partition, Record::Retained(Arc::clone(message))),
+                record => record,
+            };
             self.drop_retained(&message.channel);
             self.retained.insert(Value { message: Arc::clone(message), record, may_repeat });
         }

@@ -198,7 +198,7 @@ impl Hub {
         // What was taken stays so, whatever the limits are now.
         for saved in &delayed {
             let due = saved.restored(&messages, now, elapsed_ms);
-            due.into_iter().for_each(|(at, publish)| self.delayed.insert(at, publish));
+            due.into_iter().for_each(|(at, publish)| self.wait_until(at, publish));
         }
         for message in retained.iter().filter_map(|place| messages.get(*place as usize)) {
             self.restore_retained(message, 0);
@@ -225,11 +225,15 @@ impl Hub {
             let until = until(saved.left_ms);
             self.restore_subscriptions(saved, until, effects);
         }
+        let mut unkept = Vec::new();
         for saved in claims {
             // What records say is of now.
-            let elapsed_ms = if recalled_ids.contains(&saved.id) { 0 } else { elapsed_ms };
+            let is_recalled = recalled_ids.contains(&saved.id);
+            unkept.extend(self.sessions.key_of(&saved.id).filter(|_| !is_recalled && self.journal.is_on()));
+            let elapsed_ms = if is_recalled { 0 } else { elapsed_ms };
             self.restore_claim(saved, &messages, elapsed_ms, effects);
         }
+        unkept.into_iter().for_each(|key| self.keep_restored(key));
         self.recall(past, effects);
         for saved in rosters {
             if let Some(key) = self.rosters.find(&saved.name) {

@@ -23,6 +23,9 @@ struct Queue {
     told: u64,
 }
 
+/// Numbers of the newest records there ever were, and what is there.
+pub type Kept = (Vec<(Partition, u64)>, Vec<(Place, Record)>);
+
 /// What is left after a crash.
 #[derive(Default)]
 pub struct Remains {
@@ -142,7 +145,7 @@ impl Store {
     }
 
     /// What a new hub is made with.
-    pub fn records_of(&self, shard: usize) -> (Vec<(Partition, u64)>, Vec<(Place, Record)>) {
+    pub fn records_of(&self, shard: usize) -> Kept {
         let is_own = |partition: Partition| usize::from(self.topology.owner(partition).0) == shard;
         let last = self.last.iter().filter(|(partition, _)| is_own(**partition));
         let records = self.safe.iter().filter(|(place, _)| is_own(place.partition));

@@ -66,7 +66,8 @@ impl World {
 
     fn tell(&mut self, shard: usize) {
         let Some(safe) = self.store.as_mut().and_then(|store| store.news(shard)) else { return };
-        while let Some((_, name)) = self.going[shard].pop_front_if(|(made, _)| *made <= safe) {
+        while let Some((_, name)) = self.going[shard].front().copied().filter(|(made, _)| *made <= safe) {
+            self.going[shard].pop_front();
             if self.home(name) == shard {
                 self.note_order(name);
             }
@@ -170,10 +171,18 @@ impl World {
         self.slow_until.fill(0);
         let snapshots = self.hubs.iter().map(|hub| hub.snapshot(Millis(now))).collect();
         self.ledger.meet("restarted");
-        match self.store {
-            Some(_) => self.outlive(snapshots, elapsed_ms),
-            None => self.go_on(snapshots, elapsed_ms),
+        if self.store.is_some() {
+            return self.outlive(snapshots, elapsed_ms);
         }
+        if self.rng.chance(30) {
+            // The next ones keep a journal.
+            self.store = Some(Store::new(self.topology));
+            for held in self.people.iter_mut().filter_map(|person| person.session.as_mut()) {
+                held.is_kept = true;
+            }
+        }
+        self.go_on(snapshots, elapsed_ms);
+        self.keep_all();
     }
 
     fn hang_up_if_connected(&mut self, who: usize, now: u64) {
