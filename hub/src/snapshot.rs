@@ -225,15 +225,7 @@ impl Hub {
             let until = until(saved.left_ms);
             self.restore_subscriptions(saved, until, effects);
         }
-        let mut unkept = Vec::new();
-        for saved in claims {
-            // What records say is of now.
-            let is_recalled = recalled_ids.contains(&saved.id);
-            unkept.extend(self.sessions.key_of(&saved.id).filter(|_| !is_recalled && self.journal.is_on()));
-            let elapsed_ms = if is_recalled { 0 } else { elapsed_ms };
-            self.restore_claim(saved, &messages, elapsed_ms, effects);
-        }
-        unkept.into_iter().for_each(|key| self.keep_restored(key));
+        self.restore_claims((claims, &recalled_ids), &messages, elapsed_ms, effects);
         self.recall(past, effects);
         for saved in rosters {
             if let Some(key) = self.rosters.find(&saved.name) {
@@ -246,6 +238,24 @@ impl Hub {
             self.log.clear();
         }
         refused
+    }
+
+    /// What records say is of now; what they do not is kept from now on.
+    fn restore_claims(
+        &mut self,
+        (claims, recalled): (Vec<SavedClaim>, &HashSet<SessionId>),
+        messages: &[Arc<Message>],
+        elapsed_ms: u64,
+        effects: &mut Effects,
+    ) {
+        let mut unkept = Vec::new();
+        for saved in claims {
+            let is_recalled = recalled.contains(&saved.id);
+            unkept.extend(self.sessions.key_of(&saved.id).filter(|_| !is_recalled && self.journal.is_on()));
+            let elapsed_ms = if is_recalled { 0 } else { elapsed_ms };
+            self.restore_claim(saved, messages, elapsed_ms, effects);
+        }
+        unkept.into_iter().for_each(|key| self.keep_restored(key));
     }
 
     /// Those that have a place here, one per slot and name, and the names of the others.

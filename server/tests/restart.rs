@@ -447,7 +447,7 @@ impl Program {
             program.arg("--set").arg(setting);
         }
         if command == "serve" {
-            program.arg("--set").arg("auth.mode=anonymous");
+            program.arg("--memory").arg("--set").arg("auth.mode=anonymous");
         }
         program
     }

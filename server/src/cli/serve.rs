@@ -28,6 +28,9 @@ pub(super) struct Serve {
     /// Write all addresses to this file as JSON, once connections are accepted
     #[arg(long, value_name = "FILE")]
     ready_file: Option<PathBuf>,
+    /// Keep everything in memory, whatever store.dir says; queues, sessions and retained messages end with the process
+    #[arg(long)]
+    memory: bool,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -42,7 +45,10 @@ impl Serve {
             environment: environment(),
             arguments: self.overrides.arguments(),
         };
-        let Loaded { config, warnings } = check(&sources)?;
+        let Loaded { mut config, warnings } = check(&sources)?;
+        if self.memory {
+            config.store.dir = None;
+        }
         let unheard = without_back_end(&config)?;
         run::until_signal((config, BackEnd::None), self.ready_file.as_deref(), move |addresses| {
             for warning in &warnings {

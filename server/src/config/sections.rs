@@ -56,7 +56,7 @@ section! {
     pub struct Store at Once "store" {
         /// Directory in which it is kept, made if it is missing; nobody else may use it meanwhile. Without one all of it is in
         /// memory and ends with the process. `trunkline serve` takes `trunkline-data` in its working directory unless told
-        /// otherwise (`store.dir = ""` keeps everything in memory), `trunkline dev` none.
+        /// otherwise (`--memory` keeps everything in memory), `trunkline dev` none.
         dir: Option<PathBuf> = none, example "/var/lib/trunkline/store";
         /// When what is written is forced to the disk.
         fsync: FsyncPolicy = "always";

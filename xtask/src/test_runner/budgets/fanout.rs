@@ -99,6 +99,8 @@ fn serve(product: &Product, configuration: &Path, counted: &Path) -> Command {
     command.args(["--quiet", "--tool=cachegrind", "--cache-sim=no"]);
     command.arg(format!("--cachegrind-out-file={}", counted.display()));
     command.arg(&product.binary).arg("serve").arg("--config").arg(configuration);
+    // What a disk costs is not counted here.
+    command.arg("--memory");
     command
 }
 
