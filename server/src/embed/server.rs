@@ -8,7 +8,7 @@ use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
 use crate::back::sqs::{Door, Shelf};
-use crate::back::{Office, OfficePorts, Storage, sys};
+use crate::back::{Office, OfficePorts, Storage, metrics, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
@@ -246,6 +246,8 @@ impl Server {
             if let Err(error) = self.handle.office().tell(shard, Mail::Tls(tls.clone())).await {
                 tracing::warn!(shard = shard.0, %error, "a shard keeps its old certificates");
             }
+            // Once it answers it has them, since mail is read in its order.
+            let _ = metrics::stats_of(self.handle.office(), shard).await;
         }
         Ok(true)
     }

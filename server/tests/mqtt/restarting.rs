@@ -121,7 +121,7 @@ fn restored_sessions_get_what_is_published_before_they_are_back() {
         }
         let mut client = life.back("s");
         let mut all = client.all();
-        assert_eq!(all.remove(0), "PUBLISH a/x \"before\" q1 #1 ids=[9]");
+        assert_eq!(all.remove(0), "PUBLISH a/x \"before\" q1 #2 ids=[9]");
         all.sort_by_key(|one| one.split('"').nth(1).unwrap().to_owned());
         for (home, got) in (0..shards).zip(&all) {
             assert!(got.contains(&format!("\"{home}\" q1 #")) && got.ends_with(" ids=[9]"), "{all:?}");
@@ -190,7 +190,7 @@ fn deadlines_pass_while_the_server_is_down() {
         assert_eq!(topics, ["will/due", "will/ends"]);
         assert_eq!(life.site.open(0).connect(&Opening::v5("ends").lasting(5)), "CONNACK new 00");
         let mut due = life.back("due");
-        due.expect(&["PUBLISH m \"long\" q1 #1 expiry=80"]);
+        due.expect(&["PUBLISH m \"long\" q1 #4 expiry=80"]);
         life.site.pass(179_000);
         watcher.expect(&[]);
         life.site.pass(1_000);
@@ -293,7 +293,7 @@ fn what_goes_first_at_a_full_outbox_is_as_the_rules_are_now() {
     // 2 went for 6, and 7 had no place.
     let mut client = site.open(0);
     assert_eq!(client.connect(&Opening::v5("s").lasting(3600)), "CONNACK present 00");
-    let expected = ["PUBLISH last/b \"3\" q1 #1", "PUBLISH last/b \"4\" q1 #2", "PUBLISH next/b \"6\" q1 #3"];
+    let expected = ["PUBLISH last/b \"3\" q1 #6", "PUBLISH last/b \"4\" q1 #7", "PUBLISH next/b \"6\" q1 #8"];
     client.expect(&expected);
 }
 

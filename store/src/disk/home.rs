@@ -8,6 +8,7 @@ use std::fs::{DirBuilder, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Seek as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::OFlags;
 
@@ -18,6 +19,9 @@ const DATABASE: &str = "trunkline.db";
 const LOCK: &str = "lock";
 /// How the lock says that each commit was synced.
 const ALWAYS: &str = "always";
+/// Times that a lock which nobody says is his is tried again, and how long apart: a process is another program soon.
+const LOCK_TRIES: u32 = 50;
+const LOCK_WAIT: Duration = Duration::from_millis(10);
 
 /// Whether a store is in the directory. Changes nothing, and does not say whether it can be opened.
 #[must_use]
@@ -106,17 +110,24 @@ impl Home {
 
 fn lock(directory: &Path) -> Result<File, OpenError> {
     let mut file = own_options().read(true).write(true).open(directory.join(LOCK))?;
-    match file.try_lock() {
-        Ok(()) => {}
-        Err(TryLockError::WouldBlock) => {
-            let mut text = String::new();
-            let read = file.read_to_string(&mut text);
-            let pid = read.ok().and_then(|_| text.split_whitespace().next()?.parse().ok());
+    let mut tries = 0;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => {}
+            Err(TryLockError::Error(error)) => return Err(error.into()),
+        }
+        let mut text = String::new();
+        let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+        let pid = read.ok().and_then(|_| text.split_whitespace().next()?.parse().ok());
+        // Nobody says that it is his: of a process that its last owner was just starting, which has all of its files until it
+        // is another program.
+        if pid.is_some() || tries == LOCK_TRIES {
             return Err(OpenError::Locked { directory: directory.to_owned(), pid });
         }
-        Err(TryLockError::Error(error)) => return Err(error.into()),
+        tries += 1;
+        std::thread::sleep(LOCK_WAIT);
     }
-    Ok(file)
 }
 
 /// Which start of the machine this is.
