@@ -428,7 +428,9 @@ fn decode_and_restore(content: &[u8]) {
     let bytes = sealed(content);
     let mut decoded = None;
     let used = allocation_counter::measure(|| decoded = format::decode(&bytes).ok());
-    let most = 64 * content.len() as u64 + (64 << 10);
+    // A count is believed up to the bytes behind it, and space is made for as many records at once: a node's, and within one of
+    // them a session's, a message's or a claim's, of some hundred bytes each.
+    let most = 1_024 * content.len() as u64 + (64 << 10);
     assert!(used.bytes_max <= most, "{} bytes for {}", used.bytes_max, content.len());
     for shard in decoded.into_iter().flat_map(|state| state.shards) {
         let mut hub = hub::Hub::new(hub::Config {
