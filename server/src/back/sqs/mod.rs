@@ -9,6 +9,7 @@ mod caller;
 mod declare;
 mod form;
 mod http;
+mod look;
 mod messages;
 mod moves;
 mod queues;
@@ -20,6 +21,7 @@ mod shelf;
 mod tests;
 
 pub(crate) use http::serve_or_pass;
+pub(crate) use look::{Looked, LookedValue};
 pub(crate) use shelf::Shelf;
 
 use std::sync::Arc;
@@ -178,9 +180,9 @@ fn name_of(queue: &QueueArn) -> QueueName {
 
 /// The queue of a name; `None` when it is not one of this API.
 fn arn_of(name: &QueueName) -> Option<QueueArn> {
-    let mut parts = name.as_str().splitn(3, '/');
-    let (account, region, name) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(QueueArn { region: region.to_owned(), account: account.to_owned(), name: name.to_owned() })
+    let (account, region, name) = super::queues::parts(name);
+    let arn = QueueArn { region: region.to_owned(), account: account.to_owned(), name: name.to_owned() };
+    (!account.is_empty()).then_some(arn)
 }
 
 impl Caller<'_> {
