@@ -208,6 +208,9 @@ pub struct Admit {
     pub info: Option<Bytes>,
     /// Channels and filters it is in from the start; names were checked by the caller.
     pub subscriptions: Vec<String>,
+    /// Kept with a session that may be resumed, for its front after a restart ([`Hub::take_keepsakes`](crate::Hub)); only
+    /// fronts know its form. Empty where nothing is kept.
+    pub keepsake: Bytes,
 }
 
 /// A client with a name of its own.
