@@ -23,8 +23,12 @@ pub(crate) struct Options {
     seed: Option<u32>,
 }
 
-const PROGRAMS: [install::Program; 2] =
-    [("python3", &["--version"], "python3"), ("python3", &["-m", "ensurepip", "--version"], "python3-venv")];
+const PROGRAMS: [install::Program; 4] = [
+    ("python3", &["--version"], "python3"),
+    ("python3", &["-m", "ensurepip", "--version"], "python3-venv"),
+    ("node", &["--version"], "nodejs"),
+    ("npm", &["--version"], "npm"),
+];
 
 /// Runs to the end, or to the first thing that is lost.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
@@ -32,6 +36,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
     let binary = build_release(root)?;
     let folder = root.join("acceptance");
     install::acceptance_python(&folder)?;
+    install::node_modules(&folder)?;
     let binary = binary.to_str().context("the path of the program is no text")?;
     let mut python = program(folder.join(".venv/bin/python3"), &[], &folder);
     run_program(python.args(words(options, binary)))
