@@ -24,6 +24,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use limits::Limits;
+pub(crate) use mqtt::prepared;
 pub use mqtt::{
     AclAction, AclRule, AutoSubscribe, ClientCertificate, ClientUser, Mqtt, MqttUser, Password, Permission,
     ServerReference, Text,
