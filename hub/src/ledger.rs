@@ -37,6 +37,8 @@ const MARKS_MIN: usize = 64;
 #[derive(Debug, Default)]
 pub(crate) struct Ledger {
     pub(crate) head: u64,
+    /// The head with which a log of earlier hubs went on.
+    pub(crate) base: u64,
     /// Sequence of the newest entry that was not kept, and what the head says of it.
     pub(crate) skipped: u64,
     pub(crate) skipped_kept: u64,
@@ -84,10 +86,11 @@ impl Hub {
         }
     }
 
-    fn keep_head(&mut self) {
+    pub(crate) fn keep_head(&mut self) {
         let (partition, skipped) = (self.log_partition(), self.ledger.skipped);
         let (epoch, purged) = (self.log.offset(0).epoch, self.log.purged());
-        let log = LogRecord { epoch, shards: self.config.topology.shards, purged, skipped };
+        let (shards, last) = (self.config.topology.shards, self.log.last());
+        let log = LogRecord { epoch, shards, purged, skipped, last };
         let old = std::mem::replace(&mut self.ledger.head, self.journal.keep(partition, Record::Log(log)));
         self.journal.drop_record(partition, old);
         self.ledger.skipped_kept = skipped;
@@ -173,6 +176,13 @@ impl Hub {
         if let Some(recovery) = &mut self.sessions.known_mut(key).recovery {
             let records = ResumableRecords { session: number, spans: SmallVec::new() };
             recovery.records = Some(Box::new(records));
+        }
+    }
+
+    /// No client gets an offset of this hub before it is sure that none after a crash is the same.
+    pub(crate) fn hold_until_based(&mut self, key: SessionKey) {
+        if !self.journal.is_safe(self.log_partition(), self.ledger.base) {
+            self.hold_until_safe(key);
         }
     }
 

@@ -176,6 +176,7 @@ impl Hub {
         self.sessions.known_mut(key).outbox = Some(Box::new(Outbox::starting_with(missed)));
         self.sessions.queued -= waited;
         self.sessions.detached -= u32::from(displaced.is_none());
+        self.hold_until_based(key);
         effects.list.push(Effect::Attached { tag: attach.tag, session: key, displaced });
     }
 

@@ -2,7 +2,8 @@
 //! they amount to; the others are dropped. Which records there are is `ledger`'s business.
 //!
 //! What was not safe when the hub before this one ended is gone, and clients may have offsets of it. So the log goes on far
-//! behind what is known: no number is given twice, and whoever names one that is lost has seen all that was before it.
+//! behind what is known, and nobody comes back before it is safe how far: no number is given twice, and whoever names one that
+//! is lost has seen all that was before it.
 //! Start at [`Hub::recalled_log`].
 
 use crate::hub::Hub;
@@ -165,12 +166,14 @@ impl Hub {
             return (Vec::new(), ids);
         };
         let delivered = std::mem::take(&mut past.delivered).into_iter();
-        let last = past.last().max(log.purged).max(log.skipped);
+        let last = past.last().max(log.purged).max(log.skipped).max(log.last);
         let newest = delivered.as_slice().last().map_or(0, |(_, delivered)| delivered.sequence);
         let entries = delivered.map(|(place, delivered)| Entry::recalled(delivered, place.number)).collect();
         self.log = Log::recalled(&log, last.max(newest) + GAP, entries);
         self.ledger.head = place.number;
-        (self.ledger.skipped, self.ledger.skipped_kept) = (log.skipped, log.skipped);
+        self.ledger.skipped = log.skipped;
+        self.keep_head();
+        self.ledger.base = self.ledger.head;
         let window_ms = self.config.limits.recovery.window_ms;
         let saved = past.sessions.values().map(|session| {
             let own = ChannelName::client(session.record.id);

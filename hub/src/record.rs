@@ -148,6 +148,8 @@ pub struct LogRecord {
     pub purged: u64,
     /// Sequence of the newest entry that was never kept; 0 = none.
     pub skipped: u64,
+    /// Up to here numbers may have been given, and not far behind.
+    pub last: u64,
 }
 
 /// A session that may be resumed, as it was admitted.

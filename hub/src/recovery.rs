@@ -123,7 +123,7 @@ impl Log {
     /// `last`.
     pub(crate) fn recalled(log: &LogRecord, last: u64, entries: Vec<Entry>) -> Self {
         let bytes = entries.iter().map(|entry| entry.message.len_bytes()).sum();
-        let LogRecord { epoch, shards: _, purged, skipped } = *log;
+        let LogRecord { epoch, shards: _, purged, skipped, last: _ } = *log;
         Self { epoch, entries: entries.into(), last, purged, blind: skipped, bytes }
     }
 

@@ -101,8 +101,7 @@ impl Bench {
     /// Another hub goes on with what is written.
     fn crash(&mut self, shards: u8) -> Vec<SessionId> {
         let mut next = hub(shards);
-        let mut last = BTreeMap::new();
-        self.safe.keys().for_each(|place| drop(last.insert(place.partition, place.number)));
+        let last: BTreeMap<_, _> = self.safe.keys().map(|place| (place.partition, place.number)).collect();
         let last: Vec<_> = last.into_iter().collect();
         let records = self.safe.iter().map(|(place, record)| (*place, record.clone())).collect();
         next.keep_journal(&last, records);
@@ -111,6 +110,7 @@ impl Bench {
         self.hub = Some(next);
         self.made = 0;
         self.take_entries();
+        self.keep();
         refused
     }
 

@@ -443,7 +443,9 @@ impl World {
 
     /// The client has no session any more.
     fn forget(&mut self, who: usize) {
-        self.sent.iter_mut().for_each(|sent| drop(sent.needed.remove(&who)));
+        for sent in &mut self.sent {
+            sent.needed.remove(&who);
+        }
     }
 
     fn lose(&mut self, who: usize) {
@@ -525,8 +527,7 @@ impl World {
         }
         self.store.crash(&mut self.rng);
         self.end();
-        let nothing = (0..self.hubs.len()).map(|_| Snapshot::default()).collect();
-        self.begin(nothing);
+        self.begin(Vec::new());
         self.note_lost_offsets();
         if self.rng.chance(50) {
             self.check_histories();
@@ -558,7 +559,9 @@ impl World {
     fn begin(&mut self, snapshots: Vec<Snapshot>) {
         self.now.0 += self.rng.below(100);
         self.go_on();
-        for (shard, snapshot) in snapshots.into_iter().enumerate() {
+        let mut snapshots = snapshots.into_iter();
+        for shard in 0..self.hubs.len() {
+            let snapshot = snapshots.next().unwrap_or_else(|| self.hubs[shard].snapshot(self.now));
             let (last, records) = self.store.records_of(shard);
             self.hubs[shard].keep_journal(&last, records);
             let mut effects = Effects::default();

@@ -16,6 +16,7 @@ pub(super) enum ResumptionForm<'a> {
         shards: u8,
         purged: u64,
         skipped: u64,
+        last: u64,
     },
     #[serde(borrow)]
     Session(SessionForm<'a>),
@@ -53,8 +54,9 @@ impl<'a> ResumptionForm<'a> {
     /// `None` for a record of something else. `moved` is its message, if that has another end on the disk.
     pub(super) fn of(record: &'a Record, moved: Option<&'a Message>, wall: Wall) -> Option<Self> {
         Some(match record {
-            Record::Log(LogRecord { epoch, shards, purged, skipped }) => {
-                Self::Log { epoch: *epoch, shards: *shards, purged: *purged, skipped: *skipped }
+            Record::Log(log) => {
+                let LogRecord { epoch, shards, purged, skipped, last } = *log;
+                Self::Log { epoch, shards, purged, skipped, last }
             }
             Record::Resumable(session) => Self::Session(SessionForm {
                 id: session.id.0,
@@ -82,8 +84,8 @@ impl<'a> ResumptionForm<'a> {
     /// `None` where something means nothing.
     pub(super) fn record(self, wall: Wall) -> Option<Record> {
         Some(match self {
-            Self::Log { epoch, shards, purged, skipped } => {
-                Record::Log(LogRecord { epoch, shards, purged, skipped })
+            Self::Log { epoch, shards, purged, skipped, last } => {
+                Record::Log(LogRecord { epoch, shards, purged, skipped, last })
             }
             Self::Session(session) => Record::Resumable(Box::new(ResumableRecord {
                 id: SessionId(session.id),
@@ -143,7 +145,7 @@ mod tests {
         };
         let span = |to| Record::Span { session: id, name: "a/#".into(), from: 3, to };
         let records = [
-            Record::Log(LogRecord { epoch: u64::MAX, shards: 3, purged: 5, skipped: 6 }),
+            Record::Log(LogRecord { epoch: u64::MAX, shards: 3, purged: 5, skipped: 6, last: 7 }),
             Record::Resumable(Box::new(session)),
             span(None),
             span(Some(9)),
