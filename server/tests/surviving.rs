@@ -90,7 +90,10 @@ impl Program {
 
     fn publish(&self, channel: &str, number: u32) {
         let body = json!({ "channel": channel, "event": "news", "data": number }).to_string();
-        let answer = Http::connect(self.private).post("/v1/messages", &body);
+        let mut http = Http::connect(self.private);
+        let json = [("content-type", "application/json")];
+        http.send("POST", "/v1/messages", &json, Some(body.as_bytes()));
+        let answer = http.answer();
         assert_eq!(answer.status, 200, "{}", answer.text());
     }
 
