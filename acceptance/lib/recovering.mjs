@@ -9,6 +9,8 @@ import { io } from "socket.io-client";
 const WINDOW = 20;
 const [url, count] = process.argv.slice(2);
 let isStopping = false;
+// Nobody emits before everybody is there to hear it.
+let missing = Number(count);
 
 const tell = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
 
@@ -27,8 +29,9 @@ class Client {
     this.isNew = true;
     this.socket.on("connect", () => {
       tell({ who: name, connected: this.isNew ? "new" : this.socket.recovered ? "recovered" : "lost" });
+      missing -= this.isNew ? 1 : 0;
       this.isNew = false;
-      this.emit();
+      if (missing === 0) clients.forEach((client) => client.emit());
     });
     // An answer to what was emitted on a connection that is gone does not come.
     this.socket.on("disconnect", () => this.open.clear());
@@ -41,7 +44,7 @@ class Client {
   }
 
   emit() {
-    while (!isStopping && this.socket.connected && this.open.size < WINDOW) {
+    while (!isStopping && missing === 0 && this.socket.connected && this.open.size < WINDOW) {
       const payload = `${this.name}:${this.next++}`;
       this.open.add(payload);
       this.socket.emit("say", payload, () => {
