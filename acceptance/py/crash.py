@@ -1,16 +1,18 @@
 """The server is killed, again and again, while clients work; then nothing that was acknowledged may be missing.
 
-    python -m py.crash --binary ../target/release/trunkline --rounds 100 mqtt-1 mqtt-2 queues
+    python -m py.crash --binary ../target/release/trunkline --rounds 100 mqtt-1 mqtt-2 socketio queues
 
-Each work has clients of paho-mqtt that keep their sessions and come back by themselves. The server gets SIGKILL at a random
-time and is started again on the same port and the same directory. In the end every message that was acknowledged has come to
-every subscriber, and at QoS 2 none has come twice. `cargo xtask crash` builds what is needed and runs it.
+Each work has clients that keep their sessions and come back by themselves: of paho-mqtt, or of socket.io-client with connection
+state recovery (`lib/recovering.mjs`). The server gets SIGKILL at a random time and is started again on the same port and the
+same directory. In the end every message that was acknowledged has come to every subscriber, and at QoS 2 and to clients of
+Socket.IO none has come twice. `cargo xtask crash` builds what is needed and runs it.
 
 Of queues `crash_queues.py` says what must hold.
 """
 
 import argparse
 import collections
+import http.client
 import itertools
 import json
 import pathlib
@@ -38,8 +40,9 @@ SETTINGS = ["server.shards=2", "server.drain_window_ms=0", "limits.outbox_messag
 class Server:
     """A server whose directory outlives it."""
 
-    def __init__(self, binary, folder, settings=()):
+    def __init__(self, binary, folder, settings=(), config=""):
         self.binary, self.folder, self.settings = binary, pathlib.Path(folder), settings
+        (self.folder / "trunkline.toml").write_text(config)
         self.public = self.private = "127.0.0.1:0"
         self.log = open(self.folder / "log", "ab")
         self.start()
@@ -48,6 +51,7 @@ class Server:
         ready = self.folder / "ready"
         ready.unlink(missing_ok=True)
         command = [self.binary, "dev", "--public", self.public, "--private", self.private, "--ready-file", ready, "--data", self.folder / "data"]
+        command += ["--config", self.folder / "trunkline.toml"]
         for setting in self.settings:
             command += ["--set", setting]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log)
@@ -214,6 +218,138 @@ def mqtt_work(qos):
     return work
 
 
+RECOVERING = """
+[[socketio.namespace]]
+name = "/"
+events = "relay"
+recovery = "always"
+
+[[channel]]
+filter = "main"
+history_messages_max = 50
+"""
+# Of a client that is away for the whole run nothing may be purged.
+RECOVERY = ["recovery.messages_max=1000000000", "recovery.bytes_max=1073741824"]
+
+
+class Recovering:
+    """Clients of Socket.IO in a process of their own, and what they tell."""
+
+    def __init__(self, server, count):
+        address = "http://{}:{}".format(*server.address)
+        command = ["node", "lib/recovering.mjs", address, str(count)]
+        here = pathlib.Path(__file__).resolve().parent.parent
+        self.process = subprocess.Popen(command, cwd=here, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.names = [f"c{at}" for at in range(count)]
+        self.came = {name: collections.Counter() for name in self.names}
+        self.acknowledged, self.connected = [], collections.Counter()
+        self.stopped = threading.Event()
+        self.thread = threading.Thread(target=self.listen, daemon=True)
+        self.thread.start()
+
+    def listen(self):
+        for line in self.process.stdout:
+            told = json.loads(line)
+            if "came" in told:
+                self.came[told["who"]][told["came"]] += 1
+            elif "acknowledged" in told:
+                self.acknowledged.append(told["acknowledged"])
+            elif "connected" in told:
+                self.connected[told["connected"]] += 1
+            else:
+                self.stopped.set()
+
+    def wait_new(self):
+        end = time.monotonic() + START_S
+        while self.connected["new"] < len(self.names):
+            assert time.monotonic() < end, f"not all clients are connected: {self.connected}"
+            time.sleep(0.01)
+
+    def stop(self):
+        self.process.stdin.write("stop\n")
+        self.process.stdin.flush()
+        assert self.stopped.wait(SETTLE_S), "events are never acknowledged, or clients do not come back"
+
+    def missing(self, acknowledged):
+        """By client: whoever emits an event does not get it."""
+        others = {name: [one for one in acknowledged if not one.startswith(f"{name}:")] for name in self.names}
+        return {name: lost(others[name], self.came[name]) for name in self.names}
+
+
+class BackEnd:
+    """Publishes numbers through REST, one after the other; those that were answered with 200 are in `acknowledged`."""
+
+    def __init__(self, server):
+        self.server, self.acknowledged, self.stopping = server, [], False
+        self.thread = threading.Thread(target=self.work)
+        self.thread.start()
+
+    def work(self):
+        for number in itertools.count():
+            if self.stopping:
+                return
+            payload = f"rest:{number}"
+            try:
+                connection = http.client.HTTPConnection(self.server.private, timeout=10)
+                body = json.dumps({"channel": "main", "event": "say", "data": payload})
+                connection.request("POST", "/v1/messages", body, {"content-type": "application/json"})
+                if connection.getresponse().status == 200:
+                    self.acknowledged.append(payload)
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.01)
+            finally:
+                connection.close()
+
+    def finish(self):
+        self.stopping = True
+        self.thread.join()
+
+    def history(self):
+        """The newest messages that the channel has kept."""
+        connection = http.client.HTTPConnection(self.server.private, timeout=10)
+        connection.request("GET", "/v1/messages?channel=main&limit=1000")
+        items = json.loads(connection.getresponse().read())["items"]
+        connection.close()
+        return [item["args"][0] for item in items]
+
+
+def socketio_work(binary, rounds, seed, folder):
+    chance = random.Random(seed)
+    server = Server(binary, folder, SETTINGS + RECOVERY, RECOVERING)
+    clients, back_end = Recovering(server, 4), None
+    try:
+        clients.wait_new()
+        back_end = BackEnd(server)
+        for turn in range(rounds):
+            time.sleep(chance.uniform(0.05, 0.6))
+            server.kill()
+            server.start()
+            taken = len(clients.acknowledged) + len(back_end.acknowledged)
+            progress(f"round {turn + 1} of {rounds}, {taken} events acknowledged")
+        time.sleep(0.5)
+        back_end.finish()
+        clients.stop()
+        acknowledged = clients.acknowledged + back_end.acknowledged
+        end = time.monotonic() + SETTLE_S
+        while any(clients.missing(acknowledged).values()) and time.monotonic() < end:
+            time.sleep(0.1)
+        for name, payloads in clients.missing(acknowledged).items():
+            assert not payloads, f"{name}: {len(payloads)} of {len(acknowledged)} are lost: {payloads[:5]}"
+        twice = [(name, one) for name, came in clients.came.items() for one, times in came.items() if times > 1]
+        assert not twice, f"{len(twice)} came twice: {twice[:5]}"
+        assert not clients.connected["lost"], f"sessions were not recovered: {clients.connected}"
+        kept = back_end.history()
+        last = back_end.acknowledged[-1]
+        assert last in kept or len(kept) == 50, f"{last} is not in the history: {kept}"
+        return f"{len(acknowledged)} acknowledged, 0 lost, 0 came twice, {clients.connected['recovered']} times recovered"
+    finally:
+        clients.process.kill()
+        if back_end:
+            back_end.finish()
+        server.kill()
+        server.log.close()
+
+
 def lost(acknowledged, came):
     return [payload for payload in acknowledged if payload not in came]
 
@@ -231,7 +367,7 @@ def queue_work(binary, rounds, seed, folder):
         server.log.close()
 
 
-WORKS = {"mqtt-1": mqtt_work(1), "mqtt-2": mqtt_work(2), "queues": queue_work}
+WORKS = {"mqtt-1": mqtt_work(1), "mqtt-2": mqtt_work(2), "socketio": socketio_work, "queues": queue_work}
 
 
 def progress(text):

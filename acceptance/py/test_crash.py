@@ -1,4 +1,4 @@
-"""A few rounds of `crash`: the server is killed while clients of MQTT work."""
+"""A few rounds of `crash`: the server is killed while clients of MQTT and Socket.IO work."""
 
 import os
 import unittest

@@ -208,6 +208,9 @@ pub struct Admit {
     pub info: Option<Bytes>,
     /// Channels and filters it is in from the start; names were checked by the caller.
     pub subscriptions: Vec<String>,
+    /// Kept with a session that may be resumed, for its front after a restart ([`Hub::take_keepsakes`](crate::Hub)); only
+    /// fronts know its form. Empty where nothing is kept.
+    pub keepsake: Bytes,
 }
 
 /// A client with a name of its own.
@@ -369,7 +372,7 @@ pub struct Publish {
     pub token: Option<Token>,
     /// What the publisher wants besides.
     pub traits: Traits,
-    /// The session that waits for `Effect::Done`; set by hubs only.
+    /// Who waits to hear that it is where it is needed; but for [`Receipt::Request`] set by hubs only.
     pub receipt: Option<Receipt>,
 }
 
@@ -378,6 +381,15 @@ pub struct Publish {
 pub enum Receipt {
     /// A session that published it.
     Session(SessionReceipt),
+    /// A session whose request led to it: it gets an empty answer to that, unless the message is refused.
+    Request {
+        /// Its home.
+        shard: ShardId,
+        /// Which.
+        session: SessionId,
+        /// The client's own number of the request.
+        request: u64,
+    },
     /// A hub that has kept it until then.
     Record {
         /// That hub.
@@ -394,7 +406,7 @@ impl Receipt {
     pub(crate) fn shard(&self) -> ShardId {
         match self {
             Self::Session(receipt) => receipt.shard,
-            Self::Record { shard, .. } => *shard,
+            Self::Request { shard, .. } | Self::Record { shard, .. } => *shard,
         }
     }
 
@@ -402,6 +414,7 @@ impl Receipt {
     pub(crate) fn may_repeat(&self) -> bool {
         match self {
             Self::Session(receipt) => receipt.exchange.is_some(),
+            Self::Request { .. } => false,
             Self::Record { .. } => true,
         }
     }

@@ -373,7 +373,7 @@ mod tests {
         let session = SessionKey(0);
         let open = Open { tag: Tag(0), random: [0; 9], recover: false, observer: false };
         let subscriptions = vec!["a".to_owned(), "#".to_owned()];
-        let admit = Admit { session, user: None, info: None, subscriptions };
+        let admit = Admit { session, user: None, info: None, subscriptions, keepsake: bytes::Bytes::new() };
         let resume = Command::Resume { session, budget: 9 };
         for command in [Command::Open(open), Command::Admit(admit), resume] {
             hub.apply(Millis(0), command, &mut effects);

@@ -10,7 +10,7 @@ use crate::ids::{ChannelName, SessionId, SessionKey};
 use crate::journal::{Journal, Promise};
 use crate::lifecycle::cost;
 use crate::limits::{Limits, WhenFull};
-use crate::message::{Message, Outgoing, Quality};
+use crate::message::{Body, Message, Outgoing, Quality};
 use crate::outbox::Outbox;
 use crate::pact::{Offered, OfferedState, Pact};
 use crate::record::{OwedRecord, Record};
@@ -128,6 +128,11 @@ impl Hub {
     pub(crate) fn published(&mut self, receipt: Receipt, outcome: Outcome, effects: &mut Effects) {
         match receipt {
             Receipt::Session(receipt) => self.offered(receipt, outcome, effects),
+            Receipt::Request { session, request, .. } => {
+                if !matches!(outcome, Outcome::Refused(_)) {
+                    self.answer(&session, request, Body::nothing(), effects);
+                }
+            }
             Receipt::Record { place, seen, .. } => {
                 if let Some(message) = seen {
                     self.journal.keep_seen(self.now, place.partition, message);

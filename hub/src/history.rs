@@ -1,13 +1,16 @@
 //! What channels keep for those who come later: bounded by number, age and bytes of all together.
-//! Owns positions; knows nothing of who reads.
+//! Owns positions; knows nothing of who reads. Where the rule says so a message is kept in the journal, too, as long as it is
+//! here; then nobody reads it before that is safe, since a crash could give its position to another one.
 
 use crate::effect::{Effects, Page, Refusal, Report};
 use crate::hub::Hub;
-use crate::ids::{ChannelName, Millis, Position, Token};
+use crate::ids::{ChannelName, Millis, Position, Token, Topology};
+use crate::journal::Journal;
 use crate::limits::HistoryRule;
-use crate::message::Message;
+use crate::message::{Message, Quality};
+use crate::record::{Place, Record};
 use crate::roster::RosterKey;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// One channel's history. Its epoch ends with it, so that no position names two messages.
@@ -17,6 +20,8 @@ pub(crate) struct History {
     /// Offset of the newest message there ever was.
     newest: u64,
     kept: VecDeque<Kept>,
+    /// Some of it is, or was, in the journal.
+    is_durable: bool,
     /// Whether `Histories::expiries` holds a time at which to look at it.
     is_scheduled: bool,
 }
@@ -24,7 +29,10 @@ pub(crate) struct History {
 #[derive(Debug)]
 struct Kept {
     message: Arc<Message>,
-    at: Millis,
+    /// When it is too old.
+    until: Millis,
+    /// Of its record, in the log of the channel's partition; 0 = none.
+    record: u64,
 }
 
 /// What all histories of a hub share.
@@ -34,16 +42,23 @@ pub(crate) struct Histories {
     epoch: u64,
     bytes: u64,
     expiries: BTreeSet<(Millis, RosterKey)>,
+    topology: Topology,
 }
 
 impl History {
-    fn position(&self) -> Position {
-        Position { epoch: self.epoch, offset: self.newest }
+    /// Offset of the newest message that may be read.
+    fn readable(&self, journal: &Journal, topology: &Topology) -> u64 {
+        let is_safe = |kept: &Kept| journal.is_safe(kept.message.channel.partition(topology), kept.record);
+        let is_doubtful = |kept: &&Kept| self.is_durable && (kept.record == 0 || !is_safe(kept));
+        self.newest - self.kept.iter().rev().take_while(is_doubtful).count() as u64
     }
 
-    fn pop(&mut self, histories: &mut Histories) -> bool {
+    fn pop(&mut self, histories: &mut Histories, journal: &mut Journal) -> bool {
         let Some(oldest) = self.kept.pop_front() else { return false };
         histories.bytes -= oldest.message.len_bytes();
+        if oldest.record > 0 {
+            journal.drop_record(oldest.message.channel.partition(&histories.topology), oldest.record);
+        }
         if self.kept.capacity() > 16 && self.kept.len() < self.kept.capacity() / 4 {
             self.kept.shrink_to(self.kept.len() * 2);
         }
@@ -55,7 +70,12 @@ impl History {
         self.newest + 1 - self.kept.len() as u64
     }
 
-    fn page(&self, after: Option<Position>, limit: u32) -> Result<Page<Arc<Message>>, Refusal> {
+    /// At most `limit` messages after one, up to `readable`.
+    fn page(
+        &self,
+        after: Option<Position>,
+        (limit, readable): (u32, u64),
+    ) -> Result<Page<Arc<Message>>, Refusal> {
         let oldest = self.oldest();
         let from = match after {
             None => oldest,
@@ -66,15 +86,16 @@ impl History {
             Some(after) => after.offset + 1,
         };
         let skip = usize::try_from(from - oldest).unwrap_or(usize::MAX);
-        let mut rest = self.kept.iter().skip(skip).map(|kept| Arc::clone(&kept.message));
+        let count = usize::try_from((readable + 1).saturating_sub(from)).unwrap_or(usize::MAX);
+        let mut rest = self.kept.iter().skip(skip).take(count).map(|kept| Arc::clone(&kept.message));
         let items = rest.by_ref().take(limit as usize).collect();
         Ok(Page { items, more: rest.next().is_some() })
     }
 }
 
 impl Histories {
-    pub(crate) fn new(epoch: u64) -> Self {
-        Self { epoch, bytes: 0, expiries: BTreeSet::new() }
+    pub(crate) fn new(epoch: u64, topology: Topology) -> Self {
+        Self { epoch, bytes: 0, expiries: BTreeSet::new(), topology }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -87,7 +108,8 @@ impl Histories {
 
     fn new_history(&mut self) -> Box<History> {
         self.epoch = self.epoch.wrapping_add(1);
-        Box::new(History { epoch: self.epoch, newest: 0, kept: VecDeque::new(), is_scheduled: false })
+        let (epoch, kept) = (self.epoch, VecDeque::new());
+        Box::new(History { epoch, newest: 0, kept, is_durable: false, is_scheduled: false })
     }
 }
 
@@ -104,19 +126,83 @@ impl Hub {
 
     /// Keeps the message that `next_position` was for.
     pub(crate) fn keep(&mut self, key: RosterKey, rule: HistoryRule, message: Arc<Message>) {
-        let (histories, limits) = (&mut self.histories, &self.config.limits);
+        let until = Millis(self.now.0.saturating_add(rule.age_ms_max));
+        let record = self.keep_in_journal((rule, until), &message);
         let Some(history) = &mut self.rosters.known_mut(key).history else { return };
         history.newest += 1;
-        histories.bytes += message.len_bytes();
-        history.kept.push_back(Kept { message, at: self.now });
+        self.histories.bytes += message.len_bytes();
+        history.is_durable |= record > 0;
+        history.kept.push_back(Kept { message, until, record });
+        self.bound_history(key, rule);
+    }
+
+    /// The number of its record. What nobody waits for is not kept while very much waits for the disk.
+    fn keep_in_journal(&mut self, (rule, until): (HistoryRule, Millis), message: &Arc<Message>) -> u64 {
+        let may_skip = message.traits.quality == Quality::AtMostOnce && self.journal.is_overloaded();
+        if !rule.durable || may_skip {
+            return 0;
+        }
+        let partition = message.channel.partition(&self.config.topology);
+        self.journal.keep(partition, Record::History { until, message: Arc::clone(message) })
+    }
+
+    fn bound_history(&mut self, key: RosterKey, rule: HistoryRule) {
+        let (histories, limits) = (&mut self.histories, &self.config.limits);
+        let Some(history) = &mut self.rosters.known_mut(key).history else { return };
         while history.kept.len() > rule.messages_max as usize || histories.bytes > limits.history_bytes_max {
-            if !history.pop(histories) {
+            if !history.pop(histories, &mut self.journal) {
                 break;
             }
         }
-        schedule(histories, history, key, rule);
+        schedule(histories, history, key);
         self.drop_empty_history(key);
         self.rosters.remove_if_unused(key);
+    }
+
+    /// Histories of earlier hubs go on, under the rules of this one. Of a channel whose records have a hole, or more than one
+    /// epoch, the newest part counts.
+    pub(crate) fn recall_histories(&mut self, records: Vec<(Place, Millis, Arc<Message>)>) {
+        let mut channels: BTreeMap<ChannelName, Vec<(Place, Millis, Arc<Message>)>> = BTreeMap::new();
+        for record in records {
+            channels.entry(record.2.channel.clone()).or_default().push(record);
+        }
+        for (channel, records) in channels {
+            let rule = self.rosters.rule(channel.as_str()).and_then(|rule| rule.history);
+            match rule.filter(|rule| rule.durable) {
+                Some(rule) => self.recall_history(&channel, rule, records),
+                None => records.iter().for_each(|(place, ..)| {
+                    self.journal.drop_record(place.partition, place.number);
+                }),
+            }
+        }
+    }
+
+    fn recall_history(
+        &mut self,
+        channel: &ChannelName,
+        rule: HistoryRule,
+        records: Vec<(Place, Millis, Arc<Message>)>,
+    ) {
+        let Some(newest) = records.last().and_then(|(_, _, message)| message.position) else { return };
+        let key = self.rosters.find_or_insert(channel.as_str());
+        let roster = self.rosters.known_mut(key);
+        let was_listed = roster.is_listed();
+        let mut kept = VecDeque::new();
+        let mut next = newest.offset;
+        for (place, until, message) in records.into_iter().rev() {
+            if message.position == Some(Position { offset: next, ..newest }) {
+                next = next.saturating_sub(1);
+                self.histories.bytes += message.len_bytes();
+                kept.push_front(Kept { message, until, record: place.number });
+            } else {
+                self.journal.drop_record(place.partition, place.number);
+            }
+        }
+        let (epoch, newest) = (newest.epoch, newest.offset);
+        roster.history =
+            Some(Box::new(History { epoch, newest, kept, is_durable: true, is_scheduled: false }));
+        self.rosters.listed += u32::from(!was_listed);
+        self.bound_history(key, rule);
     }
 
     pub(crate) fn trim_histories(&mut self) {
@@ -130,17 +216,12 @@ impl Hub {
     }
 
     fn trim_history(&mut self, key: RosterKey) {
-        let Some(rule) = self.rosters.rule_of(key).and_then(|rule| rule.history) else { return };
         let Some(history) = &mut self.rosters.known_mut(key).history else { return };
         history.is_scheduled = false;
-        while history
-            .kept
-            .front()
-            .is_some_and(|oldest| oldest.at.0.saturating_add(rule.age_ms_max) <= self.now.0)
-        {
-            history.pop(&mut self.histories);
+        while history.kept.front().is_some_and(|oldest| oldest.until <= self.now) {
+            history.pop(&mut self.histories, &mut self.journal);
         }
-        schedule(&mut self.histories, history, key, rule);
+        schedule(&mut self.histories, history, key);
     }
 
     /// A history without messages lives on while somebody is subscribed, so that positions they know stay good.
@@ -154,13 +235,11 @@ impl Hub {
         }
     }
 
+    /// Of the newest message that may be read.
     pub(crate) fn newest_position(&self, key: RosterKey) -> Option<Position> {
-        self.rosters
-            .known(key)
-            .history
-            .as_ref()
-            .filter(|history| history.newest > 0)
-            .map(|history| history.position())
+        let history = self.rosters.known(key).history.as_deref()?;
+        let offset = history.readable(&self.journal, &self.config.topology);
+        (offset > 0).then_some(Position { epoch: history.epoch, offset })
     }
 
     pub(crate) fn query_history(
@@ -173,7 +252,10 @@ impl Hub {
         let key = self.rosters.find(channel.as_str());
         let history = key.and_then(|key| self.rosters.known(key).history.as_deref());
         let page = match (history, after) {
-            (Some(history), after) => history.page(after, limit),
+            (Some(history), after) => {
+                let readable = history.readable(&self.journal, &self.config.topology);
+                history.page(after, (limit, readable))
+            }
             (None, None) => Ok(Page { items: Vec::new(), more: false }),
             (None, Some(_)) => Err(Refusal::PositionLost),
         };
@@ -187,9 +269,9 @@ impl Hub {
 }
 
 /// At most one time per history, when its oldest message gets too old or earlier.
-fn schedule(histories: &mut Histories, history: &mut History, key: RosterKey, rule: HistoryRule) {
+fn schedule(histories: &mut Histories, history: &mut History, key: RosterKey) {
     let Some(oldest) = history.kept.front().filter(|_| !history.is_scheduled) else { return };
-    if let Some(at) = oldest.at.0.checked_add(rule.age_ms_max) {
-        history.is_scheduled = histories.expiries.insert((Millis(at), key));
+    if oldest.until.0 < u64::MAX {
+        history.is_scheduled = histories.expiries.insert((oldest.until, key));
     }
 }

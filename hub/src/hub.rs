@@ -7,9 +7,10 @@ use crate::delayed::Delayed;
 use crate::effect::Walk;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
-use crate::ids::{Millis, SessionKey, Token};
+use crate::ids::{Millis, SessionId, SessionKey, Token};
 use crate::interest::Interests;
 use crate::journal::Journal;
+use crate::ledger::Ledger;
 use crate::limits::Config;
 use crate::pact::Names;
 use crate::queue::{QueueConfig, Queues};
@@ -18,6 +19,7 @@ use crate::retained::Retained;
 use crate::roster::{RosterKey, Rosters};
 use crate::session::Sessions;
 use crate::share::Shares;
+use bytes::Bytes;
 use std::collections::BTreeSet;
 
 /// The state machine of one shard; see the crate's documentation.
@@ -34,6 +36,9 @@ pub struct Hub {
     pub(crate) asks: Asks,
     pub(crate) histories: Histories,
     pub(crate) log: Log,
+    pub(crate) ledger: Ledger,
+    /// Of sessions of earlier hubs, until they are asked for.
+    pub(crate) keepsakes: Vec<(SessionId, Bytes)>,
     /// When the window of each detached session closes.
     pub(crate) windows: BTreeSet<(Millis, SessionKey)>,
     /// When the will of each detached session is due.
@@ -65,8 +70,10 @@ impl Hub {
             interests: Interests::default(),
             // Not from 1: a reply to an ask of an earlier life, which a crash ended, must not be taken for another's.
             asks: Asks::restored(config.epoch & u64::from(u32::MAX)),
-            histories: Histories::new(epoch),
+            histories: Histories::new(epoch, config.topology),
             log: Log::new(epoch),
+            ledger: Ledger::default(),
+            keepsakes: Vec::new(),
             windows: BTreeSet::new(),
             wills: BTreeSet::new(),
             names: Names::new(config.epoch),
@@ -147,7 +154,7 @@ impl Hub {
     #[must_use]
     pub fn next_deadline(&self) -> Option<Millis> {
         let window = self.windows.first().map(|(until, _)| *until);
-        let log = self.log.next_deadline();
+        let log = [self.log.next_deadline(), self.ledger.next_deadline()].into_iter().flatten().min();
         let will = self.wills.first().map(|(at, _)| *at);
         let walk = (!self.walking.is_empty()).then_some(Millis(0));
         let kept = [log, self.histories.next_deadline(), self.retained.next_deadline()];
@@ -177,6 +184,7 @@ impl Hub {
             && self.asks.is_empty()
             && self.histories.is_empty()
             && self.log.is_empty()
+            && self.ledger.is_empty()
             && self.windows.is_empty()
             && self.wills.is_empty()
             && self.walking.is_empty()
@@ -200,6 +208,7 @@ impl Hub {
         self.publish_due(effects);
         self.end_expired(effects);
         self.trim_log();
+        self.drop_gone_if_due();
         self.trim_histories();
         self.expire_retained();
         self.journal.expire(self.now);

@@ -206,7 +206,7 @@ impl Hub {
     }
 
     /// One thing less that holds `Admitted` back; does what a `Resume` asked for meanwhile.
-    fn release(&mut self, key: SessionKey, id: SessionId, effects: &mut Effects) {
+    pub(crate) fn release(&mut self, key: SessionKey, id: SessionId, effects: &mut Effects) {
         let Some(session) = self.sessions.find(key).filter(|session| session.id == id && session.held > 0)
         else {
             return;

@@ -29,6 +29,11 @@ use std::sync::Arc;
 /// record of it is gone by then. Milliseconds.
 const GRAVE_MS: u64 = 10_000;
 
+/// Changes, and bytes of messages in them, that may wait to be safe. Beyond either what is of quality `AtMostOnce` is not
+/// kept any more until less waits: nobody waits for it, so that nothing else would hold its publishers back.
+const BEHIND_MAX: u64 = 65_536;
+const BEHIND_BYTES_MAX: u64 = 64 << 20;
+
 /// What is kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Scope {
@@ -53,6 +58,9 @@ pub(crate) struct Journal {
     safe: u64,
     /// Records that are not safe, each with the changes up to it.
     unsafe_records: VecDeque<(u64, Place)>,
+    /// Bytes of messages in them: each with the changes up to it, and of all.
+    unsafe_messages: VecDeque<(u64, u64)>,
+    unsafe_bytes: u64,
     /// Number of the newest safe record of each partition, as `last`.
     last_safe: Vec<u64>,
     /// Names of sessions of which nothing is kept any more, and the changes up to then, while those are not safe.
@@ -87,6 +95,8 @@ pub(crate) enum Promise {
     Queue(Leaving),
     /// To the home of a share group.
     Share(Box<ShareMail>),
+    /// One thing less that a session's admission waits for.
+    Admission(SessionKey, SessionId),
 }
 
 /// See [`Promise::Effect`].
@@ -167,6 +177,15 @@ impl Journal {
         let place = Place { partition, number: *last };
         self.made += 1;
         self.unsafe_records.push_back((self.made, place));
+        let bytes = match &record {
+            Record::Delivered(delivered) => delivered.message.len_bytes(),
+            Record::History { message, .. } => message.len_bytes(),
+            _ => 0,
+        };
+        if bytes > 0 {
+            self.unsafe_bytes += bytes;
+            self.unsafe_messages.push_back((self.made, bytes));
+        }
         self.entries.push(Entry::Keep { place, record });
         place.number
     }
@@ -217,6 +236,11 @@ impl Journal {
         self.made > self.safe
     }
 
+    /// Whether so much waits to be safe that what nobody waits for is not kept.
+    pub(crate) fn is_overloaded(&self) -> bool {
+        self.made.saturating_sub(self.safe) > BEHIND_MAX || self.unsafe_bytes > BEHIND_BYTES_MAX
+    }
+
     /// Whether a record of this hub is safe.
     pub(crate) fn is_safe(&self, partition: Partition, number: u64) -> bool {
         let safe = self.last_safe.get(usize::from(partition.0 / self.shards.max(1)));
@@ -230,6 +254,9 @@ impl Journal {
             if let Some(last) = self.last_safe.get_mut(usize::from(place.partition.0 / self.shards.max(1))) {
                 *last = place.number;
             }
+        }
+        while let Some((_, bytes)) = pop_if(&mut self.unsafe_messages, |(made, _)| *made <= self.safe) {
+            self.unsafe_bytes -= bytes;
         }
         while let Some((made, name)) = pop_if(&mut self.endings, |(made, _)| *made <= self.safe) {
             if self.ending.get(&name) == Some(&made) {
@@ -286,6 +313,11 @@ impl Journal {
             return list.push(effect);
         }
         self.hold_for(session, effect);
+    }
+
+    /// Something that follows when all that was changed is safe.
+    pub(crate) fn hold(&mut self, promise: Promise) {
+        self.held.push_back((self.made, promise));
     }
 
     /// Says something to a session on its connection of now when all that was changed is safe.
@@ -367,6 +399,7 @@ impl Hub {
             Promise::Route(publish) => self.route(*publish, effects),
             Promise::Queue(leaving) => self.let_go(leaving, effects),
             Promise::Share(mail) => self.tell_share(*mail, effects),
+            Promise::Admission(key, id) => self.release(key, id, effects),
         }
     }
 

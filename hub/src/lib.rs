@@ -24,6 +24,7 @@ mod hub;
 mod ids;
 mod interest;
 mod journal;
+mod ledger;
 mod lifecycle;
 mod limits;
 mod message;
@@ -34,6 +35,7 @@ mod publish;
 mod query;
 pub mod queue;
 mod reason;
+mod recall;
 mod record;
 mod recovery;
 mod replay;
@@ -65,7 +67,9 @@ pub use limits::{ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, WhenF
 pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Quality, Traits};
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;
-pub use record::{Entry, OwedRecord, Place, Record, SessionRecord, WillRecord};
+pub use record::{
+    DeliveredRecord, Entry, LogRecord, OwedRecord, Place, Record, ResumableRecord, SessionRecord, WillRecord,
+};
 pub use recovery::Scope;
 pub use saved::{
     SavedClaim, SavedDelayed, SavedExchange, SavedParcel, SavedSubscription, SavedWalk, SavedWill,

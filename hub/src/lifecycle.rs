@@ -50,8 +50,8 @@ impl Hub {
     }
 
     pub(crate) fn admit(&mut self, admit: Admit, effects: &mut Effects) {
-        let last = self.log.last();
-        let Some(session) = self.sessions.find(admit.session) else { return };
+        let (last, key) = (self.log.last(), admit.session);
+        let Some(session) = self.sessions.find(key) else { return };
         if session.state != State::Pending {
             return;
         }
@@ -65,9 +65,11 @@ impl Hub {
         session.outbox.get_or_insert_default().push_first(Outgoing::Admitted { recovered: false });
         self.sessions.pending -= 1;
         self.sessions.queued += 1;
-        if self.subscribe_at_start(admit.session, &names, effects).is_err() {
-            self.end(admit.session, Reason::OverLimit, effects);
+        self.keep_resumable(key, admit.keepsake);
+        if self.subscribe_at_start(key, &names, effects).is_err() {
+            return self.end(key, Reason::OverLimit, effects);
         }
+        self.hold_until_safe(key);
     }
 
     pub(crate) fn pause(&mut self, key: SessionKey) {
@@ -174,6 +176,7 @@ impl Hub {
         self.sessions.known_mut(key).outbox = Some(Box::new(Outbox::starting_with(missed)));
         self.sessions.queued -= waited;
         self.sessions.detached -= u32::from(displaced.is_none());
+        self.hold_until_based(key);
         effects.list.push(Effect::Attached { tag: attach.tag, session: key, displaced });
     }
 
@@ -202,6 +205,7 @@ impl Hub {
             return;
         }
         self.close_window(key);
+        self.drop_resumable(key);
         let will = self.end_pact(key, effects);
         self.leave_all(key, effects);
         let session = self.sessions.known(key);
@@ -210,9 +214,7 @@ impl Hub {
         effects.list.push(Effect::Ended { tag, session: key, id, reason });
         self.forget_asked(key, effects);
         self.sessions.remove(key);
-        if self.sessions.recovering == 0 {
-            self.log.clear();
-        }
+        self.forget_log_if_unused();
         // Behind everything else: the session's own subscriptions do not get it.
         if let Some(will) = will {
             self.route(will, effects);

@@ -48,6 +48,8 @@ pub struct HistoryRule {
     pub messages_max: u32,
     /// Milliseconds kept.
     pub age_ms_max: u64,
+    /// Whether the journal keeps it, too, if the hub has one.
+    pub durable: bool,
 }
 
 /// Bounds of the shard's recovery log; the oldest go first, and who needs them is then not recovered.

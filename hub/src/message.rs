@@ -23,6 +23,12 @@ pub enum Body {
 }
 
 impl Body {
+    /// A list without values.
+    #[must_use]
+    pub fn nothing() -> Self {
+        Self::Values { json: Bytes::from_static(b"[]"), attachments: Vec::new() }
+    }
+
     /// Bytes of the content, attachments included.
     #[must_use]
     pub fn len_bytes(&self) -> usize {

@@ -7,7 +7,9 @@ use crate::command::Options;
 use crate::ids::{Millis, Partition, SessionId};
 use crate::message::{MessageId, Quality};
 use crate::queue;
+use crate::recovery::Scope;
 use crate::{Labels, Message};
+use bytes::Bytes;
 use std::sync::Arc;
 
 /// Where a record stands: in the log of a partition, under a number that is given once.
@@ -99,6 +101,87 @@ pub enum Record {
     /// A message that its channel has retained and does not any more, or that was put off and has been published. It may be
     /// published once more after a crash, and is neither retained nor put off again.
     Seen(MessageId),
+    /// A message that its channel keeps for those who come later; its position is its place there.
+    History {
+        /// When it is too old.
+        until: Millis,
+        /// The message.
+        message: Arc<Message>,
+    },
+    /// The recovery log of a hub. Of several the newest counts.
+    Log(LogRecord),
+    /// A session that may be resumed. It is not renewed: the window in which its client may come back begins anew with each
+    /// hub.
+    Resumable(Box<ResumableRecord>),
+    /// What such a session is, or was, subscribed to. Of one that is over a record of the same name and `from` does not
+    /// count any more.
+    Span {
+        /// Whose.
+        session: SessionId,
+        /// Channel name or filter.
+        name: Arc<str>,
+        /// Sequence before the first delivery that reached it so.
+        from: u64,
+        /// Sequence of the last; `None` while subscribed.
+        to: Option<u64>,
+    },
+    /// An entry of the recovery log.
+    Delivered(Box<DeliveredRecord>),
+    /// Up to which entry of the recovery log something is gone that was for a channel, filter or session. Of several of one
+    /// name the newest counts.
+    Mark {
+        /// Which.
+        name: Arc<str>,
+        /// Sequence of the newest such entry.
+        sequence: u64,
+    },
+}
+
+/// What is to be known of a recovery log besides its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogRecord {
+    /// Of the offsets that clients have.
+    pub epoch: u64,
+    /// How many shards share the partitions: with another number of them the log is of no use.
+    pub shards: u8,
+    /// Sequence of the newest entry that is gone: entries up to it may be there still, and do not count.
+    pub purged: u64,
+    /// Sequence of the newest entry that was never kept; 0 = none.
+    pub skipped: u64,
+    /// Up to here numbers may have been given, and not far behind.
+    pub last: u64,
+}
+
+/// A session that may be resumed, as it was admitted.
+#[derive(Clone, Debug)]
+pub struct ResumableRecord {
+    /// The public name.
+    pub id: SessionId,
+    /// The back end's user.
+    pub user: Option<Arc<str>>,
+    /// Presence info.
+    pub info: Option<Bytes>,
+    /// When it was opened.
+    pub since: Millis,
+    /// It needs nothing of the recovery log up to here.
+    pub start: u64,
+    /// When it was admitted, as a sequence.
+    pub admitted: u64,
+    /// What only its front can read.
+    pub keepsake: Bytes,
+}
+
+/// What was delivered, to whom, and how long it is kept.
+#[derive(Clone, Debug)]
+pub struct DeliveredRecord {
+    /// Its number in the recovery log.
+    pub sequence: u64,
+    /// The message.
+    pub message: Arc<Message>,
+    /// Whom it concerned.
+    pub scope: Scope,
+    /// When it is too old to be kept.
+    pub until: Millis,
 }
 
 /// What was agreed on with a client.

@@ -14,6 +14,7 @@ use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey};
 use crate::message::{Grade, Message, MessageId, Quality};
 use crate::pact::{Offered, OfferedState, Records};
+use crate::recall::PastLog;
 use crate::record::{OwedRecord, Place, Record, SessionRecord, WillRecord};
 use crate::saved::{SavedClaim, SavedSubscription, unpublished};
 use smallvec::SmallVec;
@@ -39,6 +40,8 @@ pub(crate) struct Past {
     returning: Vec<(Place, Box<OwedRecord>)>,
     /// Records that do not count.
     void: Vec<Place>,
+    pub(crate) log: PastLog,
+    histories: Vec<(Place, Millis, Arc<Message>)>,
 }
 
 #[derive(Debug)]
@@ -101,6 +104,7 @@ impl Past {
     }
 
     fn add(&mut self, place: Place, record: Record) {
+        let Some(record) = self.log.take(place, record) else { return };
         let record = match record {
             Record::Owed(mut owed) => {
                 let shared = self.messages.entry(owed.message.id);
@@ -116,6 +120,7 @@ impl Past {
             }
             Record::Seen(message) => return self.seen.push((place, message)),
             Record::Due { at, message } => return self.due.push((place, at, message)),
+            Record::History { until, message } => return self.histories.push((place, until, message)),
             record => record,
         };
         match &record {
@@ -166,6 +171,8 @@ fn session_of(record: &Record) -> Option<SessionId> {
         | Record::Offer { session, .. }
         | Record::Taken { session, .. } => Some(*session),
         Record::Due { .. } | Record::Retained(_) | Record::Queue(_) | Record::Seen(_) => None,
+        Record::History { .. } | Record::Log(_) | Record::Resumable(_) => None,
+        Record::Span { .. } | Record::Delivered(_) | Record::Mark { .. } => None,
     }
 }
 
@@ -205,6 +212,8 @@ impl PastSession {
             }
             Record::Session(_) | Record::Due { .. } => None,
             Record::Retained(_) | Record::Queue(_) | Record::Seen(_) => None,
+            Record::History { .. } | Record::Log(_) | Record::Resumable(_) => None,
+            Record::Span { .. } | Record::Delivered(_) | Record::Mark { .. } => None,
         }
     }
 
@@ -293,8 +302,9 @@ impl Hub {
 
     /// Takes in what the records say, for sessions that were restored; those that were not keep theirs.
     pub(crate) fn recall(&mut self, past: Past, effects: &mut Effects) {
-        let Past { sessions, retained, replaced, seen, due, mut had, dealt, returning, void, messages: _ } =
-            past;
+        let Past { sessions, retained, replaced, seen, due, mut had, dealt, returning, void, .. } = past;
+        self.recall_histories(past.histories);
+        self.recall_log(past.log);
         for (place, message) in retained.into_values() {
             self.restore_retained(&message, place.number);
         }

@@ -1,9 +1,10 @@
 //! What of a hub goes on in the next process, as plain data: out by [`Hub::snapshot`], in by [`Hub::restore`].
 //!
 //! Owns the choice. Kept are the sessions that may be resumed, the recovery log with the marks that decide what they
-//! missed, claimed sessions (see `saved`), the values that channels retain, and messages that are to be published later. Not
-//! kept: sessions that end with their connection, open asks (whoever waits for the replies is gone), answers, histories, and
-//! what hubs know of each other, which is told anew. Times are relative, since clocks differ between processes. It must not know how a snapshot is written down, nor when one is made.
+//! missed, claimed sessions (see `saved`), the values that channels retain, and messages that are to be published later; of all
+//! that what records keep already is left out. Not kept: sessions that end with their connection, open asks (whoever waits for
+//! the replies is gone), answers, histories, and what hubs know of each other, which is told anew. Times are relative, since
+//! clocks differ between processes. It must not know how a snapshot is written down, nor when one is made.
 
 use crate::ask::Asks;
 use crate::effect::Effects;
@@ -61,6 +62,8 @@ pub struct SavedSession {
     pub left_ms: u64,
     /// What decides what it missed.
     pub recovery: SavedRecovery,
+    /// As in [`Admit`](crate::Admit), to be given by whoever hands it to a hub with a journal; hubs leave it empty.
+    pub keepsake: Bytes,
 }
 
 /// What a session remembers of the recovery log, in sequences of its entries.
@@ -151,6 +154,9 @@ impl Hub {
 
     fn saved_session(&self, now: Millis, session: &Session) -> Option<SavedSession> {
         let recovery = session.recovery.as_ref().filter(|_| session.state != State::Pending)?;
+        if recovery.records.is_some() {
+            return None;
+        }
         let left_ms = match session.state {
             State::Detached => recovery.until.0.saturating_sub(now.0),
             State::Pending | State::Ready | State::Paused => self.config.limits.recovery.window_ms,
@@ -164,6 +170,7 @@ impl Hub {
             age_ms: now.0.saturating_sub(session.since.0),
             left_ms,
             recovery: recovery.saved(),
+            keepsake: Bytes::new(),
         })
     }
 
@@ -213,10 +220,15 @@ impl Hub {
         });
         self.log = Log::restored(epoch, last, entries);
         self.asks = Asks::restored(asks_last);
-        let (past, recalled) = self.recalled();
+        let (mut past, recalled) = self.recalled();
+        let (resumed, gone) = self.recalled_log(&mut past.log, (&sessions, elapsed_ms));
+        let is_new = |saved: &SavedSession| (saved.id, saved.keepsake.clone());
+        let unkept: Vec<_> = sessions.iter().filter(|_| self.journal.is_on()).map(is_new).collect();
+        let sessions = if resumed.is_empty() { sessions } else { resumed };
         let recalled_ids: HashSet<SessionId> = recalled.iter().map(|claim| claim.id).collect();
         let claims = recalled.into_iter().chain(claims).collect();
-        let (sessions, claims, refused) = self.fitting(sessions, claims);
+        let (sessions, claims, mut refused) = self.fitting(sessions, claims);
+        refused.extend(gone);
         let since = |age_ms: u64| Millis(now.0.saturating_sub(age_ms.saturating_add(elapsed_ms)));
         let opened = sessions.iter().map(|saved| restored(saved, since(saved.age_ms)));
         let claimed = claims.iter().map(|saved| saved.session(since(saved.age_ms)));
@@ -227,17 +239,30 @@ impl Hub {
         }
         self.restore_claims((claims, &recalled_ids), &messages, elapsed_ms, effects);
         self.recall(past, effects);
+        self.restore_marks(rosters, unkept);
+        self.trim_log();
+        self.forget_log_if_unused();
+        self.journal.hand_over(effects);
+        refused
+    }
+
+    /// What the log has to do with channels and filters; and what a snapshot brought is kept from now on.
+    fn restore_marks(&mut self, rosters: Vec<SavedRoster>, unkept: Vec<(SessionId, Bytes)>) {
         for saved in rosters {
             if let Some(key) = self.rosters.find(&saved.name) {
                 let roster = self.rosters.known_mut(key);
                 (roster.logged, roster.purged) = (saved.logged, saved.purged);
             }
         }
-        self.trim_log();
-        if self.sessions.recovering == 0 {
-            self.log.clear();
+        let is_unkept = !unkept.is_empty();
+        for (id, keepsake) in unkept {
+            if let Some(key) = self.sessions.key_of(&id) {
+                self.keep_resumed(key, keepsake);
+            }
         }
-        refused
+        if is_unkept {
+            self.keep_log();
+        }
     }
 
     /// What records say is of now; what they do not is kept from now on.

@@ -258,7 +258,12 @@ impl Hub {
             pact.records.iter_mut().for_each(|records| records.subscriptions.push(0));
         }
         if let Some(recovery) = &mut session.recovery {
-            recovery.joined(&entry.name, self.log.last());
+            let (last, name) = (self.log.last(), Arc::clone(&entry.name.0));
+            recovery.joined(&entry.name, last);
+            if let Some(records) = &mut recovery.records {
+                let span = Record::Span { session: session.id, name, from: last, to: None };
+                records.spans.push(self.journal.keep(session.id.partition(), span));
+            }
         }
         self.sessions.subscriptions += 1;
         if index == 0 {
@@ -286,9 +291,7 @@ impl Hub {
             pact.end_walks_of(&self.rosters.known(roster).name);
             pact.tidy();
         }
-        if let Some(recovery) = &mut session.recovery {
-            recovery.left(self.rosters.known(roster), self.log.first());
-        }
+        self.end_span((key, at), roster);
         self.remove_member(subscription, effects);
     }
 

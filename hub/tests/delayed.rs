@@ -34,7 +34,7 @@ struct Bench {
 impl Bench {
     fn new(limits: Limits, shards: u8) -> Self {
         let topology = Topology { shards, partitions: 8 };
-        let history = Some(HistoryRule { messages_max: 5, age_ms_max: u64::MAX });
+        let history = Some(HistoryRule { messages_max: 5, age_ms_max: u64::MAX, durable: true });
         let rules = vec![ChannelRule {
             filter: "kept".into(),
             history,

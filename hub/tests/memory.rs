@@ -49,7 +49,16 @@ fn connect(hub: &mut Hub, n: u32) {
         apply(hub, Command::Open(Open { tag: Tag(n), random: [7; 9], recover: false, observer: false }));
     let [Effect::Opened { session, .. }] = opened.list.as_slice() else { panic!("{opened:?}") };
     let subscriptions = vec!["all".to_owned(), format!("ten/{}", n / 10)];
-    apply(hub, Command::Admit(Admit { session: *session, user: None, info: None, subscriptions }));
+    apply(
+        hub,
+        Command::Admit(Admit {
+            session: *session,
+            user: None,
+            info: None,
+            subscriptions,
+            keepsake: bytes::Bytes::new(),
+        }),
+    );
     apply(hub, Command::Resume { session: *session, budget: 1 });
 }
 

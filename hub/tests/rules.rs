@@ -87,7 +87,13 @@ impl Bench {
 
     fn admit(&mut self, session: SessionKey, subscriptions: &[&str]) -> Effects {
         let subscriptions = subscriptions.iter().map(|name| (*name).to_owned()).collect();
-        self.apply(Command::Admit(Admit { session, user: Some("bob".into()), info: None, subscriptions }))
+        self.apply(Command::Admit(Admit {
+            session,
+            user: Some("bob".into()),
+            info: None,
+            subscriptions,
+            keepsake: bytes::Bytes::new(),
+        }))
     }
 
     fn resume(&mut self, session: SessionKey) -> Vec<Outgoing> {
@@ -151,7 +157,7 @@ fn counts(effects: Effects) -> (Counts, u32) {
 }
 
 fn kept(messages_max: u32, age_ms_max: u64) -> Vec<ChannelRule> {
-    let history = Some(HistoryRule { messages_max, age_ms_max });
+    let history = Some(HistoryRule { messages_max, age_ms_max, durable: true });
     vec![ChannelRule { filter: "kept/#".to_owned(), history, presence: true, when_full: WhenFull::Newest }]
 }
 
@@ -413,6 +419,7 @@ fn subscribers_of_a_foreign_channel_wait_for_its_home() {
         user: None,
         info: None,
         subscriptions: vec![there.to_string()],
+        keepsake: bytes::Bytes::new(),
     }));
     let [Effect::Mail { to: ShardId(1), mail: HubMail::Interest { wanted: true, token: Some(token), .. } }] =
         effects.list.as_slice()
@@ -449,6 +456,7 @@ fn an_observer_sees_without_being_seen() {
         user: None,
         info: None,
         subscriptions: vec!["#".into()],
+        keepsake: bytes::Bytes::new(),
     }));
     bench.resume(*session);
     bench.subscribe(*id, "a");

@@ -23,8 +23,12 @@ pub(crate) struct Options {
     seed: Option<u32>,
 }
 
-const PROGRAMS: [install::Program; 2] =
-    [("python3", &["--version"], "python3"), ("python3", &["-m", "ensurepip", "--version"], "python3-venv")];
+const PROGRAMS: [install::Program; 4] = [
+    ("python3", &["--version"], "python3"),
+    ("python3", &["-m", "ensurepip", "--version"], "python3-venv"),
+    ("node", &["--version"], "nodejs"),
+    ("npm", &["--version"], "npm"),
+];
 
 /// Runs to the end, or to the first thing that is lost.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
@@ -37,6 +41,7 @@ pub(crate) fn against_release(root: &Path, module: &str, words: &[String]) -> Re
     let binary = build_release(root)?;
     let folder = root.join("acceptance");
     install::acceptance_python(&folder)?;
+    install::node_modules(&folder)?;
     let mut python = program(folder.join(".venv/bin/python3"), &[], &folder);
     run_program(python.args(["-m", module, "--binary"]).arg(binary).args(words))
 }

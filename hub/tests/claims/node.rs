@@ -57,7 +57,7 @@ pub fn limits() -> Limits {
 impl Node {
     pub fn new(shards: u8) -> Self {
         let topology = Topology { shards, partitions: 16 };
-        let history = Some(HistoryRule { messages_max: 2, age_ms_max: 50 });
+        let history = Some(HistoryRule { messages_max: 2, age_ms_max: 50, durable: true });
         let rule = |filter: &str, history, when_full| {
             let filter = filter.to_owned();
             ChannelRule { filter, history, presence: false, when_full }

@@ -173,6 +173,12 @@ impl Store {
                 Record::Subscription { .. } | Record::Share { .. } => {}
                 Record::Used { .. } | Record::Taken { .. } | Record::Seen(_) => {}
                 Record::Queue(_) => unreachable!("there are no queues here"),
+                Record::History { .. } => unreachable!("no channel has a history here"),
+                Record::Log(_)
+                | Record::Resumable(_)
+                | Record::Span { .. }
+                | Record::Delivered(_)
+                | Record::Mark { .. } => unreachable!("every session bears a name of its own here"),
             }
         }
     }
@@ -219,7 +225,9 @@ struct Newest<'a> {
 impl<'a> Newest<'a> {
     fn take(&mut self, (place, record): (&Place, &'a Record)) {
         match record {
-            Record::Session(_) | Record::Queue(_) => {}
+            Record::Session(_) | Record::Queue(_) | Record::History { .. } => {}
+            Record::Log(_) | Record::Resumable(_) | Record::Span { .. } => {}
+            Record::Delivered(_) | Record::Mark { .. } => {}
             Record::Subscription { session, name, options } => {
                 self.labels.insert((*session, false, name), options.label);
             }

@@ -50,7 +50,7 @@ pub struct Node {
 }
 
 fn config(rng: &mut Rng, shard: u8, topology: Topology, limits: &Limits) -> Config {
-    let history = |messages_max, age_ms_max| Some(HistoryRule { messages_max, age_ms_max });
+    let history = |messages_max, age_ms_max| Some(HistoryRule { messages_max, age_ms_max, durable: true });
     let rule = |filter: &str, history| ChannelRule {
         filter: filter.to_owned(),
         history,
@@ -526,7 +526,7 @@ impl Node {
     fn admit(&mut self, key: SessionKey) -> Admit {
         let user = self.rng.chance(40).then(|| (*self.rng.pick(USERS).expect("not empty")).into());
         let subscriptions = (0..self.rng.below(4)).map(|_| self.name()).collect();
-        Admit { session: key, user, info: None, subscriptions }
+        Admit { session: key, user, info: None, subscriptions, keepsake: bytes::Bytes::new() }
     }
 
     /// Everything on its way arrives.

@@ -76,14 +76,20 @@ impl Office {
     /// # Errors
     /// [`OfficeError::Refused`] as the hub says; [`OfficeError::Busy`], [`OfficeError::Stopped`];
     /// [`OfficeError::Uncertain`] when the channel's home said nothing within [`ANSWER_WAIT`], or any shard involved while
-    /// the node ends.
+    /// the node ends or where it has to keep the message.
     pub async fn publish(&self, outline: Outline) -> Result<Delivery, OfficeError> {
         let id = message_id();
         let answers = self.expect().await;
         let involved = self.send_publish(id, &outline, &answers).await?;
+        let is_certain = !outline.volatile && outline.traits.quality > Quality::AtMostOnce;
+        let must_be_kept = is_certain && self.is_keeping();
+        let mut gathering = Gathering::new(id, involved, &outline, answers);
+        if must_be_kept {
+            gathering.wait_for_counts(ANSWER_WAIT);
+        }
         // Boxed, so that the handlers of a program, which mostly send without waiting, stay small.
-        let delivery = Box::pin(Gathering::new(id, involved, &outline, answers).finish()).await?;
-        if !delivery.missing_shards.is_empty() && self.is_draining() {
+        let delivery = Box::pin(gathering.finish()).await?;
+        if !delivery.missing_shards.is_empty() && (must_be_kept || self.is_draining()) {
             return Err(OfficeError::Uncertain);
         }
         Ok(delivery)
@@ -176,6 +182,8 @@ struct Gathering {
     counted_early: BTreeSet<ShardId>,
     replies_owed: BTreeSet<ShardId>,
     counts_until: Instant,
+    /// How long counts may take once it is known who owes them.
+    counts_wait: Duration,
     replies_until: Option<Instant>,
     delivery: Delivery,
 }
@@ -186,6 +194,7 @@ impl Gathering {
         Self {
             answers,
             counts_until: now + counts_wait(&counts_owed),
+            counts_wait: COUNT_WAIT,
             counts_owed,
             counted_early: BTreeSet::new(),
             replies_owed: BTreeSet::new(),
@@ -199,6 +208,12 @@ impl Gathering {
                 missing_shards: Vec::new(),
             },
         }
+    }
+
+    /// Counts that wait for a disk may take longer than others.
+    fn wait_for_counts(&mut self, wait: Duration) {
+        self.counts_until = self.counts_until.max(Instant::now() + wait);
+        self.counts_wait = wait;
     }
 
     async fn finish(mut self) -> Result<Delivery, OfficeError> {
@@ -229,7 +244,7 @@ impl Gathering {
         match report {
             Report::Routed { shards, position } => {
                 self.delivery.position = position;
-                self.counts_until = Instant::now() + COUNT_WAIT;
+                self.counts_until = Instant::now() + self.counts_wait;
                 let routed = (0..64).filter(|bit| shards & (1 << bit) != 0).map(ShardId);
                 self.counts_owed =
                     Involved::Shards(routed.filter(|s| !self.counted_early.contains(s)).collect());

@@ -40,8 +40,8 @@ pub enum OfficeError {
     /// A shard did not answer in time.
     #[error("a shard did not answer in time")]
     Unanswered,
-    /// A publish that its channel's home neither confirmed nor refused in time, or, while the server shuts down, that some
-    /// shard with subscribers did not.
+    /// A publish that its channel's home neither confirmed nor refused in time, or that some shard with subscribers did not,
+    /// while the server shuts down or where that shard has to keep it.
     #[error("a shard that the message concerns did not answer in time: it may have been published or not")]
     Uncertain,
 }
@@ -62,6 +62,8 @@ struct Inner {
     token_next: AtomicU64,
     pending: Semaphore,
     draining: AtomicBool,
+    /// What is published is kept in a store.
+    keeping: AtomicBool,
 }
 
 /// What the office is made of.
@@ -92,6 +94,7 @@ impl Office {
             token_next: AtomicU64::new(1),
             pending: Semaphore::new(PENDING_MAX),
             draining: AtomicBool::new(false),
+            keeping: AtomicBool::new(false),
         });
         tokio::spawn(sort_reports(Arc::downgrade(&inner), ports.reports));
         Self { inner }
@@ -105,6 +108,15 @@ impl Office {
 
     pub(super) fn is_draining(&self) -> bool {
         self.inner.draining.load(Ordering::Relaxed)
+    }
+
+    /// The node has a store: a publish of higher quality is a success only when every shard involved has kept it.
+    pub(crate) fn start_keeping(&self) {
+        self.inner.keeping.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_keeping(&self) -> bool {
+        self.inner.keeping.load(Ordering::Relaxed)
     }
 
     /// Shards of this node, in order.

@@ -44,7 +44,7 @@ section! {
         /// others may read or write is left alone, and nothing is saved there. Every server needs its own: one with
         /// `.lock` behind its name says whose it is, and stays. At most 16 GiB; it takes about what `recovery.bytes_max`
         /// allows per shard, and some hundred bytes per session. A crash, or a second signal, leaves none. Histories of
-        /// channels are not in it.
+        /// channels are not in it. What is in a store (`store.dir`) is not in the file.
         state_file: Option<PathBuf> = none, example "/var/lib/trunkline/state";
     }
 }
@@ -218,7 +218,9 @@ words! {
         /// they go to the back end, whose answer is the acknowledgement
         BackEnd = "back_end",
         /// they are published to the other clients of the namespace, and acknowledged once that is done; MQTT subscribers get
-        /// those that ask for an acknowledgement with QoS 1 at most, the others with QoS 0
+        /// those that ask for an acknowledgement with QoS 1 at most, the others with QoS 0. With a store (`store.dir`) the
+        /// acknowledgement leaves when the event is written wherever it is to be kept; one that a limit refuses is not
+        /// acknowledged
         Relay = "relay",
         /// they are counted and dropped, and never acknowledged
         Drop = "drop",
@@ -240,7 +242,9 @@ words! {
 section! {
     /// How long and how much is kept for clients that come back.
     pub struct Recovery at Once "recovery" {
-        /// A session whose connection broke is kept this long.
+        /// A session whose connection broke is kept this long. With a store (`store.dir`) such sessions, and what they missed,
+        /// survive a crash; the time begins anew with each start. For another number of `server.shards` they are of no use, and
+        /// end. Of what nobody waits for, as an event without acknowledgement, the last moment before a crash may be lost.
         window_ms: u64 = 120_000, 100..=86_400_000 "milliseconds";
         /// Messages that a shard keeps for recovery; beyond it the oldest go, and a client that needs them is told
         /// that it was not recovered.
@@ -260,6 +264,10 @@ section! {
         history_messages_max: u32 = 0, 0..=1_000_000 "messages per channel";
         /// Messages older than this go. 0 is no limit of age.
         history_age_seconds_max: u64 = 0, 0..=31_536_000 "seconds";
+        /// Whether the messages that a channel keeps are in the store, too, if there is one (`store.dir`), and survive a crash:
+        /// each is written once when it comes and once more when it goes. A publish with QoS 1 or 2, and the answer to one
+        /// through REST, waits for that; what has QoS 0 does not, and may be lost with the process in the moment before.
+        history_durable: bool = true;
         /// Whether the members of the channel can be asked for.
         presence: bool = false;
         /// Whether the payload of an MQTT message that is said to be text (Payload Format Indicator 1) must be UTF-8. One that

@@ -20,7 +20,7 @@ use crate::config::{FsyncPolicy, Store};
 use crate::journal::{self, Found, JournalInlet, JournalOutlet, Kept, Wall, Writer, Writing};
 use crate::shard::Sender;
 
-/// Bytes of a record beside the packet or value that it holds: names, labels, what it is about.
+/// Bytes of a record beside the packet, value or message that it holds: names, labels, what it is about.
 const RECORD_OVERHEAD_BYTES: usize = 256 << 10;
 
 /// How often a long start says how far it is.
@@ -51,7 +51,7 @@ pub(super) struct Keeper {
 pub(super) fn open_disk(
     directory: &Path,
     config: &Store,
-    packet_bytes_max: usize,
+    content_bytes_max: usize,
     faults: Option<Arc<dyn Faults>>,
 ) -> Result<Disk, StartError> {
     let fsync = match config.fsync {
@@ -62,7 +62,7 @@ pub(super) fn open_disk(
     let defaults = DiskOptions::default();
     let options = DiskOptions {
         fsync,
-        record_bytes_max: defaults.record_bytes_max.max(packet_bytes_max) + RECORD_OVERHEAD_BYTES,
+        record_bytes_max: defaults.record_bytes_max.max(content_bytes_max) + RECORD_OVERHEAD_BYTES,
         database_bytes_max: (config.bytes_max > 0).then_some(config.bytes_max),
         cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
         ..defaults

@@ -8,7 +8,7 @@ use crate::front::{Ban, Fit, Front, PidKey, Returning};
 use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
-use crate::state::{End, NodeState, SavedBan, ShardState};
+use crate::state::{End, NodeState, SavedBan, SavedClient, ShardState};
 use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
@@ -149,7 +149,7 @@ fn restore(places: &mut [Place], now: Millis, state: Option<NodeState>, journal:
     let mut mail = VecDeque::new();
     for place in &mut *places {
         let found = left.iter().position(|state| state.shard == place.id);
-        let (snapshot, clients) = match found.map(|at| left.swap_remove(at)) {
+        let (mut snapshot, clients) = match found.map(|at| left.swap_remove(at)) {
             Some(ShardState { snapshot, clients, bans, .. }) => {
                 place.bans = bans.into_iter().filter_map(|ban| still_banned(ban, now, elapsed_ms)).collect();
                 (snapshot, clients)
@@ -159,11 +159,18 @@ fn restore(places: &mut [Place], now: Millis, state: Option<NodeState>, journal:
             None => continue,
         };
         let ids: Vec<SessionId> = snapshot.sessions.iter().map(|session| session.id).collect();
+        if journal.is_some() {
+            let sessions = snapshot.sessions.iter_mut().zip(&clients);
+            sessions.for_each(|(session, client)| session.keepsake = client.keepsake());
+        }
         let mut effects = Effects::default();
         let refused = place.hub.restore(now, elapsed_ms, snapshot, &mut effects);
         let refused: HashSet<SessionId> = refused.into_iter().collect();
         (count, lost) = (count + place.hub.len(), lost + refused.len());
-        place.returning.extend(ids.into_iter().zip(clients).map(|(session, client)| {
+        let kept = place.hub.take_keepsakes().into_iter();
+        // One that cannot be read is of nobody, and ends when its time is over.
+        let kept = kept.filter_map(|(id, keepsake)| Some((id, SavedClient::of_keepsake(&keepsake)?)));
+        place.returning.extend(ids.into_iter().zip(clients).chain(kept).map(|(session, client)| {
             let fit = if refused.contains(&session) { Fit::Refused } else { Fit::Taken };
             Returning { session, client, fit }
         }));
@@ -171,7 +178,10 @@ fn restore(places: &mut [Place], now: Millis, state: Option<NodeState>, journal:
     }
     exchange(places, now, mail, journal);
     if lost > 0 {
-        tracing::warn!(sessions = lost, "some sessions are not restored: limits.sessions_max was lowered");
+        tracing::warn!(
+            sessions = lost,
+            "some sessions are not restored: limits.sessions_max was lowered, or there are other shards"
+        );
     }
     if count > 0 {
         tracing::info!(
@@ -258,6 +268,7 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
                 0 => u64::MAX,
                 seconds => seconds.saturating_mul(1000),
             },
+            durable: rule.history_durable,
         }),
         presence: rule.presence,
         when_full: match rule.when_full {

@@ -162,7 +162,7 @@ impl Server {
         let keeper = keeping.map(|keeping| keeping.start(senders.clone())).transpose();
         let keeper = keeper.map_err(StartError::Shard)?;
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
-        let storage = storage(&config, keeper.as_ref());
+        let storage = storage(&office, &config, keeper.as_ref());
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
         let door = open_door(&office, &config, shelf).await.map_err(StartError::Queue)?;
         let (private_addr, private_stop) = serve("private", rest::router(desk, door.clone()), private);
@@ -362,17 +362,19 @@ async fn open_store(
     };
     let config = Arc::clone(config);
     let open = move || {
-        let packet_bytes_max = config.mqtt.packet_bytes_max as usize;
-        let opened = open_disk(&path, &config.store, packet_bytes_max, faults);
+        // With all whom a message leaves out it is no longer than the request that brought it.
+        let content_bytes_max = config.limits.rest_body_bytes_max.max(config.mqtt.packet_bytes_max as usize);
+        let opened = open_disk(&path, &config.store, content_bytes_max, faults);
         Keeping::read(opened?, topology, zero)
     };
     let opened = tokio::task::spawn_blocking(open).await;
     opened.map_err(|error| StartError::Shard(io::Error::other(error)))?.map(Some)
 }
 
-/// The store for the back office.
-fn storage(config: &Config, keeper: Option<&Keeper>) -> Option<Storage> {
+/// The store for the back office, which from now on waits for it.
+fn storage(office: &Office, config: &Config, keeper: Option<&Keeper>) -> Option<Storage> {
     let (keeper, directory) = (keeper?, config.store.dir.as_deref()?);
+    office.start_keeping();
     Some(Storage::new(keeper.caretaker()?, directory, config.store.backup_dir.as_deref()))
 }
 

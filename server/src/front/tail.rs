@@ -3,6 +3,7 @@
 //! Owns the sinks and their part of the tags; must not know who reads. Start at [`Tails::open`].
 
 use crate::back::TailSink;
+use bytes::Bytes;
 use hub::{Admit, Command, Effect, Members, Message, Open, Outgoing, SessionKey, Tag, Token};
 use slab::Slab;
 use std::collections::VecDeque;
@@ -56,7 +57,8 @@ impl Tails {
             Effect::Opened { tag, session, id } if index(tag).is_some() => {
                 let tail = index(tag).and_then(|index| self.open.get_mut(index))?;
                 tail.session = Some(session);
-                let admit = Admit { session, user: None, info: None, subscriptions: Vec::new() };
+                let (subscriptions, keepsake) = (Vec::new(), Bytes::new());
+                let admit = Admit { session, user: None, info: None, subscriptions, keepsake };
                 let (of, filter) = (Members::Session(id), tail.filter.clone());
                 commands.push_back(Command::Admit(admit));
                 commands.push_back(Command::Subscribe { of, filter, token: NOBODY });

@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hub::{Message, MessageId, Millis, OwedRecord, Record, SessionId, SessionRecord, WillRecord, queue};
 use serde::{Deserialize, Serialize};
 
+use super::resumption::ResumptionForm;
 use crate::state::record::{MessageRecord, OptionsRecord, quality, quality_number};
 
 /// The first byte of every record.
@@ -35,13 +36,20 @@ impl Wall {
         self.zero_ms
     }
 
-    fn written(self, at: Millis) -> u64 {
+    pub(super) fn written(self, at: Millis) -> u64 {
         if at.0 == u64::MAX { at.0 } else { at.0.saturating_add(self.zero_ms) }
     }
 
     /// What lies before the zero is due at once.
-    fn read(self, at: u64) -> Millis {
+    pub(super) fn read(self, at: u64) -> Millis {
         Millis(if at == u64::MAX { at } else { at.saturating_sub(self.zero_ms) })
+    }
+
+    /// A message as it was written.
+    pub(super) fn message(self, form: MessageRecord<'_>) -> Option<Arc<Message>> {
+        let message = form.message()?;
+        let ends = message.traits.expires.is_some();
+        Some(if ends { Arc::new(Self::moved(&message, |at| self.read(at.0))) } else { message })
     }
 
     /// A message, its end moved.
@@ -92,6 +100,13 @@ enum RecordForm<'a> {
     #[serde(borrow)]
     Retained(MessageRecord<'a>),
     Seen(u128),
+    History {
+        until: u64,
+        #[serde(borrow)]
+        message: MessageRecord<'a>,
+    },
+    #[serde(borrow)]
+    Resumption(ResumptionForm<'a>),
 }
 
 #[derive(Serialize, Deserialize)]
@@ -148,6 +163,8 @@ fn message_of(record: &Record) -> Option<&Message> {
         Record::Offer { message, .. } | Record::Due { message, .. } | Record::Retained(message) => {
             Some(message)
         }
+        Record::History { message, .. } => Some(message),
+        Record::Delivered(delivered) => Some(&delivered.message),
         // A will does not age before it is published.
         Record::Session(_)
         | Record::Subscription { .. }
@@ -155,7 +172,11 @@ fn message_of(record: &Record) -> Option<&Message> {
         | Record::Used { .. }
         | Record::Taken { .. }
         | Record::Queue(_)
-        | Record::Seen(_) => None,
+        | Record::Seen(_)
+        | Record::Log(_)
+        | Record::Resumable(_)
+        | Record::Span { .. }
+        | Record::Mark { .. } => None,
     }
 }
 
@@ -205,16 +226,20 @@ impl<'a> RecordForm<'a> {
             Record::Due { at, message: due } => Self::Due { at: wall.written(*at), message: message(due) },
             Record::Retained(value) => Self::Retained(message(value)),
             Record::Seen(message) => Self::Seen(message.0),
+            Record::History { until, message: kept } => {
+                Self::History { until: wall.written(*until), message: message(kept) }
+            }
+            Record::Log(_)
+            | Record::Resumable(_)
+            | Record::Span { .. }
+            | Record::Delivered(_)
+            | Record::Mark { .. } => Self::Resumption(ResumptionForm::of(record, moved, wall)?),
             Record::Queue(_) => return None,
         })
     }
 
     fn record(self, wall: Wall) -> Option<Record> {
-        let message = |form: MessageRecord<'_>| -> Option<Arc<Message>> {
-            let message = form.message()?;
-            let ends = message.traits.expires.is_some();
-            Some(if ends { Arc::new(Wall::moved(&message, |at| wall.read(at.0))) } else { message })
-        };
+        let message = |form| wall.message(form);
         Some(match self {
             Self::Session(session) => Record::Session(Box::new(session.record(wall)?)),
             Self::Subscription { session, name, options } => Record::Subscription {
@@ -247,6 +272,10 @@ impl<'a> RecordForm<'a> {
             Self::Due { at, message: form } => Record::Due { at: wall.read(at), message: message(form)? },
             Self::Retained(form) => Record::Retained(message(form)?),
             Self::Seen(message) => Record::Seen(MessageId(message)),
+            Self::History { until, message: form } => {
+                Record::History { until: wall.read(until), message: message(form)? }
+            }
+            Self::Resumption(form) => form.record(wall)?,
         })
     }
 }

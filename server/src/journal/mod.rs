@@ -4,11 +4,12 @@
 //! One thread gathers the changes of all shards and writes what has come together as one batch, one batch at a time: while
 //! the disk is busy the next batch grows. When the log says that a batch is safe the shards are told. A batch that finds the
 //! store full or away is tried again until it is written; nothing that rests on it is acknowledged meanwhile. After a
-//! failure nothing is written any more, and [`Failure`] says so. `form` owns the bytes of a record, [`Wall`] what becomes of
+//! failure nothing is written any more, and [`Failure`] says so. `form` (with `resumption`) owns the bytes of a record, [`Wall`] what becomes of
 //! times, `load` what hubs read again. Must not know what a record is good for. Start at [`read`] and [`Writer::start`].
 
 mod form;
 mod load;
+mod resumption;
 
 use std::collections::VecDeque;
 use std::io;

@@ -11,15 +11,15 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hub::{
-    ChannelName, SavedDelayed, SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Scope,
-    SessionId, ShardId, Snapshot, Topology,
+    SavedDelayed, SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, SessionId, ShardId,
+    Snapshot, Topology,
 };
 use ring::digest::{SHA256, digest};
 use serde::{Deserialize, Serialize};
 
 use super::bans::BanRecord;
 use super::claims::ClaimRecord;
-use super::record::{MessageRecord, channels};
+use super::record::{MessageRecord, ScopeRecord};
 use super::{NodeState, SavedClient, ShardState, Unusable, sound};
 use crate::front::PidProof;
 
@@ -96,14 +96,6 @@ struct EntryRecord<'a> {
     #[serde(borrow)]
     scope: ScopeRecord<'a>,
     message: MessageRecord<'a>,
-}
-
-#[derive(Serialize, Deserialize)]
-enum ScopeRecord<'a> {
-    Channel,
-    #[serde(borrow)]
-    Union(Vec<&'a str>),
-    Session([u8; 15]),
 }
 
 /// The whole file.
@@ -264,6 +256,7 @@ impl<'a> SessionRecord<'a> {
                 lost: self.lost,
                 spans: self.spans.into_iter().map(span).collect(),
             },
+            keepsake: Bytes::new(),
         }
     }
 }
@@ -271,23 +264,11 @@ impl<'a> SessionRecord<'a> {
 impl<'a> EntryRecord<'a> {
     fn of(saved: &'a SavedEntry) -> Self {
         let SavedEntry { message, scope, left_ms } = saved;
-        Self {
-            left_ms: *left_ms,
-            scope: match scope {
-                Scope::Channel => ScopeRecord::Channel,
-                Scope::Union(names) => ScopeRecord::Union(names.iter().map(ChannelName::as_str).collect()),
-                Scope::Session(id) => ScopeRecord::Session(id.0),
-            },
-            message: MessageRecord::of(message),
-        }
+        Self { left_ms: *left_ms, scope: ScopeRecord::of(scope), message: MessageRecord::of(message) }
     }
 
     fn saved(self) -> Option<SavedEntry> {
-        let scope = match self.scope {
-            ScopeRecord::Channel => Scope::Channel,
-            ScopeRecord::Union(names) => Scope::Union(channels(names)?.into()),
-            ScopeRecord::Session(id) => Scope::Session(SessionId(id)),
-        };
-        Some(SavedEntry { message: self.message.message()?, scope, left_ms: self.left_ms })
+        let (message, scope) = (self.message.message()?, self.scope.scope()?);
+        Some(SavedEntry { message, scope, left_ms: self.left_ms })
     }
 }

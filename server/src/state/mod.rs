@@ -14,6 +14,7 @@ mod sound;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use bytes::Bytes;
 use hub::{ShardId, Snapshot, Topology};
 
 use crate::front::{Banned, PidProof};
@@ -53,6 +54,23 @@ pub struct SavedClient {
     pub channel: Arc<str>,
     /// By which the pid that its client holds will be known.
     pub proof: PidProof,
+}
+
+impl SavedClient {
+    /// For the hub, which keeps it with the session where there is a store.
+    #[must_use]
+    pub fn keepsake(&self) -> Bytes {
+        let form = (&*self.namespace, &*self.channel, self.proof.0);
+        Bytes::from(postcard::to_allocvec(&form).expect("texts and bytes have a form in postcard"))
+    }
+
+    /// What [`SavedClient::keepsake`] made; `None` for anything else.
+    #[must_use]
+    pub fn of_keepsake(keepsake: &[u8]) -> Option<Self> {
+        let read = postcard::from_bytes::<(&str, &str, [u8; 16])>(keepsake);
+        let (namespace, channel, proof) = read.ok()?;
+        Some(Self { namespace: Arc::from(namespace), channel: Arc::from(channel), proof: PidProof(proof) })
+    }
 }
 
 /// How a shard ended.

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hub::{
-    Body, ChannelName, Except, Message, MessageId, Millis, Options, Position, Quality, SessionId, Traits,
+    Body, ChannelName, Except, Message, MessageId, Millis, Options, Position, Quality, Scope, SessionId,
+    Traits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -49,6 +50,15 @@ struct ExceptRecord<'a> {
     sessions: Vec<[u8; 15]>,
     #[serde(borrow)]
     channels: Vec<&'a str>,
+}
+
+/// Whom a delivery concerned.
+#[derive(Serialize, Deserialize)]
+pub(crate) enum ScopeRecord<'a> {
+    Channel,
+    #[serde(borrow)]
+    Union(Vec<&'a str>),
+    Session([u8; 15]),
 }
 
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -162,6 +172,25 @@ impl<'a> ExceptRecord<'a> {
     }
 }
 
+impl<'a> ScopeRecord<'a> {
+    pub(crate) fn of(scope: &'a Scope) -> Self {
+        match scope {
+            Scope::Channel => Self::Channel,
+            Scope::Union(names) => Self::Union(names.iter().map(ChannelName::as_str).collect()),
+            Scope::Session(id) => Self::Session(id.0),
+        }
+    }
+
+    /// `None` where a name cannot be a channel's.
+    pub(crate) fn scope(self) -> Option<Scope> {
+        Some(match self {
+            Self::Channel => Scope::Channel,
+            Self::Union(names) => Scope::Union(channels(names)?.into()),
+            Self::Session(id) => Scope::Session(SessionId(id)),
+        })
+    }
+}
+
 impl OptionsRecord {
     pub(crate) fn of(options: Options) -> Self {
         let Options { quality, skip_own, keep_retain, label } = options;
@@ -179,7 +208,7 @@ pub(crate) fn channel(name: &str) -> Option<ChannelName> {
     ChannelName::parse(name, u32::MAX).ok()
 }
 
-pub(crate) fn channels(names: Vec<&str>) -> Option<Vec<ChannelName>> {
+fn channels(names: Vec<&str>) -> Option<Vec<ChannelName>> {
     names.into_iter().map(channel).collect()
 }
 

@@ -145,6 +145,7 @@ fn sessions(id: SessionId, plain: SessionId) -> Vec<SavedSession> {
         age_ms: 5_000,
         left_ms: 120_000,
         recovery: SavedRecovery { start: 1, admitted: 2, lost: 3, spans },
+        keepsake: Bytes::new(),
     };
     let other = SavedSession {
         id: plain,
@@ -154,6 +155,7 @@ fn sessions(id: SessionId, plain: SessionId) -> Vec<SavedSession> {
         age_ms: 1,
         left_ms: 2,
         recovery: SavedRecovery { start: 0, admitted: 0, lost: 0, spans: Vec::new() },
+        keepsake: Bytes::new(),
     };
     vec![session, other]
 }

@@ -149,13 +149,13 @@ impl SocketIo {
     /// The back end (or the configuration) says yes.
     pub(super) fn admit(&mut self, cx: &mut Cx<'_>, tag: u32, admission: Admission) {
         let Some(socket) = self.socket(tag).filter(|socket| socket.stage == Stage::Asking) else { return };
-        let session = socket.session;
+        let (session, keepsake) = (socket.session, self.keepsake(socket));
         let Admission { user, info, mut subscriptions } = admission;
         let channel = self.namespaces.known(socket.variant.namespace).channel.as_str().to_owned();
         if !subscriptions.contains(&channel) {
             subscriptions.push(channel);
         }
-        self.apply(cx, Command::Admit(Admit { session, user, info, subscriptions }));
+        self.apply(cx, Command::Admit(Admit { session, user, info, subscriptions, keepsake }));
         self.resume(cx, tag);
     }
 

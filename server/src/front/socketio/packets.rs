@@ -4,7 +4,7 @@
 //! Start at [`SocketIo::engine_packet`].
 
 use bytes::Bytes;
-use hub::{AskId, Body, Command, Except, Publish, Quality, Reason, Target, Traits};
+use hub::{AskId, Body, Command, Except, Publish, Quality, Reason, Receipt, Target, Traits};
 use wire::engineio::{Packet, Version};
 use wire::socketio::{AckId, Encoded, Kind, Violation};
 use wire::values::Values;
@@ -135,7 +135,8 @@ impl SocketIo {
         }
     }
 
-    /// Publishes an event to the others of its namespace, and acknowledges it.
+    /// Publishes an event to the others of its namespace. It is acknowledged by the channel's home, once it is kept wherever
+    /// it is to be kept; one that is refused there is not.
     fn relay(&mut self, cx: &mut Cx<'_>, tag: u32, values: &Values, request: Option<u64>) {
         let Some(socket) = self.socket(tag) else { return };
         let Some(event) = values.as_event() else { return };
@@ -154,16 +155,12 @@ impl SocketIo {
             reply_within_ms: None,
             token: None,
             traits: Traits { quality, ..Traits::default() },
-            receipt: None,
+            receipt: request.map(|request| Receipt::Request { shard: self.shard, session, request }),
         });
         if home == self.shard {
             self.apply(cx, Command::Publish(publish));
         } else {
             cx.io.post(home, PeerMail::Publish(publish));
-        }
-        if let Some(request) = request {
-            let body = Body::Values { json: Bytes::from_static(b"[]"), attachments: Vec::new() };
-            self.apply(cx, Command::Answer { session, request, body });
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hub::{Attach, Command, Offset, Reason, SessionId, SessionKey, ShardId, Tag};
 use wire::socketio::{RecoveryRequest, Revision};
 use wire::values::JsonText;
@@ -14,6 +15,7 @@ use super::ending::Told;
 use super::engine::NONE;
 use super::namespaces::NamespaceKey;
 use super::sid::{OldPid, ShownPid};
+use super::socket::{Offsets, Socket};
 use crate::config::RecoveryMode;
 use crate::mail::Upcall;
 use crate::shard::Cx;
@@ -155,6 +157,17 @@ impl SocketIo {
             namespace.is_some()
         });
         ShardState { shard: self.shard, snapshot, clients, bans: Vec::new() }
+    }
+
+    /// What is kept of a session that may be recovered, where there is a store.
+    pub(super) fn keepsake(&self, socket: &Socket) -> Bytes {
+        if socket.variant.offsets == Offsets::Absent || self.config.store.dir.is_none() {
+            return Bytes::new();
+        }
+        let namespace = self.namespaces.known(socket.variant.namespace);
+        let channel = Arc::from(namespace.channel.as_str());
+        let proof = self.key.proof(socket.id);
+        SavedClient { namespace: Arc::clone(&namespace.name), channel, proof }.keepsake()
     }
 
     /// Asks the hub for the session a client names.

@@ -401,6 +401,7 @@ fn made([shards, rest]: [u8; 2]) -> Config {
         filter: ChannelFilter::parse("t/#").unwrap(),
         history_messages_max: 0,
         history_age_seconds_max: 0,
+        history_durable: false,
         presence: false,
         payload_format_check: false,
         when_full: WhenFull::Oldest,

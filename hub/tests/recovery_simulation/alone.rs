@@ -1,0 +1,227 @@
+//! What the simulation does not meet, with one hub.
+
+use bytes::Bytes;
+use hub::{
+    Admit, Attach, Body, ChannelName, Command, Config, Effect, Effects, Entry, Hub, Limits, MessageId,
+    Millis, Offset, Open, Outgoing, Place, Publish, Quality, Reason, Receipt, Record, RecoveryLimits,
+    SessionId, SessionKey, ShardId, Snapshot, Tag, Target, Topology, Traits,
+};
+use std::collections::BTreeMap;
+
+fn hub(shards: u8) -> Hub {
+    let limits = Limits {
+        sessions_max: 10,
+        channels_max: 10,
+        subscriptions_per_session_max: 10,
+        channel_name_bytes_max: 10,
+        outbox_messages_max: 1_000_000,
+        outbox_bytes_max: 1 << 30,
+        asks_per_session_max: 1,
+        asks_max: 1,
+        history_bytes_max: 0,
+        retained_max: 0,
+        retained_bytes_max: 0,
+        delayed_max: 0,
+        delayed_bytes_max: 0,
+        recovery: RecoveryLimits { messages_max: 1_000_000, bytes_max: 1 << 30, window_ms: 1 << 40 },
+    };
+    let topology = Topology { shards, partitions: 4 };
+    Hub::new(Config { shard: ShardId(0), topology, epoch: 7, limits, rules: Vec::new() })
+}
+
+#[derive(Default)]
+struct Bench {
+    hub: Option<Hub>,
+    safe: BTreeMap<Place, Record>,
+    /// Changes of this hub.
+    made: u64,
+    effects: Effects,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let mut hub = hub(1);
+        hub.keep_journal(&[], Vec::new());
+        Self { hub: Some(hub), ..Self::default() }
+    }
+
+    fn apply(&mut self, command: Command) -> &[Effect] {
+        self.effects.clear();
+        self.hub.as_mut().unwrap().apply(Millis(5), command, &mut self.effects);
+        self.take_entries();
+        &self.effects.list
+    }
+
+    fn take_entries(&mut self) {
+        for entry in self.effects.entries.drain(..) {
+            self.made += 1;
+            match entry {
+                Entry::Keep { place, record } => drop(self.safe.insert(place, record)),
+                Entry::Drop(place) => assert!(self.safe.remove(&place).is_some()),
+            }
+        }
+    }
+
+    /// The hub hears that all is written.
+    fn keep(&mut self) -> &[Effect] {
+        let safe = self.made;
+        self.apply(Command::Kept { safe })
+    }
+
+    /// A session that is in `a`, and is not told yet.
+    fn session(&mut self) -> (SessionKey, SessionId) {
+        let open = Open { tag: Tag(1), random: [3; 9], recover: true, observer: false };
+        let [Effect::Opened { session, id, .. }] = self.apply(Command::Open(open)) else { panic!() };
+        let (session, id) = (*session, *id);
+        let (subscriptions, keepsake) = (vec!["a".to_owned()], Bytes::from_static(b"k"));
+        self.apply(Command::Admit(Admit { session, user: None, info: None, subscriptions, keepsake }));
+        (session, id)
+    }
+
+    fn publish(&mut self, number: u128, quality: Quality) {
+        self.publish_for(None, number, quality);
+    }
+
+    fn publish_for(&mut self, receipt: Option<Receipt>, number: u128, quality: Quality) {
+        let publish = Publish {
+            id: MessageId(number),
+            target: Target::Channel(ChannelName::parse("a", 10).unwrap()),
+            event: None,
+            body: Body::Raw(Bytes::from_static(b"m")),
+            volatile: false,
+            except: None,
+            reply_within_ms: None,
+            token: None,
+            traits: Traits { quality, ..Traits::default() },
+            receipt,
+        };
+        self.apply(Command::Publish(Box::new(publish)));
+    }
+
+    /// Another hub goes on with what is written.
+    fn crash(&mut self, shards: u8) -> Vec<SessionId> {
+        let mut next = hub(shards);
+        let last: BTreeMap<_, _> = self.safe.keys().map(|place| (place.partition, place.number)).collect();
+        let last: Vec<_> = last.into_iter().collect();
+        let records = self.safe.iter().map(|(place, record)| (*place, record.clone())).collect();
+        next.keep_journal(&last, records);
+        self.effects.clear();
+        let refused = next.restore(Millis(5), 0, Snapshot::default(), &mut self.effects);
+        self.hub = Some(next);
+        self.made = 0;
+        self.take_entries();
+        self.keep();
+        refused
+    }
+
+    /// Numbers of the messages that a client gets who comes back, if it may.
+    fn attach(&mut self, session: SessionId, after: Option<Offset>) -> Option<Vec<u128>> {
+        let attach = Attach { session, tag: Tag(2), after };
+        let [Effect::Attached { session, .. }] = self.apply(Command::Attach(attach)) else { return None };
+        let session = *session;
+        let list = self.apply(Command::Resume { session, budget: u32::MAX });
+        let number = |effect: &Effect| match effect {
+            Effect::Send { item: Outgoing::Message { message, .. }, .. } => Some(message.id.0),
+            _ => None,
+        };
+        Some(list.iter().filter_map(number).collect())
+    }
+}
+
+#[test]
+fn an_admission_waits_until_it_is_safe_and_messages_behind_it_too() {
+    let mut bench = Bench::new();
+    let (session, _) = bench.session();
+    assert!(bench.apply(Command::Resume { session, budget: 9 }).is_empty());
+    bench.publish(1, Quality::AtMostOnce);
+    assert!(bench.effects.list.is_empty());
+    let effects = bench.keep();
+    let is_told = matches!(
+        effects,
+        [Effect::Send { item: Outgoing::Admitted { recovered: false }, .. }, Effect::Send { .. }]
+    );
+    assert!(is_told, "{effects:?}");
+}
+
+#[test]
+fn a_request_is_answered_when_what_it_led_to_is_safe() {
+    let mut bench = Bench::new();
+    let (session, id) = bench.session();
+    bench.keep();
+    bench.apply(Command::Resume { session, budget: 9 });
+    let receipt = Some(Receipt::Request { shard: ShardId(0), session: id, request: 5 });
+    let is_answer = |effect: &Effect| matches!(effect, Effect::Send { item: Outgoing::Answer { request: 5, body }, .. } if *body == Body::nothing());
+    bench.publish_for(receipt, 1, Quality::AtLeastOnce);
+    let effects = &bench.effects.list;
+    assert!(matches!(effects.as_slice(), [Effect::Deliver { .. }]), "{effects:?}");
+    let effects = bench.keep();
+    assert!(effects.len() == 1 && effects.iter().all(is_answer), "{effects:?}");
+    // What nobody keeps is answered at once.
+    bench.apply(Command::End { session, reason: Reason::ClientLeft });
+    let (_, id) = bench.session();
+    bench.keep();
+    bench.apply(Command::Resume { session, budget: 9 });
+    let receipt = Some(Receipt::Request { shard: ShardId(0), session: id, request: 5 });
+    bench.publish_for(receipt, 2, Quality::AtMostOnce);
+    assert!(bench.effects.list.iter().any(is_answer), "{:?}", bench.effects);
+}
+
+/// At most once waits for nothing, so a disk that stands still must not fill the memory with it.
+#[test]
+fn what_was_not_kept_while_too_much_waited_makes_a_client_that_needs_it_begin_anew() {
+    let mut bench = Bench::new();
+    let (session, id) = bench.session();
+    bench.keep();
+    bench.apply(Command::Resume { session, budget: 9 });
+    let count = 70_000_u128;
+    (0..count).for_each(|number| bench.publish(number, Quality::AtMostOnce));
+    let kept = bench.safe.values().filter(|record| matches!(record, Record::Delivered(_))).count();
+    assert!((60_000..66_000).contains(&kept), "{kept} are kept");
+    bench.keep();
+    bench.publish(count, Quality::AtMostOnce);
+    assert_eq!(bench.attach(id, None).map(|all| all.len() as u128), Some(count + 1), "all are here still");
+
+    assert!(bench.crash(1).is_empty());
+    assert_eq!(bench.hub.as_mut().unwrap().take_keepsakes(), [(id, Bytes::from_static(b"k"))]);
+    let epoch = 7;
+    let seen = |sequence| Some(Offset { epoch, sequence });
+    let newest = count as u64 + 1;
+    assert_eq!(bench.attach(id, seen(newest - 1)), Some(vec![count]), "nothing is missing behind that");
+    assert_eq!(bench.attach(id, seen(10)), None);
+}
+
+#[test]
+fn with_another_number_of_shards_nobody_is_recovered_and_nothing_is_left() {
+    let mut bench = Bench::new();
+    let (_, id) = bench.session();
+    bench.keep();
+    bench.publish(1, Quality::AtLeastOnce);
+    assert!(bench.safe.len() >= 4, "{:?}", bench.safe);
+    assert_eq!(bench.crash(2), [id]);
+    assert_eq!(bench.hub.as_mut().unwrap().take_keepsakes().len(), 1);
+    assert_eq!(bench.attach(id, None), None);
+    assert!(bench.safe.is_empty(), "{:?}", bench.safe);
+}
+
+#[test]
+fn a_session_of_a_hub_without_a_journal_is_kept_from_then_on() {
+    let mut bench = Bench { hub: Some(hub(1)), ..Bench::default() };
+    let (session, id) = bench.session();
+    bench.apply(Command::Resume { session, budget: 9 });
+    (0..3).for_each(|number| bench.publish(number, Quality::AtLeastOnce));
+    let mut snapshot = bench.hub.as_ref().unwrap().snapshot(Millis(5));
+    snapshot.sessions[0].keepsake = Bytes::from_static(b"later");
+    let mut next = hub(1);
+    next.keep_journal(&[], Vec::new());
+    bench.effects.clear();
+    assert_eq!(next.restore(Millis(5), 0, snapshot, &mut bench.effects), []);
+    bench.hub = Some(next);
+    bench.take_entries();
+    bench.publish(3, Quality::AtLeastOnce);
+    assert!(bench.crash(1).is_empty());
+    assert_eq!(bench.hub.as_mut().unwrap().take_keepsakes(), [(id, Bytes::from_static(b"later"))]);
+    let seen = Some(Offset { epoch: 7, sequence: 2 });
+    assert_eq!(bench.attach(id, seen), Some(vec![2, 3]));
+    bench.apply(Command::End { session, reason: Reason::ClientLeft });
+    assert!(bench.safe.is_empty(), "{:?}", bench.safe);
+}
