@@ -94,13 +94,21 @@ class Worker(unittest.TestCase):
         self.assertEqual(inbox.next("accepted"), ({"order": 7, "total": 13},))
         # What is not deleted would come again, before anything else of this client.
         eventually(lambda: self.stored("orders.fifo") == 0, "the event is deleted")
+        # What the killed worker was given in that moment comes again after this time.
+        url = self.sqs.get_queue_url(QueueName="orders.fifo")["QueueUrl"]
+        self.sqs.set_queue_attributes(QueueUrl=url, Attributes={"VisibilityTimeout": "3"})
         first.kill()
+        first.wait()
         client.emit("something else")
         for number in range(20):
             self.assertIsNone(client.call("order", ORDER | {"id": number}, timeout=WAIT_S))
         self.worker()
-        answers = [inbox.next("accepted")[0]["order"] for _ in range(20)]
-        self.assertEqual(answers, list(range(20)), "in the order of the client")
+        # At least once, and in the order of the client.
+        answers = []
+        while len(answers) < 20:
+            order = inbox.next("accepted")[0]["order"]
+            answers += [] if order in answers else [order]
+        self.assertEqual(answers, list(range(20)))
 
     def test_what_is_published_on_a_bound_channel_is_in_its_queue(self):
         host, port = self.public.rsplit(":", 1)
@@ -117,7 +125,7 @@ class Worker(unittest.TestCase):
             # Many at once, so that some are on their way when it is killed.
             for number in range(first, first + 20):
                 client.emit("order", ORDER | {"id": number}, callback=lambda number=number: acknowledged.append(number))
-            eventually(lambda: len(acknowledged) > first // 2 + 3, "some are acknowledged")
+            eventually(lambda: any(number >= first + 3 for number in acknowledged), "some are acknowledged")
             self.server.kill()
             self.server.wait()
             client.disconnect()
