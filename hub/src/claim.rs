@@ -246,6 +246,7 @@ impl Hub {
         let will = session.pact.as_mut()?.will.take()?;
         let mut publish = will.publish;
         publish.traits.origin = Some(session.id);
+        publish.traits.user = if self.bindings.is_empty() { None } else { session.user() };
         let expires = |after_ms| Millis(self.now.0.saturating_add(after_ms));
         publish.traits.expires = will.expires_after_ms.map(expires);
         if let Some(partition) = kept_in {

@@ -1,6 +1,7 @@
 //! One message to its sessions on this shard. The inner loop of the product: no allocation and no hashing per session,
 //! one look at each session's memory.
 
+use crate::binding::Copies;
 use crate::effect::{Counts, Effect, Effects, Recipient, Report};
 use crate::exchange::{Handed, hand};
 use crate::flight::{Parcel, Source};
@@ -30,6 +31,8 @@ pub(crate) struct Delivery<'a> {
     pub(crate) watch: Option<u64>,
     /// Changes of the journal before it began: its report waits for later ones.
     pub(crate) before: u64,
+    /// To be made with it; its report waits for them.
+    pub(crate) copies: Copies,
 }
 
 /// Whom it goes to.
@@ -64,6 +67,7 @@ impl Hub {
     pub(crate) fn deliver(&mut self, delivery: &Delivery<'_>, reach: Reach<'_>, effects: &mut Effects) {
         let asks = delivery.reply_until.is_some();
         if asks && self.asks.len() >= self.config.limits.asks_max as usize {
+            self.copy(&delivery.copies, delivery.message, None, effects);
             return self.drop_ask(delivery, reach, effects);
         }
         self.next_stamp();
@@ -106,6 +110,7 @@ impl Hub {
             effects.list.push(Effect::Deliver { message, ask, offset, to });
         }
         let report = self.watch_report(delivery);
+        self.copy(&delivery.copies, delivery.message, report, effects);
         if !asks {
             let watch = delivery.watch.or(report);
             counts = self.deal((delivery.message, watch), reach.rosters(), counts, effects);
@@ -123,11 +128,12 @@ impl Hub {
     }
 
     /// With a journal, the back office hears of a message of higher quality when it is kept here, and with the members of
-    /// share groups.
+    /// share groups; of any message when its copies are safe.
     fn watch_report(&mut self, delivery: &Delivery<'_>) -> Option<u64> {
-        let token = delivery.token.filter(|_| self.journal.is_on() && delivery.reply_until.is_none())?;
-        let is_certain = delivery.message.traits.quality > Quality::AtMostOnce;
-        is_certain.then(|| self.journal.watch(Then::Report(token, Counts::default())))
+        let token = delivery.token.filter(|_| delivery.reply_until.is_none())?;
+        let is_certain = self.journal.is_on() && delivery.message.traits.quality > Quality::AtMostOnce;
+        (is_certain || !delivery.copies.is_empty())
+            .then(|| self.journal.watch(Then::Report(token, Counts::default())))
     }
 
     pub(crate) fn report_delivered(

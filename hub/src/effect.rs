@@ -3,7 +3,7 @@
 use crate::command::{Options, Publish, Receipt};
 use crate::ids::{AskId, ChannelName, Millis, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Grade, Message, MessageId, Outgoing};
-use crate::queue::{Answer, MoveId, QueueMail};
+use crate::queue::{Answer, Copied, MoveId, QueueMail, Waiter};
 use crate::reason::Reason;
 use crate::record::{Entry, Place};
 use bytes::Bytes;
@@ -180,6 +180,20 @@ pub enum Effect {
         /// Where it stands.
         place: Place,
     },
+    /// Make a message for the queue of a binding out of one that was published, and send it to the queue's home by
+    /// [`QueueMail::Copy`] from this hub.
+    Copy {
+        /// The place of the binding in the list ([`Hub::bind`](crate::Hub::bind)).
+        binding: u32,
+        /// The channel by which it matches.
+        channel: ChannelName,
+        /// What was published.
+        message: Arc<Message>,
+        /// To be put into the copy.
+        waiter: Waiter,
+    },
+    /// What became of a copy, for whoever counts.
+    Copied(Box<Copied>),
 }
 
 /// What hubs tell each other. The receiving side is `Command::Mail`.

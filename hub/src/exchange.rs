@@ -42,6 +42,7 @@ impl Hub {
         let (to, id) = (session.recipient(key), session.id);
         let connection = session.pact.as_ref().map_or(0, |pact| pact.connection);
         publish.traits.origin = Some(id);
+        publish.traits.user = if self.bindings.is_empty() { None } else { session.user() };
         let is_kept = session.is_kept();
         if let (Some(exchange), Some(rare)) = (exchange, session.rare()) {
             match rare.taken.entry(exchange) {

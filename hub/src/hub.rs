@@ -2,12 +2,13 @@
 //! No rule is decided here.
 
 use crate::ask::Asks;
+use crate::binding::Binding;
 use crate::command::Command;
 use crate::delayed::Delayed;
 use crate::effect::Walk;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
-use crate::ids::{Millis, SessionId, SessionKey, Token};
+use crate::ids::{Millis, SessionId, SessionKey, ShardId, Token, Topology};
 use crate::interest::Interests;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -21,6 +22,7 @@ use crate::session::Sessions;
 use crate::share::Shares;
 use bytes::Bytes;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// The state machine of one shard; see the crate's documentation.
 #[derive(Debug)]
@@ -48,6 +50,7 @@ pub struct Hub {
     pub(crate) delayed: Delayed,
     pub(crate) shares: Shares,
     pub(crate) queues: Queues,
+    pub(crate) bindings: Vec<Binding>,
     pub(crate) journal: Journal,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
@@ -81,6 +84,7 @@ impl Hub {
             delayed: Delayed::default(),
             shares: Shares::default(),
             queues: Queues::new(config.shard, config.topology, epoch),
+            bindings: Vec::new(),
             journal: Journal::default(),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
@@ -148,6 +152,24 @@ impl Hub {
     /// How queues are made, before anything else. Without it they have the default limits, and time begins in 1970.
     pub fn configure_queues(&mut self, config: QueueConfig) {
         self.queues.configure(config);
+    }
+
+    /// Which shard this is.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.config.shard
+    }
+
+    /// Where homes are.
+    #[must_use]
+    pub fn topology(&self) -> Topology {
+        self.config.topology
+    }
+
+    /// The user that a session here belongs to.
+    #[must_use]
+    pub fn user_of(&self, session: &SessionId) -> Option<Arc<str>> {
+        self.sessions.known(self.sessions.key_of(session)?).user()
     }
 
     /// When `Command::Tick` is to be applied, at the latest; `None` while nothing depends on time.

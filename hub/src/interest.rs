@@ -4,6 +4,7 @@
 //! a channel that matches. Order per pair of shards is kept, so a late acknowledgement can only be of an older
 //! announcement, and numbers tell them apart.
 
+use crate::binding::Copies;
 use crate::deliver::Delivery;
 use crate::effect::{Effect, Effects, HubMail, Outcome, Report, Walk};
 use crate::hub::Hub;
@@ -163,7 +164,10 @@ impl Hub {
             HubMail::Forward { message, reply_until, token, watch } => {
                 let watch = watch.map(|watch| self.journal.watch(Then::Tell(from, watch)));
                 let (scope, before) = (Scope::Channel, self.journal.made());
-                let delivery = Delivery { message: &message, scope, reply_until, token, watch, before };
+                // The home copies it.
+                let copies = Copies::new();
+                let delivery =
+                    Delivery { message: &message, scope, reply_until, token, watch, before, copies };
                 self.forwarded(&delivery, effects);
             }
             HubMail::Stored { watch } => self.watched(watch, effects),

@@ -14,10 +14,10 @@
 //! [`Journal::keep`] and [`Hub::promise`].
 
 use crate::command::{Publish, Receipt};
-use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Report, ShareMail};
+use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Refusal, Report, ShareMail};
 use crate::had::Had;
 use crate::hub::Hub;
-use crate::ids::{Millis, Partition, SessionId, SessionKey, ShardId, Token, Topology};
+use crate::ids::{Millis, Partition, Position, SessionId, SessionKey, ShardId, Token, Topology};
 use crate::message::{Message, MessageId, Outgoing};
 use crate::queue::Leaving;
 use crate::record::{Entry, OwedRecord, Place, Record};
@@ -124,6 +124,10 @@ pub(crate) enum Then {
     Tell(ShardId, u64),
     /// The back office hears what has become of it here.
     Report(Token, Counts),
+    /// The back office hears where it goes: to these shards, and to this place in the history.
+    Routed(Token, u64, Option<Position>),
+    /// The back office hears that a limit was in the way.
+    Refuse(Token),
 }
 
 impl Journal {
@@ -300,6 +304,16 @@ impl Journal {
         }
     }
 
+    /// It cannot be kept everywhere: whoever waits hears that a limit was in the way.
+    pub(crate) fn fail_watch(&mut self, watch: u64) {
+        let Some(watch) = self.watches.get_mut(&watch) else { return };
+        watch.then = match watch.then {
+            Then::Acknowledge(receipt, _) => Then::Acknowledge(receipt, Outcome::Refused(Refusal::OverLimit)),
+            Then::Report(token, _) | Then::Routed(token, ..) => Then::Refuse(token),
+            then @ (Then::Tell(..) | Then::Refuse(_)) => then,
+        };
+    }
+
     /// One more that will say so.
     pub(crate) fn watch_more(&mut self, watch: u64) {
         if let Some(watch) = self.watches.get_mut(&watch) {
@@ -435,6 +449,10 @@ impl Hub {
                 effects.list.push(Effect::Mail { to, mail: HubMail::Stored { watch } });
             }
             Then::Report(token, counts) => self.report_delivered(Some(token), counts, 0, effects),
+            Then::Routed(token, shards, position) => {
+                effects.report(token, Report::Routed { shards, position });
+            }
+            Then::Refuse(token) => effects.refuse(token, Refusal::OverLimit),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! Start at [`Command`] (everything that can happen), [`Effect`] (everything that can follow) and [`Limits`].
 
 mod ask;
+mod binding;
 mod claim;
 mod command;
 mod delayed;
@@ -48,6 +49,7 @@ mod snapshot;
 mod subscription;
 mod trie;
 
+pub use binding::Binding;
 pub use claim::claim_home;
 pub use command::{
     Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Publish, Query, Receipt,

@@ -71,6 +71,8 @@ pub struct Traits {
     pub retain: bool,
     /// The session that published it, for subscribers that do not want their own.
     pub origin: Option<SessionId>,
+    /// The user whom that session belongs to, for bindings only: without any it is not set, and no record has it.
+    pub user: Option<Arc<str>>,
     /// Handed on as it is; only the fronts know its form. Empty for most.
     pub attributes: Bytes,
     /// Not delivered from then on.

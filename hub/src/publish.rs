@@ -1,11 +1,12 @@
 //! Where a publish goes: history at the channel's home, then every shard with subscribers, this one included.
 //! The delivery on one shard is `deliver`'s business.
 
+use crate::binding::Copies;
 use crate::command::{Publish, Receipt, Target};
 use crate::deliver::{Delivery, Reach};
 use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Refusal, Report};
 use crate::hub::Hub;
-use crate::ids::{ChannelName, Millis, SessionId, SessionKey, Token};
+use crate::ids::{ChannelName, Millis, Position, SessionId, SessionKey, Token};
 use crate::interest::shards_in;
 use crate::journal::{Promise, Then};
 use crate::limits::HistoryRule;
@@ -52,20 +53,19 @@ impl Hub {
         }
         let mut rosters = self.take_concerned([&message.channel]);
         let shards = self.shards_concerned(&rosters);
-        if let Some(token) = token {
-            let report = Report::Routed { shards, position };
-            self.promise_after(before, Promise::Report(token, Box::new(report)), effects);
-        }
-        let matched = shards != 0;
-        let watch = self.watch_publish(&message, receipt, Outcome::Published { matched });
+        let copies = self.copies_of(&message);
+        let routed = self.report_routed(token, (shards, position), (before, &copies), effects);
+        let outcome = Outcome::Published { matched: shards != 0 || !copies.is_empty() };
+        let watch = self.watch_publish(&message, (receipt, outcome), &copies);
+        self.copy(&copies, &message, watch.or(routed), effects);
         // In two steps the publisher hears before it gets its own message, in one step after it: as clients know it.
         let early = message.traits.quality == Quality::ExactlyOnce;
         if early && watch.is_none() {
-            self.acknowledge(receipt, Outcome::Published { matched }, effects);
+            self.acknowledge(receipt, outcome, effects);
         }
         if shards & self.own_bit() != 0 {
-            let delivery =
-                Delivery { message: &message, scope: Scope::Channel, reply_until, token, watch, before };
+            let (message, scope, copies) = (&message, Scope::Channel, Copies::new());
+            let delivery = Delivery { message, scope, reply_until, token, watch, before, copies };
             self.deliver(&delivery, Reach::Members(&rosters), effects);
         }
         for to in shards_in(shards & !self.own_bit()) {
@@ -73,23 +73,43 @@ impl Hub {
             let mail = HubMail::Forward { message: Arc::clone(&message), reply_until, token, watch };
             effects.list.push(Effect::Mail { to, mail });
         }
-        match watch {
-            Some(watch) => self.promise_after(before, Promise::Watched(watch), effects),
-            None if !early => self.acknowledge(receipt, Outcome::Published { matched }, effects),
-            None => {}
+        if watch.is_none() && !early {
+            self.acknowledge(receipt, outcome, effects);
+        }
+        for watch in watch.into_iter().chain(routed) {
+            self.promise_after(before, Promise::Watched(watch), effects);
         }
         rosters.clear();
         self.concerned = rosters;
     }
 
-    /// With a journal, the publisher hears of a message of higher quality when it is kept wherever it is needed.
+    /// The back office hears where a message goes, if it wants to; when the copies are safe, if there are any: then that is
+    /// watched for.
+    fn report_routed(
+        &mut self,
+        token: Option<Token>,
+        (shards, position): (u64, Option<Position>),
+        (before, copies): (u64, &Copies),
+        effects: &mut Effects,
+    ) -> Option<u64> {
+        let token = token?;
+        if !copies.is_empty() {
+            return Some(self.journal.watch(Then::Routed(token, shards, position)));
+        }
+        let report = Report::Routed { shards, position };
+        self.promise_after(before, Promise::Report(token, Box::new(report)), effects);
+        None
+    }
+
+    /// With a journal, the publisher hears of a message of higher quality when it is kept wherever it is needed; of one that
+    /// is copied when the copies are.
     fn watch_publish(
         &mut self,
         message: &Message,
-        receipt: Option<Receipt>,
-        outcome: Outcome,
+        (receipt, outcome): (Option<Receipt>, Outcome),
+        copies: &Copies,
     ) -> Option<u64> {
-        let receipt = receipt.filter(|_| self.journal.is_on())?;
+        let receipt = receipt.filter(|_| self.journal.is_on() || !copies.is_empty())?;
         let is_certain = message.traits.quality > Quality::AtMostOnce;
         is_certain.then(|| self.journal.watch(Then::Acknowledge(receipt, outcome)))
     }
@@ -107,6 +127,7 @@ impl Hub {
         for channel in channels.iter().filter(|channel| channel.session().is_none()) {
             self.keep_copy(channel, &message);
         }
+        let copies = self.copies_of_union(&channels, message.event.as_deref());
         let named = channels.iter().filter_map(ChannelName::session);
         let sessions: Vec<SessionKey> = named.filter_map(|id| self.sessions.key_of(&id)).collect();
         let mut rosters = self.take_concerned(&channels);
@@ -119,6 +140,7 @@ impl Hub {
             token,
             watch: None,
             before,
+            copies,
         };
         self.deliver(&delivery, Reach::Union(&rosters, &sessions), effects);
         rosters.clear();
@@ -145,6 +167,7 @@ impl Hub {
             token,
             watch: None,
             before,
+            copies: Copies::new(),
         };
         self.deliver(&delivery, Reach::One(key), effects);
     }

@@ -478,6 +478,7 @@ impl Hub {
             pact.rare.get_or_insert_default().taken.insert(exchange, Offered { record, state });
             if let Some(message) = message {
                 let mut publish = unpublished(&message);
+                publish.traits.user.clone_from(&past.record.user);
                 let receipt = SessionReceipt {
                     shard: self.config.shard,
                     session: key,

@@ -14,7 +14,10 @@ pub mod shard;
 pub mod state;
 pub mod tls;
 
-pub use back::{Delivery, Invalid, OfficeError};
+pub use back::{
+    Delivery, Invalid, OfficeError, Queue, QueueAttribute, QueueError, QueueMessage, QueueReceipt,
+    QueueValue, ReceivedMessage, SentMessage,
+};
 pub use config::Config;
 pub use embed::{
     Acceptance, Args, ClientEvent, Connect, Disconnect, Emit, Event, Events, Handle, Replier, Replies,

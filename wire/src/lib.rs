@@ -7,8 +7,10 @@
 //! Where to start: every TCP connection begins in [`http::parse_head`] or, if its first byte is 0x10, in [`mqtt::frame`];
 //! a WebSocket continues in [`websocket::accept`] and [`websocket::Decoder`]; what HTTP and WebSocket carry is
 //! [`engineio`], and inside it [`socketio`], or [`mqtt`] in binary frames. Requests to queues are [`sqs`], whoever reads
-//! their HTTP.
+//! their HTTP; what back ends are told of clients is [`cloudevent`].
 
+mod calendar;
+pub mod cloudevent;
 pub mod engineio;
 pub mod http;
 pub mod mqtt;

@@ -47,7 +47,10 @@ impl Hub {
     }
 
     pub(crate) fn queue_mail(&mut self, from: ShardId, mail: QueueMail, effects: &mut Effects) {
-        self.with_queues(effects, |queues| queues.mail(from, mail));
+        match mail {
+            QueueMail::Copied(copied) => self.copied(copied, effects),
+            mail => self.with_queues(effects, |queues| queues.mail(from, mail)),
+        }
     }
 
     pub(crate) fn tick_queues(&mut self, effects: &mut Effects) {

@@ -11,11 +11,13 @@
 //! Each arrow leaves when what stands before it is durable, so a crash at any point repeats an arrow or two, and the name of
 //! the move makes that harmless. Questions carry what they are asked for, so nobody has to remember it.
 
-use super::command::StartTask;
+use super::answer::QueueRefusal;
+use super::command::{Message, StartTask};
 use super::ids::{MoveId, QueueName};
 use super::record::{MoveRefusal, Sent};
 use super::settings::{Kind, Settings};
-use crate::ids::{Partition, ShardId, Token};
+use crate::ids::{Partition, SessionId, ShardId, Token};
+use crate::message::MessageId;
 use std::sync::Arc;
 
 /// From one hub to another, or to itself.
@@ -62,6 +64,50 @@ pub enum QueueMail {
         task: Box<StartTask>,
         /// Some queue does.
         found: bool,
+    },
+    /// A copy of what was published, for a queue here. Answered by `Copied` when it is safe.
+    Copy(Box<QueueCopy>),
+    /// What became of it.
+    Copied(Box<Copied>),
+}
+
+/// A copy of a message that was published, on its way to a queue.
+#[derive(Debug)]
+pub struct QueueCopy {
+    /// The queue.
+    pub queue: QueueName,
+    /// The copy. Its id is that of the message, so that a FIFO queue takes it once if it is known by that.
+    pub message: Message,
+    /// Who waits for it, at the hub it comes from.
+    pub waiter: Waiter,
+}
+
+/// What became of a copy.
+#[derive(Debug)]
+pub struct Copied {
+    /// From the copy.
+    pub queue: QueueName,
+    /// From the copy.
+    pub message: MessageId,
+    /// From the copy.
+    pub waiter: Waiter,
+    /// It is safe in the queue, or was there before; or why it is not.
+    pub result: Result<(), QueueRefusal>,
+}
+
+/// Who waits until a copy is safe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Waiter {
+    /// Nobody.
+    Nobody,
+    /// A publisher: the number is the hub's own.
+    Watch(u64),
+    /// A client, whose request is then answered with no values. Without a copy it is not answered.
+    Request {
+        /// Whose request.
+        session: SessionId,
+        /// The client's own number of it.
+        request: u64,
     },
 }
 

@@ -13,6 +13,7 @@ mod answer;
 mod attempts;
 mod codec;
 mod command;
+mod copies;
 mod desk;
 mod ids;
 mod lane;
@@ -39,7 +40,7 @@ pub use codec::Malformed;
 pub use command::{Message, QueueCommand, Receive, StartTask};
 pub use ids::{MoveId, QueueName, Receipt, TaskId, Wall};
 pub use limits::{QueueConfig, QueueLimits};
-pub use mail::{Check, Parcel, Pending, Purpose, QueueMail};
+pub use mail::{Check, Copied, Parcel, Pending, Purpose, QueueCopy, QueueMail, Waiter};
 pub use record::{
     Id, IdValue, Intent, Mark, MoveRefusal, Origin, QueueRecord, Record, Sent, Tally, TaskRecord, TaskStatus,
 };
@@ -173,6 +174,9 @@ impl Queues {
             QueueMail::SourceFound { task, found: false } => {
                 self.desk.refuse(task.token, QueueRefusal::NoDeadLetters);
             }
+            QueueMail::Copy(copy) => self.take_copy(from, *copy),
+            // No queue asks for one: it is for the hub.
+            QueueMail::Copied(_) => {}
         }
     }
 

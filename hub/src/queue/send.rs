@@ -33,7 +33,7 @@ impl Queues {
 
 impl Queue {
     /// What a message of a FIFO queue needs and does not have.
-    fn lacks(&self, message: &Message) -> Option<QueueRefusal> {
+    pub(super) fn lacks(&self, message: &Message) -> Option<QueueRefusal> {
         if !self.settings.is_fifo() {
             return None;
         }
@@ -50,7 +50,7 @@ impl Queue {
         Some(Id { in_group: self.settings.scope == Scope::Group, value })
     }
 
-    fn take_in(
+    pub(super) fn take_in(
         &mut self,
         message: Message,
         limits: &QueueLimits,

@@ -13,6 +13,7 @@
 extern crate trunkline_hub as hub;
 
 mod alone;
+mod bound;
 mod dead_letters;
 mod deduplication;
 mod disk;

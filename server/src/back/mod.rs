@@ -19,4 +19,7 @@ pub use checked::Invalid;
 pub use gather::{Delivery, Reply};
 pub use office::{Office, OfficeError, OfficePorts};
 pub use rest::TailSink;
+pub use sqs::{
+    Queue, QueueAttribute, QueueError, QueueMessage, QueueReceipt, QueueValue, ReceivedMessage, SentMessage,
+};
 pub use storage::Storage;

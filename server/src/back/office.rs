@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 
 /// Longest wait for room in a shard's mailbox before the call fails with [`OfficeError::Busy`].
 pub const FULL_WAIT: Duration = Duration::from_secs(1);
@@ -61,7 +61,7 @@ struct Inner {
     waiters: Waiters,
     token_next: AtomicU64,
     pending: Semaphore,
-    draining: AtomicBool,
+    draining: watch::Sender<bool>,
     /// What is published is kept in a store.
     keeping: AtomicBool,
 }
@@ -93,7 +93,7 @@ impl Office {
             waiters: Waiters::default(),
             token_next: AtomicU64::new(1),
             pending: Semaphore::new(PENDING_MAX),
-            draining: AtomicBool::new(false),
+            draining: watch::Sender::new(false),
             keeping: AtomicBool::new(false),
         });
         tokio::spawn(sort_reports(Arc::downgrade(&inner), ports.reports));
@@ -103,11 +103,18 @@ impl Office {
     /// The node ends: from now on `/health/ready` says no, and a publish is a success only when every shard involved says so.
     /// One that is silent is not late then, but may have ended before it.
     pub(crate) fn start_draining(&self) {
-        self.inner.draining.store(true, Ordering::Relaxed);
+        self.inner.draining.send_replace(true);
     }
 
     pub(super) fn is_draining(&self) -> bool {
-        self.inner.draining.load(Ordering::Relaxed)
+        *self.inner.draining.borrow()
+    }
+
+    /// Comes when the node begins to end.
+    pub(super) async fn drain_begins(&self) {
+        let mut draining = self.inner.draining.subscribe();
+        // An error would say that the office is gone, which this holds.
+        let _ = draining.wait_for(|draining| *draining).await;
     }
 
     /// The node has a store: a publish of higher quality is a success only when every shard involved has kept it.

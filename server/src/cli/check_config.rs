@@ -8,7 +8,7 @@ use trunkline::config::{Config, Loaded, Sources};
 
 use super::load::{Overrides, check, environment, read_file};
 use super::serve::without_back_end;
-use super::{Failure, print};
+use super::{Failure, print, service};
 
 /// Check a configuration file as `serve` would read it, environment included
 #[derive(Debug, clap::Args)]
@@ -36,6 +36,7 @@ impl CheckConfig {
             arguments: self.overrides.arguments(),
         };
         let Loaded { config, warnings } = check(&sources)?;
+        service::check(&config)?;
         unreadable_files(&config)?;
         let unheard: String =
             without_back_end(&config)?.iter().map(|warning| format!("warning: {warning}\n")).collect();

@@ -28,6 +28,11 @@ pub(super) enum BackEnd {
     None,
 }
 
+/// What a start would find wrong with a configuration.
+pub(super) fn check(config: &Config) -> Result<(), String> {
+    Server::check(config).map_err(|error| error.to_string())
+}
+
 /// Starts the server.
 pub(super) async fn start(config: Config, back_end: BackEnd) -> Result<Server, String> {
     let mut server = Server::start(config).await.map_err(|error| error.to_string())?;

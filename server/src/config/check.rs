@@ -11,7 +11,7 @@ use super::sections::{
     Auth, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server, SocketIo,
     Store, TlsFiles,
 };
-use super::sqs::{DeclaredQueue, Sqs, SqsCredential};
+use super::sqs::{Binding, DeclaredQueue, Sqs, SqsCredential};
 use super::table::Section;
 use super::{Config, Loaded, Machine, NamespaceMatch, NamespaceRule, Sources, Tls, is_loopback};
 
@@ -32,10 +32,14 @@ pub(super) const SECTIONS: &[Section] = &[
     Sqs::SECTION,
     SqsCredential::SECTION,
     DeclaredQueue::SECTION,
+    Binding::SECTION,
     Recovery::SECTION,
     ChannelRule::SECTION,
     Limits::SECTION,
 ];
+
+/// Bindings; each publish is compared with all of them.
+const BINDINGS_MAX: usize = 1000;
 
 /// Files the process needs besides connections: listeners, event loops, logs, storage, webhooks.
 const FILES_RESERVED: u64 = 256;
@@ -79,6 +83,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let mqtt_acl = acl(raw);
     let sqs = Sqs::read(&mut raw.table(&Sqs::SECTION));
     let (sqs_credentials, queues) = (credentials(raw), queues(raw));
+    let bindings = bindings(raw);
     let recovery = Recovery::read(&mut raw.table(&Recovery::SECTION));
     let channels = channels(raw);
     let limits = Limits::read(&mut raw.table(&Limits::SECTION));
@@ -98,6 +103,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         sqs: sqs?,
         sqs_credentials,
         queues,
+        bindings,
         recovery: recovery?,
         channels,
         limits: limits?,
@@ -160,6 +166,15 @@ fn queues(raw: &mut Raw) -> Vec<DeclaredQueue> {
     (0..count).filter_map(|index| DeclaredQueue::read(&mut raw.element(section, index))).collect()
 }
 
+fn bindings(raw: &mut Raw) -> Vec<Binding> {
+    let count = raw.element_count(&Binding::SECTION);
+    if count > BINDINGS_MAX {
+        let place = raw.element_place(&Binding::SECTION, BINDINGS_MAX);
+        raw.problem(place, "binding", format!("must be at most {BINDINGS_MAX}, got {count}"));
+    }
+    (0..count).filter_map(|index| Binding::read(&mut raw.element(&Binding::SECTION, index))).collect()
+}
+
 fn channels(raw: &mut Raw) -> Vec<ChannelRule> {
     let count = raw.element_count(&ChannelRule::SECTION);
     (0..count).filter_map(|index| ChannelRule::read(&mut raw.element(&ChannelRule::SECTION, index))).collect()
@@ -193,12 +208,13 @@ fn namespaces(raw: &mut Raw) -> Vec<NamespaceRule> {
             raw.problem(place, &path, format!("names {names} a second time"));
             continue;
         }
-        rules.push(NamespaceRule { names, events: entry.events, recovery: entry.recovery });
+        let NamespaceEntry { events, queue, recovery, .. } = entry;
+        rules.push(NamespaceRule { names, events, queue, recovery });
     }
     if count == 0 {
         let root = NamespaceName::parse("/").expect("the root is a valid name");
         let (events, recovery) = (EventRoute::BackEnd, RecoveryMode::Off);
-        rules.push(NamespaceRule { names: NamespaceMatch::Exact(root), events, recovery });
+        rules.push(NamespaceRule { names: NamespaceMatch::Exact(root), events, queue: None, recovery });
     }
     rules
 }
@@ -229,6 +245,7 @@ fn contradictions(raw: &mut Raw, config: &Config) {
     }
     addresses(raw, config);
     queues_contradict(raw, config);
+    copies_contradict(raw, config);
     if config.socketio.cors_credentials && config.socketio.cors_origins == Origins::Any {
         let text = "must be false when cors_origins is [\"*\"]: list the origins instead";
         raw.problem(raw.place("socketio.cors_credentials"), "socketio.cors_credentials", text);
@@ -294,6 +311,29 @@ fn queues_contradict(raw: &mut Raw, config: &Config) {
         let Some(target) = &queue.dead_letter_queue else { continue };
         if is_fifo(target.as_str()) != is_fifo(queue.name.as_str()) || target == &queue.name {
             let text = format!("must be another queue of the same kind as \"{}\"", queue.name.as_str());
+            raw.problem(raw.place(&path), &path, text);
+        }
+    }
+}
+
+/// What is to go into a queue finds one. Namespaces are numbered as they are read, of which none was left out then.
+fn copies_contradict(raw: &mut Raw, config: &Config) {
+    let bound = config.bindings.iter().enumerate();
+    let bound = bound.map(|(index, binding)| (format!("binding[{index}].queue"), Some(&binding.queue)));
+    let routed = config.namespaces.iter().enumerate();
+    let routed = routed.filter(|(_, rule)| rule.events == EventRoute::Queue);
+    let routed =
+        routed.map(|(index, rule)| (format!("socketio.namespace[{index}].queue"), rule.queue.as_ref()));
+    for (path, queue) in bound.chain(routed) {
+        let Some(queue) = queue else {
+            let place = raw.place(&path.replace(".queue", ".events"));
+            raw.problem(place, &path, "must be set when `events` is \"queue\"");
+            continue;
+        };
+        if !config.sqs.enabled {
+            raw.problem(raw.place(&path), &path, "needs sqs.enabled: without it there are no queues");
+        } else if !config.queues.iter().any(|declared| declared.name == *queue) {
+            let text = format!("must be declared by a [[queue]], got \"{}\"", queue.as_str());
             raw.problem(raw.place(&path), &path, text);
         }
     }

@@ -41,8 +41,8 @@ pub use sections::{
     Server, SocketIo, Store, Transport, Transports, WhenFull,
 };
 pub use sqs::{
-    AccessSecret, DeclaredQueue, QueuePattern, QueueText, QueueUrlTemplate, ScopeName, Sqs, SqsAction,
-    SqsCredential,
+    AccessSecret, Binding, BindingGroup, DeclaredQueue, QueuePattern, QueueText, QueueUrlTemplate, ScopeName,
+    Sqs, SqsAction, SqsCredential,
 };
 
 /// The checked configuration: every default filled in, every value in range, nothing contradictory.
@@ -80,6 +80,8 @@ pub struct Config {
     pub sqs_credentials: Vec<SqsCredential>,
     /// `[[queue]]`.
     pub queues: Vec<DeclaredQueue>,
+    /// `[[binding]]`; their queues are declared.
+    pub bindings: Vec<Binding>,
     /// `[recovery]`.
     pub recovery: Recovery,
     /// `[[channel]]`, in the order in which they are tried.
@@ -109,6 +111,8 @@ pub struct NamespaceRule {
     pub names: NamespaceMatch,
     /// What happens to the events that clients send.
     pub events: EventRoute,
+    /// The queue for [`EventRoute::Queue`], which is declared.
+    pub queue: Option<QueueText>,
     /// When clients are sent what they missed.
     pub recovery: RecoveryMode,
 }
@@ -162,6 +166,15 @@ impl Config {
     /// As [`Config::embedded`] with one shard and no other number of this machine: for tests.
     pub fn loopback() -> Self {
         Self::on_loopback(Machine { cores: 1, open_files_max: 1_000_000 })
+    }
+
+    /// For a test that wants a server of its own: as [`Config::loopback`], with anonymous clients, and no time to end.
+    pub fn ephemeral() -> Self {
+        let mut sources = Self::loopback_sources();
+        sources.presets.push(("auth.mode", "anonymous".into()));
+        sources.presets.push(("server.drain_window_ms", "0".into()));
+        let machine = Machine { cores: 1, open_files_max: 1_000_000 };
+        Self::load(&sources, machine).expect("these are valid, which a test shows").config
     }
 
     fn on_loopback(machine: Machine) -> Self {

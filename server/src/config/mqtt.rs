@@ -207,6 +207,14 @@ impl Setting for Text {
     }
 }
 
+impl Setting for Vec<Text> {
+    const KIND: Kind = Kind::List("text");
+
+    fn read(value: &Value) -> Result<Self, Flaw> {
+        value.list()?.iter().map(Text::read).collect()
+    }
+}
+
 impl Text {
     /// The text.
     pub fn as_str(&self) -> &str {

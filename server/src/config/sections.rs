@@ -11,6 +11,7 @@ use super::names::{
     Origins, Secret,
 };
 use super::network::Network;
+use super::sqs::QueueText;
 use super::table::{Flaw, Kind, Setting, Value, section, words};
 
 section! {
@@ -207,6 +208,8 @@ section! {
         pattern: Option<NamespacePattern> = none, example "/team-*";
         /// What happens to the events that clients send.
         events: EventRoute = "back_end";
+        /// The queue for `events = "queue"`, which a `[[queue]]` has to declare. In a FIFO queue each session is a group.
+        queue: Option<QueueText> = none, example "events";
         /// Whether missed events are replayed to a client that comes back in time (connection state recovery).
         recovery: RecoveryMode = "off";
     }
@@ -222,6 +225,9 @@ words! {
         /// acknowledgement leaves when the event is written wherever it is to be kept; one that a limit refuses is not
         /// acknowledged
         Relay = "relay",
+        /// they go into a queue (`queue`) as CloudEvents of type `trunkline.session.event`, whose `data` is the list of arguments,
+        /// and are acknowledged, without a value, once they are stored there; one that cannot be stored is not
+        Queue = "queue",
         /// they are counted and dropped, and never acknowledged
         Drop = "drop",
     }

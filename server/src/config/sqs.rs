@@ -5,7 +5,9 @@
 use std::fmt;
 use std::net::SocketAddr;
 
-use super::table::{Flaw, Kind, Setting, Value, section};
+use super::mqtt::Text;
+use super::names::ChannelFilter;
+use super::table::{Flaw, Kind, Setting, Value, section, words};
 
 section! {
     /// Queues, used through the API of Amazon SQS by any of its SDKs, with this server as `endpoint_url`. It is served on the
@@ -85,6 +87,37 @@ section! {
         dead_letter_queue: Option<QueueText> = none, example "orders-dead";
         /// A message goes there at the receive after so many.
         receives_max: u32 = 10, 1..=1000 "receives";
+    }
+}
+
+section! {
+    /// A binding: what is published on channels that match a filter, whoever publishes and in whatever protocol, is copied into a
+    /// queue as a CloudEvent of type `trunkline.channel.message`. Whoever publishes is told that it is done when the copy is
+    /// stored, too. A message whose event is larger than the queue takes is counted, logged and not copied. Where
+    /// there is no room (`sqs.messages_max`), or the queue was deleted, its publisher is refused, although it was delivered. At
+    /// most 1,000 bindings; each of them copies a message once.
+    pub struct Binding at Many "binding" {
+        /// Which channels: `+` is one level, a last `#` is all levels below.
+        filter: ChannelFilter = required, example "orders/#";
+        /// The queue, which a `[[queue]]` has to declare.
+        queue: QueueText = required, example "orders";
+        /// Only messages whose event has one of these names; empty takes all.
+        events: Vec<Text> = [];
+        /// In a FIFO queue: whose messages stay in order. A message is not stored again within five minutes under its id.
+        group: BindingGroup = "channel";
+    }
+}
+
+words! {
+    /// What the messages of a group have in common.
+    pub enum BindingGroup {
+        /// the channel
+        Channel = "channel",
+        /// the session that published them; for the back end the channel
+        Session = "session",
+        /// the user who published them; without one the session, for the back end the channel. A message that was put off has
+        /// none after a restart
+        User = "user",
     }
 }
 

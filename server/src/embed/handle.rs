@@ -4,6 +4,8 @@ use super::args::Args;
 use super::emit::{Emit, Replies};
 use crate::back::gather::Delivery;
 use crate::back::office::{Office, OfficeError};
+use crate::back::sqs::Door;
+use crate::back::{Queue, QueueError};
 use crate::config::Config;
 use crate::front::socketio::rooms;
 use crate::mail::Mail;
@@ -17,6 +19,8 @@ use std::time::Duration;
 pub struct Handle {
     office: Office,
     config: Arc<Config>,
+    /// To queues, if there are any.
+    door: Option<Door>,
 }
 
 /// Acts on one session; cheap to clone. The session may be gone: calls then say so, or have no effect.
@@ -28,8 +32,8 @@ pub struct Session {
 }
 
 impl Handle {
-    pub(crate) fn new(office: Office, config: Arc<Config>) -> Self {
-        Self { office, config }
+    pub(crate) fn new(office: Office, config: Arc<Config>, door: Option<Door>) -> Self {
+        Self { office, config, door }
     }
 
     pub(crate) fn config(&self) -> &Config {
@@ -57,6 +61,16 @@ impl Handle {
     /// Publishes to every session of a user.
     pub fn user(&self, user: &str) -> Emit {
         self.of("/").channel(ChannelName::user(user))
+    }
+
+    /// A queue by its name, which need not be there yet: see [`Queue::create`]. What is sent to it can be received by SDKs of
+    /// SQS, and the other way round.
+    ///
+    /// # Errors
+    /// `InvalidParameterValue` if no queue can have that name, `UnsupportedOperation` if `sqs.enabled` is false.
+    pub fn queue(&self, name: &str) -> Result<Queue, QueueError> {
+        let door = self.door.clone().ok_or_else(Queue::disabled)?;
+        Queue::new(door, name)
     }
 
     /// A session by its id, for instance one that was stored earlier.

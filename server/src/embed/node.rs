@@ -3,7 +3,8 @@
 //! Owns the translation of configured limits into the hub's, and the way of sessions of an earlier process into the hubs
 //! before anybody can publish. Start at [`spawn`].
 
-use crate::config::{Config, WhenFull};
+use crate::back::sqs::BATCH_MAX;
+use crate::config::{self, Config, WhenFull};
 use crate::front::{Ban, Fit, Front, PidKey, Returning};
 use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
@@ -12,8 +13,8 @@ use crate::state::{End, NodeState, SavedBan, SavedClient, ShardState};
 use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
-    ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
-    SessionId, ShardId, Token, Topology,
+    Binding, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis,
+    RecoveryLimits, Report, SessionId, ShardId, Token, Topology,
 };
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -43,7 +44,10 @@ impl NodeSetup {
     /// What the threads of the shards start with: the sessions of an earlier process, if there are any.
     pub(super) fn places(&self, state: Option<NodeState>, kept: Option<Vec<Kept>>) -> io::Result<Vec<Place>> {
         let mut places = places(self)?;
-        places.iter_mut().for_each(|place| place.hub.configure_queues(self.queues.clone()));
+        for place in &mut places {
+            place.hub.configure_queues(self.queues.clone());
+            place.hub.bind(bindings(&self.config));
+        }
         match (kept, &self.journal) {
             (Some(kept), _) => {
                 for (place, kept) in places.iter_mut().zip(kept) {
@@ -252,10 +256,22 @@ pub(super) fn queue_config(config: &Config, start_ms: u64) -> QueueConfig {
     let limits = QueueLimits {
         queues_max: config.sqs.queues_max,
         messages_max: config.sqs.messages_max,
+        // The API takes ten, the program around the server more.
+        batch_max: BATCH_MAX,
+        receive_max: BATCH_MAX,
         ..QueueLimits::default()
     };
     let pause_ms = if config.sqs.strict_timing { STRICT_PAUSE_MS } else { 0 };
     QueueConfig { start: Wall(start_ms), pause_ms, limits }
+}
+
+/// In the order of the configuration, by which the hub names them.
+fn bindings(config: &Config) -> Vec<Binding> {
+    let binding = |binding: &config::Binding| Binding {
+        filter: binding.filter.as_str().to_owned(),
+        events: binding.events.iter().map(|event| event.as_str().to_owned()).collect(),
+    };
+    config.bindings.iter().map(binding).collect()
 }
 
 fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -> hub::Config {

@@ -7,7 +7,7 @@ use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::back::rest::{self, Desk};
-use crate::back::sqs::{Door, Shelf};
+use crate::back::sqs::{self, Door};
 use crate::back::{Office, OfficePorts, Storage, metrics, sys};
 use crate::config::Config;
 use crate::front::PidKey;
@@ -16,6 +16,7 @@ use crate::shard::{Sender, ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
 use axum::Router;
+use futures_util::future::OptionFuture;
 use hub::{ShardId, Topology};
 use std::io;
 use std::net::SocketAddr;
@@ -25,7 +26,7 @@ use std::time::{Duration, Instant};
 use store::disk::Faults;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::AbortHandle;
+use tokio::task::{AbortHandle, JoinHandle};
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
 pub(super) const PARTITIONS: u16 = 64;
@@ -35,6 +36,9 @@ const EVENT_BATCHES_MAX: usize = 1024;
 
 /// How much longer than the drain window the shards may take to end.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
+
+/// How long answers of the back office may take to be written, once nothing is behind it any more.
+const ANSWERS_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -60,7 +64,10 @@ pub enum StartError {
         /// What is wrong with it.
         error: String,
     },
-    /// What the configuration says about queues cannot be.
+    /// What the configuration says cannot be: the key, and why.
+    #[error("{0}")]
+    Config(String),
+    /// A queue that the configuration declares cannot be.
     #[error("{0}")]
     Queue(String),
     /// Threads or polls.
@@ -75,19 +82,29 @@ pub enum StartError {
 pub struct Server {
     handle: Handle,
     config: Arc<Config>,
-    shards: Vec<ShardHandle>,
+    running: Running,
     upcalls: Unheard,
     addrs: Addrs,
-    private_addr: SocketAddr,
-    /// Dropped to end the private port.
-    private_stop: oneshot::Sender<()>,
-    sqs_addr: Option<SocketAddr>,
-    /// Dropped to end the port of SQS.
-    sqs_stop: Option<oneshot::Sender<()>>,
+    private: Served,
+    /// The port of SQS alone.
+    sqs: Option<Served>,
     /// Publishes figures until it is ended, if it is to.
     figures: Option<AbortHandle>,
-    estate: Option<Estate>,
+}
+
+/// What has to end in order.
+struct Running {
+    shards: Vec<ShardHandle>,
     keeper: Option<Keeper>,
+    estate: Option<Estate>,
+}
+
+/// A port of the back office.
+struct Served {
+    addr: SocketAddr,
+    /// Dropped to end it.
+    stop: oneshot::Sender<()>,
+    serving: JoinHandle<()>,
 }
 
 /// What is left to the next process, and where.
@@ -117,7 +134,48 @@ impl Server {
         Self::begin(config, Some(faults)).await
     }
 
+    /// A whole server for a test, such as one of a program that uses SQS: in memory, one shard, its ports on 127.0.0.1 and
+    /// chosen by the kernel, anonymous clients. It is there within milliseconds, and so is its end.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use trunkline::Server;
+    ///
+    /// # #[tokio::main]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let server = Server::ephemeral().await?;
+    /// let orders = server.handle().queue("orders")?;
+    /// orders.create().await?;
+    /// // What the program under test does, with any SDK of SQS and this as its `endpoint_url`:
+    /// let endpoint_url = server.sqs_url().ok_or("has queues")?;
+    /// assert!(endpoint_url.starts_with("http://127.0.0.1:"));
+    /// // What the test does meanwhile, or in its place:
+    /// orders.send("tea").await?;
+    /// for message in orders.receive(10, Duration::from_secs(1)).await? {
+    ///     assert_eq!(message.body, "tea");
+    ///     orders.delete(message.receipt).await?;
+    /// }
+    /// assert_eq!(orders.attributes().await?["ApproximateNumberOfMessages"], "0");
+    /// server.drain().await;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// [`StartError`]: no port, thread or poll.
+    pub async fn ephemeral() -> Result<Self, StartError> {
+        Self::start(Config::ephemeral()).await
+    }
+
+    /// What of a configuration can be found wrong without starting, beside what its own reader finds.
+    ///
+    /// # Errors
+    /// [`StartError::Config`].
+    pub fn check(config: &Config) -> Result<(), StartError> {
+        sqs::check(config).map_err(StartError::Config)
+    }
+
     async fn begin(config: Config, faults: Option<Arc<dyn Faults>>) -> Result<Self, StartError> {
+        Self::check(&config)?;
         let config = Arc::new(config);
         let tls = tls::load(&config)?;
         let shard_count = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
@@ -158,33 +216,26 @@ impl Server {
         }
         drop(setup);
         let senders: Vec<Sender> = shards.iter().map(|shard| shard.sender.clone()).collect();
-        let shelf = keeping.as_ref().filter(|_| config.sqs.enabled).map(Keeping::shelf);
-        let keeper = keeping.map(|keeping| keeping.start(senders.clone())).transpose();
-        let keeper = keeper.map_err(StartError::Shard)?;
-        let office = Office::start(OfficePorts { shards: senders, topology, reports });
-        let storage = storage(&office, &config, keeper.as_ref());
+        let office = Office::start(OfficePorts { shards: senders.clone(), topology, reports });
+        let mut running = Running { shards, keeper: None, estate };
+        let door = match running.open(&office, &config, (keeping, senders)).await {
+            Ok(door) => door,
+            Err(error) => {
+                // Sessions of the process before were taken in, and are left to the next start.
+                office.start_draining();
+                running.end(Duration::ZERO).await;
+                return Err(error);
+            }
+        };
+        let storage = storage(&office, &config, running.keeper.as_ref());
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
-        let door = open_door(&office, &config, shelf).await.map_err(StartError::Queue)?;
-        let (private_addr, private_stop) = serve("private", rest::router(desk, door.clone()), private);
-        let (sqs_addr, sqs_stop) =
-            door.zip(sqs).map(|(door, port)| serve("SQS", door.router(), port)).unzip();
+        let private = Served::start("private", rest::router(desk, door.clone()), private);
+        let router = door.clone().map(Door::router);
+        let sqs = router.zip(sqs).map(|(router, port)| Served::start("SQS", router, port));
         let figures = publish_figures(&office, &config);
-        let handle = Handle::new(office, Arc::clone(&config));
+        let handle = Handle::new(office, Arc::clone(&config), door);
         let upcalls = Unheard::start(upcalls, handle.clone());
-        Ok(Self {
-            handle,
-            config,
-            shards,
-            upcalls,
-            addrs,
-            private_addr,
-            private_stop,
-            sqs_addr,
-            sqs_stop,
-            figures,
-            estate,
-            keeper,
-        })
+        Ok(Self { handle, config, running, upcalls, addrs, private, sqs, figures })
     }
 
     /// Where clients connect, port resolved.
@@ -208,13 +259,21 @@ impl Server {
     /// Where the back end connects, port resolved.
     #[must_use]
     pub fn private_addr(&self) -> SocketAddr {
-        self.private_addr
+        self.private.addr
     }
 
     /// Where SQS alone is spoken, port resolved; `None` unless `sqs.listen` is set. It is spoken on the private port, too.
     #[must_use]
     pub fn sqs_addr(&self) -> Option<SocketAddr> {
-        self.sqs_addr
+        self.sqs.as_ref().map(|served| served.addr)
+    }
+
+    /// What SDKs of SQS are told as `endpoint_url`: the port of SQS alone if there is one, else the private port, by the
+    /// address that it is bound to. `None` if `sqs.enabled` is false.
+    #[must_use]
+    pub fn sqs_url(&self) -> Option<String> {
+        let addr = self.sqs_addr().unwrap_or(self.private.addr);
+        self.config.sqs.enabled.then(|| format!("http://{addr}"))
     }
 
     /// To publish and ask from anywhere.
@@ -241,7 +300,7 @@ impl Server {
     /// [`StartError::Tls`]; the old certificates stay in use.
     pub async fn reload_tls(&self) -> Result<bool, StartError> {
         let Some(tls) = tls::load(&self.config)? else { return Ok(false) };
-        for shard in 0..self.shards.len() {
+        for shard in 0..self.running.shards.len() {
             let shard = ShardId(u8::try_from(shard).unwrap_or(u8::MAX));
             if let Err(error) = self.handle.office().tell(shard, Mail::Tls(tls.clone())).await {
                 tracing::warn!(shard = shard.0, %error, "a shard keeps its old certificates");
@@ -255,7 +314,7 @@ impl Server {
     /// Ends when the store takes no changes any more: nothing that rests on one is acknowledged until the process is started
     /// again. Without a store, or trouble, it never ends.
     pub async fn store_failed(&mut self) -> String {
-        let Some(keeper) = &mut self.keeper else { return std::future::pending().await };
+        let Some(keeper) = &mut self.running.keeper else { return std::future::pending().await };
         match keeper.failure().await {
             Ok(failure) => failure.to_string(),
             Err(_) => std::future::pending().await,
@@ -263,34 +322,85 @@ impl Server {
     }
 
     /// Closes connections at random times within the configured window, answers new handshakes with 503 meanwhile, and
-    /// ends. With `server.state_file` the sessions that may be recovered are left there for the next start.
+    /// ends. Receives that wait for messages of queues are answered at once. With `server.state_file` the sessions that may be
+    /// recovered are left there for the next start.
     pub async fn drain(self) {
-        self.handle.office().start_draining();
-        if let Some(figures) = &self.figures {
+        let Self { handle, config, running, private, sqs, figures, upcalls: _upcalls, addrs: _ } = self;
+        handle.office().start_draining();
+        if let Some(figures) = &figures {
             figures.abort();
         }
-        let window_ms = self.config.server.drain_window_ms;
-        let end = Instant::now() + Duration::from_millis(window_ms);
-        self.shards.iter().for_each(|shard| shard.sender.end_at(end));
+        running.end(Duration::from_millis(config.server.drain_window_ms)).await;
+        tokio::join!(private.end(), OptionFuture::from(sqs.map(Served::end)));
+    }
+}
+
+impl Running {
+    /// Begins to write down what is kept, and opens the door to queues, if there is one, with those that the configuration
+    /// declares.
+    async fn open(
+        &mut self,
+        office: &Office,
+        config: &Arc<Config>,
+        (keeping, shards): (Option<Keeping>, Vec<Sender>),
+    ) -> Result<Option<Door>, StartError> {
+        let Some(keeping) = keeping else { return Ok(None) };
+        let shelf = keeping.shelf();
+        self.keeper = Some(keeping.start(shards).map_err(StartError::Shard)?);
+        if !config.sqs.enabled {
+            return Ok(None);
+        }
+        let door = Door::new(office.clone(), Arc::clone(config), shelf).map_err(StartError::Config)?;
+        door.declare().await.map_err(StartError::Queue)?;
+        Ok(Some(door))
+    }
+
+    /// Ends the shards, which close connections over a while, and then what they leave something to.
+    async fn end(self, window: Duration) {
+        let Self { shards, keeper, estate } = self;
+        let end = Instant::now() + window;
+        shards.iter().for_each(|shard| shard.sender.end_at(end));
         let joining = tokio::task::spawn_blocking(move || {
             let panicked = |handle: ShardHandle| handle.join.join().is_err();
-            self.shards.into_iter().map(panicked).filter(|panicked| *panicked).count()
+            shards.into_iter().map(panicked).filter(|panicked| *panicked).count()
         });
-        match tokio::time::timeout(Duration::from_millis(window_ms) + DRAIN_SLACK, joining).await {
+        match tokio::time::timeout(window + DRAIN_SLACK, joining).await {
             Ok(Ok(0)) => {}
             Ok(Ok(shards)) => tracing::error!(shards, "threads of shards had ended by a panic"),
             Ok(Err(error)) => tracing::error!(%error, "the threads of the shards could not be waited for"),
             Err(_) => tracing::warn!("some shards did not end in time"),
         }
-        if let Some(keeper) = self.keeper {
+        if let Some(keeper) = keeper {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || keeper.close()).await;
         }
-        if let Some(estate) = self.estate {
+        if let Some(estate) = estate {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || estate.leave()).await;
         }
-        drop((self.private_stop, self.sqs_stop));
+    }
+}
+
+impl Served {
+    fn start(port: &'static str, router: Router, (listener, addr): (TcpListener, SocketAddr)) -> Self {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let serving = tokio::spawn(async move {
+            let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
+                // Ends by the sender being dropped.
+                let _ = stopped.await;
+            });
+            if let Err(error) = serving.await {
+                tracing::error!(%error, port, "a port of the back office ended");
+            }
+        });
+        Self { addr, stop, serving }
+    }
+
+    /// Takes no more requests. Answers that are being written have a little time.
+    async fn end(self) {
+        drop(self.stop);
+        // An error says that it was not enough, or that it has ended by a panic, which was reported.
+        let _ = tokio::time::timeout(ANSWERS_WAIT, self.serving).await;
     }
 }
 
@@ -378,18 +488,6 @@ fn storage(office: &Office, config: &Config, keeper: Option<&Keeper>) -> Option<
     Some(Storage::new(keeper.caretaker()?, directory, config.store.backup_dir.as_deref()))
 }
 
-/// The door to queues, if there is one, with those that the configuration declares.
-async fn open_door(
-    office: &Office,
-    config: &Arc<Config>,
-    shelf: Option<Shelf>,
-) -> Result<Option<Door>, String> {
-    let Some(shelf) = shelf else { return Ok(None) };
-    let door = Door::new(office.clone(), Arc::clone(config), shelf)?;
-    door.declare().await?;
-    Ok(Some(door))
-}
-
 async fn listen_sqs(config: &Config) -> Result<Option<(TcpListener, SocketAddr)>, StartError> {
     match config.sqs.listen.filter(|_| config.sqs.enabled) {
         Some(addr) => listen("SQS", addr).await.map(Some),
@@ -402,22 +500,4 @@ async fn listen(port: &'static str, addr: SocketAddr) -> Result<(TcpListener, So
     let listener = TcpListener::bind(addr).await.map_err(fails)?;
     let bound = listener.local_addr().map_err(fails)?;
     Ok((listener, bound))
-}
-
-fn serve(
-    port: &'static str,
-    router: Router,
-    (listener, bound): (TcpListener, SocketAddr),
-) -> (SocketAddr, oneshot::Sender<()>) {
-    let (stop, stopped) = oneshot::channel::<()>();
-    tokio::spawn(async move {
-        let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-            // Ends by the sender being dropped.
-            let _ = stopped.await;
-        });
-        if let Err(error) = serving.await {
-            tracing::error!(%error, port, "a port of the back office ended");
-        }
-    });
-    (bound, stop)
 }

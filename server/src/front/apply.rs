@@ -7,6 +7,7 @@
 
 use hub::{Command, Effect, Effects, Recipient, Tag};
 
+use super::copies;
 use crate::mail::PeerMail;
 use crate::shard::{Cx, Deferred, Door};
 
@@ -69,6 +70,10 @@ pub(super) fn decide(
             Effect::Mail { to, mail } => cx.io.post(to, PeerMail::Hub(mail)),
             Effect::Report { token, report } => cx.io.report(token, report),
             Effect::Load { id, place } => cx.io.load(id, place),
+            Effect::Copy { binding, channel, message, waiter } => {
+                copies::of_message(cx, binding, (&channel, &*message), waiter);
+            }
+            Effect::Copied(copied) => copies::note(cx, &copied),
             Effect::Deliver { message, ask, offset, to } => {
                 let to = recipients.get(to).unwrap_or_default();
                 perform(cx, Effect::Deliver { message, ask, offset, to: 0..to.len() }, to);
@@ -121,6 +126,7 @@ pub(super) fn door(effect: &Effect) -> Door {
         | Effect::Misstep { to }
         | Effect::More { to } => Some(to.tag),
         Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => None,
+        Effect::Copy { .. } | Effect::Copied(_) => None,
     };
     tag.map_or(Door::Http, door_of)
 }

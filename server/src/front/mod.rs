@@ -1,9 +1,11 @@
 //! What clients speak: finds the protocol of a request and keeps its sessions, one [`Front`] per shard.
 //!
 //! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`], then [`socketio`] and
-//! `mqtt`, which do not know each other; `apply` is how both reach the hub, `rate` what clients of both may send.
+//! `mqtt`, which do not know each other; `apply` is how both reach the hub, `rate` what clients of both may send,
+//! `copies` what of both goes into queues.
 
 mod apply;
+mod copies;
 mod mqtt;
 mod rate;
 pub mod socketio;

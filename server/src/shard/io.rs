@@ -50,6 +50,9 @@ impl ConnKey {
     }
 }
 
+/// Least time between two words about copies that are missing. Milliseconds.
+const COMPLAIN_EVERY_MS: u64 = 1000;
+
 /// Something a handler is to be told once the present callback has returned.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Notice {
@@ -87,9 +90,32 @@ pub struct Io {
     pub(super) clients: HashMap<ConnKey, SocketAddr>,
     pub(super) entropy: Entropy,
     pub(super) stats: Stats,
+    /// When it was last told of a copy that is missing.
+    pub(super) complained: Option<Millis>,
 }
 
 impl Io {
+    /// The server's.
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// A message is in a queue.
+    pub fn count_copy(&mut self) {
+        self.stats.queue_copies += 1;
+    }
+
+    /// A message is not in the queue that it is for. Whether that is to be told: once in a second.
+    pub fn count_failed_copy(&mut self) -> bool {
+        self.stats.queue_copies_failed += 1;
+        let now = self.now();
+        let is_due = self.complained.is_none_or(|at| now.0 >= at.0 + COMPLAIN_EVERY_MS);
+        if is_due {
+            self.complained = Some(now);
+        }
+        is_due
+    }
+
     /// Milliseconds since a zero shared by all shards of the process; read once per turn and before timers.
     pub fn now(&self) -> Millis {
         self.clock.now()

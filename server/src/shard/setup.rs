@@ -196,6 +196,7 @@ impl<H: Handler + 'static> Shard<H> {
             clients: HashMap::new(),
             entropy: Entropy::new(),
             stats: Stats::default(),
+            complained: None,
             config,
         };
         Self {

@@ -93,6 +93,8 @@ stats! {
     Counter upcalls = "Client events for the back office.";
     Counter reports = "Answers to the back office.";
     Counter entries = "Changes of what is kept beyond the life of the process.";
+    Counter queue_copies = "Messages and events of clients put into queues by bindings and namespaces.";
+    Counter queue_copies_failed = "Messages and events of clients that are not in the queue they are for: too large, or no queue, or no room.";
     Counter timers = "Deadlines that came.";
     Counter turns = "Turns of the event loop.";
     Counter turns_stalled = "Turns without reading from clients, as the back office or another shard was behind.";

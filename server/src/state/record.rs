@@ -110,8 +110,8 @@ impl<'a> MessageRecord<'a> {
 
 impl<'a> TraitsRecord<'a> {
     fn of(traits: &'a Traits) -> Self {
-        let Traits { quality, retain, origin, attributes, expires, delay_ms, told_anew: _, gives_way: _ } =
-            traits;
+        let Traits { quality, retain, origin, user: _, attributes, expires, delay_ms, .. } = traits;
+        let Traits { told_anew: _, gives_way: _, .. } = traits;
         Self {
             quality: quality_number(*quality),
             retain: *retain,
@@ -127,6 +127,7 @@ impl<'a> TraitsRecord<'a> {
             quality: quality(self.quality)?,
             retain: self.retain,
             origin: self.origin.map(SessionId),
+            user: None,
             attributes: Bytes::copy_from_slice(self.attributes),
             expires: self.expires_ms.map(Millis),
             delay_ms: self.delay_ms,

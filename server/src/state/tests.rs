@@ -77,6 +77,7 @@ fn message(quality: Quality, expires: Option<u64>) -> Arc<Message> {
             quality,
             retain: true,
             origin: Some(SessionId::new(Partition(2), 9, [7; 9])),
+            user: None,
             attributes: Bytes::from_static(&[3, 0, 1, b'x']),
             expires: expires.map(Millis),
             delay_ms: 5,

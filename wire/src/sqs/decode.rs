@@ -30,6 +30,7 @@ mod batch;
 mod message;
 mod range;
 
+pub use message::MessageParts;
 use range::Range;
 
 /// Reads a request whose protocol is known.

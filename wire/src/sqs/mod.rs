@@ -39,7 +39,7 @@ pub use address::{
 };
 pub use attribute::{Place, QueueAttribute, QueueAttributeSet, Rule, SystemAttribute, SystemAttributeSet};
 pub use content::Content;
-pub use decode::decode;
+pub use decode::{MessageParts, decode};
 pub use encode::{Head, QUERY_ERROR_FIELD, REQUEST_ID_FIELD, encode_error, encode_response};
 pub use encoding::{CONTENT_TYPE_JSON, Encoding, Incoming, Unroutable};
 pub use error::{Error, ErrorKind, Fault};

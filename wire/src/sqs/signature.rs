@@ -15,10 +15,10 @@ use ring::hmac;
 use subtle::ConstantTimeEq as _;
 
 use super::{Error, ErrorKind};
+use crate::calendar;
 use canonical::Signing;
 
 mod canonical;
-mod date;
 mod signer;
 
 pub(super) use canonical::hex;
@@ -144,7 +144,7 @@ impl<'a> Signature<'a> {
         }
         let time = part("X-Amz-Date")?;
         let time_s =
-            date::parse_basic(&time).ok_or_else(|| incomplete("X-Amz-Date is no date.".to_owned()))?;
+            calendar::parse_basic(&time).ok_or_else(|| incomplete("X-Amz-Date is no date.".to_owned()))?;
         let expires_s = part("X-Amz-Expires")?.parse().ok().filter(|expires| *expires <= EXPIRES_S_MAX);
         let expires_s = expires_s.ok_or_else(|| {
             incomplete("X-Amz-Expires must be a number of seconds less than a week.".to_owned())
@@ -242,7 +242,7 @@ impl<'a> Signature<'a> {
         if self.terminator != TERMINATOR {
             return wrong(format!("Credential should be scoped with a valid terminator: '{TERMINATOR}'."));
         }
-        if !self.time.starts_with(self.day.as_ref()) || self.day.len() != date::DAY_CHARS {
+        if !self.time.starts_with(self.day.as_ref()) || self.day.len() != calendar::DAY_CHARS {
             return wrong("Date in Credential scope does not match the date of the request.".to_owned());
         }
         Ok(())
@@ -262,10 +262,10 @@ impl<'a> Signature<'a> {
 
     fn check_time(&self, Clock { now_s, skew_s_max }: Clock) -> Result<(), Error> {
         let (earliest, latest) = (now_s.saturating_sub(skew_s_max), now_s.saturating_add(skew_s_max));
-        let (now, minutes) = (date::print_basic(now_s), skew_s_max / 60);
+        let (now, minutes) = (calendar::print_basic(now_s), skew_s_max / 60);
         let wrong = |message| Err(Error::new(ErrorKind::SignatureDoesNotMatch, message));
         if self.time_s > latest {
-            let latest = date::print_basic(latest);
+            let latest = calendar::print_basic(latest);
             return wrong(format!(
                 "Signature not yet current: {} is still later than {latest} ({now} + {minutes} min.)",
                 self.time
@@ -273,7 +273,7 @@ impl<'a> Signature<'a> {
         }
         match self.place {
             Place::Header if self.time_s < earliest => {
-                let earliest = date::print_basic(earliest);
+                let earliest = calendar::print_basic(earliest);
                 wrong(format!(
                     "Signature expired: {} is now earlier than {earliest} ({now} - {minutes} min.)",
                     self.time
@@ -290,16 +290,16 @@ impl<'a> Signature<'a> {
 /// The time a request was signed at: `X-Amz-Date`, or `Date` in the form of HTTP.
 fn header_time<'a>(request: &SignedRequest<'a>) -> Result<(Cow<'a, str>, u64), Error> {
     if let Some(time) = request.text("x-amz-date") {
-        let time_s = date::parse_basic(time);
+        let time_s = calendar::parse_basic(time);
         let time_s = time_s.ok_or_else(|| incomplete("X-Amz-Date is no date.".to_owned()))?;
         return Ok((Cow::Borrowed(time), time_s));
     }
-    let time_s = request.text("date").and_then(date::parse_http).ok_or_else(|| {
+    let time_s = request.text("date").and_then(calendar::parse_http).ok_or_else(|| {
         incomplete(
             "Authorization header requires existence of either a 'X-Amz-Date' or a 'Date' header.".to_owned(),
         )
     })?;
-    Ok((Cow::Owned(date::print_basic(time_s)), time_s))
+    Ok((Cow::Owned(calendar::print_basic(time_s)), time_s))
 }
 
 fn sign(key: &[u8], text: &str) -> hmac::Tag {

@@ -199,7 +199,12 @@ impl Comparison {
         let head = machine::head(root, options.build(), given, &servers);
         let head = results::Head { quick: size == Size::Quick, ..head };
         let (folder, earlier) = match &options.add_to {
-            Some(folder) => (folder.clone(), Results::read(folder)?.continued(head)?),
+            // Programs that are started look for its files from another folder.
+            Some(folder) => {
+                let folder = folder.canonicalize().with_context(|| folder.display().to_string())?;
+                let earlier = Results::read(&folder)?.continued(head)?;
+                (folder, earlier)
+            }
             None => {
                 let folder = root.join("target/compare").join(machine::stamp());
                 (folder, Results { head, runs: Vec::new() })

@@ -2,11 +2,11 @@
 //!
 //! Start at [`Door::declare`].
 
-use wire::sqs::{Purpose, QueueArn, QueueAttribute, QueueKind, Settings};
+use wire::sqs::{Purpose, QueueAttribute, QueueKind, Settings};
 
-use super::Door;
 use super::form::Form;
 use super::queues::Created;
+use super::{Door, declared};
 use crate::config::DeclaredQueue;
 
 impl Door {
@@ -16,10 +16,9 @@ impl Door {
     /// Which queue cannot be, and why.
     pub(crate) async fn declare(&self) -> Result<(), String> {
         for queue in &self.config.queues {
-            let written =
-                |error: wire::sqs::Error| format!("queue {}: {}", queue.name.as_str(), error.message);
+            let written = |error: wire::sqs::Error| format!("queue \"{}\": {error}", queue.name.as_str());
             let (arn, settings) =
-                (self.declared(queue.name.as_str()), self.settings(queue, false).map_err(written)?);
+                (declared(&self.config, queue.name.as_str()), self.settings(queue, false).map_err(written)?);
             let changed = Settings::defaults(arn.kind()).changed(&settings).map_err(written)?;
             let form = Form { settings: changed, tags: Vec::new() };
             if let Created::Before(_) = self.created(&arn, &form).await.map_err(written)? {
@@ -27,18 +26,11 @@ impl Door {
             }
         }
         for queue in self.config.queues.iter().filter(|queue| queue.dead_letter_queue.is_some()) {
-            let written =
-                |error: wire::sqs::Error| format!("queue {}: {}", queue.name.as_str(), error.message);
+            let written = |error: wire::sqs::Error| format!("queue \"{}\": {error}", queue.name.as_str());
             let settings = self.settings(queue, true).map_err(written)?;
-            self.set(&self.declared(queue.name.as_str()), &settings).await.map_err(written)?;
+            self.set(&declared(&self.config, queue.name.as_str()), &settings).await.map_err(written)?;
         }
         Ok(())
-    }
-
-    fn declared(&self, name: &str) -> QueueArn {
-        let sqs = &self.config.sqs;
-        let (region, account) = (sqs.region.as_str().to_owned(), sqs.account.as_str().to_owned());
-        QueueArn { region, account, name: name.to_owned() }
     }
 
     fn settings(&self, queue: &DeclaredQueue, with_target: bool) -> Result<Settings, wire::sqs::Error> {
@@ -56,7 +48,7 @@ impl Door {
             pairs.push((QueueAttribute::ContentBasedDeduplication, by_content));
         }
         if let Some(target) = queue.dead_letter_queue.as_ref().filter(|_| with_target) {
-            let (target, receives_max) = (self.declared(target.as_str()), queue.receives_max);
+            let (target, receives_max) = (declared(&self.config, target.as_str()), queue.receives_max);
             let policy = serde_json::json!({ "deadLetterTargetArn": target.to_string(), "maxReceiveCount": receives_max });
             pairs.push((QueueAttribute::RedrivePolicy, policy.to_string()));
         }

@@ -17,18 +17,18 @@ use super::{Door, name_of};
 use crate::back::gather::message_id;
 
 /// A message on its way, and what its sender is told when it is there.
-struct Outgoing {
-    message: Message,
+pub(super) struct Outgoing {
+    pub(super) message: Message,
     told: SentMessage,
 }
 
 /// What is known of a queue by its name alone; the home of the queue checks the rest.
-fn rules(queue: &QueueArn) -> QueueRules {
+pub(super) fn rules(queue: &QueueArn) -> QueueRules {
     QueueRules { content_based_deduplication: true, ..QueueRules::new(queue.kind()) }
 }
 
 impl Outgoing {
-    fn new(message: NewMessage<'_>, queue: &QueueArn, sender: &str) -> Self {
+    pub(super) fn new(message: NewMessage<'_>, queue: &QueueArn, sender: &str) -> Self {
         let id = message_id();
         let group = message.group_id.as_deref().map(Box::from);
         let deduplication: Option<Box<str>> = message.deduplication_id.as_deref().map(Box::from);
@@ -100,7 +100,7 @@ impl Door {
         Ok(Response::SendMessageBatch(filled(entries, told)))
     }
 
-    async fn taken(
+    pub(super) async fn taken(
         &self,
         queue: &QueueArn,
         messages: Vec<Message>,

@@ -7,6 +7,7 @@
 
 mod caller;
 mod declare;
+mod embedded;
 mod form;
 mod http;
 mod look;
@@ -20,6 +21,10 @@ mod shelf;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use embedded::BATCH_MAX;
+pub use embedded::{
+    Queue, QueueAttribute, QueueError, QueueMessage, QueueReceipt, QueueValue, ReceivedMessage, SentMessage,
+};
 pub(crate) use http::serve_or_pass;
 pub(crate) use look::{Looked, LookedValue};
 pub(crate) use shelf::Shelf;
@@ -63,20 +68,36 @@ impl From<Error> for Trouble {
     }
 }
 
+/// What the configuration says that this API has not.
+///
+/// # Errors
+/// Key and text, as for any other key.
+pub(crate) fn check(config: &Config) -> Result<(), String> {
+    template(config)?;
+    for (index, credential) in config.sqs_credentials.iter().enumerate() {
+        let unknown = credential.actions.iter().find(|action| Action::from_name(action.as_str()).is_none());
+        if let Some(unknown) = unknown {
+            let text = "must be an action of SQS such as SendMessage";
+            return Err(format!("sqs.credential[{index}].actions: {text}, got \"{}\"", unknown.as_str()));
+        }
+    }
+    Ok(())
+}
+
+fn template(config: &Config) -> Result<UrlTemplate, String> {
+    let text = config.sqs.url_template.as_str();
+    UrlTemplate::parse(text).map_err(|error| format!("sqs.url_template: {error}, got \"{text}\""))
+}
+
 impl Door {
     /// A door before the office.
     ///
     /// # Errors
-    /// What the configuration says that this API has not.
+    /// As [`check`].
     pub(crate) fn new(office: Office, config: Arc<Config>, shelf: Shelf) -> Result<Self, String> {
-        let template = UrlTemplate::parse(config.sqs.url_template.as_str());
-        let template = template.map_err(|error| format!("sqs.url_template {error}"))?;
-        let mut actions = config.sqs_credentials.iter().flat_map(|credential| &credential.actions);
-        if let Some(unknown) = actions.find(|action| Action::from_name(action.as_str()).is_none()) {
-            return Err(format!("sqs.credential: there is no action {}", unknown.as_str()));
-        }
+        let template = Arc::new(template(&config)?);
         let waiting = Arc::new(Semaphore::new(config.sqs.waiting_max));
-        Ok(Self { office, config, shelf, template: Arc::new(template), waiting })
+        Ok(Self { office, config, shelf, template, waiting })
     }
 
     /// A port on which nothing else is served.
@@ -176,6 +197,17 @@ fn answered(report: Result<Report, OfficeError>) -> Result<Answer, Trouble> {
 /// The hub's name of a queue.
 fn name_of(queue: &QueueArn) -> QueueName {
     QueueName::new(&format!("{}/{}/{}", queue.account, queue.region, queue.name))
+}
+
+/// The hub's name of a queue that the configuration names.
+pub(crate) fn declared_name(config: &Config, name: &str) -> QueueName {
+    name_of(&declared(config, name))
+}
+
+/// A queue that is named without account and region.
+fn declared(config: &Config, name: &str) -> QueueArn {
+    let (region, account) = (config.sqs.region.as_str().to_owned(), config.sqs.account.as_str().to_owned());
+    QueueArn { region, account, name: name.to_owned() }
 }
 
 /// The queue of a name; `None` when it is not one of this API.

@@ -31,16 +31,26 @@ impl Door {
         request: CreateQueue<'_>,
     ) -> Result<Response<'static>, Error> {
         let arn = caller.arn(&request.queue);
-        let mut form =
-            Form { settings: Settings::defaults(arn.kind()).changed(&request.settings)?, tags: Vec::new() };
-        form.tag(request.tags.iter().map(|(key, value)| (key.as_ref(), value.as_ref())));
-        let created = self.created(&arn, &form).await?;
-        if let Created::Before(view) = created
-            && let Some(attribute) = Form::of(&view).settings.first_difference(&request.settings)
+        let tags = request.tags.iter().map(|(key, value)| (key.as_ref(), value.as_ref()));
+        self.create_as(&arn, &request.settings, tags).await?;
+        Ok(Response::CreateQueue { queue_url: self.url_of(origin, &arn).into() })
+    }
+
+    /// Creates a queue, or finds it with what was set.
+    pub(super) async fn create_as<'t>(
+        &self,
+        arn: &QueueArn,
+        settings: &Settings,
+        tags: impl IntoIterator<Item = (&'t str, &'t str)>,
+    ) -> Result<(), Error> {
+        let mut form = Form { settings: Settings::defaults(arn.kind()).changed(settings)?, tags: Vec::new() };
+        form.tag(tags);
+        if let Created::Before(view) = self.created(arn, &form).await?
+            && let Some(attribute) = Form::of(&view).settings.first_difference(settings)
         {
             return Err(Error::queue_name_exists(attribute));
         }
-        Ok(Response::CreateQueue { queue_url: self.url_of(origin, &arn).into() })
+        Ok(())
     }
 
     /// Creates a queue if there is none of its name.

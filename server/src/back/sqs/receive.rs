@@ -3,6 +3,7 @@
 //! Owns that a client who has gone gets nothing: its receive is cancelled, and what it was given meanwhile goes back. Start at
 //! [`Door::receive`].
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::response::Response;
@@ -21,6 +22,21 @@ use super::{Door, answered, arn_of, name_of};
 use crate::back::office::{ANSWER_WAIT, Answers, Office};
 use crate::mail::Mail;
 
+/// What a receiver wants, as the home of the queue is told.
+pub(super) struct Wanted {
+    /// At most so many.
+    pub(super) max: u32,
+    /// How long they are invisible, instead of as the queue says. Milliseconds.
+    pub(super) visibility_ms: Option<u64>,
+    /// How long to wait for one, instead of as the queue says. Milliseconds.
+    pub(super) wait_ms: Option<u64>,
+    /// The name of the attempt.
+    pub(super) attempt: Option<Box<str>>,
+}
+
+/// The longest that a queue has receives wait which do not say it themselves. Milliseconds.
+const QUEUE_WAIT_MS_MAX: u64 = limits::WAIT_S_MAX as u64 * 1000;
+
 impl Door {
     pub(super) async fn receive(
         &self,
@@ -30,15 +46,13 @@ impl Door {
     ) -> Result<Response, Error> {
         let queue = caller.arn(&request.queue);
         request.check(queue.kind())?;
-        let attempt = request.attempt_id.as_deref().unwrap_or_default();
-        let about = About { attempt, ..About::queue(&queue.name) };
-        let deliveries = match self.received(&queue, &request).await {
-            Ok(Answer::Received(deliveries)) => deliveries,
-            Ok(_) => return Err(Error::internal()),
-            Err(trouble) => return Err(about.error(trouble)),
+        let wanted = Wanted {
+            max: u32::from(request.max),
+            visibility_ms: request.visibility_timeout_s.map(|timeout_s| u64::from(timeout_s) * 1000),
+            wait_ms: request.wait_s.map(|wait_s| u64::from(wait_s) * 1000),
+            attempt: request.attempt_id.as_deref().map(Box::from),
         };
-        let place = |delivery: &Delivery| (delivery.receipt.partition, delivery.receipt.offset);
-        let sent = self.shelf.fetch(deliveries.iter().map(place).collect()).await?;
+        let (deliveries, sent) = self.received(&queue, wanted).await?;
         let messages = deliveries.iter().zip(&sent).filter_map(|(delivery, sent)| {
             // One that is gone has ended meanwhile.
             self.message(&queue, &request, delivery, sent.as_ref()?)
@@ -46,28 +60,36 @@ impl Door {
         Ok(reply.response(&wire::sqs::Response::ReceiveMessage(messages.collect())))
     }
 
-    async fn received(
+    /// Messages with what stands in their records, which is gone for one that has ended meanwhile.
+    pub(super) async fn received(
         &self,
         queue: &QueueArn,
-        request: &ReceiveMessage<'_>,
-    ) -> Result<Answer, super::Trouble> {
-        let permit = match request.wait_s {
-            Some(0) => None,
-            _ => std::sync::Arc::clone(&self.waiting).try_acquire_owned().ok(),
+        wanted: Wanted,
+    ) -> Result<(Vec<Delivery>, Vec<Option<Sent>>), Error> {
+        let attempt = wanted.attempt.clone().unwrap_or_default();
+        let about = About { attempt: &attempt, ..About::queue(&queue.name) };
+        let deliveries = match self.awaited(queue, wanted).await {
+            Ok(Answer::Received(deliveries)) => deliveries,
+            Ok(_) => return Err(Error::internal()),
+            Err(trouble) => return Err(about.error(trouble)),
         };
+        let place = |delivery: &Delivery| (delivery.receipt.partition, delivery.receipt.offset);
+        let sent = self.shelf.fetch(deliveries.iter().map(place).collect()).await?;
+        Ok((deliveries, sent))
+    }
+
+    async fn awaited(&self, queue: &QueueArn, wanted: Wanted) -> Result<Answer, super::Trouble> {
+        let permit = self.leave_to_wait(wanted.wait_ms);
         let name = name_of(queue);
         let answers = self.office.expect().await;
+        // Who finds too many waiting, or the server ending, does not wait.
+        let wait_ms = if permit.is_some() { wanted.wait_ms } else { Some(0) };
         let receive = Box::new(Receive {
             queue: name.clone(),
-            max: u32::from(request.max),
-            visibility_ms: request.visibility_timeout_s.map(|timeout_s| u64::from(timeout_s) * 1000),
-            // Who finds too many waiting does not wait.
-            wait_ms: if permit.is_none() {
-                Some(0)
-            } else {
-                request.wait_s.map(|wait_s| u64::from(wait_s) * 1000)
-            },
-            attempt: request.attempt_id.as_deref().map(Box::from),
+            max: wanted.max,
+            visibility_ms: wanted.visibility_ms,
+            wait_ms,
+            attempt: wanted.attempt,
             token: answers.token(),
         });
         let shard = name.home(&self.office.topology());
@@ -75,10 +97,17 @@ impl Door {
         if self.office.tell(shard, mail).await.is_err() {
             return Err(Error::unavailable().into());
         }
-        let wait_s = if permit.is_none() { 0 } else { request.wait_s.unwrap_or(limits::WAIT_S_MAX) };
         let mut poll =
-            Poll { office: self.office.clone(), shard, queue: name, answers: Some(answers), _permit: permit };
-        poll.within(Duration::from_secs(u64::from(wait_s)) + ANSWER_WAIT).await
+            Poll { office: self.office.clone(), shard, queue: name, answers: Some(answers), permit };
+        poll.within(Duration::from_millis(wait_ms.unwrap_or(QUEUE_WAIT_MS_MAX)) + ANSWER_WAIT).await
+    }
+
+    /// For a receive that may wait; `None` for one that does not want to, or may not.
+    fn leave_to_wait(&self, wait_ms: Option<u64>) -> Option<OwnedSemaphorePermit> {
+        if wait_ms == Some(0) || self.office.is_draining() {
+            return None;
+        }
+        Arc::clone(&self.waiting).try_acquire_owned().ok()
     }
 
     /// `None` when it says nothing that this API understands.
@@ -137,13 +166,22 @@ struct Poll {
     queue: QueueName,
     /// Until it is answered.
     answers: Option<Answers>,
-    _permit: Option<OwnedSemaphorePermit>,
+    /// Of one that waits.
+    permit: Option<OwnedSemaphorePermit>,
 }
 
 impl Poll {
     async fn within(&mut self, wait: Duration) -> Result<Answer, super::Trouble> {
         let Some(answers) = &mut self.answers else { return Err(Error::internal().into()) };
-        let report = answers.within(wait).await;
+        let report = tokio::select! {
+            // What there is comes first.
+            biased;
+            report = answers.within(wait) => report,
+            // Whoever waits hears at once that there is nothing; what comes all the same goes back when this is dropped.
+            () = self.office.drain_begins(), if self.permit.is_some() => {
+                return Ok(Answer::Received(Vec::new()));
+            }
+        };
         if report.is_ok() {
             self.answers = None;
         }

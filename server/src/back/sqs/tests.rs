@@ -9,7 +9,7 @@ use hub::{Command, Report};
 use serde_json::{Value, json};
 
 use crate::config::{Config, Machine, SourceFile, Sources};
-use crate::embed::Server;
+use crate::embed::{Server, StartError};
 
 const JSON: &str = "application/x-amz-json-1.0";
 
@@ -95,6 +95,64 @@ async fn a_client_that_has_gone_gets_nothing() {
     let wanted = json!({ "QueueUrl": "q", "MessageSystemAttributeNames": ["All"] });
     let got = done(to, "ReceiveMessage", &wanted);
     assert_eq!(got["Messages"][0]["Attributes"]["ApproximateReceiveCount"], "1");
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receive_that_waits_is_answered_when_the_server_begins_to_end() {
+    let server = Server::start(config("[[queue]]\nname = \"q\"")).await.expect("starts");
+    let fields = format!("content-type: {JSON}\r\nx-amz-target: AmazonSQS.ReceiveMessage\r\n");
+    let body = json!({ "QueueUrl": "q", "WaitTimeSeconds": 20 }).to_string();
+    let mut waiting = TcpStream::connect(server.private_addr()).expect("connects");
+    waiting.write_all(request("/", &fields, &body).as_bytes()).expect("writes");
+    until(&server, "q", |view| view.waiting == 1).await;
+    let began = std::time::Instant::now();
+    server.drain().await;
+    let mut answer = String::new();
+    waiting.read_to_string(&mut answer).expect("reads");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("{}"), "{answer}");
+    assert!(began.elapsed().as_secs() < 15, "not when its time is over");
+}
+
+/// Why a configuration is not started with.
+async fn refused(text: &str) -> StartError {
+    match Server::start(config(text)).await {
+        Ok(_) => panic!("it starts"),
+        Err(error) => error,
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_api_does_not_have_is_refused_with_its_key() {
+    let error = refused("[sqs]\nurl_template = \"ftp://{host}/{account}/{queue}\"").await;
+    let text = "sqs.url_template: must begin with {scheme}://, http:// or https://, got \
+                \"ftp://{host}/{account}/{queue}\"";
+    assert!(matches!(&error, StartError::Config(got) if got == text), "{error}");
+    let credential = "[[sqs.credential]]\nkey_id = \"A\"\nsecret = \"0123456789abcdef\"\n";
+    let second =
+        "[[sqs.credential]]\nkey_id = \"B\"\nsecret = \"0123456789abcdef\"\nactions = [\"SendMail\"]";
+    let error = refused(&format!("{credential}{second}")).await;
+    let text = "sqs.credential[1].actions: must be an action of SQS such as SendMessage, got \"SendMail\"";
+    assert!(matches!(&error, StartError::Config(got) if got == text), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_cannot_be_declared_ends_the_start_in_order() {
+    let folder = Folder(std::env::temp_dir().join(format!("trunkline-declare-{}", std::process::id())));
+    let text = |target: &str| {
+        format!(
+            "[server]\nstate_file = {:?}\n[store]\ndir = {:?}\n[[queue]]\nname = \"q\"\n{target}",
+            folder.0.join("state"),
+            folder.0.join("store")
+        )
+    };
+    std::fs::create_dir_all(&folder.0).expect("can be made");
+    let error = refused(&text("dead_letter_queue = \"nowhere\"")).await;
+    assert!(matches!(&error, StartError::Queue(text) if text.starts_with("queue \"q\": ")), "{error}");
+    assert!(error.to_string().contains("nowhere"), "{error}");
+    // Nothing holds the store any more, nor the place of the state file.
+    let server = Server::start(config(&text(""))).await.expect("starts");
+    done(server.private_addr(), "SendMessage", &json!({ "QueueUrl": "q", "MessageBody": "m" }));
     server.drain().await;
 }
 

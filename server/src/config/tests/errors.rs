@@ -185,6 +185,18 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:2:16: socketio.root_channel: must not be \"chat\": that is the channel of namespace /chat",
     ),
     (
+        "[[binding]]\nfilter = \"a/#\"\nqueue = \"q\"",
+        "trunkline.toml:3:9: binding[0].queue: must be declared by a [[queue]], got \"q\"",
+    ),
+    (
+        "[sqs]\nenabled = false\n[[queue]]\nname = \"q\"\n[[binding]]\nfilter = \"a\"\nqueue = \"q\"",
+        "trunkline.toml:7:9: binding[0].queue: needs sqs.enabled: without it there are no queues",
+    ),
+    (
+        "[[socketio.namespace]]\nname = \"/a\"\nevents = \"queue\"",
+        "trunkline.toml:3:10: socketio.namespace[0].queue: must be set when `events` is \"queue\"",
+    ),
+    (
         "[limits]\noutbox_bytes_max = 6_000_000\nmessage_bytes_max = 3_000_000",
         "trunkline.toml: limits.write_buffer_bytes_max: must be at least 4000000, a third more than limits.message_bytes_max 3000000",
     ),

@@ -91,6 +91,9 @@ fn every_example_value_is_valid() {
             let text = match (section.path, key.name) {
                 ("tls", _) => format!("{text}\n{other} = {example}"),
                 ("mqtt", "tls_listen") => format!("{text}{files}"),
+                // What goes into a queue needs one.
+                ("binding", _) => format!("{text}\n[[queue]]\nname = \"orders\""),
+                ("socketio.namespace", "queue") => format!("{text}\nname = \"/\""),
                 ("mqtt", "tls_client_ca") => format!("{text}\ntls_listen = \"0.0.0.0:8883\"{files}"),
                 _ => text,
             };

@@ -50,6 +50,7 @@ impl Performer for Mqtt {
             // Not of sessions with a name of their own, or performed elsewhere.
             Effect::Opened { .. } | Effect::Attached { .. } | Effect::AttachRefused { .. } => {}
             Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => {}
+            Effect::Copy { .. } | Effect::Copied(_) => {}
         }
     }
 }

@@ -114,6 +114,7 @@ impl Mqtt {
                 quality: quality(publish.qos),
                 retain: publish.retain,
                 origin: None,
+                user: None,
                 attributes: forwarded.as_bytes().clone(),
                 expires,
                 delay_ms,

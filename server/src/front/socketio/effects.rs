@@ -50,7 +50,9 @@ impl SocketIo {
             Effect::CloseConnection { .. }
             | Effect::Mail { .. }
             | Effect::Report { .. }
-            | Effect::Load { .. } => {}
+            | Effect::Load { .. }
+            | Effect::Copy { .. }
+            | Effect::Copied(_) => {}
         }
     }
 

@@ -22,6 +22,8 @@ pub(super) struct Namespace {
     /// Where a broadcast to the whole namespace is published.
     pub(super) channel: ChannelName,
     pub(super) events: EventRoute,
+    /// Where events go that are routed into one.
+    pub(super) queue: Option<Arc<str>>,
     pub(super) recovery: RecoveryMode,
     /// Sockets, and sessions that wait to be resumed.
     users: u32,
@@ -51,6 +53,7 @@ impl Namespaces {
             name: Arc::clone(&name),
             channel,
             events: rule.events,
+            queue: rule.queue.as_ref().map(|queue| Arc::from(queue.as_str())),
             recovery: rule.recovery,
             users: 1,
         };

@@ -14,6 +14,7 @@ use super::ending::Told;
 use super::engine::{Consumer, Queued};
 use super::socket::Stage;
 use crate::config::EventRoute;
+use crate::front::copies::{self, ClientEvent};
 use crate::front::message_id;
 use crate::mail::{PeerMail, Upcall};
 use crate::shard::Cx;
@@ -131,8 +132,29 @@ impl SocketIo {
         match route {
             EventRoute::BackEnd => cx.io.upcall(Upcall::Event { session, namespace: name, values, request }),
             EventRoute::Relay => self.relay(cx, tag, &values, request),
+            EventRoute::Queue => self.put_into_queue(cx, tag, &values, request),
             EventRoute::Drop => {}
         }
+    }
+
+    /// Puts an event into the queue of its namespace, and acknowledges it when it is safe there.
+    fn put_into_queue(&mut self, cx: &mut Cx<'_>, tag: u32, values: &Values, request: Option<u64>) {
+        let Some(socket) = self.socket(tag) else { return };
+        let Some(event) = values.as_event() else { return };
+        let namespace = self.namespaces.known(socket.variant.namespace);
+        let Some(queue) = &namespace.queue else { return };
+        let (json, attachments) = event.args().into_parts();
+        let id = message_id(cx);
+        let event = ClientEvent {
+            session: socket.id,
+            protocol: "socketio",
+            namespace: &namespace.name,
+            channel: &namespace.channel,
+            name: event.name.as_str(),
+            args: Body::Values { json, attachments },
+            request,
+        };
+        copies::of_event(cx, id, queue, &event);
     }
 
     /// Publishes an event to the others of its namespace. It is acknowledged by the channel's home, once it is kept wherever
@@ -143,6 +165,10 @@ impl SocketIo {
         let (session, channel) = (socket.id, &self.namespaces.known(socket.variant.namespace).channel);
         let (json, attachments) = event.args().into_parts();
         let home = channel.home(&self.topology);
+        // Who sent it, for whoever takes it out of a queue.
+        let is_bound = !self.config.bindings.is_empty();
+        let user = is_bound.then(|| cx.hub.hub.user_of(&session)).flatten();
+        let origin = is_bound.then_some(session);
         // An acknowledgement means that it is kept for whoever can be sent it again.
         let quality = if request.is_some() { Quality::AtLeastOnce } else { Quality::AtMostOnce };
         let publish = Box::new(Publish {
@@ -154,7 +180,7 @@ impl SocketIo {
             except: Some(Box::new(Except { sessions: vec![session], channels: Vec::new() })),
             reply_within_ms: None,
             token: None,
-            traits: Traits { quality, ..Traits::default() },
+            traits: Traits { quality, origin, user, ..Traits::default() },
             receipt: request.map(|request| Receipt::Request { shard: self.shard, session, request }),
         });
         if home == self.shard {

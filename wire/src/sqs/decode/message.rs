@@ -35,6 +35,43 @@ pub(super) fn read<'a>(
     Draft::read(members)?.check(trace_header)
 }
 
+/// A message that did not come in a request, to be held to the same rules.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MessageParts<'a> {
+    /// The body.
+    pub body: Cow<'a, str>,
+    /// Seconds to wait instead of the queue's delay.
+    pub delay_s: Option<u32>,
+    /// User attributes; each name once.
+    pub attributes: Vec<MessageAttribute<'a>>,
+    /// The deduplication id.
+    pub deduplication_id: Option<Cow<'a, str>>,
+    /// The group.
+    pub group_id: Option<Cow<'a, str>>,
+}
+
+impl<'a> MessageParts<'a> {
+    /// The message, if it is one.
+    ///
+    /// # Errors
+    /// As for a request: `MissingParameter` for an empty body, `InvalidParameterValue`, `InvalidMessageContents`.
+    pub fn check(self) -> Result<NewMessage<'a>, Error> {
+        if self.body.is_empty() {
+            return Err(Error::missing_parameter(member::MESSAGE_BODY.json));
+        }
+        let delay = |delay_s: u32| Range::DELAY.check(delay_s.into(), member::DELAY_SECONDS.json);
+        let draft = Draft {
+            body: self.body,
+            delay_s: self.delay_s.map(delay).transpose()?,
+            attributes: self.attributes.into_iter().map(DraftAttribute::of).collect(),
+            system_attributes: Vec::new(),
+            deduplication_id: self.deduplication_id,
+            group_id: self.group_id,
+        };
+        draft.check(None)
+    }
+}
+
 /// A message as it came, whose size is known and nothing else.
 pub(super) struct Draft<'a> {
     body: Cow<'a, str>,
@@ -112,6 +149,14 @@ impl<'a> Draft<'a> {
 }
 
 impl<'a> DraftAttribute<'a> {
+    fn of(attribute: MessageAttribute<'a>) -> Self {
+        let (text, binary) = match attribute.value {
+            AttributeValue::Text(text) => (Some(text), None),
+            AttributeValue::Binary(bytes) => (None, Some(bytes)),
+        };
+        Self { name: attribute.name, data_type: Some(attribute.data_type), text, binary, is_list: false }
+    }
+
     fn read(name: Cow<'a, str>, members: &mut Members<'a>) -> Result<Self, Error> {
         Ok(Self {
             name,

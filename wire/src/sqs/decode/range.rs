@@ -53,10 +53,15 @@ impl<T: Copy + Into<i64> + TryFrom<i64>> Range<T> {
     /// Takes the number out of the members; `None` if it is missing.
     pub(super) fn read(&self, members: &mut Members<'_>, member: Member) -> Result<Option<T>, Error> {
         let Some(number) = members.integer(member)? else { return Ok(None) };
-        let refused = || Error::invalid_value(&number.to_string(), members.name(member), self.reason);
+        self.check(number, members.name(member)).map(Some)
+    }
+
+    /// The same for a number that is there; `name` is what it is called.
+    pub(super) fn check(&self, number: i64, name: &str) -> Result<T, Error> {
+        let refused = || Error::invalid_value(&number.to_string(), name, self.reason);
         if !(self.min..=self.max.into()).contains(&number) {
             return Err(refused());
         }
-        T::try_from(number).map(Some).map_err(|_| refused())
+        T::try_from(number).map_err(|_| refused())
     }
 }

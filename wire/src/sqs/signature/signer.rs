@@ -5,7 +5,8 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use super::{ALGORITHM, Place, SERVICE, Signature, SignedRequest, TERMINATOR, date};
+use super::{ALGORITHM, Place, SERVICE, Signature, SignedRequest, TERMINATOR};
+use crate::calendar;
 
 /// An access key, and the region it signs for.
 #[derive(Clone, PartialEq, Eq)]
@@ -31,8 +32,8 @@ impl Signer {
     /// Signs a request with all the fields it has, to which the result is to be added as it is. `now_s` is the time in seconds
     /// since 1970.
     pub fn sign(&self, request: &SignedRequest<'_>, now_s: u64) -> Signed {
-        let time = date::print_basic(now_s);
-        let day = time.get(..date::DAY_CHARS).unwrap_or_default();
+        let time = calendar::print_basic(now_s);
+        let day = time.get(..calendar::DAY_CHARS).unwrap_or_default();
         let mut fields = request.fields.to_vec();
         fields.push(("x-amz-date", time.as_bytes()));
         let mut names: Vec<String> = fields.iter().map(|(name, _)| name.to_ascii_lowercase()).collect();

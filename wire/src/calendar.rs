@@ -1,14 +1,14 @@
-//! Times as signatures have them, without a clock.
+//! Times as protocols write them, without a clock.
 //!
-//! Owns the calendar between 1970 and 9999. Must not know what time it is. Start at [`parse_basic`].
+//! Owns the calendar between 1970 and 9999. Must not know what time it is. Start at [`parse_basic`] and [`print_rfc3339`].
 
 /// Characters of a day: `20260131`.
-pub(super) const DAY_CHARS: usize = 8;
+pub(crate) const DAY_CHARS: usize = 8;
 
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// Seconds since 1970 of `20260131T235959Z`.
-pub(super) fn parse_basic(text: &str) -> Option<u64> {
+pub(crate) fn parse_basic(text: &str) -> Option<u64> {
     let bytes = text.as_bytes();
     if bytes.len() != 16 || bytes.get(8) != Some(&b'T') || bytes.get(15) != Some(&b'Z') {
         return None;
@@ -20,7 +20,7 @@ pub(super) fn parse_basic(text: &str) -> Option<u64> {
 
 /// Seconds since 1970 of `Sat, 31 Jan 2026 23:59:59 GMT` (RFC 9110 section 5.6.7), in which SDKs also write the zone as
 /// mail does; the older forms are not read.
-pub(super) fn parse_http(text: &str) -> Option<u64> {
+pub(crate) fn parse_http(text: &str) -> Option<u64> {
     const MONTHS: [&str; 12] =
         ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
     let (_, rest) = text.split_once(", ")?;
@@ -37,10 +37,21 @@ pub(super) fn parse_http(text: &str) -> Option<u64> {
     if time.next().is_some() { None } else { seconds(day, [hour, minute, second]) }
 }
 
-/// The form of signatures. Times after 9999 are written as its end.
-pub(super) fn print_basic(time_s: u64) -> String {
-    const LAST: u64 = 253_402_300_799;
-    let time_s = time_s.min(LAST);
+/// The last second of the year 9999: later times are written as this one.
+const LAST_S: u64 = 253_402_300_799;
+
+/// `2026-01-31T23:59:59.123Z` (RFC 3339), of milliseconds since 1970.
+pub(crate) fn print_rfc3339(time_ms: u64) -> String {
+    let (time_s, ms) = ((time_ms / 1000).min(LAST_S), time_ms % 1000);
+    let (year, month, day) = date(time_s / SECONDS_PER_DAY);
+    let second = time_s % SECONDS_PER_DAY;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{ms:03}Z")
+}
+
+/// The form of signatures.
+pub(crate) fn print_basic(time_s: u64) -> String {
+    let time_s = time_s.min(LAST_S);
     let (year, month, day) = date(time_s / SECONDS_PER_DAY);
     let second = time_s % SECONDS_PER_DAY;
     format!("{year:04}{month:02}{day:02}T{:02}{:02}{:02}Z", second / 3600, second / 60 % 60, second % 60)
@@ -92,5 +103,23 @@ const fn month_days(year: u64, month: u64) -> u64 {
         2 => 28,
         4 | 6 | 9 | 11 => 30,
         _ => 31,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_printed_with_their_milliseconds() {
+        for (time_ms, text) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (1_795_320_000_123, "2026-11-22T04:00:00.123Z"),
+            (951_782_399_999, "2000-02-28T23:59:59.999Z"),
+            (951_782_400_000, "2000-02-29T00:00:00.000Z"),
+            (u64::MAX, "9999-12-31T23:59:59.615Z"),
+        ] {
+            assert_eq!(print_rfc3339(time_ms), text);
+        }
     }
 }

@@ -1,0 +1,242 @@
+//! What clients and back ends publish, and what clients send to the back end, on its way into queues: one CloudEvent each, in
+//! the form in which the API of queues stores messages.
+//!
+//! Owns what a copy says, its group and its id. Must not know who publishes, nor when a copy is needed: that is the hub's. Start
+//! at [`of_message`].
+
+use bytes::Bytes;
+use hub::queue::{Copied, QueueCopy, QueueMail, QueueRefusal, Waiter};
+use hub::{Body, ChannelName, Command, HubMail, Message, MessageId, SessionId};
+use ulid::Ulid;
+use wire::cloudevent::{CHANNEL_MESSAGE, CloudEvent, Data, SESSION_EVENT, sequence};
+use wire::mqtt::Forwarded;
+use wire::sqs::{Content, Md5, MessageAttributes, QueueKind, id_of, legal_json};
+use wire::values::Values;
+
+use crate::back::sqs::declared_name;
+use crate::back::values::text_of;
+use crate::config::BindingGroup;
+use crate::mail::PeerMail;
+use crate::shard::Cx;
+
+/// An event that a client sent to the back end.
+pub(super) struct ClientEvent<'a> {
+    pub(super) session: SessionId,
+    /// The protocol, as in `socketio`.
+    pub(super) protocol: &'static str,
+    pub(super) namespace: &'a str,
+    /// Of the whole namespace.
+    pub(super) channel: &'a ChannelName,
+    pub(super) name: &'a str,
+    /// The values behind the name.
+    pub(super) args: Body,
+    /// The client's number of it, if it wants an answer.
+    pub(super) request: Option<u64>,
+}
+
+/// Copies what was published on a channel into the queue of a binding.
+pub(super) fn of_message(
+    cx: &mut Cx<'_>,
+    binding: u32,
+    (channel, message): (&ChannelName, &Message),
+    waiter: Waiter,
+) {
+    let config = cx.io.config();
+    let Some(binding) = config.bindings.get(binding as usize) else { return };
+    let (queue, name) = (binding.queue.as_str(), declared_name(config, binding.queue.as_str()));
+    let session = message.traits.origin.map(|session| session.to_string());
+    let (session, user) = (session.as_deref(), message.traits.user.as_deref());
+    // The back end has no session, and nobody need have a user.
+    let group = match binding.group {
+        BindingGroup::Channel => None,
+        BindingGroup::Session => session,
+        BindingGroup::User => user.or(session),
+    };
+    let group = group.unwrap_or(channel.as_str());
+    let place = message.position.map(|position| sequence(position.offset));
+    let known = [
+        ("event", message.event.as_deref()),
+        ("sessionid", session),
+        ("userid", user),
+        ("sequence", place.as_deref()),
+        ("partitionkey", Some(group)),
+    ];
+    let extensions = present(&known);
+    let forwarded = Forwarded::from_bytes(message.traits.attributes.clone()).unwrap_or(Forwarded::NONE);
+    let properties = forwarded.properties();
+    let values;
+    let data = match &message.body {
+        Body::Raw(payload) => Data::of_payload(payload, properties.content_type()),
+        body @ Body::Values { .. } => {
+            values = values_of(body, message.traits.origin);
+            Data::Json(&values)
+        }
+    };
+    let id = text_of_id(message.id);
+    let event = CloudEvent {
+        id: &id,
+        source: "/channels",
+        kind: CHANNEL_MESSAGE,
+        subject: channel.as_str(),
+        time_ms: time_ms(message.id),
+        extensions: &extensions,
+        data,
+    };
+    let copy = copy_of(message.id, &event, QueueKind::of(queue), group);
+    send(cx, QueueCopy { queue: name, message: copy, waiter });
+}
+
+/// Puts an event of a client into a queue of this name.
+pub(super) fn of_event(cx: &mut Cx<'_>, id: MessageId, queue: &str, event: &ClientEvent<'_>) {
+    let name = declared_name(cx.io.config(), queue);
+    let session = event.session.to_string();
+    let user = cx.hub.hub.user_of(&event.session);
+    let known = [
+        ("protocol", Some(event.protocol)),
+        ("namespace", Some(event.namespace)),
+        ("event", Some(event.name)),
+        ("sessionid", Some(session.as_str())),
+        ("userid", user.as_deref()),
+        ("partitionkey", Some(session.as_str())),
+    ];
+    let extensions = present(&known);
+    let (text, source) = (text_of_id(id), format!("/sessions/{session}"));
+    let args = text_of(&event.args);
+    let told = CloudEvent {
+        id: &text,
+        source: &source,
+        kind: SESSION_EVENT,
+        subject: event.channel.as_str(),
+        time_ms: time_ms(id),
+        extensions: &extensions,
+        data: Data::Json(args.get()),
+    };
+    let waiter = match event.request {
+        Some(request) => Waiter::Request { session: event.session, request },
+        None => Waiter::Nobody,
+    };
+    let message = copy_of(id, &told, QueueKind::of(queue), &session);
+    send(cx, QueueCopy { queue: name, message, waiter });
+}
+
+/// Counts what became of a copy, and tells of one that is missing.
+pub(super) fn note(cx: &mut Cx<'_>, copied: &Copied) {
+    let Err(refusal) = copied.result else { return cx.io.count_copy() };
+    if !cx.io.count_failed_copy() {
+        return;
+    }
+    let why = match refusal {
+        QueueRefusal::TooLarge { bytes_max } => format!("its event is larger than {bytes_max} bytes"),
+        QueueRefusal::NotFound => "there is no such queue any more".to_owned(),
+        QueueRefusal::OverLimit => "sqs.messages_max, or what a FIFO queue remembers, is reached".to_owned(),
+        other => format!("{other:?}"),
+    };
+    let (queue, id) = (copied.queue.as_str(), text_of_id(copied.message));
+    tracing::warn!(
+        queue,
+        id,
+        why,
+        "a message is not in the queue that it is for; others of this second are only counted"
+    );
+}
+
+/// Attributes that have a value.
+fn present<'a>(known: &[(&'a str, Option<&'a str>)]) -> Vec<(&'a str, &'a str)> {
+    known.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect()
+}
+
+/// The values of a client's event as a list; a single one of the back end is what it published.
+fn values_of(body: &Body, origin: Option<SessionId>) -> String {
+    let text = text_of(body);
+    let Body::Values { json, attachments } = body else { return text.get().to_owned() };
+    let values = Values::from_parts(json.clone(), attachments.clone());
+    let is_single = origin.is_none() && values.elements().count() == 1;
+    let inner = text.get().strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    inner.filter(|_| is_single).unwrap_or(text.get()).to_owned()
+}
+
+fn copy_of(id: MessageId, event: &CloudEvent<'_>, kind: QueueKind, group: &str) -> hub::queue::Message {
+    let json = event.to_json();
+    let body = legal_json(&json);
+    let is_fifo = kind == QueueKind::Fifo;
+    let size_bytes = u32::try_from(body.len()).unwrap_or(u32::MAX);
+    let content = Content {
+        body_md5: Md5::of(body.as_bytes()),
+        body,
+        attributes: MessageAttributes::default(),
+        sender_id: "".into(),
+        trace_header: "".into(),
+    };
+    hub::queue::Message {
+        id,
+        content: Bytes::from(content.encode()),
+        size_bytes,
+        group: is_fifo.then(|| Box::from(&*id_of(group))),
+        // However often it is copied, it is one message.
+        deduplication: is_fifo.then(|| Box::from(event.id)),
+        content_hash: None,
+        delay_ms: None,
+    }
+}
+
+fn send(cx: &mut Cx<'_>, copy: QueueCopy) {
+    let (to, own) = (copy.queue.home(&cx.hub.hub.topology()), cx.hub.hub.shard());
+    let mail = HubMail::Queue(Box::new(QueueMail::Copy(Box::new(copy))));
+    if to == own {
+        cx.hub.commands.push_back(Command::Mail { from: own, mail });
+    } else {
+        cx.io.post(to, PeerMail::Hub(mail));
+    }
+}
+
+/// As REST tells it.
+fn text_of_id(id: MessageId) -> String {
+    Ulid(id.0).to_string()
+}
+
+/// When it was published: the upper 48 bits of its id.
+fn time_ms(id: MessageId) -> u64 {
+    u64::try_from(id.0 >> 80).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn values(json: &'static str) -> Body {
+        Body::Values { json: Bytes::from_static(json.as_bytes()), attachments: Vec::new() }
+    }
+
+    #[test]
+    fn a_single_value_of_the_back_end_is_what_was_published() {
+        let client = SessionId::new(hub::Partition(1), 2, [3; 9]);
+        assert_eq!(values_of(&values(r#"[{"a":1}]"#), None), r#"{"a":1}"#);
+        assert_eq!(values_of(&values(r#"[{"a":1}]"#), Some(client)), r#"[{"a":1}]"#);
+        assert_eq!(values_of(&values("[1,[2]]"), None), "[1,[2]]");
+        assert_eq!(values_of(&values("[]"), None), "[]");
+    }
+
+    #[test]
+    fn a_fifo_queue_knows_a_copy_by_its_message() {
+        let id = MessageId(1_795_320_000_000 << 80 | 7);
+        let text = text_of_id(id);
+        let event = CloudEvent {
+            id: &text,
+            source: "/channels",
+            kind: CHANNEL_MESSAGE,
+            subject: "tea",
+            time_ms: time_ms(id),
+            extensions: &[],
+            data: Data::Json("\"\u{ffff}\""),
+        };
+        let copy = copy_of(id, &event, QueueKind::Fifo, "tea time");
+        assert_eq!(copy.deduplication.as_deref(), Some(text.as_str()));
+        assert_eq!(copy.group.as_deref(), Some("tea%20time"));
+        let content = Content::decode(&copy.content).unwrap();
+        assert_eq!(content.body.len(), copy.size_bytes as usize);
+        assert!(content.body.contains(r#""time":"2026-11-22T04:00:00.000Z""#), "{}", content.body);
+        assert!(content.body.ends_with(r#""data":"\uffff"}"#), "{}", content.body);
+        let copy = copy_of(id, &event, QueueKind::Standard, "tea time");
+        assert_eq!((copy.group, copy.deduplication), (None, None));
+    }
+}
