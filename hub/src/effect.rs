@@ -465,6 +465,8 @@ pub enum Report {
         dropped: u64,
         /// Messages that were too old when their turn came, since the start.
         expired: u64,
+        /// Queues that are at home here.
+        queues: u32,
     },
     /// Answer to `Query::Retained`.
     Retained(Option<Arc<Message>>),

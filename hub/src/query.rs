@@ -169,6 +169,7 @@ impl Hub {
             retained_bytes: self.retained.bytes(),
             dropped: self.sessions.dropped,
             expired: self.sessions.expired,
+            queues: u32::try_from(self.queues.len()).unwrap_or(u32::MAX),
         }
     }
 }

@@ -3,7 +3,7 @@
 //! Owns scenarios, the clients' event loops, measurements and their report. A scenario is a module, a protocol is a
 //! value of [`Protocol`]. Sees the codecs; must not know the hub or the server, so that it can measure any server and
 //! takes no short cut through ours. Start at a scenario ([`Idle`], [`Broadcast`], [`Echo`], [`Comet`], [`Fanout`],
-//! [`Pairs`], [`Churn`], [`Cuts`], [`Avalanche`], [`Floor`], [`Hostile`]); below it is `pool`, one event loop per core, and
+//! [`Pairs`], [`Churn`], [`Cuts`], [`Avalanche`], [`Floor`], [`Hostile`], [`Queue`]); below it is `pool`, one event loop per core, and
 //! below that `session`, the clients as bytes in, bytes out.
 
 mod avalanche;
@@ -28,10 +28,12 @@ mod pairs;
 mod pool;
 mod process;
 mod publish;
+mod queue;
 mod report;
 mod schedule;
 mod session;
 mod settle;
+pub mod sqs;
 mod steady;
 mod still;
 mod talk;
@@ -57,6 +59,7 @@ pub use idle::Idle;
 pub use pairs::Pairs;
 pub use process::Pids;
 pub use publish::{Confirm, Destination, PublishBody};
+pub use queue::{Cargo, Queue, Stage};
 pub use report::{Bars, Comparison, Histogram, Historic, Report, Series};
 pub use session::{Join, Protocol};
 pub use talk::Tempo;

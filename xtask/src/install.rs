@@ -61,8 +61,14 @@ pub(crate) fn python_packages(list: &Path, environment: &Path) -> Result<()> {
 
 /// What the Python clients of `acceptance/` need, beside them.
 pub(crate) fn acceptance_python(folder: &Path) -> Result<()> {
-    let list = folder.join("requirements.txt");
-    if list.is_file() { python_packages(&list, &folder.join(".venv")) } else { Ok(()) }
+    // The AWS CLI wants one very version of what boto3 is made of.
+    for (list, environment) in [("requirements.txt", ".venv"), ("requirements-awscli.txt", ".venv-awscli")] {
+        let list = folder.join(list);
+        if list.is_file() {
+            python_packages(&list, &folder.join(environment))?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether `made` exists and is not older than what it was made from.

@@ -89,6 +89,8 @@ pub struct QueueView {
     pub modified: Wall,
     /// What is stored.
     pub counts: QueueCounts,
+    /// What has gone through it.
+    pub flow: QueueFlow,
     /// When the oldest stored message was sent.
     pub oldest: Option<Wall>,
     /// Receives that wait.
@@ -106,6 +108,18 @@ pub struct QueueCounts {
     pub in_flight: u64,
     /// Wait for their time.
     pub delayed: u64,
+}
+
+/// What has gone through a queue since it was created or this hub began, whichever was later. It only grows, a purge included.
+/// Messages that came or left by a move, or became too old, are in none of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct QueueFlow {
+    /// Messages taken, without duplicates.
+    pub sent: u64,
+    /// Messages given to receivers, each time that it happened.
+    pub received: u64,
+    /// Messages settled while they were stored.
+    pub settled: u64,
 }
 
 /// A stored message.

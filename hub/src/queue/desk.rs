@@ -1,7 +1,7 @@
 //! One queue as its hub keeps it, and what all queues of a hub write to: the journal, what leaves, and the names of moves
 //! that brought messages here. Owns that the records of a message end together and in the right order.
 
-use super::answer::{Answer, QueueRefusal, QueueView};
+use super::answer::{Answer, QueueFlow, QueueRefusal, QueueView};
 use super::attempts::Attempts;
 use super::ids::{MoveId, QueueName, Wall};
 use super::leaving::{Gate, Leaving};
@@ -31,6 +31,7 @@ pub(crate) struct Queue {
     /// Messages below this place were purged.
     pub(crate) floor: u64,
     pub(crate) stock: Stock,
+    pub(crate) flow: QueueFlow,
     pub(crate) marks: Marks,
     pub(crate) attempts: Attempts,
     /// The target of dead letters refused: before this time they are received.
@@ -64,6 +65,7 @@ impl Queue {
             created: self.created,
             modified: self.modified,
             counts: self.stock.counts(),
+            flow: self.flow,
             oldest: self.stock.oldest(),
             waiting: u32::try_from(waiting).unwrap_or(u32::MAX),
             groups: u32::try_from(self.stock.lanes.len()).unwrap_or(u32::MAX),

@@ -4,7 +4,7 @@
 //! A queue is one record, written anew with every change; what stands in the newest one counts. A purge raises the record's
 //! floor, a deletion removes it: messages below the floor, or without a queue, are void and cleared away later.
 
-use super::answer::{Answer, Peeked, QueueRefusal, QueueView};
+use super::answer::{Answer, Peeked, QueueFlow, QueueRefusal, QueueView};
 use super::attempts::Attempts;
 use super::desk::Queue;
 use super::ids::{QueueName, Wall};
@@ -102,6 +102,7 @@ impl Queues {
             created: record.created,
             modified: record.modified,
             floor: record.floor,
+            flow: QueueFlow::default(),
             marks: Marks::new(self.seed),
             attempts: Attempts::default(),
             redrive_after: Wall(0),

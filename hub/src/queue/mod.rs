@@ -35,7 +35,7 @@ mod stock;
 mod tasks;
 mod waiters;
 
-pub use answer::{Answer, Delivery, Peeked, QueueCounts, QueueRefusal, QueueView, Stage, Taken};
+pub use answer::{Answer, Delivery, Peeked, QueueCounts, QueueFlow, QueueRefusal, QueueView, Stage, Taken};
 pub use codec::Malformed;
 pub use command::{Message, QueueCommand, Receive, StartTask};
 pub use ids::{MoveId, QueueName, Receipt, TaskId, Wall};
@@ -112,6 +112,11 @@ impl Queues {
     pub(crate) fn configure(&mut self, config: QueueConfig) {
         self.desk.now = config.start;
         self.config = config;
+    }
+
+    /// Queues.
+    pub(crate) fn len(&self) -> usize {
+        self.all.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {

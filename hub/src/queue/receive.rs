@@ -242,6 +242,7 @@ impl Queue {
     fn give(&mut self, next: (LaneKey, u64), hold: Hold, desk: &mut Desk) -> Option<Delivery> {
         let (_, offset) = next;
         let tracked = self.stock.take(next, hold, desk.now)?;
+        self.flow.received += 1;
         let counts = |max: u32| tracked.receives > 1 || max == 1;
         if self.settings.dead_letters.as_ref().is_some_and(|dead| counts(dead.receives_max)) {
             let (queue, receives) = (self.incarnation, tracked.receives);

@@ -81,6 +81,7 @@ impl Queue {
             content: message.content,
         };
         let offset = self.store(sent, due, desk);
+        self.flow.sent += 1;
         if let Some(key) = mark {
             self.marks.insert(Marked::new((offset, key), id, window_end(now, now)));
         }

@@ -53,6 +53,7 @@ impl Queue {
             }
         }
         self.end(receipt.offset, desk);
+        self.flow.settled += 1;
         Ok(())
     }
 

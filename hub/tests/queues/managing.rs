@@ -1,7 +1,7 @@
 //! Queues themselves: created, configured, listed, purged, deleted, and created again.
 
 use crate::node::{Node, START, fifo, standard};
-use hub::queue::{Answer, QueueCommand, QueueName, QueueRefusal, Settings, Wall};
+use hub::queue::{Answer, QueueCommand, QueueFlow, QueueName, QueueRefusal, Settings, Wall};
 use std::sync::Arc;
 
 fn refused(answer: Answer) -> QueueRefusal {
@@ -208,4 +208,21 @@ fn an_empty_hub_is_idle_again() {
     node.pass(1);
     assert!(node.hubs.iter().all(|hub| hub.is_idle()));
     assert_eq!(node.records(), 0);
+}
+
+#[test]
+fn what_has_gone_through_a_queue_is_counted_once_and_never_less() {
+    let mut node = Node::new(1);
+    node.create("q", fifo());
+    for body in ["a", "a", "b"] {
+        node.post_to("q", "g", body);
+    }
+    let got = node.receive("q", 10);
+    for _ in 0..2 {
+        node.settle("q", got[0].receipt).expect("settled");
+    }
+    let flow = QueueFlow { sent: 2, received: 2, settled: 1 };
+    assert_eq!(node.view("q").flow, flow);
+    node.purge("q");
+    assert_eq!(node.view("q").flow, flow);
 }

@@ -1,7 +1,9 @@
 //! Prometheus metrics: the shards' counters, declared in [`crate::shard::Stats`], those of MQTT clients, declared in
-//! [`crate::front::Figures`], the hubs' totals, and the store.
+//! [`crate::front::Figures`], the hubs' totals, queues (`metrics/queues.rs`), and the store.
 //!
-//! No label holds a session, user, channel or address: their number has no bound.
+//! No label holds a session, user, channel or address: their number has no bound. Queues have labels up to a limit.
+
+mod queues;
 
 use super::office::Office;
 use crate::front::{FAMILIES, Family, Figures};
@@ -11,6 +13,8 @@ use hub::{Command, Query, Report, ShardId};
 use std::fmt::Write as _;
 use std::time::Duration;
 use store::disk;
+
+pub(crate) use queues::{QueuePage, gather_queues};
 
 /// Totals of all hubs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,6 +41,8 @@ pub struct Totals {
     pub retained: u64,
     /// Bytes of those.
     pub retained_bytes: u64,
+    /// Queues.
+    pub queues: u64,
 }
 
 /// The rows of [`Totals::values`].
@@ -63,6 +69,7 @@ const TOTALS: &[Stat] = &[
     gauge("sessions_named", "MQTT sessions, attached or waiting to be resumed."),
     gauge("retained_values", "Values that channels retain."),
     gauge("retained_bytes", "Bytes of values that channels retain."),
+    gauge("queues", "Queues."),
 ];
 
 const RESIDENT: Stat = gauge("resident_bytes", "Resident memory of the process.");
@@ -114,6 +121,7 @@ impl Totals {
             self.named,
             self.retained,
             self.retained_bytes,
+            self.queues,
         ]
     }
 
@@ -131,6 +139,7 @@ impl Totals {
             retained_bytes,
             dropped,
             expired,
+            queues,
         } = report
         else {
             return;
@@ -146,6 +155,7 @@ impl Totals {
         self.retained_bytes += retained_bytes;
         self.dropped += dropped;
         self.expired += expired;
+        self.queues += u64::from(*queues);
     }
 }
 
@@ -205,7 +215,7 @@ impl Snapshot {
 
 /// Prometheus text format 0.0.4; without a store nothing is said of one.
 #[must_use]
-pub fn render(snapshot: &Snapshot, store: Option<&disk::Stats>) -> String {
+pub(crate) fn render(snapshot: &Snapshot, page: &QueuePage, store: Option<&disk::Stats>) -> String {
     let mut text = String::new();
     for (index, field) in STATS.iter().enumerate() {
         let name = full_name(field);
@@ -223,6 +233,7 @@ pub fn render(snapshot: &Snapshot, store: Option<&disk::Stats>) -> String {
         head(&mut text, &name, kind(row), row.doc);
         let _ = writeln!(text, "trunkline_{name} {value}");
     }
+    page.render(&mut text);
     if let Some(store) = store {
         render_store(&mut text, store);
     }
@@ -305,6 +316,7 @@ pub fn reference() -> String {
         let _ = writeln!(page, "| `{}` | {} | {label} | {} |", full_name(stat), kind(stat), stat.doc);
     }
     table(&mut page, "Of the node", "Shards that do not answer in time are left out.", TOTALS);
+    page.push_str(&queues::reference());
     table(
         &mut page,
         "Of the store",
@@ -360,7 +372,7 @@ mod tests {
     #[test]
     fn counters_and_nothing_else_end_in_total() {
         let snapshot = Snapshot { shards: vec![(ShardId(0), Stats::default())], ..Snapshot::default() };
-        let text = render(&snapshot, None);
+        let text = render(&snapshot, &QueuePage::default(), None);
         let types: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")).collect();
         assert!(types.contains(&"trunkline_writes_total counter"), "{text}");
         assert!(types.iter().all(|line| line.ends_with(" counter") == line.contains("_total ")), "{types:?}");
@@ -375,7 +387,8 @@ mod tests {
         store.commit_buckets[6] = 4;
         store.commit_buckets[disk::COMMIT_BUCKETS - 1] = 1;
         store.is_failed = true;
-        let text = render(&Snapshot::default(), Some(&store));
+        let page = QueuePage::default();
+        let text = render(&Snapshot::default(), &page, Some(&store));
         let name = "trunkline_store_commit_seconds";
         for line in [
             format!("# TYPE {name} histogram"),
@@ -390,6 +403,6 @@ mod tests {
         ] {
             assert!(text.lines().any(|one| one == line), "{line}\n{text}");
         }
-        assert!(!render(&Snapshot::default(), None).contains("trunkline_store_"));
+        assert!(!render(&Snapshot::default(), &page, None).contains("trunkline_store_"));
     }
 }

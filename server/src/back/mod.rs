@@ -8,6 +8,7 @@ pub mod gather;
 mod members;
 pub mod metrics;
 pub mod office;
+pub(crate) mod queues;
 pub mod rest;
 pub(crate) mod sqs;
 pub mod storage;

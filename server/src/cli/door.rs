@@ -84,7 +84,13 @@ impl Door {
         self.url.as_deref()
     }
 
-    fn address(&self, path: &str) -> Result<String, Failure> {
+    /// What lets us in, if that was said.
+    pub(super) fn key(&self) -> Option<&str> {
+        self.key.as_deref()
+    }
+
+    /// The address of a path of the private port.
+    pub(super) fn address(&self, path: &str) -> Result<String, Failure> {
         let url = self.url.as_deref().unwrap_or(URL);
         if !url.starts_with("http://") {
             return Err(Failure(format!("{url}: must begin with http://, which the private port speaks")));

@@ -1,7 +1,7 @@
 //! The command line: one file per command, each with the arguments and what the command does with them.
 //!
-//! Commands that run a server (`dev`, `serve`) go through `run.rs`; commands that talk to one (`pub`, `sub`, `status`, `store`)
-//! go through `door.rs`, or, as clients of MQTT, through `mqtt/`. Must not know listeners, shards or protocols. Start at [`main`].
+//! Commands that run a server (`dev`, `serve`) go through `run.rs`; commands that talk to one (`pub`, `sub`, `status`, `store`,
+//! `queue`) go through `door.rs`, or, as clients of MQTT, through `mqtt/`. Must not know listeners, shards or protocols. Start at [`main`].
 
 mod bench;
 mod check_config;
@@ -12,6 +12,7 @@ mod load;
 mod log;
 mod mqtt;
 mod publish;
+mod queue;
 mod reference;
 mod run;
 mod serve;
@@ -63,6 +64,7 @@ enum Command {
     Sub(subscribe::Subscribe),
     Status(status::Status),
     Store(store::Store),
+    Queue(Box<queue::Queue>),
     Bench(Box<bench::Bench>),
     Reference(reference::Reference),
 }
@@ -77,6 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Sub(subscribe) => subscribe.run(),
         Command::Status(status) => status.run(),
         Command::Store(store) => store.run(),
+        Command::Queue(queue) => queue.run(),
         Command::Bench(bench) => bench.run(),
         Command::Reference(reference) => reference.run(),
     };

@@ -40,13 +40,17 @@ section! {
         waiting_max: usize = 32_768, 1..=1_000_000 "receives";
         /// Largest body of a request. Beyond it: 413. A batch at all its limits is up to 8 MiB, escapes included.
         request_bytes_max: usize = 8_388_608, 65_536..=8_388_608 "bytes";
+        /// Queues that `GET /metrics` has series for, eight each: the first ones in order of account, region and name. Of the
+        /// others nothing is told but how many there are.
+        metrics_queues_max: u32 = 200, 0..=1000 "queues";
     }
 }
 
 section! {
     /// An access key. With any, every request has to be signed (Signature Version 4) by one of them. Without, whoever reaches
     /// a port of the API may use it: that is its own port if it is on loopback, and the private port if that needs no
-    /// `private.keys` either.
+    /// `private.keys` either. On the private port one of `private.keys` as bearer token does without a signature and may
+    /// do everything.
     pub struct SqsCredential at Many "sqs.credential" {
         /// The access key id.
         key_id: ScopeName = required, example "ORDERS";

@@ -1,5 +1,5 @@
 //! `trunkline bench` as a program: the floor with its second process, a server measured by another one, and clients in
-//! several processes.
+//! several processes; and `trunkline queue`, which shares a client with it.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, its helpers included")]
 
@@ -7,6 +7,7 @@ mod comebacks;
 mod mqtt;
 #[path = "../support/pem.rs"]
 mod pem;
+mod queue;
 mod rig;
 mod talk;
 

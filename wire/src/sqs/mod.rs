@@ -58,7 +58,7 @@ pub use model::{
 };
 pub use redrive::{RedriveAllowPolicy, RedrivePolicy};
 pub use settings::{Purpose, QueueFigures, Settings};
-pub use signature::{Clock, Signature, SignedRequest};
+pub use signature::{Clock, Signature, Signed, SignedRequest, Signer};
 
 #[cfg(test)]
 mod tests;

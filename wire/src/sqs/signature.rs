@@ -1,7 +1,7 @@
 //! Signatures of requests: AWS Signature Version 4, in the header or in a presigned URL.
 //!
 //! Owns parsing, the canonical request and the comparison. Must not know keys, clocks or who may do what: the caller
-//! brings the secret and the time. Start at [`Signature::find`], then [`Signature::verify`].
+//! brings the secret and the time. Start at [`Signature::find`], then [`Signature::verify`]; for clients at [`Signer::sign`].
 //!
 //! The digest of the body is computed here, whatever a field says; host and action have to be signed; session tokens
 //! mean nothing. Any region is taken, since whose it is does not matter to a signature.
@@ -19,8 +19,10 @@ use crate::calendar;
 use canonical::Signing;
 
 mod canonical;
+mod signer;
 
 pub(super) use canonical::hex;
+pub use signer::{Signed, Signer};
 
 /// The algorithm, which begins the header.
 const ALGORITHM: &str = "AWS4-HMAC-SHA256";
@@ -199,6 +201,16 @@ impl<'a> Signature<'a> {
         self.check_scope()?;
         self.check_coverage(request)?;
         self.check_time(clock)?;
+        let expected = self.expected(request, secret);
+        if bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes())) {
+            Ok(())
+        } else {
+            Err(mismatch())
+        }
+    }
+
+    /// What the signature of the request is by this secret.
+    fn expected(&self, request: &SignedRequest<'_>, secret: &str) -> String {
         let signing = match self.place {
             Place::Header => Signing::Header,
             Place::Query { .. } => Signing::Query,
@@ -211,12 +223,7 @@ impl<'a> Signature<'a> {
             self.region,
             canonical::hex(digest(&SHA256, &canonical).as_ref())
         );
-        let expected = canonical::hex(sign(self.key(secret).as_ref(), &text).as_ref());
-        if bool::from(expected.as_bytes().ct_eq(self.signature.as_bytes())) {
-            Ok(())
-        } else {
-            Err(mismatch())
-        }
+        canonical::hex(sign(self.key(secret).as_ref(), &text).as_ref())
     }
 
     /// The key for the day, region and service.

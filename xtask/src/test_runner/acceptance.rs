@@ -7,7 +7,7 @@ use anyhow::Result;
 
 use super::{Outcome, Suite};
 use crate::install;
-use crate::process::{build, program};
+use crate::process::{build, cargo, program};
 
 /// What the clients need.
 const PROGRAMS: [install::Program; 6] = [
@@ -30,6 +30,11 @@ pub(super) fn run(suite: &Suite<'_>) -> Result<Outcome> {
     let binaries = build(suite.root)?;
     install::node_modules(&folder)?;
     install::acceptance_python(&folder)?;
-    suite.tests(program("node", &["run.mjs"], &folder).env("TRUNKLINE_BIN_DIR", binaries))?;
+    suite.tests(program("node", &["run.mjs"], &folder).env("TRUNKLINE_BIN_DIR", &binaries))?;
+    // Clients in Rust are a workspace of their own; what they need is built beside what we need.
+    let clients = ["test", "--quiet", "--locked", "--manifest-path", "acceptance/rust/Cargo.toml"];
+    let mut clients = cargo(suite.root, &clients);
+    clients.env("CARGO_TARGET_DIR", suite.root.join("target/acceptance"));
+    suite.tests(clients.env("TRUNKLINE_BIN_DIR", &binaries))?;
     Ok(Outcome::Passed)
 }

@@ -82,8 +82,9 @@ pub(crate) fn run(root: &Path) -> Result<Vec<Finding>> {
     for (path, text) in &texts {
         words::check_text(path, text, &mut findings);
     }
-    // Servers to compare with are built by themselves: their sources are ours, their dependencies are not.
+    // Servers to compare with and foreign clients are built by themselves: their sources are ours, their dependencies are not.
     packages.extend(packages_in(&texts, "xtask/peers/")?);
+    packages.extend(packages_in(&texts, "acceptance/")?);
     rust(&files, &packages, texts, &mut findings)?;
     findings.sort();
     findings.dedup();

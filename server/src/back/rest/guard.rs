@@ -2,6 +2,7 @@
 
 use super::Desk;
 use super::problem::{FORBIDDEN, Problem, UNAUTHENTICATED};
+use crate::config::Secret;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
@@ -16,15 +17,17 @@ pub(super) async fn check(
     let keys = &desk.config.private.keys;
     if keys.is_empty() {
         loopback_host(request.headers())?;
-    } else if !is_open(request.uri().path()) {
-        let given = bearer(request.headers()).unwrap_or_default();
-        // Every key is compared, so that the time tells nothing about which one came close.
-        let known = keys.iter().fold(false, |known, key| known | key.matches(given.as_bytes()));
-        if !known {
-            return Err(Problem::new(&UNAUTHENTICATED, "no key, or not one of private.keys"));
-        }
+    } else if !is_open(request.uri().path()) && !bears_key(request.headers(), keys) {
+        return Err(Problem::new(&UNAUTHENTICATED, "no key, or not one of private.keys"));
     }
     Ok(next.run(request).await)
+}
+
+/// Whether a request has one of the keys as its bearer token. Every key is compared, so that the time tells nothing about which
+/// one came close.
+pub(crate) fn bears_key(headers: &HeaderMap, keys: &[Secret]) -> bool {
+    let given = bearer(headers).unwrap_or_default();
+    keys.iter().fold(false, |known, key| known | key.matches(given.as_bytes()))
 }
 
 /// Probes of a supervisor carry no key and learn nothing; the live page asks for one itself.

@@ -10,6 +10,7 @@ mod extract;
 mod guard;
 mod messages;
 mod problem;
+mod queues;
 mod retained;
 mod server;
 mod sessions;
@@ -33,7 +34,7 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use guard::is_loopback_host;
+pub(crate) use guard::{bears_key, is_loopback_host};
 pub use tail::TailSink;
 
 /// What every handler works with; clones share everything.
@@ -42,6 +43,8 @@ pub(crate) struct Desk {
     office: Office,
     config: Arc<Config>,
     storage: Option<Storage>,
+    /// To queues, if there are any.
+    door: Option<Door>,
     /// The zero of the shards' clock.
     zero: Instant,
     started: Instant,
@@ -54,7 +57,7 @@ impl Desk {
     #[must_use]
     pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant, storage: Option<Storage>) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
-        Self { office, config, storage, zero, started: Instant::now(), tails }
+        Self { office, config, storage, door: None, zero, started: Instant::now(), tails }
     }
 
     fn now_ms(&self) -> u64 {
@@ -150,6 +153,7 @@ fn limit_of(desk: &Desk, limit: Option<u32>) -> Result<u32, Problem> {
         (name = "sessions", description = "Connected clients and those that may come back"),
         (name = "subscriptions", description = "Who is in which channel"),
         (name = "channels", description = "Channels and their members"),
+        (name = "queues", description = "What is in queues; they are used through the API of SQS on the same port"),
         (name = "server", description = "The node itself")
     )
 )]
@@ -157,6 +161,7 @@ struct ApiDoc;
 
 /// The whole private port; `door` is asked first.
 pub(crate) fn router(desk: Desk, door: Option<Door>) -> Router {
+    let desk = Desk { door: door.clone(), ..desk };
     let (router, document) = described().split_for_parts();
     let document = document.to_pretty_json().unwrap_or_default();
     let router = router
@@ -190,6 +195,9 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(channels::list))
         .routes(routes!(channels::presence))
         .routes(routes!(retained::show, retained::put, retained::delete))
+        .routes(routes!(queues::list))
+        .routes(routes!(queues::show))
+        .routes(routes!(queues::peek))
         .routes(routes!(tail::tail))
         .routes(routes!(server::info))
         .routes(routes!(server::live))

@@ -111,7 +111,9 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
         Some(storage) => storage.stats().await.ok(),
         None => None,
     };
-    let text = metrics::render(&metrics::gather(&desk.office).await, stored.as_ref());
+    let (queues_max, now_ms) = (desk.config.sqs.metrics_queues_max, super::queues::calendar_ms());
+    let queues = metrics::gather_queues(&desk.office, queues_max, now_ms).await;
+    let text = metrics::render(&metrics::gather(&desk.office).await, &queues, stored.as_ref());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 

@@ -10,6 +10,7 @@ mod declare;
 mod embedded;
 mod form;
 mod http;
+mod look;
 mod messages;
 mod moves;
 mod queues;
@@ -25,6 +26,7 @@ pub use embedded::{
     Queue, QueueAttribute, QueueError, QueueMessage, QueueReceipt, QueueValue, ReceivedMessage, SentMessage,
 };
 pub(crate) use http::serve_or_pass;
+pub(crate) use look::{Looked, LookedValue};
 pub(crate) use shelf::Shelf;
 
 use std::sync::Arc;
@@ -210,9 +212,9 @@ fn declared(config: &Config, name: &str) -> QueueArn {
 
 /// The queue of a name; `None` when it is not one of this API.
 fn arn_of(name: &QueueName) -> Option<QueueArn> {
-    let mut parts = name.as_str().splitn(3, '/');
-    let (account, region, name) = (parts.next()?, parts.next()?, parts.next()?);
-    Some(QueueArn { region: region.to_owned(), account: account.to_owned(), name: name.to_owned() })
+    let (account, region, name) = super::queues::parts(name);
+    let arn = QueueArn { region: region.to_owned(), account: account.to_owned(), name: name.to_owned() };
+    (!account.is_empty()).then_some(arn)
 }
 
 impl Caller<'_> {

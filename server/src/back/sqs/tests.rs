@@ -200,6 +200,115 @@ async fn queues_are_no_way_around_keys() {
     server.drain().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_of_the_private_port_opens_queues_there_and_nowhere_else() {
+    let text = "[private]\nkeys = [\"0123456789abcdef\"]\n[sqs]\nlisten = \"127.0.0.1:0\"\n\
+                [[sqs.credential]]\nkey_id = \"ORDERS\"\nsecret = \"0123456789abcdef\"\nqueues = [\"orders\"]\n";
+    let server = Server::start(config(text)).await.expect("starts");
+    let asked = |to: SocketAddr, key: &str| {
+        let fields = format!(
+            "content-type: {JSON}\r\nx-amz-target: AmazonSQS.CreateQueue\r\nauthorization: Bearer {key}\r\n"
+        );
+        exchange(to, &request("/", &fields, "{\"QueueName\":\"any\"}")).0
+    };
+    let (private, own) = (server.private_addr(), server.sqs_addr().expect("is open"));
+    assert_eq!(asked(private, "0123456789abcdef"), 200);
+    assert_eq!(asked(private, "0123456789abcdeF"), 400);
+    assert_eq!(asked(own, "0123456789abcdef"), 400);
+    server.drain().await;
+}
+
+/// Status and body of a GET on the private port.
+fn read(server: &Server, target: &str) -> (u16, String) {
+    let request = format!("GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n");
+    let (status, _, body) = exchange(server.private_addr(), &request);
+    (status, body)
+}
+
+fn read_json(server: &Server, target: &str) -> (u16, Value) {
+    let (status, body) = read(server, target);
+    (status, serde_json::from_str(&body).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_can_be_looked_at_without_receiving_them() {
+    let server = Server::start(config("[[queue]]\nname = \"q\"")).await.expect("starts");
+    let to = server.private_addr();
+    let bytes = json!({ "raw": { "DataType": "Binary", "BinaryValue": "AAH/" } });
+    done(to, "SendMessage", &json!({ "QueueUrl": "q", "MessageBody": "a", "MessageAttributes": bytes }));
+    done(to, "SendMessage", &json!({ "QueueUrl": "q", "MessageBody": "b", "MessageGroupId": "g" }));
+    done(to, "SendMessage", &json!({ "QueueUrl": "q", "MessageBody": "c", "DelaySeconds": 900 }));
+    let got = done(to, "ReceiveMessage", &json!({ "QueueUrl": "q" }));
+    for _ in 0..2 {
+        let (status, page) = read_json(&server, "/v1/queues/q/peek?limit=2");
+        let (first, second) = (&page["items"][0], &page["items"][1]);
+        assert_eq!((status, &first["id"]), (200, &got["Messages"][0]["MessageId"]), "{page}");
+        assert_eq!((&first["stage"], &first["receives"]), (&json!("in-flight"), &json!(1)));
+        assert_eq!(first["attributes"]["raw"], json!({ "type": "Binary", "value_base64": "AAH/" }));
+        assert_eq!((&second["stage"], &second["receives"]), (&json!("visible"), &json!(0)));
+        assert_eq!((&second["body"], &second["group"]), (&json!("b"), &json!("g")));
+        let next = page["next"].as_str().expect("there is more");
+        let (_, page) = read_json(&server, &format!("/v1/queues/q/peek?cursor={next}"));
+        let rest = page["items"].as_array().expect("a list");
+        assert_eq!((rest.len(), &rest[0]["body"], &rest[0]["stage"]), (1, &json!("c"), &json!("delayed")));
+        assert!(page.get("next").is_none(), "{page}");
+    }
+    let wanted =
+        json!({ "QueueUrl": "q", "MessageSystemAttributeNames": ["All"], "MaxNumberOfMessages": 10 });
+    let got = done(to, "ReceiveMessage", &wanted);
+    assert_eq!(got["Messages"][0]["Attributes"]["ApproximateReceiveCount"], "1");
+    assert_eq!(got["Messages"].as_array().map(Vec::len), Some(1), "{got}");
+    for (target, status) in [
+        ("/v1/queues/none", 404),
+        ("/v1/queues/q?account=1", 404),
+        ("/v1/queues/none/peek", 404),
+        ("/v1/queues/q/peek?limit=0", 400),
+        ("/v1/queues/q/peek?cursor=x", 400),
+        ("/v1/queues?limit=0", 400),
+    ] {
+        assert_eq!(read(&server, target).0, status, "{target}");
+    }
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn queues_are_listed_and_those_within_the_limit_have_metrics() {
+    let names = ["a", "b", "other"].map(|name| format!("[[queue]]\nname = \"{name}\"\n")).concat();
+    let text = format!("[sqs]\nmetrics_queues_max = 2\n{names}");
+    let server = Server::start(config(&text)).await.expect("starts");
+    let to = server.private_addr();
+    done(to, "SendMessage", &json!({ "QueueUrl": "b", "MessageBody": "m" }));
+    done(to, "SendMessage", &json!({ "QueueUrl": "b", "MessageBody": "m" }));
+    let got = done(to, "ReceiveMessage", &json!({ "QueueUrl": "b" }));
+    let handle = &got["Messages"][0]["ReceiptHandle"];
+    done(to, "DeleteMessage", &json!({ "QueueUrl": "b", "ReceiptHandle": handle }));
+    let (_, page) = read_json(&server, "/v1/queues?limit=2");
+    let named = |page: &Value| {
+        let items = page["items"].as_array().expect("a list");
+        items.iter().map(|item| item["name"].as_str().unwrap_or_default().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(named(&page), ["a", "b"]);
+    assert_eq!((&page["items"][1]["visible"], &page["items"][1]["deleted"]), (&json!(1), &json!(1)));
+    let (_, page) =
+        read_json(&server, &format!("/v1/queues?cursor={}", page["next"].as_str().expect("more")));
+    assert_eq!((named(&page), page.get("next")), (vec!["other".to_owned()], None));
+    assert_eq!(named(&read_json(&server, "/v1/queues?prefix=o").1), ["other"]);
+    assert_eq!(named(&read_json(&server, "/v1/queues?account=1").1), Vec::<String>::new());
+    let (_, metrics) = read(&server, "/metrics");
+    let place = "account=\"000000000000\",region=\"us-east-1\"";
+    for line in [
+        format!("trunkline_queue_visible_messages{{queue=\"b\",{place}}} 1"),
+        format!("trunkline_queue_sent_total{{queue=\"b\",{place}}} 2"),
+        format!("trunkline_queue_received_total{{queue=\"b\",{place}}} 1"),
+        format!("trunkline_queue_deleted_total{{queue=\"b\",{place}}} 1"),
+        "trunkline_queues 3".to_owned(),
+    ] {
+        assert!(metrics.lines().any(|one| one == line), "{line}\n{metrics}");
+    }
+    assert!(!metrics.contains("queue=\"other\""), "beyond the limit");
+    server.drain().await;
+}
+
 #[test]
 fn a_port_that_others_reach_asks_for_a_credential() {
     let file =

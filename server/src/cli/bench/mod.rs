@@ -14,11 +14,13 @@ mod floor;
 mod hostile;
 mod idle;
 mod pairs;
+mod queue;
 mod report;
 
 pub(super) use args::duration;
 use clap::Subcommand;
 use load::Console;
+pub(super) use queue::SigningArgs;
 
 use super::Failure;
 
@@ -37,6 +39,7 @@ Examples:
   trunkline bench fanout --connections 1000 --rate 50 --json > ours.json
   trunkline bench fanout --connections 1000 --rate 50 --report fanout-1000
   trunkline bench avalanche --connections 5000
+  trunkline bench queue --messages 100000 --server-pid 4711
   trunkline bench report ours.json theirs.json --report compared"
 )]
 pub(super) struct Bench {
@@ -55,6 +58,7 @@ enum Scenario {
     Churn(churn::ChurnArgs),
     Floor(floor::FloorArgs),
     Hostile(hostile::HostileArgs),
+    Queue(queue::QueueArgs),
     Cuts(cuts::CutsArgs),
     Avalanche(avalanche::AvalancheArgs),
     Report(report::ReportArgs),
@@ -77,6 +81,7 @@ impl Bench {
             Scenario::Churn(args) => (args.scenario()?.run(console)?, args.clients.output),
             Scenario::Floor(args) => (args.scenario()?.run(console)?, args.output),
             Scenario::Hostile(args) => (args.scenario()?.run(console)?, args.clients.output),
+            Scenario::Queue(args) => (args.scenario()?.run(console)?, args.output),
             Scenario::Cuts(args) => (args.scenario()?.run(console)?, args.clients.output),
             Scenario::Avalanche(args) => (args.run(console)?, args.clients.output),
             Scenario::Report(args) => return args.run(),
@@ -147,6 +152,7 @@ mod tests {
             "echo --duration 5s --outstanding 8",
             "churn --room lobby",
             "comet --channel main",
+            "queue --stages send,cycle --groups 100 --access-key-id A --access-key-secret B",
         ] {
             parsed(good).unwrap();
         }

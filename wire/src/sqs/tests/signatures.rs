@@ -51,6 +51,26 @@ fn requests_of_real_clients_are_signed_by_their_key() {
 }
 
 #[test]
+fn what_a_client_signs_is_what_the_server_finds() {
+    let signer = Signer { access_key_id: "KEY".into(), secret: "secret".into(), region: "local-1".into() };
+    let fields: Vec<(&str, &[u8])> =
+        vec![("Host", b"localhost:9000"), ("X-Amz-Target", b"AmazonSQS.ListQueues"), ("a", b" two  words ")];
+    let request = SignedRequest { method: "POST", path: "/a b/", query: "", fields: &fields, body: b"{}" };
+    let signed = signer.sign(&request, THAT_DAY.now_s);
+    let mut sent = fields.clone();
+    sent.push(("x-amz-date", signed.time.as_bytes()));
+    sent.push(("authorization", signed.authorization.as_bytes()));
+    let received = SignedRequest { fields: &sent, ..request };
+    let signature = found(&received);
+    assert_eq!((signature.access_key_id.as_ref(), signature.region.as_ref()), ("KEY", "local-1"));
+    let clock = Clock { now_s: THAT_DAY.now_s, skew_s_max: 0 };
+    assert_eq!(signature.verify(&received, "secret", clock), Ok(()));
+    assert!(signature.verify(&received, "Secret", clock).is_err());
+    assert!(signature.verify(&SignedRequest { body: b"[]", ..received }, "secret", clock).is_err());
+    assert!(!format!("{signer:?}").contains("secret"), "{signer:?}");
+}
+
+#[test]
 fn any_change_of_what_is_signed_is_found() {
     for request in FILES.iter().flat_map(|file| captured(file)) {
         let signed = request.signed();
