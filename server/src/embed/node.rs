@@ -4,7 +4,7 @@
 //! before anybody can publish. Start at [`spawn`].
 
 use crate::config::{Config, WhenFull};
-use crate::front::{Ban, Fit, Front, PidKey, Returning};
+use crate::front::{Ban, Fit, Front, OWN_NAMES, PidKey, Returning};
 use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
@@ -12,7 +12,7 @@ use crate::state::{End, NodeState, SavedBan, ShardState};
 use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
-    ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
+    Allowance, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
     SessionId, ShardId, Token, Topology,
 };
 use std::collections::{HashSet, VecDeque};
@@ -43,7 +43,14 @@ impl NodeSetup {
     /// What the threads of the shards start with: the sessions of an earlier process, if there are any.
     pub(super) fn places(&self, state: Option<NodeState>, kept: Option<Vec<Kept>>) -> io::Result<Vec<Place>> {
         let mut places = places(self)?;
-        places.iter_mut().for_each(|place| place.hub.configure_queues(self.queues.clone()));
+        for place in &mut places {
+            place.hub.configure_queues(self.queues.clone());
+            for bridge in &self.config.bridges {
+                let (messages_max, bytes_max) = (bridge.queue_messages_max, bridge.queue_bytes_max);
+                let name = format!("{OWN_NAMES}{}", bridge.name.as_str());
+                place.hub.allow(&name, Allowance { messages_max, bytes_max });
+            }
+        }
         match (kept, &self.journal) {
             (Some(kept), _) => {
                 for (place, kept) in places.iter_mut().zip(kept) {

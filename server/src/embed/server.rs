@@ -6,6 +6,7 @@ use super::keeping::{Keeper, Keeping, open_disk};
 use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
+use crate::back::bridge::{Bridges, Tasks};
 use crate::back::rest::{self, Desk};
 use crate::back::sqs::{Door, Shelf};
 use crate::back::{Office, OfficePorts, Storage, metrics, sys};
@@ -86,6 +87,7 @@ pub struct Server {
     sqs_stop: Option<oneshot::Sender<()>>,
     /// Publishes figures until it is ended, if it is to.
     figures: Option<AbortHandle>,
+    bridges: Tasks,
     estate: Option<Estate>,
     keeper: Option<Keeper>,
 }
@@ -163,25 +165,26 @@ impl Server {
         let keeper = keeper.map_err(StartError::Shard)?;
         let office = Office::start(OfficePorts { shards: senders, topology, reports });
         let storage = storage(&config, keeper.as_ref());
-        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
+        let bridges = Bridges::start(&office, &config, zero).await;
+        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage).with(bridges.bridges());
         let door = open_door(&office, &config, shelf).await.map_err(StartError::Queue)?;
         let (private_addr, private_stop) = serve("private", rest::router(desk, door.clone()), private);
         let (sqs_addr, sqs_stop) =
             door.zip(sqs).map(|(door, port)| serve("SQS", door.router(), port)).unzip();
         let figures = publish_figures(&office, &config);
         let handle = Handle::new(office, Arc::clone(&config));
-        let upcalls = Unheard::start(upcalls, handle.clone());
         Ok(Self {
+            upcalls: Unheard::start(upcalls, handle.clone()),
             handle,
             config,
             shards,
-            upcalls,
             addrs,
             private_addr,
             private_stop,
             sqs_addr,
             sqs_stop,
             figures,
+            bridges,
             estate,
             keeper,
         })
@@ -269,6 +272,7 @@ impl Server {
         if let Some(figures) = &self.figures {
             figures.abort();
         }
+        self.bridges.stop().await;
         let window_ms = self.config.server.drain_window_ms;
         let end = Instant::now() + Duration::from_millis(window_ms);
         self.shards.iter().for_each(|shard| shard.sender.end_at(end));

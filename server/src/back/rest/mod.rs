@@ -4,6 +4,7 @@
 //! know shards: everything goes through [`Office`].
 
 mod bans;
+mod bridges;
 mod channels;
 mod document;
 mod extract;
@@ -16,6 +17,7 @@ mod sessions;
 mod store;
 mod tail;
 
+use crate::back::bridge::Bridges;
 use crate::back::sqs::{self, Door};
 use crate::back::{Office, Storage};
 use crate::config::Config;
@@ -42,6 +44,7 @@ pub(crate) struct Desk {
     office: Office,
     config: Arc<Config>,
     storage: Option<Storage>,
+    bridges: Option<Bridges>,
     /// The zero of the shards' clock.
     zero: Instant,
     started: Instant,
@@ -54,7 +57,13 @@ impl Desk {
     #[must_use]
     pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant, storage: Option<Storage>) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
-        Self { office, config, storage, zero, started: Instant::now(), tails }
+        Self { office, config, storage, bridges: None, zero, started: Instant::now(), tails }
+    }
+
+    /// With bridges to look at.
+    #[must_use]
+    pub(crate) fn with(self, bridges: Bridges) -> Self {
+        Self { bridges: Some(bridges), ..self }
     }
 
     fn now_ms(&self) -> u64 {
@@ -195,6 +204,7 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(server::live))
         .routes(routes!(server::ready))
         .routes(routes!(server::metrics))
+        .routes(routes!(bridges::list))
         .routes(routes!(store::show))
         .routes(routes!(store::backup))
         .routes(routes!(store::compact))

@@ -111,7 +111,10 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
         Some(storage) => storage.stats().await.ok(),
         None => None,
     };
-    let text = metrics::render(&metrics::gather(&desk.office).await, stored.as_ref());
+    let mut text = metrics::render(&metrics::gather(&desk.office).await, stored.as_ref());
+    if let Some(bridges) = &desk.bridges {
+        text.push_str(&metrics::render_bridges(&bridges.views().await));
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 
