@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 
 use crate::install;
 use crate::process::{build_release, program, run as run_program};
@@ -28,18 +28,21 @@ const PROGRAMS: [install::Program; 2] =
 
 /// Runs to the end, or to the first thing that is lost.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    against_release(root, "py.crash", &words(options))
+}
+
+/// Runs a module of `acceptance` against the release build.
+pub(crate) fn against_release(root: &Path, module: &str, words: &[String]) -> Result<()> {
     install::debian(&PROGRAMS)?;
     let binary = build_release(root)?;
     let folder = root.join("acceptance");
     install::acceptance_python(&folder)?;
-    let binary = binary.to_str().context("the path of the program is no text")?;
     let mut python = program(folder.join(".venv/bin/python3"), &[], &folder);
-    run_program(python.args(words(options, binary)))
+    run_program(python.args(["-m", module, "--binary"]).arg(binary).args(words))
 }
 
-fn words(options: &Options, binary: &str) -> Vec<String> {
-    let mut words = ["-m", "py.crash", "--binary", binary, "--rounds"].map(str::to_owned).to_vec();
-    words.push(options.rounds.to_string());
+fn words(options: &Options) -> Vec<String> {
+    let mut words = vec!["--rounds".to_owned(), options.rounds.to_string()];
     words.extend(options.seed.map(|seed| format!("--seed={seed}")));
     words.extend(options.works.iter().cloned());
     words
@@ -52,9 +55,9 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_handed_on() {
         let mut options = Options { works: Vec::new(), rounds: 7, seed: None };
-        assert_eq!(words(&options, "b"), ["-m", "py.crash", "--binary", "b", "--rounds", "7"]);
+        assert_eq!(words(&options), ["--rounds", "7"]);
         options.seed = Some(5);
         options.works = vec!["mqtt-1".to_owned(), "mqtt-2".to_owned()];
-        assert_eq!(words(&options, "b")[6..], ["--seed=5", "mqtt-1", "mqtt-2"]);
+        assert_eq!(words(&options), ["--rounds", "7", "--seed=5", "mqtt-1", "mqtt-2"]);
     }
 }

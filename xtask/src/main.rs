@@ -1,4 +1,4 @@
-//! Repository chores: `cargo xtask tidy | test | docs | fuzz | crash | compare`. Start at [`Task`].
+//! Repository chores: `cargo xtask tidy | test | docs | fuzz | crash | startup | compare`. Start at [`Task`].
 //!
 //! Knows the repository, never the product's code: it reads sources as text and runs programs.
 
@@ -8,6 +8,7 @@ mod docs;
 mod fuzz;
 mod install;
 mod process;
+mod startup;
 mod test_runner;
 mod tidy;
 
@@ -50,6 +51,7 @@ enum Task {
         seconds: u32,
     },
     Crash(crash::Options),
+    Startup(startup::Options),
     Compare(compare::Options),
 }
 
@@ -86,6 +88,7 @@ fn run(root: &Path, task: Task) -> Result<bool> {
         }
         Task::Fuzz { target, seconds } => fuzz::fuzz(root, target, seconds).map(|()| true),
         Task::Crash(options) => crash::run(root, &options).map(|()| true),
+        Task::Startup(options) => startup::run(root, &options).map(|()| true),
         Task::Compare(options) => compare::run(root, &options).map(|()| true),
     }
 }

@@ -4,7 +4,7 @@
 
 use super::bridge::{self, BridgeEntry, RuleEntry};
 use super::limits::Limits;
-use super::mqtt::{AclRule, AutoSubscribe, ClientUser, Mqtt, MqttUser};
+use super::mqtt::{AclRule, AutoSubscribe, ClientUser, Mqtt, MqttUser, prepared};
 use super::names::{NamespaceName, Origins, level_matches};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
@@ -129,7 +129,17 @@ fn tls(raw: &mut Raw) -> Option<Tls> {
 
 fn users(raw: &mut Raw) -> Vec<MqttUser> {
     let count = raw.element_count(&MqttUser::SECTION);
-    (0..count).filter_map(|index| MqttUser::read(&mut raw.element(&MqttUser::SECTION, index))).collect()
+    let mut users: Vec<MqttUser> = Vec::with_capacity(count);
+    for index in 0..count {
+        let Some(user) = MqttUser::read(&mut raw.element(&MqttUser::SECTION, index)) else { continue };
+        if users.iter().any(|other| prepared(other.name.as_str()) == prepared(user.name.as_str())) {
+            let path = format!("mqtt.user[{index}].name");
+            let place = raw.place(&path);
+            raw.problem(place, &path, "is the name of another user too (names are compared after SASLprep)");
+        }
+        users.push(user);
+    }
+    users
 }
 
 fn auto_subscribe(raw: &mut Raw) -> Vec<AutoSubscribe> {

@@ -28,6 +28,7 @@ pub use bridge::{
     Bridge, BridgeDirection, BridgeName, BridgePassword, BridgeRule, BridgeUrl, BridgeVersion, RetainedValues,
 };
 pub use limits::Limits;
+pub(crate) use mqtt::prepared;
 pub use mqtt::{
     AclAction, AclRule, AutoSubscribe, ClientCertificate, ClientUser, Mqtt, MqttUser, Password, Permission,
     ServerReference, Text,

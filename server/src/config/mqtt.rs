@@ -2,6 +2,7 @@
 //!
 //! Must not know how a rule is applied (`front/mqtt/access.rs`). Start at [`Mqtt`].
 
+use std::borrow::Cow;
 use std::fmt;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -97,8 +98,8 @@ section! {
         client_id_is_user: bool = false;
         /// Whether clients of version 5 may prove that they are an `[[mqtt.user]]` by SCRAM-SHA-256 (Authentication Method)
         /// instead of sending the password, and may do so again while they are connected. Each user makes the start some
-        /// milliseconds longer. Channel binding is not offered, and names and passwords count as they are written, without
-        /// SASLprep.
+        /// milliseconds longer. Names and passwords count after SASLprep (RFC 4013), and as they are written where that does not
+        /// allow them. Channel binding is not offered.
         scram: bool = true;
     }
 }
@@ -287,6 +288,12 @@ impl Setting for Password {
             text => Ok(Self(text.into())),
         }
     }
+}
+
+/// A name or password as SCRAM compares it: after SASLprep (RFC 4013), by which what is typed in two ways is the same; as it is
+/// written where that does not allow it.
+pub(crate) fn prepared(written: &str) -> Cow<'_, str> {
+    stringprep::saslprep(written).unwrap_or(Cow::Borrowed(written))
 }
 
 #[cfg(test)]

@@ -34,8 +34,9 @@ use wire::http::HeadLimits;
 
 /// Connections that may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
-/// Events taken from the kernel at once.
-const EVENTS: usize = 1024;
+/// Events taken from the kernel at once. Few, since what a turn reads waits for its end: with 1,024, point to point at QoS 1 had a p99
+/// a third higher at the same rate.
+const EVENTS: usize = 32;
 
 /// A socket that new connections come by.
 #[derive(Debug)]

@@ -155,6 +155,10 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:2:19: mqtt.tls_client_user: needs mqtt.tls_client_ca, by which certificates of clients are verified",
     ),
     (
+        "[[mqtt.user]]\nname = \"IX\"\npassword = \"a\"\n[[mqtt.user]]\nname = \"\u{2168}\"\npassword = \"b\"",
+        "trunkline.toml:5:8: mqtt.user[1].name: is the name of another user too (names are compared after SASLprep)",
+    ),
+    (
         "[mqtt]\npath = \"/socket.io\"",
         "trunkline.toml:2:8: mqtt.path: must differ from those of socketio.paths, got \"/socket.io/\"",
     ),

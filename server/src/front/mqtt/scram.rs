@@ -15,7 +15,7 @@ use ring::digest::{SHA256, digest};
 use ring::{hmac, pbkdf2};
 use subtle::ConstantTimeEq as _;
 
-use crate::config::MqttUser;
+use crate::config::{MqttUser, prepared};
 
 /// As in Authentication Method.
 pub(super) const METHOD: &str = "SCRAM-SHA-256";
@@ -46,7 +46,15 @@ pub(super) enum Failure {
 pub(super) struct Scram {
     /// Makes salts; random, so that they are worth nothing elsewhere.
     key: hmac::Key,
-    users: HashMap<Box<str>, Verifier>,
+    /// By their prepared names.
+    users: HashMap<Box<str>, User>,
+}
+
+/// One of them.
+struct User {
+    /// As it is configured.
+    name: Arc<str>,
+    verifier: Verifier,
 }
 
 /// What is kept of a password.
@@ -84,12 +92,13 @@ impl Scram {
     pub(super) fn new(users: &[MqttUser]) -> Self {
         let key = hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new())
             .expect("the operating system has a random source");
-        let verifier = |user: &MqttUser| {
-            let name = user.name.as_str();
-            let verifier = Verifier::derive(user.password.expose().as_bytes(), &salt(&key, name));
-            (name.into(), verifier)
+        let known = |user: &MqttUser| {
+            let name = prepared(user.name.as_str());
+            let password = prepared(user.password.expose());
+            let verifier = Verifier::derive(password.as_bytes(), &salt(&key, &name));
+            (name.into(), User { name: user.name.as_str().into(), verifier })
         };
-        let users = users.iter().map(verifier).collect();
+        let users = users.iter().map(known).collect();
         Self { key, users }
     }
 
@@ -103,9 +112,14 @@ impl Scram {
         random: [u8; NONCE_BYTES],
     ) -> Result<(Exchange, String), Failure> {
         let first = ClientFirst::parse(client_first).ok_or(Failure::Unfit)?;
-        let verifier = self.users.get(&*first.user).copied();
         let salt = salt(&self.key, &first.user);
-        Ok(Exchange::new(&first, verifier, &salt, &STANDARD.encode(random)))
+        let (user, verifier) = match self.users.get(&*first.user) {
+            Some(user) => (Arc::clone(&user.name), Some(user.verifier)),
+            None => (first.user.as_str().into(), None),
+        };
+        let (mut exchange, answer) = Exchange::new(&first, verifier, &salt, &STANDARD.encode(random));
+        exchange.user = user;
+        Ok((exchange, answer))
     }
 }
 
@@ -180,6 +194,7 @@ struct ClientFirst<'a> {
     header: &'a str,
     /// The rest.
     bare: &'a str,
+    /// Prepared.
     user: String,
     nonce: &'a str,
 }
@@ -208,7 +223,7 @@ impl<'a> ClientFirst<'a> {
     }
 }
 
-/// A name as it was before `,` and `=` were written in another way; `None` for what is no name.
+/// A name, prepared, as it was before `,` and `=` were written in another way; `None` for what is no name.
 fn name(text: &str) -> Option<String> {
     let mut parts = text.split('=');
     let mut name = String::from(parts.next()?);
@@ -221,6 +236,8 @@ fn name(text: &str) -> Option<String> {
         });
         name.push_str(rest);
     }
+    // What has nothing but characters that are mapped to nothing is none either.
+    let name = prepared(&name).into_owned();
     (!name.is_empty()).then_some(name)
 }
 
@@ -255,6 +272,7 @@ impl std::fmt::Debug for Exchange {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::{Config, Machine, SourceFile, Sources};
 
     const CLIENT_FIRST: &str = "n,,n=user,r=rOprNGfwEbeRWgbNEkqO";
     const CLIENT_FINAL: &str = "c=biws,r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,\
@@ -306,6 +324,11 @@ mod tests {
             ("n,a=a,n=a,r=x", "a"),
             ("n,,n=a=2Cb=3D,r=x", "a,b="),
             ("n,,n=é,r=x,e=1", "é"),
+            ("n,,n=I\u{ad}X,r=x", "IX"),
+            ("n,a=\u{aa},n=a,r=x", "a"),
+            ("n,,n=e\u{301},r=x", "é"),
+            // Not allowed by SASLprep (a control character): as it is written.
+            ("n,,n=\u{7}\u{aa},r=x", "\u{7}\u{aa}"),
         ] {
             assert_eq!(ClientFirst::parse(message.as_bytes()).unwrap().user, user, "{message}");
         }
@@ -315,6 +338,7 @@ mod tests {
             "n",
             "n,,",
             "n,,n=,r=x",
+            "n,,n=\u{ad},r=x",
             "n,,n=a",
             "n,,n=a,r=",
             "n,,n=a,r= ",
@@ -333,6 +357,40 @@ mod tests {
             assert!(ClientFirst::parse(message.as_bytes()).is_none(), "{message}");
         }
         assert!(ClientFirst::parse(&[b'n', b',', b',', 0xff]).is_none());
+    }
+
+    /// RFC 5802, section 2.2: however a name and a password were typed, in the configuration or at the client.
+    #[test]
+    fn names_and_passwords_count_after_saslprep() {
+        let scram = Scram::new(&users("[[mqtt.user]]\nname = \"Ren\u{e9}\"\npassword = \"\u{2168}\u{ad}\""));
+        let (exchange, server_first) =
+            scram.begin("n,,n=Rene\u{301},r=abc".as_bytes(), [1; NONCE_BYTES]).unwrap();
+        let salt = STANDARD.decode(server_first.split(',').nth(1).unwrap().trim_start_matches("s=")).unwrap();
+        let unproven = format!("c=biws,{}", server_first.split(',').next().unwrap());
+        let said = format!("n=Rene\u{301},r=abc,{server_first},{unproven}");
+        let proven =
+            exchange.finish(format!("{unproven},p={}", proof(b"IX", &salt, &said)).as_bytes()).unwrap();
+        assert_eq!(&*proven.user, "Ren\u{e9}");
+    }
+
+    fn users(text: &str) -> Vec<MqttUser> {
+        let sources = Sources {
+            presets: vec![("auth.mode", "anonymous".into())],
+            file: Some(SourceFile { name: "trunkline.toml".into(), text: text.into() }),
+            ..Sources::default()
+        };
+        let machine = Machine { cores: 1, open_files_max: 1_000_000 };
+        Config::load(&sources, machine).unwrap_or_else(|problems| panic!("{problems}")).config.mqtt_users
+    }
+
+    /// What a client of the method sends that knows a password.
+    fn proof(password: &[u8], salt: &[u8], said: &str) -> String {
+        let mut salted = [0; HASH_BYTES];
+        pbkdf2::derive(pbkdf2::PBKDF2_HMAC_SHA256, ITERATIONS, salt, password, &mut salted);
+        let mut client_key = sign(&salted, b"Client Key");
+        let signature = sign(&hash(&client_key), said.as_bytes());
+        client_key.iter_mut().zip(signature).for_each(|(byte, other)| *byte ^= other);
+        STANDARD.encode(client_key)
     }
 
     #[test]
