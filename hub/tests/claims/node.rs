@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use hub::{
-    Allowance, Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, Grade, HistoryRule, Hub, HubMail,
-    Labels, Limits, Message, MessageId, Millis, Outcome, Outgoing, Publish, Quality, Recipient,
+    Allowance, Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, Grade, HistoryRule, Hub,
+    HubMail, Labels, Limits, Message, MessageId, Millis, Outcome, Outgoing, Publish, Quality, Recipient,
     RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology, Traits, WhenFull,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};

@@ -225,7 +225,7 @@ impl Setting for BridgeName {
 
 /// What topics begin with on one side: no wildcards.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TopicPrefix(String);
+pub(super) struct TopicPrefix(String);
 
 impl Setting for TopicPrefix {
     const KIND: Kind = Kind::Text("beginning of topics");
@@ -334,7 +334,7 @@ fn read_one(raw: &mut Raw, index: usize) -> Option<Bridge> {
         }
         (text, file) => text.map(BridgePassword::Text).or(file.map(BridgePassword::File)),
     };
-    (raw.problems.len() == before).then(|| Bridge {
+    (raw.problems.len() == before).then_some(Bridge {
         name: entry.name,
         url: entry.url,
         version: entry.version,
@@ -366,7 +366,9 @@ fn rules(raw: &mut Raw, bridge: &str) -> Vec<BridgeRule> {
         };
         let path = format!("{list}[{index}]");
         let checked = rule(entry).and_then(|rule| match rules.iter().position(|other| meet(&rule, other)) {
-            Some(other) => Err(format!("must not match topics that rule {} matches in the same direction", other + 1)),
+            Some(other) => {
+                Err(format!("must not match topics that rule {} matches in the same direction", other + 1))
+            }
             None => Ok(rule),
         });
         match checked {
@@ -449,7 +451,17 @@ mod tests {
         assert_eq!(parts("mqtts://a.b:99/"), Ok((true, "a.b".into(), 99)));
         assert_eq!(parts("mqtts://[::1]"), Ok((true, "::1".into(), 8883)));
         assert_eq!(parts("mqtt://[::1]:5"), Ok((false, "::1".into(), 5)));
-        for bad in ["a", "ws://a", "mqtt://", "mqtt://:1", "mqtt://a:x", "mqtt://a:0", "mqtt://u:p@a", "mqtt://a/b", "mqtt://::1"] {
+        for bad in [
+            "a",
+            "ws://a",
+            "mqtt://",
+            "mqtt://:1",
+            "mqtt://a:x",
+            "mqtt://a:0",
+            "mqtt://u:p@a",
+            "mqtt://a/b",
+            "mqtt://::1",
+        ] {
             assert!(parts(bad).is_err(), "{bad}");
         }
     }

@@ -12,8 +12,8 @@ use crate::state::{End, NodeState, SavedBan, ShardState};
 use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
-    Allowance, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, RecoveryLimits, Report,
-    SessionId, ShardId, Token, Topology,
+    Allowance, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis,
+    RecoveryLimits, Report, SessionId, ShardId, Token, Topology,
 };
 use std::collections::{HashSet, VecDeque};
 use std::io;

@@ -71,7 +71,9 @@ impl Facing {
             self.other = text.filter(|text| is_identity(text)).map(Arc::from);
             return true;
         }
-        let Some(name) = topic.strip_prefix(TO_TOPICS).and_then(|rest| rest.split_once('/')) else { return false };
+        let Some(name) = topic.strip_prefix(TO_TOPICS).and_then(|rest| rest.split_once('/')) else {
+            return false;
+        };
         if name.0 != &*self.own {
             return false;
         }
@@ -179,7 +181,9 @@ mod tests {
         assert!(facing.hear(("$bridge/to/own/x", b"a/#\nb"), now));
         assert!(!facing.hear(("$bridge/to/third/x", b"c"), now), "not for this server");
         assert!(!facing.hear(("a", b""), now));
-        assert!(facing.is_sent("a/+/c") && facing.is_sent("b") && !facing.is_sent("#") && !facing.is_sent("c"));
+        assert!(
+            facing.is_sent("a/+/c") && facing.is_sent("b") && !facing.is_sent("#") && !facing.is_sent("c")
+        );
         facing.forget(now + TOLD_FOR - Duration::from_millis(1));
         assert!(facing.is_sent("b"));
         facing.forget(now + TOLD_FOR);

@@ -12,10 +12,10 @@ use tokio::io::{AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, Wri
 use tokio::sync::watch;
 use wire::mqtt::ReasonCode;
 
+use super::facing::TOLD_EVERY;
 use super::failure::Failure;
 use super::handshake::Stream;
 use super::node::Node;
-use super::facing::TOLD_EVERY;
 use super::relay::{Relay, code_of};
 use super::topics::Side;
 
@@ -64,7 +64,11 @@ enum Event {
 }
 
 impl Link {
-    pub(super) fn new(relay: Relay, (local, remote): (Box<dyn Stream>, Box<dyn Stream>), keep_alive: Duration) -> Self {
+    pub(super) fn new(
+        relay: Relay,
+        (local, remote): (Box<dyn Stream>, Box<dyn Stream>),
+        keep_alive: Duration,
+    ) -> Self {
         let now = Instant::now();
         let (local, remote) = (End::new(local), End::new(remote));
         Self { relay, local, remote, keep_alive, heard: now, sent: now, asked: now, told: None }

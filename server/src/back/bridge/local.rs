@@ -11,8 +11,8 @@ use hub::{Command, Members, Query, Report, claim_home};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::UnixStream;
 use wire::mqtt::{
-    Disconnect, Encoder, Filters, PacketId, Properties, Qos, ReasonCode, RetainHandling, Subscribe, SubscribeOptions,
-    Subscriptions, Unsubscribe, Version,
+    Disconnect, Encoder, Filters, PacketId, Properties, Qos, ReasonCode, RetainHandling, Subscribe,
+    SubscribeOptions, Subscriptions, Unsubscribe, Version,
 };
 
 use super::failure::Failure;
@@ -92,11 +92,8 @@ async fn make(office: &Office, config: &Bridge) -> Result<Vec<String>, Failure> 
             (filter(rule, Side::Local), options)
         })
         .collect();
-    let stale: Vec<&str> = old
-        .iter()
-        .map(String::as_str)
-        .filter(|old| rules.iter().all(|(filter, _)| filter != old))
-        .collect();
+    let stale: Vec<&str> =
+        old.iter().map(String::as_str).filter(|old| rules.iter().all(|(filter, _)| filter != old)).collect();
     let encoder = Encoder::new(Version::V5);
     let (first, second) = (PacketId::FIRST, PacketId::FIRST.next());
     let (mut out, mut open) = (Vec::new(), Vec::new());

@@ -83,7 +83,10 @@ impl Bridges {
     /// Starts a task for each; `zero` is the zero of the shards' clock.
     pub(crate) async fn start(office: &Office, config: &Config, zero: Instant) -> Tasks {
         let (stop, stopped) = watch::channel(false);
-        let bridge = |config: &config::Bridge| Bridge { config: Arc::new(config.clone()), status: Arc::new(Status::new()) };
+        let bridge = |config: &config::Bridge| Bridge {
+            config: Arc::new(config.clone()),
+            status: Arc::new(Status::new()),
+        };
         let bridges: Arc<[Bridge]> = config.bridges.iter().map(bridge).collect();
         let mut tasks = Vec::new();
         if !bridges.is_empty() {
@@ -199,15 +202,18 @@ impl Task {
         let mut stream = local::open(&node.office, &name).await?;
         let greeting = tokio::time::timeout(local::PATIENCE, greet(&mut stream, Side::Local, &hello)).await;
         let (welcome, rest) = greeting.map_err(|_| Failure::Late(Side::Local))??;
-        let halves = (
-            Half::new(&welcome, u32::MAX, rest),
-            Half::new(&remote.welcome, from_remote_max, remote.rest),
-        );
+        let halves =
+            (Half::new(&welcome, u32::MAX, rest), Half::new(&remote.welcome, from_remote_max, remote.rest));
         let facing = Facing::new(Arc::clone(&node.id));
         let mut relay = Relay::new((Arc::clone(config), Arc::clone(&self.status)), facing, halves);
         relay.begin(&self.new.replace(Vec::new()).unwrap_or_default())?;
         let (here, there) = (welcome.session_present, remote.welcome.session_present);
-        tracing::info!(bridge = config.name.as_str(), session_here = here, session_there = there, "a bridge is let in");
+        tracing::info!(
+            bridge = config.name.as_str(),
+            session_here = here,
+            session_there = there,
+            "a bridge is let in"
+        );
         let seconds = remote.welcome.keep_alive_seconds.unwrap_or(config.keep_alive_seconds).max(1);
         let keep_alive = Duration::from_secs(u64::from(seconds));
         Ok(Link::new(relay, (Box::new(stream), remote.stream), keep_alive))

@@ -129,7 +129,8 @@ impl Relay {
                 // They are subscribed to by now, without anybody to pass values on to.
                 wanted.iter_mut().for_each(|(filter, options)| {
                     let is_new = new.contains(filter);
-                    options.retain_handling = if is_new { RetainHandling::Send } else { RetainHandling::SendIfNew };
+                    options.retain_handling =
+                        if is_new { RetainHandling::Send } else { RetainHandling::SendIfNew };
                 });
             }
             if side == Side::Remote && self.remote.encoder.version() == Version::V5 {
@@ -335,7 +336,9 @@ impl Relay {
     /// What was asked for at the beginning has to be granted.
     fn answered(&mut self, from: Side, ack: &SubAck<'_>) {
         let half = self.half_mut(from);
-        let Some(at) = half.asked.iter().position(|(packet_id, _)| *packet_id == ack.packet_id) else { return };
+        let Some(at) = half.asked.iter().position(|(packet_id, _)| *packet_id == ack.packet_id) else {
+            return;
+        };
         let Some((_, filters)) = half.asked.remove(at) else { return };
         let of_facing = self.facing.filters();
         for (filter, code) in filters.iter().zip(ack.codes.iter()).filter(|(_, code)| code.is_failure()) {
@@ -370,13 +373,20 @@ impl Relay {
                 (false, true) => ends.push(filter),
                 (true, false) => {
                     let retain_handling = RetainHandling::DoNotSend;
-                    begins.push((filter, SubscribeOptions { retain_handling, ..options(&self.config, rule, qos_max) }));
+                    begins.push((
+                        filter,
+                        SubscribeOptions { retain_handling, ..options(&self.config, rule, qos_max) },
+                    ));
                 }
                 (true, true) | (false, false) => {}
             }
         }
         let bridge = self.config.name.as_str();
-        tracing::info!(bridge, ?resting, "filters that rest, since the broker sends such messages by a bridge of its own");
+        tracing::info!(
+            bridge,
+            ?resting,
+            "filters that rest, since the broker sends such messages by a bridge of its own"
+        );
         self.status.resting(resting);
         self.resting = rests;
         self.subscribe(Side::Remote, begins)?;
@@ -389,7 +399,8 @@ impl Relay {
         }
         let packet_id = self.question_id();
         let list: Vec<&str> = filters.iter().map(String::as_str).collect();
-        let unsubscribe = Unsubscribe { packet_id, properties: Properties::NONE, filters: Filters::new(&list) };
+        let unsubscribe =
+            Unsubscribe { packet_id, properties: Properties::NONE, filters: Filters::new(&list) };
         let remote = &mut self.remote;
         let put = remote.encoder.unsubscribe(&unsubscribe, &mut remote.outbox);
         put.map_err(|_| Failure::TooLong("UNSUBSCRIBE"))?;
@@ -399,7 +410,8 @@ impl Relay {
 
     /// What the broker gets by rules that send, under its names; one per line.
     pub(super) fn sends(&self) -> String {
-        let filters: Vec<&str> = self.routes.from(Side::Local).map(|rule| filter(rule, Side::Remote)).collect();
+        let filters: Vec<&str> =
+            self.routes.from(Side::Local).map(|rule| filter(rule, Side::Remote)).collect();
         filters.join("\n")
     }
 

@@ -4,18 +4,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use wire::mqtt::{
-    Ack, ClientPacket, Encoder, PacketId, Properties, Property, PropertyBuf, Publish, Qos, ReasonCode, Value, Version,
-    decode_client, frame,
+    Ack, ClientPacket, Encoder, PacketId, Properties, Property, PropertyBuf, Publish, Qos, ReasonCode, Value,
+    Version, decode_client, frame,
 };
 
+use super::handshake::Welcome;
 use super::*;
 use crate::config::{BridgeDirection, Machine, SourceFile, Sources};
-use super::handshake::Welcome;
 
 fn configured(text: &str) -> config::Bridge {
     let text = format!("[auth]\nmode = \"anonymous\"\n[[bridge]]\nname = \"b\"\nurl = \"mqtt://x\"\n{text}");
-    let sources =
-        Sources { file: Some(SourceFile { name: "t".into(), text }), ..Sources::default() };
+    let sources = Sources { file: Some(SourceFile { name: "t".into(), text }), ..Sources::default() };
     let machine = Machine { cores: 1, open_files_max: 1_000_000 };
     let loaded = Config::load(&sources, machine).unwrap_or_else(|problems| panic!("{problems}"));
     loaded.config.bridges.into_iter().next().unwrap()
@@ -57,8 +56,7 @@ impl Bench {
 
     fn publish(&mut self, from: Side, (topic, qos, id): (&str, Qos, u16), properties: Properties<'_>) {
         let packet_id = PacketId::new(id).filter(|_| qos > Qos::AtMostOnce);
-        let publish =
-            Publish { dup: false, qos, retain: true, topic, packet_id, properties, payload: b"p" };
+        let publish = Publish { dup: false, qos, retain: true, topic, packet_id, properties, payload: b"p" };
         self.say(from, |encoder, out| encoder.publish(&publish, out).unwrap());
     }
 
@@ -143,7 +141,8 @@ fn an_exchange_passes_step_by_step_under_its_own_id() {
 
 #[test]
 fn what_does_not_pass_is_acknowledged_and_counted() {
-    let mut bench = Bench::new("[[bridge.rule]]\ndirection = \"out\"\nfilter = \"a\"\nqos = 2", Qos::ExactlyOnce);
+    let mut bench =
+        Bench::new("[[bridge.rule]]\ndirection = \"out\"\nfilter = \"a\"\nqos = 2", Qos::ExactlyOnce);
     bench.publish(Side::Local, ("b", Qos::AtLeastOnce, 1), Properties::NONE);
     bench.publish(Side::Remote, ("a", Qos::ExactlyOnce, 2), Properties::NONE);
     let mut been = PropertyBuf::new();

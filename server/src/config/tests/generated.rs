@@ -85,7 +85,12 @@ fn every_example_value_is_valid() {
                     let needed = |other: &&Key| other.name != key.name && other.default == Default::Required;
                     let others = section.keys.iter().filter(needed);
                     let others = others.map(|key| format!("\n{} = {}", key.name, key.example.unwrap()));
-                    let text = format!("[[{}]]\n{} = {example}{}", section.path, key.name, others.collect::<String>());
+                    let text = format!(
+                        "[[{}]]\n{} = {example}{}",
+                        section.path,
+                        key.name,
+                        others.collect::<String>()
+                    );
                     match section.path {
                         "bridge" => format!("{text}\n{RULE}"),
                         "bridge.rule" => format!("[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"\n{text}"),
