@@ -38,11 +38,13 @@ pub(crate) enum Scheme {
 }
 
 /// `http://host:port`, with a path if the protocol's default path is not wanted; `ws://` means the same, and `mqtt://` MQTT
-/// over TCP.
+/// over TCP; `https://`, `wss://` and `mqtts://` the same with TLS.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Target {
     /// What is spoken there.
     pub(crate) scheme: Scheme,
+    /// With TLS around it.
+    pub(crate) is_secure: bool,
     /// Resolved address.
     pub(crate) address: SocketAddr,
     /// Value of the header `host`.
@@ -55,26 +57,43 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let known = [("http://", Scheme::Http), ("ws://", Scheme::Http), ("mqtt://", Scheme::Mqtt)];
-        let known = known.into_iter().find_map(|(prefix, scheme)| Some((text.strip_prefix(prefix)?, scheme)));
-        let (rest, scheme) = known.ok_or("must begin with http://, ws:// or mqtt://")?;
+        let known = text.split_once("://").and_then(|(word, rest)| {
+            let (scheme, is_secure, port) = match word {
+                "http" | "ws" => (Scheme::Http, false, 80),
+                "https" | "wss" => (Scheme::Http, true, 443),
+                "mqtt" => (Scheme::Mqtt, false, 1883),
+                "mqtts" => (Scheme::Mqtt, true, 8883),
+                _ => return None,
+            };
+            Some((rest, scheme, is_secure, port))
+        });
+        let (rest, scheme, is_secure, port) =
+            known.ok_or("must begin with http://, ws:// or mqtt://, or with https://, wss:// or mqtts://")?;
         let (host, path) = rest.find('/').map_or((rest, ""), |at| rest.split_at(at));
-        let port = match scheme {
-            Scheme::Http => 80,
-            Scheme::Mqtt => 1883,
-        };
         let with_port = if host.contains(':') { host.to_owned() } else { format!("{host}:{port}") };
         let mut addresses = with_port.to_socket_addrs().map_err(|error| format!("{with_port}: {error}"))?;
         let address = addresses.next().ok_or_else(|| format!("{with_port} has no address"))?;
         let path = if path == "/" { "" } else { path };
-        Ok(Self { scheme, address, host: host.to_owned(), path: path.to_owned() })
+        Ok(Self { scheme, is_secure, address, host: host.to_owned(), path: path.to_owned() })
     }
 }
 
 impl Target {
-    /// Whether MQTT is spoken there without anything around it.
+    /// Whether MQTT is spoken there, and not inside HTTP.
     pub fn is_mqtt(&self) -> bool {
         self.scheme == Scheme::Mqtt
+    }
+
+    /// One for requests of the back end, which go without TLS.
+    ///
+    /// # Errors
+    /// What is wrong with the text.
+    pub fn of_back_end(text: &str) -> Result<Self, String> {
+        let target: Self = text.parse()?;
+        match target.is_secure {
+            true if !target.is_mqtt() => Err("must be without TLS: the private port has none".to_owned()),
+            _ => Ok(target),
+        }
     }
 }
 
@@ -236,8 +255,20 @@ mod tests {
         assert_eq!((target.address.port(), target.scheme), (1883, Scheme::Mqtt));
         let target: Target = "ws://127.0.0.1:9/mqtt".parse().unwrap();
         assert_eq!((target.path.as_str(), target.scheme), ("/mqtt", Scheme::Http));
+        for (text, port, scheme) in [
+            ("https://127.0.0.1", 443, Scheme::Http),
+            ("wss://127.0.0.1", 443, Scheme::Http),
+            ("mqtts://127.0.0.1", 8883, Scheme::Mqtt),
+        ] {
+            let target: Target = text.parse().unwrap();
+            assert_eq!(
+                (target.address.port(), target.scheme, target.is_secure),
+                (port, scheme, true),
+                "{text}"
+            );
+        }
         let error = "ftp://127.0.0.1:1".parse::<Target>().unwrap_err();
-        assert_eq!(error, "must begin with http://, ws:// or mqtt://");
+        assert_eq!(error, "must begin with http://, ws:// or mqtt://, or with https://, wss:// or mqtts://");
     }
 
     #[test]

@@ -107,6 +107,9 @@ impl Hostile {
     fn attack(&self, attack: Attack, console: Console) -> Result<Outcome, Error> {
         self.server.settle(SETTLE_WITHIN)?;
         let target = self.clients.targets.first().ok_or_else(|| Error::new("no target"))?;
+        if target.is_secure {
+            return Err(Error::new("attacks are without TLS"));
+        }
         let witnesses = Witnesses::start(target, self.canary_event.as_deref())?;
         let before_bytes = self.server.rss()?;
         let attackers = match self.clients.connections {

@@ -95,15 +95,16 @@ impl Worker {
         if link.readiness != Readiness::Now || link.state != State::Open {
             return;
         }
-        let (Some(stream), Some(returning)) = (link.disconnected(), link.returning.as_mut()) else { return };
+        let (Some(mut stream), Some(returning)) = (link.disconnected(), link.returning.as_mut()) else {
+            return;
+        };
         let reset = match cuts.how {
             Cut::Close => false,
             Cut::Reset => true,
             Cut::Mixed => draw(comeback.seed, link.index, returning.draws).bool(),
             Cut::Silent => {
-                let mut stream = stream;
                 // Whether it can still be polled makes no difference: nobody listens to it any more.
-                let _ = self.poll.registry().deregister(&mut stream);
+                let _ = self.poll.registry().deregister(stream.tcp());
                 returning.silent = Some(stream);
                 self.counts.cuts += 1;
                 return self.rest(at, comeback);
@@ -111,7 +112,7 @@ impl Worker {
         };
         if reset {
             // Without this option it is a FIN, which is a cut, too.
-            let _ = socket2::SockRef::from(&stream).set_linger(Some(Duration::ZERO));
+            let _ = socket2::SockRef::from(&*stream.tcp()).set_linger(Some(Duration::ZERO));
         }
         drop(stream);
         self.counts.cuts += 1;

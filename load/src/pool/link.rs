@@ -2,13 +2,12 @@
 //!
 //! Owns what is unsent and what is half received. Must not know other clients. Start at [`Link::read`].
 
-use std::io::{ErrorKind, Read as _, Write as _};
-
-use mio::net::TcpStream;
+use std::io::ErrorKind;
 
 use super::Counts;
 use super::arrivals::Arrivals;
 use super::returning::Returning;
+use super::socket::Socket;
 use crate::latency::{Latencies, now_ns};
 use crate::message::Marker;
 use crate::session::{Next, Script, Session, Sink};
@@ -18,7 +17,7 @@ use crate::session::{Next, Script, Session, Sink};
 pub(super) struct Link {
     pub(super) index: u32,
     pub(super) session: Session,
-    pub(super) stream: Option<TcpStream>,
+    pub(super) stream: Option<Socket>,
     pub(super) state: State,
     /// Connections begun so far; a deadline of an earlier one means nothing.
     pub(super) attempt: u32,
@@ -244,7 +243,7 @@ impl Link {
 
     /// Whether everything that was said is on its way.
     pub(super) fn is_flushed(&self) -> bool {
-        self.unsent.is_empty()
+        self.unsent.is_empty() && self.stream.as_ref().is_none_or(Socket::is_flushed)
     }
 
     /// The kernel says the connection is there.
@@ -288,12 +287,13 @@ impl Link {
                 Err(error) => return Err(End::Lost(error.to_string())),
             };
             shared.counts.bytes += read as u64;
+            let is_told = stream.tells_by_short_reads();
             if self.received(held + read, shared)? {
                 return Ok(true);
             }
             // A short read emptied the socket, and what comes later is a new edge; so the call that would only say
             // "would block" is saved. An end that came together with the bytes is no new edge.
-            if read < room && edge == Edge::Bytes {
+            if is_told && read < room && edge == Edge::Bytes {
                 return Ok(false);
             }
         }
@@ -387,13 +387,14 @@ impl Link {
                 Err(error) => return Err(End::Lost(error.to_string())),
             }
         }
+        stream.flush().map_err(|error| End::Lost(error.to_string()))?;
         out.drain(..sent);
         self.unsent = if out.is_empty() { Vec::new() } else { out };
         Ok(())
     }
 
     /// The connection is gone: nothing of it is left.
-    pub(super) fn disconnected(&mut self) -> Option<TcpStream> {
+    pub(super) fn disconnected(&mut self) -> Option<Socket> {
         self.session.disconnected();
         self.unsent = Vec::new();
         self.partial = Vec::new();

@@ -15,6 +15,7 @@ mod orders;
 mod remote;
 mod returning;
 mod share;
+mod socket;
 mod worker;
 
 #[cfg(test)]

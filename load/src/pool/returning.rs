@@ -5,11 +5,10 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-use mio::net::TcpStream;
-
 use super::gaps::Gaps;
+use super::socket::Socket;
 
-/// Beside a [`super::link::Link`], boxed: 56 bytes, only for clients that come back.
+/// Beside a [`super::link::Link`], boxed: 64 bytes, only for clients that come back.
 #[derive(Debug, Default)]
 pub(super) struct Returning {
     /// What it has not received.
@@ -19,7 +18,7 @@ pub(super) struct Returning {
     /// Numbers that came more than once, in rising order.
     again: Vec<u32>,
     /// The connection of which the server does not know that it is dead.
-    pub(super) silent: Option<TcpStream>,
+    pub(super) silent: Option<Socket>,
 }
 
 /// What is to happen to a client.
@@ -95,6 +94,6 @@ mod tests {
     #[test]
     fn what_comes_back_costs_little() {
         // A stream of mio is larger where debug assertions are on.
-        assert!(size_of::<Returning>() <= 72, "{}", size_of::<Returning>());
+        assert!(size_of::<Returning>() <= 80, "{}", size_of::<Returning>());
     }
 }

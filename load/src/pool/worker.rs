@@ -15,6 +15,7 @@ use super::arrivals::Arrivals;
 use super::link::{Edge, End, Link, Shared, State};
 use super::local::Shown;
 use super::returning::Alarms;
+use super::socket::Socket;
 use super::{Answer, Command, Converse, Counts, Measured, Publish, Say, Visit};
 use crate::comeback::CutPlan;
 use crate::latency::{Latencies, now_ns};
@@ -319,7 +320,7 @@ impl Worker {
         let Some(link) = self.links.get_mut(at) else { return Ok(()) };
         let mut stream = self.route.connect(link.index)?;
         self.poll.registry().register(&mut stream, Token(at), Interest::READABLE | Interest::WRITABLE)?;
-        link.stream = Some(stream);
+        link.stream = Some(Socket::new(stream, self.route.target(link.index))?);
         link.state = State::Connecting;
         self.opening += 1;
         link.attempt += 1;
@@ -367,7 +368,7 @@ impl Worker {
     /// Connects, writes and reads, as far as the event says.
     fn serve(&mut self, at: usize, event: &Event) -> Result<(), End> {
         let Some(link) = self.links.get_mut(at) else { return Ok(()) };
-        let Some(stream) = &link.stream else { return Ok(()) };
+        let Some(stream) = &mut link.stream else { return Ok(()) };
         let mut shared = Shared {
             script: &self.script,
             counts: &mut self.counts,
@@ -378,7 +379,7 @@ impl Worker {
             buf: &mut self.buf,
         };
         if link.state == State::Connecting {
-            if let Ok(Some(error)) | Err(error) = stream.take_error() {
+            if let Ok(Some(error)) | Err(error) = stream.tcp().take_error() {
                 return Err(End::Lost(format!("connect: {error}")));
             }
             if !event.is_writable() {
@@ -391,7 +392,7 @@ impl Worker {
         let edge = if event.is_read_closed() { Edge::End } else { Edge::Bytes };
         if event.is_readable() && link.read(edge, &mut shared)? {
             let stream = link.stream.as_mut().ok_or(End::Finish)?;
-            let deaf = self.poll.registry().reregister(stream, Token(at), Interest::WRITABLE);
+            let deaf = self.poll.registry().reregister(stream.tcp(), Token(at), Interest::WRITABLE);
             deaf.map_err(|error| End::Lost(error.to_string()))?;
         }
         // Who does not read learns only here that the connection was reset.

@@ -5,6 +5,8 @@
 
 mod comebacks;
 mod mqtt;
+#[path = "../support/pem.rs"]
+mod pem;
 mod rig;
 mod talk;
 

@@ -1,5 +1,6 @@
 //! Scenarios in which clients hear or say something. Start at the tests.
 
+use crate::pem::pem;
 use crate::rig::Dev;
 
 #[test]
@@ -30,6 +31,34 @@ fn the_back_end_of_dev_echoes_and_passes_on_what_clients_say() {
     assert_eq!(report["figures"]["messages"], 250, "{report}");
     let report = server.measure("pairs --pairs 25 --outstanding 1 --duration 300ms");
     assert!(report["figures"]["messages"].as_u64().unwrap() > 25, "{report}");
+}
+
+#[test]
+fn clients_speak_through_tls_where_the_target_says_so() {
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let folder = std::env::temp_dir().join(format!("trunkline-bench-{}-certificate", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let (certificate, key) = (folder.join("cert.pem"), folder.join("key.pem"));
+    std::fs::write(&certificate, pem("CERTIFICATE", made.cert.der())).unwrap();
+    std::fs::write(&key, pem("PRIVATE KEY", &made.signing_key.serialize_der())).unwrap();
+    let mut server = Dev::configured("tls", &format!("[tls]\ncertificate = {certificate:?}\nkey = {key:?}"));
+    let address = server.public.trim_start_matches("http://").to_owned();
+    for (scheme, scenario, figure) in [
+        ("https", "echo --connections 20 --outstanding 8 --duration 300ms", "echoes"),
+        ("https", "idle --connections 101 --hold 100ms --protocol socketio-poll", "sessions"),
+        ("mqtts", "pairs --pairs 20 --outstanding 2 --duration 300ms --protocol mqtt --qos 1", "messages"),
+    ] {
+        server.public = format!("{scheme}://{address}");
+        let report = server.measure(scenario);
+        assert!(report["figures"][figure].as_u64().unwrap() > 100, "{scenario}: {report}");
+    }
+    // More than the kernel takes at once, both ways.
+    server.public = format!("https://{address}");
+    let words =
+        "fanout --connections 20 --messages 64 --batch 32 --payload-bytes 60000 --publish-url PRIVATE";
+    let report = server.measure(words);
+    assert_eq!(report["figures"]["deliveries"], 64 * 20, "{report}");
+    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[test]

@@ -339,7 +339,7 @@ mod tests {
             "| fan-out in batches has at least half the rate of the floor | deliveries/s | 1,000,000 against 2,000,000 of the floor: 0.50 \
              times | met |",
             "| and none twice | twice | not measured |  |",
-            "27 promises: 2 met, 1 not met, 24 not measured. A figure is the median of all turns; a promise is \
+            "29 promises: 2 met, 1 not met, 26 not measured. A figure is the median of all turns; a promise is \
              not met where any turn of ours was void or failed.",
             "## By hand",
         ] {

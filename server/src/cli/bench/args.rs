@@ -19,7 +19,8 @@ use crate::cli::{Failure, print};
 #[derive(Debug, Args)]
 pub(super) struct ClientArgs {
     /// Public port of the server; several are used in turn. Clients of mqtt: mqtt://HOST:PORT, or over WebSocket
-    /// ws://HOST:PORT/PATH [default: http://127.0.0.1:8000, or mqtt://127.0.0.1:8000]
+    /// ws://HOST:PORT/PATH. With TLS: https://, wss:// or mqtts://, where no certificate is checked [default:
+    /// http://127.0.0.1:8000, or mqtt://127.0.0.1:8000]
     #[arg(long, value_name = "URL", value_delimiter = ',')]
     pub(super) target: Vec<Target>,
     /// Addresses to connect from; on loopback we choose some of 127.0.0.0/8
@@ -130,7 +131,7 @@ pub(super) struct StreamArgs {
 pub(super) struct DoorArgs {
     /// Private port of the server; with a path if it is not /v1/messages. Or mqtt://HOST:PORT to publish as a client, which is
     /// what happens if clients speak mqtt [default: http://127.0.0.1:9000, or the target]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = Target::of_back_end)]
     publish_url: Option<Target>,
     #[command(flatten)]
     confirm: ConfirmArgs,

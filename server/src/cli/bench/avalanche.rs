@@ -93,7 +93,7 @@ pub(super) struct AvalancheArgs {
     server_arguments: Vec<String>,
     /// Private port of the server that is restarted by the command; with a path if it is not /v1/messages. Or mqtt://HOST:PORT to
     /// publish as a client, which is what happens if clients speak mqtt [default: http://127.0.0.1:9000, or the target]
-    #[arg(long, value_name = "URL", requires = "restart_command")]
+    #[arg(long, value_name = "URL", requires = "restart_command", value_parser = Target::of_back_end)]
     publish_url: Option<Target>,
     #[command(flatten)]
     publish: PublishArgs,

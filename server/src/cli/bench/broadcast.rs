@@ -45,7 +45,7 @@ pub(super) struct BroadcastArgs {
     patience: Duration,
     /// Private port of each server that has clients of its own; of a cluster one is enough. Or mqtt://HOST:PORT to publish as a
     /// client, which is what happens if clients speak mqtt [default: http://127.0.0.1:9000, or each target]
-    #[arg(long, value_name = "URL", value_delimiter = ',')]
+    #[arg(long, value_name = "URL", value_delimiter = ',', value_parser = Target::of_back_end)]
     publish_url: Vec<Target>,
     #[command(flatten)]
     confirm: ConfirmArgs,

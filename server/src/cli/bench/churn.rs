@@ -30,7 +30,7 @@ pub(super) struct ChurnArgs {
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     slots: u32,
     /// Where the server's /metrics are
-    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000")]
+    #[arg(long, value_name = "URL", default_value = "http://127.0.0.1:9000", value_parser = Target::of_back_end)]
     metrics_url: Target,
     /// The gauge of its sessions there
     #[arg(long, value_name = "NAME", default_value = "trunkline_sessions")]

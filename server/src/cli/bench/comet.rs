@@ -60,7 +60,7 @@ pub(super) struct CometArgs {
     warm_up_percent: u8,
     /// Private port of the server; with a path if it is not /v1/messages. Or mqtt://HOST:PORT to publish as a client, which is
     /// what happens if clients speak mqtt [default: http://127.0.0.1:9000, or the target]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = Target::of_back_end)]
     publish_url: Option<Target>,
     #[command(flatten)]
     publish: PublishArgs,

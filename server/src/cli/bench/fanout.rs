@@ -36,7 +36,7 @@ pub(super) struct FanoutArgs {
     #[arg(long, value_name = "N", default_value_t = 0, requires = "with_floor")]
     floor_processes: u32,
     /// Where the server's /metrics are [default: where messages are published, over HTTP]
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = Target::of_back_end)]
     metrics_url: Option<Target>,
     /// Counter of write calls there
     #[arg(long, value_name = "NAME", default_value = "trunkline_writes_total")]

@@ -50,7 +50,7 @@ pub(super) struct HostileArgs {
     #[arg(long, value_name = "EVENT")]
     canary_event: Option<String>,
     /// Private port of the server, to publish to clients that never read
-    #[arg(long, value_name = "URL")]
+    #[arg(long, value_name = "URL", value_parser = Target::of_back_end)]
     publish_url: Option<Target>,
     #[command(flatten)]
     publish: PublishArgs,
