@@ -65,10 +65,11 @@ const BASE = {
 
 // JSON strings, numbers, booleans and lists of them are TOML as well.
 const line = ([key, value]) => `${key} = ${JSON.stringify(value)}\n`;
+const bridge = ({ rules, ...keys }) => tables("bridge", [keys]) + tables("bridge.rule", rules);
 const tables = (name, entries) => entries.map((e) => `\n[[${name}]]\n${Object.entries(e).map(line).join("")}`).join("");
 
 /** @returns {string} the TOML file for a server of this kind */
-export function toToml(kind, { tls, mqttAcl = [], mqttUsers = [], sqsCredentials = [], queues = [], ...settings }) {
+export function toToml(kind, { tls, bridges = [], mqttAcl = [], mqttUsers = [], sqsCredentials = [], queues = [], ...settings }) {
   const keys = { ...BASE[kind] };
   if (tls) Object.assign(settings, { tlsCert: tls.cert, tlsKey: tls.key });
   for (const [name, value] of Object.entries(settings)) {
@@ -78,5 +79,5 @@ export function toToml(kind, { tls, mqttAcl = [], mqttUsers = [], sqsCredentials
   const handlers = kind === "acceptance" || kind === "mqtt";
   const lists = handlers ? tables("socketio.namespace", NAMESPACES) + tables("channel", CHANNELS) : "";
   const more = { "mqtt.acl": mqttAcl, "mqtt.user": mqttUsers, "sqs.credential": sqsCredentials, queue: queues };
-  return Object.entries(keys).map(line).join("") + lists + Object.entries(more).map((m) => tables(...m)).join("");
+  return Object.entries(keys).map(line).join("") + lists + Object.entries(more).map((m) => tables(...m)).join("") + bridges.map(bridge).join("");
 }

@@ -54,7 +54,7 @@ impl Hub {
         let mut session = Session {
             tag: claim.tag,
             identity: Identity::of(claim.user.clone(), None),
-            pact: Some(Box::new(Pact::new(claim.name.clone()))),
+            pact: Some(Box::new(Pact::new(claim.name.clone(), self.allowance_of(&claim.name)))),
             ..Session::new(id, State::Paused, self.now)
         };
         let (tag, user) = (claim.tag, claim.user.clone());

@@ -316,7 +316,7 @@ impl Pass<'_> {
             grade: Grade::default(),
             labels: None,
         };
-        if session.outbox.get_or_insert_default().push(item, self.limits).is_ok() {
+        if session.outbox.get_or_insert_default().push(item, self.limits.allowance()).is_ok() {
             self.sessions.queued += 1;
             return true;
         }

@@ -9,7 +9,7 @@ use crate::hub::Hub;
 use crate::ids::{ChannelName, SessionId, SessionKey};
 use crate::journal::{Journal, Promise};
 use crate::lifecycle::cost;
-use crate::limits::{Limits, WhenFull};
+use crate::limits::{Allowance, Limits, WhenFull};
 use crate::message::{Body, Message, Outgoing, Quality};
 use crate::outbox::Outbox;
 use crate::pact::{Offered, OfferedState, Pact};
@@ -396,10 +396,11 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
         return Handed::Dropped;
     }
     let mut instead = 0;
+    let allowance = pact.allowance(limits);
     let waits = Waiting::of(None, pact.flight.as_deref());
-    if !matches!(parcel.source, Source::Retained) && waits.are_too_many_for(parcel, limits) {
+    if !matches!(parcel.source, Source::Retained) && waits.are_too_many_for(parcel, allowance) {
         let flight = pact.flight.as_mut().filter(|_| parcel.message.traits.gives_way);
-        let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, limits);
+        let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, allowance);
         let gone = flight.map_or(Vec::new(), |flight| flight.make_way(goes));
         if gone.is_empty() {
             return Handed::Dropped;
@@ -409,7 +410,7 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
     }
     if let Some(outbox) = &mut session.outbox {
         let is_full = |outbox: &Outbox, flight: &Option<Box<Flight>>| {
-            Waiting::of(Some(outbox), flight.as_deref()).are_too_many_for(parcel, limits)
+            Waiting::of(Some(outbox), flight.as_deref()).are_too_many_for(parcel, allowance)
         };
         while is_full(outbox, &pact.flight) && outbox.drop_oldest() {
             instead += 1;
@@ -425,19 +426,20 @@ fn hand_once(session: &mut Session, parcel: &Parcel, limits: &Limits) -> Handed 
     if session.state == State::Detached || session.closing || parcel.message.volatile {
         return Handed::Missed;
     }
-    let flight = session.pact.as_ref().and_then(|pact| pact.flight.as_deref());
-    let waits = Waiting::of(session.outbox.as_deref(), flight);
+    let pact = session.pact.as_deref();
+    let allowance = pact.map_or_else(|| limits.allowance(), |pact| pact.allowance(limits));
+    let waits = Waiting::of(session.outbox.as_deref(), pact.and_then(|pact| pact.flight.as_deref()));
     let mut instead = 0;
-    if waits.are_too_many_for(parcel, limits) {
+    if waits.are_too_many_for(parcel, allowance) {
         let outbox = session.outbox.as_mut().filter(|_| parcel.message.traits.gives_way);
-        let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, limits);
+        let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, allowance);
         instead = outbox.map_or(0, |outbox| outbox.make_way(goes));
         if instead == 0 {
             return Handed::Dropped;
         }
     }
     let outbox = session.outbox.get_or_insert_default();
-    match outbox.push(parcel.clone().into_item(), limits) {
+    match outbox.push(parcel.clone().into_item(), allowance) {
         Ok(()) => Handed::Waits(instead),
         Err(_) => Handed::Dropped,
     }
@@ -475,9 +477,9 @@ impl Waiting {
     }
 
     /// Whether they leave no place for one thing more; one may exceed the bytes alone.
-    fn are_too_many_for(self, parcel: &Parcel, limits: &Limits) -> bool {
-        self.count >= limits.outbox_messages_max as usize
-            || (self.count > 0 && self.bytes + parcel.message.len_bytes() > limits.outbox_bytes_max)
+    fn are_too_many_for(self, parcel: &Parcel, allowance: Allowance) -> bool {
+        self.count >= allowance.messages_max as usize
+            || (self.count > 0 && self.bytes + parcel.message.len_bytes() > allowance.bytes_max)
     }
 }
 

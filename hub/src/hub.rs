@@ -12,7 +12,7 @@ use crate::ids::{Millis, SessionId, SessionKey, ShardId, Token, Topology};
 use crate::interest::Interests;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
-use crate::limits::Config;
+use crate::limits::{Allowance, Config};
 use crate::pact::Names;
 use crate::queue::{QueueConfig, Queues};
 use crate::recovery::Log;
@@ -46,6 +46,8 @@ pub struct Hub {
     /// When the will of each detached session is due.
     pub(crate) wills: BTreeSet<(Millis, SessionKey)>,
     pub(crate) names: Names,
+    /// By the names of the few clients that have one of their own.
+    pub(crate) allowances: Vec<(Box<str>, Allowance)>,
     pub(crate) retained: Retained,
     pub(crate) delayed: Delayed,
     pub(crate) shares: Shares,
@@ -80,6 +82,7 @@ impl Hub {
             windows: BTreeSet::new(),
             wills: BTreeSet::new(),
             names: Names::new(config.epoch),
+            allowances: Vec::new(),
             retained: Retained::default(),
             delayed: Delayed::default(),
             shares: Shares::default(),
@@ -170,6 +173,17 @@ impl Hub {
     #[must_use]
     pub fn user_of(&self, session: &SessionId) -> Option<Arc<str>> {
         self.sessions.known(self.sessions.key_of(session)?).user()
+    }
+
+    /// How much may wait for the session of the client with this name, before anything else: sessions that are restored keep
+    /// to it, too.
+    pub fn allow(&mut self, name: &str, allowance: Allowance) {
+        self.allowances.push((name.into(), allowance));
+    }
+
+    /// What a client with this name is allowed, if that is its own.
+    pub(crate) fn allowance_of(&self, name: &str) -> Option<Allowance> {
+        self.allowances.iter().find(|(own, _)| **own == *name).map(|(_, allowance)| *allowance)
     }
 
     /// When `Command::Tick` is to be applied, at the latest; `None` while nothing depends on time.

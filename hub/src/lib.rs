@@ -65,7 +65,7 @@ pub use ids::{
     AskId, ChannelName, Millis, Offset, Partition, Position, SessionId, SessionKey, ShardId, Tag, Token,
     Topology,
 };
-pub use limits::{ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, WhenFull};
+pub use limits::{Allowance, ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, WhenFull};
 pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Quality, Traits};
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;

@@ -254,7 +254,7 @@ impl Hub {
         let item = Outgoing::Answer { request, body };
         if session.state == State::Ready {
             effects.list.push(Effect::Send { to: session.recipient(key), item });
-        } else if session.outbox.get_or_insert_default().push(item, &self.config.limits).is_ok() {
+        } else if session.outbox.get_or_insert_default().push(item, self.config.limits.allowance()).is_ok() {
             self.sessions.queued += 1;
         } else {
             self.close_connection(key, Reason::SlowConsumer, effects);

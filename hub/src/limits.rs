@@ -104,3 +104,20 @@ pub struct Limits {
     /// The recovery log.
     pub recovery: RecoveryLimits,
 }
+
+impl Limits {
+    /// How much may wait for a session of which nothing else is said.
+    pub(crate) fn allowance(&self) -> Allowance {
+        Allowance { messages_max: self.outbox_messages_max, bytes_max: self.outbox_bytes_max }
+    }
+}
+
+/// How much may wait for one claimed session in the place of [`Limits::outbox_messages_max`] and
+/// [`Limits::outbox_bytes_max`]; what happens there is the same.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    /// Messages.
+    pub messages_max: u32,
+    /// Bytes of their bodies.
+    pub bytes_max: u64,
+}

@@ -2,11 +2,11 @@
 
 use crate::exchange::{Waiting, make_way};
 use crate::ids::Millis;
-use crate::limits::Limits;
+use crate::limits::Allowance;
 use crate::message::Outgoing;
 use std::collections::VecDeque;
 
-/// First in, first out; bounded by `Limits::outbox_messages_max` and `outbox_bytes_max`.
+/// First in, first out; bounded by what its session is allowed.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     items: VecDeque<Outgoing>,
@@ -27,11 +27,11 @@ impl Outbox {
     ///
     /// # Errors
     /// `Full` when a limit would be exceeded; one item may exceed the bytes alone.
-    pub(crate) fn push(&mut self, item: Outgoing, limits: &Limits) -> Result<(), Full> {
+    pub(crate) fn push(&mut self, item: Outgoing, allowance: Allowance) -> Result<(), Full> {
         let size = size_of_item(&item);
         let counted = self.items.len() - self.exempt;
-        let over_bytes = counted > 0 && self.bytes + size > limits.outbox_bytes_max;
-        if counted >= limits.outbox_messages_max as usize || over_bytes {
+        let over_bytes = counted > 0 && self.bytes + size > allowance.bytes_max;
+        if counted >= allowance.messages_max as usize || over_bytes {
             return Err(Full);
         }
         self.bytes += size;

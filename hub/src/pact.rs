@@ -5,7 +5,7 @@
 use crate::command::{Options, Will};
 use crate::flight::Flight;
 use crate::ids::{Millis, SessionId, SessionKey};
-use crate::limits::Limits;
+use crate::limits::{Allowance, Limits};
 use crate::message::{Grade, Labels, Message, Quality};
 use crate::retained::Walks;
 use crate::roster::RosterKey;
@@ -63,6 +63,8 @@ pub(crate) struct Rare {
     pub(crate) shares: Vec<(Arc<str>, Options)>,
     /// Walks over retained values.
     pub(crate) walks: Option<Box<Walks>>,
+    /// How much may wait for it, if that is its own.
+    pub(crate) allowance: Option<Allowance>,
 }
 
 /// A message that a client publishes under a number.
@@ -90,12 +92,13 @@ impl Offered {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        self.taken.is_empty() && self.shares.is_empty() && self.walks.is_none()
+        self.taken.is_empty() && self.shares.is_empty() && self.walks.is_none() && self.allowance.is_none()
     }
 }
 
 impl Pact {
-    pub(crate) fn new(name: Arc<str>) -> Self {
+    /// `allowance` is how much may wait for the session, if that is its own.
+    pub(crate) fn new(name: Arc<str>, allowance: Option<Allowance>) -> Self {
         Self {
             name,
             keep_ms: 0,
@@ -107,7 +110,7 @@ impl Pact {
             will_at: Millis(0),
             options: SmallVec::new(),
             flight: None,
-            rare: None,
+            rare: allowance.map(|own| Box::new(Rare { allowance: Some(own), ..Rare::default() })),
             records: None,
         }
     }
@@ -117,10 +120,16 @@ impl Pact {
         self.flight.as_ref().map_or(0, |flight| flight.len_waiting() as u64)
     }
 
+    /// How much may wait.
+    pub(crate) fn allowance(&self, limits: &Limits) -> Allowance {
+        let own = self.rare.as_ref().and_then(|rare| rare.allowance);
+        own.unwrap_or_else(|| limits.allowance())
+    }
+
     /// Most exchanges at once: as agreed on, but no more while the client has not acknowledged as many bytes as may wait.
     pub(crate) fn places(&self, limits: &Limits) -> u16 {
         match &self.flight {
-            Some(flight) if flight.bytes_here() >= limits.outbox_bytes_max => {
+            Some(flight) if flight.bytes_here() >= self.allowance(limits).bytes_max => {
                 u16::try_from(flight.len_here()).unwrap_or(u16::MAX).min(self.window)
             }
             Some(_) | None => self.window,

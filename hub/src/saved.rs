@@ -261,7 +261,7 @@ impl Hub {
             left_ms => Millis(self.now.0.saturating_add(left_ms.saturating_sub(elapsed_ms))),
         };
         let (until, will_at) = (at(claim.left_ms), claim.will.as_ref().map(|will| at(will.left_ms)));
-        let mut pact = Pact::new(Arc::clone(&claim.name));
+        let mut pact = Pact::new(Arc::clone(&claim.name), self.allowance_of(&claim.name));
         (pact.keep_ms, pact.until, pact.will_at) = (claim.keep_ms, until, will_at.unwrap_or(until));
         (pact.window, pact.last) = (claim.window.max(1), claim.last);
         pact.will = claim.will.as_ref().and_then(|will| restored_will(will, messages));

@@ -102,6 +102,9 @@ pub enum Mail {
     },
     /// New certificates for connections accepted from now on.
     Tls(crate::tls::TlsConfigs),
+    /// A stream socket whose other end is in this process. Its client is trusted: it is let in by its client id alone, and
+    /// neither rules nor rates hold for it.
+    Own(std::net::TcpStream),
 }
 
 /// What the front knows of a session.

@@ -4,6 +4,24 @@ use crate::script::{Rule, check};
 
 const RULES: &[Rule] = &[
     (
+        "a client with an allowance of its own has that instead",
+        "wide claims keep=10 window=1
+         > wide claimed new
+         wide joins x q1
+         > wide joined new
+         wide lost
+         office publishes x 1 q1
+         office publishes x 2 q1
+         office publishes x 3 q1
+         office publishes x 4 q1
+         office publishes x 5 q1
+         office publishes x 6 q1
+         office publishes x 7 q1 tell
+         > office Counts { delivered: 0, queued: 1, dropped: 0 }
+         office publishes x 8 q1 tell
+         > office Counts { delivered: 0, queued: 0, dropped: 1 }",
+    ),
+    (
         "a full outbox takes nothing more; what was counted is told",
         "a claims keep=10 window=1
          > a claimed new

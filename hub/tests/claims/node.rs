@@ -2,8 +2,8 @@
 
 use bytes::Bytes;
 use hub::{
-    Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, Grade, HistoryRule, Hub, HubMail,
-    Labels, Limits, Message, MessageId, Millis, Outcome, Outgoing, Publish, Quality, Recipient,
+    Allowance, Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, Grade, HistoryRule, Hub,
+    HubMail, Labels, Limits, Message, MessageId, Millis, Outcome, Outgoing, Publish, Quality, Recipient,
     RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology, Traits, WhenFull,
 };
 use std::collections::{BTreeMap, HashMap, VecDeque};
@@ -35,6 +35,9 @@ pub struct Node {
 /// Of a body over every limit; shown as `LARGE`.
 pub const LARGE_BYTES: usize = 2000;
 
+/// Of the client `wide`.
+const ALLOWANCE: Allowance = Allowance { messages_max: 7, bytes_max: 3 * LARGE_BYTES as u64 };
+
 pub fn limits() -> Limits {
     Limits {
         sessions_max: 10,
@@ -65,7 +68,9 @@ impl Node {
         let rules = vec![rule("kept/#", history, WhenFull::Newest), rule("last/#", None, WhenFull::Oldest)];
         let hub = |shard| {
             let (shard, rules) = (ShardId(shard), rules.clone());
-            Hub::new(Config { shard, topology, epoch: 5, limits: limits(), rules })
+            let mut hub = Hub::new(Config { shard, topology, epoch: 5, limits: limits(), rules });
+            hub.allow("wide", ALLOWANCE);
+            hub
         };
         Self {
             topology,

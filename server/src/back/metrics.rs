@@ -5,6 +5,7 @@
 
 mod queues;
 
+use super::bridge::{Loss, Standing, View};
 use super::office::Office;
 use crate::front::{FAMILIES, Family, Figures};
 use crate::mail::Mail;
@@ -278,6 +279,62 @@ fn render_store(text: &mut String, store: &disk::Stats) {
     let _ = writeln!(text, "trunkline_{name}_count {count}");
 }
 
+/// The rows of [`render_bridges`]; the last one has a value for each [`Loss`].
+const BRIDGES: &[Stat] = &[
+    gauge("bridge_connected", "1 while the bridge is connected, else 0."),
+    counter("bridge_connects", "Connections of the bridge to its broker."),
+    counter("bridge_messages_out", "Messages sent to the broker, those that were sent again too."),
+    counter("bridge_messages_in", "Messages taken in from the broker, likewise."),
+    gauge("bridge_queued", "Messages that wait here for the broker."),
+    gauge("bridge_in_flight", "Messages of QoS 1 and 2 that the broker has not acknowledged."),
+    counter(
+        "bridge_dropped",
+        "Messages that did not pass, by `reason`: `loop` (they have been there), `unmatched` (no rule is about them), \
+         `too_large`, `refused` (by the other side). Those for which the queue was full count for `outbox_dropped`.",
+    ),
+];
+
+/// In the same format, one value for each bridge by `bridge`; nothing where there is none.
+#[must_use]
+pub(crate) fn render_bridges(views: &[View<'_>]) -> String {
+    let mut text = String::new();
+    for (index, row) in BRIDGES.iter().enumerate().filter(|_| !views.is_empty()) {
+        let name = full_name(row);
+        head(&mut text, &name, kind(row), row.doc);
+        for view in views {
+            let label = view.config.name.as_str();
+            match bridged(view).get(index) {
+                Some(Some(value)) => {
+                    let _ = writeln!(text, "trunkline_{name}{{bridge=\"{label}\"}} {value}");
+                }
+                Some(None) => {}
+                None => {
+                    for ((_, reason), count) in Loss::ALL.iter().zip(view.counts.lost) {
+                        let _ = writeln!(
+                            text,
+                            "trunkline_{name}{{bridge=\"{label}\",reason=\"{reason}\"}} {count}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+    text
+}
+
+/// What is not known is left out.
+fn bridged(view: &View<'_>) -> [Option<u64>; BRIDGES.len() - 1] {
+    let counts = &view.counts;
+    [
+        Some(u64::from(view.story.standing == Standing::Connected)),
+        Some(counts.connects),
+        Some(counts.messages_out),
+        Some(counts.messages_in),
+        view.queued.map(u64::from),
+        view.in_flight.map(u64::from),
+    ]
+}
+
 fn stored(store: &disk::Stats) -> [u64; STORE.len()] {
     [
         store.records,
@@ -326,6 +383,12 @@ pub fn reference() -> String {
     let seconds = full_name(&CHECKPOINT_SECONDS);
     let _ = writeln!(page, "| `{seconds}` | {} | {} |", kind(&CHECKPOINT_SECONDS), CHECKPOINT_SECONDS.doc);
     let _ = writeln!(page, "| `{}` | histogram | {} |", COMMIT_SECONDS.0, COMMIT_SECONDS.1);
+    table(
+        &mut page,
+        "Of bridges",
+        "With the label `bridge`, its name; only with a `[[bridge]]`. Counters begin at 0 when the process starts.",
+        BRIDGES,
+    );
     table(&mut page, "Of the process", "From the kernel.", &[RESIDENT]);
     page.push_str(&super::sys::reference());
     page

@@ -1,8 +1,9 @@
 //! The back office: everything an ordinary back end touches, on tokio beside the shards.
 //!
 //! It asks shards through [`Office`] and never waits inside one. It must not know any client protocol; what a
-//! message looks like to a client is the front's business. Start at [`office`], then [`rest`].
+//! message looks like to a client is the front's business. Where the server is a client itself, `bridge` speaks MQTT. Start at [`office`], then [`rest`].
 
+pub(crate) mod bridge;
 pub mod checked;
 pub mod gather;
 mod members;

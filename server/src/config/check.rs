@@ -2,6 +2,7 @@
 //!
 //! Must not know how text is parsed (`raw.rs`). Start at [`load`].
 
+use super::bridge::{self, BridgeEntry, RuleEntry};
 use super::limits::Limits;
 use super::mqtt::{AclRule, AutoSubscribe, ClientUser, Mqtt, MqttUser, prepared};
 use super::names::{NamespaceName, Origins, level_matches};
@@ -29,6 +30,8 @@ pub(super) const SECTIONS: &[Section] = &[
     MqttUser::SECTION,
     AutoSubscribe::SECTION,
     AclRule::SECTION,
+    BridgeEntry::SECTION,
+    RuleEntry::SECTION,
     Sqs::SECTION,
     SqsCredential::SECTION,
     DeclaredQueue::SECTION,
@@ -81,6 +84,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let mqtt_users = users(raw);
     let mqtt_auto_subscribe = auto_subscribe(raw);
     let mqtt_acl = acl(raw);
+    let bridges = bridge::read(raw);
     let sqs = Sqs::read(&mut raw.table(&Sqs::SECTION));
     let (sqs_credentials, queues) = (credentials(raw), queues(raw));
     let bindings = bindings(raw);
@@ -100,6 +104,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         mqtt_users,
         mqtt_auto_subscribe,
         mqtt_acl,
+        bridges,
         sqs: sqs?,
         sqs_credentials,
         queues,
@@ -246,6 +251,7 @@ fn contradictions(raw: &mut Raw, config: &Config) {
     addresses(raw, config);
     queues_contradict(raw, config);
     copies_contradict(raw, config);
+    bridges_contradict(raw, config);
     if config.socketio.cors_credentials && config.socketio.cors_origins == Origins::Any {
         let text = "must be false when cors_origins is [\"*\"]: list the origins instead";
         raw.problem(raw.place("socketio.cors_credentials"), "socketio.cors_credentials", text);
@@ -336,6 +342,16 @@ fn copies_contradict(raw: &mut Raw, config: &Config) {
             let text = format!("must be declared by a [[queue]], got \"{}\"", queue.as_str());
             raw.problem(raw.place(&path), &path, text);
         }
+    }
+}
+
+/// Each bridge has a name of its own, and the protocol that it speaks here.
+fn bridges_contradict(raw: &mut Raw, config: &Config) {
+    let names: Vec<&str> = config.bridges.iter().map(|bridge| bridge.name.as_str()).collect();
+    only_once(raw, (&BridgeEntry::SECTION, "name"), &names);
+    if !config.mqtt.enabled && !config.bridges.is_empty() {
+        let text = "must be true, since there is a [[bridge]]";
+        raw.problem(raw.place("mqtt.enabled"), "mqtt.enabled", text);
     }
 }
 

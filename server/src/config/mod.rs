@@ -5,6 +5,7 @@
 //!
 //! Must not know listeners, shards or the command line. Start at [`Config::load`].
 
+mod bridge;
 mod check;
 mod limits;
 mod mqtt;
@@ -23,6 +24,9 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use bridge::{
+    Bridge, BridgeDirection, BridgeName, BridgePassword, BridgeRule, BridgeUrl, BridgeVersion, RetainedValues,
+};
 pub use limits::Limits;
 pub(crate) use mqtt::prepared;
 pub use mqtt::{
@@ -74,6 +78,8 @@ pub struct Config {
     pub mqtt_auto_subscribe: Vec<AutoSubscribe>,
     /// `[[mqtt.acl]]`, in the order in which they are tried.
     pub mqtt_acl: Vec<AclRule>,
+    /// `[[bridge]]`, each with its `[[bridge.rule]]`.
+    pub bridges: Vec<Bridge>,
     /// `[sqs]`.
     pub sqs: Sqs,
     /// `[[sqs.credential]]`.

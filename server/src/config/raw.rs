@@ -22,8 +22,8 @@ pub(super) struct Raw {
     sections: &'static [Section],
     /// By full path; elements of arrays of tables are `socketio.namespace[0].name`.
     values: BTreeMap<String, Value>,
-    /// Elements of each array of tables, in order of the file.
-    elements: BTreeMap<&'static str, Vec<Place>>,
+    /// Elements of each array of tables by its path, in order of the file: `socketio.namespace`, `bridge[0].rule`.
+    elements: BTreeMap<String, Vec<Place>>,
     /// Where a missing key is reported.
     missing: Place,
     /// Whether the file is not TOML, so that nothing can be said about its keys.
@@ -65,13 +65,24 @@ impl Raw {
 
     /// How many elements an array of tables has.
     pub(super) fn element_count(&self, section: &'static Section) -> usize {
-        self.elements.get(section.path).map_or(0, Vec::len)
+        self.element_count_at(section.path)
+    }
+
+    /// The same of one that lies in an element of another, by its path.
+    pub(super) fn element_count_at(&self, path: &str) -> usize {
+        self.elements.get(path).map_or(0, Vec::len)
     }
 
     /// One element of an array of tables.
     pub(super) fn element(&mut self, section: &'static Section, index: usize) -> Table<'_> {
-        let place = self.element_place(section, index);
-        Table { path: format!("{}[{index}]", section.path), section, place, raw: self }
+        self.element_at(section, section.path, index)
+    }
+
+    /// The same of one that lies in an element of another, by its path.
+    pub(super) fn element_at(&mut self, section: &'static Section, path: &str, index: usize) -> Table<'_> {
+        let place = self.elements.get(path).and_then(|places| places.get(index));
+        let place = place.cloned().unwrap_or(Place::Default);
+        Table { path: format!("{path}[{index}]"), section, place, raw: self }
     }
 
     /// Where an element of an array of tables begins.
@@ -226,7 +237,7 @@ impl FileReader<'_> {
                     let place = self.place(element.span());
                     match element.get_ref() {
                         DeValue::Table(table) => {
-                            self.raw.elements.entry(section.path).or_default().push(place);
+                            self.raw.elements.entry(path.to_owned()).or_default().push(place);
                             self.table(&element_path, section.path, table);
                         }
                         other => self.raw.problem(place, &element_path, wrong_type("a table", other)),

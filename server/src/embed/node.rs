@@ -5,7 +5,7 @@
 
 use crate::back::sqs::BATCH_MAX;
 use crate::config::{self, Config, WhenFull};
-use crate::front::{Ban, Fit, Front, PidKey, Returning};
+use crate::front::{Ban, Fit, Front, OWN_NAMES, PidKey, Returning};
 use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
@@ -13,7 +13,7 @@ use crate::state::{End, NodeState, SavedBan, SavedClient, ShardState};
 use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
-    Binding, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis,
+    Allowance, Binding, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis,
     RecoveryLimits, Report, SessionId, ShardId, Token, Topology,
 };
 use std::collections::{HashSet, VecDeque};
@@ -47,6 +47,11 @@ impl NodeSetup {
         for place in &mut places {
             place.hub.configure_queues(self.queues.clone());
             place.hub.bind(bindings(&self.config));
+            for bridge in &self.config.bridges {
+                let (messages_max, bytes_max) = (bridge.queue_messages_max, bridge.queue_bytes_max);
+                let name = format!("{OWN_NAMES}{}", bridge.name.as_str());
+                place.hub.allow(&name, Allowance { messages_max, bytes_max });
+            }
         }
         match (kept, &self.journal) {
             (Some(kept), _) => {

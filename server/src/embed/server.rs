@@ -6,6 +6,7 @@ use super::keeping::{Keeper, Keeping, open_disk};
 use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
+use crate::back::bridge::{Bridges, Tasks};
 use crate::back::rest::{self, Desk};
 use crate::back::sqs::{self, Door};
 use crate::back::{Office, OfficePorts, Storage, metrics, sys};
@@ -90,6 +91,7 @@ pub struct Server {
     sqs: Option<Served>,
     /// Publishes figures until it is ended, if it is to.
     figures: Option<AbortHandle>,
+    bridges: Tasks,
 }
 
 /// What has to end in order.
@@ -228,14 +230,15 @@ impl Server {
             }
         };
         let storage = storage(&office, &config, running.keeper.as_ref());
-        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
+        let bridges = Bridges::start(&office, &config, zero).await;
+        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage).with(bridges.bridges());
         let private = Served::start("private", rest::router(desk, door.clone()), private);
         let router = door.clone().map(Door::router);
         let sqs = router.zip(sqs).map(|(router, port)| Served::start("SQS", router, port));
         let figures = publish_figures(&office, &config);
         let handle = Handle::new(office, Arc::clone(&config), door);
         let upcalls = Unheard::start(upcalls, handle.clone());
-        Ok(Self { handle, config, running, upcalls, addrs, private, sqs, figures })
+        Ok(Self { handle, config, running, upcalls, addrs, private, sqs, figures, bridges })
     }
 
     /// Where clients connect, port resolved.
@@ -325,11 +328,13 @@ impl Server {
     /// ends. Receives that wait for messages of queues are answered at once. With `server.state_file` the sessions that may be
     /// recovered are left there for the next start.
     pub async fn drain(self) {
-        let Self { handle, config, running, private, sqs, figures, upcalls: _upcalls, addrs: _ } = self;
+        let Self { handle, config, running, private, sqs, figures, bridges, upcalls: _upcalls, addrs: _ } =
+            self;
         handle.office().start_draining();
         if let Some(figures) = &figures {
             figures.abort();
         }
+        bridges.stop().await;
         running.end(Duration::from_millis(config.server.drain_window_ms)).await;
         tokio::join!(private.end(), OptionFuture::from(sqs.map(Served::end)));
     }

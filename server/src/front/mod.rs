@@ -27,7 +27,7 @@ use crate::mail::{Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
 use crate::state::{End, ShardState};
 
-pub use mqtt::{Ban, Banned, FAMILIES, Family, Figures, attributes};
+pub use mqtt::{Ban, Banned, FAMILIES, Family, Figures, OWN_NAMES, attributes};
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
 
 /// The protocols of one shard.

@@ -94,6 +94,15 @@ impl<H: Handler> Shard<H> {
         }
     }
 
+    /// A stream whose other end is in this process. It takes a seat like any other; if there is none it is closed.
+    pub(super) fn take_own(&mut self, stream: TcpStream) {
+        if !self.io.seats.try_take() {
+            self.io.stats.refused_connections_max += 1;
+        } else if self.seat(stream, Flags::OWN, Takes::Streams).is_none() {
+            self.io.seats.leave();
+        }
+    }
+
     fn take_in(&mut self, stream: TcpStream, start: Flags, takes: Takes) -> Option<ConnKey> {
         // Frames are written whole, so there is nothing to wait for (RFC 896).
         stream.set_nodelay(true).ok()?;

@@ -82,6 +82,8 @@ impl Flags {
     pub(super) const STREAM_ONLY: Self = Self(1 << 13);
     /// It comes from a proxy that has to say first whom it speaks for.
     pub(super) const AWAITS_PROXY: Self = Self(1 << 14);
+    /// Its other end is in this process.
+    pub(super) const OWN: Self = Self(1 << 15);
 
     pub(super) fn has(self, flag: Self) -> bool {
         self.0 & flag.0 != 0

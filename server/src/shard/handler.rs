@@ -201,7 +201,7 @@ pub trait Handler {
     /// The owner's deadline has come (see [`Io::arm`]); it is disarmed.
     fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner);
 
-    /// From the back office: everything but `Stats` and `Tls`.
+    /// From the back office: everything but `Stats`, `Tls` and `Own`.
     fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail);
 
     /// From another shard: `Hub` and `Engine`.

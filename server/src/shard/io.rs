@@ -134,6 +134,11 @@ impl Io {
         self.connections.get(conn).and_then(|connection| connection.stream.peer_addr().ok())
     }
 
+    /// Whether the other end of the connection is the server's own ([`crate::mail::Mail::Own`]).
+    pub fn is_own(&self, conn: ConnKey) -> bool {
+        self.connections.get(conn).is_some_and(|connection| connection.flags.has(Flags::OWN))
+    }
+
     /// Whether the connection is under TLS.
     pub fn is_secure(&self, conn: ConnKey) -> bool {
         self.connections.get(conn).is_some_and(|connection| connection.tls.is_some())

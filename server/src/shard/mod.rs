@@ -293,6 +293,7 @@ impl<H: Handler> Shard<H> {
             // The asker may have given up.
             Mail::Stats { reply } => drop(reply.send(self.io.snapshot())),
             Mail::Tls(config) => self.tls = Some(config),
+            Mail::Own(stream) => self.take_own(stream),
             mail => self.call(|handler, cx| handler.mail(cx, mail)),
         }
     }

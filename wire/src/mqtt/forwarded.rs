@@ -83,6 +83,17 @@ impl From<PropertyBuf> for Forwarded {
     }
 }
 
+impl PropertyBuf {
+    /// Appends those of a message that is passed on from server to server: what is forwarded in any case, and what is left of
+    /// its expiry.
+    pub fn push_passed_on(&mut self, properties: &Properties<'_>) {
+        let passed_on = |property| is_forwarded(property) || property == Property::MessageExpiryInterval;
+        for (_, entry) in properties.entries().filter(|(property, _)| passed_on(*property)) {
+            self.push_entry(entry);
+        }
+    }
+}
+
 const fn is_forwarded(property: Property) -> bool {
     matches!(
         property,

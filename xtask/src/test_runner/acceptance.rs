@@ -10,7 +10,7 @@ use crate::install;
 use crate::process::{build, cargo, program};
 
 /// What the clients need.
-const PROGRAMS: [install::Program; 6] = [
+const PROGRAMS: [install::Program; 7] = [
     ("curl", &["--version"], "curl"),
     ("node", &["--version"], "nodejs"),
     ("npm", &["--version"], "npm"),
@@ -18,6 +18,8 @@ const PROGRAMS: [install::Program; 6] = [
     ("python3", &["-m", "ensurepip", "--version"], "python3-venv"),
     // Its programs say what they are and fail.
     ("sh", &["-c", "command -v mosquitto_pub && command -v mosquitto_sub"], "mosquitto-clients"),
+    // A broker on the other side of a bridge; Debian has it where only root looks.
+    ("sh", &["-c", "PATH=$PATH:/usr/sbin command -v mosquitto"], "mosquitto"),
 ];
 
 /// The whole stage.

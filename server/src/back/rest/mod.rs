@@ -4,6 +4,7 @@
 //! know shards: everything goes through [`Office`].
 
 mod bans;
+mod bridges;
 mod channels;
 mod document;
 mod extract;
@@ -17,6 +18,7 @@ mod sessions;
 mod store;
 mod tail;
 
+use crate::back::bridge::Bridges;
 use crate::back::sqs::{self, Door};
 use crate::back::{Office, Storage};
 use crate::config::Config;
@@ -45,6 +47,7 @@ pub(crate) struct Desk {
     storage: Option<Storage>,
     /// To queues, if there are any.
     door: Option<Door>,
+    bridges: Option<Bridges>,
     /// The zero of the shards' clock.
     zero: Instant,
     started: Instant,
@@ -57,7 +60,13 @@ impl Desk {
     #[must_use]
     pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant, storage: Option<Storage>) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
-        Self { office, config, storage, door: None, zero, started: Instant::now(), tails }
+        Self { office, config, storage, door: None, bridges: None, zero, started: Instant::now(), tails }
+    }
+
+    /// With bridges to look at.
+    #[must_use]
+    pub(crate) fn with(self, bridges: Bridges) -> Self {
+        Self { bridges: Some(bridges), ..self }
     }
 
     fn now_ms(&self) -> u64 {
@@ -203,6 +212,7 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(server::live))
         .routes(routes!(server::ready))
         .routes(routes!(server::metrics))
+        .routes(routes!(bridges::list))
         .routes(routes!(store::show))
         .routes(routes!(store::backup))
         .routes(routes!(store::compact))

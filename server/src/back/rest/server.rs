@@ -113,7 +113,10 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
     };
     let (queues_max, now_ms) = (desk.config.sqs.metrics_queues_max, super::queues::calendar_ms());
     let queues = metrics::gather_queues(&desk.office, queues_max, now_ms).await;
-    let text = metrics::render(&metrics::gather(&desk.office).await, &queues, stored.as_ref());
+    let mut text = metrics::render(&metrics::gather(&desk.office).await, &queues, stored.as_ref());
+    if let Some(bridges) = &desk.bridges {
+        text.push_str(&metrics::render_bridges(&bridges.views().await));
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 

@@ -180,6 +180,42 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "[[socketio.namespace]]\nname = \"/a\"\n\n[[socketio.namespace]]\nname = \"/a\"",
         "trunkline.toml:4:1: socketio.namespace[1]: names /a a second time",
     ),
+    // Bridges and what lies in them.
+    (
+        "[[bridge]]\nname = \"a b\"\nurl = \"mqtt://a\"\n[[bridge.rule]]\ndirection = \"in\"\nfilter = \"a\"",
+        "trunkline.toml:2:8: bridge[0].name: must be 1 to 64 of `A-Za-z0-9_-`, got \"a b\"",
+    ),
+    (
+        "[[bridge]]\nname = \"a\"\nurl = \"ws://a\"\n[[bridge.rule]]\ndirection = \"in\"\nfilter = \"a\"",
+        "trunkline.toml:3:7: bridge[0].url: must begin with mqtt:// or mqtts://, got \"ws://a\"",
+    ),
+    (
+        "[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"",
+        "trunkline.toml:1:1: bridge[0]: must have a `[[bridge.rule]]`",
+    ),
+    (
+        "[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"\n[[bridge.rule]]\ndirection = \"in\"\nfilter = \"a/#\"\n\
+         [[bridge.rule]]\ndirection = \"both\"\nfilter = \"+/b\"",
+        "trunkline.toml:9:10: bridge[0].rule[1]: must not match topics that rule 1 matches in the same direction",
+    ),
+    (
+        "[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"\n[[bridge.rule]]\ndirection = \"up\"\nfilter = \"a\"",
+        "trunkline.toml:5:13: bridge[0].rule[0].direction: must be one of \"in\", \"out\", \"both\", got \"up\"",
+    ),
+    (
+        "[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"\n[[bridge.rule]]\ndirection = \"in\"\nfilter = \"$SYS/#\"",
+        "trunkline.toml:6:10: bridge[0].rule[0]: must have a local_prefix: nobody publishes to names with `$` here",
+    ),
+    (
+        "[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"\n[[bridge.rule]]\ndirection = \"out\"\nfilter = \"+\"\n\
+         remote_prefix = \"a\"",
+        "trunkline.toml:6:10: bridge[0].rule[0]: with its prefix must have `+` alone in a level, got `a+`",
+    ),
+    (
+        "[mqtt]\nenabled = false\n[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"\n[[bridge.rule]]\n\
+         direction = \"out\"\nfilter = \"a\"",
+        "trunkline.toml:2:11: mqtt.enabled: must be true, since there is a [[bridge]]",
+    ),
     (
         "[socketio]\nroot_channel = \"chat\"\n[[socketio.namespace]]\nname = \"/chat\"",
         "trunkline.toml:2:16: socketio.root_channel: must not be \"chat\": that is the channel of namespace /chat",

@@ -71,6 +71,9 @@ proptest! {
     }
 }
 
+/// What a bridge needs below its keys.
+const RULE: &str = "[[bridge.rule]]\ndirection = \"out\"\nfilter = \"a\"";
+
 #[test]
 fn every_example_value_is_valid() {
     for section in SECTIONS {
@@ -82,7 +85,17 @@ fn every_example_value_is_valid() {
                     let needed = |other: &&Key| other.name != key.name && other.default == Default::Required;
                     let others = section.keys.iter().filter(needed);
                     let others = others.map(|key| format!("\n{} = {}", key.name, key.example.unwrap()));
-                    format!("[[{}]]\n{} = {example}{}", section.path, key.name, others.collect::<String>())
+                    let text = format!(
+                        "[[{}]]\n{} = {example}{}",
+                        section.path,
+                        key.name,
+                        others.collect::<String>()
+                    );
+                    match section.path {
+                        "bridge" => format!("{text}\n{RULE}"),
+                        "bridge.rule" => format!("[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"\n{text}"),
+                        _ => text,
+                    }
                 }
             };
             // Files of TLS come in pairs only.

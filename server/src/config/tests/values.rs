@@ -131,4 +131,7 @@ fn secrets_are_in_no_debug_output() {
     assert!(config.private.keys[0].matches(b"0123456789abcdef"));
     assert!(!config.private.keys[0].matches(b"0123456789abcdeF"));
     assert!(!config.private.keys[0].matches(b"0123456789abcde"));
+    let bridge = "[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"\npassword = \"sesame\"\n[[bridge.rule]]\n\
+                  direction = \"out\"\nfilter = \"a\"";
+    assert!(!format!("{:?}", load(bridge).config).contains("sesame"));
 }

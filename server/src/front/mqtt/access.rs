@@ -32,10 +32,15 @@ pub(super) struct Asker<'a> {
     pub(super) user: Option<&'a str>,
     /// Known once it has a session.
     pub(super) session: Option<SessionId>,
+    /// The server itself, for which no rule holds.
+    pub(super) is_own: bool,
 }
 
+/// What the client ids of the server's own clients begin with; nobody else may have such a one.
+pub const OWN_NAMES: &str = "$bridge/";
+
 /// First levels under which only the server publishes.
-const RESERVED: [&str; 6] = ["$user", "$client", "$sys", "$SYS", "$share", delayed::ROOT];
+const RESERVED: [&str; 7] = ["$user", "$client", "$sys", "$SYS", "$share", "$bridge", delayed::ROOT];
 
 impl Access {
     pub(super) fn new(config: &Config, topology: Topology) -> Self {
@@ -112,6 +117,9 @@ impl Access {
 
     /// Whether a rule keeps a client from getting a message, by whatever filter it comes. Asked only where a rule `hides`.
     pub(super) fn is_hidden(&self, asker: Asker<'_>, topic: &str) -> bool {
+        if asker.is_own {
+            return false;
+        }
         let rule = self.rules.iter().find(|rule| {
             let decides =
                 rule.allow.contains(&AclAction::Subscribe) || rule.deny.contains(&AclAction::Subscribe);
@@ -122,6 +130,9 @@ impl Access {
 
     /// The first rule that covers all of it and names the action decides.
     fn check(&self, asker: Asker<'_>, action: AclAction, filter: &str) -> Result<(), ReasonCode> {
+        if asker.is_own {
+            return Ok(());
+        }
         for rule in self.rules.iter().filter(|rule| covers(rule.filter.as_str(), filter, asker)) {
             if rule.allow.contains(&action) {
                 return Ok(());
@@ -197,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_grant_must_cover_the_whole_filter() {
-        let asker = Asker { name: "c1", user: Some("bob"), session: None };
+        let asker = Asker { name: "c1", user: Some("bob"), session: None, is_own: false };
         let cases = [
             ("a/#", "a", true),
             ("a/#", "a/+/b", true),
@@ -213,10 +224,10 @@ mod tests {
         for (rule, asked, expected) in cases {
             assert_eq!(covers(rule, asked, asker), expected, "{rule} {asked}");
         }
-        let marked = Asker { name: "%u", user: Some("bob"), session: None };
+        let marked = Asker { name: "%u", user: Some("bob"), session: None, is_own: false };
         assert!(covers("d/%c", "d/%u", marked) && !covers("d/%c", "d/bob", marked));
         assert_eq!(substituted("%c%d%/%u%", asker).as_deref(), Some("c1%d%/bob%"));
-        let tricky = Asker { name: "#", user: None, session: None };
+        let tricky = Asker { name: "#", user: None, session: None, is_own: false };
         assert!(!covers("d/%c", "d/#", tricky) && !covers("d/%u", "d/%u", tricky));
     }
 }

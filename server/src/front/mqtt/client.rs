@@ -50,6 +50,8 @@ pub(super) struct Kind {
     pub(super) ends_with_connection: bool,
     /// It has proven its user by a method, and may do so again.
     pub(super) by_method: bool,
+    /// The server itself is the client.
+    pub(super) own: bool,
 }
 
 /// What few clients have at any time.
@@ -94,7 +96,7 @@ impl Client {
 
     /// Who it is, to [`super::access`].
     pub(super) fn asker(&self) -> Asker<'_> {
-        Asker { name: &self.name, user: self.user.as_deref(), session: Some(self.id) }
+        Asker { name: &self.name, user: self.user.as_deref(), session: Some(self.id), is_own: self.kind.own }
     }
 
     pub(super) fn level(&self) -> Level {

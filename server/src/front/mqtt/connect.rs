@@ -10,7 +10,7 @@ use wire::mqtt::{
     self, ConnAck, ConnAckProperties, Connect, Encoder, Level, Properties, ReasonCode, Version,
 };
 
-use super::access::Asker;
+use super::access::{Asker, OWN_NAMES};
 use super::client::{Client, Kind};
 use super::publish::lifetime_ms;
 use super::scram::METHOD;
@@ -51,6 +51,9 @@ impl Mqtt {
         if self.drain.is_some() {
             self.turn_away(cx, conn, Encoder::for_client(connect));
             return Begun::Over;
+        }
+        if cx.io.is_own(conn) {
+            return self.claim(cx, (conn, connect), (Arc::from(connect.client_id), None), (None, None));
         }
         if !cx.io.allow_handshake(conn) {
             // Some clients stay away after a refusal, and none after a close.
@@ -127,7 +130,7 @@ impl Mqtt {
         let is_user = config.client_id_is_user && connect.client_id.is_empty();
         let user = certified.or(connect.user_name);
         let name = user.filter(|_| is_user).unwrap_or(connect.client_id);
-        if name.len() > config.client_id_bytes_max {
+        if name.len() > config.client_id_bytes_max || name.starts_with(OWN_NAMES) {
             return Err(ReasonCode::ClientIdentifierNotValid);
         }
         if !name.is_empty() {
@@ -153,7 +156,7 @@ impl Mqtt {
         user: Option<&str>,
     ) -> Result<Option<Box<Will>>, ReasonCode> {
         let Some(will) = &connect.will else { return Ok(None) };
-        let asker = Asker { name, user, session: None };
+        let asker = Asker { name, user, session: None, is_own: false };
         let delay = will.properties.will_delay_interval_seconds().unwrap_or(0);
         let sent = mqtt::Publish {
             dup: false,
@@ -185,7 +188,8 @@ impl Mqtt {
             Version::V5 => connect.properties.session_expiry_interval_seconds().unwrap_or(0),
         };
         let expiry = asked.min(self.config.mqtt.session_expiry_seconds_max);
-        let keep_alive_seconds = self.keep_alive(connect);
+        let own = cx.io.is_own(conn);
+        let keep_alive_seconds = if own { connect.keep_alive_seconds } else { self.keep_alive(connect) };
         let index = u32::try_from(self.clients.insert(Client {
             conn,
             session: SessionKey(u32::MAX),
@@ -196,6 +200,7 @@ impl Mqtt {
                 bridge: connect.is_bridge,
                 ends_with_connection: asked == 0,
                 by_method: proof.is_some(),
+                own,
             },
             encoder: Encoder::for_client(connect),
             heard: cx.io.now(),

@@ -40,6 +40,7 @@ use hub::{Command, SessionId, ShardId, Topology};
 use slab::Slab;
 
 use self::access::Access;
+pub use self::access::OWN_NAMES;
 use self::auth::Exchanges;
 use self::bans::Bans;
 pub use self::bans::{Ban, Banned};

@@ -67,8 +67,8 @@ impl Mqtt {
         let max = self.config.mqtt.receive_maximum;
         let Some(client) = self.client_mut(index) else { return false };
         client.inbound = client.inbound.saturating_add(1);
-        // Version 3 cannot be told of a window.
-        client.version() == Version::V5 && client.inbound > max
+        // Version 3 cannot be told of a window, and the server's own clients have agreed on one with others.
+        client.version() == Version::V5 && !client.kind.own && client.inbound > max
     }
 
     /// The topic behind an alias; `None` when the packet has it itself.

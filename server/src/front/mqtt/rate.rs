@@ -20,6 +20,9 @@ impl Mqtt {
         let breach_ms = u64::from(self.config.mqtt.rate_breach_seconds) * 1000;
         let events = u64::from(matches!(frame.first >> 4, 3 | 8 | 10));
         let Some(client) = self.client_mut(index) else { return false };
+        if client.kind.own {
+            return true;
+        }
         let conn = client.conn;
         let is_new = client.rare.as_ref().is_none_or(|rare| rare.rate.is_none());
         let rate = client.rare().rate.get_or_insert_with(|| Box::new(fresh));

@@ -82,7 +82,7 @@ impl Mqtt {
 
     /// A client of version 5 knows what is switched off, so to ask for it breaks the protocol.
     fn breach(&self, index: u32, subscribe: &Subscribe<'_>) -> Option<ReasonCode> {
-        self.client(index).filter(|client| client.version() == Version::V5)?;
+        self.client(index).filter(|client| client.version() == Version::V5 && !client.kind.own)?;
         let label = subscribe.properties.subscription_identifier().unwrap_or(0);
         let mut filters = subscribe.subscriptions.iter();
         filters.find_map(|(filter, _)| availability::subscribe(&self.config.mqtt, filter, label).err())
@@ -97,7 +97,9 @@ impl Mqtt {
     ) -> Result<Join, ReasonCode> {
         let client = self.client(index).ok_or(ReasonCode::UnspecifiedError)?;
         let config = &self.config.mqtt;
-        availability::subscribe(config, filter, label)?;
+        if !client.kind.own {
+            availability::subscribe(config, filter, label)?;
+        }
         let (group, filter) = split_share(filter);
         let asker = client.asker();
         self.access.subscribe(asker, filter)?;
@@ -122,6 +124,9 @@ impl Mqtt {
 
     /// The subscriptions that a new session begins with (MQTT 5.0, 4.5 allows a server to make some).
     pub(super) fn subscribe_at_start(&mut self, cx: &mut Cx<'_>, index: u32) {
+        if self.client(index).is_some_and(|client| client.kind.own) {
+            return;
+        }
         for place in 0..self.config.mqtt_auto_subscribe.len() {
             let Some((entry, client)) = self.config.mqtt_auto_subscribe.get(place).zip(self.client(index))
             else {

@@ -52,7 +52,11 @@ impl SocketIo {
                 }
             }
             // For all protocols, or the shard's own.
-            Mail::Inspect { .. } | Mail::Figures { .. } | Mail::Stats { .. } | Mail::Tls(_) => {}
+            Mail::Inspect { .. }
+            | Mail::Figures { .. }
+            | Mail::Stats { .. }
+            | Mail::Tls(_)
+            | Mail::Own(_) => {}
             // Of MQTT clients.
             Mail::Ban { .. } | Mail::Unban { .. } | Mail::Bans { .. } => {}
         }

@@ -78,6 +78,11 @@ impl PropertyBuf {
         self.push(Property::UserProperty, Value::Pair(name, value))
     }
 
+    /// Appends an entry of validated properties.
+    pub(in crate::mqtt) fn push_entry(&mut self, entry: &[u8]) {
+        self.raw.extend_from_slice(entry);
+    }
+
     /// Appends a property unless it has no form.
     pub(in crate::mqtt) fn push_if_it_fits(&mut self, property: Property, value: Value<'_>) {
         // What is left out is too long or has refused characters; the callers say so.
