@@ -1,11 +1,13 @@
 """The server is killed, again and again, while clients work; then nothing that was acknowledged may be missing.
 
-    python -m py.crash --binary ../target/release/trunkline --rounds 100 mqtt-1 mqtt-2 socketio
+    python -m py.crash --binary ../target/release/trunkline --rounds 100 mqtt-1 mqtt-2 socketio queues
 
 Each work has clients that keep their sessions and come back by themselves: of paho-mqtt, or of socket.io-client with connection
 state recovery (`lib/recovering.mjs`). The server gets SIGKILL at a random time and is started again on the same port and the
 same directory. In the end every message that was acknowledged has come to every subscriber, and at QoS 2 and to clients of
 Socket.IO none has come twice. `cargo xtask crash` builds what is needed and runs it.
+
+Of queues `crash_queues.py` says what must hold.
 """
 
 import argparse
@@ -25,6 +27,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.enums import MessageState
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
+
+from . import crash_queues
 
 START_S = 60
 SETTLE_S = 90
@@ -354,7 +358,16 @@ def doubles(subscribers):
     return [(s._client_id, payload, times) for s in subscribers for payload, times in s.came.items() if times > 1][:5]
 
 
-WORKS = {"mqtt-1": mqtt_work(1), "mqtt-2": mqtt_work(2), "socketio": socketio_work}
+def queue_work(binary, rounds, seed, folder):
+    server = Server(binary, folder, SETTINGS)
+    try:
+        return crash_queues.run(server, rounds, random.Random(seed), progress)
+    finally:
+        server.kill()
+        server.log.close()
+
+
+WORKS = {"mqtt-1": mqtt_work(1), "mqtt-2": mqtt_work(2), "socketio": socketio_work, "queues": queue_work}
 
 
 def progress(text):
