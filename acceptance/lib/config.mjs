@@ -33,6 +33,7 @@ const KEYS = {
   mqttPacketBytesMax: "mqtt.packet_bytes_max",
   mqttSessionExpirySMax: "mqtt.session_expiry_seconds_max",
   mqttAclDefault: "mqtt.acl_default",
+  mqttSysIntervalS: "mqtt.sys_interval_seconds",
   handshakeTimeoutMs: "limits.head_timeout_ms",
   messageBytesMax: "limits.message_bytes_max",
   writeBufferBytesMax: "limits.write_buffer_bytes_max",

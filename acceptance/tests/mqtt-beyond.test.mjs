@@ -1,4 +1,4 @@
-// What the server is to do and does not do yet, all in this one place: a test here that passes moves to the file of its subject.
+// What the server does for clients of MQTT beyond what the protocol asks of every server.
 import assert from "node:assert/strict";
 import { createHash, createHmac, pbkdf2Sync, randomBytes } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
@@ -10,7 +10,7 @@ import { ask, next, open } from "../lib/clients.mjs";
 import { connect, connectPacket, dial, hex, name, payloads, quiet } from "../lib/mqtt.mjs";
 import { api } from "../lib/rest.mjs";
 
-const todo = (what, fn) => test(what, { skip: REFERENCE && "rule of Trunkline", todo: true, timeout: 30_000 }, fn);
+const rule = (what, fn) => test(what, { skip: REFERENCE && "rule of Trunkline", timeout: 30_000 }, fn);
 async function serving(t, settings) {
   const server = await start("mqtt", { shards: 2, drainMs: 50, ...settings });
   t.after(() => server.stop());
@@ -53,7 +53,7 @@ async function login(t, server, user, password) {
 }
 const USERS = { mqttUsers: [{ name: "ann", password: "secret" }] };
 
-todo("SCRAM-SHA-256: the right password, and the server proves that it knows it", async (t) => {
+rule("SCRAM-SHA-256: the right password, and the server proves that it knows it", async (t) => {
   const server = await serving(t, USERS);
   const { client, verifier, answer } = await login(t, server, "ann", "secret");
   assert.deepEqual([answer.cmd, answer.reasonCode, answer.properties.authenticationMethod], ["connack", 0, METHOD]);
@@ -69,7 +69,7 @@ todo("SCRAM-SHA-256: the right password, and the server proves that it knows it"
   assert.deepEqual([done.reasonCode, done.properties.authenticationData.toString()], [0, again.verifier]);
 });
 
-todo("SCRAM-SHA-256: a wrong password and an unknown user are refused alike", async (t) => {
+rule("SCRAM-SHA-256: a wrong password and an unknown user are refused alike", async (t) => {
   const server = await serving(t, USERS);
   for (const [user, password] of [["ann", "wrong"], ["nobody", "secret"]]) {
     const { answer } = await login(t, server, user, password);
@@ -77,7 +77,7 @@ todo("SCRAM-SHA-256: a wrong password and an unknown user are refused alike", as
   }
 });
 
-todo("SCRAM-SHA-256: a failed second authentication ends the connection with 87; a PUBLISH inside the first is 82", async (t) => {
+rule("SCRAM-SHA-256: a failed second authentication ends the connection with 87; a PUBLISH inside the first is 82", async (t) => {
   const server = await serving(t, USERS);
   const { client } = await login(t, server, "ann", "secret");
   client.send(auth(0x19, scram("ann", "secret").first));
@@ -92,7 +92,7 @@ todo("SCRAM-SHA-256: a failed second authentication ends the connection with 87;
   assert.equal(early.inbox.find((p) => p.cmd === "connack")?.reasonCode, 0x82, hex(early.received));
 });
 
-todo("Response Information: a topic where only this session may subscribe and any client publish", async (t) => {
+rule("Response Information: a topic where only this session may subscribe and any client publish", async (t) => {
   const server = await serving(t, {});
   const asker = await connect(t, server, { properties: { requestResponseInformation: true } });
   const prefix = asker.connack.properties.responseInformation;
@@ -105,7 +105,7 @@ todo("Response Information: a topic where only this session may subscribe and an
   assert.deepEqual(payloads([await asker.message()]), ["x"]);
 });
 
-todo("$delayed/<seconds>/<topic>: published later", async (t) => {
+rule("$delayed/<seconds>/<topic>: published later", async (t) => {
   const server = await serving(t, {});
   const topic = name();
   const watch = await connect(t, server);
@@ -118,17 +118,20 @@ todo("$delayed/<seconds>/<topic>: published later", async (t) => {
   assert.ok(took >= 980 && took < 3_000, `${took} ms`);
 });
 
-todo("$SYS/broker has the number of clients", async (t) => {
-  const server = await serving(t, {});
+rule("$SYS/broker has the number of clients", async (t) => {
+  const server = await serving(t, { mqttSysIntervalS: 1 });
   const client = await connect(t, server);
   await client.subscribe("$SYS/broker/clients/connected");
-  const message = await client.message(5_000);
-  assert.match(message.payload.toString(), /^[1-9][0-9]*$/);
+  // The retained figure may be from before this client.
+  const seen = [await client.message(5_000)];
+  if (seen[0].payload.toString() === "0") seen.push(await client.message(5_000));
+  const message = seen.at(-1);
+  assert.equal(message.payload.toString(), "1");
   assert.equal(message.topic, "$SYS/broker/clients/connected");
 });
 
 for (const version of [4, 5]) {
-  todo(`level ${version}: a publisher that subscribes sees its QoS 2 message between PUBREC and PUBCOMP, as from mosquitto`, async (t) => {
+  rule(`level ${version}: a publisher that subscribes sees its QoS 2 message between PUBREC and PUBCOMP, as from mosquitto`, async (t) => {
     const server = await serving(t, {});
     const topic = name();
     const client = await connect(t, server, { version, manual: true });
@@ -141,7 +144,7 @@ for (const version of [4, 5]) {
   });
 }
 
-todo("a retained message that is set while a subscription is made comes once", async (t) => {
+rule("a retained message that is set while a subscription is made comes once", async (t) => {
   const server = await serving(t, { shards: 4 });
   const client = await connect(t, server);
   const topic = name();
@@ -162,7 +165,7 @@ todo("a retained message that is set while a subscription is made comes once", a
   }
 });
 
-todo("rules: what may not be subscribed comes through no wider filter", async (t) => {
+rule("rules: what may not be subscribed comes through no wider filter", async (t) => {
   const server = await serving(t, { mqttAcl: [{ filter: "test/nosubscribe", deny: ["subscribe"] }] });
   const [client, other] = [await connect(t, server), await connect(t, server)];
   await client.subscribe(["#", "+/a", "test/+", "+/nosubscribe"], { qos: 1 });
@@ -171,7 +174,7 @@ todo("rules: what may not be subscribed comes through no wider filter", async (t
   assert.deepEqual(client.rest(), []);
 });
 
-todo("REST -> an MQTT session that is away: queued, and delivered later", async (t) => {
+rule("REST -> an MQTT session that is away: queued, and delivered later", async (t) => {
   const server = await serving(t, {});
   const [clientId, channel] = [name(), name("rest")];
   const client = await connect(t, server, { clientId, expiry: 600 });
@@ -184,7 +187,7 @@ todo("REST -> an MQTT session that is away: queued, and delivered later", async 
   assert.equal((await again.message()).payload.toString(), '{"waits":true}');
 });
 
-todo("REST and Socket.IO -> a subscription of QoS 2: at QoS 1 or 2, volatile ones at QoS 0", async (t) => {
+rule("REST and Socket.IO -> a subscription of QoS 2: at QoS 1 or 2, volatile ones at QoS 0", async (t) => {
   const server = await serving(t, {});
   const socket = open(t, server, "/chat", { transports: ["websocket"] });
   await next(socket, "connect");
@@ -200,7 +203,7 @@ todo("REST and Socket.IO -> a subscription of QoS 2: at QoS 1 or 2, volatile one
   assert.equal((await client.message()).qos, 0);
 });
 
-todo("a restart in order: sessions, what waits in them, retained messages and wills go on", async (t) => {
+rule("a restart in order: sessions, what waits in them, retained messages and wills go on", async (t) => {
   const folder = await mkdtemp(join(tmpdir(), "trunkline-mqtt-restart-"));
   t.after(() => rm(folder, { recursive: true, force: true }));
   const settings = { stateFile: join(folder, "state") };
