@@ -74,8 +74,10 @@ impl Door {
             Err(trouble) => return Err(about.error(trouble)),
         };
         let place = |delivery: &Delivery| (delivery.receipt.partition, delivery.receipt.offset);
-        let sent = self.shelf.fetch(deliveries.iter().map(place).collect()).await?;
-        Ok((deliveries, sent))
+        let places = deliveries.iter().map(place).collect();
+        let given = Given { office: self.office.clone(), queue: name_of(queue), deliveries };
+        let sent = self.shelf.fetch(places).await?;
+        Ok((given.taken(), sent))
     }
 
     async fn awaited(&self, queue: &QueueArn, wanted: Wanted) -> Result<Answer, super::Trouble> {
@@ -159,6 +161,30 @@ fn deduplication_id(sent: &Sent) -> Option<String> {
     }
 }
 
+/// Messages that a queue gave and whose receiver does not have them yet: without it they go back.
+struct Given {
+    office: Office,
+    queue: QueueName,
+    deliveries: Vec<Delivery>,
+}
+
+impl Given {
+    /// They are on their way to the receiver.
+    fn taken(mut self) -> Vec<Delivery> {
+        std::mem::take(&mut self.deliveries)
+    }
+}
+
+impl Drop for Given {
+    /// They cannot be read, or nobody waits for them any more.
+    fn drop(&mut self) {
+        let deliveries = std::mem::take(&mut self.deliveries);
+        if let (false, Ok(runtime)) = (deliveries.is_empty(), tokio::runtime::Handle::try_current()) {
+            runtime.spawn(put_back(self.office.clone(), self.queue.clone(), deliveries));
+        }
+    }
+}
+
 /// A receive that may wait.
 struct Poll {
     office: Office,
@@ -212,11 +238,19 @@ async fn give_back(office: Office, shard: ShardId, queue: QueueName, mut answers
         }
     }
     let Ok(Report::Queue(answer)) = answers.within(ANSWER_WAIT).await else { return };
-    let Answer::Received(deliveries) = *answer else { return };
-    let changes: Vec<_> = deliveries.iter().map(|delivery| (delivery.receipt, 0)).collect();
-    let command = |token| Command::Queue(QueueCommand::SetVisibility { queue, changes, token });
-    if !deliveries.is_empty() {
-        // What cannot be given back becomes visible by itself.
-        let _ = office.ask(shard, command).await;
+    if let Answer::Received(deliveries) = *answer {
+        put_back(office, queue, deliveries).await;
     }
+}
+
+/// Makes messages visible again that nobody has.
+async fn put_back(office: Office, queue: QueueName, deliveries: Vec<Delivery>) {
+    if deliveries.is_empty() {
+        return;
+    }
+    let shard = queue.home(&office.topology());
+    let changes = deliveries.iter().map(|delivery| (delivery.receipt, 0)).collect();
+    let command = |token| Command::Queue(QueueCommand::SetVisibility { queue, changes, token });
+    // What cannot be given back becomes visible by itself.
+    let _ = office.ask(shard, command).await;
 }
