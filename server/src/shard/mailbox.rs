@@ -132,17 +132,35 @@ impl Sender {
 pub(super) struct Inbox {
     letters: channel::Receiver<Letter>,
     shared: Arc<Shared>,
+    /// What the shard has heard of that is no letter.
+    heard: Heard,
+}
+
+#[derive(Debug, Default)]
+struct Heard {
+    safe: u64,
+    end: bool,
 }
 
 impl Inbox {
     /// When connections are to be gone; `None` while the node is not to end.
-    pub(super) fn ends_at(&self) -> Option<Instant> {
-        self.shared.end.get().copied()
+    pub(super) fn ends_at(&mut self) -> Option<Instant> {
+        let at = self.shared.end.get().copied();
+        self.heard.end = at.is_some();
+        at
     }
 
     /// How many changes are safe.
-    pub(super) fn safe(&self) -> u64 {
-        self.shared.safe.load(Ordering::SeqCst)
+    pub(super) fn safe(&mut self) -> u64 {
+        self.heard.safe = self.shared.safe.load(Ordering::SeqCst);
+        self.heard.safe
+    }
+
+    /// Whether there is more to hear than [`Inbox::safe`] and [`Inbox::ends_at`] said. To be asked between a look and a
+    /// sleep: what is told after the last turn asked, and before the look, wakes nobody if something else already did.
+    pub(super) fn has_news(&self) -> bool {
+        self.shared.safe.load(Ordering::SeqCst) != self.heard.safe
+            || self.shared.end.get().is_some() != self.heard.end
     }
 
     /// The back office is told from now on that nobody obeys it. What it put in before, or is about to, is still there.
@@ -185,7 +203,8 @@ pub(super) fn mailbox(waker: mio::Waker, messages_max: usize) -> (Sender, Inbox)
     let (pending, closed) = (AtomicBool::new(false), AtomicBool::new(false));
     let (end, safe) = (OnceLock::new(), AtomicU64::new(0));
     let shared = Arc::new(Shared { waker, pending, mails, posts, closed, end, safe });
-    (Sender { letters: sender, shared: shared.clone(), messages_max }, Inbox { letters, shared })
+    let inbox = Inbox { letters, shared: Arc::clone(&shared), heard: Heard::default() };
+    (Sender { letters: sender, shared, messages_max }, inbox)
 }
 
 #[cfg(test)]
@@ -266,8 +285,26 @@ mod tests {
     }
 
     #[test]
+    fn what_comes_late_in_a_turn_that_something_else_began_is_not_slept_over() {
+        let (mut poll, sender, mut inbox) = make(2);
+        // The turn is woken by a letter, and has heard all there is when more comes.
+        sender.try_send(ping()).unwrap();
+        assert!(woken(&mut poll));
+        assert!(inbox.take().is_some() && inbox.safe() == 0 && inbox.ends_at().is_none());
+        assert!(!inbox.has_news());
+        sender.kept(7);
+        assert!(inbox.look() == 0 && !woken(&mut poll));
+        assert!(inbox.has_news());
+        assert!(inbox.safe() == 7 && !inbox.has_news());
+
+        sender.end_at(Instant::now());
+        assert!(inbox.has_news());
+        assert!(inbox.ends_at().is_some() && !inbox.has_news());
+    }
+
+    #[test]
     fn a_full_box_hears_of_what_is_safe() {
-        let (mut poll, sender, inbox) = make(1);
+        let (mut poll, sender, mut inbox) = make(1);
         sender.try_send(ping()).unwrap();
         inbox.look();
         assert!(woken(&mut poll) && inbox.safe() == 0);
@@ -279,7 +316,7 @@ mod tests {
 
     #[test]
     fn a_full_box_hears_of_the_end_and_the_first_wish_counts() {
-        let (mut poll, sender, inbox) = make(1);
+        let (mut poll, sender, mut inbox) = make(1);
         sender.try_send(ping()).unwrap();
         inbox.look();
         assert!(woken(&mut poll) && inbox.ends_at().is_none());

@@ -165,7 +165,8 @@ impl<H: Handler> Shard<H> {
     /// How long the poll may sleep.
     fn sleep(&mut self, waiting: usize) -> Option<Duration> {
         let stalled = self.io.outbox.is_stalled();
-        let at_once = waiting > 0 || self.accepting || !self.io.staging.is_empty();
+        let told = waiting > 0 || self.inbox.has_news();
+        let at_once = told || self.accepting || !self.io.staging.is_empty();
         if at_once || (!stalled && !self.io.ready.is_empty()) {
             return Some(Duration::ZERO);
         }
