@@ -7,7 +7,8 @@ use super::extract::{Path, Query};
 use super::problem::{INTERNAL, MALFORMED, NOT_FOUND, Problem, STORE_FAILED};
 use super::{Desk, Page, limit_of};
 use crate::back::queues::{self, QueueTrouble};
-use crate::back::sqs::{Door, Looked, LookedValue};
+use crate::back::sqs::{Door, Looked, QueueAttribute, QueueValue};
+use crate::state::unix_ms;
 use axum::Json;
 use axum::extract::State;
 use base64::Engine as _;
@@ -15,7 +16,6 @@ use base64::engine::general_purpose::STANDARD;
 use hub::queue::{Kind, QueueName, QueueRefusal, QueueView, Stage};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 use utoipa::{IntoParams, ToSchema};
 
 /// Messages of one look, where no limit is given.
@@ -172,7 +172,7 @@ pub(super) async fn list(
     let after = query.cursor.as_deref().map(QueueName::new);
     let page = queues::list(&desk.office, &prefix, after.as_ref(), limit).await?;
     let next = page.items.last().filter(|_| page.more).map(|last| last.name.as_str().to_owned());
-    let now_ms = calendar_ms();
+    let now_ms = unix_ms();
     Ok(Json(Page { items: page.items.iter().map(|view| item_of(view, now_ms)).collect(), next }))
 }
 
@@ -189,7 +189,7 @@ pub(super) async fn show(
 ) -> Result<Json<QueueItem>, Problem> {
     let queue = door(&desk)?.full_name(place.account.as_deref(), place.region.as_deref(), &name);
     let view = queues::view(&desk.office, &queue).await?;
-    Ok(Json(item_of(&view, calendar_ms())))
+    Ok(Json(item_of(&view, unix_ms())))
 }
 
 /// Look at messages without receiving them
@@ -213,10 +213,9 @@ pub(super) async fn peek(
     let after = query.cursor.as_deref().map_or(Ok(0), str::parse);
     let after = after.map_err(|_| Problem::new(&MALFORMED, "cursor is not one this server made"))?;
     let queue = door.full_name(query.account.as_deref(), query.region.as_deref(), &name);
-    let page = door.look(&queue, after, query.limit.unwrap_or(LOOK_DEFAULT)).await?;
-    let next = page.items.last().filter(|_| page.more).map(|last| last.peeked.offset.to_string());
-    let now_ms = calendar_ms();
-    Ok(Json(Page { items: page.items.iter().map(|looked| message_of(looked, now_ms)).collect(), next }))
+    let look = door.look(&queue, after, query.limit.unwrap_or(LOOK_DEFAULT)).await?;
+    let (next, now_ms) = (look.next.map(|next| next.to_string()), unix_ms());
+    Ok(Json(Page { items: look.items.iter().map(|looked| message_of(looked, now_ms)).collect(), next }))
 }
 
 /// Queues have names of three parts only through their API.
@@ -272,12 +271,12 @@ fn message_of(looked: &Looked, now_ms: u64) -> PeekedMessage {
         Some(content) => (Some(content.body), content.attributes, content.sender),
         None => (None, Vec::new(), None),
     };
-    let attribute = |(name, r#type, value): (String, String, LookedValue)| {
+    let attribute = |QueueAttribute { name, data_type, value }| {
         let (value, value_base64) = match value {
-            LookedValue::Text(text) => (Some(text), None),
-            LookedValue::Binary(bytes) => (None, Some(STANDARD.encode(bytes))),
+            QueueValue::Text(text) => (Some(text), None),
+            QueueValue::Binary(bytes) => (None, Some(STANDARD.encode(bytes))),
         };
-        (name, PeekedAttribute { r#type, value, value_base64 })
+        (name, PeekedAttribute { r#type: data_type, value, value_base64 })
     };
     PeekedMessage {
         id: looked.id(),
@@ -295,10 +294,4 @@ fn message_of(looked: &Looked, now_ms: u64) -> PeekedMessage {
         body,
         attributes: attributes.into_iter().map(attribute).collect(),
     }
-}
-
-/// Milliseconds since 1970, which is what records of queues hold.
-pub(super) fn calendar_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

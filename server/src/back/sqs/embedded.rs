@@ -201,7 +201,7 @@ impl QueueAttribute {
         }
     }
 
-    fn of(attribute: MessageAttribute<'_>) -> Self {
+    pub(super) fn of(attribute: MessageAttribute<'_>) -> Self {
         Self {
             name: attribute.name.into_owned(),
             data_type: attribute.data_type.into_owned(),

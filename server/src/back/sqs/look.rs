@@ -2,10 +2,10 @@
 //!
 //! Owns that looking stays within a bound of bytes, and what of a stored message can be shown. Start at [`Door::look`].
 
-use hub::Page;
 use hub::queue::{IdValue, Peeked, QueueName, Sent};
-use wire::sqs::{AttributeValue, Content, QueueArn, Uuid};
+use wire::sqs::{Content, QueueArn, Uuid};
 
+use super::embedded::QueueAttribute;
 use super::{Door, name_of};
 use crate::back::queues::{self, QueueTrouble};
 
@@ -25,20 +25,19 @@ pub(crate) struct Looked {
     sent: Sent,
 }
 
-/// A value of a user attribute.
-pub(crate) enum LookedValue {
-    /// Of types `String` and `Number`.
-    Text(String),
-    /// Of type `Binary`.
-    Binary(Vec<u8>),
+/// Some of a queue's messages.
+pub(crate) struct Look {
+    pub(crate) items: Vec<Looked>,
+    /// Where to go on; `None` at the end, which is not where messages that have ended were left out.
+    pub(crate) next: Option<u64>,
 }
 
 /// What a message says.
 pub(crate) struct LookedContent {
     /// The body.
     pub(crate) body: String,
-    /// Name, type and value of user attributes.
-    pub(crate) attributes: Vec<(String, String, LookedValue)>,
+    /// What its sender added.
+    pub(crate) attributes: Vec<QueueAttribute>,
     /// Who sent it.
     pub(crate) sender: Option<String>,
 }
@@ -59,15 +58,11 @@ impl Door {
     ///
     /// # Errors
     /// [`QueueTrouble`]; `Store` when they cannot be read.
-    pub(crate) async fn look(
-        &self,
-        queue: &QueueName,
-        after: u64,
-        limit: u32,
-    ) -> Result<Page<Looked>, QueueTrouble> {
+    pub(crate) async fn look(&self, queue: &QueueName, after: u64, limit: u32) -> Result<Look, QueueTrouble> {
         let page = queues::peek(&self.office, queue, after, limit.min(LOOK_MESSAGES_MAX)).await?;
         let partition = queue.partition(&self.office.topology());
-        let (mut items, mut bytes, mut more) = (Vec::new(), 0, page.more);
+        let (mut items, mut bytes) = (Vec::new(), 0);
+        let mut next = page.items.last().filter(|_| page.more).map(|last| last.offset);
         let mut rest = page.items.as_slice();
         while !rest.is_empty() {
             let (step, behind) = rest.split_at(STEP.min(rest.len()));
@@ -80,11 +75,11 @@ impl Door {
             }
             rest = behind;
             if bytes > LOOK_BYTES_MAX && !rest.is_empty() {
-                more = true;
+                next = step.last().map(|last| last.offset);
                 break;
             }
         }
-        Ok(Page { items, more })
+        Ok(Look { items, next })
     }
 }
 
@@ -115,16 +110,9 @@ impl Looked {
     /// What it says; `None` if it was not sent through this API.
     pub(crate) fn content(&self) -> Option<LookedContent> {
         let content = Content::decode(&self.sent.content)?;
-        let value = |value: AttributeValue<'_>| match value {
-            AttributeValue::Text(text) => LookedValue::Text(text.into_owned()),
-            AttributeValue::Binary(bytes) => LookedValue::Binary(bytes.into_owned()),
-        };
-        let attributes = content.attributes.into_iter().map(|attribute| {
-            (attribute.name.into_owned(), attribute.data_type.into_owned(), value(attribute.value))
-        });
         Some(LookedContent {
             body: content.body.into_owned(),
-            attributes: attributes.collect(),
+            attributes: content.attributes.into_iter().map(QueueAttribute::of).collect(),
             sender: Some(content.sender_id.into_owned()).filter(|sender| !sender.is_empty()),
         })
     }

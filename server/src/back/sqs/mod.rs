@@ -26,7 +26,7 @@ pub use embedded::{
     Queue, QueueAttribute, QueueError, QueueMessage, QueueReceipt, QueueValue, ReceivedMessage, SentMessage,
 };
 pub(crate) use http::serve_or_pass;
-pub(crate) use look::{Looked, LookedValue};
+pub(crate) use look::Looked;
 pub(crate) use shelf::Shelf;
 
 use std::sync::Arc;
