@@ -20,7 +20,7 @@ use crate::console::Console;
 use crate::error::Error;
 use crate::process::{Pids, cores};
 use crate::report::{Historic, Report};
-use crate::sqs::{Connection, Endpoint};
+use crate::sqs::{Connection, Endpoint, stored_in, stored_query};
 use ledger::{BODY_BYTES_MIN, Counts, GROUPS_MAX, Ledger, MESSAGES_MAX};
 use line::{Plan, Work};
 use stage::{Manner, Outcome};
@@ -326,15 +326,8 @@ impl Stages<'_> {
     }
 
     fn count_left(&self, control: &mut Connection, stored: i128, report: &mut Report) -> Result<(), Error> {
-        const COUNTS: [&str; 3] = [
-            "ApproximateNumberOfMessages",
-            "ApproximateNumberOfMessagesNotVisible",
-            "ApproximateNumberOfMessagesDelayed",
-        ];
-        let input = json!({ "QueueUrl": self.queue_url, "AttributeNames": COUNTS });
-        let answer = control.call("GetQueueAttributes", &input, ANSWER_WITHIN)?;
-        let count = |name: &str| answer.get("Attributes")?.get(name)?.as_str()?.parse::<i128>().ok();
-        let counted: i128 = COUNTS.iter().filter_map(|name| count(name)).sum();
+        let answer = control.call("GetQueueAttributes", &stored_query(self.queue_url), ANSWER_WITHIN)?;
+        let counted = i128::from(stored_in(&answer));
         report.count("left_messages", u64::try_from(counted).unwrap_or(0));
         if counted != stored {
             report.failure(format!(

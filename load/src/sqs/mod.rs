@@ -10,6 +10,7 @@ use std::fmt;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
+use serde_json::{Value, json};
 use wire::http::{Request, write_request};
 use wire::sqs::{CONTENT_TYPE_JSON, SignedRequest, Signer};
 
@@ -87,6 +88,26 @@ impl Endpoint {
 
 fn now_s() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+/// What a queue counts as stored, in its attributes.
+const STORED: [&str; 3] = [
+    "ApproximateNumberOfMessages",
+    "ApproximateNumberOfMessagesNotVisible",
+    "ApproximateNumberOfMessagesDelayed",
+];
+
+/// The input of a GetQueueAttributes that asks how many messages a queue has.
+#[must_use]
+pub fn stored_query(queue_url: &str) -> Value {
+    json!({ "QueueUrl": queue_url, "AttributeNames": STORED })
+}
+
+/// What the answer to [`stored_query`] says, whatever the messages are at.
+#[must_use]
+pub fn stored_in(answer: &Value) -> u64 {
+    let count = |name: &&str| answer.get("Attributes")?.get(*name)?.as_str()?.parse::<u64>().ok();
+    STORED.iter().filter_map(count).sum()
 }
 
 /// Appends a text as JSON.

@@ -2,6 +2,7 @@
 //!
 //! Must not know messages. Start at [`List::run`].
 
+use load::sqs::{stored_in, stored_query};
 use serde_json::{Map, Value, json};
 
 use super::{Name, Place, count, list, pair, read, text};
@@ -188,9 +189,9 @@ impl Delete {
 
 impl Purge {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let before = read(&self.place.door, &self.queue.path(), &self.queue.query())?;
-        self.place.connect()?.call("PurgeQueue", &json!({ "QueueUrl": self.queue.url() }))?;
-        let had: u64 = ["visible", "in_flight", "delayed"].iter().map(|name| count(&before, name)).sum();
+        let (mut client, url) = (self.place.connect()?, self.queue.url());
+        let had = stored_in(&client.call("GetQueueAttributes", &stored_query(&url))?);
+        client.call("PurgeQueue", &json!({ "QueueUrl": url }))?;
         print(&format!("{} had {had} messages and is empty now\n", self.queue.name))
     }
 }
