@@ -76,11 +76,21 @@ pub(super) struct Peek {
     door: Door,
 }
 
+/// The API knows no parts of a second.
+pub(super) fn whole_seconds(option: &str, time: Duration) -> Result<(), Failure> {
+    match time.subsec_nanos() {
+        0 => Ok(()),
+        _ => Err(Failure(format!("{option} has whole seconds, got {time:?}"))),
+    }
+}
+
 impl Receive {
     pub(super) fn run(self) -> Result<(), Failure> {
         if self.wait > WAIT_MAX {
             return Err("--wait is at most 20s".into());
         }
+        whole_seconds("--wait", self.wait)?;
+        self.visibility.map_or(Ok(()), |time| whole_seconds("--visibility", time))?;
         let mut client = self.place.connect()?;
         // Lines on the same terminal would tear the bar.
         let console = if std::io::stdout().is_terminal() { Console::Silent } else { Console::detect() };

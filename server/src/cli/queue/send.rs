@@ -102,6 +102,12 @@ impl Send {
         done.tell(&self.queue.name)
     }
 
+    /// What a message counts against the bound of a batch: its body, and names, types and values of its attributes.
+    pub(super) fn bytes_of(&self, body: &str) -> usize {
+        let attributes = self.attribute.iter().map(|(name, text)| name.len() + "String".len() + text.len());
+        body.len() + attributes.sum::<usize>()
+    }
+
     /// A message as an entry of a batch and a request of its own have it.
     pub(super) fn message(&self, body: &str) -> Map<String, Value> {
         let mut message = Map::new();
@@ -140,10 +146,11 @@ struct Done {
 
 impl Sending<'_> {
     fn push(&mut self, body: String, total: Option<u64>, bar: &Bar) -> Result<(), Failure> {
-        if self.batch.len() == BATCH_MAX || self.bytes + body.len() > BATCH_BYTES_MAX {
+        let bytes = self.send.bytes_of(&body);
+        if self.batch.len() == BATCH_MAX || self.bytes + bytes > BATCH_BYTES_MAX {
             self.flush()?;
         }
-        self.bytes += body.len();
+        self.bytes += bytes;
         self.done.read += 1;
         let mut entry = self.send.message(&body);
         entry.insert("Id".into(), json!(self.batch.len().to_string()));

@@ -66,6 +66,22 @@ fn a_message_has_what_was_typed_and_nothing_else() {
 }
 
 #[test]
+fn attributes_count_against_the_bound_of_a_batch() {
+    let What::Send(send) = parsed(&["send", "q", "hi", "--attribute", "k=v", "--attribute", "zip=1234"])
+    else {
+        panic!()
+    };
+    assert_eq!(send.bytes_of("hi"), 2 + (1 + 6 + 1) + (3 + 6 + 4));
+}
+
+#[test]
+fn parts_of_a_second_are_refused_instead_of_left_out() {
+    assert!(messages::whole_seconds("--wait", std::time::Duration::from_secs(3)).is_ok());
+    let refused = messages::whole_seconds("--wait", std::time::Duration::from_millis(1500));
+    assert_eq!(refused.err().map(|failure| failure.0).as_deref(), Some("--wait has whole seconds, got 1.5s"));
+}
+
+#[test]
 fn queues_are_a_table_with_places_only_where_they_differ() {
     let mut a = json!({ "name": "a", "account": "0", "region": "eu", "visible": 12, "in_flight": 3, "oldest_seconds": 7 });
     let b = json!({ "name": "long-name", "account": "0", "region": "eu", "sent": 5 });
