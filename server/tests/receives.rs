@@ -43,7 +43,8 @@ impl<F: Future> Future for UpTo<F> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receive_that_is_given_up_at_any_point_gives_its_message_back() {
     let dir = std::env::temp_dir().join(format!("trunkline-receives-{}", std::process::id()));
-    let config = Config::embedded_with(&[&format!("store.dir={}", dir.display()), "server.shards=2"]).unwrap();
+    let config =
+        Config::embedded_with(&[&format!("store.dir={}", dir.display()), "server.shards=2"]).unwrap();
     let server = Server::start(config).await.unwrap();
     let queue = server.handle().queue("orders").unwrap();
     queue.create().await.unwrap();

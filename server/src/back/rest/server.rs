@@ -111,9 +111,11 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
         Some(storage) => storage.stats().await.ok(),
         None => None,
     };
-    let (queues_max, now_ms) = (desk.config.sqs.metrics_queues_max, super::queues::calendar_ms());
-    let queues = metrics::gather_queues(&desk.office, queues_max, now_ms).await;
-    let mut text = metrics::render(&metrics::gather(&desk.office).await, &queues, stored.as_ref());
+    let (queues_max, now_ms) = (desk.config.sqs.metrics_queues_max, crate::state::unix_ms());
+    let queues_max = if desk.door.is_some() { queues_max } else { 0 };
+    let queues = metrics::gather_queues(&desk.office, queues_max, now_ms);
+    let (shards, queues) = tokio::join!(metrics::gather(&desk.office), queues);
+    let mut text = metrics::render(&shards, &queues, stored.as_ref());
     if let Some(bridges) = &desk.bridges {
         text.push_str(&metrics::render_bridges(&bridges.views().await));
     }
