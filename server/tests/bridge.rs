@@ -2,17 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests and their helpers")]
 
+#[path = "support/pem.rs"]
+mod pem;
+mod support;
+
 use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use load::mqtt::{Connection, Login, Message, Properties, Qos, Retained, Session, Trust, Version};
+use pem::pem;
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use serde_json::{Value, json};
+use support::client::get;
 use trunkline::Server;
 use trunkline::config::{Config, Machine, SourceFile, Sources};
 
@@ -129,11 +133,9 @@ fn up_to(client: &mut Connection, last: &str) -> Vec<String> {
 
 /// One request to the private port. It blocks; the server has threads of its own.
 fn ask(server: &Server, target: &str) -> String {
-    let mut stream = TcpStream::connect(server.private_addr()).unwrap();
-    write!(stream, "GET {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n").unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    answer.split_once("\r\n\r\n").unwrap().1.to_owned()
+    let answer = get(server.private_addr(), target);
+    assert_eq!(answer.status, 200, "{target}: {}", answer.text());
+    answer.text().to_owned()
 }
 
 /// Its only bridge.
@@ -312,11 +314,11 @@ async fn nothing_acknowledged_is_lost_while_they_are_apart() {
     wait_for(&near, |view| view["state"] == "waiting" && view["queued"] == 0);
     let (mut near_end, mut far_end) = (client(&near, ""), client(&far, ""));
     publish(&mut near_end, "x/1", "first");
-    wire.to(&far);
     let mut there = subscriber(&far, "x/#");
+    wire.to(&far);
     wait_connected(&near);
     publish(&mut near_end, "x/1", "second");
-    assert!(up_to(&mut there, "second").iter().all(|text| text != "x/1 third"));
+    assert_eq!(up_to(&mut there, "second"), ["x/1 first", "x/1 second"]);
     wire.cut();
     let down = wait_for(&near, |view| view["state"] == "waiting");
     assert!(down["last_error"].as_str().unwrap().contains("broker"), "{down}");
@@ -513,14 +515,6 @@ async fn nobody_else_is_a_bridge() {
     let refused = client.wait_published(0, PATIENCE).unwrap_err().to_string();
     assert!(refused.contains("0x87"), "{refused}");
     near.drain().await;
-}
-
-/// A line of text per 64 bytes (RFC 7468).
-fn pem(label: &str, der: &[u8]) -> String {
-    let text = STANDARD.encode(der);
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap()).collect();
-    format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"))
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -15,6 +15,7 @@ use super::sections::{
 use super::sqs::{Binding, DeclaredQueue, Sqs, SqsCredential};
 use super::table::Section;
 use super::{Config, Loaded, Machine, NamespaceMatch, NamespaceRule, Sources, Tls, is_loopback};
+use std::collections::HashSet;
 
 /// All sections in the order of the reference.
 pub(super) const SECTIONS: &[Section] = &[
@@ -135,10 +136,10 @@ fn tls(raw: &mut Raw) -> Option<Tls> {
 
 fn users(raw: &mut Raw) -> Vec<MqttUser> {
     let count = raw.element_count(&MqttUser::SECTION);
-    let mut users: Vec<MqttUser> = Vec::with_capacity(count);
+    let (mut users, mut names) = (Vec::with_capacity(count), HashSet::with_capacity(count));
     for index in 0..count {
         let Some(user) = MqttUser::read(&mut raw.element(&MqttUser::SECTION, index)) else { continue };
-        if users.iter().any(|other| prepared(other.name.as_str()) == prepared(user.name.as_str())) {
+        if !names.insert(prepared(user.name.as_str()).into_owned()) {
             let path = format!("mqtt.user[{index}].name");
             let place = raw.place(&path);
             raw.problem(place, &path, "is the name of another user too (names are compared after SASLprep)");
