@@ -501,6 +501,11 @@ pub struct SessionView {
     pub queued: u32,
     /// Messages of higher quality that were sent and whose exchange is not over.
     pub in_flight: u32,
+    /// Values that channels retain are still to come for one of its subscriptions.
+    pub catches_up: bool,
+    /// Where its queue has a measure of its own ([`crate::Allowance`]): messages that it did not get because too much waited, since
+    /// the start of this hub.
+    pub dropped: u64,
 }
 
 /// A channel as the back end sees it; the same channel may be reported by several shards.

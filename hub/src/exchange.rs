@@ -357,10 +357,25 @@ impl Parcel {
     }
 }
 
+/// As [`place`]; where a session's queue has a measure of its own, what it lost is counted.
+pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, journal: &mut Journal) -> Handed {
+    let handed = place(session, parcel, limits, journal);
+    let lost = match handed {
+        Handed::Waits(instead) => instead,
+        Handed::Dropped => 1,
+        Handed::Now(_) | Handed::Missed => return handed,
+    };
+    let rare = session.pact.as_mut().and_then(|pact| pact.rare.as_mut());
+    if let Some(own) = rare.and_then(|rare| rare.own.as_mut()) {
+        own.dropped += u64::from(lost);
+    }
+    handed
+}
+
 /// What becomes of a message for a session with a pact. Of quality `AtMostOnce` it is lost with the connection; of higher
 /// quality it waits, also without a connection, within the same bounds, and in the place of what is of quality `AtMostOnce`.
 /// Where that is not enough it is lost, or takes the place of older ones of its quality that give way.
-pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, journal: &mut Journal) -> Handed {
+fn place(session: &mut Session, parcel: &Parcel, limits: &Limits, journal: &mut Journal) -> Handed {
     let is_kept = session.is_kept();
     let ready = session.state == State::Ready && !session.closing;
     let Some(pact) = &mut session.pact else { return Handed::Missed };

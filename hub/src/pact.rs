@@ -64,7 +64,15 @@ pub(crate) struct Rare {
     /// Walks over retained values.
     pub(crate) walks: Option<Box<Walks>>,
     /// How much may wait for it, if that is its own.
-    pub(crate) allowance: Option<Allowance>,
+    pub(crate) own: Option<Own>,
+}
+
+/// Of a session whose queue has a measure of its own.
+#[derive(Debug)]
+pub(crate) struct Own {
+    pub(crate) allowance: Allowance,
+    /// Messages that it did not get because too much waited, since the start of this hub.
+    pub(crate) dropped: u64,
 }
 
 /// A message that a client publishes under a number.
@@ -92,7 +100,7 @@ impl Offered {
 
 impl Rare {
     fn is_empty(&self) -> bool {
-        self.taken.is_empty() && self.shares.is_empty() && self.walks.is_none() && self.allowance.is_none()
+        self.taken.is_empty() && self.shares.is_empty() && self.walks.is_none() && self.own.is_none()
     }
 }
 
@@ -110,7 +118,9 @@ impl Pact {
             will_at: Millis(0),
             options: SmallVec::new(),
             flight: None,
-            rare: allowance.map(|own| Box::new(Rare { allowance: Some(own), ..Rare::default() })),
+            rare: allowance.map(|allowance| {
+                Box::new(Rare { own: Some(Own { allowance, dropped: 0 }), ..Rare::default() })
+            }),
             records: None,
         }
     }
@@ -122,8 +132,8 @@ impl Pact {
 
     /// How much may wait.
     pub(crate) fn allowance(&self, limits: &Limits) -> Allowance {
-        let own = self.rare.as_ref().and_then(|rare| rare.allowance);
-        own.unwrap_or_else(|| limits.allowance())
+        let own = self.rare.as_ref().and_then(|rare| rare.own.as_ref());
+        own.map(|own| own.allowance).unwrap_or_else(|| limits.allowance())
     }
 
     /// Most exchanges at once: as agreed on, but no more while the client has not acknowledged as many bytes as may wait.

@@ -88,7 +88,8 @@ impl Hub {
             session.subscriptions.iter().map(|record| name(record.roster)).collect();
         subscriptions.sort_unstable();
         let pact = session.pact.as_ref();
-        let shares = pact.and_then(|pact| pact.rare.as_ref()).map(|rare| &rare.shares);
+        let rare = pact.and_then(|pact| pact.rare.as_ref());
+        let shares = rare.map(|rare| &rare.shares);
         let in_flight = pact.and_then(|pact| pact.flight.as_ref()).map_or(0, |flight| flight.len_sent());
         SessionView {
             id: session.id,
@@ -103,6 +104,8 @@ impl Hub {
             oldest: session.oldest().map(|oldest| oldest.max(self.started)),
             queued: u32::try_from(session.waiting()).unwrap_or(u32::MAX),
             in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
+            catches_up: rare.is_some_and(|rare| rare.walks.is_some()),
+            dropped: rare.and_then(|rare| rare.own.as_ref()).map_or(0, |own| own.dropped),
         }
     }
 
