@@ -19,6 +19,9 @@ use serde_json::{Value, json};
 use support::client::get;
 use trunkline::Server;
 use trunkline::config::{Config, Machine, SourceFile, Sources};
+use wire::mqtt::{
+    Connect, Encoder, Level, PacketId, Property, PropertyBuf, Publish, Value as PropertyValue, frame,
+};
 
 /// Longer than anything takes.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -159,6 +162,14 @@ fn wait_for(server: &Server, is_so: impl Fn(&Value) -> bool) -> Value {
 
 fn wait_connected(server: &Server) -> Value {
     wait_for(server, |view| view["state"] == "connected")
+}
+
+/// The session here has its subscriptions, and the broker is not there.
+fn wait_apart(server: &Server) -> Value {
+    let is_apart = |view: &Value| {
+        view["state"] == "waiting" && view["last_error"].as_str().is_some_and(|text| text.contains("broker"))
+    };
+    wait_for(server, is_apart)
 }
 
 /// A way to a server that can be cut.
@@ -311,7 +322,7 @@ async fn nothing_acknowledged_is_lost_while_they_are_apart() {
     let wire = Wire::new();
     let near = start(&bridge(&wire.url(), "", &[("both", "filter = \"x/#\"")])).await;
     // The broker has never been there, and what is published waits for it.
-    wait_for(&near, |view| view["state"] == "waiting" && view["queued"] == 0);
+    assert_eq!(wait_apart(&near)["queued"], 0);
     let (mut near_end, mut far_end) = (client(&near, ""), client(&far, ""));
     publish(&mut near_end, "x/1", "first");
     let mut there = subscriber(&far, "x/#");
@@ -320,8 +331,7 @@ async fn nothing_acknowledged_is_lost_while_they_are_apart() {
     publish(&mut near_end, "x/1", "second");
     assert_eq!(up_to(&mut there, "second"), ["x/1 first", "x/1 second"]);
     wire.cut();
-    let down = wait_for(&near, |view| view["state"] == "waiting");
-    assert!(down["last_error"].as_str().unwrap().contains("broker"), "{down}");
+    wait_apart(&near);
     let mut here = subscriber(&near, "x/#");
     for number in 0..300 {
         publish(&mut near_end, "x/near", &format!("near {number}"));
@@ -381,7 +391,7 @@ async fn what_waits_for_the_broker_survives_a_restart() {
         format!("[store]\ndir = \"{}\"\n{}", folder.0.join("store").display(), bridge(&wire.url(), "", rules))
     };
     let near = start(&text(&rules)).await;
-    wait_for(&near, |view| view["state"] == "waiting");
+    wait_apart(&near);
     let mut publisher = client(&near, "");
     for number in 0..1500 {
         publisher.publish(&message("x/1", &number.to_string(), Qos::AtLeastOnce)).unwrap();
@@ -391,6 +401,8 @@ async fn what_waits_for_the_broker_survives_a_restart() {
     near.drain().await;
     let near = start(&text(&rules[..1])).await;
     let waits = |view: &Value| view["queued"].as_u64().unwrap_or(0) + view["in_flight"].as_u64().unwrap_or(0);
+    // Until it has been asked what it is subscribed to, it may be to more.
+    wait_apart(&near);
     wait_for(&near, |view| waits(view) == 1500);
     // What no rule is about any more is not subscribed to.
     publish(&mut client(&near, ""), "old/1", "gone");
@@ -408,11 +420,110 @@ async fn a_queue_is_as_long_as_its_bridge_says() {
     let wire = Wire::new();
     let text = bridge(&wire.url(), "queue_messages_max = 3", &[("out", "filter = \"x/#\"")]);
     let near = start(&text).await;
-    wait_for(&near, |view| view["state"] == "waiting");
+    wait_apart(&near);
     let mut publisher = client(&near, "");
     (0..5).for_each(|number| publish(&mut publisher, "x/1", &number.to_string()));
-    assert_eq!(view(&near)["queued"], 3);
+    let view = view(&near);
+    assert_eq!(json!([view["queued"], view["dropped"]["overflow"]]), json!([3, 2]));
+    let metrics = ask(&near, "/metrics");
+    let line = "trunkline_bridge_dropped_total{bridge=\"b\",reason=\"overflow\"} 2";
+    assert!(metrics.lines().any(|one| one == line), "{metrics}");
     near.drain().await;
+}
+
+/// What came of these bytes up to a packet with this first byte.
+fn say(stream: &mut TcpStream, bytes: &[u8], last: u8) {
+    stream.write_all(bytes).unwrap();
+    let mut heard = Vec::new();
+    loop {
+        while let Some(found) = frame(&heard, u32::MAX).unwrap() {
+            let (first, used) = (found.first, found.packet_bytes);
+            if first == last {
+                return;
+            }
+            heard.drain(..used);
+        }
+        let mut chunk = [0; 1024];
+        let count = stream.read(&mut chunk).unwrap();
+        assert_ne!(count, 0, "closed");
+        heard.extend_from_slice(&chunk[..count]);
+    }
+}
+
+/// Leaves a session at a server that has published under this packet id with QoS 2 and has not released it.
+fn leave_unreleased(server: &Server, client_id: &str, packet_id: PacketId) {
+    let mut properties = PropertyBuf::new();
+    properties.push(Property::SessionExpiryInterval, PropertyValue::U32(3600)).unwrap();
+    let encoder = Encoder::new(wire::mqtt::Version::V5);
+    let connect = Connect {
+        level: Level::V5,
+        is_bridge: false,
+        clean_start: false,
+        keep_alive_seconds: 0,
+        client_id,
+        will: None,
+        user_name: None,
+        password: None,
+        properties: properties.as_properties(),
+    };
+    let publish = Publish {
+        dup: false,
+        qos: wire::mqtt::Qos::ExactlyOnce,
+        retain: false,
+        topic: "x/before",
+        packet_id: Some(packet_id),
+        properties: wire::mqtt::Properties::NONE,
+        payload: b"before",
+    };
+    let mut stream = TcpStream::connect(server.public_addr()).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let mut out = Vec::new();
+    encoder.connect(&connect, &mut out).unwrap();
+    say(&mut stream, &out, 0x20);
+    out.clear();
+    encoder.publish(&publish, &mut out).unwrap();
+    say(&mut stream, &out, 0x50);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_is_not_taken_for_one_of_a_session_that_is_gone() {
+    let far = start("").await;
+    leave_unreleased(&far, "c", PacketId::FIRST);
+    let mut there = subscriber(&far, "x/#");
+    let rules = [("out", "filter = \"x/#\"\nqos = 2")];
+    let near = start(&bridge(&format!("mqtt://{}", far.public_addr()), "client_id = \"c\"", &rules)).await;
+    wait_connected(&near);
+    let mut publisher = client(&near, "");
+    for number in 0..3 {
+        publisher.publish(&message("x/1", &number.to_string(), Qos::ExactlyOnce)).unwrap();
+    }
+    publisher.wait_published(0, PATIENCE).unwrap();
+    assert_eq!(up_to(&mut there, "2"), ["x/1 0", "x/1 1", "x/1 2"]);
+    near.drain().await;
+    far.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_value_is_passed_on_though_the_server_restarts_before_the_broker_is_there() {
+    let folder = Folder::new("values");
+    let (far, wire) = (start("").await, Wire::new());
+    let store = format!("[store]\ndir = \"{}\"\n", folder.0.join("store").display());
+    let near = start(&store).await;
+    let mut publisher = client(&near, "");
+    publisher.publish(&Message { retain: true, ..message("x/1", "kept", Qos::AtLeastOnce) }).unwrap();
+    publisher.wait_published(0, PATIENCE).unwrap();
+    drop(publisher);
+    near.drain().await;
+    let bridged = format!("{store}{}", bridge(&wire.url(), "", &[("out", "filter = \"x/#\"")]));
+    let near = start(&bridged).await;
+    assert_eq!(wait_apart(&near)["queued"], 0);
+    near.drain().await;
+    let mut there = subscriber(&far, "x/#");
+    wire.to(&far);
+    let near = start(&bridged).await;
+    assert_eq!(up_to(&mut there, "kept"), ["x/1 kept"]);
+    near.drain().await;
+    far.drain().await;
 }
 
 /// Two servers with a bridge to each other.

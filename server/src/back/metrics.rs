@@ -290,7 +290,7 @@ const BRIDGES: &[Stat] = &[
     counter(
         "bridge_dropped",
         "Messages that did not pass, by `reason`: `loop` (they have been there), `unmatched` (no rule is about them), \
-         `too_large`, `refused` (by the other side). Those for which the queue was full count for `outbox_dropped`.",
+         `too_large`, `refused` (by the other side), `overflow` (too many waited for the broker).",
     ),
 ];
 
@@ -309,7 +309,8 @@ pub(crate) fn render_bridges(views: &[View<'_>]) -> String {
                 }
                 Some(None) => {}
                 None => {
-                    for ((_, reason), count) in Loss::ALL.iter().zip(view.counts.lost) {
+                    let lost = Loss::ALL.iter().map(|(_, reason)| *reason).zip(view.counts.lost);
+                    for (reason, count) in lost.chain(view.overflow.map(|count| ("overflow", count))) {
                         let _ = writeln!(
                             text,
                             "trunkline_{name}{{bridge=\"{label}\",reason=\"{reason}\"}} {count}"

@@ -50,12 +50,12 @@ section! {
         /// How long to wait before connecting again, the first time; twice as long each further time. Each wait is up to a
         /// quarter shorter by chance.
         backoff_min_ms: u64 = 500, 10..=3_600_000 "milliseconds";
-        /// The longest such wait. A connection that lasted longer starts anew with the shortest one.
+        /// The longest such wait. After a connection that lasted longer (not the way to it) they start anew with the shortest.
         backoff_max_ms: u64 = 60_000, 10..=3_600_000 "milliseconds";
         /// Messages of QoS 1 and 2 that are under way at once, in each direction.
         receive_maximum: u16 = 100, 1..=65_535 "messages";
         /// Messages that wait for the broker, in the place of `limits.outbox_messages_max`. Beyond it the rule of the channel
-        /// says what goes (`when_full`). It can be lowered at a restart only; what waits by then stays.
+        /// says what goes (`when_full`), which counts as `overflow` in `GET /v1/bridges`. It can be lowered at a restart only; what waits by then stays.
         queue_messages_max: u32 = 50_000, 1..=65_000 "messages";
         /// Bytes of those messages, in the place of `limits.outbox_bytes_max`; the same happens.
         queue_bytes_max: u64 = 67_108_864, 1024..=1_099_511_627_776 "bytes";

@@ -3,9 +3,10 @@
 //! Owns the translation of configured limits into the hub's, and the way of sessions of an earlier process into the hubs
 //! before anybody can publish. Start at [`spawn`].
 
+use crate::back::bridge::client_id;
 use crate::back::sqs::BATCH_MAX;
 use crate::config::{self, Config, WhenFull};
-use crate::front::{Ban, Fit, Front, OWN_NAMES, PidKey, Returning};
+use crate::front::{Ban, Fit, Front, PidKey, Returning};
 use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
@@ -49,8 +50,7 @@ impl NodeSetup {
             place.hub.bind(bindings(&self.config));
             for bridge in &self.config.bridges {
                 let (messages_max, bytes_max) = (bridge.queue_messages_max, bridge.queue_bytes_max);
-                let name = format!("{OWN_NAMES}{}", bridge.name.as_str());
-                place.hub.allow(&name, Allowance { messages_max, bytes_max });
+                place.hub.allow(&client_id(bridge), Allowance { messages_max, bytes_max });
             }
         }
         match (kept, &self.journal) {

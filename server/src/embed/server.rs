@@ -230,7 +230,7 @@ impl Server {
             }
         };
         let storage = storage(&office, &config, running.keeper.as_ref());
-        let bridges = Bridges::start(&office, &config, zero).await;
+        let bridges = Bridges::start(&office, &config, zero);
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage).with(bridges.bridges());
         let private = Served::start("private", rest::router(desk, door.clone()), private);
         let router = door.clone().map(Door::router);

@@ -7,6 +7,7 @@ use std::io;
 use wire::mqtt::{Error, ReasonCode};
 
 use super::topics::Side;
+use crate::back::office::OfficeError;
 
 /// The end of a connection, or of the way to one.
 #[derive(Debug, thiserror::Error)]
@@ -61,7 +62,13 @@ pub(super) enum Failure {
     TooLong(&'static str),
     /// The server takes no connection of its own any more.
     #[error("this server takes no connection: {0}")]
-    NoHome(String),
+    NoHome(OfficeError),
+    /// It does not say what a bridge has to know first, or does not keep it.
+    #[error("this server, asked for {0}: {1}")]
+    Unsaid(&'static str, OfficeError),
+    /// The session that it has just let in is not there.
+    #[error("this server has no session for the bridge")]
+    NoSession,
 }
 
 /// A reason string, as it is put behind a code.

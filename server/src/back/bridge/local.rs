@@ -18,8 +18,8 @@ use wire::mqtt::{
 use super::failure::Failure;
 use super::handshake::{Hello, answers, greet};
 use super::relay::options;
-use super::topics::{Side, filter};
-use crate::back::office::Office;
+use super::topics::{Side, filter, from};
+use crate::back::office::{Office, OfficeError};
 use crate::config::Bridge;
 use crate::front::OWN_NAMES;
 use crate::mail::Mail;
@@ -31,7 +31,7 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 const GOODBYE: Duration = Duration::from_secs(1);
 
 /// The client id of a bridge here.
-pub(super) fn name(config: &Bridge) -> String {
+pub(crate) fn name(config: &Bridge) -> String {
     format!("{OWN_NAMES}{}", config.name.as_str())
 }
 
@@ -63,7 +63,7 @@ pub(super) async fn open(office: &Office, client_id: &str) -> Result<UnixStream,
     let home = claim_home(client_id, &office.topology());
     // A shard reads, writes and polls; what kind of socket it is makes no difference to it.
     let theirs = TcpStream::from(OwnedFd::from(theirs));
-    office.tell(home, Mail::Own(theirs)).await.map_err(|error| Failure::NoHome(error.to_string()))?;
+    office.tell(home, Mail::Own(theirs)).await.map_err(Failure::NoHome)?;
     UnixStream::from_std(ours).map_err(lost)
 }
 
@@ -80,11 +80,8 @@ async fn make(office: &Office, config: &Bridge) -> Result<Vec<String>, Failure> 
     let name = name(config);
     let mut stream = open(office, &name).await?;
     let (_, rest) = greet(&mut stream, Side::Local, &hello(config, &name)).await?;
-    let old = subscriptions(office, &name).await;
-    let rules: Vec<(&str, SubscribeOptions)> = config
-        .rules
-        .iter()
-        .filter(|rule| rule.goes_out())
+    let old = known(office, &name).await?.subscriptions;
+    let rules: Vec<(&str, SubscribeOptions)> = from(&config.rules, Side::Local)
         .map(|rule| {
             // Values that are retained come once there is somebody to pass them on to.
             let retain_handling = RetainHandling::DoNotSend;
@@ -123,16 +120,24 @@ async fn make(office: &Office, config: &Bridge) -> Result<Vec<String>, Failure> 
     Ok(filters.filter(|filter| !old.contains(filter)).collect())
 }
 
-/// What the session of a client is subscribed to; nothing if there is none, or the hub is too busy to say.
-async fn subscriptions(office: &Office, name: &str) -> Vec<String> {
-    session(office, name).await.map_or_else(Vec::new, |view| view.subscriptions)
+/// What the hub knows of the session of a bridge that it has let in.
+///
+/// # Errors
+/// It does not say, which is not to say that there is nothing.
+pub(super) async fn known(office: &Office, name: &str) -> Result<hub::SessionView, Failure> {
+    let session = session(office, name).await.map_err(|error| Failure::Unsaid("the session", error))?;
+    session.ok_or(Failure::NoSession)
 }
 
-/// What the hub knows of the session of a client.
-pub(super) async fn session(office: &Office, name: &str) -> Option<hub::SessionView> {
+/// What the hub knows of the session of a client, if there is one.
+///
+/// # Errors
+/// As [`Office::ask`].
+pub(super) async fn session(office: &Office, name: &str) -> Result<Option<hub::SessionView>, OfficeError> {
     let query = Query::Sessions { of: Some(Members::Name(name.into())), after: None, limit: 1 };
     let home = claim_home(name, &office.topology());
-    let report = office.ask(home, |token| Command::Query { token, query }).await.ok()?;
-    let Report::Sessions(page) = report else { return None };
-    page.items.into_iter().next()
+    match office.ask(home, |token| Command::Query { token, query }).await? {
+        Report::Sessions(page) => Ok(page.items.into_iter().next()),
+        _ => Err(OfficeError::Unanswered),
+    }
 }

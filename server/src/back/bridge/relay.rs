@@ -3,7 +3,8 @@
 //! A bridge is a client of both. It passes messages and every step of their exchanges on under the very packet ids that they
 //! come with: what is an id of the server's on one side is an id of the client's on the other. So both servers see through it
 //! to each other, an acknowledgement is never the bridge's own, and nothing has to be kept here: after a cut both send again
-//! what the other has not acknowledged, at QoS 2 too. Only of messages that do not pass is the bridge the receiver.
+//! what the other has not acknowledged, at QoS 2 too. Only of messages that do not pass is the bridge the receiver. What of the
+//! two sessions is not so alike that they can see each other is `release`'s and `passing`'s.
 //!
 //! Owns what becomes of each packet. Must not know sockets or when a connection is given up. Start at [`Relay::take`].
 
@@ -17,14 +18,17 @@ use wire::mqtt::{
     Unsubscribe, Version, decode_server, frame,
 };
 
-use super::facing::{Facing, trail};
+use super::facing::trail;
 use super::failure::{Failure, told};
 use super::handshake::Welcome;
+use super::memory::Memory;
+use super::passing::Passing;
+use super::release::Release;
 use super::status::{Loss, Standing, Status};
-use super::topics::{Routes, Side, filter};
+use super::topics::{Side, filter, from, other_name};
 use crate::config::{Bridge, BridgeRule, RetainedValues};
 
-/// While more bytes wait for one side, nothing is read from the other.
+/// While more bytes wait for either side, nothing is read from any: what comes from one goes to the other, and is answered.
 const OUT_BYTES_MAX: usize = 256 << 10;
 
 /// Ids of questions: messages count up from 1, and meet these only where one of so many before is still under way.
@@ -48,6 +52,13 @@ pub(super) struct Half {
     asked: VecDeque<(PacketId, Vec<String>)>,
     /// Its messages of QoS 2 that went to the other side at QoS 1, which takes no higher one.
     lowered: BTreeSet<PacketId>,
+    /// Numbers that it is to forget.
+    release: Option<Release>,
+    /// Values that its filters owe the other side.
+    passing: Option<Passing>,
+    /// How often it was asked for a sign of life, and gave one.
+    pings: u64,
+    answers: u64,
 }
 
 impl Half {
@@ -62,36 +73,35 @@ impl Half {
             outbox: Vec::new(),
             asked: VecDeque::new(),
             lowered: BTreeSet::new(),
+            release: None,
+            passing: None,
+            pings: 0,
+            answers: 0,
         }
     }
 }
 
 /// The two connections of a bridge.
 #[derive(Debug)]
-pub(super) struct Relay {
+pub(super) struct Relay<'a> {
     config: Arc<Bridge>,
-    routes: Routes,
     status: Arc<Status>,
-    pub(super) facing: Facing,
+    pub(super) memory: &'a mut Memory,
     pub(super) local: Half,
     pub(super) remote: Half,
-    /// Rules that take in and rest, by their place among those.
-    resting: Vec<bool>,
     next_question: u16,
     /// All that was asked for at the beginning is answered.
     is_agreed: bool,
 }
 
-impl Relay {
+impl<'a> Relay<'a> {
     pub(super) fn new(
         (config, status): (Arc<Bridge>, Arc<Status>),
-        facing: Facing,
+        memory: &'a mut Memory,
         (local, remote): (Half, Half),
     ) -> Self {
-        let routes = Routes::new(config.rules.clone());
-        let resting = routes.from(Side::Remote).map(|_| false).collect();
         let next_question = *QUESTION_IDS.start();
-        Self { config, routes, status, facing, local, remote, resting, next_question, is_agreed: false }
+        Self { config, status, memory, local, remote, next_question, is_agreed: false }
     }
 
     pub(super) fn half(&self, side: Side) -> &Half {
@@ -108,38 +118,81 @@ impl Relay {
         }
     }
 
-    /// Whether what comes from a side has room on the way to the other.
-    pub(super) fn has_room(&self, from: Side) -> bool {
-        self.half(from.other()).outbox.len() < OUT_BYTES_MAX
+    /// Whether there is room for what comes from a side: on the way to the other, and for the answers on the way back.
+    pub(super) fn has_room(&self) -> bool {
+        self.local.outbox.len() < OUT_BYTES_MAX && self.remote.outbox.len() < OUT_BYTES_MAX
     }
 
-    /// Subscribes on both sides. `new` are the filters here of which the session knew nothing before this bridge did.
+    /// Has both sides forget what they have to, and subscribes at both.
     ///
     /// # Errors
     /// [`Failure::TooLong`].
-    pub(super) fn begin(&mut self, new: &[String]) -> Result<(), Failure> {
+    pub(super) fn begin(&mut self, now: Instant) -> Result<(), Failure> {
+        self.memory.facing.resume(now);
         for side in [Side::Local, Side::Remote] {
+            self.release(side)?;
             let qos_max = self.half(side.other()).qos_max.min(self.half(side).qos_max);
-            let mut wanted: Vec<(String, SubscribeOptions)> = self
-                .routes
-                .from(side)
-                .map(|rule| (filter(rule, side).to_owned(), options(&self.config, rule, qos_max)))
+            let rests = |place: usize| side == Side::Remote && self.memory.resting.get(place) == Some(&true);
+            let mut wanted: Vec<(String, SubscribeOptions)> = from(&self.config.rules, side)
+                .enumerate()
+                .filter(|(place, _)| !rests(*place))
+                .map(|(_, rule)| (filter(rule, side).to_owned(), self.options(rule, side, qos_max)))
                 .collect();
-            if side == Side::Local && self.config.retained_values == RetainedValues::New {
-                // They are subscribed to by now, without anybody to pass values on to.
-                wanted.iter_mut().for_each(|(filter, options)| {
-                    let is_new = new.contains(filter);
-                    options.retain_handling =
-                        if is_new { RetainHandling::Send } else { RetainHandling::SendIfNew };
-                });
-            }
+            let is_owed = |(filter, _): &&(String, SubscribeOptions)| self.memory.pairing.owes(side, filter);
+            let of_new = wanted.iter().filter(|_| self.config.retained_values == RetainedValues::New);
+            let owed: Vec<String> = of_new.filter(is_owed).map(|(filter, _)| filter.clone()).collect();
             if side == Side::Remote && self.remote.encoder.version() == Version::V5 {
-                wanted.extend(self.facing.filters().map(|filter| (filter, SubscribeOptions::default())));
+                let of_facing = self.memory.facing.filters();
+                wanted.extend(of_facing.map(|filter| (filter, SubscribeOptions::default())));
             }
-            self.subscribe(side, wanted)?;
+            let question = self.subscribe(side, wanted)?;
+            self.half_mut(side).passing =
+                question.filter(|_| !owed.is_empty()).map(|id| Passing::new(id, owed));
         }
+        // That they were given up may not have arrived the last time.
+        self.unsubscribe(&self.resting())?;
         self.agree();
         Ok(())
+    }
+
+    /// How a rule subscribes on a side.
+    fn options(&self, rule: &BridgeRule, side: Side, qos_max: Qos) -> SubscribeOptions {
+        let options = options(&self.config, rule, qos_max);
+        let is_new = self.config.retained_values == RetainedValues::New;
+        // The session may have the subscription without anybody's having had its values.
+        match is_new && self.memory.pairing.owes(side, filter(rule, side)) {
+            true => SubscribeOptions { retain_handling: RetainHandling::Send, ..options },
+            false => options,
+        }
+    }
+
+    /// A side that may remember numbers of a session that is gone has to forget them first.
+    fn release(&mut self, side: Side) -> Result<(), Failure> {
+        let half = self.half(side);
+        // A broker that cannot say what it takes is not told steps that it may not know.
+        let may_know = half.encoder.version() == Version::V5
+            || from(&self.config.rules, side.other()).any(|rule| rule.qos == Qos::ExactlyOnce.bits());
+        if !self.memory.pairing.is_stale(side) || half.qos_max < Qos::ExactlyOnce || !may_know {
+            return Ok(());
+        }
+        tracing::info!(
+            bridge = self.config.name.as_str(),
+            "{} may remember packet ids of a session that is gone: it is told to forget them",
+            side.name()
+        );
+        let half = self.half_mut(side);
+        let release = Release::ask(&half.encoder, &mut half.outbox);
+        half.release = Some(release.map_err(|_| Failure::TooLong("PUBREL"))?);
+        Ok(())
+    }
+
+    /// Filters at the broker of rules that rest.
+    fn resting(&self) -> Vec<String> {
+        let rules = from(&self.config.rules, Side::Remote).zip(&self.memory.resting);
+        rules
+            .filter(|(_, rests)| **rests)
+            .map(|(rule, _)| filter(rule, Side::Remote).to_owned())
+            .collect()
     }
 
     /// The bridge is connected once nothing is open that was asked for at the beginning.
@@ -152,9 +205,13 @@ impl Relay {
         }
     }
 
-    fn subscribe(&mut self, side: Side, wanted: Vec<(String, SubscribeOptions)>) -> Result<(), Failure> {
+    fn subscribe(
+        &mut self,
+        side: Side,
+        wanted: Vec<(String, SubscribeOptions)>,
+    ) -> Result<Option<PacketId>, Failure> {
         if wanted.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let packet_id = self.question_id();
         let list: Vec<(&str, SubscribeOptions)> =
@@ -164,7 +221,7 @@ impl Relay {
         let half = self.half_mut(side);
         half.encoder.subscribe(&subscribe, &mut half.outbox).map_err(|_| Failure::TooLong("SUBSCRIBE"))?;
         half.asked.push_back((packet_id, wanted.into_iter().map(|(filter, _)| filter).collect()));
-        Ok(())
+        Ok(Some(packet_id))
     }
 
     fn question_id(&mut self) -> PacketId {
@@ -210,18 +267,57 @@ impl Relay {
                 self.pass(from, &Ack::new(ack.packet_id, ReasonCode::Success), Encoder::pubcomp)
             }
             ServerPacket::PubRel(ack) => self.pass(from.other(), &ack, Encoder::pubrel),
+            ServerPacket::PubComp(ack) if self.was_released(from, ack.packet_id) => Ok(()),
             ServerPacket::PubComp(ack) => self.pass(from.other(), &ack, Encoder::pubcomp),
             ServerPacket::SubAck(ack) | ServerPacket::UnsubAck(ack) => {
                 self.answered(from, &ack);
                 Ok(())
             }
-            ServerPacket::PingResp => Ok(()),
+            ServerPacket::PingResp => {
+                self.answered_ping(from);
+                Ok(())
+            }
             ServerPacket::Disconnect(Disconnect { reason, properties }) => {
                 Err(Failure::Disconnected(from, reason, told(properties.reason_string())))
             }
             ServerPacket::ConnAck(_) => Err(Failure::Misplaced(from, "a second CONNACK")),
             ServerPacket::Auth(_) => Err(Failure::Misplaced(from, "AUTH that was not asked for")),
         }
+    }
+
+    /// Whether this PUBCOMP is about a number that the side was told to forget.
+    fn was_released(&mut self, side: Side, packet_id: PacketId) -> bool {
+        let Some(release) = &mut self.half_mut(side).release else { return false };
+        let is_ours = release.takes(packet_id);
+        if release.is_over() {
+            self.half_mut(side).release = None;
+            self.memory.pairing.is_released(side);
+        }
+        is_ours
+    }
+
+    fn answered_ping(&mut self, from: Side) {
+        self.half_mut(from).answers += 1;
+        let answers = self.half(from).answers;
+        if self.half(from).passing.as_ref().is_some_and(|passing| passing.is_given(answers)) {
+            let pings = self.ping(from.other());
+            self.half_mut(from).passing.iter_mut().for_each(|passing| passing.given(pings));
+        }
+        let of_other = &mut self.half_mut(from.other()).passing;
+        if let Some(passing) = of_other.take_if(|passing| passing.is_over(answers)) {
+            self.memory.pairing.have_passed(from.other(), passing.into_filters());
+        }
+    }
+
+    /// Whether values of a side are on their way, and none has come since the last look.
+    pub(super) fn is_quiet(&mut self, side: Side) -> bool {
+        self.half_mut(side).passing.as_mut().is_some_and(Passing::is_quiet)
+    }
+
+    /// A side has no more values to send.
+    pub(super) fn has_said_all(&mut self, side: Side) {
+        let pings = self.ping(side);
+        self.half_mut(side).passing.iter_mut().for_each(|passing| passing.said(pings));
     }
 
     /// A step of an exchange, without the words beside it.
@@ -269,10 +365,13 @@ impl Relay {
         if publish.topic.is_empty() {
             return Err(Failure::Misplaced(from, "a topic alias, and none was allowed"));
         }
-        if from == Side::Remote && self.facing.hear((publish.topic, publish.payload), now) {
+        if let Some(passing) = self.half_mut(from).passing.as_mut().filter(|_| publish.retain) {
+            passing.came();
+        }
+        if from == Side::Remote && self.memory.facing.hear((publish.topic, publish.payload), now) {
             return self.settle(from, publish);
         }
-        let topic = self.routes.other_name(from, publish.topic);
+        let topic = other_name(&self.config.rules, from, publish.topic);
         let passed = topic.ok_or(Loss::Unmatched).and_then(|topic| self.hand_over(from, &topic, publish));
         match passed {
             Ok(Passed::WithAck) => Ok(()),
@@ -293,7 +392,7 @@ impl Relay {
     fn hand_over(&mut self, from: Side, topic: &str, publish: &Publish<'_>) -> Result<Passed, Loss> {
         let mut properties = PropertyBuf::new();
         properties.push_passed_on(&publish.properties);
-        trail(&self.facing, from, &publish.properties, &mut properties)?;
+        trail(&self.memory.facing, from, &publish.properties, &mut properties)?;
         let keeps = self.config.retain;
         let to = self.half_mut(from.other());
         let qos = publish.qos.min(to.qos_max);
@@ -340,8 +439,12 @@ impl Relay {
             return;
         };
         let Some((_, filters)) = half.asked.remove(at) else { return };
-        let of_facing = self.facing.filters();
-        for (filter, code) in filters.iter().zip(ack.codes.iter()).filter(|(_, code)| code.is_failure()) {
+        let of_facing = self.memory.facing.filters();
+        let refused = || filters.iter().zip(ack.codes.iter()).filter(|(_, code)| code.is_failure());
+        let not_granted: Vec<&String> = refused().map(|(filter, _)| filter).collect();
+        let passing = self.half_mut(from).passing.iter_mut();
+        passing.for_each(|passing| passing.granted(ack.packet_id, &not_granted));
+        for (filter, code) in refused() {
             let (bridge, by, reason) = (self.config.name.as_str(), from.name(), code.name());
             if from == Side::Remote && of_facing.contains(filter) {
                 tracing::info!(bridge, filter, reason, "{by} does not say whether it has bridges");
@@ -358,37 +461,45 @@ impl Relay {
     /// # Errors
     /// [`Failure::TooLong`].
     pub(super) fn adjust(&mut self, now: Instant) -> Result<(), Failure> {
-        self.facing.forget(now);
-        let rests: Vec<bool> =
-            self.routes.from(Side::Remote).map(|rule| self.facing.is_sent(rule.local.as_str())).collect();
-        if rests == self.resting {
-            return Ok(());
+        self.memory.facing.forget(now);
+        let retain = self.config.retain;
+        let is_sent = |rule| self.memory.facing.is_sent(rule, retain);
+        let rests: Vec<bool> = from(&self.config.rules, Side::Remote).map(is_sent).collect();
+        let changes = self.memory.resting.iter().zip(&rests).any(|(before, rests)| before != rests);
+        if changes {
+            self.change_resting(rests)?;
         }
+        self.status.resting(self.resting());
+        Ok(())
+    }
+
+    fn change_resting(&mut self, rests: Vec<bool>) -> Result<(), Failure> {
         let qos_max = self.local.qos_max.min(self.remote.qos_max);
-        let (mut ends, mut begins, mut resting) = (Vec::new(), Vec::new(), Vec::new());
-        for ((rule, rests), before) in self.routes.from(Side::Remote).zip(&rests).zip(&self.resting) {
+        let (mut ends, mut begins) = (Vec::new(), Vec::new());
+        let rules = from(&self.config.rules, Side::Remote);
+        for ((rule, rests), before) in rules.zip(&rests).zip(&self.memory.resting) {
             let filter = filter(rule, Side::Remote).to_owned();
-            resting.extend(rests.then(|| filter.clone()));
             match (before, rests) {
                 (false, true) => ends.push(filter),
                 (true, false) => {
-                    let retain_handling = RetainHandling::DoNotSend;
-                    begins.push((
-                        filter,
-                        SubscribeOptions { retain_handling, ..options(&self.config, rule, qos_max) },
-                    ));
+                    let options = self.options(rule, Side::Remote, qos_max);
+                    // Those that are not owed have come by the other's own bridge.
+                    let retain_handling = match options.retain_handling {
+                        RetainHandling::SendIfNew => RetainHandling::DoNotSend,
+                        asked => asked,
+                    };
+                    begins.push((filter, SubscribeOptions { retain_handling, ..options }));
                 }
                 (true, true) | (false, false) => {}
             }
         }
-        let bridge = self.config.name.as_str();
+        self.memory.resting = rests;
+        let (bridge, resting) = (self.config.name.as_str(), self.resting());
         tracing::info!(
             bridge,
             ?resting,
             "filters that rest, since the broker sends such messages by a bridge of its own"
         );
-        self.status.resting(resting);
-        self.resting = rests;
         self.subscribe(Side::Remote, begins)?;
         self.unsubscribe(&ends)
     }
@@ -408,17 +519,13 @@ impl Relay {
         Ok(())
     }
 
-    /// What the broker gets by rules that send, under its names; one per line.
-    pub(super) fn sends(&self) -> String {
-        let filters: Vec<&str> =
-            self.routes.from(Side::Local).map(|rule| filter(rule, Side::Remote)).collect();
-        filters.join("\n")
-    }
-
-    /// Asks the broker for a sign of life.
-    pub(super) fn ping(&mut self) {
+    /// Asks a side for a sign of life; how often it was asked by now.
+    pub(super) fn ping(&mut self, side: Side) -> u64 {
+        let half = self.half_mut(side);
         // Two bytes fit.
-        let _ = self.remote.encoder.pingreq(&mut self.remote.outbox);
+        let _ = half.encoder.pingreq(&mut half.outbox);
+        half.pings += 1;
+        half.pings
     }
 
     /// Says goodbye to a side, which keeps the session.

@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Why a message was acknowledged and is not on the other side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,6 +92,16 @@ pub(crate) struct Counts {
     pub(crate) lost: [u64; Loss::ALL.len()],
 }
 
+impl Story {
+    /// How long it has been connected; a way to the broker, however long, is no connection.
+    pub(super) fn connected_for(&self, now: Instant) -> Duration {
+        match self.standing {
+            Standing::Connected => now.saturating_duration_since(self.since),
+            Standing::Connecting | Standing::Waiting | Standing::Stopped => Duration::ZERO,
+        }
+    }
+}
+
 impl Status {
     pub(super) fn new() -> Self {
         let (error, refused, resting) = (None, Vec::new(), Vec::new());
@@ -129,7 +139,7 @@ impl Status {
         }
         self.tell(|story| {
             if standing == Standing::Connecting {
-                (story.refused, story.resting) = (Vec::new(), Vec::new());
+                story.refused = Vec::new();
             }
             (story.standing, story.since) = (standing, Instant::now());
         });

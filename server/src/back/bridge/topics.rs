@@ -1,6 +1,6 @@
 //! Which messages go which way, and under which names.
 //!
-//! Must not know packets. Start at [`Routes::other_name`].
+//! Must not know packets. Start at [`other_name`].
 
 use hub::filter_matches;
 
@@ -32,37 +32,21 @@ impl Side {
     }
 }
 
-/// The rules of a bridge.
-#[derive(Clone, Debug)]
-pub(super) struct Routes {
-    rules: Vec<BridgeRule>,
+/// The rules by which messages come from a side.
+pub(super) fn from(rules: &[BridgeRule], side: Side) -> impl Iterator<Item = &BridgeRule> {
+    rules.iter().filter(move |rule| match side {
+        Side::Local => rule.goes_out(),
+        Side::Remote => rule.goes_in(),
+    })
 }
 
-impl Routes {
-    pub(super) fn new(rules: Vec<BridgeRule>) -> Self {
-        Self { rules }
-    }
-
-    /// The rules by which messages come from a side.
-    pub(super) fn from(&self, side: Side) -> impl Iterator<Item = &BridgeRule> {
-        let goes = move |rule: &&BridgeRule| match side {
-            Side::Local => rule.goes_out(),
-            Side::Remote => rule.goes_in(),
-        };
-        self.rules.iter().filter(goes)
-    }
-
-    /// What a topic of one side is called on the other; `None`: no rule lets it pass. Rules of a direction do not match the same
-    /// topics, so there is one at most.
-    pub(super) fn other_name(&self, side: Side, topic: &str) -> Option<String> {
-        self.from(side).find_map(|rule| {
-            let (filter, before, after) = match side {
-                Side::Local => (&rule.local, &rule.local_prefix, &rule.remote_prefix),
-                Side::Remote => (&rule.remote, &rule.remote_prefix, &rule.local_prefix),
-            };
-            filter_matches(filter.as_str(), topic).then(|| renamed(topic, before, after))?
-        })
-    }
+/// What a topic of one side is called on the other; `None`: no rule lets it pass. Rules of a direction do not match the same
+/// topics, so there is one at most.
+pub(super) fn other_name(rules: &[BridgeRule], side: Side, topic: &str) -> Option<String> {
+    from(rules, side).find_map(|rule| {
+        let (before, after) = (prefix(rule, side), prefix(rule, side.other()));
+        filter_matches(filter(rule, side), topic).then(|| renamed(topic, before, after))?
+    })
 }
 
 /// The filter of a rule on a side.
@@ -71,6 +55,22 @@ pub(super) fn filter(rule: &BridgeRule, side: Side) -> &str {
         Side::Local => rule.local.as_str(),
         Side::Remote => rule.remote.as_str(),
     }
+}
+
+/// What topics of a rule begin with on a side.
+pub(super) fn prefix(rule: &BridgeRule, side: Side) -> &str {
+    match side {
+        Side::Local => &rule.local_prefix,
+        Side::Remote => &rule.remote_prefix,
+    }
+}
+
+/// What a prefix and the one in its place say of names: two pairs that say the same give every topic the same name.
+pub(super) fn renaming<'a>(before: &'a str, after: &'a str) -> (&'a str, &'a str) {
+    let alike = before.chars().rev().zip(after.chars().rev()).take_while(|(one, other)| one == other);
+    let len: usize = alike.map(|(one, _)| one.len_utf8()).sum();
+    let short = |text: &'a str| text.get(..text.len() - len).unwrap_or(text);
+    (short(before), short(after))
 }
 
 /// `a/#` matches `a`, which has no part behind the prefix `a/`: there the prefix without its end is meant.
@@ -117,12 +117,12 @@ mod tests {
 
     #[test]
     fn a_topic_has_its_name_on_the_other_side() {
-        let routes = Routes::new(vec![
+        let rules = [
             rule(BridgeDirection::Out, "up/#", ("", "hq/")),
             rule(BridgeDirection::In, "down/+", ("plant/", "")),
             rule(BridgeDirection::Both, "#", ("here/", "there/")),
-        ]);
-        let name = |side, topic| routes.other_name(side, topic);
+        ];
+        let name = |side, topic| other_name(&rules, side, topic);
         assert_eq!(name(Side::Local, "up/a/b").as_deref(), Some("hq/up/a/b"));
         assert_eq!(name(Side::Local, "up").as_deref(), Some("hq/up"));
         assert_eq!(name(Side::Remote, "hq/up/a"), None, "out only");
@@ -136,10 +136,19 @@ mod tests {
 
     #[test]
     fn what_would_have_no_name_does_not_pass() {
-        let routes = Routes::new(vec![rule(BridgeDirection::Both, "#", ("here/", ""))]);
-        assert_eq!(routes.other_name(Side::Local, "here"), None);
-        assert_eq!(routes.other_name(Side::Local, "here/"), None);
-        assert_eq!(routes.other_name(Side::Remote, "a").as_deref(), Some("here/a"));
+        let rules = [rule(BridgeDirection::Both, "#", ("here/", ""))];
+        assert_eq!(other_name(&rules, Side::Local, "here"), None);
+        assert_eq!(other_name(&rules, Side::Local, "here/"), None);
+        assert_eq!(other_name(&rules, Side::Remote, "a").as_deref(), Some("here/a"));
+    }
+
+    #[test]
+    fn prefixes_that_end_alike_rename_alike() {
+        assert_eq!(renaming("a/", "here/a/"), ("", "here/"));
+        assert_eq!(renaming("", "here/"), ("", "here/"));
+        assert_eq!(renaming("a/", "here/b/"), ("a", "here/b"));
+        assert_eq!(renaming("\u{e4}x", "\u{e5}x"), ("\u{e4}", "\u{e5}"));
+        assert_eq!(renaming("same", "same"), ("", ""));
     }
 
     #[test]

@@ -59,6 +59,9 @@ pub(super) struct Dropped {
     too_large: u64,
     /// The other side refused them.
     refused: u64,
+    /// They are for the broker, and too much waited for it (`queue_messages_max`, `queue_bytes_max`); absent when that is not known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    overflow: Option<u64>,
 }
 
 /// A rule of a bridge.
@@ -88,8 +91,8 @@ pub(super) async fn list(State(desk): State<Desk>) -> Json<BridgeList> {
 }
 
 fn item(view: View<'_>) -> BridgeItem {
-    let View { config, story, counts, queued, in_flight } = view;
-    let mut dropped = Dropped::default();
+    let View { config, story, counts, queued, in_flight, overflow } = view;
+    let mut dropped = Dropped { overflow, ..Dropped::default() };
     for ((loss, _), count) in Loss::ALL.iter().zip(counts.lost) {
         match loss {
             Loss::Loop => dropped.r#loop = count,
