@@ -189,16 +189,24 @@ fn secure(
     socket: TcpStream,
 ) -> Result<StreamOwned<ClientConnection, TcpStream>, Error> {
     let failed = |error: &dyn std::fmt::Display| Error::new(format!("{address}: TLS: {error}"));
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| failed(&error))?;
-    let config = builder.with_root_certificates(trust.roots()?).with_no_client_auth();
+    let config = trust.client_config()?;
     let name = ServerName::try_from(address.host.clone()).map_err(|error| failed(&error))?;
-    let connection = ClientConnection::new(Arc::new(config), name).map_err(|error| failed(&error))?;
+    let connection = ClientConnection::new(config, name).map_err(|error| failed(&error))?;
     Ok(StreamOwned::new(connection, socket))
 }
 
 impl Trust {
+    /// TLS for connections to such servers. It reads files, so it blocks.
+    ///
+    /// # Errors
+    /// The certificates cannot be read or used, or there are none.
+    pub fn client_config(&self) -> Result<Arc<ClientConfig>, Error> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.map_err(|error| Error::new(format!("TLS: {error}")))?;
+        Ok(Arc::new(builder.with_root_certificates(self.roots()?).with_no_client_auth()))
+    }
+
     fn roots(&self) -> Result<RootCertStore, Error> {
         let path = match &self.authorities {
             Some(path) => path.clone(),

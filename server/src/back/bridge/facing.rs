@@ -83,6 +83,8 @@ impl Sent {
 #[derive(Debug)]
 pub(super) struct Facing {
     own: Arc<str>,
+    /// What is retained there is to be retained here.
+    retain: bool,
     other: Option<Arc<str>>,
     /// By the names of its bridges: what they send, and when that was said.
     sends: BTreeMap<String, (Vec<Sent>, Instant)>,
@@ -90,8 +92,8 @@ pub(super) struct Facing {
 
 impl Facing {
     /// Nothing is known of the other.
-    pub(super) fn new(own: Arc<str>) -> Self {
-        Self { own, other: None, sends: BTreeMap::new() }
+    pub(super) fn new(own: Arc<str>, config: &Bridge) -> Self {
+        Self { own, retain: config.retain, other: None, sends: BTreeMap::new() }
     }
 
     /// What to subscribe to at the other.
@@ -143,9 +145,9 @@ impl Facing {
         self.sends.retain(|_, (_, said)| now.saturating_duration_since(*said) < TOLD_FOR);
     }
 
-    /// Whether the other sends by itself all that a rule here would take in. `retain` as the bridge here is configured.
-    pub(super) fn is_sent(&self, rule: &BridgeRule, retain: bool) -> bool {
-        self.sends.values().flat_map(|(sent, _)| sent).any(|sent| sent.replaces(rule, retain))
+    /// Whether the other sends by itself all that a rule here would take in.
+    pub(super) fn is_sent(&self, rule: &BridgeRule) -> bool {
+        self.sends.values().flat_map(|(sent, _)| sent).any(|sent| sent.replaces(rule, self.retain))
     }
 }
 
@@ -194,9 +196,8 @@ mod tests {
     use crate::config::{BridgeDirection, ChannelFilter};
 
     fn facing(other: Option<&str>) -> Facing {
-        let mut facing = Facing::new("own".into());
-        facing.other = other.map(Arc::from);
-        facing
+        let (own, other) = ("own".into(), other.map(Arc::from));
+        Facing { own, retain: true, other, sends: BTreeMap::new() }
     }
 
     fn marked(facing: &Facing, from: Side, hops: &[&str]) -> Result<Vec<String>, Loss> {
@@ -245,7 +246,7 @@ mod tests {
         let now = Instant::now();
         let mut facing = facing(None);
         let (a, b, c) = (rule("a/+/c", ("", ""), 1), rule("b", ("", ""), 1), rule("c", ("", ""), 1));
-        let is_sent = |facing: &Facing, rule: &BridgeRule| facing.is_sent(rule, true);
+        let is_sent = |facing: &Facing, rule: &BridgeRule| facing.is_sent(rule);
         assert!(facing.hear((ID_TOPIC, b"0aF"), now));
         assert_eq!(facing.other().map(|other| &**other), Some("0aF"));
         let text = serde_json::to_string(&[told("a/#", ("", "")), told("b", ("", ""))]).unwrap();
@@ -278,7 +279,10 @@ mod tests {
         assert!(!plain.replaces(&rule("#", ("", ""), 1), true), "a part of it");
         assert!(!plain.replaces(&rule("a/#", ("", ""), 2), true), "a lower quality");
         plain.retain = false;
-        assert!(!plain.replaces(&rule("a/#", ("", ""), 1), true) && plain.replaces(&rule("a", ("", ""), 1), false));
+        assert!(
+            !plain.replaces(&rule("a/#", ("", ""), 1), true)
+                && plain.replaces(&rule("a", ("", ""), 1), false)
+        );
         // What is `x` there is `here/x` here, but what it sends is `other/x` there.
         let renamed = told("other/#", ("other/", "here/"));
         assert!(!renamed.replaces(&rule("#", ("here/", ""), 1), true));

@@ -91,11 +91,7 @@ impl<'a> Link<'a> {
     ///
     /// # Errors
     /// Why one has ended.
-    pub(super) async fn run(
-        mut self,
-        node: &Node,
-        stop: &mut watch::Receiver<bool>,
-    ) -> Result<(), Failure> {
+    pub(super) async fn run(mut self, node: &Node, stop: &mut watch::Receiver<bool>) -> Result<(), Failure> {
         let mut ticks = tokio::time::interval((self.about.keep_alive / 8).min(TICK_MAX));
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // What came behind the answers to CONNECT.
@@ -199,7 +195,7 @@ impl<'a> Link<'a> {
         if self.relay.is_quiet(Side::Remote) {
             self.relay.has_said_all(Side::Remote);
         }
-        if self.relay.is_quiet(Side::Local) {
+        if self.relay.is_coming(Side::Local) {
             // An error is that it is not known yet.
             let session = session(&node.office, &self.about.session).await;
             if session.is_ok_and(|session| session.is_some_and(|session| !session.catches_up)) {

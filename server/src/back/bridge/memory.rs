@@ -28,6 +28,6 @@ impl Memory {
         let mut pairing = kept.clone();
         pairing.keep_to(&config.rules, new_here);
         let resting = from(&config.rules, Side::Remote).map(|_| false).collect();
-        Self { facing: Facing::new(own), resting, pairing, kept }
+        Self { facing: Facing::new(own, config), resting, pairing, kept }
     }
 }

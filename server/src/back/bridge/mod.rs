@@ -46,6 +46,7 @@ use self::handshake::greet;
 use self::link::{About, Link};
 use self::memory::Memory;
 use self::node::Node;
+use self::pairing::Found;
 use self::relay::{Half, Relay};
 use self::status::Status;
 use self::topics::{Side, prefix};
@@ -214,7 +215,8 @@ impl Task {
         let greeting = tokio::time::timeout(local::PATIENCE, greet(&mut stream, Side::Local, &hello)).await;
         let (welcome, rest) = greeting.map_err(|_| Failure::Late(Side::Local))??;
         let (here, there) = (welcome.session_present, remote.welcome.session_present);
-        memory.pairing.meet(local::known(&node.office, &name).await?.id, there);
+        let found = if there { Found::Old } else { Found::New };
+        memory.pairing.meet(local::known(&node.office, &name).await?.id, found);
         if memory.pairing != memory.kept {
             node.keep_pairing(config.name.as_str(), &memory.pairing).await?;
             memory.kept = memory.pairing.clone();
@@ -250,9 +252,8 @@ async fn remembered(node: &Node, config: &config::Bridge) -> Result<Memory, Fail
 
 /// Bytes by which a message may be larger on the other side than on this one: its name, its mark and their lengths.
 fn growth(config: &config::Bridge, from: Side) -> u32 {
-    let longer = |rule: &BridgeRule| {
-        prefix(rule, from.other()).len().saturating_sub(prefix(rule, from).len())
-    };
+    let longer =
+        |rule: &BridgeRule| prefix(rule, from.other()).len().saturating_sub(prefix(rule, from).len());
     let longest = config.rules.iter().map(longer).max().unwrap_or(0);
     // The lengths of packet and properties may each take two bytes more.
     u32::try_from(longest).unwrap_or(u32::MAX).saturating_add(MARK_BYTES_MAX + 4)

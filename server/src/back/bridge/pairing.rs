@@ -13,6 +13,13 @@ use serde::{Deserialize, Serialize};
 use super::topics::{Side, filter, from};
 use crate::config::BridgeRule;
 
+/// Whether a session has been there before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Old,
+    New,
+}
+
 /// The answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -46,15 +53,15 @@ impl Pairing {
         serde_json::to_string(self).expect("texts and truths have a form in JSON")
     }
 
-    /// The session here with this id and a session there are connected; whether the latter has been there before.
-    pub(super) fn meet(&mut self, session: hub::SessionId, is_remote_old: bool) {
+    /// The session here with this id and the one that was found there are connected.
+    pub(super) fn meet(&mut self, session: hub::SessionId, remote: Found) {
         let session = fingerprint(session);
         if self.session != session {
             // What the broker's session remembers is of the one before this.
-            let remote = Partner { is_stale: true, ..std::mem::take(&mut self.remote) };
-            *self = Self { session, remote, ..Self::default() };
+            let there = Partner { is_stale: true, ..std::mem::take(&mut self.remote) };
+            *self = Self { session, remote: there, ..Self::default() };
         }
-        if !is_remote_old {
+        if remote == Found::New {
             self.remote = Partner::default();
             self.local.is_stale |= self.has_met;
         }
@@ -124,35 +131,35 @@ mod tests {
     #[test]
     fn who_outlives_the_others_session_remembers_what_is_gone() {
         let mut pairing = Pairing::default();
-        pairing.meet(FIRST, false);
+        pairing.meet(FIRST, Found::New);
         assert_eq!(stale(&pairing), [false, false], "both are new");
-        pairing.meet(FIRST, true);
+        pairing.meet(FIRST, Found::Old);
         assert_eq!(stale(&pairing), [false, false], "both are as they were");
-        pairing.meet(FIRST, false);
+        pairing.meet(FIRST, Found::New);
         assert_eq!(stale(&pairing), [true, false], "the broker lost its session");
         pairing = Pairing::read(pairing.text().as_bytes());
-        pairing.meet(FIRST, true);
+        pairing.meet(FIRST, Found::Old);
         assert_eq!(stale(&pairing), [true, false], "until it is released, in whatever process");
         pairing.is_released(Side::Local);
-        pairing.meet(SECOND, true);
+        pairing.meet(SECOND, Found::Old);
         assert_eq!(stale(&pairing), [false, true], "the session here is another one");
-        pairing.meet(SECOND, false);
+        pairing.meet(SECOND, Found::New);
         assert_eq!(stale(&pairing), [true, false], "now the one there is, too");
     }
 
     #[test]
     fn values_are_owed_until_they_have_passed_and_to_each_new_session_again() {
         let mut pairing = Pairing::default();
-        pairing.meet(FIRST, false);
+        pairing.meet(FIRST, Found::New);
         pairing.have_passed(Side::Local, vec!["a".into()]);
         pairing.have_passed(Side::Remote, vec!["b".into()]);
         let owed = |pairing: &Pairing| (pairing.owes(Side::Local, "a"), pairing.owes(Side::Remote, "b"));
         assert!(pairing.owes(Side::Remote, "a"), "each side has its own");
         assert_eq!(owed(&Pairing::read(pairing.text().as_bytes())), (false, false));
-        pairing.meet(FIRST, false);
+        pairing.meet(FIRST, Found::New);
         assert_eq!(owed(&pairing), (false, true));
         pairing.have_passed(Side::Remote, vec!["b".into()]);
-        pairing.meet(SECOND, true);
+        pairing.meet(SECOND, Found::Old);
         assert_eq!(owed(&pairing), (true, false));
         pairing.have_passed(Side::Local, vec!["a".into()]);
         pairing.keep_to(&[], &[]);

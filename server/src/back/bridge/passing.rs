@@ -50,10 +50,14 @@ impl Passing {
         self.has_come = true;
     }
 
-    /// Whether they are coming and none has since this was asked before. A server that can say more is asked.
+    /// Whether they are coming.
+    pub(super) fn is_coming(&self) -> bool {
+        self.step == Step::Coming
+    }
+
+    /// Whether they are coming and none has since this was asked before.
     pub(super) fn is_quiet(&mut self) -> bool {
-        let is_coming = self.step == Step::Coming;
-        is_coming && !std::mem::replace(&mut self.has_come, false)
+        self.is_coming() && !std::mem::replace(&mut self.has_come, false)
     }
 
     /// That side has no more; it was asked for its PINGRESP of this count.

@@ -124,7 +124,11 @@ mod tests {
         assert_eq!(pulse.look(deaf, at(start, 14)), Beat::Ask);
         assert_eq!(pulse.look(deaf, at(start, 16)), Beat::Nothing);
         assert_eq!(pulse.look(QUIET, at(start, 30)), Beat::Ask);
-        assert_eq!(pulse.look(QUIET, at(start, 31)), Beat::Late(Side::Remote), "now it was heard for 15 seconds");
+        assert_eq!(
+            pulse.look(QUIET, at(start, 31)),
+            Beat::Late(Side::Remote),
+            "now it was heard for 15 seconds"
+        );
     }
 
     #[test]

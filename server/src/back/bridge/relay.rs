@@ -189,10 +189,7 @@ impl<'a> Relay<'a> {
     /// Filters at the broker of rules that rest.
     fn resting(&self) -> Vec<String> {
         let rules = from(&self.config.rules, Side::Remote).zip(&self.memory.resting);
-        rules
-            .filter(|(_, rests)| **rests)
-            .map(|(rule, _)| filter(rule, Side::Remote).to_owned())
-            .collect()
+        rules.filter(|(_, rests)| **rests).map(|(rule, _)| filter(rule, Side::Remote).to_owned()).collect()
     }
 
     /// The bridge is connected once nothing is open that was asked for at the beginning.
@@ -309,7 +306,12 @@ impl<'a> Relay<'a> {
         }
     }
 
-    /// Whether values of a side are on their way, and none has come since the last look.
+    /// Whether values of a side are on their way.
+    pub(super) fn is_coming(&self, side: Side) -> bool {
+        self.half(side).passing.as_ref().is_some_and(Passing::is_coming)
+    }
+
+    /// The same, and whether none has come since the last look: all that is seen of a server that does not say more.
     pub(super) fn is_quiet(&mut self, side: Side) -> bool {
         self.half_mut(side).passing.as_mut().is_some_and(Passing::is_quiet)
     }
@@ -462,8 +464,7 @@ impl<'a> Relay<'a> {
     /// [`Failure::TooLong`].
     pub(super) fn adjust(&mut self, now: Instant) -> Result<(), Failure> {
         self.memory.facing.forget(now);
-        let retain = self.config.retain;
-        let is_sent = |rule| self.memory.facing.is_sent(rule, retain);
+        let is_sent = |rule| self.memory.facing.is_sent(rule);
         let rests: Vec<bool> = from(&self.config.rules, Side::Remote).map(is_sent).collect();
         let changes = self.memory.resting.iter().zip(&rests).any(|(before, rests)| before != rests);
         if changes {

@@ -3,13 +3,11 @@
 //! Must not know packets behind CONNACK. Start at [`open`].
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::path::Path;
 use std::time::Duration;
 
-use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use load::mqtt::Trust;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use wire::mqtt::Version;
@@ -18,10 +16,6 @@ use super::failure::Failure;
 use super::handshake::{Hello, Stream, Welcome, greet};
 use super::topics::Side;
 use crate::config::{Bridge, BridgePassword, BridgeUrl, BridgeVersion};
-
-/// Where distributions keep the certificates of authorities, the first one that is there.
-const AUTHORITIES: [&str; 3] =
-    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
 
 /// A broker that has let the bridge in.
 pub(super) struct Remote {
@@ -96,12 +90,13 @@ async fn dial(url: &BridgeUrl, ca_file: Option<&Path>, wait: Duration) -> Result
     if !url.is_secure {
         return Ok(Box::new(socket));
     }
-    let authorities = ca_file.map(Path::to_path_buf);
-    let config = tokio::task::spawn_blocking(move || tls(authorities)).await;
-    let config = config.map_err(|error| Failure::Tls(error.to_string()))?.map_err(Failure::Tls)?;
-    let name = ServerName::try_from(url.host.clone()).map_err(|error| Failure::Tls(error.to_string()))?;
+    let failed = |error: &dyn std::fmt::Display| Failure::Tls(error.to_string());
+    let trust = Trust { authorities: ca_file.map(Path::to_path_buf) };
+    let config = tokio::task::spawn_blocking(move || trust.client_config()).await;
+    let config = config.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
+    let name = ServerName::try_from(url.host.clone()).map_err(|error| failed(&error))?;
     let secured = TlsConnector::from(config).connect(name, socket).await;
-    Ok(Box::new(secured.map_err(|error| Failure::Tls(error.to_string()))?))
+    Ok(Box::new(secured.map_err(|error| failed(&error))?))
 }
 
 /// One that says nothing does not keep the others from being tried: each has its part of the time.
@@ -118,26 +113,4 @@ async fn first_that_answers(url: &BridgeUrl, wait: Duration) -> Result<TcpStream
         }
     }
     Err(last)
-}
-
-fn tls(authorities: Option<PathBuf>) -> Result<Arc<ClientConfig>, String> {
-    let is_system = authorities.is_none();
-    let known = || AUTHORITIES.iter().find(|path| Path::new(path).exists()).map(PathBuf::from);
-    let path = authorities.or_else(known).ok_or("no certificates of authorities are installed")?;
-    let failed = |error: &dyn std::fmt::Display| format!("{}: {error}", path.display());
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(&path).map_err(|error| failed(&error))? {
-        let added = roots.add(certificate.map_err(|error| failed(&error))?);
-        // A system may have authorities that this library does not take; the others do.
-        if !is_system {
-            added.map_err(|error| failed(&error))?;
-        }
-    }
-    if roots.is_empty() {
-        return Err(failed(&"there is no certificate in it"));
-    }
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let config = builder.map_err(|error| failed(&error))?.with_root_certificates(roots).with_no_client_auth();
-    Ok(Arc::new(config))
 }

@@ -9,7 +9,7 @@ use wire::mqtt::{
 };
 
 use super::handshake::Welcome;
-use super::pairing::Pairing;
+use super::pairing::{Found, Pairing};
 use super::*;
 use crate::back::office::{OfficeError, OfficePorts};
 use crate::config::{BridgeDirection, Machine, SourceFile, Sources};
@@ -46,7 +46,7 @@ const SESSION: hub::SessionId = hub::SessionId([1; 15]);
 /// Of a bridge whose sessions are both new.
 fn memory(text: &str) -> Memory {
     let mut memory = Memory::new("own".into(), &configured(text), (Pairing::default(), &[]));
-    memory.pairing.meet(SESSION, false);
+    memory.pairing.meet(SESSION, Found::New);
     memory
 }
 
@@ -319,20 +319,27 @@ fn values_are_owed_until_the_other_side_has_had_them() {
         assert!(bench.relay.is_quiet(side));
         bench.relay.has_said_all(side);
     }
-    let asked_for = |bench: &mut Bench, side| bench.heard(side).iter().filter(|text| *text == "PINGREQ").count();
+    let asked_for =
+        |bench: &mut Bench, side| bench.heard(side).iter().filter(|text| *text == "PINGREQ").count();
     assert_eq!((asked_for(&mut bench, Side::Local), asked_for(&mut bench, Side::Remote)), (1, 1));
     bench.pong(Side::Local);
     assert!(bench.relay.memory.pairing.owes(Side::Local, "here/#"), "the broker may not have them");
     assert_eq!((asked_for(&mut bench, Side::Local), asked_for(&mut bench, Side::Remote)), (0, 1));
     bench.pong(Side::Remote);
-    assert!(bench.relay.memory.pairing.owes(Side::Local, "here/#"), "that was the answer to another question");
+    assert!(
+        bench.relay.memory.pairing.owes(Side::Local, "here/#"),
+        "that was the answer to another question"
+    );
     bench.pong(Side::Remote);
     assert!(!bench.relay.memory.pairing.owes(Side::Local, "here/#"));
     assert!(bench.relay.memory.pairing.owes(Side::Remote, "#"));
     bench.pong(Side::Local);
     assert!(!bench.relay.memory.pairing.owes(Side::Remote, "#"));
     let mut bench = bench.again(BOTH);
-    let none = ("SUBSCRIBE here/# q2 no_local if new".to_owned(), format!("SUBSCRIBE # q2 no_local if new; {facing}"));
+    let none = (
+        "SUBSCRIBE here/# q2 no_local if new".to_owned(),
+        format!("SUBSCRIBE # q2 no_local if new; {facing}"),
+    );
     assert_eq!(asked(&mut bench), none);
 }
 
@@ -341,8 +348,8 @@ fn a_session_that_outlives_the_other_forgets_its_numbers_first() {
     for (side, topic) in [(Side::Remote, "here/a"), (Side::Local, "a")] {
         let mut memory = memory(BOTH);
         match side {
-            Side::Remote => memory.pairing.meet(hub::SessionId([2; 15]), true),
-            Side::Local => memory.pairing.meet(SESSION, false),
+            Side::Remote => memory.pairing.meet(hub::SessionId([2; 15]), Found::Old),
+            Side::Local => memory.pairing.meet(SESSION, Found::New),
         }
         let mut bench = Bench::with((BOTH, memory), Qos::ExactlyOnce);
         bench.begin();
