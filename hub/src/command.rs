@@ -1,7 +1,7 @@
 //! Everything that can happen to a hub. Data only; the transitions are in the modules named by each variant.
 
 use crate::effect::HubMail;
-use crate::ids::{AskId, ChannelName, Offset, SessionId, SessionKey, ShardId, Tag, Token};
+use crate::ids::{AskId, ChannelName, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Except, MessageId, Quality, Traits};
 use crate::queue::QueueCommand;
 use crate::reason::Reason;
@@ -136,6 +136,16 @@ pub enum Command {
     DropRetained {
         /// The channel.
         channel: ChannelName,
+        /// Echoed.
+        token: Token,
+    },
+    /// The back end takes away what a channel keeps for those who come later; this hub is the channel's home. Answered by
+    /// `Report::Count` of messages, or `Refusal::PositionLost`.
+    DropHistory {
+        /// The channel.
+        channel: ChannelName,
+        /// Only what is older than this place, which must be known; `None` = everything, and positions get a new epoch.
+        before: Option<Position>,
         /// Echoed.
         token: Token,
     },
@@ -440,6 +450,37 @@ pub struct SessionReceipt {
 /// Marker for documentation: the sessions a delivery goes to are a range of `Effects::recipients`.
 pub type Recipients = std::ops::Range<usize>;
 
+/// Which part of a history, and in which order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Only what is newer than this place, which must be known; `None` = from the oldest kept.
+    pub after: Option<Position>,
+    /// Only what is older than this place, which must be known; `None` = up to the newest.
+    pub before: Option<Position>,
+    /// Which of the messages there come first, and are taken where there are more than `limit`.
+    pub order: Order,
+    /// At most.
+    pub limit: u32,
+}
+
+impl Span {
+    /// What is newer than a place, as it was published.
+    #[must_use]
+    pub fn after(after: Option<Position>, limit: u32) -> Self {
+        Self { after, before: None, order: Order::OldestFirst, limit }
+    }
+}
+
+/// Of the messages of a history.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// As they were published.
+    #[default]
+    OldestFirst,
+    /// The other way round.
+    NewestFirst,
+}
+
 /// A question about this hub.
 #[derive(Clone, Debug)]
 pub enum Query {
@@ -475,10 +516,8 @@ pub enum Query {
     History {
         /// The channel.
         channel: ChannelName,
-        /// Continue after this position; `None` = from the oldest kept.
-        after: Option<crate::Position>,
-        /// At most.
-        limit: u32,
+        /// Which part.
+        span: Span,
     },
     /// The value that a channel retains; this hub is its home. Answered by `Report::Retained`.
     Retained {

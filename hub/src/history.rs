@@ -2,6 +2,7 @@
 //! Owns positions; knows nothing of who reads. Where the rule says so a message is kept in the journal, too, as long as it is
 //! here; then nobody reads it before that is safe, since a crash could give its position to another one.
 
+use crate::command::{Order, Span};
 use crate::effect::{Effects, Page, Refusal, Report};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Position, Token, Topology};
@@ -70,26 +71,32 @@ impl History {
         self.newest + 1 - self.kept.len() as u64
     }
 
-    /// At most `limit` messages after one, up to `readable`.
-    fn page(
-        &self,
-        after: Option<Position>,
-        (limit, readable): (u32, u64),
-    ) -> Result<Page<Arc<Message>>, Refusal> {
+    /// At most so many of the messages between two places, both of them left out, up to `readable`.
+    fn page(&self, span: &Span, readable: u64) -> Result<Page<Arc<Message>>, Refusal> {
         let oldest = self.oldest();
-        let from = match after {
+        let is_known = |place: &Position| place.epoch == self.epoch && place.offset <= self.newest;
+        let from = match span.after {
             None => oldest,
-            Some(after) if after.epoch != self.epoch || after.offset > self.newest => {
+            Some(after) if !is_known(&after) || after.offset + 1 < oldest => {
                 return Err(Refusal::PositionLost);
             }
-            Some(after) if after.offset + 1 < oldest => return Err(Refusal::PositionLost),
             Some(after) => after.offset + 1,
         };
+        let end = match span.before {
+            None => readable + 1,
+            Some(before) if !is_known(&before) => return Err(Refusal::PositionLost),
+            Some(before) => before.offset.min(readable + 1),
+        };
         let skip = usize::try_from(from - oldest).unwrap_or(usize::MAX);
-        let count = usize::try_from((readable + 1).saturating_sub(from)).unwrap_or(usize::MAX);
-        let mut rest = self.kept.iter().skip(skip).take(count).map(|kept| Arc::clone(&kept.message));
-        let items = rest.by_ref().take(limit as usize).collect();
-        Ok(Page { items, more: rest.next().is_some() })
+        let count = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX);
+        let between = self.kept.iter().skip(skip).take(count).map(|kept| Arc::clone(&kept.message));
+        let limit = span.limit as usize;
+        let items: Vec<Arc<Message>> = match span.order {
+            Order::OldestFirst => between.take(limit).collect(),
+            Order::NewestFirst => between.rev().take(limit).collect(),
+        };
+        let is_there = self.kept.len().saturating_sub(skip).min(count);
+        Ok(Page { more: is_there > items.len(), items })
     }
 }
 
@@ -242,22 +249,54 @@ impl Hub {
         (offset > 0).then_some(Position { epoch: history.epoch, offset })
     }
 
+    /// The back end takes away what a channel keeps: everything, so that a later message begins a new epoch, or what is older
+    /// than a place.
+    pub(crate) fn drop_history(
+        &mut self,
+        channel: &ChannelName,
+        before: Option<Position>,
+    ) -> Result<u64, Refusal> {
+        let key = self.rosters.find(channel.as_str());
+        let has_one = |key: &RosterKey| self.rosters.known(*key).history.is_some();
+        let Some(key) = key.filter(has_one) else {
+            return before.map_or(Ok(0), |_| Err(Refusal::PositionLost));
+        };
+        let roster = self.rosters.known_mut(key);
+        let was_listed = roster.is_listed();
+        let Some(history) = roster.history.as_deref_mut() else { return Ok(0) };
+        let end = match before {
+            Some(before) if before.epoch != history.epoch || before.offset > history.newest => {
+                return Err(Refusal::PositionLost);
+            }
+            Some(before) => before.offset,
+            None => history.newest + 1,
+        };
+        let mut dropped = 0;
+        while history.oldest() < end && history.pop(&mut self.histories, &mut self.journal) {
+            dropped += 1;
+        }
+        if before.is_none() {
+            roster.history = None;
+            self.rosters.listed -= u32::from(was_listed && !self.rosters.known(key).is_listed());
+            self.histories.expiries.retain(|(_, scheduled)| *scheduled != key);
+            self.rosters.remove_if_unused(key);
+        }
+        Ok(dropped)
+    }
+
     pub(crate) fn query_history(
         &self,
         token: Token,
         channel: &ChannelName,
-        (after, limit): (Option<Position>, u32),
+        span: &Span,
         effects: &mut Effects,
     ) {
         let key = self.rosters.find(channel.as_str());
         let history = key.and_then(|key| self.rosters.known(key).history.as_deref());
-        let page = match (history, after) {
-            (Some(history), after) => {
-                let readable = history.readable(&self.journal, &self.config.topology);
-                history.page(after, (limit, readable))
-            }
-            (None, None) => Ok(Page { items: Vec::new(), more: false }),
-            (None, Some(_)) => Err(Refusal::PositionLost),
+        let page = match history {
+            Some(history) => history.page(span, history.readable(&self.journal, &self.config.topology)),
+            None if span.after.or(span.before).is_none() => Ok(Page { items: Vec::new(), more: false }),
+            None => Err(Refusal::PositionLost),
         };
         match page {
             Ok(page) => {

@@ -142,6 +142,10 @@ impl Hub {
                 let report = Report::Count(u64::from(self.drop_retained(&channel)));
                 self.promise_report(token, report, effects);
             }
+            Command::DropHistory { channel, before, token } => match self.drop_history(&channel, before) {
+                Ok(count) => self.promise_report(token, Report::Count(count), effects),
+                Err(refusal) => effects.refuse(token, refusal),
+            },
             Command::Reply { session, ask, body } => self.reply(session, ask, body, effects),
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
             Command::Mail { from, mail } => self.mail(from, mail, effects),

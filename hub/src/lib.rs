@@ -52,8 +52,8 @@ mod trie;
 pub use binding::Binding;
 pub use claim::claim_home;
 pub use command::{
-    Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Publish, Query, Receipt,
-    Recipients, SessionReceipt, Step, Target, Will,
+    Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Order, Publish, Query,
+    Receipt, Recipients, SessionReceipt, Span, Step, Target, Will,
 };
 pub use effect::{
     ChannelView, Counts, Effect, Effects, HubMail, Outcome, Page, PresenceMember, Recipient, Refusal, Report,

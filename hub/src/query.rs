@@ -31,9 +31,7 @@ impl Hub {
                     Err(refusal) => effects.refuse(token, refusal),
                 }
             }
-            Query::History { channel, after, limit } => {
-                self.query_history(token, channel, (*after, *limit), effects);
-            }
+            Query::History { channel, span } => self.query_history(token, channel, span, effects),
             Query::Retained { channel } => {
                 effects.report(token, Report::Retained(self.retained.value(channel, self.now).cloned()));
             }

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use trunkline_hub::{
     Body, CatchUp, ChannelName, ChannelRule, Claim, Command, Config, Effect, Effects, HistoryRule, Hub,
     HubMail, Join, Limits, MessageId, Millis, Offer, Options, Outcome, Publish, Quality, Query,
-    RecoveryLimits, Refusal, Report, SessionKey, ShardId, Tag, Target, Token, Topology, Traits, WhenFull,
+    RecoveryLimits, Refusal, Report, SessionKey, ShardId, Span, Tag, Target, Token, Topology, Traits,
+    WhenFull,
 };
 
 const LIMITS: Limits = Limits {
@@ -85,7 +86,7 @@ impl Bench {
     /// How many messages a channel has kept.
     fn history(&mut self, channel: &str) -> usize {
         let channel = ChannelName::parse(channel, 20).expect("a valid name");
-        let query = Query::History { channel, after: None, limit: 10 };
+        let query = Query::History { channel, span: Span::after(None, 10) };
         let effects = self.apply(Command::Query { token: Token(7), query });
         match effects.as_slice() {
             [Effect::Report { report: Report::History(page, _), .. }] => page.items.len(),

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use trunkline_hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Counts, Effect, Effects, HistoryRule,
     Hub, HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Publish, Query, Reason,
-    RecoveryLimits, Refusal, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology, WhenFull,
+    RecoveryLimits, Refusal, Report, SessionId, SessionKey, ShardId, Span, Tag, Target, Token, Topology,
+    WhenFull,
 };
 
 const TOKEN: Token = Token(7);
@@ -132,7 +133,7 @@ impl Bench {
     }
 
     fn history(&mut self, channel: &str, after: Option<trunkline_hub::Position>) -> Report {
-        let query = Query::History { channel: name(channel), after, limit: 10 };
+        let query = Query::History { channel: name(channel), span: Span::after(after, 10) };
         report(self.apply(Command::Query { token: TOKEN, query }))
     }
 }
@@ -572,4 +573,80 @@ fn ids_of_asks_go_on_so_that_no_late_reply_is_taken_for_another() {
     let [Effect::Attached { session, .. }] = effects.list.as_slice() else { panic!("{effects:?}") };
     bench.resume(*session);
     assert!(ask(&mut bench) > before);
+}
+
+fn forget(bench: &mut Bench, channel: &str, before: Option<trunkline_hub::Position>) -> Report {
+    report(bench.apply(Command::DropHistory { channel: name(channel), before, token: TOKEN }))
+}
+
+fn positions(report: &Report) -> Vec<u64> {
+    let Report::History(page, _) = report else { panic!("{report:?}") };
+    page.items.iter().map(|message| message.position.expect("it is kept").offset).collect()
+}
+
+fn newest(report: &Report) -> Option<trunkline_hub::Position> {
+    let Report::History(_, newest) = report else { panic!("{report:?}") };
+    *newest
+}
+
+#[test]
+fn a_history_that_is_deleted_goes_on_under_another_epoch() {
+    let mut bench = Bench::with(limits(), kept(10, 1000), 1);
+    bench.join(false, &["kept/a"]);
+    (0..3).for_each(|_| drop(bench.publish("kept/a")));
+    let before = newest(&bench.history("kept/a", None)).expect("three are kept");
+    assert!(matches!(forget(&mut bench, "kept/a", None), Report::Count(3)));
+    assert_eq!(newest(&bench.history("kept/a", None)), None);
+    assert!(matches!(bench.history("kept/a", Some(before)), Report::Refused(Refusal::PositionLost)));
+    bench.publish("kept/a");
+    let after = newest(&bench.history("kept/a", None)).expect("one is kept");
+    assert!(after.epoch != before.epoch && after.offset == 1, "{after:?}");
+    assert!(matches!(forget(&mut bench, "kept/none", None), Report::Count(0)));
+    // Nothing is left that time would come back to.
+    forget(&mut bench, "kept/a", None);
+    bench.now += 10_000;
+    bench.apply(Command::Tick);
+    assert_eq!(bench.hub.next_deadline(), None);
+}
+
+#[test]
+fn what_is_older_than_a_place_is_deleted_and_the_epoch_stays() {
+    let mut bench = Bench::with(limits(), kept(10, 1000), 1);
+    (0..5).for_each(|_| drop(bench.publish("kept/a")));
+    let newest_one = newest(&bench.history("kept/a", None)).expect("five are kept");
+    let third = trunkline_hub::Position { offset: 3, ..newest_one };
+    assert!(matches!(forget(&mut bench, "kept/a", Some(third)), Report::Count(2)));
+    let left = bench.history("kept/a", None);
+    assert_eq!((positions(&left), newest(&left)), (vec![3, 4, 5], Some(newest_one)));
+    assert!(matches!(forget(&mut bench, "kept/a", Some(third)), Report::Count(0)));
+    let unknown = trunkline_hub::Position { offset: 9, ..newest_one };
+    assert!(matches!(forget(&mut bench, "kept/a", Some(unknown)), Report::Refused(Refusal::PositionLost)));
+    assert!(matches!(forget(&mut bench, "kept/b", Some(third)), Report::Refused(Refusal::PositionLost)));
+}
+
+#[test]
+fn a_history_is_read_in_both_directions_between_two_places() {
+    let mut bench = Bench::with(limits(), kept(10, 1000), 1);
+    (0..5).for_each(|_| drop(bench.publish("kept/a")));
+    let newest_one = newest(&bench.history("kept/a", None)).expect("five are kept");
+    let at = |offset| Some(trunkline_hub::Position { offset, ..newest_one });
+    let mut read =
+        |after, before, order, limit| {
+            let span = trunkline_hub::Span { after, before, order, limit };
+            report(bench.apply(Command::Query {
+                token: TOKEN,
+                query: Query::History { channel: name("kept/a"), span },
+            }))
+        };
+    use trunkline_hub::Order::{NewestFirst, OldestFirst};
+    let more = |report: &Report| matches!(report, Report::History(page, _) if page.more);
+    let page = read(None, None, NewestFirst, 2);
+    assert_eq!((positions(&page), more(&page)), (vec![5, 4], true));
+    let page = read(None, at(4), NewestFirst, 9);
+    assert_eq!((positions(&page), more(&page)), (vec![3, 2, 1], false));
+    let page = read(at(1), at(4), OldestFirst, 1);
+    assert_eq!((positions(&page), more(&page)), (vec![2], true));
+    let page = read(at(3), at(3), OldestFirst, 9);
+    assert_eq!((positions(&page), more(&page)), (vec![], false));
+    assert!(matches!(read(None, at(9), NewestFirst, 9), Report::Refused(Refusal::PositionLost)));
 }

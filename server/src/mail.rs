@@ -16,6 +16,8 @@ use wire::values::Values;
 pub enum Mail {
     /// For the shard's hub.
     Hub(Command),
+    /// Several, in order, done in one turn: few enough that its clients do not wait for long.
+    Commands(Vec<Command>),
     /// The back end accepts a session that asked to connect.
     Admit {
         /// Who.

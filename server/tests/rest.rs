@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 
 use serde_json::{Value, json};
+use trunkline::config::{Argument, Machine, SourceFile, Sources};
 use trunkline::{Config, OfficeError, Refusal, Server};
 
 const NOBODY: &str = "AAAAAAAAAAAAAAAAAAAA";
@@ -86,5 +87,155 @@ async fn operations_have_names_of_their_own_and_say_whether_they_need_a_key() {
     ids.dedup();
     assert_eq!(ids.len(), count, "{ids:?}");
     assert_eq!(document["components"]["securitySchemes"]["key"]["scheme"], "bearer");
+    server.drain().await;
+}
+
+/// The same with a key, and what it leaves of it.
+fn ask_under(server: &Server, key: &str, body: &Value) -> (u16, String) {
+    let mut stream = TcpStream::connect(server.private_addr()).unwrap();
+    let body = body.to_string();
+    let request = format!(
+        "POST /v1/messages HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         idempotency-key: {key}\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// Two shards, and channels below `kept/` keep what is published.
+fn keeping() -> Config {
+    let text = "[[channel]]\nfilter = \"kept/#\"\nhistory_messages_max = 1000\n";
+    let settings = [
+        "server.public_listen=127.0.0.1:0",
+        "server.private_listen=127.0.0.1:0",
+        "server.shards=2",
+        "auth.mode=anonymous",
+    ];
+    let argument = |setting: &&str| {
+        let (key, value) = setting.split_once('=').unwrap();
+        Argument { shown: key.to_owned(), key: key.to_owned(), value: value.to_owned() }
+    };
+    let sources = Sources {
+        file: Some(SourceFile { name: "test".to_owned(), text: text.to_owned() }),
+        arguments: settings.iter().map(argument).collect(),
+        ..Sources::default()
+    };
+    Config::load(&sources, Machine { cores: 2, open_files_max: 10_000 }).unwrap().config
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_is_repeated_under_its_key_is_carried_out_once() {
+    let server = Server::start(keeping()).await.unwrap();
+    let body = json!({ "channel": "kept/a", "data": 1 });
+    let first = ask_under(&server, "\"k1\"", &body);
+    assert_eq!(first.0, 200, "{}", first.1);
+    assert_eq!(ask_under(&server, "\"k1\"", &body), first);
+    assert_eq!(ask_under(&server, "\"k1\"", &json!({ "channel": "kept/a", "data": 2 })).0, 422);
+    assert_eq!(ask_under(&server, "k1", &body).0, 400);
+    let other = ask_under(&server, "\"k2\"", &body);
+    assert!(other.0 == 200 && other.1 != first.1);
+    let (_, _, page) = ask(&server, "GET", "/v1/messages?channel=kept/a", None);
+    assert_eq!(page["items"].as_array().unwrap().len(), 2, "{page}");
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_message_of_a_batch_has_its_own_answer_in_its_place() {
+    let server = Server::start(keeping()).await.unwrap();
+    let mut batch: Vec<Value> =
+        (0..996).map(|n| json!({ "channel": format!("kept/{}", n % 7), "data": n })).collect();
+    batch.push(json!({ "channel": "a+", "data": 1 }));
+    batch.push(json!({ "channel": "kept/0", "colour": "red" }));
+    batch.push(json!({ "channels": ["kept/0", "kept/1"], "data": "both" }));
+    batch.push(json!({ "channel": "kept/2", "data": "later", "wait": false }));
+    let (status, _, answer) = ask(&server, "POST", "/v1/messages/batch", Some(Value::from(batch.clone())));
+    assert_eq!(status, 200, "{answer}");
+    let items = answer["items"].as_array().unwrap();
+    assert_eq!(items.len(), 1000);
+    for (n, item) in items[..996].iter().enumerate() {
+        assert_eq!(item["results"][0]["channel"], json!(format!("kept/{}", n % 7)));
+        let position = item["results"][0]["position"].as_str().unwrap();
+        assert!(position.ends_with(&format!("-{}", n / 7 + 1)), "message {n} is at {position}");
+    }
+    assert_eq!((&items[996]["code"], &items[996]["status"]), (&json!("invalid-channel"), &json!(422)));
+    assert_eq!(items[997]["code"], json!("unknown-field"));
+    assert_eq!(items[998]["results"][0]["channel"], json!("kept/0"));
+    assert!(items[999]["id"].is_string() && items[999].get("results").is_none(), "{}", items[999]);
+    let too_many = Value::from(vec![json!({ "channel": "kept/0" }); 1001]);
+    assert_eq!(ask(&server, "POST", "/v1/messages/batch", Some(too_many)).2["code"], json!("over-limit"));
+    assert_eq!(ask(&server, "POST", "/v1/messages/batch", Some(json!({}))).0, 400);
+    assert_eq!(ask(&server, "POST", "/v1/messages/batch", Some(json!([]))).2, json!({ "items": [] }));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_is_read_backwards_and_deleted() {
+    let server = Server::start(keeping()).await.unwrap();
+    for n in 0..5 {
+        ask(&server, "POST", "/v1/messages", Some(json!({ "channel": "kept/h", "data": n })));
+    }
+    let get = |query: &str| ask(&server, "GET", &format!("/v1/messages?channel=kept/h{query}"), None);
+    let data = |page: &Value| -> Vec<Value> {
+        page["items"].as_array().unwrap().iter().map(|item| item["args"][0].clone()).collect()
+    };
+    let (_, _, page) = get("&reverse=true&limit=2");
+    assert_eq!(data(&page), [json!(4), json!(3)]);
+    let next = page["next"].as_str().unwrap().to_owned();
+    assert_eq!(data(&get(&format!("&reverse=true&before={next}")).2), [json!(2), json!(1), json!(0)]);
+    let delete = |query: &str| ask(&server, "DELETE", &format!("/v1/messages?channel=kept/h{query}"), None);
+    assert_eq!(delete(&format!("&before={next}")).0, 204);
+    assert_eq!(data(&get("").2), [json!(3), json!(4)]);
+    assert_eq!(delete("").0, 204);
+    assert_eq!(data(&get("").2), Vec::<Value>::new());
+    assert_eq!(get(&format!("&after={next}")).0, 410);
+    assert_eq!(delete(&format!("&before={next}")).0, 410);
+    server.drain().await;
+}
+
+/// A POST with any headers.
+fn post(server: &Server, target: &str, headers: &str, body: &str) -> (u16, Value) {
+    let mut stream = TcpStream::connect(server.private_addr()).unwrap();
+    let length = body.len();
+    let head = format!(
+        "POST {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n"
+    );
+    stream.write_all(format!("{head}{headers}\r\n{body}").as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), serde_json::from_str(body).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn cloudevents_are_published_in_each_of_their_modes() {
+    let server = Server::start(keeping()).await.unwrap();
+    let event = |rest: &str| {
+        format!(r#"{{"specversion":"1.0","id":"1","source":"/s","type":"made","subject":"kept/e"{rest}}}"#)
+    };
+    let structured = "content-type: application/cloudevents+json; charset=utf-8\r\n";
+    let (status, answer) = post(&server, "/v1/events", structured, &event(r#","data":{"n":1}"#));
+    assert_eq!((status, &answer["results"][0]["channel"]), (200, &json!("kept/e")), "{answer}");
+    let binary = "content-type: text/plain\r\nce-specversion: 1.0\r\nce-id: 2\r\nce-source: /s\r\nce-type: made\r\n\
+                  ce-subject: kept/e\r\nce-event: said\r\n";
+    assert_eq!(post(&server, "/v1/events?wait=false", binary, "hi").0, 202);
+    let batch =
+        format!("[{},{},7]", event(r#","data_base64":"AQI=","event":"b""#), event(r#","subject":"x""#));
+    let (status, answer) =
+        post(&server, "/v1/events", "content-type: application/cloudevents-batch+json\r\n", &batch);
+    assert_eq!(status, 200, "{answer}");
+    assert!(answer["items"][0]["results"][0]["position"].is_string(), "{answer}");
+    assert_eq!([&answer["items"][1]["code"], &answer["items"][2]["code"]], [&json!("malformed"); 2]);
+    let (_, _, page) = ask(&server, "GET", "/v1/messages?channel=kept/e", None);
+    let kept: Vec<_> =
+        page["items"].as_array().unwrap().iter().map(|item| (&item["event"], &item["args"])).collect();
+    let wanted = [json!([{ "n": 1 }]), json!(["hi"]), json!([{ "$binary": "AQI=" }])];
+    assert_eq!(kept, [(&json!("made"), &wanted[0]), (&json!("said"), &wanted[1]), (&json!("b"), &wanted[2])]);
+    assert_eq!(post(&server, "/v1/events", "content-type: application/json\r\n", &event("")).0, 415);
+    let without = r#"{"specversion":"1.0","id":"1","source":"/s","type":"made"}"#;
+    assert_eq!(post(&server, "/v1/events", structured, without).1["code"], json!("invalid-channel"));
     server.drain().await;
 }

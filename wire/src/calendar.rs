@@ -37,6 +37,40 @@ pub(crate) fn parse_http(text: &str) -> Option<u64> {
     if time.next().is_some() { None } else { seconds(day, [hour, minute, second]) }
 }
 
+/// Milliseconds since 1970 of `2026-01-31T23:59:59.123Z`, with any fraction and offset (RFC 3339).
+pub(crate) fn parse_rfc3339(text: &str) -> Option<u64> {
+    let number = |from: usize, to: usize| parse_digits(text.get(from..to)?);
+    let is_at = |at: usize, any_of: &str| text.get(at..=at).is_some_and(|c| any_of.contains(c));
+    if !(is_at(4, "-") && is_at(7, "-") && is_at(10, "Tt") && is_at(13, ":") && is_at(16, ":")) {
+        return None;
+    }
+    let day = days(number(0, 4)?, number(5, 7)?, number(8, 10)?)?;
+    let second = seconds(day, [number(11, 13)?, number(14, 16)?, number(17, 19)?])?;
+    let rest = text.get(19..)?;
+    let (ms, zone) = match rest.strip_prefix('.') {
+        None => (0, rest),
+        Some(rest) => {
+            let len = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let digits = rest.get(..len.min(3)).filter(|digits| !digits.is_empty())?;
+            let factor = [100, 10, 1].get(digits.len() - 1)?;
+            (parse_digits(digits)? * factor, rest.get(len..)?)
+        }
+    };
+    let ahead_s = match zone.as_bytes() {
+        b"Z" | b"z" => 0,
+        [b'+' | b'-', _, _, b':', _, _] => {
+            let (hours, minutes) = (parse_digits(zone.get(1..3)?)?, parse_digits(zone.get(4..6)?)?);
+            let ahead = i64::try_from(hours * 3600 + minutes * 60).ok()?;
+            if hours > 23 || minutes > 59 {
+                return None;
+            }
+            if zone.starts_with('-') { -ahead } else { ahead }
+        }
+        _ => return None,
+    };
+    Some(second.checked_add_signed(-ahead_s)? * 1000 + ms)
+}
+
 /// The last second of the year 9999: later times are written as this one.
 const LAST_S: u64 = 253_402_300_799;
 
@@ -109,6 +143,27 @@ const fn month_days(year: u64, month: u64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_are_read_with_fractions_and_offsets() {
+        let cases = [
+            ("1970-01-01T00:00:00Z", Some(0)),
+            ("2026-11-22T04:00:00.5Z", Some(1_795_320_000_500)),
+            ("2026-11-22t05:30:00.123456+01:30", Some(1_795_320_000_123)),
+            ("2026-11-21T23:00:00-05:00", Some(1_795_320_000_000)),
+            ("2026-11-22T04:00:00", None),
+            ("2026-11-22T04:00:00.Z", None),
+            ("2026-11-22T04:00:00+1:00", None),
+            ("2026-02-29T04:00:00Z", None),
+            ("2026-11-22 04:00:00Z", None),
+            ("1970-01-01T00:00:00+01:00", None),
+            ("2026-11-22T04:00:00ZZ", None),
+            ("", None),
+        ];
+        for (text, time_ms) in cases {
+            assert_eq!(parse_rfc3339(text), time_ms, "{text}");
+        }
+    }
 
     #[test]
     fn times_are_printed_with_their_milliseconds() {

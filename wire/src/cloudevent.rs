@@ -1,11 +1,16 @@
 //! CloudEvents 1.0 in their structured JSON form: what a back end is told of clients, through whatever door.
 //!
-//! Owns names and form. Must not know what happened, nor where it is told. Start at [`CloudEvent`].
+//! Owns names and form; events that others made are read by `received`. Must not know what happened, nor where it is told.
+//! Start at [`CloudEvent`].
 //!
 //! Sources: the CloudEvents specification 1.0.2, its JSON format, section 3.1 on data, and its extension `sequence`.
 
+mod received;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+
+pub use received::{InvalidEvent, Received, ReceivedData};
 
 use crate::calendar::print_rfc3339;
 use crate::values::JsonText;

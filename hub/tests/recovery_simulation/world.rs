@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, HistoryRule, Hub,
     HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Position, Publish, Quality, Query,
-    Reason, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Snapshot, Tag, Target, Token, Topology,
-    Traits, WhenFull,
+    Reason, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Snapshot, Span, Tag, Target, Token,
+    Topology, Traits, WhenFull,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -645,7 +645,7 @@ impl World {
         for channel in CHANNELS.iter().filter(|channel| **channel == "a") {
             let name = ChannelName::parse(channel, 40).unwrap();
             let home = usize::from(name.home(&self.topology).0);
-            let query = Query::History { channel: name, after: None, limit: 1000 };
+            let query = Query::History { channel: name, span: Span::after(None, 1000) };
             let mut effects = Effects::default();
             self.settle();
             let command = Command::Query { token: Token(0), query };

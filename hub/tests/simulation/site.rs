@@ -3,7 +3,8 @@
 use crate::model::{Ask, Item, Model, Session, State, Waiting};
 use hub::{
     Attach, Command, Config, Counts, Effect, Effects, Hub, HubMail, Members, Message, Millis, Outgoing,
-    Publish, Query, Reason, Recipient, Refusal, Report, SessionId, SessionKey, ShardId, Tag, Target, Token,
+    Publish, Query, Reason, Recipient, Refusal, Report, SessionId, SessionKey, ShardId, Span, Tag, Target,
+    Token,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -844,7 +845,7 @@ impl Site {
     /// Asks the hub for all of a channel's history, and compares it; also pages through it.
     pub fn check_history(&mut self, now: Millis, channel: &str) {
         let name = Model::name(channel);
-        let whole = self.peek(now, Query::History { channel: name.clone(), after: None, limit: 1000 });
+        let whole = self.peek(now, Query::History { channel: name.clone(), span: Span::after(None, 1000) });
         self.trim_histories(now);
         let history = self.model.histories.entry(channel.to_owned()).or_default();
         let Report::History(page, newest) = whole else { panic!("{whole:?}") };
@@ -870,7 +871,7 @@ impl Site {
         }
         for offset in 0..=newest.offset + 1 {
             let after = Some(hub::Position { offset, ..newest });
-            match self.peek(now, Query::History { channel: name.clone(), after, limit: 2 }) {
+            match self.peek(now, Query::History { channel: name.clone(), span: Span::after(after, 2) }) {
                 Report::Refused(Refusal::PositionLost) => {
                     assert!(offset + 1 < oldest || offset > newest.offset)
                 }
@@ -885,7 +886,7 @@ impl Site {
             }
         }
         let after = Some(hub::Position { epoch: newest.epoch ^ 1, offset: oldest });
-        let other = self.peek(now, Query::History { channel: name, after, limit: 2 });
+        let other = self.peek(now, Query::History { channel: name, span: Span::after(after, 2) });
         assert!(matches!(other, Report::Refused(Refusal::PositionLost)));
     }
 

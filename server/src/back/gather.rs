@@ -7,7 +7,6 @@ use hub::{
     ShardId, Target, Traits,
 };
 use smallvec::{SmallVec, smallvec};
-use std::collections::BTreeSet;
 use std::time::Duration;
 use tokio::time::Instant;
 
@@ -80,19 +79,24 @@ impl Office {
     pub async fn publish(&self, outline: Outline) -> Result<Delivery, OfficeError> {
         let id = message_id();
         let answers = self.expect().await;
-        let involved = self.send_publish(id, &outline, &answers).await?;
-        let is_certain = !outline.volatile && outline.traits.quality > Quality::AtMostOnce;
-        let must_be_kept = is_certain && self.is_keeping();
-        let mut gathering = Gathering::new(id, involved, &outline, answers);
+        let shards = self.shards_of(&outline.target);
+        self.tell_all(&shards, || outline.publish(id, Some(answers.token()))).await?;
+        let mut tally = Tally::new(id, outline.involves(&shards), outline.reply_within);
+        let must_be_kept = self.has_to_keep(&outline);
         if must_be_kept {
-            gathering.wait_for_counts(ANSWER_WAIT);
+            tally.wait_for_counts(ANSWER_WAIT);
         }
         // Boxed, so that the handlers of a program, which mostly send without waiting, stay small.
-        let delivery = Box::pin(gathering.finish()).await?;
+        let delivery = Box::pin(gather(tally, answers)).await?;
         if !delivery.missing_shards.is_empty() && (must_be_kept || self.is_draining()) {
             return Err(OfficeError::Uncertain);
         }
         Ok(delivery)
+    }
+
+    /// Whether it is a success only when every shard involved has kept it.
+    pub(super) fn has_to_keep(&self, outline: &Outline) -> bool {
+        !outline.volatile && outline.traits.quality > Quality::AtMostOnce && self.is_keeping()
     }
 
     /// Publishes without waiting for anything but room in the mailbox.
@@ -122,22 +126,7 @@ impl Office {
         Ok(())
     }
 
-    /// Sends the publish where it belongs; returns the shards that will report, unknown until routed for one channel.
-    async fn send_publish(
-        &self,
-        id: MessageId,
-        outline: &Outline,
-        answers: &Answers,
-    ) -> Result<Involved, OfficeError> {
-        let shards = self.shards_of(&outline.target);
-        self.tell_all(&shards, || outline.publish(id, Some(answers.token()))).await?;
-        Ok(match outline.target {
-            Target::Channel(_) => Involved::NotRoutedYet,
-            Target::Union(_) | Target::Session(_) => Involved::Shards(shards.into_iter().collect()),
-        })
-    }
-
-    fn shards_of(&self, target: &Target) -> SmallVec<[ShardId; 4]> {
+    pub(super) fn shards_of(&self, target: &Target) -> SmallVec<[ShardId; 4]> {
         match target {
             Target::Channel(channel) => smallvec![self.home_of_channel(channel)],
             Target::Session(session) => smallvec![self.home_of(*session)],
@@ -153,11 +142,21 @@ impl Office {
 }
 
 impl Outline {
-    fn publish(&self, id: MessageId, token: Option<hub::Token>) -> Publish {
+    /// Which of the shards that get it will report; for one channel that is not known before its home has said so.
+    pub(super) fn involves(&self, shards: &[ShardId]) -> Involved {
+        match self.target {
+            Target::Channel(_) => Involved::NotRoutedYet,
+            Target::Union(_) | Target::Session(_) => {
+                Involved::Shards(shards.iter().fold(0, |bits, shard| bits | bit(*shard)))
+            }
+        }
+    }
+
+    pub(super) fn publish(&self, id: MessageId, token: Option<hub::Token>) -> Publish {
         self.clone().into_publish(id, token)
     }
 
-    fn into_publish(self, id: MessageId, token: Option<hub::Token>) -> Publish {
+    pub(super) fn into_publish(self, id: MessageId, token: Option<hub::Token>) -> Publish {
         let Self { target, event, body, volatile, except, reply_within, traits } = self;
         let quality = if volatile { Quality::AtMostOnce } else { traits.quality };
         let traits = Traits { quality, ..traits };
@@ -167,38 +166,37 @@ impl Outline {
 }
 
 /// Shards that owe a `Delivered`.
-enum Involved {
+#[derive(Clone, Copy)]
+pub(super) enum Involved {
     /// One channel: its home has not said yet.
     NotRoutedYet,
-    /// These.
-    Shards(BTreeSet<ShardId>),
+    /// These, one bit each.
+    Shards(u64),
 }
 
-/// Adds up the reports to one publish until nothing more is owed or time is up.
-struct Gathering {
-    answers: Answers,
+/// The sum of the reports to one publish, and what is still owed of them.
+pub(super) struct Tally {
     counts_owed: Involved,
-    /// Delivered came before Routed.
-    counted_early: BTreeSet<ShardId>,
-    replies_owed: BTreeSet<ShardId>,
+    /// Delivered came before Routed. One bit per shard, as everywhere here.
+    counted_early: u64,
+    replies_owed: u64,
     counts_until: Instant,
     /// How long counts may take once it is known who owes them.
     counts_wait: Duration,
     replies_until: Option<Instant>,
-    delivery: Delivery,
+    pub(super) delivery: Delivery,
 }
 
-impl Gathering {
-    fn new(id: MessageId, counts_owed: Involved, outline: &Outline, answers: Answers) -> Self {
+impl Tally {
+    pub(super) fn new(id: MessageId, counts_owed: Involved, reply_within: Option<Duration>) -> Self {
         let now = Instant::now();
         Self {
-            answers,
             counts_until: now + counts_wait(&counts_owed),
             counts_wait: COUNT_WAIT,
             counts_owed,
-            counted_early: BTreeSet::new(),
-            replies_owed: BTreeSet::new(),
-            replies_until: outline.reply_within.map(|wait| now + wait + CLOSING_SLACK),
+            counted_early: 0,
+            replies_owed: 0,
+            replies_until: reply_within.map(|wait| now + wait + CLOSING_SLACK),
             delivery: Delivery {
                 id,
                 position: None,
@@ -211,48 +209,34 @@ impl Gathering {
     }
 
     /// Counts that wait for a disk may take longer than others.
-    fn wait_for_counts(&mut self, wait: Duration) {
+    pub(super) fn wait_for_counts(&mut self, wait: Duration) {
         self.counts_until = self.counts_until.max(Instant::now() + wait);
         self.counts_wait = wait;
     }
 
-    async fn finish(mut self) -> Result<Delivery, OfficeError> {
-        while let Some(until) = self.waits_until() {
-            let wait = until.saturating_duration_since(Instant::now());
-            match self.answers.within(wait).await {
-                Ok(report) => self.take(report),
-                Err(OfficeError::Unanswered) => self.give_up_on_overdue()?,
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.delivery)
-    }
-
     /// Until when something is still owed; `None` = all is in.
-    fn waits_until(&self) -> Option<Instant> {
-        let counts_owed = match &self.counts_owed {
+    pub(super) fn waits_until(&self) -> Option<Instant> {
+        let counts_owed = match self.counts_owed {
             Involved::NotRoutedYet => true,
-            Involved::Shards(shards) => !shards.is_empty(),
+            Involved::Shards(shards) => shards != 0,
         };
         if counts_owed {
             return Some(self.counts_until);
         }
-        self.replies_until.filter(|_| !self.replies_owed.is_empty())
+        self.replies_until.filter(|_| self.replies_owed != 0)
     }
 
-    fn take(&mut self, report: Report) {
+    pub(super) fn take(&mut self, report: Report) {
         match report {
             Report::Routed { shards, position } => {
                 self.delivery.position = position;
                 self.counts_until = Instant::now() + self.counts_wait;
-                let routed = (0..64).filter(|bit| shards & (1 << bit) != 0).map(ShardId);
-                self.counts_owed =
-                    Involved::Shards(routed.filter(|s| !self.counted_early.contains(s)).collect());
+                self.counts_owed = Involved::Shards(shards & !self.counted_early);
             }
             Report::Delivered { shard, counts, expecting } => self.count(shard, counts, expecting),
             Report::Reply { session, body } => self.delivery.replies.push(Reply { session, body }),
             Report::RepliesClosed { shard, missing } => {
-                self.replies_owed.remove(&shard);
+                self.replies_owed &= !bit(shard);
                 self.delivery.missing.extend(missing);
             }
             // No other report is sent for a publish.
@@ -265,27 +249,44 @@ impl Gathering {
         self.delivery.counts.queued += counts.queued;
         self.delivery.counts.dropped += counts.dropped;
         if expecting > 0 {
-            self.replies_owed.insert(shard);
+            self.replies_owed |= bit(shard);
         }
         match &mut self.counts_owed {
-            Involved::NotRoutedYet => {
-                self.counted_early.insert(shard);
-            }
-            Involved::Shards(shards) => {
-                shards.remove(&shard);
-            }
+            Involved::NotRoutedYet => self.counted_early |= bit(shard),
+            Involved::Shards(shards) => *shards &= !bit(shard),
         }
     }
 
     /// Names the shards that are late, then the replies. A home that said nothing may be stuck before or after it published.
-    fn give_up_on_overdue(&mut self) -> Result<(), OfficeError> {
-        match std::mem::replace(&mut self.counts_owed, Involved::Shards(BTreeSet::new())) {
-            Involved::Shards(late) if late.is_empty() => self.replies_owed.clear(),
-            Involved::Shards(late) => self.delivery.missing_shards.extend(late),
+    pub(super) fn give_up_on_overdue(&mut self) -> Result<(), OfficeError> {
+        match std::mem::replace(&mut self.counts_owed, Involved::Shards(0)) {
+            Involved::Shards(0) => self.replies_owed = 0,
+            Involved::Shards(late) => self.delivery.missing_shards.extend(shards_in(late)),
             Involved::NotRoutedYet => return Err(OfficeError::Uncertain),
         }
         Ok(())
     }
+}
+
+/// Adds up the reports to one publish until nothing more is owed or time is up.
+async fn gather(mut tally: Tally, mut answers: Answers) -> Result<Delivery, OfficeError> {
+    while let Some(until) = tally.waits_until() {
+        let wait = until.saturating_duration_since(Instant::now());
+        match answers.within(wait).await {
+            Ok(report) => tally.take(report),
+            Err(OfficeError::Unanswered) => tally.give_up_on_overdue()?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(tally.delivery)
+}
+
+fn bit(shard: ShardId) -> u64 {
+    1 << shard.0
+}
+
+fn shards_in(bits: u64) -> impl Iterator<Item = ShardId> {
+    (0..64).filter(move |shard| bits & (1 << shard) != 0).map(ShardId)
 }
 
 /// A home that is behind is waited for like any answer, since without it nothing is known at all.
@@ -330,9 +331,9 @@ mod tests {
         let topology = hub::Topology { shards: 2, partitions: 64 };
         let (_keep, reports) = tokio::sync::mpsc::unbounded_channel();
         let office = Office::start(OfficePorts { shards: Vec::new(), topology, reports });
-        let mut gathering = Gathering::new(MessageId(1), owed, &to_nobody(), office.expect().await);
-        gathering.counts_until = Instant::now();
-        gathering.finish().await
+        let mut tally = Tally::new(MessageId(1), owed, None);
+        tally.counts_until = Instant::now();
+        gather(tally, office.expect().await).await
     }
 
     /// A publish to all of two shards, of which some have ended.
@@ -362,7 +363,7 @@ mod tests {
 
     #[tokio::test]
     async fn shards_that_did_not_count_are_named() {
-        let late = Involved::Shards(BTreeSet::from([ShardId(1)]));
+        let late = Involved::Shards(0b10);
         assert_eq!(overdue(late).await.unwrap().missing_shards, [ShardId(1)]);
     }
 }

@@ -3,6 +3,7 @@
 //! It asks shards through [`Office`] and never waits inside one. It must not know any client protocol; what a
 //! message looks like to a client is the front's business. Where the server is a client itself, `bridge` speaks MQTT. Start at [`office`], then [`rest`].
 
+pub mod batch;
 pub(crate) mod bridge;
 pub mod checked;
 pub mod gather;

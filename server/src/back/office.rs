@@ -7,7 +7,7 @@ use super::checked::Invalid;
 use crate::mail::Mail;
 use crate::shard::{Sender, Unsent};
 use hub::{Command, Refusal, Report, SessionId, ShardId, Token, Topology};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -46,8 +46,19 @@ pub enum OfficeError {
     Uncertain,
 }
 
-/// What reports of one token go to.
-type Waiters = Mutex<HashMap<Token, mpsc::UnboundedSender<Report>>>;
+/// What reports go to, by their tokens.
+#[derive(Default)]
+struct Waiters {
+    single: HashMap<Token, mpsc::UnboundedSender<Report>>,
+    /// By the first token of each.
+    many: BTreeMap<Token, Many>,
+}
+
+/// Tokens that follow each other, of one caller.
+struct Many {
+    count: u64,
+    sender: mpsc::UnboundedSender<Vec<(usize, Report)>>,
+}
 
 /// Handle to all shards of this node; clones share everything.
 #[derive(Clone)]
@@ -58,7 +69,7 @@ pub struct Office {
 struct Inner {
     shards: Vec<Sender>,
     topology: Topology,
-    waiters: Waiters,
+    waiters: Mutex<Waiters>,
     token_next: AtomicU64,
     pending: Semaphore,
     draining: watch::Sender<bool>,
@@ -76,6 +87,17 @@ pub struct OfficePorts {
     pub reports: mpsc::UnboundedReceiver<Vec<(Token, Report)>>,
 }
 
+/// Commands of one [`Office::expect_many`].
+pub(super) const MANY_MAX: usize = 1000;
+
+/// The reports to many commands; dropping it forgets their tokens.
+pub(super) struct ManyAnswers {
+    office: Arc<Inner>,
+    first: u64,
+    count: u32,
+    reports: mpsc::UnboundedReceiver<Vec<(usize, Report)>>,
+}
+
 /// The reports to one command; dropping it forgets the token.
 pub struct Answers {
     office: Arc<Inner>,
@@ -90,7 +112,7 @@ impl Office {
         let inner = Arc::new(Inner {
             shards: ports.shards,
             topology: ports.topology,
-            waiters: Waiters::default(),
+            waiters: Mutex::default(),
             token_next: AtomicU64::new(1),
             pending: Semaphore::new(PENDING_MAX),
             draining: watch::Sender::new(false),
@@ -177,8 +199,20 @@ impl Office {
         }
         let token = Token(self.inner.token_next.fetch_add(1, Ordering::Relaxed));
         let (sender, reports) = mpsc::unbounded_channel();
-        self.inner.waiters().insert(token, sender);
+        self.inner.waiters().single.insert(token, sender);
         Answers { office: Arc::clone(&self.inner), token, reports }
+    }
+
+    /// The same for so many commands at once, at most [`MANY_MAX`]; their reports come together.
+    pub(super) async fn expect_many(&self, count: usize) -> ManyAnswers {
+        let count = u32::try_from(count.min(MANY_MAX)).unwrap_or(u32::MAX);
+        if let Ok(permits) = self.inner.pending.acquire_many(count).await {
+            permits.forget();
+        }
+        let first = self.inner.token_next.fetch_add(u64::from(count), Ordering::Relaxed);
+        let (sender, reports) = mpsc::unbounded_channel();
+        self.inner.waiters().many.insert(Token(first), Many { count: u64::from(count), sender });
+        ManyAnswers { office: Arc::clone(&self.inner), first, count, reports }
     }
 
     /// Sends a command made from a fresh token to one shard and waits for its single report.
@@ -250,32 +284,67 @@ impl Answers {
     }
 }
 
+impl ManyAnswers {
+    /// To be put into the command of this place.
+    pub(super) fn token(&self, place: usize) -> Token {
+        Token(self.first + place as u64)
+    }
+
+    /// The reports that are there next, each with the place of its command; `None` when none came by then.
+    pub(super) async fn until(&mut self, until: tokio::time::Instant) -> Option<Vec<(usize, Report)>> {
+        tokio::time::timeout_at(until, self.reports.recv()).await.ok().flatten()
+    }
+}
+
+impl Drop for ManyAnswers {
+    fn drop(&mut self) {
+        self.office.waiters().many.remove(&Token(self.first));
+        self.office.pending.add_permits(self.count as usize);
+    }
+}
+
 impl Drop for Answers {
     fn drop(&mut self) {
-        self.office.waiters().remove(&self.token);
+        self.office.waiters().single.remove(&self.token);
         self.office.pending.add_permits(1);
     }
 }
 
 impl Inner {
-    fn waiters(&self) -> std::sync::MutexGuard<'_, HashMap<Token, mpsc::UnboundedSender<Report>>> {
+    fn waiters(&self) -> std::sync::MutexGuard<'_, Waiters> {
         self.waiters.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
-/// Hands each report to the caller that waits for its token; reports nobody waits for are late and dropped.
+impl Waiters {
+    /// A report that nobody waits for is late. A caller that stopped listening between two reports loses nothing it wanted.
+    fn sort(&self, batch: Vec<(Token, Report)>) {
+        let mut together: BTreeMap<Token, Vec<(usize, Report)>> = BTreeMap::new();
+        for (token, report) in batch {
+            if let Some(waiter) = self.single.get(&token) {
+                let _ = waiter.send(report);
+            } else if let Some((first, many)) = self.many.range(..=token).next_back() {
+                let place = token.0 - first.0;
+                if place < many.count {
+                    together.entry(*first).or_default().push((place as usize, report));
+                }
+            }
+        }
+        for (first, reports) in together {
+            if let Some(many) = self.many.get(&first) {
+                let _ = many.sender.send(reports);
+            }
+        }
+    }
+}
+
+/// Hands each report to the caller that waits for its token.
 async fn sort_reports(
     inner: std::sync::Weak<Inner>,
     mut reports: mpsc::UnboundedReceiver<Vec<(Token, Report)>>,
 ) {
     while let Some(batch) = reports.recv().await {
         let Some(inner) = inner.upgrade() else { return };
-        let waiters = inner.waiters();
-        for (token, report) in batch {
-            if let Some(waiter) = waiters.get(&token) {
-                // A caller that stopped listening between two reports loses nothing it wanted.
-                let _ = waiter.send(report);
-            }
-        }
+        inner.waiters().sort(batch);
     }
 }

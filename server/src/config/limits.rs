@@ -126,6 +126,11 @@ section! {
 
         /// Body of a request on the private port. Beyond it: 413.
         rest_body_bytes_max: usize = 4_194_304, 1024..=1_073_741_824 "bytes";
+        /// Requests with an `Idempotency-Key` that are carried out, or whose answers are kept for 24 hours. At the limit the
+        /// oldest answer is forgotten; if none is kept, the request gets a 503.
+        idempotency_keys_max: usize = 100_000, 1..=10_000_000 "requests per node";
+        /// Bytes of those answers. Beyond it the oldest are forgotten.
+        idempotency_bytes_max: usize = 67_108_864, 1024..=1_099_511_627_776 "bytes per node";
         /// Items of one page of a list. A larger `limit` is lowered to it.
         rest_page_items_max: usize = 1000, 1..=100_000 "items";
         /// Streams of `GET /v1/tail`. At the limit: 503.

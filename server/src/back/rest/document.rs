@@ -2,15 +2,18 @@
 //!
 //! Must not know any handler. An operation names one of the [`refusals`] after its own responses.
 
+use super::idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
 use super::problem::{
-    BUSY, DRAINING, EXISTS, FORBIDDEN, INTERNAL, INVALID_CHANNEL, INVALID_FILTER, Kind, MALFORMED,
-    MEDIA_TYPE, NOT_FOUND, OVER_LIMIT, POSITION_LOST, REPLY_TIMEOUT, RESERVED_CHANNEL, STORE_FAILED,
-    TOO_LARGE, UNAUTHENTICATED, UNKNOWN_FIELD,
+    BUSY, DRAINING, EXISTS, FORBIDDEN, IN_PROGRESS, INTERNAL, INVALID_CHANNEL, INVALID_FILTER, Kind,
+    MALFORMED, MEDIA_TYPE, MISMATCH, NOT_FOUND, OVER_LIMIT, POSITION_LOST, REPLY_TIMEOUT, RESERVED_CHANNEL,
+    STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, UNKNOWN_FIELD,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
+use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
+use utoipa::openapi::schema::{ObjectBuilder, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Response, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder};
 use utoipa::{IntoResponses, Modify, ToSchema};
 
 /// An error (RFC 9457).
@@ -77,6 +80,10 @@ refusals! {
     /// A message, by a body.
     Publish: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN RESERVED_CHANNEL NOT_FOUND TOO_LARGE MEDIA_TYPE
         INVALID_CHANNEL OVER_LIMIT INTERNAL BUSY DRAINING REPLY_TIMEOUT;
+    /// Many messages, by a body.
+    Batch: MALFORMED UNAUTHENTICATED FORBIDDEN TOO_LARGE MEDIA_TYPE OVER_LIMIT INTERNAL BUSY DRAINING;
+    /// A part of what is kept that goes.
+    Forget: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN POSITION_LOST INVALID_CHANNEL INTERNAL BUSY DRAINING;
     /// Queues, and what is stored in them.
     Queues: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND INTERNAL STORE_FAILED BUSY DRAINING;
     /// A thing by name that goes.
@@ -88,6 +95,35 @@ refusals! {
     /// Messages of before.
     History: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND POSITION_LOST INVALID_CHANNEL INTERNAL
         BUSY DRAINING;
+}
+
+/// What holds for every operation that may be repeated under a key, which is every POST.
+pub(super) fn with_keys(document: &mut OpenApi) {
+    let about = "A quoted string of the caller's own, such as `\"a3f1\"` (RFC 9651, string). A request that is sent once more under \
+                 the same key, with the same body, is not carried out again within 24 hours: it gets the first one's answer. \
+                 Answers of 500 and above are not kept. Keys live in memory: a restart forgets them.";
+    for post in document.paths.paths.values_mut().filter_map(|path| path.post.as_mut()) {
+        let schema = ObjectBuilder::new()
+            .schema_type(Type::String)
+            .pattern(Some(r#"^"([ !#-\[\]-~]|\\["\\])+"$"#))
+            .max_length(Some(IDEMPOTENCY_KEY_BYTES_MAX));
+        let parameter = ParameterBuilder::new()
+            .name("Idempotency-Key")
+            .parameter_in(ParameterIn::Header)
+            .required(Required::False)
+            .description(Some(about))
+            .schema(Some(schema));
+        post.parameters.get_or_insert_default().push(RefOr::T(parameter.build()));
+        for (status, response) in documented(&[&IN_PROGRESS, &MISMATCH, &MALFORMED, &TOO_LARGE, &BUSY]) {
+            match (post.responses.responses.get_mut(&status), response) {
+                (Some(RefOr::T(known)), RefOr::T(more)) if !known.description.contains(&more.description) => {
+                    known.description = format!("{} {}", known.description, more.description);
+                }
+                (Some(_), _) => {}
+                (None, response) => drop(post.responses.responses.insert(status, response)),
+            }
+        }
+    }
 }
 
 /// One response per status, which names all kinds of that status.

@@ -10,6 +10,9 @@ use serde::de::DeserializeOwned;
 /// A JSON body.
 pub(super) struct Body<T>(pub T);
 
+/// The bytes of a body that says that it is JSON.
+pub(super) struct JsonBytes(pub Bytes);
+
 /// Query parameters.
 pub(super) struct Query<T>(pub T);
 
@@ -26,7 +29,7 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+impl<S: Send + Sync> FromRequest<S> for JsonBytes {
     type Rejection = Problem;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
@@ -35,7 +38,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
         if !media.is_some_and(is_json) {
             return Err(Problem::new(&MEDIA_TYPE, "send Content-Type: application/json"));
         }
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?;
+        Ok(Self(Bytes::from_request(request, state).await.map_err(|rejection| unreadable(&rejection))?))
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+        let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
         serde_json::from_slice(&bytes).map(Self).map_err(|error| bad_json(&error))
     }
 }
@@ -59,14 +70,14 @@ fn is_json(media: &str) -> bool {
     essence.eq_ignore_ascii_case("application/json")
 }
 
-fn unreadable(rejection: &BytesRejection) -> Problem {
+pub(super) fn unreadable(rejection: &BytesRejection) -> Problem {
     if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
         return Problem::new(&TOO_LARGE, "the body is over limits.rest_body_bytes_max");
     }
     Problem::new(&MALFORMED, rejection.body_text())
 }
 
-fn bad_json(error: &serde_json::Error) -> Problem {
+pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
     let text = error.to_string();
     let kind = if text.starts_with("unknown field") { &UNKNOWN_FIELD } else { &MALFORMED };
     Problem::new(kind, text)

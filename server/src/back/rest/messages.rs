@@ -1,9 +1,10 @@
-//! Publishing and history: `POST` and `GET /v1/messages`.
+//! Publishing: `POST /v1/messages`, one at a time. Many at once are `batch`'s, what was published before is `history`'s.
 
-use super::document::{History, Publish};
-use super::extract::{Body, Query};
+use super::Desk;
+use super::document::Publish;
+use super::extract::Body;
 use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT, TOO_LARGE};
-use super::{Desk, limit_of};
+use crate::back::batch::Want;
 use crate::back::gather::{Delivery, Outline, target_of, usual_traits};
 use crate::back::values;
 use crate::front::attributes;
@@ -14,16 +15,12 @@ use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hub::{
-    ChannelName, Command, Except, Members, Message, Millis, Position, Quality, Refusal, Report, SessionId,
-    Target, Traits,
-};
+use hub::{ChannelName, Except, Members, Message, Millis, Quality, Refusal, SessionId, Target, Traits};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
-use std::str::FromStr as _;
 use std::time::Duration;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 /// Longest wait for replies: 10 minutes.
 const REPLY_WAIT_MS_MAX: u64 = 600_000;
@@ -107,6 +104,19 @@ pub(super) struct PublishResponse {
     missing_shards: usize,
 }
 
+/// A message on its way.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Accepted {
+    /// The message's id.
+    id: String,
+}
+
+impl Accepted {
+    pub(super) fn of(id: hub::MessageId) -> Self {
+        Self { id: id_text(id) }
+    }
+}
+
 /// Counts of sessions.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct PublishResult {
@@ -140,7 +150,7 @@ pub(super) struct ReplyView {
     post, path = "/v1/messages", tag = "messages", operation_id = "publish", request_body = PublishRequest,
     responses(
         (status = 200, description = "Published; counts, and replies when asked for.", body = PublishResponse),
-        (status = 202, description = "Accepted, with `wait: false`."),
+        (status = 202, description = "Accepted, with `wait: false`.", body = Accepted),
         Publish,
     )
 )]
@@ -148,25 +158,44 @@ pub(super) async fn publish(
     State(desk): State<Desk>,
     Body(request): Body<PublishRequest>,
 ) -> Result<Response, Problem> {
-    let asks = request.reply.is_some();
     let (wait, outline) = (request.wait, request.outline(&desk)?);
-    let channel = name_of(&outline.target);
+    let told = Told::of(&outline);
     if !wait {
         let id = desk.office.publish_only(outline).await?;
-        return Ok((StatusCode::ACCEPTED, Json(serde_json::json!({ "id": id_text(id) }))).into_response());
+        return Ok((StatusCode::ACCEPTED, Json(Accepted::of(id))).into_response());
     }
     let delivery = desk.office.publish(outline).await?;
-    if asks && delivery.replies.is_empty() && !delivery.missing.is_empty() {
-        return Err(Problem::new(
-            &REPLY_TIMEOUT,
-            format!("{} sessions did not reply", delivery.missing.len()),
-        ));
+    Ok(Json(told.response(delivery)?).into_response())
+}
+
+/// What a publish is told under.
+pub(super) struct Told {
+    channel: String,
+    asks: bool,
+}
+
+impl Told {
+    pub(super) fn of(outline: &Outline) -> Self {
+        Self { channel: name_of(&outline.target), asks: outline.reply_within.is_some() }
     }
-    Ok(Json(PublishResponse::new(channel, delivery, asks)).into_response())
+
+    /// The answer; an error when replies were asked for and nobody replied.
+    pub(super) fn response(self, delivery: Delivery) -> Result<PublishResponse, Problem> {
+        if self.asks && delivery.replies.is_empty() && !delivery.missing.is_empty() {
+            let text = format!("{} sessions did not reply", delivery.missing.len());
+            return Err(Problem::new(&REPLY_TIMEOUT, text));
+        }
+        Ok(PublishResponse::new(self.channel, delivery, self.asks))
+    }
 }
 
 impl PublishRequest {
-    fn outline(self, desk: &Desk) -> Result<Outline, Problem> {
+    /// What is wanted of its answer.
+    pub(super) fn want(&self) -> Want {
+        if self.wait { Want::Delivery } else { Want::Id }
+    }
+
+    pub(super) fn outline(self, desk: &Desk) -> Result<Outline, Problem> {
         let (data, args) = (self.data.as_deref(), self.args.as_deref());
         let body = desk.content(data, args, self.data_base64.as_deref())?;
         let target = self.target(desk)?;
@@ -248,21 +277,6 @@ impl PublishResponse {
     }
 }
 
-/// Which part of a channel's history.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(super) struct HistoryQuery {
-    /// The channel.
-    #[param(min_length = 1)]
-    channel: String,
-    /// Continue after this position; from the oldest kept when it is left out.
-    after: Option<String>,
-    /// Items of a page, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
-    #[param(minimum = 1)]
-    limit: Option<u32>,
-}
-
 /// A kept message.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct MessageView {
@@ -272,46 +286,6 @@ pub(super) struct MessageView {
     event: Option<String>,
     #[schema(value_type = Vec<Object>)]
     args: Box<RawValue>,
-}
-
-/// A page of history.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct HistoryPage {
-    items: Vec<MessageView>,
-    /// Position to pass as `after` for the next page; absent on the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    next: Option<String>,
-    /// The newest position of the channel; absent when nothing was ever kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    position: Option<String>,
-}
-
-/// Read a channel's history
-#[utoipa::path(
-    get, path = "/v1/messages", tag = "messages", operation_id = "readHistory", params(HistoryQuery),
-    responses(
-        (status = 200, description = "A page, oldest first.", body = HistoryPage),
-        History,
-    )
-)]
-pub(super) async fn history(
-    State(desk): State<Desk>,
-    Query(query): Query<HistoryQuery>,
-) -> Result<Json<HistoryPage>, Problem> {
-    let channel = desk.channel(&query.channel)?;
-    let after = query.after.map(|text| Position::from_str(&text)).transpose();
-    let after = after.map_err(|_| Problem::new(&MALFORMED, "after is not a position"))?;
-    let limit = limit_of(&desk, query.limit)?;
-    let home = desk.office.home_of_channel(&channel);
-    let query = hub::Query::History { channel, after, limit };
-    let report = desk.office.ask(home, |token| Command::Query { token, query }).await?;
-    let Report::History(page, newest) = report else { return Err(Problem::from(Refusal::NotFound)) };
-    let next = page.items.last().filter(|_| page.more).and_then(|last| last.position);
-    Ok(Json(HistoryPage {
-        items: page.items.iter().map(|message| view_of(message)).collect(),
-        next: next.map(|position| position.to_string()),
-        position: newest.map(|position| position.to_string()),
-    }))
 }
 
 pub(super) fn view_of(message: &Message) -> MessageView {

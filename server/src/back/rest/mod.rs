@@ -4,11 +4,15 @@
 //! know shards: everything goes through [`Office`].
 
 mod bans;
+mod batch;
 mod bridges;
 mod channels;
 mod document;
+mod events;
 mod extract;
 mod guard;
+mod history;
+mod idempotency;
 mod messages;
 mod problem;
 mod queues;
@@ -26,6 +30,7 @@ use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use document::Keys;
 use hub::{SessionId, ShardId};
+use idempotency::Book;
 use problem::{MALFORMED, Problem};
 use serde::Serialize;
 use std::fmt;
@@ -48,6 +53,8 @@ pub(crate) struct Desk {
     /// To queues, if there are any.
     door: Option<Door>,
     bridges: Option<Bridges>,
+    /// Answers to requests that may come once more.
+    book: Book,
     /// The zero of the shards' clock.
     zero: Instant,
     started: Instant,
@@ -60,7 +67,9 @@ impl Desk {
     #[must_use]
     pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant, storage: Option<Storage>) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
-        Self { office, config, storage, door: None, bridges: None, zero, started: Instant::now(), tails }
+        let book = Book::new(config.limits.idempotency_keys_max, config.limits.idempotency_bytes_max);
+        let started = Instant::now();
+        Self { office, config, storage, door: None, bridges: None, book, zero, started, tails }
     }
 
     /// With bridges to look at.
@@ -171,7 +180,8 @@ struct ApiDoc;
 /// The whole private port; `door` is asked first.
 pub(crate) fn router(desk: Desk, door: Option<Door>) -> Router {
     let desk = Desk { door: door.clone(), ..desk };
-    let (router, document) = described().split_for_parts();
+    let (router, mut document) = described().split_for_parts();
+    document::with_keys(&mut document);
     let document = document.to_pretty_json().unwrap_or_default();
     let router = router
         .route("/v1/openapi.json", axum::routing::get(move || server::openapi(document.clone())))
@@ -179,6 +189,7 @@ pub(crate) fn router(desk: Desk, door: Option<Door>) -> Router {
         .fallback(server::not_found)
         .method_not_allowed_fallback(server::method_not_allowed)
         .layer(DefaultBodyLimit::max(desk.config.limits.rest_body_bytes_max))
+        .layer(axum::middleware::from_fn_with_state(desk.clone(), idempotency::once))
         .layer(axum::middleware::from_fn_with_state(desk.clone(), guard::check))
         .with_state(desk);
     match door {
@@ -190,12 +201,16 @@ pub(crate) fn router(desk: Desk, door: Option<Door>) -> Router {
 /// The OpenAPI document as it is served.
 #[must_use]
 pub fn openapi_json() -> String {
-    described().into_openapi().to_pretty_json().unwrap_or_default()
+    let mut document = described().into_openapi();
+    document::with_keys(&mut document);
+    document.to_pretty_json().unwrap_or_default()
 }
 
 fn described() -> OpenApiRouter<Desk> {
     OpenApiRouter::with_openapi(ApiDoc::openapi())
-        .routes(routes!(messages::publish, messages::history))
+        .routes(routes!(messages::publish, history::read, history::delete))
+        .routes(routes!(batch::publish))
+        .routes(routes!(events::publish))
         .routes(routes!(sessions::list, sessions::end_many))
         .routes(routes!(sessions::show, sessions::end))
         .routes(routes!(sessions::slowest))

@@ -45,6 +45,8 @@ kinds! {
     METHOD = "method-not-allowed", 405, "This resource does not know that method.";
     /// Something of that name is there.
     EXISTS = "exists", 409, "There is one of that name already.";
+    /// The first request of that key is under way.
+    IN_PROGRESS = "idempotency-in-progress", 409, "The first request with that Idempotency-Key is not answered yet.";
     /// History was trimmed or lost.
     POSITION_LOST = "position-lost", 410, "The history no longer reaches back to that position.";
     /// Body over the limit.
@@ -57,6 +59,8 @@ kinds! {
     INVALID_FILTER = "invalid-filter", 422, "That is not a valid filter.";
     /// Reserved event name.
     INVALID_EVENT = "invalid-event", 422, "Clients keep that event name for themselves.";
+    /// The key was another request's.
+    MISMATCH = "idempotency-mismatch", 422, "Another request had that Idempotency-Key.";
     /// A limit of the server.
     OVER_LIMIT = "over-limit", 422, "A limit of the server was reached.";
     /// Our fault.
@@ -83,25 +87,30 @@ impl Problem {
     pub(super) fn new(kind: &'static Kind, detail: impl Into<String>) -> Self {
         Self { kind, detail: detail.into() }
     }
-}
 
-impl IntoResponse for Problem {
-    fn into_response(self) -> Response {
-        let document = ProblemDocument {
+    /// As it is told.
+    pub(super) fn document(self) -> ProblemDocument {
+        ProblemDocument {
             r#type: format!("/v1/problems/{}", self.kind.name),
             title: self.kind.title,
             status: self.kind.status,
             detail: self.detail,
             code: self.kind.name,
-        };
-        let body = serde_json::to_string(&document).unwrap_or_default();
-        let status = StatusCode::from_u16(self.kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let kind = self.kind;
+        let body = serde_json::to_string(&self.document()).unwrap_or_default();
+        let status = StatusCode::from_u16(kind.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let mut response =
             (status, [(header::CONTENT_TYPE, "application/problem+json")], body).into_response();
-        if self.kind.status == 503 {
+        if kind.status == 503 {
             response.headers_mut().insert(header::RETRY_AFTER, axum::http::HeaderValue::from_static("1"));
         }
-        if self.kind.status == 401 {
+        if kind.status == 401 {
             let bearer = axum::http::HeaderValue::from_static("Bearer realm=\"trunkline\"");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, bearer);
         }

@@ -17,6 +17,7 @@ impl SocketIo {
     pub(in crate::front) fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail) {
         match mail {
             Mail::Hub(command) => self.apply(cx, command),
+            Mail::Commands(commands) => commands.into_iter().for_each(|command| self.apply(cx, command)),
             Mail::Admit { session, user, info, subscriptions } => {
                 if let Some(tag) = self.tag_of(session) {
                     self.admit(cx, tag, Admission { user, info, subscriptions });
