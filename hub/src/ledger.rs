@@ -47,8 +47,16 @@ pub(crate) struct Ledger {
     gone_until: Option<Millis>,
     /// What marks are to say before those are dropped.
     due: BTreeMap<ChannelName, u64>,
-    pub(crate) marks: BTreeMap<ChannelName, u64>,
+    pub(crate) marks: BTreeMap<ChannelName, KeptMark>,
     sweep_at: usize,
+}
+
+/// What is kept of up to where something is gone.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KeptMark {
+    /// Of the record.
+    pub(crate) number: u64,
+    pub(crate) sequence: u64,
 }
 
 impl Ledger {
@@ -134,11 +142,16 @@ impl Hub {
         self.sweep_marks();
     }
 
+    /// A mark never goes back: what is due may be older than what was folded since.
     pub(crate) fn keep_mark(&mut self, name: ChannelName, sequence: u64) {
+        let old = self.ledger.marks.get(&name).copied().unwrap_or_default();
+        if sequence <= old.sequence {
+            return;
+        }
         let partition = self.log_partition();
         let number = self.journal.keep(partition, Record::Mark { name: Arc::clone(&name.0), sequence });
-        let old = self.ledger.marks.insert(name, number).unwrap_or_default();
-        self.journal.drop_record(partition, old);
+        self.ledger.marks.insert(name, KeptMark { number, sequence });
+        self.journal.drop_record(partition, old.number);
     }
 
     /// Whoever joins a channel later needs nothing that was before.
@@ -154,10 +167,10 @@ impl Hub {
             None => has_members(name.as_str()),
         };
         let (partition, journal) = (self.log_partition(), &mut self.journal);
-        self.ledger.marks.retain(|name, number| {
+        self.ledger.marks.retain(|name, mark| {
             let is_needed = is_needed(name);
             if !is_needed {
-                journal.drop_record(partition, *number);
+                journal.drop_record(partition, mark.number);
             }
             is_needed
         });
@@ -234,7 +247,7 @@ impl Hub {
         let own = ChannelName::client(id);
         self.ledger.due.remove(&own);
         if let Some(mark) = self.ledger.marks.remove(&own) {
-            self.journal.drop_record(self.log_partition(), mark);
+            self.journal.drop_record(self.log_partition(), mark.number);
         }
     }
 
@@ -246,7 +259,8 @@ impl Hub {
         let (partition, entries) = (self.log_partition(), self.log.clear());
         let Ledger { head, gone, marks, skipped, skipped_kept, .. } = std::mem::take(&mut self.ledger);
         let entries = entries.iter().map(|entry| entry.record);
-        let records = entries.chain(gone).chain(marks.into_values()).chain([head]);
+        let marks = marks.into_values().map(|mark| mark.number);
+        let records = entries.chain(gone).chain(marks).chain([head]);
         records.for_each(|record| self.journal.drop_record(partition, record));
         (self.ledger.skipped, self.ledger.skipped_kept) = (skipped, skipped_kept);
     }

@@ -8,6 +8,7 @@
 
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey};
+use crate::ledger::KeptMark;
 use crate::record::{DeliveredRecord, LogRecord, Place, Record, ResumableRecord};
 use crate::recovery::{Entry, Log, ResumableRecords};
 use crate::snapshot::{SavedRecovery, SavedSession, SavedSpan};
@@ -205,11 +206,11 @@ impl Hub {
         for (name, (place, sequence)) in marks {
             if let Some(roster) = self.rosters.find(&name) {
                 // Entries that the head does not call gone are there.
-                let sequence = sequence.min(self.log.purged());
+                let gone = sequence.min(self.log.purged());
                 let roster = self.rosters.known_mut(roster);
-                (roster.purged, roster.logged) = (sequence, sequence);
+                (roster.purged, roster.logged) = (gone, gone);
             }
-            self.ledger.marks.insert(ChannelName(name), place.number);
+            self.ledger.marks.insert(ChannelName(name), KeptMark { number: place.number, sequence });
         }
         let delivered: Vec<_> =
             self.log.entries().map(|entry| (entry.sequence, self.rosters_of(entry))).collect();

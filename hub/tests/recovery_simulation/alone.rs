@@ -9,6 +9,10 @@ use hub::{
 use std::collections::BTreeMap;
 
 fn hub(shards: u8) -> Hub {
+    hub_with(shards, 1_000_000)
+}
+
+fn hub_with(shards: u8, log_messages_max: u32) -> Hub {
     let limits = Limits {
         sessions_max: 10,
         channels_max: 10,
@@ -23,10 +27,14 @@ fn hub(shards: u8) -> Hub {
         retained_bytes_max: 0,
         delayed_max: 0,
         delayed_bytes_max: 0,
-        recovery: RecoveryLimits { messages_max: 1_000_000, bytes_max: 1 << 30, window_ms: 1 << 40 },
+        recovery: RecoveryLimits { messages_max: log_messages_max, bytes_max: 1 << 30, window_ms: 1 << 40 },
     };
     let topology = Topology { shards, partitions: 4 };
     Hub::new(Config { shard: ShardId(0), topology, epoch: 7, limits, rules: Vec::new() })
+}
+
+fn in_channel(name: &str) -> Target {
+    Target::Channel(ChannelName::parse(name, 10).unwrap())
 }
 
 #[derive(Default)]
@@ -45,9 +53,20 @@ impl Bench {
         Self { hub: Some(hub), ..Self::default() }
     }
 
+    /// Of a log that is always full.
+    fn of_a_short_log() -> Self {
+        let mut hub = hub_with(1, 1);
+        hub.keep_journal(&[], Vec::new());
+        Self { hub: Some(hub), ..Self::default() }
+    }
+
     fn apply(&mut self, command: Command) -> &[Effect] {
+        self.apply_at(5, command)
+    }
+
+    fn apply_at(&mut self, ms: u64, command: Command) -> &[Effect] {
         self.effects.clear();
-        self.hub.as_mut().unwrap().apply(Millis(5), command, &mut self.effects);
+        self.hub.as_mut().unwrap().apply(Millis(ms), command, &mut self.effects);
         self.take_entries();
         &self.effects.list
     }
@@ -68,12 +87,12 @@ impl Bench {
         self.apply(Command::Kept { safe })
     }
 
-    /// A session that is in `a`, and is not told yet.
+    /// A session that is in `a` and `b`, and is not told yet.
     fn session(&mut self) -> (SessionKey, SessionId) {
         let open = Open { tag: Tag(1), random: [3; 9], recover: true, observer: false };
         let [Effect::Opened { session, id, .. }] = self.apply(Command::Open(open)) else { panic!() };
         let (session, id) = (*session, *id);
-        let (subscriptions, keepsake) = (vec!["a".to_owned()], Bytes::from_static(b"k"));
+        let (subscriptions, keepsake) = (vec!["a".to_owned(), "b".to_owned()], Bytes::from_static(b"k"));
         self.apply(Command::Admit(Admit { session, user: None, info: None, subscriptions, keepsake }));
         (session, id)
     }
@@ -83,9 +102,17 @@ impl Bench {
     }
 
     fn publish_for(&mut self, receipt: Option<Receipt>, number: u128, quality: Quality) {
+        self.publish_to(in_channel("a"), (receipt, number, quality));
+    }
+
+    fn publish_to(
+        &mut self,
+        target: Target,
+        (receipt, number, quality): (Option<Receipt>, u128, Quality),
+    ) {
         let publish = Publish {
             id: MessageId(number),
-            target: Target::Channel(ChannelName::parse("a", 10).unwrap()),
+            target,
             event: None,
             body: Body::Raw(Bytes::from_static(b"m")),
             volatile: false,
@@ -100,7 +127,10 @@ impl Bench {
 
     /// Another hub goes on with what is written.
     fn crash(&mut self, shards: u8) -> Vec<SessionId> {
-        let mut next = hub(shards);
+        self.crash_into(hub(shards))
+    }
+
+    fn crash_into(&mut self, mut next: Hub) -> Vec<SessionId> {
         let last: BTreeMap<_, _> = self.safe.keys().map(|place| (place.partition, place.number)).collect();
         let last: Vec<_> = last.into_iter().collect();
         let records = self.safe.iter().map(|(place, record)| (*place, record.clone())).collect();
@@ -183,11 +213,54 @@ fn what_was_not_kept_while_too_much_waited_makes_a_client_that_needs_it_begin_an
 
     assert!(bench.crash(1).is_empty());
     assert_eq!(bench.hub.as_mut().unwrap().take_keepsakes(), [(id, Bytes::from_static(b"k"))]);
-    let epoch = 7;
-    let seen = |sequence| Some(Offset { epoch, sequence });
     let newest = count as u64 + 1;
     assert_eq!(bench.attach(id, seen(newest - 1)), Some(vec![count]), "nothing is missing behind that");
     assert_eq!(bench.attach(id, seen(10)), None);
+}
+
+/// A message for the session alone is gone first, then one of a channel that it leaves.
+fn leave_with_both_gone(bench: &mut Bench, session: SessionKey, id: SessionId) {
+    bench.apply(Command::Resume { session, budget: 9 });
+    for (number, target) in [(1, Target::Session(id)), (2, in_channel("a")), (3, in_channel("b"))] {
+        bench.publish_to(target, (None, number, Quality::AtLeastOnce));
+    }
+    bench.apply(Command::Leave { session, filter: "a".to_owned(), group: None, request: 1 });
+}
+
+fn seen(sequence: u64) -> Option<Offset> {
+    Some(Offset { epoch: 7, sequence })
+}
+
+/// The mark of what was for the session alone was written behind the newer one of what it left, and took its place.
+#[test]
+fn what_is_gone_for_a_session_stays_gone_when_an_older_mark_is_due() {
+    let mut bench = Bench::of_a_short_log();
+    let (session, id) = bench.session();
+    leave_with_both_gone(&mut bench, session, id);
+    bench.apply_at(5_000, Command::Tick);
+    assert!(bench.crash_into(hub_with(1, 1)).is_empty());
+    assert_eq!(bench.attach(id, seen(1)), None, "message 2 cannot be recovered");
+    assert_eq!(bench.attach(id, seen(2)), Some(vec![3]));
+}
+
+/// The same when the records of what is gone were not dropped before the crash.
+#[test]
+fn what_is_gone_for_a_session_stays_gone_when_older_entries_are_purged_after_a_crash() {
+    let mut bench = Bench::of_a_short_log();
+    let (session, id) = bench.session();
+    leave_with_both_gone(&mut bench, session, id);
+    let entry = |(place, record): (&Place, &Record)| match record {
+        Record::Delivered(delivered) if delivered.sequence == 1 => Some((*place, record.clone())),
+        _ => None,
+    };
+    let first = bench.safe.iter().find_map(entry).expect("it waits to be dropped");
+    bench.apply_at(5_000, Command::Tick);
+    bench.safe.insert(first.0, first.1);
+    assert!(bench.crash_into(hub_with(1, 1)).is_empty());
+    bench.apply_at(10_000, Command::Tick);
+    assert!(bench.crash_into(hub_with(1, 1)).is_empty());
+    assert_eq!(bench.attach(id, seen(1)), None, "message 2 cannot be recovered");
+    assert_eq!(bench.attach(id, seen(2)), Some(vec![3]));
 }
 
 #[test]
@@ -220,8 +293,7 @@ fn a_session_of_a_hub_without_a_journal_is_kept_from_then_on() {
     bench.publish(3, Quality::AtLeastOnce);
     assert!(bench.crash(1).is_empty());
     assert_eq!(bench.hub.as_mut().unwrap().take_keepsakes(), [(id, Bytes::from_static(b"later"))]);
-    let seen = Some(Offset { epoch: 7, sequence: 2 });
-    assert_eq!(bench.attach(id, seen), Some(vec![2, 3]));
+    assert_eq!(bench.attach(id, seen(2)), Some(vec![2, 3]));
     bench.apply(Command::End { session, reason: Reason::ClientLeft });
     assert!(bench.safe.is_empty(), "{:?}", bench.safe);
 }
