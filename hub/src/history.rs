@@ -5,7 +5,7 @@
 use crate::command::{Order, Span};
 use crate::effect::{Effects, Page, Refusal, Report};
 use crate::hub::Hub;
-use crate::ids::{ChannelName, Millis, Position, Token, Topology};
+use crate::ids::{ChannelName, Millis, Partition, Position, Token, Topology};
 use crate::journal::Journal;
 use crate::limits::HistoryRule;
 use crate::message::{Message, Quality};
@@ -17,12 +17,12 @@ use std::sync::Arc;
 /// One channel's history. Its epoch ends with it, so that no position names two messages.
 #[derive(Debug)]
 pub(crate) struct History {
+    /// Of its channel.
+    partition: Partition,
     epoch: u64,
     /// Offset of the newest message there ever was.
     newest: u64,
     kept: VecDeque<Kept>,
-    /// Some of it is, or was, in the journal.
-    is_durable: bool,
     /// Whether `Histories::expiries` holds a time at which to look at it.
     is_scheduled: bool,
 }
@@ -32,7 +32,7 @@ struct Kept {
     message: Arc<Message>,
     /// When it is too old.
     until: Millis,
-    /// Of its record, in the log of the channel's partition; 0 = none.
+    /// Of its record, in the log of the channel's partition; 0 = none, as of all of a history that is not kept there.
     record: u64,
 }
 
@@ -48,18 +48,15 @@ pub(crate) struct Histories {
 
 impl History {
     /// Offset of the newest message that may be read.
-    fn readable(&self, journal: &Journal, topology: &Topology) -> u64 {
-        let is_safe = |kept: &Kept| journal.is_safe(kept.message.channel.partition(topology), kept.record);
-        let is_doubtful = |kept: &&Kept| self.is_durable && (kept.record == 0 || !is_safe(kept));
+    fn readable(&self, journal: &Journal) -> u64 {
+        let is_doubtful = |kept: &&Kept| !journal.is_safe(self.partition, kept.record);
         self.newest - self.kept.iter().rev().take_while(is_doubtful).count() as u64
     }
 
     fn pop(&mut self, histories: &mut Histories, journal: &mut Journal) -> bool {
         let Some(oldest) = self.kept.pop_front() else { return false };
         histories.bytes -= oldest.message.len_bytes();
-        if oldest.record > 0 {
-            journal.drop_record(oldest.message.channel.partition(&histories.topology), oldest.record);
-        }
+        journal.drop_record(self.partition, oldest.record);
         if self.kept.capacity() > 16 && self.kept.len() < self.kept.capacity() / 4 {
             self.kept.shrink_to(self.kept.len() * 2);
         }
@@ -113,10 +110,10 @@ impl Histories {
         self.expiries.first().map(|(at, _)| *at)
     }
 
-    fn new_history(&mut self) -> Box<History> {
+    fn new_history(&mut self, channel: &ChannelName) -> Box<History> {
         self.epoch = self.epoch.wrapping_add(1);
-        let (epoch, kept) = (self.epoch, VecDeque::new());
-        Box::new(History { epoch, newest: 0, kept, is_durable: false, is_scheduled: false })
+        let (partition, epoch) = (channel.partition(&self.topology), self.epoch);
+        Box::new(History { partition, epoch, newest: 0, kept: VecDeque::new(), is_scheduled: false })
     }
 }
 
@@ -125,7 +122,7 @@ impl Hub {
     pub(crate) fn next_position(&mut self, key: RosterKey) -> Position {
         let (roster, histories) = (self.rosters.known_mut(key), &mut self.histories);
         let was_listed = roster.is_listed();
-        let history = roster.history.get_or_insert_with(|| histories.new_history());
+        let history = roster.history.get_or_insert_with(|| histories.new_history(&roster.name));
         let position = Position { offset: history.newest + 1, epoch: history.epoch };
         self.rosters.listed += u32::from(!was_listed);
         position
@@ -134,23 +131,23 @@ impl Hub {
     /// Keeps the message that `next_position` was for.
     pub(crate) fn keep(&mut self, key: RosterKey, rule: HistoryRule, message: Arc<Message>) {
         let until = Millis(self.now.0.saturating_add(rule.age_ms_max));
-        let record = self.keep_in_journal((rule, until), &message);
         let Some(history) = &mut self.rosters.known_mut(key).history else { return };
+        let mut record = 0;
+        if rule.durable {
+            let kept = Record::History { until, message: Arc::clone(&message) };
+            record = self.journal.keep(history.partition, kept);
+        }
         history.newest += 1;
         self.histories.bytes += message.len_bytes();
-        history.is_durable |= record > 0;
         history.kept.push_back(Kept { message, until, record });
         self.bound_history(key, rule);
     }
 
-    /// The number of its record. What nobody waits for is not kept while very much waits for the disk.
-    fn keep_in_journal(&mut self, (rule, until): (HistoryRule, Millis), message: &Arc<Message>) -> u64 {
-        let may_skip = message.traits.quality == Quality::AtMostOnce && self.journal.is_overloaded();
-        if !rule.durable || may_skip {
-            return 0;
-        }
-        let partition = message.channel.partition(&self.config.topology);
-        self.journal.keep(partition, Record::History { until, message: Arc::clone(message) })
+    /// What nobody waits for is not kept while very much waits for the disk. It has no position then: one that is in no
+    /// record would be a hole after a crash, and what lies before a hole is lost.
+    pub(crate) fn skips(&self, rule: HistoryRule, message: &Message) -> bool {
+        let may_skip = rule.durable && message.traits.quality == Quality::AtMostOnce;
+        may_skip && self.journal.is_on() && self.journal.is_overloaded()
     }
 
     fn bound_history(&mut self, key: RosterKey, rule: HistoryRule) {
@@ -190,7 +187,8 @@ impl Hub {
         rule: HistoryRule,
         records: Vec<(Place, Millis, Arc<Message>)>,
     ) {
-        let Some(newest) = records.last().and_then(|(_, _, message)| message.position) else { return };
+        let Some((Place { partition, .. }, _, newest)) = records.last() else { return };
+        let (partition, Some(newest)) = (*partition, newest.position) else { return };
         let key = self.rosters.find_or_insert(channel.as_str());
         let roster = self.rosters.known_mut(key);
         let was_listed = roster.is_listed();
@@ -206,8 +204,7 @@ impl Hub {
             }
         }
         let (epoch, newest) = (newest.epoch, newest.offset);
-        roster.history =
-            Some(Box::new(History { epoch, newest, kept, is_durable: true, is_scheduled: false }));
+        roster.history = Some(Box::new(History { partition, epoch, newest, kept, is_scheduled: false }));
         self.rosters.listed += u32::from(!was_listed);
         self.bound_history(key, rule);
     }
@@ -245,7 +242,7 @@ impl Hub {
     /// Of the newest message that may be read.
     pub(crate) fn newest_position(&self, key: RosterKey) -> Option<Position> {
         let history = self.rosters.known(key).history.as_deref()?;
-        let offset = history.readable(&self.journal, &self.config.topology);
+        let offset = history.readable(&self.journal);
         (offset > 0).then_some(Position { epoch: history.epoch, offset })
     }
 
@@ -294,7 +291,7 @@ impl Hub {
         let key = self.rosters.find(channel.as_str());
         let history = key.and_then(|key| self.rosters.known(key).history.as_deref());
         let page = match history {
-            Some(history) => history.page(span, history.readable(&self.journal, &self.config.topology)),
+            Some(history) => history.page(span, history.readable(&self.journal)),
             None if span.after.or(span.before).is_none() => Ok(Page { items: Vec::new(), more: false }),
             None => Err(Refusal::PositionLost),
         };

@@ -36,7 +36,7 @@ impl Hub {
         let mut message = message(publish, channel, self.now);
         message.traits.gives_way = self.gives_way(&message.channel);
         let checked = self.check_retained(&message);
-        let history = checked.and_then(|()| self.history_for(&message.channel, message.volatile));
+        let history = checked.and_then(|()| self.history_for(&message.channel, &message));
         let history = match history {
             Ok(history) => history,
             Err(refusal) => {
@@ -205,9 +205,9 @@ impl Hub {
     fn history_for(
         &mut self,
         channel: &ChannelName,
-        volatile: bool,
+        message: &Message,
     ) -> Result<Option<(RosterKey, HistoryRule)>, Refusal> {
-        if volatile {
+        if message.volatile {
             return Ok(None);
         }
         let roster = self.rosters.find(channel.as_str());
@@ -215,7 +215,9 @@ impl Hub {
             Some(roster) => self.rosters.rule_of(roster),
             None => self.rosters.rule(channel.as_str()),
         };
-        let Some(history) = rule.and_then(|rule| rule.history) else { return Ok(None) };
+        let Some(history) = rule.and_then(|rule| rule.history).filter(|rule| !self.skips(*rule, message)) else {
+            return Ok(None);
+        };
         match roster {
             Some(roster) => Ok(Some((roster, history))),
             None if self.is_full_of_channels() => Err(Refusal::OverLimit),
@@ -228,7 +230,7 @@ impl Hub {
         if channel.home(&self.config.topology) != self.config.shard {
             return;
         }
-        if let Ok(Some((roster, rule))) = self.history_for(channel, message.volatile) {
+        if let Ok(Some((roster, rule))) = self.history_for(channel, message) {
             let position = Some(self.next_position(roster));
             let copy = Message { channel: channel.clone(), position, ..message.clone() };
             self.keep(roster, rule, Arc::new(copy));

@@ -2,17 +2,36 @@
 
 use bytes::Bytes;
 use hub::{
-    Admit, Attach, Body, ChannelName, Command, Config, Effect, Effects, Entry, Hub, Limits, MessageId,
-    Millis, Offset, Open, Outgoing, Place, Publish, Quality, Reason, Receipt, Record, RecoveryLimits,
-    SessionId, SessionKey, ShardId, Snapshot, Tag, Target, Topology, Traits,
+    Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, Entry, HistoryRule, Hub,
+    Limits, MessageId, Millis, Offset, Open, Outgoing, Place, Position, Publish, Quality, Query, Reason,
+    Receipt, Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Snapshot, Tag, Target, Token,
+    Topology, Traits, WhenFull,
 };
 use std::collections::BTreeMap;
 
 fn hub(shards: u8) -> Hub {
-    hub_with(shards, 1_000_000)
+    Hub::new(config(shards))
 }
 
-fn hub_with(shards: u8, log_messages_max: u32) -> Hub {
+/// Of a log that is always full.
+fn hub_of_a_short_log() -> Hub {
+    let mut config = config(1);
+    config.limits.recovery.messages_max = 1;
+    Hub::new(config)
+}
+
+/// Each channel has a history in the journal.
+fn hub_with_histories() -> Hub {
+    let mut config = config(1);
+    config.limits.history_bytes_max = 1 << 30;
+    let history = Some(HistoryRule { messages_max: 100_000, age_ms_max: 1 << 40, durable: true });
+    let (filter, when_full) = ("#".to_owned(), WhenFull::Newest);
+    let rule = ChannelRule { filter, history, presence: false, when_full };
+    config.rules.push(rule);
+    Hub::new(config)
+}
+
+fn config(shards: u8) -> Config {
     let limits = Limits {
         sessions_max: 10,
         channels_max: 10,
@@ -27,10 +46,10 @@ fn hub_with(shards: u8, log_messages_max: u32) -> Hub {
         retained_bytes_max: 0,
         delayed_max: 0,
         delayed_bytes_max: 0,
-        recovery: RecoveryLimits { messages_max: log_messages_max, bytes_max: 1 << 30, window_ms: 1 << 40 },
+        recovery: RecoveryLimits { messages_max: 1_000_000, bytes_max: 1 << 30, window_ms: 1 << 40 },
     };
     let topology = Topology { shards, partitions: 4 };
-    Hub::new(Config { shard: ShardId(0), topology, epoch: 7, limits, rules: Vec::new() })
+    Config { shard: ShardId(0), topology, epoch: 7, limits, rules: Vec::new() }
 }
 
 fn in_channel(name: &str) -> Target {
@@ -48,14 +67,10 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
-        let mut hub = hub(1);
-        hub.keep_journal(&[], Vec::new());
-        Self { hub: Some(hub), ..Self::default() }
+        Self::of(hub(1))
     }
 
-    /// Of a log that is always full.
-    fn of_a_short_log() -> Self {
-        let mut hub = hub_with(1, 1);
+    fn of(mut hub: Hub) -> Self {
         hub.keep_journal(&[], Vec::new());
         Self { hub: Some(hub), ..Self::default() }
     }
@@ -234,19 +249,20 @@ fn seen(sequence: u64) -> Option<Offset> {
 /// The mark of what was for the session alone was written behind the newer one of what it left, and took its place.
 #[test]
 fn what_is_gone_for_a_session_stays_gone_when_an_older_mark_is_due() {
-    let mut bench = Bench::of_a_short_log();
+    let mut bench = Bench::of(hub_of_a_short_log());
     let (session, id) = bench.session();
     leave_with_both_gone(&mut bench, session, id);
     bench.apply_at(5_000, Command::Tick);
-    assert!(bench.crash_into(hub_with(1, 1)).is_empty());
-    assert_eq!(bench.attach(id, seen(1)), None, "message 2 cannot be recovered");
+    assert!(bench.crash_into(hub_of_a_short_log()).is_empty());
     assert_eq!(bench.attach(id, seen(2)), Some(vec![3]));
+    assert!(bench.crash_into(hub_of_a_short_log()).is_empty());
+    assert_eq!(bench.attach(id, seen(1)), None, "message 2 cannot be recovered");
 }
 
 /// The same when the records of what is gone were not dropped before the crash.
 #[test]
 fn what_is_gone_for_a_session_stays_gone_when_older_entries_are_purged_after_a_crash() {
-    let mut bench = Bench::of_a_short_log();
+    let mut bench = Bench::of(hub_of_a_short_log());
     let (session, id) = bench.session();
     leave_with_both_gone(&mut bench, session, id);
     let entry = |(place, record): (&Place, &Record)| match record {
@@ -256,11 +272,42 @@ fn what_is_gone_for_a_session_stays_gone_when_older_entries_are_purged_after_a_c
     let first = bench.safe.iter().find_map(entry).expect("it waits to be dropped");
     bench.apply_at(5_000, Command::Tick);
     bench.safe.insert(first.0, first.1);
-    assert!(bench.crash_into(hub_with(1, 1)).is_empty());
+    assert!(bench.crash_into(hub_of_a_short_log()).is_empty());
     bench.apply_at(10_000, Command::Tick);
-    assert!(bench.crash_into(hub_with(1, 1)).is_empty());
-    assert_eq!(bench.attach(id, seen(1)), None, "message 2 cannot be recovered");
+    assert!(bench.crash_into(hub_of_a_short_log()).is_empty());
     assert_eq!(bench.attach(id, seen(2)), Some(vec![3]));
+    assert!(bench.crash_into(hub_of_a_short_log()).is_empty());
+    assert_eq!(bench.attach(id, seen(1)), None, "message 2 cannot be recovered");
+}
+
+/// Numbers of the messages that can be read in `a`, after a position.
+fn history(bench: &mut Bench, after: Option<Position>) -> (Vec<u128>, Option<Position>) {
+    let channel = ChannelName::parse("a", 10).unwrap();
+    let query = Query::History { channel, after, limit: u32::MAX };
+    let effects = bench.apply(Command::Query { token: Token(1), query });
+    let [Effect::Report { report: Report::History(page, newest), .. }] = effects else {
+        panic!("{effects:?}")
+    };
+    (page.items.iter().map(|message| message.id.0).collect(), *newest)
+}
+
+/// It took a position, and after a crash everything before that was given up.
+#[test]
+fn what_was_not_kept_while_too_much_waited_leaves_no_hole_in_a_history() {
+    let mut bench = Bench::of(hub_with_histories());
+    let count = 70_000_u128;
+    (0..count).for_each(|number| bench.publish(number, Quality::AtMostOnce));
+    bench.publish(count, Quality::AtLeastOnce);
+    bench.keep();
+    bench.publish(count + 1, Quality::AtMostOnce);
+    bench.keep();
+    let (all, newest) = history(&mut bench, None);
+    assert!((60_000..66_000).contains(&all.len()), "{} are kept", all.len());
+    assert_eq!(all[all.len() - 2..], [count, count + 1]);
+    assert_eq!(newest.map(|newest| newest.offset), Some(all.len() as u64), "each has a place");
+
+    assert!(bench.crash_into(hub_with_histories()).is_empty());
+    assert_eq!(history(&mut bench, None), (all, newest));
 }
 
 #[test]
