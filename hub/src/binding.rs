@@ -17,6 +17,7 @@ use crate::hub::Hub;
 use crate::ids::ChannelName;
 use crate::message::{Body, Message};
 use crate::queue::{Copied, QueueRefusal, Waiter};
+use crate::session::Session;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -37,6 +38,11 @@ impl Binding {
         let is_named = self.events.is_empty() || self.events.iter().any(|name| Some(name.as_str()) == event);
         is_named && filter_matches(&self.filter, channel.as_str())
     }
+}
+
+/// The user of who publishes, as a message takes it along: only copies say it.
+pub(crate) fn publisher(bindings: &[Binding], session: &Session) -> Option<Arc<str>> {
+    if bindings.is_empty() { None } else { session.user() }
 }
 
 impl Hub {

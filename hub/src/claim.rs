@@ -1,6 +1,7 @@
 //! Sessions that bear the client's own name: claiming, taking over, changing what was agreed on, and wills.
 //! How such a session loses its connection and ends is `lifecycle`'s business, which asks here about the rest.
 
+use crate::binding::publisher;
 use crate::command::{Claim, Publish};
 use crate::effect::{Effect, Effects, ShareChange};
 use crate::hub::Hub;
@@ -246,7 +247,7 @@ impl Hub {
         let will = session.pact.as_mut()?.will.take()?;
         let mut publish = will.publish;
         publish.traits.origin = Some(session.id);
-        publish.traits.user = if self.bindings.is_empty() { None } else { session.user() };
+        publish.traits.user = publisher(&self.bindings, session);
         let expires = |after_ms| Millis(self.now.0.saturating_add(after_ms));
         publish.traits.expires = will.expires_after_ms.map(expires);
         if let Some(partition) = kept_in {

@@ -1,6 +1,7 @@
 //! Messages of higher quality between one session and the hub, both ways: what a client publishes until it is where it is
 //! needed, and what a client gets until it has acknowledged it. Numbers and order are `flight`'s business.
 
+use crate::binding::publisher;
 use crate::command::{Offer, Publish, Receipt, SessionReceipt, Step, Target};
 use crate::effect::{Effect, Effects, HubMail, Outcome, Recipient, Refusal};
 use crate::filter::filter_matches;
@@ -42,7 +43,7 @@ impl Hub {
         let (to, id) = (session.recipient(key), session.id);
         let connection = session.pact.as_ref().map_or(0, |pact| pact.connection);
         publish.traits.origin = Some(id);
-        publish.traits.user = if self.bindings.is_empty() { None } else { session.user() };
+        publish.traits.user = publisher(&self.bindings, session);
         let is_kept = session.is_kept();
         if let (Some(exchange), Some(rare)) = (exchange, session.rare()) {
             match rare.taken.entry(exchange) {

@@ -5,6 +5,7 @@
 //! be published is published again; a session that was given it before the crash does not get it twice, since it is
 //! known by the message's id. It must not know how records are written. Start at [`Hub::recall`].
 
+use crate::binding::publisher;
 use crate::command::{Options, Receipt, SessionReceipt, Will};
 use crate::effect::{Effects, ShareChange, ShareMail};
 use crate::exchange::owed;
@@ -461,6 +462,7 @@ impl Hub {
         self.sessions.in_flight += flight.len_sent() as u64;
         flight.restart();
         let session = self.sessions.known_mut(key);
+        let user = publisher(&self.bindings, session);
         let Some(pact) = &mut session.pact else { return };
         pact.flight = Some(Box::new(flight));
         let mut offers: Vec<_> = past.offers.into_iter().collect();
@@ -478,7 +480,7 @@ impl Hub {
             pact.rare.get_or_insert_default().taken.insert(exchange, Offered { record, state });
             if let Some(message) = message {
                 let mut publish = unpublished(&message);
-                publish.traits.user.clone_from(&past.record.user);
+                publish.traits.user.clone_from(&user);
                 let receipt = SessionReceipt {
                     shard: self.config.shard,
                     session: key,
