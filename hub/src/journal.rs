@@ -338,7 +338,7 @@ impl Journal {
     pub(crate) fn hold_for(&mut self, session: &Session, effect: Effect) {
         let connection = session.pact.as_ref().map_or(0, |pact| pact.connection);
         let promise = SessionPromise { id: session.id, connection, effect };
-        self.held.push_back((self.made, Promise::Effect(Box::new(promise))));
+        self.hold(Promise::Effect(Box::new(promise)));
     }
 }
 
@@ -380,7 +380,7 @@ impl Hub {
     pub(crate) fn promise(&mut self, promise: Promise, effects: &mut Effects) {
         let is_kept = self.journal.is_on() || matches!(promise, Promise::Queue(_));
         if is_kept && self.journal.is_behind() {
-            self.journal.held.push_back((self.journal.made, promise));
+            self.journal.hold(promise);
         } else {
             self.fulfil(promise, effects);
         }

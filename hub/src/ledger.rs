@@ -17,7 +17,7 @@ use crate::ids::{ChannelName, Millis, Partition, SessionKey};
 use crate::journal::Promise;
 use crate::message::Quality;
 use crate::record::{LogRecord, Record, ResumableRecord};
-use crate::recovery::{Entry, ResumableRecords};
+use crate::recovery::{Entry, ResumableRecords, Span};
 use crate::roster::RosterKey;
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -274,9 +274,8 @@ impl Hub {
         let Some(mut records) = recovery.records.take() else { return };
         for subscription in &session.subscriptions {
             let roster = self.rosters.known(subscription.roster);
-            let (name, from) = (Arc::clone(&roster.name.0), recovery.since(roster));
-            let span = Record::Span { session: id, name, from, to: None };
-            records.spans.push(self.journal.keep(partition, span));
+            let span = Span::open(roster.name.clone(), recovery.since(roster));
+            records.spans.push(self.journal.keep(partition, span.kept(id)));
         }
         recovery.records = Some(records);
         for span in recovery.spans.iter_mut().filter(|span| !span.is_open()) {

@@ -166,11 +166,10 @@ impl Hub {
             self.keepsakes.extend(gone);
             return (Vec::new(), ids);
         };
-        let delivered = std::mem::take(&mut past.delivered).into_iter();
         let last = past.last().max(log.purged).max(log.skipped).max(log.last);
-        let newest = delivered.as_slice().last().map_or(0, |(_, delivered)| delivered.sequence);
+        let delivered = std::mem::take(&mut past.delivered).into_iter();
         let entries = delivered.map(|(place, delivered)| Entry::recalled(delivered, place.number)).collect();
-        self.log = Log::recalled(&log, last.max(newest) + GAP, entries);
+        self.log = Log::recalled(&log, last + GAP, entries);
         self.ledger.head = place.number;
         self.ledger.skipped = log.skipped;
         self.keep_head();

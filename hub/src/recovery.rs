@@ -92,6 +92,11 @@ pub(crate) struct Span {
 }
 
 impl Span {
+    /// Of a subscription that began after `from`, and has no record.
+    pub(crate) fn open(name: ChannelName, from: u64) -> Self {
+        Self { name, from, to: u64::MAX, record: 0 }
+    }
+
     pub(crate) fn is_open(&self) -> bool {
         self.to == u64::MAX
     }
@@ -115,7 +120,7 @@ impl Log {
     pub(crate) fn restored(epoch: u64, last: u64, entries: impl ExactSizeIterator<Item = Entry>) -> Self {
         let before = last.saturating_sub(entries.len() as u64);
         let mut log = Self { last: before, purged: before, ..Self::new(epoch) };
-        entries.for_each(|entry| log.push(entry));
+        entries.for_each(|entry| log.push(Entry { sequence: log.last + 1, ..entry }));
         log
     }
 
@@ -174,10 +179,11 @@ impl Log {
         self.entries.front().map(|entry| entry.until)
     }
 
+    /// Takes in the next entry, which has its number.
     fn push(&mut self, entry: Entry) {
-        self.last += 1;
+        self.last = entry.sequence;
         self.bytes += entry.message.len_bytes();
-        self.entries.push_back(Entry { sequence: self.last, ..entry });
+        self.entries.push_back(entry);
     }
 
     /// Takes out the oldest entry if it is over a limit.
@@ -312,7 +318,7 @@ impl Recovery {
     /// A subscription begins after `last`.
     pub(crate) fn joined(&mut self, name: &ChannelName, last: u64) {
         if last > self.admitted {
-            self.spans.push(Span { name: name.clone(), from: last, to: u64::MAX, record: 0 });
+            self.spans.push(Span::open(name.clone(), last));
         }
     }
 
@@ -320,7 +326,7 @@ impl Recovery {
     pub(crate) fn left(&mut self, roster: &Roster) -> Option<Span> {
         let open = self.spans.iter().position(|span| span.is_open() && span.name == roster.name);
         let from = open.map_or(self.admitted, |at| self.spans.swap_remove(at).from);
-        (roster.logged > from).then(|| Span { name: roster.name.clone(), from, to: roster.logged, record: 0 })
+        (roster.logged > from).then(|| Span { to: roster.logged, ..Span::open(roster.name.clone(), from) })
     }
 
     /// Spans of which every entry is gone become one number. Gives their records.
@@ -430,7 +436,7 @@ impl Hub {
     fn all_spans(&self, session: &Session, recovery: &Recovery) -> Vec<Span> {
         let current = session.subscriptions.iter().map(|record| {
             let roster = self.rosters.known(record.roster);
-            Span { name: roster.name.clone(), from: recovery.since(roster), to: u64::MAX, record: 0 }
+            Span::open(roster.name.clone(), recovery.since(roster))
         });
         current.chain(recovery.spans.iter().filter(|span| !span.is_open()).cloned()).collect()
     }

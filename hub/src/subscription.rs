@@ -8,6 +8,7 @@ use crate::hub::Hub;
 use crate::ids::{ChannelName, SessionKey, Token};
 use crate::interest::{Joined, Waiter};
 use crate::record::Record;
+use crate::recovery::Span;
 use crate::roster::RosterKey;
 use crate::session::{State, Subscription};
 use crate::share::group_key;
@@ -258,10 +259,10 @@ impl Hub {
             pact.records.iter_mut().for_each(|records| records.subscriptions.push(0));
         }
         if let Some(recovery) = &mut session.recovery {
-            let (last, name) = (self.log.last(), Arc::clone(&entry.name.0));
+            let last = self.log.last();
             recovery.joined(&entry.name, last);
             if let Some(records) = &mut recovery.records {
-                let span = Record::Span { session: session.id, name, from: last, to: None };
+                let span = Span::open(entry.name.clone(), last).kept(session.id);
                 records.spans.push(self.journal.keep(session.id.partition(), span));
             }
         }
