@@ -3,7 +3,7 @@
 use crate::effect::HubMail;
 use crate::ids::{AskId, ChannelName, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Except, MessageId, Quality, Traits};
-use crate::queue::QueueCommand;
+use crate::queue::{QueueCommand, QueueCopy};
 use crate::reason::Reason;
 use crate::record::Place;
 use bytes::Bytes;
@@ -184,6 +184,8 @@ pub enum Command {
     },
     /// Something happened to queues.
     Queue(QueueCommand),
+    /// A message was made into one of a queue, whose home is wherever it is: as `Effect::Copy` asks, or for a session's event.
+    Copy(Box<QueueCopy>),
     /// So many of the changes in [`Effects::entries`](crate::Effects::entries), counted from the first one, are safe: what was
     /// promised and rests on them follows. Only for a hub that keeps a journal.
     Kept {

@@ -8,7 +8,7 @@ use crate::delayed::Delayed;
 use crate::effect::Walk;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
-use crate::ids::{Millis, SessionId, SessionKey, ShardId, Token, Topology};
+use crate::ids::{Millis, SessionId, SessionKey, Token};
 use crate::interest::Interests;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
@@ -151,6 +151,7 @@ impl Hub {
             Command::Mail { from, mail } => self.mail(from, mail, effects),
             Command::Query { token, query } => self.query(token, &query, effects),
             Command::Queue(command) => self.queue(command, effects),
+            Command::Copy(copy) => self.send_copy(copy, effects),
             Command::Kept { safe } => self.kept(safe, effects),
             Command::Tick => self.tick(effects),
         }
@@ -159,18 +160,6 @@ impl Hub {
     /// How queues are made, before anything else. Without it they have the default limits, and time begins in 1970.
     pub fn configure_queues(&mut self, config: QueueConfig) {
         self.queues.configure(config);
-    }
-
-    /// Which shard this is.
-    #[must_use]
-    pub fn shard(&self) -> ShardId {
-        self.config.shard
-    }
-
-    /// Where homes are.
-    #[must_use]
-    pub fn topology(&self) -> Topology {
-        self.config.topology
     }
 
     /// The user that a session here belongs to.

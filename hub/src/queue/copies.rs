@@ -20,8 +20,7 @@ impl Queues {
     }
 
     fn take_one(&mut self, name: &QueueName, message: Message) -> Result<(), QueueRefusal> {
-        let key = self.names.get(name).copied().ok_or(QueueRefusal::NotFound)?;
-        self.advance(key);
+        let key = self.named(name).ok_or(QueueRefusal::NotFound)?;
         let (Some(queue), desk) = (self.all.get_mut(key as usize), &mut self.desk) else {
             return Err(QueueRefusal::NotFound);
         };

@@ -5,7 +5,7 @@ use super::Queues;
 use super::answer::{Answer, QueueRefusal};
 use super::command::QueueCommand;
 use super::ids::MoveId;
-use super::mail::QueueMail;
+use super::mail::{QueueCopy, QueueMail};
 use crate::effect::{Effect, Effects, HubMail, Report};
 use crate::hub::Hub;
 use crate::ids::{Partition, ShardId, Token};
@@ -50,6 +50,17 @@ impl Hub {
         match mail {
             QueueMail::Copied(copied) => self.copied(copied, effects),
             mail => self.with_queues(effects, |queues| queues.mail(from, mail)),
+        }
+    }
+
+    /// To the home of its queue.
+    pub(crate) fn send_copy(&mut self, copy: Box<QueueCopy>, effects: &mut Effects) {
+        let (to, own) = (copy.queue.home(&self.config.topology), self.config.shard);
+        let mail = Box::new(QueueMail::Copy(copy));
+        if to == own {
+            self.queue_mail(own, *mail, effects);
+        } else {
+            effects.list.push(Effect::Mail { to, mail: HubMail::Queue(mail) });
         }
     }
 

@@ -207,14 +207,20 @@ impl Queues {
         self.desk.now = self.config.start.plus(now.0);
     }
 
-    /// The queue a command names, with everything done that is due by now; refuses when there is none.
-    fn enter(&mut self, queue: &QueueName, token: Token) -> Option<QueueKey> {
-        let Some(key) = self.names.get(queue).copied() else {
-            self.desk.refuse(token, QueueRefusal::NotFound);
-            return None;
-        };
+    /// The queue of a name, with everything done that is due by now.
+    fn named(&mut self, queue: &QueueName) -> Option<QueueKey> {
+        let key = self.names.get(queue).copied()?;
         self.advance(key);
         Some(key)
+    }
+
+    /// The queue that a command names; refuses when there is none.
+    fn enter(&mut self, queue: &QueueName, token: Token) -> Option<QueueKey> {
+        let key = self.named(queue);
+        if key.is_none() {
+            self.desk.refuse(token, QueueRefusal::NotFound);
+        }
+        key
     }
 
     /// After every change of a queue: what waits for that goes on.

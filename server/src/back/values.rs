@@ -6,7 +6,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hub::Body;
+use hub::{Body, MessageId};
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
@@ -58,6 +58,12 @@ fn without_space(text: &str) -> String {
         is_in_string || !matches!(c, ' ' | '\t' | '\n' | '\r')
     };
     text.chars().filter(is_kept).collect()
+}
+
+/// The name of a message: a ULID, 26 characters.
+#[must_use]
+pub fn text_of_id(id: MessageId) -> String {
+    ulid::Ulid(id.0).to_string()
 }
 
 /// The values of a body; raw bytes are one value: JSON if they parse, else a string if they are UTF-8, else binary.

@@ -14,7 +14,7 @@ impl Args {
     /// No arguments.
     #[must_use]
     pub fn none() -> Self {
-        Self(Body::Values { json: Bytes::from_static(b"[]"), attachments: Vec::new() })
+        Self(Body::nothing())
     }
 
     /// One argument that is binary.

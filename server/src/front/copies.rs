@@ -5,18 +5,16 @@
 //! at [`of_message`].
 
 use bytes::Bytes;
-use hub::queue::{Copied, QueueCopy, QueueMail, QueueRefusal, Waiter};
-use hub::{Body, ChannelName, Command, HubMail, Message, MessageId, SessionId};
-use ulid::Ulid;
+use hub::queue::{Copied, QueueCopy, QueueRefusal, Waiter};
+use hub::{Body, ChannelName, Command, Message, MessageId, SessionId};
 use wire::cloudevent::{CHANNEL_MESSAGE, CloudEvent, Data, SESSION_EVENT, sequence};
 use wire::mqtt::Forwarded;
 use wire::sqs::{Content, Md5, MessageAttributes, QueueKind, id_of, legal_json};
 use wire::values::Values;
 
 use crate::back::sqs::declared_name;
-use crate::back::values::text_of;
+use crate::back::values::{text_of, text_of_id};
 use crate::config::BindingGroup;
-use crate::mail::PeerMail;
 use crate::shard::Cx;
 
 /// An event that a client sent to the back end.
@@ -180,18 +178,7 @@ fn copy_of(id: MessageId, event: &CloudEvent<'_>, kind: QueueKind, group: &str) 
 }
 
 fn send(cx: &mut Cx<'_>, copy: QueueCopy) {
-    let (to, own) = (copy.queue.home(&cx.hub.hub.topology()), cx.hub.hub.shard());
-    let mail = HubMail::Queue(Box::new(QueueMail::Copy(Box::new(copy))));
-    if to == own {
-        cx.hub.commands.push_back(Command::Mail { from: own, mail });
-    } else {
-        cx.io.post(to, PeerMail::Hub(mail));
-    }
-}
-
-/// As REST tells it.
-fn text_of_id(id: MessageId) -> String {
-    Ulid(id.0).to_string()
+    cx.hub.commands.push_back(Command::Copy(Box::new(copy)));
 }
 
 /// When it was published: the upper 48 bits of its id.

@@ -113,7 +113,7 @@ pub(super) struct Accepted {
 
 impl Accepted {
     pub(super) fn of(id: hub::MessageId) -> Self {
-        Self { id: id_text(id) }
+        Self { id: values::text_of_id(id) }
     }
 }
 
@@ -262,7 +262,7 @@ impl PublishResponse {
             args: values::text_of(&reply.body),
         });
         Self {
-            id: id_text(id),
+            id: values::text_of_id(id),
             results: vec![PublishResult {
                 channel,
                 position: position.map(|position| position.to_string()),
@@ -290,7 +290,7 @@ pub(super) struct MessageView {
 
 pub(super) fn view_of(message: &Message) -> MessageView {
     MessageView {
-        id: id_text(message.id),
+        id: values::text_of_id(message.id),
         channel: message.channel.as_str().to_owned(),
         position: message.position.map(|position| position.to_string()),
         event: message.event.as_deref().map(str::to_owned),
@@ -299,7 +299,7 @@ pub(super) fn view_of(message: &Message) -> MessageView {
 }
 
 impl Desk {
-    /// The content of a message, given in one of three ways; no bytes more than a message may have.
+    /// The content of a message, given in one of three ways.
     pub(super) fn content(
         &self,
         data: Option<&RawValue>,
@@ -317,11 +317,7 @@ impl Desk {
             },
             _ => return Err(Problem::new(&MALFORMED, "give only one of data, args and data_base64")),
         };
-        let body = values::body_of(&text)?;
-        if body.len_bytes() > self.config.limits.message_bytes_max {
-            return Err(Problem::new(&TOO_LARGE, "the message is over limits.message_bytes_max"));
-        }
-        Ok(body)
+        Ok(values::body_of(&text)?)
     }
 
     /// What is wanted of a message.
@@ -369,10 +365,6 @@ fn name_of(target: &Target) -> String {
         }
         Target::Session(session) => format!("$client/{session}"),
     }
-}
-
-pub(super) fn id_text(id: hub::MessageId) -> String {
-    ulid::Ulid(id.0).to_string()
 }
 
 /// `null` is a value, absence is not.

@@ -3,7 +3,7 @@
 use super::Desk;
 use super::document::{One, Remove, Replace};
 use super::extract::{Body, Query};
-use super::messages::{id_text, present};
+use super::messages::present;
 use super::problem::{NOT_FOUND, Problem};
 use crate::back::gather::{Outline, target_of};
 use crate::back::values;
@@ -85,7 +85,7 @@ pub(super) async fn show(
     let Report::Retained(Some(message)) = report else { return Err(nothing()) };
     let now_ms = desk.now_ms();
     Ok(Json(RetainedView {
-        id: id_text(message.id),
+        id: values::text_of_id(message.id),
         channel: message.channel.as_str().to_owned(),
         event: message.event.as_deref().map(str::to_owned),
         args: values::text_of(&message.body),
