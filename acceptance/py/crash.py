@@ -226,8 +226,9 @@ recovery = "always"
 
 [[channel]]
 filter = "main"
-history_messages_max = 50
+history_messages_max = 1000
 """
+HISTORY_MAX = 1000
 # Of a client that is away for the whole run nothing may be purged.
 RECOVERY = ["recovery.messages_max=1000000000", "recovery.bytes_max=1073741824"]
 
@@ -305,12 +306,32 @@ class BackEnd:
         self.thread.join()
 
     def history(self):
-        """The newest messages that the channel has kept."""
+        """The newest messages that the channel has kept, each with its position."""
         connection = http.client.HTTPConnection(self.server.private, timeout=10)
-        connection.request("GET", "/v1/messages?channel=main&limit=1000")
+        connection.request("GET", f"/v1/messages?channel=main&limit={HISTORY_MAX}")
         items = json.loads(connection.getresponse().read())["items"]
         connection.close()
-        return [item["args"][0] for item in items]
+        return [(item["args"][0], item["position"]) for item in items]
+
+
+def check_history(kept, acknowledged):
+    """Of what was acknowledged it has the newest, without a hole and once; each publisher's in its order."""
+    assert len(kept) == min(HISTORY_MAX, max(len(kept), len(acknowledged))), f"the history has {len(kept)} of {len(acknowledged)} messages"
+    positions = [position.split("-") for _, position in kept]
+    first = int(positions[0][1])
+    expected = [[positions[0][0], str(first + at)] for at in range(len(kept))]
+    assert positions == expected, f"positions have a hole: {positions}"
+    numbers = collections.defaultdict(list)
+    for payload, _ in kept:
+        name, number = payload.split(":")
+        numbers[name].append(int(number))
+    for name, found in numbers.items():
+        assert all(a < b for a, b in zip(found, found[1:])), f"those of {name} are out of order: {found}"
+    for payload in acknowledged:
+        name, number = payload.split(":")
+        # Older ones have gone, of this publisher or altogether.
+        is_due = len(kept) < HISTORY_MAX or int(number) >= min(numbers[name], default=int(number) + 1)
+        assert not is_due or int(number) in numbers[name], f"{payload} is not in the history"
 
 
 def socketio_work(binary, rounds, seed, folder):
@@ -327,8 +348,8 @@ def socketio_work(binary, rounds, seed, folder):
             taken = len(clients.acknowledged) + len(back_end.acknowledged)
             progress(f"round {turn + 1} of {rounds}, {taken} events acknowledged")
         time.sleep(0.5)
-        back_end.finish()
         clients.stop()
+        back_end.finish()
         acknowledged = clients.acknowledged + back_end.acknowledged
         end = time.monotonic() + SETTLE_S
         while any(clients.missing(acknowledged).values()) and time.monotonic() < end:
@@ -338,9 +359,7 @@ def socketio_work(binary, rounds, seed, folder):
         twice = [(name, one) for name, came in clients.came.items() for one, times in came.items() if times > 1]
         assert not twice, f"{len(twice)} came twice: {twice[:5]}"
         assert not clients.connected["lost"], f"sessions were not recovered: {clients.connected}"
-        kept = back_end.history()
-        last = back_end.acknowledged[-1]
-        assert last in kept or len(kept) == 50, f"{last} is not in the history: {kept}"
+        check_history(back_end.history(), acknowledged)
         return f"{len(acknowledged)} acknowledged, 0 lost, 0 came twice, {clients.connected['recovered']} times recovered"
     finally:
         clients.process.kill()
