@@ -70,8 +70,9 @@ section! {
         /// one message of `message_bytes_max`, which base64 makes a third larger on polling. A connection of MQTT has in any case
         /// room for a packet of `mqtt.packet_bytes_max`.
         write_buffer_bytes_max: usize = 2_097_152, 4096..=1_073_741_824 "bytes per connection";
-        /// One message with all its attachments, from either side. Beyond it: 413 for the back end, close for a
-        /// client. With SSE, NDJSON and queues the encoded form may be larger.
+        /// One message with all its attachments, from either side. Beyond it: 413 for the back end, an error for a program
+        /// that has the server in it, close for a client. With SSE, NDJSON and queues the encoded form may be larger. Beside
+        /// it a message of the back end has room for 64 MiB of names that it is for, or kept from; beyond that: 422.
         message_bytes_max: usize = 1_048_576, 1024..=268_435_456 "bytes";
         /// Binary attachments of one packet. Beyond it the connection is closed; 422 for the back end.
         attachments_max: usize = 10, 0..=1000 "attachments";

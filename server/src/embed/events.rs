@@ -6,7 +6,7 @@
 
 use super::args::Args;
 use super::handle::{Handle, Session};
-use crate::back::checked::check_body;
+use crate::back::checked::{check_body, check_identity};
 use crate::back::office::{Office, OfficeError};
 use crate::mail::{Handshake, Mail, Upcall, Upcalls};
 use bytes::Bytes;
@@ -183,7 +183,8 @@ impl Connect {
     /// Accepts, with a user, presence info, or rooms to be in from the start.
     ///
     /// # Errors
-    /// As [`Connect::accept`]; [`OfficeError::Refused`] for a room name that is not valid (nothing is answered then).
+    /// As [`Connect::accept`]; [`OfficeError::Refused`] for a room name that is not valid, and [`OfficeError::Invalid`] for a
+    /// user or info that is too long (nothing is answered then).
     pub async fn accept_with(self, acceptance: Acceptance) -> Result<Session, OfficeError> {
         let handle = self.session.handle().clone();
         let mut subscriptions = Vec::with_capacity(acceptance.rooms.len());
@@ -191,12 +192,9 @@ impl Connect {
             let channel = handle.room(self.session.namespace(), room).map_err(OfficeError::Refused)?;
             subscriptions.push(channel.as_str().to_owned());
         }
-        let mail = Mail::Admit {
-            session: self.session.id(),
-            user: acceptance.user.map(Arc::from),
-            info: acceptance.info.map(|info| Bytes::from(info.to_string())),
-            subscriptions,
-        };
+        let (user, info) = (acceptance.user, acceptance.info.map(|info| Bytes::from(info.to_string())));
+        check_identity(user.as_deref(), info.as_deref(), &handle.config().limits)?;
+        let mail = Mail::Admit { session: self.session.id(), user: user.map(Arc::from), info, subscriptions };
         self.session.tell_home(mail).await?;
         Ok(self.session)
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hub::Topology;
-use store::disk::{Caretaker, Disk, DiskOptions, Faults, Fsync};
+use store::disk::{Caretaker, Disk, DiskOptions, Faults, Fsync, RECORD_BYTES_MAX};
 use store::memory::{Memory, MemoryLimits};
 use store::{Clock, Log, WallClock};
 
@@ -19,9 +19,6 @@ use crate::back::sqs::Shelf;
 use crate::config::{FsyncPolicy, Store};
 use crate::journal::{self, Found, JournalInlet, JournalOutlet, Kept, Wall, Writer, Writing};
 use crate::shard::Sender;
-
-/// Bytes of a record beside the packet, value or message that it holds: names, labels, what it is about.
-const RECORD_OVERHEAD_BYTES: usize = 256 << 10;
 
 /// How often a long start says how far it is.
 const SAY_EVERY: Duration = Duration::from_secs(1);
@@ -51,7 +48,6 @@ pub(super) struct Keeper {
 pub(super) fn open_disk(
     directory: &Path,
     config: &Store,
-    content_bytes_max: usize,
     faults: Option<Arc<dyn Faults>>,
 ) -> Result<Disk, StartError> {
     let fsync = match config.fsync {
@@ -62,7 +58,7 @@ pub(super) fn open_disk(
     let defaults = DiskOptions::default();
     let options = DiskOptions {
         fsync,
-        record_bytes_max: defaults.record_bytes_max.max(content_bytes_max) + RECORD_OVERHEAD_BYTES,
+        record_bytes_max: RECORD_BYTES_MAX,
         database_bytes_max: (config.bytes_max > 0).then_some(config.bytes_max),
         cache_bytes: usize::try_from(config.cache_bytes).unwrap_or(usize::MAX),
         ..defaults
@@ -103,7 +99,11 @@ impl Keeping {
 
     /// Nothing that outlives the process: for queues alone.
     pub(super) fn in_memory(bytes_max: usize, topology: Topology, zero: Instant) -> Result<Self, StartError> {
-        let limits = MemoryLimits { log_bytes_max: bytes_max, ..MemoryLimits::default() };
+        let limits = MemoryLimits {
+            record_bytes_max: RECORD_BYTES_MAX,
+            log_bytes_max: bytes_max,
+            ..MemoryLimits::default()
+        };
         let memory = Memory::new(WallClock.now().0, limits, Arc::new(WallClock));
         let wall = Wall::of(zero);
         let fails = |error: String| StartError::Shard(std::io::Error::other(error));
@@ -162,5 +162,39 @@ impl Keeper {
     pub(super) fn close(self) {
         self.writing.finish();
         drop(self.log);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::back::checked::{NAMES_BYTES_MAX, USER_BYTES_MAX};
+    use crate::config::Config;
+
+    /// A record above the limit ends the journal. Each has a message, or what a session was agreed on with; labels, names and
+    /// times stand beside it.
+    #[test]
+    fn the_largest_thing_that_is_let_in_fits_into_a_record() {
+        let others = [
+            "limits.rest_body_bytes_max=1073741824",
+            "limits.outbox_bytes_max=1073741824",
+            "limits.write_buffer_bytes_max=1073741824",
+        ];
+        let labels = 5 * 1_000_000;
+        let beside = NAMES_BYTES_MAX + labels + 3 * USER_BYTES_MAX + 1024;
+        for (key, largest) in
+            [("limits.message_bytes_max", 268_435_456), ("mqtt.packet_bytes_max", 268_435_455)]
+        {
+            let set = |bytes: usize| {
+                let own = format!("{key}={bytes}");
+                Config::embedded_with(&[&others[..], &[&own]].concat())
+            };
+            assert!(set(largest).is_ok() && set(largest + 1).is_err(), "{key}");
+            assert!(largest + beside <= RECORD_BYTES_MAX, "{key}");
+        }
+        let labelled = |channels: usize| {
+            Config::embedded_with(&[&format!("limits.channels_per_session_max={channels}")])
+        };
+        assert!(labelled(labels / 5).is_ok() && labelled(labels / 5 + 1).is_err());
     }
 }

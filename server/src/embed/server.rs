@@ -477,9 +477,7 @@ async fn open_store(
     };
     let config = Arc::clone(config);
     let open = move || {
-        // With all whom a message leaves out it is no longer than the request that brought it.
-        let content_bytes_max = config.limits.rest_body_bytes_max.max(config.mqtt.packet_bytes_max as usize);
-        let opened = open_disk(&path, &config.store, content_bytes_max, faults);
+        let opened = open_disk(&path, &config.store, faults);
         Keeping::read(opened?, topology, zero)
     };
     let opened = tokio::task::spawn_blocking(open).await;

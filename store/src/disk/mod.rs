@@ -61,8 +61,8 @@ use read::Readers;
 use stats::Counters;
 use writer::Writer;
 
-/// The engine takes no value above a gigabyte.
-const RECORD_BYTES_MAX: usize = 512 << 20;
+/// Largest record or row there is. The engine takes no value above a gigabyte.
+pub const RECORD_BYTES_MAX: usize = 512 << 20;
 
 /// When what was written is on the disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

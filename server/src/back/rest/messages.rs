@@ -3,7 +3,7 @@
 use super::Desk;
 use super::document::Publish;
 use super::extract::Body;
-use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT, TOO_LARGE};
+use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT};
 use crate::back::batch::Want;
 use crate::back::gather::{Delivery, Outline, target_of, usual_traits};
 use crate::back::values;

@@ -154,7 +154,8 @@ impl From<Invalid> for Problem {
     fn from(invalid: Invalid) -> Self {
         let kind = match invalid {
             Invalid::Event => &INVALID_EVENT,
-            Invalid::Attachments => &OVER_LIMIT,
+            Invalid::Bytes => &TOO_LARGE,
+            Invalid::Attachments | Invalid::Names | Invalid::User | Invalid::Info => &OVER_LIMIT,
             Invalid::Depth => &MALFORMED,
             Invalid::Target(refusal) => return refusal.into(),
         };
