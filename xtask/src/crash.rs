@@ -23,27 +23,35 @@ pub(crate) struct Options {
     seed: Option<u32>,
 }
 
-const PROGRAMS: [install::Program; 4] = [
-    ("python3", &["--version"], "python3"),
-    ("python3", &["-m", "ensurepip", "--version"], "python3-venv"),
-    ("node", &["--version"], "nodejs"),
-    ("npm", &["--version"], "npm"),
-];
+/// The work whose clients run in Node.js.
+const NODE_WORK: &str = "socketio";
+
+const PYTHON: [install::Program; 2] =
+    [("python3", &["--version"], "python3"), ("python3", &["-m", "ensurepip", "--version"], "python3-venv")];
+
+const NODE: [install::Program; 2] = [("node", &["--version"], "nodejs"), ("npm", &["--version"], "npm")];
 
 /// Runs to the end, or to the first thing that is lost.
 pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
+    if needs_node(options) {
+        install::debian(&NODE)?;
+        install::node_modules(&root.join("acceptance"))?;
+    }
     against_release(root, "py.crash", &words(options))
 }
 
 /// Runs a module of `acceptance` against the release build.
 pub(crate) fn against_release(root: &Path, module: &str, words: &[String]) -> Result<()> {
-    install::debian(&PROGRAMS)?;
-    let binary = build_release(root)?;
+    install::debian(&PYTHON)?;
     let folder = root.join("acceptance");
-    install::acceptance_python(&folder)?;
-    install::node_modules(&folder)?;
+    install::python_clients(&folder)?;
+    let binary = build_release(root)?;
     let mut python = program(folder.join(".venv/bin/python3"), &[], &folder);
     run_program(python.args(["-m", module, "--binary"]).arg(binary).args(words))
+}
+
+fn needs_node(options: &Options) -> bool {
+    options.works.is_empty() || options.works.iter().any(|work| work == NODE_WORK)
 }
 
 fn words(options: &Options) -> Vec<String> {
@@ -64,5 +72,15 @@ mod tests {
         options.seed = Some(5);
         options.works = vec!["mqtt-1".to_owned(), "mqtt-2".to_owned()];
         assert_eq!(words(&options), ["--rounds", "7", "--seed=5", "mqtt-1", "mqtt-2"]);
+    }
+
+    #[test]
+    fn node_is_there_for_those_who_run_in_it() {
+        let needs = |works: &[&str]| {
+            let works = works.iter().map(|work| (*work).to_owned()).collect();
+            needs_node(&Options { works, rounds: 1, seed: None })
+        };
+        assert!(needs(&[]) && needs(&["queues", "socketio"]));
+        assert!(!needs(&["mqtt-1", "queues"]));
     }
 }

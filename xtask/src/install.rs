@@ -60,15 +60,13 @@ pub(crate) fn python_packages(list: &Path, environment: &Path) -> Result<()> {
 }
 
 /// What the Python clients of `acceptance/` need, beside them.
-pub(crate) fn acceptance_python(folder: &Path) -> Result<()> {
-    // The AWS CLI wants one very version of what boto3 is made of.
-    for (list, environment) in [("requirements.txt", ".venv"), ("requirements-awscli.txt", ".venv-awscli")] {
-        let list = folder.join(list);
-        if list.is_file() {
-            python_packages(&list, &folder.join(environment))?;
-        }
-    }
-    Ok(())
+pub(crate) fn python_clients(folder: &Path) -> Result<()> {
+    python_packages(&folder.join("requirements.txt"), &folder.join(".venv"))
+}
+
+/// The AWS CLI, which wants versions of its own of what the others need, too.
+pub(crate) fn aws_cli(folder: &Path) -> Result<()> {
+    python_packages(&folder.join("requirements-awscli.txt"), &folder.join(".venv-awscli"))
 }
 
 /// Whether `made` exists and is not older than what it was made from.

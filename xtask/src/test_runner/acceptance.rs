@@ -31,7 +31,8 @@ pub(super) fn run(suite: &Suite<'_>) -> Result<Outcome> {
     install::debian(&PROGRAMS)?;
     let binaries = build(suite.root)?;
     install::node_modules(&folder)?;
-    install::acceptance_python(&folder)?;
+    install::python_clients(&folder)?;
+    install::aws_cli(&folder)?;
     suite.tests(program("node", &["run.mjs"], &folder).env("TRUNKLINE_BIN_DIR", &binaries))?;
     // Clients in Rust are a workspace of their own; what they need is built beside what we need.
     let clients = ["test", "--quiet", "--locked", "--manifest-path", "acceptance/rust/Cargo.toml"];
