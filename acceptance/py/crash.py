@@ -29,48 +29,12 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 from . import crash_queues
+from .killed import START_S, Server
 
-START_S = 60
 SETTLE_S = 90
 EXPIRY_S = 3600
 # What waits for a slow client is not dropped within these.
 SETTINGS = ["server.shards=2", "server.drain_window_ms=0", "limits.outbox_messages_max=1000000", "limits.outbox_bytes_max=1073741824"]
-
-
-class Server:
-    """A server whose directory outlives it."""
-
-    def __init__(self, binary, folder, settings=(), config=""):
-        self.binary, self.folder, self.settings = binary, pathlib.Path(folder), settings
-        (self.folder / "trunkline.toml").write_text(config)
-        self.public = self.private = "127.0.0.1:0"
-        self.log = open(self.folder / "log", "ab")
-        self.start()
-
-    def start(self):
-        ready = self.folder / "ready"
-        ready.unlink(missing_ok=True)
-        command = [self.binary, "dev", "--public", self.public, "--private", self.private, "--ready-file", ready, "--data", self.folder / "data"]
-        command += ["--config", self.folder / "trunkline.toml"]
-        for setting in self.settings:
-            command += ["--set", setting]
-        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=self.log)
-        end = time.monotonic() + START_S
-        while not ready.exists():
-            if self.process.poll() is not None or time.monotonic() > end:
-                raise SystemExit(f"the server does not start: {(self.folder / 'log').read_text()[-2000:]}")
-            time.sleep(0.005)
-        told = json.loads(ready.read_text())
-        self.public, self.private = told["public"], told["private"]
-
-    def kill(self):
-        self.process.kill()
-        self.process.wait()
-
-    @property
-    def address(self):
-        host, port = self.public.rsplit(":", 1)
-        return host, int(port)
 
 
 class Client(mqtt.Client):
@@ -212,8 +176,7 @@ def mqtt_work(qos):
                 client.stopping = True
                 client.disconnect()
                 client.loop_stop()
-            server.kill()
-            server.log.close()
+            server.close()
 
     return work
 
@@ -365,8 +328,7 @@ def socketio_work(binary, rounds, seed, folder):
         clients.process.kill()
         if back_end:
             back_end.finish()
-        server.kill()
-        server.log.close()
+        server.close()
 
 
 def lost(acknowledged, came):
@@ -382,8 +344,7 @@ def queue_work(binary, rounds, seed, folder):
     try:
         return crash_queues.run(server, rounds, random.Random(seed), progress)
     finally:
-        server.kill()
-        server.log.close()
+        server.close()
 
 
 WORKS = {"mqtt-1": mqtt_work(1), "mqtt-2": mqtt_work(2), "socketio": socketio_work, "queues": queue_work}

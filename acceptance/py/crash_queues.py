@@ -15,6 +15,8 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from .sut import counts
+
 SETTLE_S = 90
 # A sender waits for receivers that are so many messages behind: what is left in the end is to be received in time.
 AHEAD_MAX = 200
@@ -168,9 +170,7 @@ class Work:
         return sum(len(sender.acknowledged) for sender in self.senders)
 
     def stored(self):
-        names = [f"ApproximateNumberOfMessages{what}" for what in ("", "NotVisible", "Delayed")]
-        counts = self.sqs.get_queue_attributes(QueueUrl=self.url, AttributeNames=names)["Attributes"]
-        return sum(map(int, counts.values()))
+        return sum(counts(self.sqs, self.url))
 
     def stop(self, clients):
         for client in clients:

@@ -18,7 +18,16 @@ if REFERENCE:
 WAIT_S = 10
 TRANSPORTS = {"polling": ["polling"], "websocket": ["websocket"], "upgrade": ["polling", "websocket"]}
 
+BINARY = os.path.join(os.environ.get("TRUNKLINE_BIN_DIR", HERE.parent / "target" / "debug"), "trunkline")
+
 ours = unittest.skipIf(REFERENCE, "rule of Trunkline")
+
+
+def counts(sqs, url):
+    """Messages of a queue that wait, that are in flight, and that are delayed."""
+    names = [f"ApproximateNumberOfMessages{what}" for what in ("", "NotVisible", "Delayed")]
+    told = sqs.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"]
+    return tuple(int(told[name]) for name in names)
 
 
 def eventually(fits, what="condition"):

@@ -1,10 +1,9 @@
 """A few rounds of `crash`: the server is killed while clients of MQTT and Socket.IO work."""
 
-import os
 import unittest
 
 from . import crash
-from .sut import REFERENCE
+from .sut import BINARY, ours
 
 ROUNDS = 3
 
@@ -43,10 +42,9 @@ class HistoryCheck(unittest.TestCase):
         self.refuses(self.kept([0, 2, 1]), self.acknowledged(3))
 
 
-@unittest.skipIf(REFERENCE, "a rule of this server")
+@ours
 class Killed(unittest.TestCase):
     def test_what_was_acknowledged_survives(self):
-        binary = os.path.join(os.environ.get("TRUNKLINE_BIN_DIR", "../target/debug"), "trunkline")
         for name in crash.WORKS:
             with self.subTest(name):
-                crash.run(name, binary, ROUNDS, seed=1)
+                crash.run(name, BINARY, ROUNDS, seed=1)

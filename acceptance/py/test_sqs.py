@@ -11,7 +11,7 @@ import unittest
 import boto3
 from botocore.config import Config
 
-from .sut import REFERENCE, ServerCase
+from .sut import ServerCase, counts, ours
 
 REGION, ACCOUNT = "us-east-1", "000000000000"
 names = itertools.count()
@@ -51,7 +51,7 @@ def as_query(model):
                 member["locationName"] = member_name.removesuffix("s").replace("tag", "Tag")
 
 
-@unittest.skipIf(REFERENCE, "rule of Trunkline")
+@ours
 class QueueCase(ServerCase):
     kind = "dev"
     protocol = "json"
@@ -93,9 +93,7 @@ class QueueCase(ServerCase):
         return answer["Attributes"]
 
     def counts(self, url):
-        words = ("", "NotVisible", "Delayed")
-        told = self.attributes(url)
-        return tuple(int(told["ApproximateNumberOfMessages" + word]) for word in words)
+        return counts(self.sqs, url)
 
     def send(self, url, body, **kwargs):
         return self.sqs.send_message(QueueUrl=url, MessageBody=body, **kwargs)

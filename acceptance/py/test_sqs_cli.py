@@ -5,13 +5,13 @@ import os
 import subprocess
 import unittest
 
-from .sut import HERE, REFERENCE, ServerCase
+from .sut import HERE, ServerCase, ours
 
 # In an environment of its own, as it wants one very version of what boto3 is made of.
 AWS = HERE / ".venv-awscli" / "bin" / "aws"
 
 
-@unittest.skipIf(REFERENCE, "rule of Trunkline")
+@ours
 class CommandLine(ServerCase):
     kind = "dev"
 

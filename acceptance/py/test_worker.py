@@ -1,62 +1,37 @@
 """The example `queue-worker`: events of Socket.IO clients go through a queue to a worker with boto3, which answers over REST."""
 
 import json
-import os
-import pathlib
 import subprocess
 import sys
 import tempfile
-import time
 import unittest
 
 import boto3
 import paho.mqtt.publish
 import socketio
 
-from .sut import HERE, REFERENCE, WAIT_S, Inbox, eventually
+from .killed import Server
+from .sut import BINARY, HERE, WAIT_S, Inbox, counts, eventually, ours
 
 EXAMPLE = HERE.parent / "examples" / "queue-worker"
 ORDER = {"id": 7, "items": [{"name": "tea", "price": 4, "count": 2}, {"name": "cup", "price": 5, "count": 1}]}
 
 
-@unittest.skipIf(REFERENCE, "a rule of this server")
+@ours
 class Worker(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
-        self.public = self.private = "127.0.0.1:0"
-        self.start()
-        self.addCleanup(lambda: self.end(self.server))
+        config = (EXAMPLE / "trunkline.toml").read_text()
+        self.server = Server(BINARY, folder.name, ["server.drain_window_ms=0"], config, word="serve")
+        self.addCleanup(self.server.close)
         self.sqs = boto3.client(
             "sqs",
-            endpoint_url=f"http://{self.private}",
+            endpoint_url=f"http://{self.server.private}",
             region_name="us-east-1",
             aws_access_key_id="x",
             aws_secret_access_key="x",
         )
-
-    def start(self):
-        """The server of the example; the second time on the ports and the store of the first."""
-        ready = self.folder / "ready"
-        ready.unlink(missing_ok=True)
-        binary = os.path.join(os.environ.get("TRUNKLINE_BIN_DIR", HERE / "../target/debug"), "trunkline")
-        command = [binary, "serve", "--config", EXAMPLE / "trunkline.toml", "--ready-file", ready]
-        for setting in (
-            f"server.public_listen={self.public}",
-            f"server.private_listen={self.private}",
-            "server.drain_window_ms=0",
-            f"store.dir={self.folder}/store",
-        ):
-            command += ["--set", setting]
-        self.server = subprocess.Popen(command)
-        end = time.monotonic() + WAIT_S
-        while not ready.exists():
-            if self.server.poll() is not None or time.monotonic() > end:
-                raise AssertionError("the server did not start")
-            time.sleep(0.01)
-        told = json.loads(ready.read_text())
-        self.public, self.private = told["public"], told["private"]
 
     @staticmethod
     def end(process):
@@ -65,7 +40,7 @@ class Worker(unittest.TestCase):
 
     def worker(self):
         """A running worker, killed at the end of the test."""
-        command = [sys.executable, EXAMPLE / "worker.py", "--server", f"http://{self.private}"]
+        command = [sys.executable, EXAMPLE / "worker.py", "--server", f"http://{self.server.private}"]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.addCleanup(process.stdout.close)
         self.addCleanup(self.end, process)
@@ -75,15 +50,13 @@ class Worker(unittest.TestCase):
     def stored(self, queue):
         """Messages in a queue, received or not."""
         url = self.sqs.get_queue_url(QueueName=queue)["QueueUrl"]
-        words = ("", "NotVisible", "Delayed")
-        told = self.sqs.get_queue_attributes(QueueUrl=url, AttributeNames=["All"])["Attributes"]
-        return sum(int(told["ApproximateNumberOfMessages" + word]) for word in words)
+        return sum(counts(self.sqs, url))
 
     def client(self):
         client = socketio.Client()
         self.addCleanup(client.disconnect)
         inbox = Inbox(client)
-        client.connect(f"http://{self.public}", transports=["websocket"], wait_timeout=WAIT_S)
+        client.connect(f"http://{self.server.public}", transports=["websocket"], wait_timeout=WAIT_S)
         return client, inbox
 
     def test_orders_are_answered_and_none_is_lost_without_a_worker(self):
@@ -111,8 +84,8 @@ class Worker(unittest.TestCase):
         self.assertEqual(answers, list(range(20)))
 
     def test_what_is_published_on_a_bound_channel_is_in_its_queue(self):
-        host, port = self.public.rsplit(":", 1)
-        paho.mqtt.publish.single("telemetry/7", '{"celsius": 21}', qos=1, hostname=host, port=int(port))
+        host, port = self.server.address
+        paho.mqtt.publish.single("telemetry/7", '{"celsius": 21}', qos=1, hostname=host, port=port)
         url = self.sqs.get_queue_url(QueueName="telemetry")["QueueUrl"]
         event = json.loads(self.sqs.receive_message(QueueUrl=url)["Messages"][0]["Body"])
         self.assertEqual((event["type"], event["subject"]), ("trunkline.channel.message", "telemetry/7"))
@@ -127,9 +100,8 @@ class Worker(unittest.TestCase):
                 client.emit("order", ORDER | {"id": number}, callback=lambda number=number: acknowledged.append(number))
             eventually(lambda: any(number >= first + 3 for number in acknowledged), "some are acknowledged")
             self.server.kill()
-            self.server.wait()
             client.disconnect()
-            self.start()
+            self.server.start()
         url = self.sqs.get_queue_url(QueueName="orders.fifo")["QueueUrl"]
         stored = []
         while messages := self.sqs.receive_message(QueueUrl=url, MaxNumberOfMessages=10, WaitTimeSeconds=0).get("Messages"):

@@ -1,9 +1,9 @@
 // The MQTT reference, mosquitto (Debian's, or the program that MOSQUITTO names): a private instance on free ports.
 import { execFileSync, spawn } from "node:child_process";
 import { chmodSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import net from "node:net";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
+import { answers, freePort } from "../lib/port.mjs";
 
 const { values } = parseArgs({ options: { "ready-file": { type: "string" }, settings: { type: "string" } } });
 const settings = JSON.parse(readFileSync(values.settings, "utf8"));
@@ -42,18 +42,6 @@ function configuration(port, wsPort) {
   lines.push(`listener ${port} 127.0.0.1`, ...ofListener, `listener ${wsPort} 127.0.0.1`, "protocol websockets", ...ofListener);
   return file("mosquitto.conf", `${lines.join("\n")}\n`);
 }
-
-/** A port nobody uses now. Another process may take it before mosquitto does: then the next try has another one. */
-const freePort = () => new Promise((resolve) => {
-  const probe = net.createServer().listen(0, "127.0.0.1", () => {
-    const { port } = probe.address();
-    probe.close(() => resolve(port));
-  });
-});
-const answers = (port) => new Promise((resolve) => {
-  const socket = net.connect(port, "127.0.0.1", () => (socket.destroy(), resolve(true)));
-  socket.once("error", () => resolve(false));
-});
 
 async function run() {
   const [port, wsPort] = [await freePort(), await freePort()];

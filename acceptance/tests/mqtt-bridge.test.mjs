@@ -3,10 +3,10 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
-import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { MOSQUITTO, connect, name } from "../lib/mqtt.mjs";
+import { answers, freePort } from "../lib/port.mjs";
 import { within } from "../lib/raw.mjs";
 import { api } from "../lib/rest.mjs";
 import { ours, start } from "../lib/sut.mjs";
@@ -15,17 +15,6 @@ import { ours, start } from "../lib/sut.mjs";
 const PROGRAM = MOSQUITTO === "mosquitto" && existsSync("/usr/sbin/mosquitto") ? "/usr/sbin/mosquitto" : MOSQUITTO;
 const COUNT = 100;
 const WAIT_MS = 20_000;
-
-const freePort = () => new Promise((resolve) => {
-  const probe = net.createServer().listen(0, "127.0.0.1", () => {
-    const { port } = probe.address();
-    probe.close(() => resolve(port));
-  });
-});
-const answers = (port) => new Promise((resolve) => {
-  const socket = net.connect(port, "127.0.0.1", () => (socket.destroy(), resolve(true)));
-  socket.once("error", () => resolve(false));
-});
 
 /** A mosquitto that keeps its sessions in a folder when it is told to end. */
 async function mosquitto(t) {
