@@ -215,7 +215,8 @@ impl Hub {
             Some(roster) => self.rosters.rule_of(roster),
             None => self.rosters.rule(channel.as_str()),
         };
-        let Some(history) = rule.and_then(|rule| rule.history).filter(|rule| !self.skips(*rule, message)) else {
+        let Some(history) = rule.and_then(|rule| rule.history).filter(|rule| !self.skips(*rule, message))
+        else {
             return Ok(None);
         };
         match roster {

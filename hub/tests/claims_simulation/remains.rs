@@ -1,30 +1,10 @@
-//! What a node of hubs has written: records that are safe, and for each hub the changes that are on their way to them. It
-//! says what is left after a crash by the plain reading of `hub::Record`: of several of one thing the newest counts, and
-//! nothing of a session that there is no record of.
+//! What is left after a crash, by the plain reading of `hub::Record`: of several of one thing the newest counts, and nothing of
+//! a session that there is no record of.
 
-use crate::rng::Rng;
-use hub::{Entry, Millis, OwedRecord, Partition, Place, Quality, Record, SessionId, SessionRecord, Topology};
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::store::Store;
+use hub::{Entry, Millis, OwedRecord, Partition, Place, Quality, Record, SessionId, SessionRecord};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-
-pub struct Store {
-    topology: Topology,
-    safe: BTreeMap<Place, Record>,
-    /// Number of the newest record there ever was.
-    last: BTreeMap<Partition, u64>,
-    queues: Vec<Queue>,
-}
-
-/// Changes of one hub, counted since it was made.
-#[derive(Default)]
-struct Queue {
-    waiting: VecDeque<Entry>,
-    written: u64,
-    told: u64,
-}
-
-/// Numbers of the newest records there ever were, and what is there.
-pub type Kept = (Vec<(Partition, u64)>, Vec<(Place, Record)>);
 
 /// What is left after a crash.
 #[derive(Default)]
@@ -62,30 +42,16 @@ pub fn name_of(id: hub::MessageId) -> usize {
     (id.0 & 0xffff_ffff) as usize
 }
 
+/// The messages to be published that are safe once this is written.
+pub fn due_in(written: &[Entry]) -> Vec<usize> {
+    let due = |entry: &Entry| match entry {
+        Entry::Keep { record: Record::Due { message, .. }, .. } => Some(name_of(message.id)),
+        _ => None,
+    };
+    written.iter().filter_map(due).collect()
+}
+
 impl Store {
-    pub fn new(topology: Topology) -> Self {
-        let queues = (0..topology.shards).map(|_| Queue::default()).collect();
-        Self { topology, safe: BTreeMap::new(), last: BTreeMap::new(), queues }
-    }
-
-    /// A hub has changed something.
-    pub fn take(&mut self, shard: usize, entries: Vec<Entry>) {
-        self.queues[shard].waiting.extend(entries);
-    }
-
-    pub fn waiting(&self, shard: usize) -> usize {
-        self.queues[shard].waiting.len()
-    }
-
-    pub fn made(&self, shard: usize) -> u64 {
-        let queue = &self.queues[shard];
-        queue.written + queue.waiting.len() as u64
-    }
-
-    pub fn is_quiet(&self) -> bool {
-        self.queues.iter().all(|queue| queue.waiting.is_empty() && queue.told == queue.written)
-    }
-
     /// Nothing but values is left.
     pub fn has_values_only(&self) -> bool {
         self.safe.values().all(|record| matches!(record, Record::Retained(_)))
@@ -93,64 +59,6 @@ impl Store {
 
     pub fn is_empty(&self) -> bool {
         self.safe.is_empty()
-    }
-
-    /// Writes so many of the oldest changes of a hub. Returns the messages to be published that are safe by that.
-    pub fn write(&mut self, shard: usize, count: usize) -> Vec<usize> {
-        let mut due = Vec::new();
-        for entry in self.queues[shard].waiting.drain(..count).collect::<Vec<_>>() {
-            self.queues[shard].written += 1;
-            match entry {
-                Entry::Keep { place, record } => {
-                    assert_eq!(usize::from(self.topology.owner(place.partition).0), shard, "another's log");
-                    let last = self.last.entry(place.partition).or_default();
-                    assert_eq!(place.number, *last + 1, "a hole, or a number twice");
-                    *last = place.number;
-                    if let Record::Due { message, .. } = &record {
-                        due.push(name_of(message.id));
-                    }
-                    self.safe.insert(place, record);
-                }
-                Entry::Drop(place) => {
-                    assert!(self.safe.remove(&place).is_some(), "{place:?} is dropped twice");
-                }
-            }
-        }
-        due
-    }
-
-    /// How much is safe, to be told to a hub; `None` if it was told.
-    pub fn news(&mut self, shard: usize) -> Option<u64> {
-        let queue = &mut self.queues[shard];
-        let is_news = queue.told < queue.written;
-        queue.told = queue.written;
-        is_news.then_some(queue.written)
-    }
-
-    /// Of each hub's changes a part has arrived, the rest is lost.
-    pub fn crash(&mut self, rng: &mut Rng) -> Vec<usize> {
-        let mut due = Vec::new();
-        for shard in 0..self.queues.len() {
-            let arrived = rng.below(self.waiting(shard) as u64 + 1) as usize;
-            due.extend(self.write(shard, arrived));
-            self.queues[shard] = Queue::default();
-        }
-        due
-    }
-
-    /// New hubs count from the start.
-    pub fn begin(&mut self) {
-        assert!(self.is_quiet(), "something was not written");
-        self.queues.iter_mut().for_each(|queue| *queue = Queue::default());
-    }
-
-    /// What a new hub is made with.
-    pub fn records_of(&self, shard: usize) -> Kept {
-        let is_own = |partition: Partition| usize::from(self.topology.owner(partition).0) == shard;
-        let last = self.last.iter().filter(|(partition, _)| is_own(**partition));
-        let records = self.safe.iter().filter(|(place, _)| is_own(place.partition));
-        let last = last.map(|(partition, number)| (*partition, *number)).collect();
-        (last, records.map(|(place, record)| (*place, record.clone())).collect())
     }
 
     /// All times are so much later, or earlier, on the next clock.

@@ -2,8 +2,9 @@
 
 use crate::ledger::{Ledger, Record, Sent};
 use crate::person::{Asked, Held, Person};
+use crate::remains::name_of;
 use crate::rng::Rng;
-use crate::store::{Store, name_of};
+use crate::store::Store;
 use hub::{
     CatchUp, ChannelName, Command, Config, Effect, Effects, Grade, Hub, HubMail, Join, Limits, Message,
     Millis, Options, Outcome, Outgoing, Quality, Query, Reason, Recipient, RecoveryLimits, Report, SessionId,

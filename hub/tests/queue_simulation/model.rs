@@ -694,51 +694,53 @@ impl Model {
     }
 
     pub fn send(&mut self, name: &str, messages: &[Message], token: Token) {
-        let Some(queue) = self.queues.get_mut(name) else {
-            self.expected.insert(token, Expected::Refused(QueueRefusal::NotFound));
-            return;
+        let expected = if self.queues.contains_key(name) {
+            Expected::Sent(messages.iter().map(|message| self.take_in(name, message)).collect())
+        } else {
+            Expected::Refused(QueueRefusal::NotFound)
         };
-        let mut results = Vec::new();
-        for message in messages {
-            let body = String::from_utf8_lossy(&message.content).parse().expect("a number");
-            let group = message.group.as_deref().unwrap_or_default().to_owned();
-            let id = Self::id_of(&queue.settings, message);
-            let key = id.as_ref().map(|id| (id.in_group.then(|| group.clone()), id.value.clone()));
-            // More than one when a clock went back: the newest.
-            let same = queue.marks.iter().filter(|marked| Some(&marked.key) == key.as_ref());
-            let first = same.max_by_key(|marked| marked.offset);
-            if let Some(first) = first {
-                *self.met.entry("duplicate").or_default() += 1;
-                let (id, offset) = (first.id, first.offset);
-                results.push((body, Ok(Taken { id, offset, duplicate: true })));
-                continue;
-            }
-            let next = self.sents.get_mut(&queue.key()).and_then(VecDeque::pop_front);
-            let (place, sent) = next.expect("a record of a message that is taken");
-            assert_eq!((sent.id, body_of(&sent), &sent.group), (message.id, body, &message.group));
-            assert_eq!(sent.deduplication, id);
-            let delay_ms = message.delay_ms.filter(|_| !queue.is_fifo()).unwrap_or(queue.settings.delay_ms);
-            let msg = Msg {
-                offset: place.number,
-                body,
-                id: message.id,
-                sent: self.now,
-                due: self.now + delay_ms,
-                group,
-                stage: Stage::Visible,
-                until: 0,
-                received: 0,
-                hold: 0,
-                receives: 0,
-                source: None,
-            };
-            queue.insert(msg, self.now);
-            let (id, offset) = (message.id, place.number);
-            let until = self.now + 300_000;
-            queue.marks.extend(key.map(|key| Marked { key, id, offset, until }));
-            results.push((body, Ok(Taken { id, offset, duplicate: false })));
+        self.expected.insert(token, expected);
+    }
+
+    /// What becomes of one message, by its number.
+    pub fn take_in(&mut self, name: &str, message: &Message) -> (u64, Result<Taken, QueueRefusal>) {
+        let body = String::from_utf8_lossy(&message.content).parse().expect("a number");
+        let Some(queue) = self.queues.get_mut(name) else { return (body, Err(QueueRefusal::NotFound)) };
+        let group = message.group.as_deref().unwrap_or_default().to_owned();
+        let id = Self::id_of(&queue.settings, message);
+        let key = id.as_ref().map(|id| (id.in_group.then(|| group.clone()), id.value.clone()));
+        // More than one when a clock went back: the newest.
+        let same = queue.marks.iter().filter(|marked| Some(&marked.key) == key.as_ref());
+        let first = same.max_by_key(|marked| marked.offset);
+        if let Some(first) = first {
+            *self.met.entry("duplicate").or_default() += 1;
+            let (id, offset) = (first.id, first.offset);
+            return (body, Ok(Taken { id, offset, duplicate: true }));
         }
-        self.expected.insert(token, Expected::Sent(results));
+        let next = self.sents.get_mut(&queue.key()).and_then(VecDeque::pop_front);
+        let (place, sent) = next.expect("a record of a message that is taken");
+        assert_eq!((sent.id, body_of(&sent), &sent.group), (message.id, body, &message.group));
+        assert_eq!(sent.deduplication, id);
+        let delay_ms = message.delay_ms.filter(|_| !queue.is_fifo()).unwrap_or(queue.settings.delay_ms);
+        let msg = Msg {
+            offset: place.number,
+            body,
+            id: message.id,
+            sent: self.now,
+            due: self.now + delay_ms,
+            group,
+            stage: Stage::Visible,
+            until: 0,
+            received: 0,
+            hold: 0,
+            receives: 0,
+            source: None,
+        };
+        queue.insert(msg, self.now);
+        let (id, offset) = (message.id, place.number);
+        let until = self.now + 300_000;
+        queue.marks.extend(key.map(|key| Marked { key, id, offset, until }));
+        (body, Ok(Taken { id, offset, duplicate: false }))
     }
 
     fn id_of(settings: &Settings, message: &Message) -> Option<Id> {

@@ -1,6 +1,7 @@
 //! What happens to a random node: people who send, receive and settle, who manage queues, time, a disk that is late, mail that is
 //! late, and crashes. After each step the model says what had to follow.
 
+use crate::bound::{Publishers, bindings};
 use crate::ledger::Ledger;
 use crate::model::{Expected, Known, Model};
 use crate::node::{Letter, Node, START, Sending};
@@ -14,11 +15,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 /// Each must be met often enough for the run to prove something.
-pub const SITUATIONS: [&str; 21] = [
+pub const SITUATIONS: [&str; 25] = [
+    "a copy known by its message",
     "a noisy group's turn",
+    "a publisher refused for a copy",
     "attempt over",
     "attempt repeated",
     "bad receipt",
+    "copied and acknowledged",
+    "crash with a publisher not told",
     "crash with moves",
     "crash with records lost",
     "dead letter arrived",
@@ -56,15 +61,16 @@ enum Ask {
 }
 
 pub struct World {
-    rng: Rng,
-    node: Node,
-    model: Model,
-    ledger: Ledger,
+    pub rng: Rng,
+    pub node: Node,
+    pub model: Model,
+    pub ledger: Ledger,
+    pub publishers: Publishers,
     asks: BTreeMap<Token, Ask>,
     known: Vec<Known>,
     /// Receipts of this life: no two receives have the same.
     numbers: BTreeMap<(Partition, u64, u64), u64>,
-    bodies: u64,
+    pub bodies: u64,
     waiting: BTreeSet<Token>,
 }
 
@@ -76,12 +82,15 @@ impl World {
         let limits = QueueLimits { task_moves_max, page_max: 1_000_000, ..QueueLimits::default() };
         let mut node = Node::with(shards, QueueConfig { start: Wall(START), limits, pause_ms: 0 });
         node.auto = false;
+        node.bindings = bindings();
+        node.hubs.iter_mut().for_each(|hub| hub.bind(bindings()));
         let model = Model::new(node.topology, START);
         let mut world = Self {
             rng,
             node,
             model,
             ledger: Ledger::default(),
+            publishers: Publishers::default(),
             asks: BTreeMap::new(),
             known: Vec::new(),
             numbers: BTreeMap::new(),
@@ -105,7 +114,8 @@ impl World {
 
     fn step(&mut self) {
         match self.rng.below(100) {
-            0..20 => self.send(),
+            0..16 => self.send(),
+            16..20 => self.publish(),
             20..40 => self.receive(),
             40..52 => self.settle(),
             52..57 => self.set_visibility(),
@@ -125,7 +135,7 @@ impl World {
     }
 
     /// Applies a command; `op` is what the model makes of it.
-    fn apply(&mut self, shard: ShardId, command: Command, op: impl FnOnce(&mut Model)) {
+    pub fn apply(&mut self, shard: ShardId, command: Command, op: impl FnOnce(&mut Model)) {
         self.node.changes.clear();
         self.node.apply(shard, command);
         self.model.turn = Some(shard);
@@ -133,6 +143,11 @@ impl World {
     }
 
     fn take_in(&mut self, op: impl FnOnce(&mut Model)) {
+        self.follow(op);
+        self.answers();
+    }
+
+    fn follow(&mut self, op: impl FnOnce(&mut Model)) {
         let changes = std::mem::take(&mut self.node.changes);
         self.model.advance(self.node.wall());
         self.model.begin(&changes);
@@ -142,7 +157,6 @@ impl World {
         for body in std::mem::take(&mut self.model.over) {
             self.ledger.over(body);
         }
-        self.answers();
     }
 
     fn tell(&mut self, name: &str, command: QueueCommand, op: impl FnOnce(&mut Model)) {
@@ -421,11 +435,16 @@ impl World {
     fn deliver_one(&mut self, letter: Letter) {
         self.node.changes.clear();
         self.model.turn = Some(match &letter {
-            Letter::Mail { to, .. } => *to,
+            Letter::Mail { to, .. } | Letter::Copy { to, .. } => *to,
             Letter::Load { id, .. } => self.node.topology.owner(id.partition),
         });
+        let copy = self.arriving(&letter);
         self.node.deliver(letter);
-        self.take_in(|_| {});
+        let Some((queue, message)) = copy else { return self.take_in(|_| {}) };
+        let mut result = None;
+        self.follow(|model| result = Some(model.take_in(queue.as_str(), &message)));
+        self.copied(&queue, message.id, result.expect("it was taken in"));
+        self.answers();
     }
 
     /// Nothing is late any more.
@@ -443,6 +462,7 @@ impl World {
             }
         }
         self.answers();
+        assert!(self.publishers.is_quiet(), "a publisher is never told");
         let open = self.model.expected.keys().next();
         assert!(open.is_none(), "no answer to {open:?}: {:?}", self.model.expected);
     }
@@ -460,6 +480,9 @@ impl World {
         }
         if !self.model.moving.is_empty() {
             self.model.met("crash with moves");
+        }
+        if self.publishers.crash() {
+            self.model.met("crash with a publisher not told");
         }
         let wall = self.node.wall();
         let start = match self.rng.below(10) {
@@ -488,6 +511,7 @@ impl World {
     // What they are told.
 
     fn answers(&mut self) {
+        self.told_publishers();
         for (token, answer) in std::mem::take(&mut self.node.answers) {
             let expected = self.model.expected.remove(&token);
             let expected = expected.unwrap_or_else(|| panic!("{token:?} is told {answer:?} for no reason"));

@@ -1,12 +1,12 @@
 //! Bindings: what is published is copied into a queue, and whoever published it hears of it when the copy is safe.
 
 use hub::queue::{
-    Copied, Message, QueueCommand, QueueConfig, QueueCopy, QueueLimits, QueueMail, QueueName, QueueRefusal,
-    Settings, Waiter,
+    Copied, Message, QueueCommand, QueueConfig, QueueCopy, QueueLimits, QueueName, QueueRefusal, Settings,
+    Waiter,
 };
 use hub::{
-    Binding, Body, ChannelName, Command, Effect, Effects, Except, Hub, HubMail, MessageId, Millis, Publish,
-    Quality, Refusal, Report, ShardId, Target, Token, Traits,
+    Binding, Body, ChannelName, Command, Effect, Effects, Except, Hub, MessageId, Millis, Publish, Quality,
+    Refusal, Report, Target, Token, Traits,
 };
 use std::sync::Arc;
 
@@ -75,8 +75,7 @@ impl Rig {
             delay_ms: None,
         };
         let copy = Box::new(QueueCopy { queue: QueueName::new(queue), message, waiter });
-        let mail = HubMail::Queue(Box::new(QueueMail::Copy(copy)));
-        self.apply(Command::Mail { from: ShardId(0), mail })
+        self.apply(Command::Copy(copy))
     }
 }
 

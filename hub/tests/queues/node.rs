@@ -4,12 +4,12 @@
 use crate::disk::Disk;
 use bytes::Bytes;
 use hub::queue::{
-    Answer, Delivery, Kind, Message, MoveId, QueueCommand, QueueConfig, QueueMail, QueueName, QueueRefusal,
-    QueueView, Receipt, Receive, Sent, Settings, StartTask, Taken, TaskId, Wall,
+    Answer, Delivery, Kind, Message, MoveId, QueueCommand, QueueConfig, QueueCopy, QueueMail, QueueName,
+    QueueRefusal, QueueView, Receipt, Receive, Sent, Settings, StartTask, Taken, TaskId, Waiter, Wall,
 };
 use hub::{
-    Command, Config, Effect, Effects, Entry, Hub, HubMail, Limits, MessageId, Millis, Partition, Place,
-    RecoveryLimits, Report, ShardId, Token, Topology,
+    Binding, ChannelName, Command, Config, Effect, Effects, Entry, Hub, HubMail, Limits, MessageId, Millis,
+    Partition, Place, RecoveryLimits, Report, ShardId, Token, Topology,
 };
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,8 +37,30 @@ pub const START: u64 = 1_700_000_000_000;
 /// What is on its way between hubs and store.
 #[derive(Debug)]
 pub enum Letter {
-    Mail { from: ShardId, to: ShardId, mail: Box<QueueMail> },
-    Load { id: MoveId, place: Place },
+    Mail {
+        from: ShardId,
+        to: ShardId,
+        mail: Box<QueueMail>,
+    },
+    Load {
+        id: MoveId,
+        place: Place,
+    },
+    /// A copy that was made for a binding, on its way back to the hub that asked for it.
+    Copy {
+        to: ShardId,
+        copy: Box<QueueCopy>,
+    },
+}
+
+/// A hub wants a message copied.
+#[derive(Debug)]
+pub struct Wanted {
+    pub by: ShardId,
+    pub binding: u32,
+    pub channel: ChannelName,
+    pub message: MessageId,
+    pub waiter: Waiter,
 }
 
 pub struct Node {
@@ -52,6 +74,11 @@ pub struct Node {
     /// What leaves, in the order it may.
     pub answers: BTreeMap<Token, Answer>,
     pub letters: Vec<Letter>,
+    /// For new hubs.
+    pub bindings: Vec<Binding>,
+    pub wanted: Vec<Wanted>,
+    /// What publishers are told.
+    pub reports: Vec<(Token, Report)>,
     /// What hubs have written, in order; to be cleared by who looks at it.
     pub changes: Vec<Entry>,
     lives: u64,
@@ -75,6 +102,9 @@ impl Node {
             now: 0,
             answers: BTreeMap::new(),
             letters: Vec::new(),
+            bindings: Vec::new(),
+            wanted: Vec::new(),
+            reports: Vec::new(),
             changes: Vec::new(),
             lives: 0,
             tokens: 0,
@@ -99,6 +129,7 @@ impl Node {
             let shard = ShardId(shard);
             let mut hub = Hub::new(Config { shard, epoch, ..self.hub_config() });
             hub.configure_queues(self.config.clone());
+            hub.bind(self.bindings.clone());
             let is_ours = |partition: Partition| topology.owner(partition) == shard;
             let last: Vec<_> = self.disk.ends().into_iter().filter(|(of, _)| is_ours(*of)).collect();
             let records = self.disk.recalled().filter(|(place, _)| is_ours(place.partition)).collect();
@@ -117,6 +148,8 @@ impl Node {
         self.disk.crash();
         self.answers.clear();
         self.letters.clear();
+        self.wanted.clear();
+        self.reports.clear();
         self.config.start = Wall(start);
         self.now = 0;
         self.start();
@@ -148,6 +181,13 @@ impl Node {
                     self.letters.push(Letter::Mail { from, to, mail });
                 }
                 Effect::Load { id, place } => self.letters.push(Letter::Load { id, place }),
+                Effect::Copy { binding, channel, message, waiter } => {
+                    let message = message.id;
+                    self.wanted.push(Wanted { by: from, binding, channel, message, waiter });
+                }
+                // For figures.
+                Effect::Copied(_) => {}
+                Effect::Report { token, report } => self.reports.push((token, report)),
                 other => panic!("{other:?}"),
             }
         }
@@ -188,6 +228,7 @@ impl Node {
                 let to = self.topology.owner(id.partition);
                 self.apply(to, Command::Queue(QueueCommand::Loaded { id, record, message }));
             }
+            Letter::Copy { to, copy } => self.apply(to, Command::Copy(copy)),
         }
     }
 

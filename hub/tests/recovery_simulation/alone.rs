@@ -4,8 +4,8 @@ use bytes::Bytes;
 use hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, Entry, HistoryRule, Hub,
     Limits, MessageId, Millis, Offset, Open, Outgoing, Place, Position, Publish, Quality, Query, Reason,
-    Receipt, Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Snapshot, Tag, Target, Token,
-    Topology, Traits, WhenFull,
+    Receipt, Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Snapshot, Span, Tag, Target,
+    Token, Topology, Traits, WhenFull,
 };
 use std::collections::BTreeMap;
 
@@ -120,11 +120,7 @@ impl Bench {
         self.publish_to(in_channel("a"), (receipt, number, quality));
     }
 
-    fn publish_to(
-        &mut self,
-        target: Target,
-        (receipt, number, quality): (Option<Receipt>, u128, Quality),
-    ) {
+    fn publish_to(&mut self, target: Target, (receipt, number, quality): (Option<Receipt>, u128, Quality)) {
         let publish = Publish {
             id: MessageId(number),
             target,
@@ -283,7 +279,7 @@ fn what_is_gone_for_a_session_stays_gone_when_older_entries_are_purged_after_a_c
 /// Numbers of the messages that can be read in `a`, after a position.
 fn history(bench: &mut Bench, after: Option<Position>) -> (Vec<u128>, Option<Position>) {
     let channel = ChannelName::parse("a", 10).unwrap();
-    let query = Query::History { channel, after, limit: u32::MAX };
+    let query = Query::History { channel, span: Span::after(after, u32::MAX) };
     let effects = bench.apply(Command::Query { token: Token(1), query });
     let [Effect::Report { report: Report::History(page, newest), .. }] = effects else {
         panic!("{effects:?}")

@@ -1,13 +1,14 @@
-//! A node, its store, its clients and its back office, driven by a seed.
+//! A node, its store, its clients and its back office, driven by a seed. Ends and beginnings are in `lives`.
+
+mod lives;
 
 use crate::rng::Rng;
 use crate::store::Store;
 use bytes::Bytes;
 use hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, HistoryRule, Hub,
-    HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Position, Publish, Quality, Query,
-    Reason, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Snapshot, Span, Tag, Target, Token,
-    Topology, Traits, WhenFull,
+    HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Position, Publish, Quality, Reason,
+    RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology, Traits, WhenFull,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -30,6 +31,8 @@ pub const SITUATIONS: &[&str] = &[
 
 const CHANNELS: &[&str] = &["a", "b", "c/x", "c/y"];
 const FILTERS: &[&str] = &["a", "b", "c/x", "c/#", "+"];
+/// The one that keeps a history, of so many messages.
+const WITH_HISTORY: &str = "a";
 const HISTORY: u32 = 5;
 
 /// Something on its way to a client.
@@ -127,7 +130,8 @@ fn limits(rng: &mut Rng, is_roomy: bool) -> Limits {
 
 fn hubs(topology: Topology, limits: &Limits, life: u64) -> Vec<Hub> {
     let history = Some(HistoryRule { messages_max: HISTORY, age_ms_max: u64::MAX, durable: true });
-    let rule = ChannelRule { filter: "a".to_owned(), history, presence: false, when_full: WhenFull::Newest };
+    let (filter, when_full) = (WITH_HISTORY.to_owned(), WhenFull::Newest);
+    let rule = ChannelRule { filter, history, presence: false, when_full };
     let config = |shard| Config {
         shard: ShardId(shard),
         topology,
@@ -509,185 +513,5 @@ impl World {
         self.wishes.retain(|_, wish| !matches!(wish, Wish::Join(other, ..) if *other == who));
         let token = self.token(Wish::Leave);
         self.apply(shard, Command::Unsubscribe { of, filter: filter.to_owned(), token });
-    }
-
-    /// All shards end without a word. Of what they had not written, a part has arrived.
-    fn crash(&mut self) {
-        self.meet("crashed");
-        let is_waiting = |person: &Person| person.session.as_ref().is_some_and(|held| !held.is_told);
-        if self.people.iter().any(is_waiting) {
-            self.meet("crashed with an admission held");
-        }
-        if self
-            .wishes
-            .values()
-            .any(|wish| matches!(wish, Wish::Publish(number) if !self.sent[*number].is_acknowledged))
-        {
-            self.meet("crashed with a publish not acknowledged");
-        }
-        self.store.crash(&mut self.rng);
-        self.end();
-        self.begin(Vec::new());
-        self.note_lost_offsets();
-        if self.rng.chance(50) {
-            self.check_histories();
-        }
-    }
-
-    /// All shards end in order: everything is written, and nothing is left for a snapshot.
-    fn restart(&mut self) {
-        self.settle();
-        self.meet("restarted");
-        let snapshots: Vec<Snapshot> = self.hubs.iter().map(|hub| hub.snapshot(self.now)).collect();
-        assert!(snapshots.iter().all(|snapshot| snapshot.sessions.is_empty()), "what is kept is kept once");
-        self.end();
-        self.store.begin();
-        self.begin(snapshots);
-    }
-
-    fn end(&mut self) {
-        self.mail.clear();
-        self.wishes.clear();
-        for who in 0..self.people.len() {
-            self.cut(who);
-            if let Some(held) = &mut self.people[who].session {
-                held.crashes += 1;
-            }
-        }
-    }
-
-    fn begin(&mut self, snapshots: Vec<Snapshot>) {
-        self.now.0 += self.rng.below(100);
-        self.go_on();
-        let mut snapshots = snapshots.into_iter();
-        for shard in 0..self.hubs.len() {
-            let snapshot = snapshots.next().unwrap_or_else(|| self.hubs[shard].snapshot(self.now));
-            let (last, records) = self.store.records_of(shard);
-            self.hubs[shard].keep_journal(&last, records);
-            let mut effects = Effects::default();
-            let refused = self.hubs[shard].restore(self.now, 0, snapshot, &mut effects);
-            assert_eq!(refused, []);
-            self.perform(shard, effects);
-            let keepsakes: BTreeMap<_, _> = self.hubs[shard].take_keepsakes().into_iter().collect();
-            for (who, person) in self.people.iter().enumerate() {
-                if let Some(held) = person.session.as_ref().filter(|held| self.home(&held.id) == shard) {
-                    assert_eq!(keepsakes.get(&held.id), Some(&Bytes::from(vec![who as u8])), "{:?}", held.id);
-                }
-            }
-        }
-        while self.mail.values().any(|mails| !mails.is_empty()) {
-            self.deliver_mail();
-        }
-    }
-
-    /// New hubs, which are told what to keep only at the first start.
-    fn go_on(&mut self) {
-        self.lives += 1;
-        self.hubs = hubs(self.topology, &self.limits, self.lives);
-        if self.lives == 1 {
-            self.hubs.iter_mut().for_each(|hub| hub.keep_journal(&[], Vec::new()));
-        }
-    }
-
-    fn note_lost_offsets(&mut self) {
-        for who in 0..self.people.len() {
-            let Some(offset) = self.people[who].session.as_ref().and_then(|held| held.offset) else {
-                continue;
-            };
-            let is_it = |record: &hub::Record| matches!(record, hub::Record::Delivered(delivered) if delivered.sequence >= offset.sequence);
-            if self.is_roomy && !self.store.safe.values().any(is_it) {
-                self.meet("recovered by an offset that was lost");
-            }
-        }
-    }
-
-    /// Until nothing more follows.
-    fn settle(&mut self) {
-        loop {
-            while self.mail.values().any(|mails| !mails.is_empty()) {
-                self.deliver_mail();
-            }
-            for shard in 0..self.hubs.len() {
-                let waiting = self.store.waiting(shard);
-                self.store.write(shard, waiting);
-                self.tell(shard);
-            }
-            self.tick();
-            let is_kept = (0..self.hubs.len()).all(|shard| self.store.waiting(shard) == 0);
-            if is_kept && self.mail.values().all(VecDeque::is_empty) {
-                return;
-            }
-        }
-    }
-
-    /// Whoever has a session has got, in the end, what was acknowledged.
-    fn check(&mut self) {
-        for who in 0..self.people.len() {
-            if self.people[who].session.is_some() && self.people[who].tag.is_none() {
-                self.come_back(who);
-            }
-        }
-        self.settle();
-        for who in 0..self.people.len() {
-            while !self.people[who].wire.is_empty() {
-                self.read_one(who);
-            }
-            if let Some(held) = &self.people[who].session {
-                let missing: Vec<_> = held.owed.difference(&held.got).collect();
-                assert!(missing.is_empty(), "{missing:?} never came to {:?}", held.id);
-            }
-        }
-        self.check_histories();
-    }
-
-    /// What was acknowledged is in the history, or enough that is newer.
-    fn check_histories(&mut self) {
-        for channel in CHANNELS.iter().filter(|channel| **channel == "a") {
-            let name = ChannelName::parse(channel, 40).unwrap();
-            let home = usize::from(name.home(&self.topology).0);
-            let query = Query::History { channel: name, span: Span::after(None, 1000) };
-            let mut effects = Effects::default();
-            self.settle();
-            let command = Command::Query { token: Token(0), query };
-            self.hubs[home].apply(self.now, command, &mut effects);
-            let Some(Effect::Report { report: Report::History(page, _), .. }) = effects.list.pop() else {
-                panic!("all is safe, so nothing waits")
-            };
-            let there: Vec<usize> = page.items.iter().map(|message| message.id.0 as usize).collect();
-            assert!(there.is_sorted(), "{there:?}");
-            for message in &page.items {
-                self.tell_position(message.id.0 as usize, message.position.expect("it has one"));
-            }
-            let acknowledged = self.sent.iter().enumerate();
-            let acknowledged =
-                acknowledged.filter(|(_, sent)| sent.channel == *channel && sent.is_acknowledged);
-            for (number, _) in acknowledged {
-                let newer = there.iter().filter(|other| **other > number).count();
-                assert!(there.contains(&number) || newer >= HISTORY as usize, "{number} is not in {there:?}");
-            }
-            if self.lives > 1 && !there.is_empty() {
-                self.meet("a history went on after a crash");
-            }
-        }
-    }
-
-    /// When the last session has ended, nothing is kept but histories.
-    fn leave_nothing(&mut self) {
-        for shard in 0..self.hubs.len() {
-            let query = Query::Sessions { of: None, after: None, limit: 1000 };
-            let mut effects = Effects::default();
-            self.hubs[shard].apply(self.now, Command::Query { token: Token(0), query }, &mut effects);
-            let Some(Effect::Report { report: Report::Sessions(page), .. }) = effects.list.pop() else {
-                panic!("{effects:?}")
-            };
-            for view in page.items {
-                let session = SessionKey(view.id.slot());
-                self.apply(shard, Command::End { session, reason: Reason::ClientLeft });
-            }
-        }
-        self.settle();
-        let is_history = |record: &hub::Record| matches!(record, hub::Record::History { .. });
-        let others: Vec<_> = self.store.safe.values().filter(|record| !is_history(record)).collect();
-        assert!(others.is_empty(), "{others:?}");
     }
 }

@@ -1,5 +1,7 @@
 //! What a node of hubs has written: records that are safe, and for each hub the changes that are on their way to them.
 
+#![allow(dead_code, reason = "each simulation needs some of it")]
+
 use crate::rng::Rng;
 use hub::{Entry, Partition, Place, Record, Topology};
 use std::collections::{BTreeMap, VecDeque};
@@ -38,10 +40,22 @@ impl Store {
         self.queues[shard].waiting.len()
     }
 
-    /// Writes so many of the oldest changes of a hub.
-    pub fn write(&mut self, shard: usize, count: usize) {
-        for entry in self.queues[shard].waiting.drain(..count).collect::<Vec<_>>() {
-            self.queues[shard].written += 1;
+    /// Changes of a hub since it was made, written or not.
+    pub fn made(&self, shard: usize) -> u64 {
+        let queue = &self.queues[shard];
+        queue.written + queue.waiting.len() as u64
+    }
+
+    /// Everything is written, and every hub knows.
+    pub fn is_quiet(&self) -> bool {
+        self.queues.iter().all(|queue| queue.waiting.is_empty() && queue.told == queue.written)
+    }
+
+    /// Writes so many of the oldest changes of a hub. Gives them.
+    pub fn write(&mut self, shard: usize, count: usize) -> Vec<Entry> {
+        let written: Vec<_> = self.queues[shard].waiting.drain(..count).collect();
+        self.queues[shard].written += count as u64;
+        for entry in written.iter().cloned() {
             match entry {
                 Entry::Keep { place, record } => {
                     assert_eq!(usize::from(self.topology.owner(place.partition).0), shard, "another's log");
@@ -55,6 +69,7 @@ impl Store {
                 }
             }
         }
+        written
     }
 
     /// How much is safe, to be told to a hub; `None` if it was told.
@@ -65,17 +80,20 @@ impl Store {
         is_news.then_some(queue.written)
     }
 
-    /// Of each hub's changes a part has arrived, the rest is lost.
-    pub fn crash(&mut self, rng: &mut Rng) {
+    /// Of each hub's changes a part has arrived, the rest is lost. Gives what has.
+    pub fn crash(&mut self, rng: &mut Rng) -> Vec<Entry> {
+        let mut written = Vec::new();
         for shard in 0..self.queues.len() {
             let arrived = rng.below(self.waiting(shard) as u64 + 1) as usize;
-            self.write(shard, arrived);
+            written.extend(self.write(shard, arrived));
+            self.queues[shard] = Queue::default();
         }
-        self.begin();
+        written
     }
 
     /// New hubs count from the start.
     pub fn begin(&mut self) {
+        assert!(self.is_quiet(), "something was not written");
         self.queues.iter_mut().for_each(|queue| *queue = Queue::default());
     }
 

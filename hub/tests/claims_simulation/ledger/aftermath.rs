@@ -1,7 +1,7 @@
 //! What must hold after a crash: all that was acknowledged. Of the rest, what is there is there.
 
 use super::{Ledger, Record, Value};
-use crate::store::{Remains, name_of};
+use crate::remains::{Remains, name_of};
 use hub::{Quality, SessionId};
 use std::collections::BTreeSet;
 

@@ -2,7 +2,8 @@
 
 use super::{NAMES, World, new_hubs};
 use crate::person::Held;
-use crate::store::{Remains, Store, name_of};
+use crate::remains::{Remains, due_in, name_of};
+use crate::store::Store;
 use hub::{Command, Effects, Entry, Millis, Reason, Record, SessionKey, SessionRecord, Snapshot};
 use std::collections::VecDeque;
 
@@ -60,7 +61,8 @@ impl World {
     }
 
     fn write(&mut self, shard: usize, count: usize) {
-        let due = self.store.as_mut().map(|store| store.write(shard, count)).unwrap_or_default();
+        let written = self.store.as_mut().map(|store| store.write(shard, count)).unwrap_or_default();
+        let due = due_in(&written);
         due.into_iter().for_each(|name| self.ledger.acknowledge(name));
     }
 
@@ -202,7 +204,7 @@ impl World {
         }
         self.mail.clear();
         let store = self.store.as_mut().expect("a journal");
-        let due = store.crash(&mut self.rng);
+        let due = due_in(&store.crash(&mut self.rng));
         due.into_iter().for_each(|name| self.ledger.acknowledge(name));
         if self.rng.chance(30) {
             self.now += self.rng.below(400);
