@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use support::client::{Answer, Http, WebSocket, field};
+use support::whole::until::until;
 use trunkline::{Args, ClientEvent, Config, Events, Invalid, OfficeError, Refusal, Server};
 
 const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -164,12 +165,9 @@ fn dev_tells_what_is_wrong_with_a_join_and_relays_it_to_nobody() {
     command.args(dev).arg(&ready).stdout(Stdio::null()).stderr(Stdio::null()).stdin(Stdio::null());
     let mut server = command.spawn().unwrap();
     let outcome = std::panic::catch_unwind(|| {
-        let addresses: Value = loop {
-            match std::fs::read_to_string(&ready).ok().and_then(|text| serde_json::from_str(&text).ok()) {
-                Some(addresses) => break addresses,
-                None => std::thread::yield_now(),
-            }
-        };
+        let addresses: Value = until("the server is ready", || {
+            serde_json::from_str(&std::fs::read_to_string(&ready).ok()?).ok()
+        });
         let public = addresses["public"].as_str().unwrap().parse().unwrap();
         let ((mut one, _), (mut two, _)) = (connected(public, "r"), connected(public, "r"));
         for (number, packet) in [r#"["join"]"#, r#"["leave",{"room":"r"}]"#].into_iter().enumerate() {

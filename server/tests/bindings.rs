@@ -5,21 +5,19 @@
 
 mod support;
 
-use std::path::PathBuf;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use load::mqtt::{Connection, Login, Message, Properties, Qos, Session, Trust, Version};
+use load::mqtt::{Connection, Login, Qos};
 use serde_json::{Value, json};
-use store::disk::{Fault, Faults};
+use store::disk::Fault;
 use support::client::{WebSocket, field, get};
+use support::recovering::SOCKET;
+use support::whole::faults::Switch;
+use support::whole::folder::Folder;
+use support::whole::publisher::{self, message};
+use support::whole::until::PATIENCE;
 use trunkline::config::{Config, Machine, SourceFile, Sources};
 use trunkline::{OfficeError, Queue, Refusal, Server};
-
-const PATIENCE: Duration = Duration::from_secs(60);
-
-const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
 /// A queue for what is published below `orders`, beside what else the file has.
 const BOUND: &str = "[[binding]]\nfilter = \"orders/#\"\nqueue = \"orders\"\n[[queue]]\nname = \"orders\"\n";
@@ -52,27 +50,12 @@ async fn events(queue: &Queue) -> Vec<Value> {
 }
 
 fn client(server: &Server) -> Connection {
-    client_of(server, None)
+    publisher::client(server, "")
 }
 
-fn client_of(server: &Server, user: Option<&str>) -> Connection {
-    let login = Login {
-        version: Version::V5,
-        client_id: String::new(),
-        user: user.map(str::to_owned),
-        password: user.map(|_| "pencil".to_owned()),
-        session: Session::New,
-        keep_alive_seconds: 0,
-        will: None,
-        user_properties: Vec::new(),
-    };
-    let address = format!("mqtt://{}", server.public_addr()).parse().unwrap();
-    Connection::open(&address, &Trust::default(), &login, PATIENCE).unwrap()
-}
-
-fn message(topic: &str, payload: &[u8], qos: Qos) -> Message {
-    let (topic, payload) = (topic.to_owned(), payload.to_vec());
-    Message { topic, payload, qos, retain: false, properties: Properties::default() }
+fn client_of(server: &Server, user: &str) -> Connection {
+    let (user, password) = (Some(user.to_owned()), Some("pencil".to_owned()));
+    publisher::connect(server, Login { user, password, ..publisher::login("") })
 }
 
 /// One number of `/metrics`, added up over shards.
@@ -226,7 +209,7 @@ async fn groups_are_channels_sessions_or_users() {
                 [[queue]]\nname = \"by-channel.fifo\"\n[[queue]]\nname = \"by-session.fifo\"\n\
                 [[queue]]\nname = \"by-user.fifo\"\n[[mqtt.user]]\nname = \"ann\"\npassword = \"pencil\"\n";
     let server = Server::start(config(text)).await.unwrap();
-    let mut publisher = client_of(&server, Some("ann"));
+    let mut publisher = client_of(&server, "ann");
     publisher.publish(&message("orders/7 a", b"1", Qos::AtLeastOnce)).unwrap();
     publisher.wait_published(0, PATIENCE).unwrap();
     for name in ["by-channel.fifo", "by-session.fifo", "by-user.fifo"] {
@@ -264,47 +247,14 @@ async fn a_message_that_cannot_be_copied_is_counted_and_a_full_server_refuses() 
     server.drain().await;
 }
 
-/// A directory that goes with everything in it.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _already_gone = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A fault that lasts until it is taken away, and tells of each commit that had it.
-struct Switch {
-    fault: Mutex<Option<Fault>>,
-    had: Mutex<Sender<()>>,
-}
-
-impl Switch {
-    fn new() -> (Arc<Self>, Receiver<()>) {
-        let (had, tries) = channel();
-        (Arc::new(Self { fault: Mutex::new(None), had: Mutex::new(had) }), tries)
-    }
-}
-
-impl Faults for Switch {
-    fn next_commit(&self) -> Option<Fault> {
-        let fault = *self.fault.lock().unwrap();
-        if fault.is_some() {
-            // The test may be over.
-            let _ = self.had.lock().unwrap().send(());
-        }
-        fault
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_acknowledged_before_its_copy_is_safe() {
-    let folder = Folder(std::env::temp_dir().join(format!("trunkline-bound-{}", std::process::id())));
-    let text = format!("{BOUND}[store]\ndir = {:?}\n", folder.0);
+    let folder = Folder::new("bound");
+    let text = format!("{BOUND}[store]\ndir = {:?}\n", folder.store());
     let (switch, tries) = Switch::new();
     let server = Server::start_with_faults(config(&text), switch.clone()).await.unwrap();
     let mut publisher = client(&server);
-    *switch.fault.lock().unwrap() = Some(Fault::Full);
+    switch.set(Some(Fault::Full));
     publisher.publish(&message("orders/1", b"1", Qos::AtLeastOnce)).unwrap();
     publisher.publish(&message("orders/2", b"2", Qos::ExactlyOnce)).unwrap();
     let told = server.handle().channel("orders/3").unwrap().emit("placed", json!([3])).await;
@@ -313,7 +263,7 @@ async fn nothing_is_acknowledged_before_its_copy_is_safe() {
     (0..4).for_each(|_| tries.recv_timeout(PATIENCE).unwrap());
     publisher.settle(PATIENCE).unwrap();
     assert_eq!(publisher.on_their_way(), 2);
-    *switch.fault.lock().unwrap() = None;
+    switch.set(None);
     publisher.wait_published(0, PATIENCE).unwrap();
     server.drain().await;
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::client::{PATIENCE, WebSocket, field, get, post};
+use support::whole::until::until;
 use tokio::sync::Mutex;
 use trunkline::{Acceptance, Args, ClientEvent, Config, Event, Events, OfficeError, Refusal, Server};
 
@@ -245,13 +246,11 @@ async fn a_node_whose_program_takes_no_more_events_is_not_ready() {
         let mut writer = socket.writer();
         std::thread::spawn(move || (0..40).for_each(|_| writer.text(&event)));
         let start = std::time::Instant::now();
-        loop {
+        until("the server is not ready", || {
             let answer = ready();
-            if answer.status != 200 {
-                return (answer.status, answer.text().contains("busy"), start.elapsed());
-            }
-            assert!(start.elapsed() < PATIENCE);
-        }
+            let is_ready = answer.status == 200;
+            (!is_ready).then(|| (answer.status, answer.text().contains("busy"), start.elapsed()))
+        })
     });
     let (status, busy, after) = flooding.await.unwrap();
     assert_eq!((status, busy), (503, true));

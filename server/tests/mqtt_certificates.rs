@@ -8,7 +8,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use pem::pem;
@@ -16,18 +16,10 @@ use rcgen::{BasicConstraints, Certificate, CertificateParams, DnType, IsCa, Issu
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use support::client::{PATIENCE, get};
+use support::whole::folder::Folder;
 use trunkline::Server;
 use trunkline::config::{Config, Machine, SourceFile, Sources};
 use wire::mqtt::{Connect, Encoder, Level, Properties, ReasonCode, ServerPacket, decode_server, frame};
-
-/// A folder with certificates, which goes with everything in it.
-struct Folder(PathBuf);
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _already_gone = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// Who makes certificates of clients.
 struct Authority {
@@ -74,10 +66,8 @@ struct Site {
 
 impl Site {
     async fn start(name: &str, settings: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("trunkline-certificates-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        let folder = Folder(path);
-        let file = |name: &str| folder.0.join(name);
+        let folder = Folder::new(name);
+        let file = |name: &str| folder.join(name);
         let authority = Authority::new("a");
         let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         std::fs::write(file("cert.pem"), pem("CERTIFICATE", made.cert.der())).unwrap();
@@ -227,7 +217,7 @@ async fn authorities_are_read_again() {
     let site = Site::start("reload", "").await;
     let next = Authority::new("b");
     let (old, new) = (site.authority.card(Some("bob")), next.card(Some("bob")));
-    let path = site.folder.0.join("clients.pem");
+    let path = site.folder.join("clients.pem");
     assert_eq!(site.connect(Some(&old), Opening::v5("c")).unwrap(), "\"c\" of null");
     assert_eq!(site.connect(Some(&new), Opening::v5("c")), None);
     replace(&path, &next);

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use hub::{Admit, Command, Query, Report, SessionKey, ShardId, Token};
 use serde_json::{Value, json};
+use support::whole::rest::{ask, ask_text};
 use trunkline::Server;
 use trunkline::config::{Config, Machine, SourceFile, Sources};
 use trunkline::mail::Mail;
@@ -31,27 +32,6 @@ async fn start(settings: &[&str]) -> Server {
     ];
     all.extend(settings);
     Server::start(Config::embedded_with(&all).unwrap()).await.unwrap()
-}
-
-/// Status, head and body of one request. It blocks; the server has threads of its own.
-fn ask_text(server: &Server, method: &str, target: &str, body: Option<&Value>) -> (u16, String) {
-    let mut stream = TcpStream::connect(server.private_addr()).unwrap();
-    let body = body.map(Value::to_string).unwrap_or_default();
-    let request = format!(
-        "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-fn ask(server: &Server, method: &str, target: &str, body: Option<Value>) -> (u16, Value) {
-    let (status, text) = ask_text(server, method, target, body.as_ref());
-    (status, serde_json::from_str(&text).unwrap_or_default())
 }
 
 /// The only session of a client id.
@@ -413,7 +393,7 @@ async fn packets_messages_refusals_and_sessions_are_counted() {
     assert_eq!(client.next(), "PUBACK #2 00");
     let (_, told) = Client::open(&server, Opening::v5("an id that is far too long"));
     assert_eq!(told, "CONNACK new 85");
-    let (_, text) = ask_text(&server, "GET", "/metrics", None);
+    let (_, _, text) = ask_text(&server, "GET", "/metrics", None);
     let sum = |name: &str| -> u64 {
         let (own, label) = name.split_once('|').unwrap_or((name, ""));
         let own = format!("trunkline_{own}");
@@ -505,7 +485,7 @@ async fn who_goes_on_sending_too_much_is_cut_off() {
         client.publish("tea", &payload, 0);
     }
     assert_eq!((client.next(), client.next()), ("DISCONNECT 96".to_owned(), "END".to_owned()));
-    let (_, text) = ask_text(&server, "GET", "/metrics", None);
+    let (_, _, text) = ask_text(&server, "GET", "/metrics", None);
     let cut = text.lines().filter(|line| line.starts_with("trunkline_mqtt_rate_cut_total{"));
     assert!(cut.clone().any(|line| line.ends_with(" 1")), "{:?}", cut.collect::<Vec<_>>());
     server.drain().await;

@@ -2,12 +2,17 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "helpers of tests")]
 
+#[path = "support/whole/mod.rs"]
+mod whole;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use trunkline::{Config, Queue, QueueAttribute, QueueMessage, QueueValue, Server};
+use whole::rest::ask_text;
+use whole::until::until_so;
 
 /// Longer than any of this takes.
 const WAIT: Duration = Duration::from_secs(20);
@@ -83,6 +88,13 @@ async fn a_message_comes_again_until_it_is_deleted() {
     server.drain().await;
 }
 
+/// Otherwise nobody may wait yet when something happens.
+fn until_waiting(server: &Server) {
+    let name = "trunkline_queue_waiting_receives{queue=\"orders\",";
+    let is_one = |line: &str| line.starts_with(name) && line.ends_with(" 1");
+    until_so("a receive waits", || ask_text(server, "GET", "/metrics", None).2.lines().any(is_one));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receive_that_waits_is_woken_by_a_send() {
     let (server, queue) = start().await;
@@ -90,13 +102,14 @@ async fn a_receive_that_waits_is_woken_by_a_send() {
         let queue = queue.clone();
         async move { queue.receive(1, WAIT).await }
     });
+    until_waiting(&server);
     queue.send("tea").await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap()[0].body, "tea");
     let waiting = tokio::spawn({
         let queue = queue.clone();
         async move { queue.receive(1, WAIT).await }
     });
-    tokio::task::yield_now().await;
+    until_waiting(&server);
     queue.delete_queue().await.unwrap();
     assert_eq!(waiting.await.unwrap().unwrap_err().code(), "QueueDoesNotExist");
     server.drain().await;

@@ -7,39 +7,19 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use hub::Topology;
 use serde_json::{Value, json};
-use support::client::{Http, PATIENCE, WebSocket, field, get};
+use support::client::{Http, PATIENCE, get};
+use support::recovering::Recovering;
+use support::whole::folder::Folder;
+use support::whole::program::{Program, command};
+use support::whole::until::{until, until_so};
 use tokio::sync::mpsc;
 use trunkline::config::{Config, RecoveryMode};
 use trunkline::{Acceptance, Args, ClientEvent, Server, Session, SessionId};
-
-const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
-
-/// A folder that goes with everything in it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("trunkline-restart-{}-{name}", std::process::id()));
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn state(&self) -> PathBuf {
-        self.0.join("state")
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _already_gone = std::fs::remove_dir_all(&self.0);
-    }
-}
 
 /// What the back end was told, connects left out.
 #[derive(Debug, PartialEq)]
@@ -116,8 +96,8 @@ impl Site {
         site(state_file, address, shards).await
     }
 
-    fn client(&self) -> Client {
-        Client::new(self.server.public_addr())
+    fn client(&self) -> Recovering {
+        Recovering::new(self.server.public_addr())
     }
 
     async fn told(&mut self) -> Told {
@@ -135,56 +115,9 @@ impl Site {
     }
 }
 
-/// A client and what it knows after a while.
-struct Client {
-    socket: WebSocket,
-    sid: SessionId,
-    pid: String,
-    offset: Option<String>,
-}
-
-impl Client {
-    fn new(address: SocketAddr) -> Self {
-        let mut socket = WebSocket::connect(address, SOCKET);
-        socket.next_text();
-        socket.text("40");
-        let reply = socket.next_text();
-        let (sid, pid) = (field(&reply, "sid").unwrap(), field(&reply, "pid").unwrap());
-        Self { socket, sid: sid.parse().unwrap(), pid, offset: None }
-    }
-
-    /// The next event's arguments, its offset noted.
-    fn next(&mut self) -> Vec<Value> {
-        let packet = self.socket.next_text();
-        self.read(&packet)
-    }
-
-    fn read(&mut self, packet: &str) -> Vec<Value> {
-        let json = packet.strip_prefix("42").unwrap_or_else(|| panic!("{packet}"));
-        let mut values: Vec<Value> = serde_json::from_str(json).unwrap();
-        self.offset = Some(values.pop().unwrap().as_str().unwrap().to_owned());
-        values.remove(0);
-        values
-    }
-
-    /// Comes back: the first argument of each missed event, and whether the session is still the same.
-    fn back(&mut self, address: SocketAddr) -> (Vec<Value>, bool) {
-        self.socket = WebSocket::connect(address, SOCKET);
-        self.socket.next_text();
-        let offset =
-            self.offset.as_ref().map(|offset| format!(r#","offset":"{offset}""#)).unwrap_or_default();
-        self.socket.text(&format!(r#"40{{"pid":"{}"{offset}}}"#, self.pid));
-        let mut missed = Vec::new();
-        loop {
-            let packet = self.socket.next_text();
-            if packet.starts_with("40") {
-                let same = field(&packet, "sid") == Some(self.sid.to_string());
-                assert_eq!(same, field(&packet, "pid").as_ref() == Some(&self.pid));
-                return (missed, same);
-            }
-            missed.push(self.read(&packet).remove(0));
-        }
-    }
+/// The name of a client's session.
+fn id(client: &Recovering) -> SessionId {
+    client.sid.parse().unwrap()
 }
 
 /// One test for the whole life of sessions, since each part needs the one before it.
@@ -197,9 +130,9 @@ async fn sessions_go_on_and_miss_nothing_restart_after_restart() {
     assert_eq!((away.next(), there.next()), (vec![json!(1)], vec![json!(1)]));
     away.socket.text(r#"427["join","later"]"#);
     assert_eq!(away.socket.next_text(), r#"437["joined"]"#);
-    assert_eq!(site.told().await, Told::Event(away.sid, "join".into()));
+    assert_eq!(site.told().await, Told::Event(id(&away), "join".into()));
     away.socket.cut();
-    assert_eq!(site.told().await, Told::Gone(away.sid, true));
+    assert_eq!(site.told().await, Told::Gone(id(&away), true));
     // Seen by the one that is there, missed by the other.
     site.news(2, 2).await;
     site.emit("later", json!([3]).into(), 1).await;
@@ -214,24 +147,24 @@ async fn sessions_go_on_and_miss_nothing_restart_after_restart() {
     assert_eq!(bob.counts.queued, 2, "the user is known");
     let address = site.server.public_addr();
     assert_eq!(away.back(address), ([2, 3, 4, 5, 6].map(Value::from).to_vec(), true));
-    assert_eq!(site.told().await, Told::Recovered(away.sid));
+    assert_eq!(site.told().await, Told::Recovered(id(&away)));
     assert_eq!(there.back(address), ([4, 6].map(Value::from).to_vec(), true));
-    assert_eq!(site.told().await, Told::Recovered(there.sid));
+    assert_eq!(site.told().await, Told::Recovered(id(&there)));
 
     // The session is one like any other: events come, and the back end acts on it.
     there.socket.text(r#"428["join","later"]"#);
     assert_eq!(there.socket.next_text(), r#"438["joined"]"#);
-    assert_eq!(site.told().await, Told::Event(there.sid, "join".into()));
+    assert_eq!(site.told().await, Told::Event(id(&there), "join".into()));
     site.emit("later", json!([7]).into(), 2).await;
     assert_eq!((away.next(), there.next()), (vec![json!(7)], vec![json!(7)]));
-    let session: Session = site.server.handle().session(there.sid, "/");
+    let session: Session = site.server.handle().session(id(&there), "/");
     assert_eq!(session.rooms().await.unwrap(), ["later", "r1"]);
     session.emit("news", json!([8])).await.unwrap();
     assert_eq!(there.next(), [json!(8)]);
 
     // Once more, with nothing missed by one of them.
     away.socket.cut();
-    assert_eq!(site.told().await, Told::Gone(away.sid, true));
+    assert_eq!(site.told().await, Told::Gone(id(&away), true));
     site.emit("later", json!([9]).into(), 2).await;
     assert_eq!(there.next(), [json!(9)]);
     let mut site = site.restart(&folder.state(), 2).await;
@@ -242,7 +175,7 @@ async fn sessions_go_on_and_miss_nothing_restart_after_restart() {
     }
     // Who said goodbye is gone for good.
     there.socket.text("41");
-    assert_eq!(site.told().await, Told::Gone(there.sid, false));
+    assert_eq!(site.told().await, Told::Gone(id(&there), false));
     let site = site.restart(&folder.state(), 2).await;
     assert!(!there.back(address).1);
     assert!(away.back(address).1);
@@ -252,7 +185,7 @@ async fn sessions_go_on_and_miss_nothing_restart_after_restart() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_cannot_be_used_is_kept_aside_and_everybody_gets_a_new_session() {
     let folder = Folder::new("unusable");
-    let bad = folder.0.join("state.bad");
+    let bad = folder.join("state.bad");
     let first = Site::first(&folder.state(), 2).await;
     let address = first.server.public_addr();
     let mut client = first.client();
@@ -272,7 +205,7 @@ async fn a_file_that_cannot_be_used_is_kept_aside_and_everybody_gets_a_new_sessi
     smaller.server.drain().await;
 
     // A folder that is not there costs the sessions, not the server.
-    let nowhere = site(&folder.0.join("nowhere/state"), address, 2).await;
+    let nowhere = site(&folder.join("nowhere/state"), address, 2).await;
     assert!(!client.back(address).1);
     nowhere.server.drain().await;
 }
@@ -281,11 +214,8 @@ async fn a_file_that_cannot_be_used_is_kept_aside_and_everybody_gets_a_new_sessi
 async fn figures_of_the_server_are_not_left_to_the_next() {
     let folder = Folder::new("figures");
     let site = Site::first(&folder.state(), 2).await;
-    let deadline = Instant::now() + PATIENCE;
-    while get(site.server.private_addr(), "/v1/retained?channel=$SYS/broker/version").status != 200 {
-        assert!(Instant::now() < deadline, "figures are published at the start");
-        tokio::task::yield_now().await;
-    }
+    let figure = || get(site.server.private_addr(), "/v1/retained?channel=$SYS/broker/version").status;
+    until_so("figures are published at the start", || figure() == 200);
     site.server.drain().await;
     assert!(!folder.state().exists(), "there is nothing to go on with");
 }
@@ -307,7 +237,7 @@ async fn who_stayed_away_too_long_is_told_of_as_expired() {
     place.save(&state).unwrap();
     drop(place);
     let mut late = site(&folder.state(), address, 1).await;
-    assert_eq!(late.told().await, Told::Expired(client.sid));
+    assert_eq!(late.told().await, Told::Expired(id(&client)));
     assert!(!client.back(address).1);
     late.server.drain().await;
 }
@@ -348,7 +278,7 @@ async fn who_cannot_be_taken_in_is_told_of_as_expired() {
         for _ in 0..gone {
             told.push(second.told().await);
         }
-        let is_told = |client: &Client| told.contains(&Told::Expired(client.sid));
+        let is_told = |client: &Recovering| told.contains(&Told::Expired(id(client)));
         assert_eq!(clients.iter().filter(|client| is_told(client)).count(), gone, "{setting}: {told:?}");
         match clients.iter_mut().find(|client| !is_told(client)) {
             Some(other) => assert!(other.back(address).1, "the other goes on"),
@@ -374,7 +304,7 @@ async fn what_was_acknowledged_while_the_server_ended_is_delivered_by_the_next()
     let folder = Folder::new("acknowledged");
     let mut total = 0;
     let mut site = Site::first(&folder.state(), 3).await;
-    let mut clients: Vec<Client> = (0..12).map(|_| site.client()).collect();
+    let mut clients: Vec<Recovering> = (0..12).map(|_| site.client()).collect();
     for round in 0..3 {
         let private = site.server.private_addr();
         let (first, started) = std::sync::mpsc::channel();
@@ -413,96 +343,47 @@ async fn what_was_acknowledged_while_the_server_ended_is_delivered_by_the_next()
     site.server.drain().await;
 }
 
-impl Client {
-    /// What comes until the server closes the connection.
-    fn rest(&mut self) -> Vec<Value> {
-        let mut got = Vec::new();
-        while let Some(packet) = self.socket.next_text_or_end() {
-            if packet.starts_with("42") {
-                got.push(self.read(&packet).remove(0));
-            }
-        }
-        got
+/// The program with a file of states.
+fn program(folder: &Folder, word: &str, public: &str, ready: &Path) -> Command {
+    let config = "[[socketio.namespace]]\nname = \"/\"\nevents = \"relay\"\nrecovery = \"always\"\n";
+    let settings = [
+        &*format!("server.state_file={}", folder.state().display()),
+        &format!("server.public_listen={public}"),
+        "server.private_listen=127.0.0.1:0",
+        "server.drain_window_ms=0",
+        "server.shards=2",
+    ];
+    let mut program = command(folder, (word, config), ready, &settings);
+    if word == "serve" {
+        program.args(["--memory", "--set", "auth.mode=anonymous"]);
     }
+    program
 }
 
-/// The program, run by its name and ended by a signal.
-struct Program {
-    child: Child,
-    public: SocketAddr,
-    private: SocketAddr,
-}
-
-impl Program {
-    fn command(folder: &Folder, command: &str, public: &str, ready: &Path) -> Command {
-        let config = folder.0.join("trunkline.toml");
-        let text = "[[socketio.namespace]]\nname = \"/\"\nevents = \"relay\"\nrecovery = \"always\"\n";
-        std::fs::write(&config, text).unwrap();
-        let mut program = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-        program.env_clear().arg(command).arg("--config").arg(&config).arg("--ready-file").arg(ready);
-        let state = format!("server.state_file={}", folder.state().display());
-        let public = format!("server.public_listen={public}");
-        let settings = ["server.private_listen=127.0.0.1:0", "server.drain_window_ms=0", "server.shards=2"];
-        for setting in settings.into_iter().chain([&*state, &*public]) {
-            program.arg("--set").arg(setting);
-        }
-        if command == "serve" {
-            program.arg("--memory").arg("--set").arg("auth.mode=anonymous");
-        }
-        program
-    }
-
-    fn start(folder: &Folder, command: &str, public: &str) -> Self {
-        let program = Self::command(folder, command, public, &folder.0.join("ready"));
-        let ready = folder.0.join("ready");
-        let _not_there_the_first_time = std::fs::remove_file(&ready);
-        Self::run(program, &ready)
-    }
-
-    fn run(mut program: Command, ready: &Path) -> Self {
-        let child = program.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let begin = Instant::now();
-        while !ready.exists() {
-            assert!(begin.elapsed() < PATIENCE, "not ready in time");
-            // The file has no event that can be waited for.
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let ready: Value = serde_json::from_slice(&std::fs::read(ready).unwrap()).unwrap();
-        let address = |name: &str| ready[name].as_str().unwrap().parse().unwrap();
-        Self { child, public: address("public"), private: address("private") }
-    }
-
-    fn stop(mut self) {
-        let kill = Command::new("kill").arg("-TERM").arg(self.child.id().to_string()).status().unwrap();
-        assert!(kill.success() && self.child.wait().unwrap().success());
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // Of a test that failed; otherwise it has ended.
-        let _already_gone = self.child.kill();
-    }
+fn start(folder: &Folder, word: &str, public: &str) -> Program {
+    let ready = folder.join("ready");
+    Program::start(program(folder, word, public, &ready), &ready)
 }
 
 #[test]
 fn the_program_hands_over_at_sigterm_with_serve_and_dev_alike() {
     for command in ["serve", "dev"] {
         let folder = Folder::new(command);
-        let first = Program::start(&folder, command, "127.0.0.1:0");
-        let (mut away, mut there) = (Client::new(first.public), Client::new(first.public));
+        let first = start(&folder, command, "127.0.0.1:0");
+        let (mut away, mut there) = (Recovering::new(first.public), Recovering::new(first.public));
         there.socket.text(r#"421["news",1]"#);
         assert_eq!(there.socket.next_text(), "431[]");
         assert_eq!(away.next(), [json!(1)]);
         away.socket.cut();
         let mut http = Http::connect(first.private);
         // Until the server knows that the connection is gone, the message is only delivered.
-        while get(first.private, "/v1/server").text().contains("\"detached\":0") {}
+        let is_known = || !get(first.private, "/v1/server").text().contains("\"detached\":0");
+        until_so("the server knows that the client is gone", is_known);
         assert_eq!(publish(&mut http, 3), Some(200));
         assert_eq!(there.next(), [json!(3)]);
         let public = first.public.to_string();
         first.stop();
-        let second = Program::start(&folder, command, &public);
+        let second = start(&folder, command, &public);
         assert!(!folder.state().exists());
         assert_eq!(publish(&mut Http::connect(second.private), 6), Some(200));
         assert_eq!(away.back(second.public), (vec![json!(3), json!(6)], true), "{command}");
@@ -515,15 +396,15 @@ fn the_program_hands_over_at_sigterm_with_serve_and_dev_alike() {
 #[test]
 fn a_start_that_fails_late_leaves_the_sessions_to_the_next() {
     let folder = Folder::new("late");
-    let first = Program::start(&folder, "serve", "127.0.0.1:0");
-    let mut client = Client::new(first.public);
+    let first = start(&folder, "serve", "127.0.0.1:0");
+    let mut client = Recovering::new(first.public);
     let public = first.public.to_string();
     first.stop();
-    let nowhere = folder.0.join("nowhere/ready");
-    let mut failing = Program::command(&folder, "serve", &public, &nowhere);
+    let nowhere = folder.join("nowhere/ready");
+    let mut failing = program(&folder, "serve", &public, &nowhere);
     assert!(!failing.stdout(Stdio::null()).stderr(Stdio::null()).status().unwrap().success());
     assert!(folder.state().exists());
-    let second = Program::start(&folder, "serve", &public);
+    let second = start(&folder, "serve", &public);
     assert!(client.back(second.public).1);
     second.stop();
 }
@@ -531,18 +412,15 @@ fn a_start_that_fails_late_leaves_the_sessions_to_the_next() {
 #[test]
 fn a_second_signal_ends_the_process_while_connections_are_still_being_closed() {
     let folder = Folder::new("twice");
-    let ready = folder.0.join("ready");
-    let mut command = Program::command(&folder, "serve", "127.0.0.1:0", &ready);
-    command.arg("--set").arg("server.drain_window_ms=3600000");
-    let mut program = Program::run(command, &ready);
-    let _client = Client::new(program.public);
-    let begin = Instant::now();
-    // Signals that come at the same time are one.
-    while program.child.try_wait().unwrap().is_none() {
-        assert!(begin.elapsed() < PATIENCE, "still there");
-        let kill = Command::new("kill").arg("-TERM").arg(program.child.id().to_string()).status();
-        assert!(kill.unwrap().success());
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let ready = folder.join("ready");
+    let mut command = program(&folder, "serve", "127.0.0.1:0", &ready);
+    command.args(["--set", "server.drain_window_ms=3600000"]);
+    let mut program = Program::start(command, &ready);
+    let _client = Recovering::new(program.public);
+    until("the second signal ends it", || {
+        // Signals that come at the same time are one.
+        program.terminate();
+        program.ended()
+    });
     assert!(!folder.state().exists());
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hub::SessionId;
 use support::client::{Http, Said, WebSocket, field, get, post};
+use support::whole::until::until_so;
 use support::{Node, args};
 use trunkline::config::Config;
 use trunkline::mail::{Mail, Upcall};
@@ -141,10 +142,7 @@ fn between_probe_and_switch(node: &Node) -> (String, SessionId, WebSocket) {
 
 /// Until the session is gone.
 fn until_unknown(node: &Node, target: &str) {
-    let start = Instant::now();
-    while post(node.address, target, "3").status == 200 {
-        assert!(start.elapsed() < support::client::PATIENCE);
-    }
+    until_so("the session is gone", || post(node.address, target, "3").status != 200);
     let answer = get(node.address, target);
     assert_eq!((answer.status, answer.text()), UNKNOWN_SID);
 }

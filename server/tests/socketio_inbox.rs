@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use support::client::{Http, Said, WebSocket, field, get, post};
+use support::whole::until::until_so;
 use tokio::runtime::Runtime;
 use tokio::sync::Semaphore;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
@@ -127,7 +128,7 @@ fn a_burst_on_polling_is_slowed_not_lost() {
     }
     bench.assert_handled();
     assert_eq!(http.post(&target, "3\u{1e}421[\"ev\",7]").text(), "ok");
-    while !get(bench.address(), &target).text().contains(r#"431["ok"]"#) {}
+    until_so("the answer comes", || get(bench.address(), &target).text().contains(r#"431["ok"]"#));
     bench.stop();
 }
 

@@ -3,118 +3,48 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "tests and their helpers")]
 
-use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+#[path = "support/whole/mod.rs"]
+mod whole;
 
-use load::mqtt::{Connection, Login, Message, Properties, Qos, Retained, Session, Trust, Version};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+
+use load::mqtt::{Connection, Message, Qos, Retained};
 use serde_json::{Value, json};
 use store::WallClock;
-use store::disk::{Disk, DiskOptions, Fault, Faults};
-use trunkline::{Config, Server};
+use store::disk::{Disk, DiskOptions, Fault};
+use trunkline::{Args, Config, Invalid, OfficeError, Server};
+use whole::faults::Switch;
+use whole::folder::Folder;
+use whole::publisher::{self, client, message};
+use whole::rest::{ask, ask_text};
+use whole::until::PATIENCE;
 
-/// Longer than anything takes.
-const PATIENCE: Duration = Duration::from_secs(60);
-
-/// A directory that goes with everything in it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("trunkline-storing-{}-{name}", std::process::id()));
-        let _not_there = std::fs::remove_dir_all(&path);
-        std::fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
-
-    fn store(&self) -> PathBuf {
-        self.0.join("store")
-    }
-
-    fn config(&self, shards: u8) -> Config {
-        let settings = [
-            format!("server.shards={shards}"),
-            format!("store.dir={}", self.store().display()),
-            "auth.mode=anonymous".to_owned(),
-            "server.drain_window_ms=0".to_owned(),
-            "mqtt.sys_interval_seconds=0".to_owned(),
-        ];
-        Config::embedded_with(&settings.each_ref().map(String::as_str)).unwrap()
-    }
-
-    async fn start(&self, shards: u8) -> Server {
-        Server::start(self.config(shards)).await.unwrap()
-    }
+fn config(folder: &Folder, shards: u8) -> Config {
+    config_with(folder, shards, &[])
 }
 
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _already_gone = std::fs::remove_dir_all(&self.0);
-    }
+fn config_with(folder: &Folder, shards: u8, more: &[&str]) -> Config {
+    let (shards, dir) =
+        (format!("server.shards={shards}"), format!("store.dir={}", folder.store().display()));
+    let settings =
+        [&shards, &dir, "auth.mode=anonymous", "server.drain_window_ms=0", "mqtt.sys_interval_seconds=0"];
+    Config::embedded_with(&[&settings, more].concat()).unwrap()
 }
 
-/// A fault that lasts until it is taken away, and tells of each commit that had it.
-struct Switch {
-    fault: Mutex<Option<Fault>>,
-    had: Sender<()>,
-}
-
-impl Switch {
-    fn new() -> (Arc<Self>, Receiver<()>) {
-        let (had, tries) = channel();
-        (Arc::new(Self { fault: Mutex::new(None), had }), tries)
-    }
-
-    fn set(&self, fault: Option<Fault>) {
-        *self.fault.lock().unwrap() = fault;
-    }
-}
-
-impl Faults for Switch {
-    fn next_commit(&self) -> Option<Fault> {
-        let fault = *self.fault.lock().unwrap();
-        if fault.is_some() {
-            // The test may be over.
-            let _ = self.had.send(());
-        }
-        fault
-    }
-}
-
-/// Of this id with a session that lasts, or without both.
-fn client(server: &Server, id: &str) -> Connection {
-    let login = Login {
-        version: Version::V5,
-        client_id: id.to_owned(),
-        user: None,
-        password: None,
-        session: if id.is_empty() { Session::New } else { Session::Lasting(3600) },
-        keep_alive_seconds: 0,
-        will: None,
-        user_properties: Vec::new(),
-    };
-    let address = format!("mqtt://{}", server.public_addr()).parse().unwrap();
-    Connection::open(&address, &Trust::default(), &login, PATIENCE).unwrap()
+async fn start(folder: &Folder, shards: u8) -> Server {
+    Server::start(config(folder, shards)).await.unwrap()
 }
 
 fn subscribe(client: &mut Connection, filter: &str, qos: Qos) {
     assert_eq!(client.subscribe(&[filter.to_owned()], (qos, Retained::Wanted), PATIENCE).unwrap(), [qos]);
 }
 
-fn message(topic: &str, payload: &str, qos: Qos) -> Message {
-    let payload = payload.as_bytes().to_vec();
-    Message { topic: topic.to_owned(), payload, qos, retain: false, properties: Properties::default() }
-}
-
 /// The payload of the next message.
 fn next(client: &mut Connection) -> String {
-    let received = client.receive(Some(Instant::now() + PATIENCE)).unwrap().expect("a message");
-    String::from_utf8(received.message.payload).unwrap()
+    publisher::text(publisher::next(client))
 }
 
 /// Messages up to the one with this payload.
@@ -126,30 +56,9 @@ fn up_to(client: &mut Connection, last: &str) -> Vec<String> {
     all
 }
 
-/// Status and body of one request. It blocks; the server has threads of its own.
-fn ask(server: &Server, method: &str, target: &str, body: Option<Value>) -> (u16, String) {
-    let mut stream = TcpStream::connect(server.private_addr()).unwrap();
-    let body = body.map(|body| body.to_string()).unwrap_or_default();
-    let request = format!(
-        "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
-         content-length: {}\r\n\r\n{body}",
-        body.len()
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
-}
-
-fn ask_json(server: &Server, method: &str, target: &str, body: Option<Value>) -> (u16, Value) {
-    let (status, text) = ask(server, method, target, body);
-    (status, serde_json::from_str(&text).unwrap())
-}
-
 /// One number of `/metrics`.
 fn metric(server: &Server, name: &str) -> f64 {
-    let (_, text) = ask(server, "GET", "/metrics", None);
+    let (_, _, text) = ask_text(server, "GET", "/metrics", None);
     let line = text.lines().find_map(|line| line.strip_prefix(&format!("{name} "))).map(str::to_owned);
     line.unwrap_or_else(|| panic!("{name}\n{text}")).parse().unwrap()
 }
@@ -159,7 +68,7 @@ async fn a_store_that_fails_acknowledges_nothing_and_messages_without_promise_go
     for fault in [Fault::Write, Fault::Sync] {
         let folder = Folder::new(&format!("fails-{fault:?}"));
         let (switch, _tries) = Switch::new();
-        let mut server = Server::start_with_faults(folder.config(2), switch.clone()).await.unwrap();
+        let mut server = Server::start_with_faults(config(&folder, 2), switch.clone()).await.unwrap();
         subscribe(&mut client(&server, "away"), "t/#", Qos::AtLeastOnce);
         let mut live = client(&server, "");
         subscribe(&mut live, "t/#", Qos::AtMostOnce);
@@ -179,11 +88,11 @@ async fn a_store_that_fails_acknowledges_nothing_and_messages_without_promise_go
         assert!(up_to(&mut live, "live").contains(&"kept".to_owned()));
         publisher.settle(PATIENCE).unwrap();
         assert_eq!(publisher.on_their_way(), 2);
-        assert_eq!(ask_json(&server, "GET", "/v1/store", None).1["failed"], true);
+        assert_eq!(ask(&server, "GET", "/v1/store", None).1["failed"], true);
         assert_eq!(metric(&server, "trunkline_store_failed"), 1.0);
         server.drain().await;
 
-        let server = folder.start(2).await;
+        let server = start(&folder, 2).await;
         let mut away = client(&server, "away");
         assert!(away.start().is_resumed);
         publisher = client(&server, "");
@@ -200,7 +109,7 @@ async fn a_store_that_fails_acknowledges_nothing_and_messages_without_promise_go
 async fn a_full_store_acknowledges_when_there_is_room_again() {
     let folder = Folder::new("full");
     let (switch, tries) = Switch::new();
-    let server = Server::start_with_faults(folder.config(2), switch.clone()).await.unwrap();
+    let server = Server::start_with_faults(config(&folder, 2), switch.clone()).await.unwrap();
     subscribe(&mut client(&server, "away"), "t/#", Qos::AtLeastOnce);
     let mut live = client(&server, "");
     subscribe(&mut live, "t/#", Qos::AtMostOnce);
@@ -215,12 +124,12 @@ async fn a_full_store_acknowledges_when_there_is_room_again() {
     up_to(&mut live, "live");
     publisher.settle(PATIENCE).unwrap();
     assert_eq!(publisher.on_their_way(), 2);
-    assert_eq!(ask_json(&server, "GET", "/v1/store", None).1["failed"], false);
+    assert_eq!(ask(&server, "GET", "/v1/store", None).1["failed"], false);
 
     switch.set(None);
     publisher.wait_published(0, PATIENCE).unwrap();
     server.drain().await;
-    let server = folder.start(2).await;
+    let server = start(&folder, 2).await;
     let mut away = client(&server, "away");
     assert_eq!([next(&mut away), next(&mut away)].map(|one| one.len()), [5, 6]);
     server.drain().await;
@@ -233,7 +142,7 @@ async fn another_number_of_shards_keeps_every_session_and_message() {
     let mut expected: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     let (rounds, last) = ([1, 3, 2, 4], 1);
     for (round, shards) in rounds.into_iter().enumerate() {
-        let server = folder.start(shards).await;
+        let server = start(&folder, shards).await;
         // Who came back would take what waits for it.
         for at in (0..SESSIONS).filter(|_| round == 0) {
             let mut session = client(&server, &format!("s{at}"));
@@ -248,15 +157,15 @@ async fn another_number_of_shards_keeps_every_session_and_message() {
                 publisher.publish(&message(&format!("a/{at}/x"), &payload, qos)).unwrap();
                 expected.entry(at).or_default().push(payload);
             }
-            let value = message(&format!("r/{at}"), &round.to_string(), Qos::AtLeastOnce);
+            let value = message(&format!("r/{at}"), round.to_string(), Qos::AtLeastOnce);
             publisher.publish(&Message { retain: true, ..value }).unwrap();
         }
-        publisher.publish(&message("all", &format!("{round} all"), Qos::AtLeastOnce)).unwrap();
+        publisher.publish(&message("all", format!("{round} all"), Qos::AtLeastOnce)).unwrap();
         expected.values_mut().for_each(|messages| messages.push(format!("{round} all")));
         publisher.wait_published(0, PATIENCE).unwrap();
         server.drain().await;
     }
-    let server = folder.start(last).await;
+    let server = start(&folder, last).await;
     for (at, mut messages) in expected {
         let mut session = client(&server, &format!("s{at}"));
         assert!(session.start().is_resumed);
@@ -276,27 +185,70 @@ async fn another_number_of_shards_keeps_every_session_and_message() {
     server.drain().await;
 }
 
+/// It went into a record that the store refused for its size, and nothing was acknowledged after that.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_program_cannot_publish_what_is_too_large_for_a_message() {
+    let folder = Folder::new("large");
+    let server = start(&folder, 2).await;
+    let bytes_max = config(&folder, 2).limits.message_bytes_max;
+    // For whom it is kept.
+    subscribe(&mut client(&server, "away"), "room", Qos::AtLeastOnce);
+    let handle = server.handle();
+    let publish = |len: usize| handle.of("/").to("room").emit("e", Args::binary(vec![0; len]));
+    let refused = publish(8 << 20).await;
+    assert!(matches!(refused, Err(OfficeError::Invalid(Invalid::Bytes))), "{refused:?}");
+    let text = refused.unwrap_err().to_string();
+    assert_eq!(text, "the message is over limits.message_bytes_max");
+    let counts = publish(bytes_max - 100).await.unwrap().counts;
+    assert_eq!(counts.delivered + counts.queued, 1, "{counts:?}");
+    assert_eq!(metric(&server, "trunkline_store_failed"), 0.0);
+    server.drain().await;
+}
+
+/// A record that is written anew, since the number of shards is another, is as large as it was.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_kept_under_larger_limits_goes_on_under_smaller_ones() {
+    let folder = Folder::new("smaller");
+    let larger = config_with(&folder, 1, &["mqtt.packet_bytes_max=16000000"]);
+    let server = Server::start(larger).await.unwrap();
+    for at in 0..8 {
+        subscribe(&mut client(&server, &format!("s{at}")), "t", Qos::AtLeastOnce);
+    }
+    let mut publisher = client(&server, "");
+    let payload = "m".repeat(8 << 20);
+    publisher.publish(&message("t", &payload, Qos::AtLeastOnce)).unwrap();
+    publisher.wait_published(0, PATIENCE).unwrap();
+    server.drain().await;
+
+    let server = start(&folder, 3).await;
+    let mut publisher = client(&server, "");
+    publisher.publish(&message("t", "end", Qos::AtLeastOnce)).unwrap();
+    publisher.wait_published(0, PATIENCE).unwrap();
+    assert_eq!(metric(&server, "trunkline_store_failed"), 0.0);
+    server.drain().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_running_store_tells_its_figures_and_is_copied_and_compacted() {
     let folder = Folder::new("running");
-    let server = folder.start(2).await;
+    let server = start(&folder, 2).await;
     let mut publisher = client(&server, "");
     for at in 0..20 {
-        let value = message(&format!("r/{at}"), &at.to_string(), Qos::AtLeastOnce);
+        let value = message(&format!("r/{at}"), at.to_string(), Qos::AtLeastOnce);
         publisher.publish(&Message { retain: true, ..value }).unwrap();
     }
     publisher.wait_published(0, PATIENCE).unwrap();
-    let (status, told) = ask_json(&server, "GET", "/v1/store", None);
+    let (status, told) = ask(&server, "GET", "/v1/store", None);
     assert_eq!((status, &told["records"], &told["fsync"]), (200, &json!(20), &json!("always")), "{told}");
     assert_eq!(told["directory"], folder.store().display().to_string());
-    assert_eq!(ask_json(&server, "GET", "/v1/server", None).1["store"]["records"], 20);
+    assert_eq!(ask(&server, "GET", "/v1/server", None).1["store"]["records"], 20);
     assert_eq!(metric(&server, "trunkline_store_records"), 20.0);
     assert_eq!(metric(&server, "trunkline_store_appended_total"), 20.0);
     let commits = metric(&server, "trunkline_store_commit_seconds_count");
     assert!((1.0..=20.0).contains(&commits), "{commits}");
     assert_eq!(metric(&server, "trunkline_store_commit_seconds_bucket{le=\"+Inf\"}"), commits);
 
-    let copy = |name: &str| ask_json(&server, "POST", "/v1/store/backup", Some(json!({ "name": name })));
+    let copy = |name: &str| ask(&server, "POST", "/v1/store/backup", Some(json!({ "name": name })));
     let (status, told) = copy("one.db");
     let path = folder.store().join("backups/one.db");
     assert_eq!((status, &told["path"]), (201, &json!(path.display().to_string())), "{told}");
@@ -307,7 +259,7 @@ async fn a_running_store_tells_its_figures_and_is_copied_and_compacted() {
         let (found, told) = copy(name);
         assert_eq!((found, &told["code"]), (status, &json!(code)), "{name}");
     }
-    let (status, told) = ask_json(&server, "POST", "/v1/store/compact", Some(json!({})));
+    let (status, told) = ask(&server, "POST", "/v1/store/compact", Some(json!({})));
     assert_eq!((status, &told["free_bytes"]), (200, &json!(0)), "{told}");
     server.drain().await;
 
@@ -315,7 +267,7 @@ async fn a_running_store_tells_its_figures_and_is_copied_and_compacted() {
     let other = Folder::new("copy");
     std::fs::create_dir(other.store()).unwrap();
     std::fs::rename(&path, other.store().join("trunkline.db")).unwrap();
-    let server = other.start(3).await;
+    let server = start(&other, 3).await;
     let mut reader = client(&server, "");
     subscribe(&mut reader, "r/#", Qos::AtLeastOnce);
     let mut values: Vec<u32> = (0..20).map(|_| next(&mut reader).parse().unwrap()).collect();
@@ -331,10 +283,10 @@ async fn without_a_store_there_is_none() {
         [("GET", "/v1/store"), ("POST", "/v1/store/backup"), ("POST", "/v1/store/compact")]
     {
         let body = if target.ends_with("backup") { json!({ "name": "a" }) } else { json!({}) };
-        let (status, told) = ask_json(&server, method, target, Some(body));
+        let (status, told) = ask(&server, method, target, Some(body));
         assert_eq!((status, &told["code"]), (404, &json!("not-found")), "{target}");
     }
-    assert!(ask_json(&server, "GET", "/v1/server", None).1.get("store").is_none());
+    assert!(ask(&server, "GET", "/v1/server", None).1.get("store").is_none());
     server.drain().await;
 }
 
@@ -365,7 +317,7 @@ fn change(path: &Path, at: usize, bytes: &[u8]) {
 fn a_store_that_cannot_be_had_is_a_precise_error_of_every_command() {
     let folder = Folder::new("refused");
     let store = folder.store();
-    let config = folder.0.join("trunkline.toml");
+    let config = folder.join("trunkline.toml");
     let text = format!(
         "[auth]\nmode = \"anonymous\"\n[server]\npublic_listen = \"127.0.0.1:0\"\nprivate_listen = \"127.0.0.1:0\"\n\
          [store]\ndir = \"{}\"\n[log]\nfilter = \"error\"\n",
@@ -402,7 +354,7 @@ fn a_store_that_cannot_be_had_is_a_precise_error_of_every_command() {
 #[test]
 fn a_store_that_nobody_uses_is_looked_after_by_the_program() {
     let folder = Folder::new("offline");
-    let (store, copy) = (folder.store(), folder.0.join("copy.db"));
+    let (store, copy) = (folder.store(), folder.join("copy.db"));
     let (shown, to) = (store.to_str().unwrap(), copy.to_str().unwrap());
     let nothing = (1, String::new(), format!("{shown}: there is no store\n"));
     for command in ["check", "stats", "compact"] {
@@ -427,7 +379,7 @@ fn a_store_that_nobody_uses_is_looked_after_by_the_program() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_looks_after_the_store_of_a_running_server() {
     let folder = Folder::new("asked");
-    let server = folder.start(1).await;
+    let server = start(&folder, 1).await;
     let url = format!("http://{}", server.private_addr());
     let (status, out, _) = trunkline(&["store", "stats", "--url", &url]);
     assert!(status == 0 && out.contains("fsync               always\n"), "{out}");

@@ -2,7 +2,8 @@
 
 use std::process::{Command, Stdio};
 
-use crate::rig::{Dev, report, until};
+use crate::rig::{Dev, report};
+use crate::whole::until::until;
 use crate::{children, wait_gone};
 
 const RECOVERY: &str = "[[socketio.namespace]]\nname = \"/\"\nrecovery = \"opt_in\"\n";

@@ -10,12 +10,15 @@ mod pem;
 mod queue;
 mod rig;
 mod talk;
+#[path = "../support/whole/mod.rs"]
+mod whole;
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use rig::{Dev, report, trunkline, until};
+use rig::{Dev, report, trunkline};
 use serde_json::Value;
+use whole::until::until;
 
 #[test]
 fn the_floor_writes_every_frame_to_every_socket() {

@@ -5,7 +5,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use super::rig::{Dev, report, trunkline, until};
+use super::rig::{Dev, report, trunkline};
+use crate::whole::until::until;
 
 fn bench(server: &Dev, words: &str) -> Value {
     let pid = server.pid();

@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
+
+use crate::whole::until::until;
 
 pub(crate) fn trunkline(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_trunkline")).arg("bench").args(arguments).output().unwrap()
@@ -66,17 +67,5 @@ impl Drop for Dev {
         self.process.kill().unwrap();
         self.process.wait().unwrap();
         std::fs::remove_dir_all(&self.folder).unwrap();
-    }
-}
-
-/// Looks until there is something.
-pub(crate) fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
-    let begun = Instant::now();
-    loop {
-        if let Some(found) = look() {
-            return found;
-        }
-        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
-        std::thread::yield_now();
     }
 }

@@ -12,6 +12,8 @@
 )]
 
 pub mod client;
+pub mod recovering;
+pub mod whole;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
