@@ -1,13 +1,17 @@
-"""Work on queues while the server is killed, by clients of boto3.
+"""Work on queues while the server is killed, by clients of boto3 and paho-mqtt.
 
 Some send to a standard and a FIFO queue, one by one and in batches, each message until it is acknowledged; others receive and
 delete. In the end every message that was acknowledged has come; none has come in a receive that began after its deletion was
 acknowledged; in the FIFO queue none is there twice, though it was sent again whenever its fate was unknown, and each group came in
-its order. `crash.py` has the server.
+its order.
+
+Others publish by MQTT what is copied: at QoS 1 into a standard queue, at QoS 2 into a FIFO queue. In the end every message that was
+acknowledged has come, none that was not published, and in the FIFO queue none is there twice. `crash.py` has the server.
 """
 
 import collections
 import itertools
+import json
 import threading
 import time
 
@@ -15,9 +19,23 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
+from .crash_mqtt import SETTLE_S, Publisher
 from .sut import counts
 
-SETTLE_S = 90
+BOUND = """
+[[queue]]
+name = "copied"
+visibility_timeout_seconds = 2
+[[binding]]
+filter = "crash/copied/#"
+queue = "copied"
+[[queue]]
+name = "copied.fifo"
+visibility_timeout_seconds = 2
+[[binding]]
+filter = "crash/copied.fifo/#"
+queue = "copied.fifo"
+"""
 # A sender waits for receivers that are so many messages behind: what is left in the end is to be received in time.
 AHEAD_MAX = 200
 
@@ -86,8 +104,8 @@ class Sender(QueueClient):
 class Seen:
     """What all receivers of a queue have seen."""
 
-    def __init__(self, fifo):
-        self.fifo, self.lock = fifo, threading.Lock()
+    def __init__(self, fifo, body_of=lambda message: message["Body"]):
+        self.fifo, self.body_of, self.lock = fifo, body_of, threading.Lock()
         # Of each body the messages, which have ids; of each id when its deletion was acknowledged; of each group the last number.
         self.ids, self.deleted, self.last = collections.defaultdict(set), {}, {}
         self.receives, self.faults, self.bodies = 0, [], collections.Counter()
@@ -95,7 +113,7 @@ class Seen:
     def note(self, message, begun):
         with self.lock:
             self.receives += 1
-            body, name = message["Body"], message["MessageId"]
+            body, name = self.body_of(message), message["MessageId"]
             if self.deleted.get(name, begun) < begun:
                 self.faults.append(f"{body} was received after it was deleted")
             if self.fifo and body not in self.ids:
@@ -154,20 +172,16 @@ class Consumer(QueueClient):
 
 
 class Work:
-    """A queue with those who work on it."""
+    """A queue with those who receive from it."""
 
-    def __init__(self, server, name, fifo):
-        attributes = {"VisibilityTimeout": "2"} | ({"FifoQueue": "true"} if fifo else {})
+    def __init__(self, server, name, seen):
         self.sqs = QueueClient(server, "").sqs
+        attributes = {"VisibilityTimeout": "2"} | ({"FifoQueue": "true"} if seen.fifo else {})
         self.url = self.sqs.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"]
-        self.name, self.seen = name, Seen(fifo)
-        self.senders = [Sender(server, self.url, f"{name}{at}", self.seen) for at in range(2)]
-        self.consumers = [Consumer(server, self.url, self.seen) for _ in range(2)]
-        for client in self.senders + self.consumers:
+        self.name, self.seen = name, seen
+        self.consumers = [Consumer(server, self.url, seen) for _ in range(2)]
+        for client in self.consumers:
             client.start()
-
-    def taken(self):
-        return sum(len(sender.acknowledged) for sender in self.senders)
 
     def stored(self):
         return sum(counts(self.sqs, self.url))
@@ -182,8 +196,8 @@ class Work:
 
     def finish(self):
         """What is told when nothing is wrong."""
-        self.stop(self.senders)
-        acknowledged = [body for sender in self.senders for body in sender.acknowledged]
+        self.stop_senders()
+        acknowledged = self.acknowledged()
         end = time.monotonic() + SETTLE_S
         while ((missing := self.seen.missing(acknowledged)) or (stored := self.stored())) and time.monotonic() < end:
             time.sleep(0.1)
@@ -196,17 +210,79 @@ class Work:
         return f"{self.name}: {len(acknowledged)} acknowledged, 0 lost, {len(twice)} taken twice, {self.seen.receives} receives"
 
 
+class Sent(Work):
+    """What comes was sent to the queue."""
+
+    def __init__(self, server, name, fifo):
+        super().__init__(server, name, Seen(fifo))
+        self.senders = [Sender(server, self.url, f"{name}{at}", self.seen) for at in range(2)]
+        for client in self.senders:
+            client.start()
+
+    def stop_senders(self):
+        self.stop(self.senders)
+
+    def acknowledged(self):
+        return [body for sender in self.senders for body in sender.acknowledged]
+
+    def close(self):
+        for client in self.senders + self.consumers:
+            client.stopping = True
+
+
+class Copied(Work):
+    """What comes was published, and copied into the queue by a binding of the configuration."""
+
+    def __init__(self, server, name, fifo, qos):
+        super().__init__(server, name, Seen(fifo, lambda message: json.loads(message["Body"])["data"]))
+        self.publishers = [CopiedPublisher(server, f"{name}/p{at}", version, qos, self.seen) for at, version in enumerate([4, 5])]
+
+    def stop_senders(self):
+        for publisher in self.publishers:
+            publisher.finish()
+
+    def acknowledged(self):
+        return [payload.decode() for publisher in self.publishers for payload in publisher.acknowledged]
+
+    def finish(self):
+        told = super().finish()
+        begun = {publisher.name: publisher.begun for publisher in self.publishers}
+        strange = [body for body in self.seen.ids if int(body.rsplit(":", 1)[1]) >= begun[body.rsplit(":", 1)[0]]]
+        assert not strange, f"{self.name}: nobody published {strange[:5]}"
+        return told
+
+    def close(self):
+        for client in self.publishers:
+            client.stopping = True
+            client.disconnect()
+            client.loop_stop()
+        for client in self.consumers:
+            client.stopping = True
+
+
+class CopiedPublisher(Publisher):
+    """Waits for receivers that are far behind."""
+
+    def __init__(self, server, name, version, qos, seen):
+        self.seen = seen
+        super().__init__(server, name, version, qos)
+
+    def is_ahead(self):
+        return len(self.acknowledged) > self.seen.count(self.name) + AHEAD_MAX
+
+
 def run(server, rounds, chance, progress):
     """What is told when nothing is wrong."""
-    works = [Work(server, "standard", fifo=False), Work(server, "ordered.fifo", fifo=True)]
+    works = [Sent(server, "standard", fifo=False), Sent(server, "ordered.fifo", fifo=True)]
+    works += [Copied(server, "copied", fifo=False, qos=1), Copied(server, "copied.fifo", fifo=True, qos=2)]
     try:
         for turn in range(rounds):
             time.sleep(chance.uniform(0.05, 0.6))
             server.kill()
             server.start()
-            progress(f"round {turn + 1} of {rounds}, {sum(work.taken() for work in works)} messages acknowledged")
+            progress(f"round {turn + 1} of {rounds}, {sum(len(work.acknowledged()) for work in works)} messages acknowledged")
         time.sleep(0.5)
         return "; ".join(work.finish() for work in works)
     finally:
-        for client in [client for work in works for client in work.senders + work.consumers]:
-            client.stopping = True
+        for work in works:
+            work.close()

@@ -17,7 +17,8 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-from .crash import EXPIRY_S, SETTINGS, SETTLE_S, progress
+from .crash import SETTINGS, progress
+from .crash_mqtt import EXPIRY_S, SETTLE_S
 from .killed import START_S, Server
 
 PAYLOAD = b"x" * 100
