@@ -1,5 +1,7 @@
 //! The AWS SDK for Rust, which names errors as types and has one way to read each answer.
 
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -13,8 +15,21 @@ use aws_sdk_sqs::types::{
 };
 use aws_sdk_sqs::{Client, Config};
 
-/// How long the server may take to start.
-const START_WITHIN: Duration = Duration::from_secs(20);
+/// How long anything may take, the start of the server among it.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Asks until there is something.
+fn until<T>(what: &str, look: impl Fn() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what}: not in {PATIENCE:?}");
+        // Nothing tells when it is so.
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
 
 /// `trunkline dev`, in memory. It ends with this value.
 struct Server {
@@ -36,17 +51,27 @@ impl Server {
         command.args(words).arg(&ready).stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().expect("starts");
         let mut server = Self { child, folder, url: String::new() };
-        let begun = Instant::now();
-        while server.url.is_empty() {
-            assert!(begun.elapsed() < START_WITHIN, "the server is not ready");
-            // It appears complete and at once, but nothing tells when.
-            std::thread::sleep(Duration::from_millis(5));
-            let text = std::fs::read_to_string(&ready).unwrap_or_default();
-            if let Ok(told) = serde_json::from_str::<serde_json::Value>(&text) {
-                server.url = format!("http://{}", told["private"].as_str().expect("an address"));
-            }
-        }
+        let told: serde_json::Value = until("the server is ready", || {
+            serde_json::from_str(&std::fs::read_to_string(&ready).ok()?).ok()
+        });
+        server.url = format!("http://{}", told["private"].as_str().expect("an address"));
         server
+    }
+
+    /// Until a receive of this queue waits. Blocks.
+    fn wait_for_a_receive(&self, queue: &str) {
+        let address = self.url.strip_prefix("http://").expect("its scheme");
+        let name = format!("trunkline_queue_waiting_receives{{queue=\"{queue}\",");
+        let is_one = |line: &str| line.starts_with(&name) && line.ends_with(" 1");
+        until("a receive waits", || {
+            let mut stream = TcpStream::connect(address).expect("a connection");
+            stream.set_read_timeout(Some(PATIENCE)).expect("a time-out");
+            let request = "GET /metrics HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+            stream.write_all(request.as_bytes()).expect("asked");
+            let mut page = String::new();
+            stream.read_to_string(&mut page).expect("an answer");
+            page.lines().any(is_one).then_some(())
+        });
     }
 
     /// A client with no special settings but the endpoint.
@@ -144,7 +169,7 @@ async fn batches_say_what_failed() {
     assert_eq!((failed.id(), failed.code(), failed.sender_fault()), ("1", "ReceiptHandleIsInvalid", true));
 }
 
-#[tokio::test]
+#[tokio::test(flavor = "multi_thread")]
 async fn a_long_poll_gets_what_comes_and_a_group_keeps_its_order() {
     let server = Server::start("order");
     let client = server.client();
@@ -152,13 +177,15 @@ async fn a_long_poll_gets_what_comes_and_a_group_keeps_its_order() {
     let waiting = client.receive_message().queue_url(&url).wait_time_seconds(20);
     let waiting = waiting.message_system_attribute_names(MessageSystemAttributeName::All).send();
     let waiting = tokio::spawn(waiting);
+    server.wait_for_a_receive("q.fifo");
     let send =
         |body: &str| client.send_message().queue_url(&url).message_group_id("g").message_body(body).send();
     let sent = send("one").await.expect("sent");
     let again = send("one").await.expect("sent again");
     assert_eq!((sent.message_id(), sent.sequence_number()), (again.message_id(), again.sequence_number()));
     send("two").await.expect("sent");
-    let first = waiting.await.expect("no panic").expect("received").messages.expect("messages").remove(0);
+    let waiting = tokio::time::timeout(PATIENCE, waiting).await.expect("in time");
+    let first = waiting.expect("no panic").expect("received").messages.expect("messages").remove(0);
     assert_eq!(first.body(), Some("one"));
     let number = &first.attributes().expect("attributes")[&MessageSystemAttributeName::SequenceNumber];
     assert_eq!(Some(number.as_str()), sent.sequence_number());
