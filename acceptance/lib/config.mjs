@@ -14,6 +14,8 @@ const KEYS = {
   cookie: "socketio.cookie",
   corsOrigins: "socketio.cors_origins",
   corsCredentials: "socketio.cors_credentials",
+  streamsCorsOrigins: "streams.cors_origins",
+  streamsRetryMs: "streams.retry_ms",
   csrWindowMs: "recovery.window_ms",
   tlsCert: "tls.certificate",
   tlsKey: "tls.key",

@@ -16,6 +16,7 @@ mod mqtt_session;
 mod socketio;
 mod split;
 mod sqs;
+mod stream;
 mod websocket;
 
 pub use engineio::{engineio_packet, engineio_payload};
@@ -26,6 +27,7 @@ pub use mqtt_session::mqtt_session;
 pub use socketio::{msgpack, socketio_packet};
 pub use split::Split;
 pub use sqs::sqs;
+pub use stream::stream;
 pub use websocket::websocket;
 
 /// A target: the name of its binary and of its folder of seeds, and how many mutations of those a short run tries.
@@ -49,6 +51,7 @@ pub const TARGETS: &[Target] = &[
     ("mqtt", MANY, mqtt),
     ("mqtt_session", FEW, mqtt_session),
     ("sqs", MANY, sqs),
+    ("stream", MANY, stream),
 ];
 
 /// Runs a target on the files named on the command line, to reproduce a finding on stable.

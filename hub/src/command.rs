@@ -68,6 +68,10 @@ pub enum Command {
         /// How far.
         step: Step,
     },
+    /// A session reads what a channel keeps. Answered by `Effect::Page`, unless the session is gone by then. To a session that was
+    /// subscribed and admitted before, what is published after the page was made comes behind it, and what of it came before is
+    /// told by its position: so nothing is missing between the two.
+    Read(Box<Read>),
     /// The connection cannot take more now: what comes waits in the outbox.
     Pause(SessionKey),
     /// The connection can take more: up to `budget` waiting things are delivered, each as `Effect::Send`; the session is
@@ -312,6 +316,30 @@ pub struct Offer {
     pub request: u64,
 }
 
+/// What a session wants of the history of a channel. Whoever asks has checked that it may.
+#[derive(Clone, Debug)]
+pub struct Read {
+    /// The session.
+    pub session: SessionKey,
+    /// The channel.
+    pub channel: ChannelName,
+    /// Where it begins.
+    pub from: ReadFrom,
+    /// Most messages.
+    pub limit: u32,
+    /// Echoed.
+    pub request: u64,
+}
+
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// Behind this message.
+    After(Position),
+    /// So many messages before the end; 0 = only where that is.
+    Last(u32),
+}
+
 /// How far the exchange of a message has come on the client's side.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
@@ -384,7 +412,7 @@ pub struct Publish {
     pub token: Option<Token>,
     /// What the publisher wants besides.
     pub traits: Traits,
-    /// Who waits to hear that it is where it is needed; but for [`Receipt::Request`] set by hubs only.
+    /// Who waits to hear that it is where it is needed; but for [`Receipt::Request`] and [`Receipt::Front`] set by hubs only.
     pub receipt: Option<Receipt>,
 }
 
@@ -400,6 +428,13 @@ pub enum Receipt {
         /// Which.
         session: SessionId,
         /// The client's own number of the request.
+        request: u64,
+    },
+    /// The front of a shard, for a client without a session: `Effect::Placed` follows there.
+    Front {
+        /// That shard.
+        shard: ShardId,
+        /// Echoed.
         request: u64,
     },
     /// A hub that has kept it until then.
@@ -418,7 +453,7 @@ impl Receipt {
     pub(crate) fn shard(&self) -> ShardId {
         match self {
             Self::Session(receipt) => receipt.shard,
-            Self::Request { shard, .. } | Self::Record { shard, .. } => *shard,
+            Self::Request { shard, .. } | Self::Front { shard, .. } | Self::Record { shard, .. } => *shard,
         }
     }
 
@@ -426,7 +461,7 @@ impl Receipt {
     pub(crate) fn may_repeat(&self) -> bool {
         match self {
             Self::Session(receipt) => receipt.exchange.is_some(),
-            Self::Request { .. } => false,
+            Self::Request { .. } | Self::Front { .. } => false,
             Self::Record { .. } => true,
         }
     }

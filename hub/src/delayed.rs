@@ -77,7 +77,7 @@ impl Hub {
         let delay_ms = std::mem::take(&mut publish.traits.delay_ms);
         publish.target = Target::Channel(channel);
         // Who will be subscribed by then is not known.
-        let outcome = Outcome::Published { matched: true };
+        let outcome = Outcome::Published { matched: true, position: None };
         if self.journal.had.as_ref().is_some_and(|had| had.has_later(publish.id)) {
             return self.acknowledge(receipt, outcome, effects);
         }

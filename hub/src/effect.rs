@@ -1,6 +1,6 @@
 //! Everything that can follow from a command. Data only. The caller performs the list in order, then clears it.
 
-use crate::command::{Options, Publish, Receipt};
+use crate::command::{Options, Publish, ReadFrom, Receipt};
 use crate::ids::{AskId, ChannelName, Millis, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Grade, Message, MessageId, Outgoing};
 use crate::queue::{Answer, Copied, MoveId, QueueMail, Waiter};
@@ -101,6 +101,22 @@ pub enum Effect {
         /// Who.
         to: Recipient,
         /// From the command.
+        request: u64,
+        /// What became of it.
+        outcome: Outcome,
+    },
+    /// The answer to a `Read`.
+    Page {
+        /// Who.
+        to: Recipient,
+        /// From the command.
+        request: u64,
+        /// What there is.
+        page: Box<HistoryPage>,
+    },
+    /// A message that came with [`Receipt::Front`] is where it is needed, or refused.
+    Placed {
+        /// From the receipt.
         request: u64,
         /// What became of it.
         outcome: Outcome,
@@ -250,6 +266,17 @@ pub enum HubMail {
         /// There may be more after this channel.
         more: Option<ChannelName>,
     },
+    /// To a channel's home: a session reads.
+    WantPage(Box<PageAsk>),
+    /// From a channel's home: what it reads.
+    Page {
+        /// Who.
+        session: SessionId,
+        /// From the question.
+        request: u64,
+        /// What there is.
+        page: Box<HistoryPage>,
+    },
     /// To a share group's home.
     Share(Box<ShareMail>),
     /// From a share group's home: for this member.
@@ -267,6 +294,36 @@ pub enum HubMail {
     },
     /// From the hub of another queue.
     Queue(Box<QueueMail>),
+}
+
+/// What a session wants of the history of a channel, as its home is asked.
+#[derive(Clone, Debug)]
+pub struct PageAsk {
+    /// Who.
+    pub session: SessionId,
+    /// As in [`Read`](crate::Read).
+    pub request: u64,
+    /// The channel.
+    pub channel: ChannelName,
+    /// Where it begins.
+    pub from: ReadFrom,
+    /// Most messages.
+    pub limit: u32,
+}
+
+/// A part of a channel's history, as a session reads it.
+#[derive(Clone, Debug, Default)]
+pub struct HistoryPage {
+    /// Without a hole, from where it was asked for.
+    pub messages: Vec<Arc<Message>>,
+    /// There were more when the page was made.
+    pub more: bool,
+    /// Nothing is kept from where it was asked for: some of it is gone, or it is of another epoch.
+    pub is_lost: bool,
+    /// Of the newest message there ever was; nothing for a channel that keeps no history.
+    pub newest: Option<Position>,
+    /// Behind which everything is there.
+    pub earliest: Option<Position>,
 }
 
 /// A session walks over the values that channels retain.
@@ -350,6 +407,8 @@ pub enum Outcome {
     Published {
         /// It is needed somewhere.
         matched: bool,
+        /// Its place in the history, when one is kept.
+        position: Option<Position>,
     },
     /// A message under this number was taken before and is not forgotten.
     Repeated,

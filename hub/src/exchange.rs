@@ -135,6 +135,7 @@ impl Hub {
                     self.answer(&session, request, Body::nothing(), effects);
                 }
             }
+            Receipt::Front { request, .. } => effects.list.push(Effect::Placed { request, outcome }),
             Receipt::Record { place, seen, .. } => {
                 if let Some(message) = seen {
                     self.journal.keep_seen(self.now, place.partition, message);

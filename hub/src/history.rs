@@ -2,8 +2,8 @@
 //! Owns positions; knows nothing of who reads. Where the rule says so a message is kept in the journal, too, as long as it is
 //! here; then nobody reads it before that is safe, since a crash could give its position to another one.
 
-use crate::command::{Order, Span};
-use crate::effect::{Effects, Page, Refusal, Report};
+use crate::command::{Order, ReadFrom, Span};
+use crate::effect::{Effects, HistoryPage, Page, Refusal, Report};
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, Partition, Position, Token, Topology};
 use crate::journal::Journal;
@@ -14,7 +14,11 @@ use crate::roster::RosterKey;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
-/// One channel's history. Its epoch ends with it, so that no position names two messages.
+/// How long an empty history that somebody asked about is kept without subscribers, so that a client that was cut off finds what
+/// was published meanwhile. Milliseconds.
+const AWAITED_MS: u64 = 120_000;
+
+/// One channel's history. Its epoch ends with it and with the process, so that no position names two messages.
 #[derive(Debug)]
 pub(crate) struct History {
     /// Of its channel.
@@ -68,20 +72,45 @@ impl History {
         self.newest + 1 - self.kept.len() as u64
     }
 
+    /// Of the message of an offset, if it is here.
+    fn epoch_at(&self, offset: u64) -> Option<u64> {
+        let at = usize::try_from(offset.checked_sub(self.oldest())?).ok()?;
+        self.kept.get(at)?.message.position.map(|position| position.epoch)
+    }
+
+    /// The position that leads to the message of an offset, or to the next one.
+    fn before(&self, offset: u64) -> Position {
+        Position { epoch: self.epoch_at(offset).unwrap_or(self.epoch), offset: offset - 1 }
+    }
+
+    /// Whether everything behind a position is here. After a crash the epoch is another one from some message on: a position is
+    /// good if it is that message's, or leads to the next.
+    fn reaches(&self, after: Position) -> bool {
+        let own = self.epoch_at(after.offset);
+        if after.offset >= self.newest {
+            return after.offset == self.newest && (after.epoch == self.epoch || own == Some(after.epoch));
+        }
+        let next = self.epoch_at(after.offset + 1);
+        next.is_some() && (next == Some(after.epoch) || own == Some(after.epoch))
+    }
+
+    /// Whether a position is one that a message had, or had in this epoch or that of the oldest.
+    fn knows(&self, place: Position) -> bool {
+        let own = self.epoch_at(place.offset).or_else(|| self.epoch_at(self.oldest()));
+        place.offset <= self.newest && (place.epoch == self.epoch || own == Some(place.epoch))
+    }
+
     /// At most so many of the messages between two places, both of them left out, up to `readable`.
     fn page(&self, span: &Span, readable: u64) -> Result<Page<Arc<Message>>, Refusal> {
         let oldest = self.oldest();
-        let is_known = |place: &Position| place.epoch == self.epoch && place.offset <= self.newest;
         let from = match span.after {
             None => oldest,
-            Some(after) if !is_known(&after) || after.offset + 1 < oldest => {
-                return Err(Refusal::PositionLost);
-            }
-            Some(after) => after.offset + 1,
+            Some(after) if self.reaches(after) => after.offset + 1,
+            Some(_) => return Err(Refusal::PositionLost),
         };
         let end = match span.before {
             None => readable + 1,
-            Some(before) if !is_known(&before) => return Err(Refusal::PositionLost),
+            Some(before) if !self.knows(before) => return Err(Refusal::PositionLost),
             Some(before) => before.offset.min(readable + 1),
         };
         let skip = usize::try_from(from - oldest).unwrap_or(usize::MAX);
@@ -163,8 +192,8 @@ impl Hub {
         self.rosters.remove_if_unused(key);
     }
 
-    /// Histories of earlier hubs go on, under the rules of this one. Of a channel whose records have a hole, or more than one
-    /// epoch, the newest part counts.
+    /// Histories of earlier hubs go on, under the rules of this one, and with another epoch: what a crash took had positions, too,
+    /// and who has seen those must not take what comes now for it. Of a channel whose records have a hole, the newest part counts.
     pub(crate) fn recall_histories(&mut self, records: Vec<(Place, Millis, Arc<Message>)>) {
         let mut channels: BTreeMap<ChannelName, Vec<(Place, Millis, Arc<Message>)>> = BTreeMap::new();
         for record in records {
@@ -195,7 +224,7 @@ impl Hub {
         let mut kept = VecDeque::new();
         let mut next = newest.offset;
         for (place, until, message) in records.into_iter().rev() {
-            if message.position == Some(Position { offset: next, ..newest }) {
+            if message.position.is_some_and(|position| position.offset == next) {
                 next = next.saturating_sub(1);
                 self.histories.bytes += message.len_bytes();
                 kept.push_front(Kept { message, until, record: place.number });
@@ -203,7 +232,8 @@ impl Hub {
                 self.journal.drop_record(place.partition, place.number);
             }
         }
-        let (epoch, newest) = (newest.epoch, newest.offset);
+        self.histories.epoch = self.histories.epoch.wrapping_add(1);
+        let (epoch, newest) = (self.histories.epoch, newest.offset);
         roster.history = Some(Box::new(History { partition, epoch, newest, kept, is_scheduled: false }));
         self.rosters.listed += u32::from(!was_listed);
         self.bound_history(key, rule);
@@ -262,9 +292,7 @@ impl Hub {
         let was_listed = roster.is_listed();
         let Some(history) = roster.history.as_deref_mut() else { return Ok(0) };
         let end = match before {
-            Some(before) if before.epoch != history.epoch || before.offset > history.newest => {
-                return Err(Refusal::PositionLost);
-            }
+            Some(before) if !history.knows(before) => return Err(Refusal::PositionLost),
             Some(before) => before.offset,
             None => history.newest + 1,
         };
@@ -279,6 +307,35 @@ impl Hub {
             self.rosters.remove_if_unused(key);
         }
         Ok(dropped)
+    }
+
+    /// A part of a history that exists, for a session: what is not safe yet too, as it gets that live. An empty history is kept for a
+    /// while, so that a reader that comes back soon finds its position good.
+    pub(crate) fn read_history(
+        &mut self,
+        key: RosterKey,
+        rule: HistoryRule,
+        read: (ReadFrom, u32),
+    ) -> HistoryPage {
+        let (from, limit) = read;
+        let Some(history) = &mut self.rosters.known_mut(key).history else { return HistoryPage::default() };
+        if history.kept.is_empty() && !history.is_scheduled {
+            let until = self.now.0.saturating_add(AWAITED_MS.min(rule.age_ms_max));
+            history.is_scheduled = self.histories.expiries.insert((Millis(until), key));
+        }
+        let newest = Position { epoch: history.epoch, offset: history.newest };
+        let after = match from {
+            ReadFrom::After(after) => after,
+            ReadFrom::Last(count) => {
+                history.before(newest.offset + 1 - u64::from(count).min(history.kept.len() as u64))
+            }
+        };
+        let earliest = Some(history.before(history.oldest()));
+        let known = HistoryPage { newest: Some(newest), earliest, ..HistoryPage::default() };
+        match history.page(&Span::after(Some(after), limit), newest.offset) {
+            Ok(page) => HistoryPage { messages: page.items, more: page.more, ..known },
+            Err(_) => HistoryPage { is_lost: true, ..known },
+        }
     }
 
     pub(crate) fn query_history(

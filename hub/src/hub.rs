@@ -129,6 +129,7 @@ impl Hub {
             Command::Settle { session, number, step } => {
                 self.settle((session, number), step, effects);
             }
+            Command::Read(read) => self.read(*read, effects),
             Command::Pause(session) => self.pause(session),
             Command::Resume { session, budget } => self.resume(session, budget, effects),
             Command::Detach { session, reason } => self.detach(session, reason, effects),

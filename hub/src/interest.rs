@@ -112,7 +112,7 @@ impl Hub {
         let Joined { session: key, id, connection, request, is_new, walk } = joined;
         let Some(session) = self.sessions.find(key).filter(|session| session.is(&id)) else { return };
         let to = session.recipient(key);
-        let is_on = |connection| session.pact.as_ref().is_some_and(|pact| pact.connection == connection);
+        let is_on = |connection| session.pact.as_ref().is_none_or(|pact| pact.connection == connection);
         if session.is_connected() && is_on(connection) {
             let done = Effect::Done { to, request, outcome: Outcome::Joined { is_new } };
             self.promise_to(key, done, effects);
@@ -173,6 +173,8 @@ impl Hub {
             HubMail::Stored { watch } => self.watched(watch, effects),
             HubMail::Publish(publish) => self.publish(*publish, effects),
             HubMail::Published { receipt, outcome } => self.published(receipt, outcome, effects),
+            HubMail::WantPage(ask) => self.give_page(from, &ask, effects),
+            HubMail::Page { session, request, page } => self.take_history(&session, request, page, effects),
             HubMail::WantRetained(walk) => self.give_retained(from, walk, effects),
             HubMail::Retained { walk, messages, more } => {
                 self.take_retained((from, walk), messages, more, effects);

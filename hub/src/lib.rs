@@ -35,6 +35,7 @@ mod pact;
 mod publish;
 mod query;
 pub mod queue;
+mod reading;
 mod reason;
 mod recall;
 mod record;
@@ -52,12 +53,12 @@ mod trie;
 pub use binding::Binding;
 pub use claim::claim_home;
 pub use command::{
-    Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Order, Publish, Query,
-    Receipt, Recipients, SessionReceipt, Span, Step, Target, Will,
+    Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Order, Publish, Query, Read,
+    ReadFrom, Receipt, Recipients, SessionReceipt, Span, Step, Target, Will,
 };
 pub use effect::{
-    ChannelView, Counts, Effect, Effects, HubMail, Outcome, Page, PresenceMember, Recipient, Refusal, Report,
-    SessionView, ShareChange, ShareMail, Walk,
+    ChannelView, Counts, Effect, Effects, HistoryPage, HubMail, Outcome, Page, PageAsk, PresenceMember,
+    Recipient, Refusal, Report, SessionView, ShareChange, ShareMail, Walk,
 };
 pub use filter::{check_filter, filter_matches};
 pub use hub::Hub;

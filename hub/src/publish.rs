@@ -55,7 +55,7 @@ impl Hub {
         let shards = self.shards_concerned(&rosters);
         let copies = self.copies_of(&message);
         let routed = self.report_routed(token, (shards, position), (before, &copies), effects);
-        let outcome = Outcome::Published { matched: shards != 0 || !copies.is_empty() };
+        let outcome = Outcome::Published { matched: shards != 0 || !copies.is_empty(), position };
         let watch = self.watch_publish(&message, (receipt, outcome), &copies);
         self.copy(&copies, &message, watch.or(routed), effects);
         // In two steps the publisher hears before it gets its own message, in one step after it: as clients know it.
@@ -202,7 +202,7 @@ impl Hub {
     }
 
     /// The roster and rule of a channel that keeps a message of this kind.
-    fn history_for(
+    pub(crate) fn history_for(
         &mut self,
         channel: &ChannelName,
         message: &Message,

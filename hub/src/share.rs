@@ -212,7 +212,7 @@ impl Hub {
     fn watch_return(&mut self, place: Place) -> (ShardId, u64) {
         let shard = self.config.shard;
         let receipt = Receipt::Record { shard, place, seen: None };
-        let then = Then::Acknowledge(receipt, Outcome::Published { matched: true });
+        let then = Then::Acknowledge(receipt, Outcome::Published { matched: true, position: None });
         (shard, self.journal.watch(then))
     }
 

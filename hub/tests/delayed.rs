@@ -174,9 +174,9 @@ fn the_publisher_is_told_at_once_and_once() {
         let [Effect::Done { request: 9, outcome, .. }] = effects[..] else { panic!("{effects:?}") };
         outcome
     };
-    assert_eq!(offer(10, 1), Outcome::Published { matched: true });
+    assert_eq!(offer(10, 1), Outcome::Published { matched: true, position: None });
     assert_eq!(offer(10, 1), Outcome::Repeated);
-    assert_eq!(offer(10, 2), Outcome::Published { matched: true });
+    assert_eq!(offer(10, 2), Outcome::Published { matched: true, position: None });
     assert_eq!(offer(10, 3), Outcome::Refused(Refusal::OverLimit), "33 bytes with names are over 30");
     assert_eq!(bench.until(10), ["10 a 0123456789", "10 a 0123456789"]);
 }

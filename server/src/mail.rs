@@ -74,10 +74,10 @@ pub enum Mail {
         /// A snapshot.
         reply: tokio::sync::oneshot::Sender<crate::shard::Stats>,
     },
-    /// What was counted of MQTT clients.
+    /// What was counted of clients of MQTT and of streams.
     Figures {
         /// A snapshot.
-        reply: tokio::sync::oneshot::Sender<crate::front::Figures>,
+        reply: tokio::sync::oneshot::Sender<(crate::front::Figures, crate::front::StreamFigures)>,
     },
     /// Refuses MQTT clients from now on.
     Ban {
@@ -112,11 +112,11 @@ pub enum Mail {
 /// What the front knows of a session.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// The protocol and its revision, as in `"socketio/5"` or `"mqtt/3.1.1"`.
+    /// The protocol and its revision, as in `"socketio/5"` or `"mqtt/3.1.1"`; `"sse"`, `"ndjson"`, `"poll"`.
     pub protocol: &'static str,
     /// The Socket.IO namespace.
     pub namespace: Option<Arc<str>>,
-    /// `polling`, `websocket` or `tcp`.
+    /// `polling`, `websocket`, `tcp` or `http`.
     pub transport: &'static str,
     /// The peer's address; `None` between polls.
     pub remote: Option<SocketAddr>,

@@ -6,8 +6,8 @@
 //!
 //! Where to start: every TCP connection begins in [`http::parse_head`] or, if its first byte is 0x10, in [`mqtt::frame`];
 //! a WebSocket continues in [`websocket::accept`] and [`websocket::Decoder`]; what HTTP and WebSocket carry is
-//! [`engineio`], and inside it [`socketio`], or [`mqtt`] in binary frames. Requests to queues are [`sqs`], whoever reads
-//! their HTTP; what back ends are told of clients is [`cloudevent`].
+//! [`engineio`], and inside it [`socketio`], or [`mqtt`] in binary frames; answers that go on are [`stream`]. Requests to queues
+//! are [`sqs`], whoever reads their HTTP; what back ends are told of clients is [`cloudevent`].
 
 mod calendar;
 pub mod cloudevent;
@@ -16,5 +16,6 @@ pub mod http;
 pub mod mqtt;
 pub mod socketio;
 pub mod sqs;
+pub mod stream;
 pub mod values;
 pub mod websocket;

@@ -600,6 +600,8 @@ impl Site {
             | HubMail::Stored { .. }
             | HubMail::Queue(_)
             | HubMail::WantRetained(_)
+            | HubMail::WantPage(_)
+            | HubMail::Page { .. }
             | HubMail::Retained { .. }
             | HubMail::Share(_)
             | HubMail::Dealt { .. } => panic!("no session here bears a name of its own"),

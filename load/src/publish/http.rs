@@ -3,13 +3,14 @@
 //!
 //! Owns requests and answers. Must not know who receives. Start at [`Http::connect`].
 
+use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use wire::http::{Request, write_request};
+use wire::http::{Request, percent_encode, write_request};
 
 use super::{ANSWER_WITHIN, Confirm, Destination, PublishBody};
 use crate::error::Error;
@@ -104,7 +105,7 @@ impl Drop for Http {
 }
 
 impl Destination {
-    /// Appends the request that publishes `data` to a channel; raw bodies go to the address alone.
+    /// Appends the request that publishes `data` to a channel; raw bodies go to the address alone, in which `{channel}` is that.
     fn write(&self, channel: &str, data: &str, out: &mut Vec<u8>) {
         let (path, content_type, body) = match self.body {
             PublishBody::Json => ("/v1/messages", "application/json", self.json(channel, data)),
@@ -114,6 +115,7 @@ impl Destination {
         let mut headers = vec![("content-type", content_type)];
         headers.extend(bearer.as_deref().map(|bearer| ("authorization", bearer)));
         let target = if self.url.path.is_empty() { path } else { &self.url.path };
+        let target = &addressed(target, channel);
         let (host, body) = (self.url.host.as_str(), Some(body.as_bytes()));
         write_request(out, &Request { method: "POST", target, host, headers: &headers, body });
     }
@@ -125,6 +127,16 @@ impl Destination {
         }
         body.to_string()
     }
+}
+
+/// A path with the channel in it.
+fn addressed<'t>(target: &'t str, channel: &str) -> Cow<'t, str> {
+    if !target.contains("{channel}") {
+        return Cow::Borrowed(target);
+    }
+    let mut encoded = String::new();
+    percent_encode(channel, &mut encoded);
+    Cow::Owned(target.replace("{channel}", &encoded))
 }
 
 fn read_answers(mut stream: TcpStream, answers: &Mutex<Answers>) {
@@ -180,6 +192,7 @@ mod tests {
         assert!(json.ends_with(r##"{"channel":"c","data":"#1","event":"message","wait":false}"##), "{json}");
         let raw = written("http://127.0.0.1:9/pub/main?a=b", PublishBody::Raw);
         assert!(raw.starts_with("POST /pub/main?a=b HTTP/1.1\r\n") && raw.ends_with("\r\n\r\n#1"), "{raw}");
+        assert_eq!(addressed("/pub/{channel}", "comet/7"), "/pub/comet%2F7");
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod emission;
 mod mqtt;
 mod polling;
 mod resume;
+mod streaming;
 mod websocket;
 
 use std::str::FromStr;
@@ -29,6 +30,7 @@ pub(crate) use emission::Emission;
 pub(crate) use mqtt::Mqtt;
 pub(crate) use polling::Polling;
 use resume::Resume;
+use streaming::{Lines, Streaming};
 pub(crate) use websocket::{NONCE, WebSocket, decoder, mask, say};
 
 /// What the clients speak.
@@ -41,6 +43,11 @@ pub enum Protocol {
     /// A bare WebSocket at the path of the target, which may hold the placeholders of [`Join::room`]; every message is a
     /// delivery. Nothing is said but answers to pings.
     WebSocket,
+    /// Server-sent events, at `/sse` for the channel that is joined, or at the path of the target with its placeholders; every event
+    /// is a delivery.
+    Sse,
+    /// Lines of JSON, at `/ndjson` or the path of the target.
+    Ndjson,
     /// MQTT, over TCP or WebSocket as the target says; rooms are topic filters.
     Mqtt(Options),
     /// Frames of a WebSocket without any handshake, as the floor's writer sends them.
@@ -54,6 +61,8 @@ impl Protocol {
             Self::SocketIo => "socketio",
             Self::SocketIoPoll => "socketio-poll",
             Self::WebSocket => "websocket",
+            Self::Sse => "sse",
+            Self::Ndjson => "ndjson",
             Self::Mqtt(_) => "mqtt",
             Self::Frames => "frames",
         }
@@ -73,6 +82,7 @@ impl Protocol {
         match self {
             Self::Mqtt(options) => options,
             Self::SocketIo | Self::SocketIoPoll | Self::WebSocket | Self::Frames => Options::default(),
+            Self::Sse | Self::Ndjson => Options::default(),
         }
     }
 
@@ -101,7 +111,7 @@ impl Protocol {
     pub(crate) fn check_targets(self, targets: &[Target]) -> Result<(), Error> {
         let is_bare = targets.iter().any(|target| target.scheme == Scheme::Mqtt);
         match self {
-            Self::SocketIo | Self::SocketIoPoll | Self::WebSocket if is_bare => {
+            Self::SocketIo | Self::SocketIoPoll | Self::WebSocket | Self::Sse | Self::Ndjson if is_bare => {
                 Err(Error::new(format!("a target mqtt:// is for clients of mqtt, not of {}", self.name())))
             }
             _ => Ok(()),
@@ -114,8 +124,8 @@ impl Protocol {
     pub(crate) fn check_live(self) -> Result<(), Error> {
         match self {
             Self::SocketIoPoll => Err(Error::new(
-                "clients of socketio-poll are away between two pings here, so this scenario is for socketio, websocket \
-                 and mqtt",
+                "clients of socketio-poll are away between two pings here, so this scenario is for socketio, websocket, \
+                 sse, ndjson and mqtt",
             )),
             _ => Ok(()),
         }
@@ -124,7 +134,7 @@ impl Protocol {
     /// Refuses clients that have nothing to say.
     pub(crate) fn check_speaking(self) -> Result<(), Error> {
         match self {
-            Self::WebSocket | Self::Frames => Err(Error::new(format!(
+            Self::WebSocket | Self::Sse | Self::Ndjson | Self::Frames => Err(Error::new(format!(
                 "clients of {} only listen; this scenario is for socketio and mqtt",
                 self.name()
             ))),
@@ -141,8 +151,10 @@ impl FromStr for Protocol {
             "socketio" => Ok(Self::SocketIo),
             "socketio-poll" => Ok(Self::SocketIoPoll),
             "websocket" => Ok(Self::WebSocket),
+            "sse" => Ok(Self::Sse),
+            "ndjson" => Ok(Self::Ndjson),
             "mqtt" => Ok(Self::Mqtt(Options::default())),
-            _ => Err("known are socketio, socketio-poll, websocket and mqtt".into()),
+            _ => Err("known are socketio, socketio-poll, websocket, sse, ndjson and mqtt".into()),
         }
     }
 }
@@ -342,6 +354,7 @@ pub(crate) struct Took {
 pub(crate) enum Session {
     WebSocket(WebSocket),
     Polling(Polling),
+    Streaming(Streaming),
     Mqtt(Mqtt),
     Attacker(Box<Attacker>),
 }
@@ -355,6 +368,8 @@ impl Session {
             (None, Protocol::WebSocket) => Self::WebSocket(WebSocket::bare(index)),
             (None, Protocol::Frames) => Self::WebSocket(WebSocket::without_handshake(index)),
             (None, Protocol::SocketIoPoll) => Self::Polling(Polling::new(index)),
+            (None, Protocol::Sse) => Self::Streaming(Streaming::new(index, Lines::Events)),
+            (None, Protocol::Ndjson) => Self::Streaming(Streaming::new(index, Lines::Objects)),
             (None, Protocol::Mqtt(options)) => Self::Mqtt(Mqtt::new(index, options)),
         }
     }
@@ -370,6 +385,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.connected(target, out, sink),
             Self::Polling(session) => session.connected(target, out),
+            Self::Streaming(session) => session.connected(script, target, out),
             Self::Mqtt(session) => session.connected(script, target, out),
             Self::Attacker(session) => session.connected(target, out, sink),
         }
@@ -393,6 +409,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.received(script, buf, out, sink),
             Self::Polling(session) => session.received(script, buf, out, sink),
+            Self::Streaming(session) => session.received(buf, sink),
             Self::Mqtt(session) => session.received(script, buf, out, sink),
             Self::Attacker(session) => session.received(script, buf, out, sink),
         }
@@ -401,7 +418,7 @@ impl Session {
     /// Twenty times a second, with everything queued before already written: what to say now.
     pub(crate) fn tick(&mut self, out: &mut Vec<u8>) -> Next {
         match self {
-            Self::WebSocket(_) | Self::Polling(_) | Self::Mqtt(_) => Next::Continue,
+            Self::WebSocket(_) | Self::Polling(_) | Self::Streaming(_) | Self::Mqtt(_) => Next::Continue,
             Self::Attacker(session) => session.tick(out),
         }
     }
@@ -415,7 +432,7 @@ impl Session {
                 let topic = emission.topic(session.index());
                 session.publish(script, &topic, marker.data(emission.payload_bytes).as_bytes(), out)
             }
-            Self::Polling(_) | Self::Attacker(_) => false,
+            Self::Polling(_) | Self::Streaming(_) | Self::Attacker(_) => false,
         }
     }
 
@@ -423,7 +440,7 @@ impl Session {
     pub(crate) fn publish(&mut self, script: &Script, channel: &str, data: &str, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Mqtt(session) => session.publish(script, channel, data.as_bytes(), out),
-            Self::WebSocket(_) | Self::Polling(_) | Self::Attacker(_) => false,
+            Self::WebSocket(_) | Self::Polling(_) | Self::Streaming(_) | Self::Attacker(_) => false,
         }
     }
 
@@ -431,7 +448,7 @@ impl Session {
     pub(crate) fn ping(&mut self, out: &mut Vec<u8>) -> bool {
         match self {
             Self::Mqtt(session) => session.ping(out),
-            Self::WebSocket(_) | Self::Polling(_) | Self::Attacker(_) => false,
+            Self::WebSocket(_) | Self::Polling(_) | Self::Streaming(_) | Self::Attacker(_) => false,
         }
     }
 
@@ -440,7 +457,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.leave(out),
             Self::Mqtt(session) => session.leave(script, out),
-            Self::Polling(_) | Self::Attacker(_) => {}
+            Self::Polling(_) | Self::Streaming(_) | Self::Attacker(_) => {}
         }
     }
 
@@ -449,7 +466,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.is_leaving(),
             Self::Mqtt(session) => session.is_leaving(),
-            Self::Polling(_) | Self::Attacker(_) => false,
+            Self::Polling(_) | Self::Streaming(_) | Self::Attacker(_) => false,
         }
     }
 
@@ -457,7 +474,7 @@ impl Session {
     pub(crate) fn begin_leaving(&mut self) -> bool {
         match self {
             Self::Polling(session) => session.begin_leaving(),
-            Self::WebSocket(_) | Self::Mqtt(_) | Self::Attacker(_) => false,
+            Self::WebSocket(_) | Self::Streaming(_) | Self::Mqtt(_) | Self::Attacker(_) => false,
         }
     }
 
@@ -466,6 +483,7 @@ impl Session {
         match self {
             Self::WebSocket(session) => session.phase(),
             Self::Polling(session) => session.phase(),
+            Self::Streaming(session) => session.phase(),
             Self::Mqtt(session) => session.phase(),
             Self::Attacker(_) => "an attack",
         }
@@ -475,7 +493,7 @@ impl Session {
     pub(crate) fn rest_ms(&self) -> Option<u64> {
         match self {
             Self::Polling(session) => session.rest_ms(),
-            Self::WebSocket(_) | Self::Mqtt(_) | Self::Attacker(_) => None,
+            Self::WebSocket(_) | Self::Streaming(_) | Self::Mqtt(_) | Self::Attacker(_) => None,
         }
     }
 }

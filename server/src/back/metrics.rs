@@ -7,7 +7,7 @@ mod queues;
 
 use super::bridge::{Loss, Standing, View};
 use super::office::Office;
-use crate::front::{FAMILIES, Family, Figures};
+use crate::front::{FAMILIES, Figures, STREAM_FAMILIES, StreamFigures};
 use crate::mail::Mail;
 use crate::shard::{STATS, Stat, StatKind, Stats};
 use hub::{Command, Query, Report, ShardId};
@@ -167,6 +167,8 @@ pub struct Snapshot {
     pub shards: Vec<(ShardId, Stats)>,
     /// Of MQTT clients, by shard.
     pub figures: Vec<(ShardId, Figures)>,
+    /// Of clients of streams, by shard.
+    pub streams: Vec<(ShardId, StreamFigures)>,
     /// Added up.
     pub totals: Totals,
 }
@@ -178,7 +180,7 @@ pub async fn stats_of(office: &Office, shard: ShardId) -> Option<Stats> {
     tokio::time::timeout(Duration::from_millis(500), stats).await.ok()?.ok()
 }
 
-async fn figures_of(office: &Office, shard: ShardId) -> Option<Figures> {
+async fn figures_of(office: &Office, shard: ShardId) -> Option<(Figures, StreamFigures)> {
     let (reply, figures) = tokio::sync::oneshot::channel();
     office.tell(shard, Mail::Figures { reply }).await.ok()?;
     tokio::time::timeout(Duration::from_millis(500), figures).await.ok()?.ok()
@@ -189,7 +191,10 @@ pub async fn gather(office: &Office) -> Snapshot {
     let mut snapshot = Snapshot::default();
     for shard in office.shards() {
         snapshot.shards.extend(stats_of(office, shard).await.map(|stats| (shard, stats)));
-        snapshot.figures.extend(figures_of(office, shard).await.map(|figures| (shard, figures)));
+        if let Some((mqtt, streams)) = figures_of(office, shard).await {
+            snapshot.figures.push((shard, mqtt));
+            snapshot.streams.push((shard, streams));
+        }
         let ask = |token| Command::Query { token, query: Query::Totals };
         if let Ok(report) = office.ask(shard, ask).await {
             snapshot.totals.add(&report);
@@ -227,7 +232,10 @@ pub(crate) fn render(snapshot: &Snapshot, page: &QueuePage, store: Option<&disk:
         }
     }
     for family in FAMILIES {
-        render_family(&mut text, family, snapshot);
+        render_family(&mut text, (&family.stat, family.label), &valued(&snapshot.figures, family.values));
+    }
+    for family in STREAM_FAMILIES {
+        render_family(&mut text, (&family.stat, family.label), &valued(&snapshot.streams, family.values));
     }
     for (row, value) in TOTALS.iter().zip(snapshot.totals.values()) {
         let name = full_name(row);
@@ -245,12 +253,24 @@ pub(crate) fn render(snapshot: &Snapshot, page: &QueuePage, store: Option<&disk:
     text
 }
 
-fn render_family(text: &mut String, family: &Family, snapshot: &Snapshot) {
-    let name = full_name(&family.stat);
-    head(text, &name, kind(&family.stat), family.stat.doc);
-    for (shard, figures) in &snapshot.figures {
-        for (label, value) in (family.values)(figures) {
-            let own = family.label.map_or_else(String::new, |(key, _)| format!(",{key}=\"{label}\""));
+/// Values of a label, each with its figure.
+type Labelled = Vec<(&'static str, u64)>;
+
+/// The values of a family, by shard.
+fn valued<F>(figures: &[(ShardId, F)], values: fn(&F) -> Labelled) -> Vec<(ShardId, Labelled)> {
+    figures.iter().map(|(shard, figures)| (*shard, values(figures))).collect()
+}
+
+fn render_family(
+    text: &mut String,
+    (stat, label): (&Stat, Option<(&str, &str)>),
+    by_shard: &[(ShardId, Labelled)],
+) {
+    let name = full_name(stat);
+    head(text, &name, kind(stat), stat.doc);
+    for (shard, values) in by_shard {
+        for (value_of_label, value) in values {
+            let own = label.map_or_else(String::new, |(key, _)| format!(",{key}=\"{value_of_label}\""));
             let _ = writeln!(text, "trunkline_{name}{{shard=\"{}\"{own}}} {value}", shard.0);
         }
     }
@@ -277,6 +297,23 @@ fn render_store(text: &mut String, store: &disk::Stats) {
     let _ = writeln!(text, "trunkline_{name}_bucket{{le=\"+Inf\"}} {count}");
     let _ = writeln!(text, "trunkline_{name}_sum {}", store.commit_time.as_secs_f64());
     let _ = writeln!(text, "trunkline_{name}_count {count}");
+}
+
+/// A table of the reference page.
+fn families<'a>(
+    page: &mut String,
+    title: &str,
+    rows: impl Iterator<Item = (&'a Stat, Option<(&'a str, &'a str)>)>,
+) {
+    let _ = write!(
+        page,
+        "\n## {title}\n\nWith the label `shard` and the one that is named.\n\n\
+         | metric | kind | label | what it is |\n|---|---|---|---|\n"
+    );
+    for (stat, label) in rows {
+        let label = label.map_or_else(String::new, |(key, values)| format!("`{key}`: {values}"));
+        let _ = writeln!(page, "| `{}` | {} | {label} | {} |", full_name(stat), kind(stat), stat.doc);
+    }
 }
 
 /// The rows of [`render_bridges`]; the last one has a value for each [`Loss`].
@@ -364,15 +401,9 @@ pub fn reference() -> String {
         "With the label `shard`. Counters begin at 0 when the process starts.",
         STATS,
     );
-    let _ = write!(
-        page,
-        "\n## Of MQTT clients\n\nWith the label `shard` and the one that is named.\n\n\
-         | metric | kind | label | what it is |\n|---|---|---|---|\n"
-    );
-    for Family { stat, label, .. } in FAMILIES {
-        let label = label.map_or_else(String::new, |(key, values)| format!("`{key}`: {values}"));
-        let _ = writeln!(page, "| `{}` | {} | {label} | {} |", full_name(stat), kind(stat), stat.doc);
-    }
+    families(&mut page, "Of MQTT clients", FAMILIES.iter().map(|family| (&family.stat, family.label)));
+    let streams = STREAM_FAMILIES.iter().map(|family| (&family.stat, family.label));
+    families(&mut page, "Of streams", streams);
     table(&mut page, "Of the node", "Shards that do not answer in time are left out.", TOTALS);
     page.push_str(&queues::reference());
     table(

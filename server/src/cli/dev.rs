@@ -105,7 +105,7 @@ fn the_world_reaches(port: &str, address: SocketAddr, argument: &str) -> Failure
     ))
 }
 
-/// What is printed at the start: addresses, and a first message to try in three languages.
+/// What is printed at the start: addresses, and a first message to try in three languages, or in none.
 pub(super) fn guide(config: &Config, addresses: Addresses) -> String {
     let (public, private) = (addresses.public, addresses.private);
     let (path, channel) = (first_path(config), config.socketio.root_channel.as_str());
@@ -143,6 +143,11 @@ Python (pip install "python-socketio[client]")
   client.on("*", print)
   client.connect("{scheme}://{public}"{python_path})
   client.wait()
+
+A browser, or curl, without a library
+
+  new EventSource("{scheme}://{public}/sse?channel={channel}").onmessage = (event) => console.log(event.data);
+  curl -N '{scheme}://{public}/sse?channel={channel}'
 
 A message to all of them
 {key_note}

@@ -10,7 +10,7 @@ use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::sections::{
     Auth, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server, SocketIo,
-    Store, TlsFiles,
+    Store, Streams, TlsFiles,
 };
 use super::sqs::{Binding, DeclaredQueue, Sqs, SqsCredential};
 use super::table::Section;
@@ -27,6 +27,7 @@ pub(super) const SECTIONS: &[Section] = &[
     Private::SECTION,
     SocketIo::SECTION,
     NamespaceEntry::SECTION,
+    Streams::SECTION,
     Mqtt::SECTION,
     MqttUser::SECTION,
     AutoSubscribe::SECTION,
@@ -81,6 +82,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let private = Private::read(&mut raw.table(&Private::SECTION));
     let socketio = SocketIo::read(&mut raw.table(&SocketIo::SECTION));
     let namespaces = namespaces(raw);
+    let streams = Streams::read(&mut raw.table(&Streams::SECTION));
     let mqtt = Mqtt::read(&mut raw.table(&Mqtt::SECTION));
     let mqtt_users = users(raw);
     let mqtt_auto_subscribe = auto_subscribe(raw);
@@ -101,6 +103,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         private: private?,
         socketio: socketio?,
         namespaces,
+        streams: streams?,
         mqtt: mqtt?,
         mqtt_users,
         mqtt_auto_subscribe,
@@ -253,9 +256,15 @@ fn contradictions(raw: &mut Raw, config: &Config) {
     queues_contradict(raw, config);
     copies_contradict(raw, config);
     bridges_contradict(raw, config);
-    if config.socketio.cors_credentials && config.socketio.cors_origins == Origins::Any {
-        let text = "must be false when cors_origins is [\"*\"]: list the origins instead";
-        raw.problem(raw.place("socketio.cors_credentials"), "socketio.cors_credentials", text);
+    let (socketio, streams) = (&config.socketio, &config.streams);
+    for (key, credentials, origins) in [
+        ("socketio.cors_credentials", socketio.cors_credentials, &socketio.cors_origins),
+        ("streams.cors_credentials", streams.cors_credentials, &streams.cors_origins),
+    ] {
+        if credentials && *origins == Origins::Any {
+            let text = "must be false when cors_origins is [\"*\"]: list the origins instead";
+            raw.problem(raw.place(key), key, text);
+        }
     }
     if config.socketio.paths.is_empty() {
         raw.problem(raw.place("socketio.paths"), "socketio.paths", "must name at least one path");

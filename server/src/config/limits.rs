@@ -104,6 +104,14 @@ section! {
         /// Bytes that a connection sends, averaged over one second. The same happens. 0 switches it off.
         bytes_per_second: u64 = 0, 0..=100_000_000_000 "bytes per second and connection";
 
+        /// Channels and filters of one stream (`/sse`, `/ndjson`, `/poll`). Beyond it: 422. The positions in all of them have to
+        /// fit into one header.
+        stream_channels_max: usize = 100, 1..=128 "channels";
+        /// Messages that `history` brings, of each channel. A larger number is lowered to it.
+        stream_history_max: u32 = 1000, 0..=1_000_000 "messages";
+        /// Messages in the answer to a poll. A larger `limit` is lowered to it; what is more comes with the next one.
+        poll_messages_max: u32 = 1000, 1..=100_000 "messages";
+
         /// Bytes of all histories together. Beyond it the oldest messages of the channel that is written to go first.
         history_bytes_max: u64 = 268_435_456, 0..=1_099_511_627_776 "bytes per shard";
         /// Values that channels retain. At the limit a message that is to be retained by a channel more is refused: 97 (quota

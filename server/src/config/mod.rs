@@ -42,7 +42,7 @@ pub use problem::{Place, Problem, Problems};
 pub use reference::{config_reference, example, limits_reference};
 pub use sections::{
     Auth, AuthMode, ChannelRule, EventRoute, FsyncPolicy, Log, LogFormat, Private, Recovery, RecoveryMode,
-    Server, SocketIo, Store, Transport, Transports, WhenFull,
+    Server, SocketIo, Store, Streams, Transport, Transports, WhenFull,
 };
 pub use sqs::{
     AccessSecret, Binding, BindingGroup, DeclaredQueue, QueuePattern, QueueText, QueueUrlTemplate, ScopeName,
@@ -70,6 +70,8 @@ pub struct Config {
     pub socketio: SocketIo,
     /// `[[socketio.namespace]]`; never empty. Look one up with [`Config::namespace`].
     pub namespaces: Vec<NamespaceRule>,
+    /// `[streams]`.
+    pub streams: Streams,
     /// `[mqtt]`.
     pub mqtt: Mqtt,
     /// `[[mqtt.user]]`.

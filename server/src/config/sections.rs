@@ -185,6 +185,28 @@ section! {
     }
 }
 
+section! {
+    /// Streams for clients that speak plain HTTP, on the public port: server-sent events at `/sse`, lines of JSON at `/ndjson`, long
+    /// polls at `/poll`, and messages from clients by `POST /publish`.
+    pub struct Streams at Once "streams" {
+        /// Whether these paths are served. With `auth.mode = "anonymous"` everybody who reaches the public port may read and write
+        /// all channels by them, but for those that begin with `$`; where `[[mqtt.acl]]` or `mqtt.acl_default` say otherwise for
+        /// clients of MQTT, nobody may.
+        enabled: bool = true;
+        /// Web pages of other origins that may read and publish, as `scheme://host[:port]`, or `["*"]` for all. Without a list
+        /// no CORS headers are sent, and what a page of another site publishes is refused.
+        cors_origins: Origins = [], example ["https://app.example.com"];
+        /// Whether those pages may send cookies (`Access-Control-Allow-Credentials`); not possible with `*`.
+        cors_credentials: bool = false;
+        /// Time between two signs of life on a stream: an empty comment, or the line `{}`.
+        heartbeat_ms: u64 = 15_000, 100..=3_600_000 "milliseconds";
+        /// How soon an `EventSource` is told to come back when its stream has ended.
+        retry_ms: u64 = 2_000, 0..=3_600_000 "milliseconds";
+        /// How long a poll waits for a message unless it asks for less (`wait`); then it is answered without any.
+        poll_wait_ms: u64 = 25_000, 100..=600_000 "milliseconds";
+    }
+}
+
 words! {
     /// A transport of Engine.IO.
     pub enum Transport {

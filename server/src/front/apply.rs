@@ -14,6 +14,9 @@ use crate::shard::{Cx, Deferred, Door};
 /// Tags with this bit are of sessions behind [`Door::Stream`]; no front has so many.
 const STREAM_TAG: u32 = 1 << 30;
 
+/// The same of [`Door::Feed`].
+const FEED_TAG: u32 = 1 << 29;
+
 /// A protocol: performs what concerns its sessions.
 pub(super) trait Performer {
     /// Which effects are its own.
@@ -28,17 +31,22 @@ pub(super) fn tag_of(door: Door, index: u32) -> Tag {
     match door {
         Door::Http => Tag(index),
         Door::Stream => Tag(index | STREAM_TAG),
+        Door::Feed => Tag(index | FEED_TAG),
     }
 }
 
-/// The protocol's own index of a session behind [`Door::Stream`].
+/// The protocol's own index of a session behind [`Door::Stream`] or [`Door::Feed`].
 pub(super) fn stream_index(tag: Tag) -> u32 {
-    tag.0 & !STREAM_TAG
+    tag.0 & !(STREAM_TAG | FEED_TAG)
 }
 
 /// Tails have the highest bit, and belong to the first door.
 pub(super) fn door_of(tag: Tag) -> Door {
-    if tag.0 >> 30 == 1 { Door::Stream } else { Door::Http }
+    match tag.0 >> 29 {
+        1 => Door::Feed,
+        2 | 3 => Door::Stream,
+        _ => Door::Http,
+    }
 }
 
 /// Applies a command and performs what follows for one protocol. Called while effects are performed it only queues.
@@ -101,7 +109,12 @@ pub(super) fn perform_or_defer<P: Performer>(own: &mut P, cx: &mut Cx<'_>, effec
             if count > 0 {
                 own.perform(cx, part(&mine), &mine);
             }
-            cx.hub.deferred.push_back(Deferred { effect: part(&others), to: others });
+            for door in [Door::Http, Door::Stream, Door::Feed] {
+                let to: Vec<Recipient> = others.iter().copied().filter(|r| door_of(r.tag) == door).collect();
+                if !to.is_empty() {
+                    cx.hub.deferred.push_back(Deferred { effect: part(&to), to });
+                }
+            }
         }
         (_, door) if door == P::DOOR => own.perform(cx, effect, to),
         _ => cx.hub.deferred.push_back(Deferred { effect, to: Vec::new() }),
@@ -124,7 +137,9 @@ pub(super) fn door(effect: &Effect) -> Door {
         | Effect::Agreed { to }
         | Effect::Taken { to, .. }
         | Effect::Misstep { to }
+        | Effect::Page { to, .. }
         | Effect::More { to } => Some(to.tag),
+        Effect::Placed { .. } => return Door::Feed,
         Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => None,
         Effect::Copy { .. } | Effect::Copied(_) => None,
     };

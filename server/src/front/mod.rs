@@ -1,14 +1,17 @@
 //! What clients speak: finds the protocol of a request and keeps its sessions, one [`Front`] per shard.
 //!
-//! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`], then [`socketio`] and
-//! `mqtt`, which do not know each other; `apply` is how both reach the hub, `rate` what clients of both may send,
-//! `copies` what of both goes into queues.
+//! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`], then [`socketio`], `mqtt` and
+//! `stream`, which do not know each other; `apply` is how all reach the hub, `rate` what clients may send, `cors` which web pages
+//! they may be, `content` what a message of one is to the others, `copies` what of all goes into queues.
 
 mod apply;
+mod content;
 mod copies;
+mod cors;
 mod mqtt;
 mod rate;
 pub mod socketio;
+mod stream;
 mod tail;
 
 use std::sync::Arc;
@@ -22,6 +25,7 @@ use wire::websocket::Event;
 use self::apply::{Performer as _, decide, door};
 use self::mqtt::Mqtt;
 use self::socketio::SocketIo;
+use self::stream::Streams;
 use crate::config::Config;
 use crate::mail::{Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
@@ -29,12 +33,14 @@ use crate::state::{End, ShardState};
 
 pub use mqtt::{Ban, Banned, FAMILIES, Family, Figures, OWN_NAMES, attributes};
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
+pub use stream::{FAMILIES as STREAM_FAMILIES, Family as StreamFamily, Figures as StreamFigures};
 
 /// The protocols of one shard.
 #[derive(Debug)]
 pub struct Front {
     socketio: SocketIo,
     mqtt: Mqtt,
+    streams: Streams,
     /// Who gets what the shard leaves behind.
     heir: Option<Sender<(ShardState, End)>>,
     /// Taken in when the shard starts.
@@ -46,9 +52,11 @@ impl Front {
     #[must_use]
     pub fn new(config: Arc<Config>, shard: ShardId, topology: Topology, key: PidKey) -> Self {
         let mqtt = Mqtt::new(Arc::clone(&config), shard, topology);
+        let streams = Streams::new(Arc::clone(&config), shard);
         Self {
             socketio: SocketIo::new(config, shard, topology, key),
             mqtt,
+            streams,
             heir: None,
             returning: Vec::new(),
         }
@@ -79,10 +87,16 @@ impl Front {
         self.mqtt.figures()
     }
 
+    /// What the clients of streams get.
+    #[must_use]
+    pub fn stream_figures(&self) -> StreamFigures {
+        self.streams.figures()
+    }
+
     /// Whether nothing is kept of any client.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.socketio.is_idle() && self.mqtt.is_idle()
+        self.socketio.is_idle() && self.mqtt.is_idle() && self.streams.is_idle()
     }
 }
 
@@ -108,6 +122,7 @@ impl Front {
         match door {
             Door::Http => self.socketio.perform(cx, effect, to),
             Door::Stream => self.mqtt.perform(cx, effect, to),
+            Door::Feed => self.streams.perform(cx, effect, to),
         }
     }
 
@@ -133,6 +148,8 @@ impl Handler for Front {
             self.socketio.body_bytes_max(head)
         } else if self.mqtt.serves(head.path) {
             Ok(0)
+        } else if self.streams.serves(head.path) {
+            self.streams.body_bytes_max(head)
         } else {
             Err(Box::new(not_found()))
         }
@@ -149,6 +166,8 @@ impl Handler for Front {
             self.socketio.request(cx, conn, request);
         } else if self.mqtt.serves(request.head.path) {
             self.mqtt.request(cx, conn, &request.head);
+        } else if self.streams.serves(request.head.path) {
+            self.streams.request(cx, conn, request);
         } else {
             cx.io.respond(conn, not_found());
         }
@@ -174,6 +193,7 @@ impl Handler for Front {
         match owner.door() {
             Door::Http => self.socketio.closed(cx, conn, owner, why),
             Door::Stream => self.mqtt.closed(cx, owner, why),
+            Door::Feed => self.streams.closed(cx, owner, why),
         }
         self.settle(cx);
     }
@@ -182,6 +202,7 @@ impl Handler for Front {
         match owner.door() {
             Door::Http => self.socketio.blocked(cx, conn, owner),
             Door::Stream => self.mqtt.blocked(cx, owner),
+            Door::Feed => self.streams.blocked(cx, owner),
         }
         self.settle(cx);
     }
@@ -190,6 +211,7 @@ impl Handler for Front {
         match owner.door() {
             Door::Http => self.socketio.writable(cx, conn, owner),
             Door::Stream => self.mqtt.writable(cx, owner),
+            Door::Feed => self.streams.writable(cx, owner),
         }
         self.settle(cx);
     }
@@ -198,6 +220,7 @@ impl Handler for Front {
         match owner.door() {
             Door::Http => self.socketio.timer(cx, owner),
             Door::Stream => self.mqtt.timer(cx, owner),
+            Door::Feed => self.streams.timer(cx, owner),
         }
         self.settle(cx);
     }
@@ -205,12 +228,15 @@ impl Handler for Front {
     fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail) {
         match mail {
             Mail::Inspect { sessions, reply } => {
-                let found = |id| self.socketio.inspect(cx, id).or_else(|| self.mqtt.inspect(cx, id));
+                let found = |id| {
+                    let others = || self.mqtt.inspect(cx, id).or_else(|| self.streams.inspect(cx, id));
+                    self.socketio.inspect(cx, id).or_else(others)
+                };
                 // Nobody waits any more when the request was given up; that is no error.
                 let _ = reply.send(sessions.into_iter().map(found).collect());
             }
             // The asker may have given up.
-            Mail::Figures { reply } => drop(reply.send(self.mqtt.figures())),
+            Mail::Figures { reply } => drop(reply.send((self.mqtt.figures(), self.streams.figures()))),
             Mail::Ban { ban, reply } => drop(reply.send(self.mqtt.ban(cx, ban))),
             Mail::Unban { of, reply } => drop(reply.send(self.mqtt.unban(cx, &of))),
             Mail::Bans { after, limit, reply } => {
@@ -218,6 +244,7 @@ impl Handler for Front {
             }
             Mail::Disconnect { session } => {
                 self.mqtt.disconnect(cx, session);
+                self.streams.disconnect(cx, session);
                 self.socketio.mail(cx, mail);
             }
             mail => self.socketio.mail(cx, mail),
@@ -246,12 +273,14 @@ impl Handler for Front {
 
     fn flush(&mut self, cx: &mut Cx<'_>) {
         self.socketio.answer_polls(cx);
+        self.streams.answer_polls(cx);
         self.settle(cx);
     }
 
     fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64) {
         self.socketio.drain(cx, window_ms);
         self.mqtt.drain(cx, window_ms);
+        self.streams.drain(cx, window_ms);
         self.settle(cx);
     }
 

@@ -7,7 +7,8 @@
 //! accept ─> Head ──request complete──> Asked ──respond──> Head (or Closing)
 //!            │└─head without body─> Body ─┘ ├──hold──> Held ──respond──> Head (or Closing)
 //!            │                              ├──upgrade──> WebSocket ──close frame, violation──> Closing
-//!            │                              └──upgrade to a stream──> Stream
+//!            │                              ├──upgrade to a stream──> Stream
+//!            │                              └──begin answer (from Held, too)──> Answer
 //!            └──first byte of a stream──> Stream ──own──> Stream with an owner
 //! Head, before the request reaches a handler ──hand over──> another shard.   WebSocket ──migrate──> another shard.
 //! Stream ──hand over──> Stream without an owner, on another shard.
@@ -41,6 +42,8 @@ pub(super) enum Phase {
     /// Bytes that the handler cuts by itself, bare or inside the frames of a WebSocket. Without an owner it counts as half
     /// open.
     Stream,
+    /// An answer that goes on until one of both ends the connection; what the client sends is discarded.
+    Answer,
     /// On its way to another shard as soon as the bytes at hand are sorted.
     Moving,
     /// Only written to.
@@ -179,14 +182,14 @@ impl Connection {
         match self.phase {
             Phase::Head | Phase::Body => self.unsent.is_none(),
             Phase::WebSocket | Phase::Stream => !self.flags.has(Flags::PAUSED),
-            Phase::Closing => true,
+            Phase::Answer | Phase::Closing => true,
             Phase::Asked | Phase::Held | Phase::Moving => false,
         }
     }
 
     /// Whether it stays as it is until one of both ends it, and its owner hears of its end and of back pressure.
     pub(super) fn is_lasting(&self) -> bool {
-        matches!(self.phase, Phase::WebSocket | Phase::Stream)
+        matches!(self.phase, Phase::WebSocket | Phase::Stream | Phase::Answer)
     }
 
     /// Whether what it receives are frames.

@@ -6,7 +6,9 @@ use super::connection::{Flags, NONE, Phase};
 use super::handler::{Closed, Owner};
 use super::io::{ConnKey, Io, Notice};
 use super::response::Response;
+use super::stream::notice_half_dead;
 use bytes::Bytes;
+use wire::http::BodyForm;
 use wire::websocket::{Decoder, Role};
 
 impl Io {
@@ -46,6 +48,35 @@ impl Io {
             Some(_) => {}
             None => self.notices.push_back(Notice::Closed(conn, owner, Closed::Peer)),
         }
+    }
+
+    /// Begins an answer that goes on: what is staged from then on ([`Io::stage`]) is its content, until the connection is closed.
+    /// Fresh or held, the request is answered by that. What the client sends is discarded, and its FIN or a reset ends the
+    /// connection ([`super::Handler::closed`]); [`super::Handler::blocked`] and [`super::Handler::writable`] come as for a
+    /// WebSocket. Tells how the pieces are to be framed; `None`: there is nothing to answer any more.
+    pub fn begin_answer(&mut self, conn: ConnKey, owner: Owner, response: &Response) -> Option<BodyForm> {
+        let Some(connection) = self.connections.get_mut(conn) else {
+            self.notices.push_back(Notice::Closed(conn, owner, Closed::Peer));
+            return None;
+        };
+        if !matches!(connection.phase, Phase::Asked | Phase::Held) {
+            return None;
+        }
+        connection.owner = owner.0;
+        connection.partial = None;
+        notice_half_dead(&connection.stream);
+        let gone = connection.flags.has(Flags::FIN_SEEN) || connection.flags.has(Flags::ENDED);
+        // Whatever ends it ends the connection, too.
+        let (head, form) = response.begin(connection.reply.close());
+        self.enter(conn, Phase::Answer);
+        self.no_deadline(conn);
+        self.write(conn, &head);
+        if gone {
+            self.fail(conn, Closed::Peer);
+            return None;
+        }
+        self.queue(conn);
+        Some(form)
     }
 
     /// Answers with 101 and turns the connection into a WebSocket whose messages have at most `message_bytes_max`

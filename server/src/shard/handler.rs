@@ -17,43 +17,51 @@ use wire::websocket::Event;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Owner(pub(super) u32);
 
-/// How a protocol of the handler is reached. Owners of both have indexes and timers of their own, so that neither pays for
-/// the other's; the door tells whose a callback is.
+/// How a protocol of the handler is reached. Owners of each have indexes and timers of their own, so that none pays for
+/// the others'; the door tells whose a callback is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Door {
     /// Requests and messages of WebSockets.
     Http,
     /// [`Handler::stream`].
     Stream,
+    /// Requests whose answer goes on or comes later, and messages of WebSockets of the same clients.
+    Feed,
 }
 
-/// The bit of an owner that is its door.
+/// The bits of an owner that are its door: none of them, the first or the second.
 const STREAM_DOOR: u32 = 1 << 31;
+const FEED_DOOR: u32 = 1 << 30;
 
 impl Owner {
     /// For a connection that its handler closes at once: nothing about it is told to anybody, and it has no timer.
     pub const NOBODY: Self = Self(NONE);
 
-    /// The owner of this index, which is below 2^31 - 1.
+    /// The owner of this index, which is below 2^30.
     #[must_use]
     pub const fn new(door: Door, index: u32) -> Self {
-        debug_assert!(index < STREAM_DOOR - 1, "no handler has that many sessions");
+        debug_assert!(index < FEED_DOOR, "no handler has that many sessions");
         match door {
             Door::Http => Self(index),
             Door::Stream => Self(index | STREAM_DOOR),
+            Door::Feed => Self(index | FEED_DOOR),
         }
     }
 
     /// Whose it is.
     #[must_use]
     pub const fn door(self) -> Door {
-        if self.0 & STREAM_DOOR == 0 { Door::Http } else { Door::Stream }
+        match (self.0 & STREAM_DOOR, self.0 & FEED_DOOR) {
+            (0, 0) => Door::Http,
+            (0, _) => Door::Feed,
+            _ => Door::Stream,
+        }
     }
 
     /// As given to [`Owner::new`].
     #[must_use]
     pub const fn index(self) -> u32 {
-        self.0 & !STREAM_DOOR
+        self.0 & !(STREAM_DOOR | FEED_DOOR)
     }
 }
 

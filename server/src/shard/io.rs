@@ -390,6 +390,7 @@ fn gauge(stats: &mut Stats, phase: Phase) -> Option<&mut u64> {
     match phase {
         Phase::WebSocket => Some(&mut stats.websockets),
         Phase::Stream => Some(&mut stats.streams),
+        Phase::Answer => Some(&mut stats.answers),
         Phase::Held => Some(&mut stats.held),
         Phase::Head | Phase::Body | Phase::Asked | Phase::Moving | Phase::Closing => None,
     }

@@ -112,7 +112,7 @@ struct Arrivals {
 impl Arrivals {
     fn push(&mut self, conn: ConnKey, phase: Phase) {
         match phase {
-            Phase::WebSocket | Phase::Stream => self.lasting.push(conn),
+            Phase::WebSocket | Phase::Stream | Phase::Answer => self.lasting.push(conn),
             _ => self.requests.push(conn),
         }
     }
@@ -362,7 +362,7 @@ impl<H: Handler> Shard<H> {
             }
             Phase::Stream => drop(self.io.discard(conn)),
             // These have no deadline of their own.
-            Phase::Asked | Phase::Held | Phase::WebSocket | Phase::Moving => {}
+            Phase::Asked | Phase::Held | Phase::WebSocket | Phase::Answer | Phase::Moving => {}
         }
     }
 

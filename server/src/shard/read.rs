@@ -151,7 +151,7 @@ impl<H: Handler> Shard<H> {
                 Phase::WebSocket => self.frames(conn, rest),
                 Phase::Stream if connection.is_framed() => self.frames(conn, rest),
                 Phase::Stream => Step::wait(self.offer(conn, rest)),
-                Phase::Closing => Step::on(rest.len()),
+                Phase::Answer | Phase::Closing => Step::on(rest.len()),
                 Phase::Asked | Phase::Held | Phase::Moving => Step::wait(0),
             };
             used += step.used;
@@ -376,7 +376,7 @@ impl<H: Handler> Shard<H> {
         connection.flags.set(Flags::ENDED);
         let nothing_left = connection.batch == NONE && connection.unsent.is_none();
         match connection.phase {
-            Phase::WebSocket | Phase::Stream => {
+            Phase::WebSocket | Phase::Stream | Phase::Answer => {
                 self.io.fail(conn, Closed::Peer);
                 self.tell();
             }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::borrow::Cow;
-use wire::http::Reply;
+use wire::http::{BodyForm, Reply};
 
 /// What to answer to a request. Framing, `connection` and `content-length` are added when it is written.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +49,17 @@ impl Response {
     /// A refusal with one line of text.
     pub(crate) fn refusal(status: u16, text: &'static str) -> Self {
         Self::new(status).header("content-type", "text/plain").body(text).closing()
+    }
+
+    /// The head of an answer whose content follows in pieces, and how those are framed.
+    pub(super) fn begin(&self, reply: Reply) -> (Bytes, BodyForm) {
+        let mut out = Vec::with_capacity(256);
+        let mut head = reply.start(&mut out, self.status);
+        for (name, value) in &self.headers {
+            head = head.header(name, value);
+        }
+        let form = head.chunked();
+        (out.into(), form)
     }
 
     /// The bytes of the answer. The content is copied behind the head: an answer is for one client, and one piece

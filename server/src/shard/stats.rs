@@ -53,6 +53,7 @@ stats! {
     Gauge connections = "Open connections.";
     Gauge websockets = "Connections that are WebSockets.";
     Gauge streams = "Connections that speak a protocol of bytes (MQTT), bare or inside a WebSocket.";
+    Gauge answers = "HTTP answers that go on (server-sent events, lines of JSON).";
     Gauge held = "HTTP requests that wait for an answer (long polls).";
     Gauge half_open = "Connections that have not sent a complete request head, or CONNECT, yet.";
     Gauge blocked = "Connections with bytes in their write buffer.";

@@ -117,7 +117,7 @@ impl Io {
 }
 
 /// Has the kernel end a connection whose peer is gone without a word.
-fn notice_half_dead(stream: &TcpStream) {
+pub(super) fn notice_half_dead(stream: &TcpStream) {
     let socket = SockRef::from(stream);
     let keepalive = TcpKeepalive::new().with_time(SILENCE_MAX).with_interval(PROBE_INTERVAL);
     let set = socket

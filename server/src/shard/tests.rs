@@ -1,5 +1,6 @@
 //! A shard over real loopback sockets, with a handler made for the tests.
 
+mod answers;
 mod carried;
 mod costs;
 mod http;

@@ -84,11 +84,12 @@ impl Clock {
 pub(super) struct OwnerTimers {
     http: Wheel,
     stream: Wheel,
+    feed: Wheel,
 }
 
 impl OwnerTimers {
     pub(super) fn new(now: Millis) -> Self {
-        Self { http: Wheel::new(now.0), stream: Wheel::new(now.0) }
+        Self { http: Wheel::new(now.0), stream: Wheel::new(now.0), feed: Wheel::new(now.0) }
     }
 
     pub(super) fn arm(&mut self, owner: Owner, at: Millis) {
@@ -105,18 +106,20 @@ impl OwnerTimers {
     pub(super) fn expire(&mut self, now: Millis) -> Option<Owner> {
         let owner = |door| move |index| Owner::new(door, index);
         let http = self.http.expire(now.0).map(owner(Door::Http));
-        http.or_else(|| self.stream.expire(now.0).map(owner(Door::Stream)))
+        let stream = || self.stream.expire(now.0).map(owner(Door::Stream));
+        http.or_else(stream).or_else(|| self.feed.expire(now.0).map(owner(Door::Feed)))
     }
 
     /// When [`OwnerTimers::expire`] is due.
     pub(super) fn next(&self) -> Option<Millis> {
-        [self.http.next(), self.stream.next()].into_iter().flatten().min().map(Millis)
+        [self.http.next(), self.stream.next(), self.feed.next()].into_iter().flatten().min().map(Millis)
     }
 
     fn behind(&mut self, door: Door) -> &mut Wheel {
         match door {
             Door::Http => &mut self.http,
             Door::Stream => &mut self.stream,
+            Door::Feed => &mut self.feed,
         }
     }
 }
@@ -185,11 +188,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn owners_of_two_doors_have_timers_of_their_own() {
+    fn owners_of_each_door_have_timers_of_their_own() {
         let mut timers = OwnerTimers::new(Millis(0));
         let (http, stream) = (Owner::new(Door::Http, 5), Owner::new(Door::Stream, 5));
         assert_eq!((http.door(), http.index()), (Door::Http, 5));
         assert_eq!((stream.door(), stream.index()), (Door::Stream, 5));
+        let feed = Owner::new(Door::Feed, 5);
+        assert_eq!((feed.door(), feed.index()), (Door::Feed, 5));
+        timers.arm(feed, Millis(5));
+        assert_eq!((timers.expire(Millis(5)), timers.expire(Millis(5))), (Some(feed), None));
         timers.arm(http, Millis(20));
         timers.arm(stream, Millis(10));
         timers.arm(Owner::NOBODY, Millis(1));

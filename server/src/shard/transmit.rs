@@ -88,10 +88,12 @@ enum Sent {
 }
 
 impl Io {
-    /// Queues a complete frame of a WebSocket, or bytes of a bare stream, for this turn's flush. The bytes are kept by
-    /// reference.
+    /// Queues a complete frame of a WebSocket, bytes of a bare stream, or of an answer that goes on, for this turn's flush. The
+    /// bytes are kept by reference.
     pub fn stage(&mut self, conn: ConnKey, bytes: &Bytes) {
-        self.write_if(conn, bytes, |phase| matches!(phase, Phase::WebSocket | Phase::Stream | Phase::Moving));
+        self.write_if(conn, bytes, |phase| {
+            matches!(phase, Phase::WebSocket | Phase::Stream | Phase::Answer | Phase::Moving)
+        });
     }
 
     /// Whether nothing waits in the write buffer.
@@ -245,7 +247,7 @@ impl Io {
                 self.queue(conn);
             }
             Phase::Asked | Phase::Held => self.no_deadline(conn),
-            Phase::WebSocket | Phase::Stream | Phase::Moving => {}
+            Phase::WebSocket | Phase::Stream | Phase::Answer | Phase::Moving => {}
         }
     }
 
@@ -253,7 +255,8 @@ impl Io {
     /// or no owner and its deadline. A closing connection has its deadline, which no progress moves: a byte now and then would keep a full buffer alive.
     fn expect_progress(&mut self, conn: ConnKey) {
         match self.connections.get(conn).map(|connection| connection.phase) {
-            None | Some(Phase::WebSocket | Phase::Stream | Phase::Moving | Phase::Closing) => {}
+            None | Some(Phase::Moving | Phase::Closing) => {}
+            Some(Phase::WebSocket | Phase::Stream | Phase::Answer) => {}
             Some(Phase::Head | Phase::Body | Phase::Asked | Phase::Held) => {
                 self.set_deadline(conn, WRITE_STALL_MS);
             }

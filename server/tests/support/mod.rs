@@ -13,6 +13,7 @@
 
 pub mod client;
 pub mod recovering;
+pub mod stream;
 pub mod whole;
 
 use std::net::SocketAddr;

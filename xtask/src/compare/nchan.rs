@@ -119,6 +119,12 @@ http {{
       nchan_subscriber_first_message newest;
       nchan_websocket_ping_interval 25s;
     }}
+    location ~ ^/events/(.+)$ {{
+      nchan_subscriber eventsource;
+      nchan_channel_id $1;
+      nchan_subscriber_first_message newest;
+      nchan_eventsource_ping_interval 15s;
+    }}
   }}
   server {{
     listen {private};
@@ -189,6 +195,7 @@ mod tests {
             "    listen 127.0.0.1:2;",
             "  scgi_temp_path run/nchan-0/scgi;",
             "    location ~ ^/sub/(.+)$ {",
+            "    location ~ ^/events/(.+)$ {",
         ] {
             assert!(text.lines().any(|each| each == line), "{line} is not in {text}");
         }

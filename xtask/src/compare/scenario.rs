@@ -92,6 +92,10 @@ pub(crate) enum Who {
     Recovering,
     /// Whoever speaks MQTT, and all of them do.
     Mqtt,
+    /// Whoever has streams of server-sent events.
+    Events,
+    /// Whoever has streams of lines of JSON.
+    Lines,
     /// Whoever does not speak MQTT alone.
     All,
 }
@@ -103,6 +107,8 @@ impl Who {
             Self::SocketIo => server.does_speak(Speaks::SocketIo),
             Self::Recovering => server.recovery == Recovery::Has,
             Self::Mqtt => server.does_speak(Speaks::Mqtt),
+            Self::Events => server.does_speak(Speaks::Events) || server.does_speak(Speaks::EventsByPath),
+            Self::Lines => server.does_speak(Speaks::Lines),
             Self::All => server.speaks != [Speaks::Mqtt],
         }
     }
@@ -111,6 +117,9 @@ impl Who {
     pub(crate) fn speaks(self, server: &Server) -> Speaks {
         match (self, server.speaks) {
             (Self::Mqtt, _) | (_, []) => Speaks::Mqtt,
+            (Self::Lines, _) => Speaks::Lines,
+            (Self::Events, _) if server.does_speak(Speaks::Events) => Speaks::Events,
+            (Self::Events, _) => Speaks::EventsByPath,
             (_, [first, ..]) => *first,
         }
     }

@@ -10,6 +10,12 @@ pub(crate) enum Speaks {
     SocketIo,
     /// Bare WebSocket at `/sub/<channel>`, and a POST of the data to `/pub/<channel>`.
     WebSocket,
+    /// Server-sent events at `/sse?channel=`, and `POST /v1/messages` for the back end.
+    Events,
+    /// The same as lines of JSON at `/ndjson?channel=`.
+    Lines,
+    /// Server-sent events at `/events/<channel>`, and a POST of the data to `/pub/<channel>`.
+    EventsByPath,
     /// MQTT 3.1.1, which all of them know; the back end is a client as well.
     Mqtt,
 }
@@ -71,7 +77,7 @@ pub(crate) const SERVERS: [Server; 9] = [
         setup: "`trunkline dev` with its defaults: one shard per core, ping every 25 s, its built-in back end; for MQTT `auth.mode = \
                 \"anonymous\"`",
         program: Program::Ours,
-        speaks: &[Speaks::SocketIo, Speaks::Mqtt],
+        speaks: &[Speaks::SocketIo, Speaks::Mqtt, Speaks::Events, Speaks::Lines],
         recovery: Recovery::Has,
     },
     Server {
@@ -104,10 +110,10 @@ pub(crate) const SERVERS: [Server; 9] = [
     Server {
         name: "nchan",
         title: "nginx with nchan",
-        setup: "one worker per core, no access log, subscribers by WebSocket from the newest message on, 64 messages kept \
+        setup: "one worker per core, no access log, subscribers by WebSocket or server-sent events from the newest message on, 64 messages kept \
                 for 10 s per channel so that a slow subscriber of a burst loses none",
         program: Program::Nchan,
-        speaks: &[Speaks::WebSocket],
+        speaks: &[Speaks::WebSocket, Speaks::EventsByPath],
         recovery: Recovery::Lacks,
     },
     Server {
@@ -185,7 +191,7 @@ impl Reach {
     }
 
     /// The arguments that `command` means for a server which speaks `speaks`. Placeholders: `{target}` where clients connect,
-    /// `{room}` that each of them is in one of 100 rooms besides, `{publish}` where messages are published, `{metrics}` where
+    /// `{room}` that each of them is in one of 100 rooms besides, `{own}` that each stream has a channel of its own, `{publish}` where messages are published, `{metrics}` where
     /// counters may be, `{pids}`, `{restart}` what restarts the server.
     pub(crate) fn fill(&self, command: &[String], speaks: Speaks) -> Vec<String> {
         let in_rooms = command.iter().any(|word| word == "{room}");
@@ -196,6 +202,16 @@ impl Reach {
                 let protocol = ["--protocol".to_owned(), "websocket".to_owned()];
                 [protocol.to_vec(), option("--target", &urls("http", &self.public, path))].concat()
             }
+            ("{target}", Speaks::Events | Speaks::Lines) => {
+                let name = if speaks == Speaks::Lines { "ndjson" } else { "sse" };
+                [option("--protocol", name), option("--target", &urls("http", &self.public, ""))].concat()
+            }
+            ("{target}", Speaks::EventsByPath) => {
+                let target = urls("http", &self.public, "/events/comet/%{i}");
+                [option("--protocol", "sse"), option("--target", &target)].concat()
+            }
+            ("{own}", Speaks::Events | Speaks::Lines) => option("--topic", "comet/%{i}"),
+            ("{own}", _) => Vec::new(),
             ("{target}", Speaks::Mqtt) => {
                 let protocol = ["--protocol".to_owned(), "mqtt".to_owned()];
                 [protocol.to_vec(), option("--target", &urls("mqtt", &self.public, ""))].concat()
@@ -204,8 +220,15 @@ impl Reach {
             // Publishers are clients, too.
             ("{publish}", Speaks::Mqtt) => Vec::new(),
             ("{room}", Speaks::SocketIo) => option("--room-event", "join"),
-            ("{room}", Speaks::WebSocket) => Vec::new(),
-            ("{publish}", Speaks::SocketIo) => option("--publish-url", &urls("http", &self.private, "")),
+            ("{room}", Speaks::WebSocket | Speaks::EventsByPath) => Vec::new(),
+            ("{room}", Speaks::Events | Speaks::Lines) => option("--topic", "room-%{i%100}"),
+            ("{publish}", Speaks::EventsByPath) => {
+                let raw = option("--publish-body", "raw");
+                [option("--publish-url", &urls("http", &self.private, "/pub/{channel}")), raw].concat()
+            }
+            ("{publish}", Speaks::SocketIo | Speaks::Events | Speaks::Lines) => {
+                option("--publish-url", &urls("http", &self.private, ""))
+            }
             ("{publish}", Speaks::WebSocket) => {
                 let raw = option("--publish-body", "raw");
                 [option("--publish-url", &urls("http", &self.private, "/pub/main")), raw].concat()
@@ -267,6 +290,16 @@ mod tests {
         assert_eq!(
             filled("fanout --qos 1 {target} {publish}", Speaks::Mqtt, 2),
             "fanout --qos 1 --protocol mqtt --target mqtt://127.0.0.1:8000,mqtt://127.0.0.1:8001"
+        );
+        let comet = "comet {target} {own} {publish}";
+        assert_eq!(
+            filled(comet, Speaks::Lines, 1),
+            "comet --protocol ndjson --target http://127.0.0.1:8000 --topic comet/%{i} --publish-url http://127.0.0.1:9000"
+        );
+        assert_eq!(
+            filled(comet, Speaks::EventsByPath, 1),
+            "comet --protocol sse --target http://127.0.0.1:8000/events/comet/%{i} --publish-url \
+             http://127.0.0.1:9000/pub/{channel} --publish-body raw"
         );
         assert_eq!(
             filled("idle {target} {room}", Speaks::Mqtt, 1),

@@ -10,8 +10,10 @@ use crate::install;
 use crate::process::{build, cargo, program};
 
 /// What the clients need.
-const PROGRAMS: [install::Program; 7] = [
+const PROGRAMS: [install::Program; 8] = [
     ("curl", &["--version"], "curl"),
+    // A browser without a window, for its EventSource.
+    ("chromium-headless-shell", &["--version"], "chromium-headless-shell"),
     ("node", &["--version"], "nodejs"),
     ("npm", &["--version"], "npm"),
     ("python3", &["--version"], "python3"),

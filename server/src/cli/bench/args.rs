@@ -42,7 +42,7 @@ pub(super) struct ClientArgs {
 /// What clients speak
 #[derive(Debug, Args)]
 pub(super) struct SpeakArgs {
-    /// What clients speak: socketio, websocket or mqtt
+    /// What clients speak: socketio, websocket, sse, ndjson or mqtt
     #[arg(long, default_value = "socketio")]
     protocol: Protocol,
     /// Quality of service of clients of mqtt, of their subscriptions and of what is published: 0, 1 or 2 [default: 0]
@@ -63,8 +63,8 @@ pub(super) struct RoomArgs {
     /// Several --target are taken in turn by the same number: of two, one has the rooms with even remainders
     #[arg(long, value_name = "ROOM", default_value = ROOM, requires = "room_event")]
     room: String,
-    /// Filter to which each client of mqtt subscribes, with the same placeholders and %{i+50%100} [default: the channel, if
-    /// there is one]
+    /// Filter to which each client of mqtt subscribes, or that each stream is for, with the same placeholders and %{i+50%100}
+    /// [default: the channel, if there is one]
     #[arg(long, value_name = "FILTER", conflicts_with = "room_event")]
     topic: Option<String>,
 }
@@ -237,9 +237,15 @@ impl RoomArgs {
     /// Clients of MQTT subscribe to `topic` if nothing else was asked for.
     pub(super) fn join(&self, protocol: Protocol, topic: &str) -> Result<Option<Join>, Failure> {
         let is_mqtt = mqtt(protocol).is_some();
+        if matches!(protocol, Protocol::Sse | Protocol::Ndjson) {
+            return match (&self.room_event, &self.topic) {
+                (Some(_), _) => Err("--room-event is not for streams, which have --topic".into()),
+                (None, other) => Ok(Some(Join::to_filter(other.as_deref().unwrap_or(topic)))),
+            };
+        }
         match (&self.room_event, &self.topic) {
             (Some(_), _) if is_mqtt => Err("--room-event is not for mqtt, which has --topic".into()),
-            (_, Some(_)) if !is_mqtt => Err("--topic is for --protocol mqtt".into()),
+            (_, Some(_)) if !is_mqtt => Err("--topic is for --protocol mqtt, sse and ndjson".into()),
             (_, other) if is_mqtt => Ok(Some(Join::to_filter(other.as_deref().unwrap_or(topic)))),
             (event, _) => Ok(event.clone().map(|event| Join { event, room: self.room.clone() })),
         }

@@ -18,8 +18,9 @@ Examples:
   trunkline bench comet --server-pid 4711
   trunkline bench comet --connections 1000 --rate 100 --duration 2m --server-pid 4711
   trunkline bench comet --room-event join --room 'room-%{i}' --channel 'room-%{i}' --user ''
+  trunkline bench comet --protocol sse --server-pid 4711
   trunkline bench comet --protocol mqtt --qos 1 --target mqtt://127.0.0.1:1883",
-    mut_arg("channel", |arg| arg.help("Channel that reaches one client [default: $user/u%{i}, of mqtt comet/%{i}]"))
+    mut_arg("channel", |arg| arg.help("Channel that reaches one client [default: $user/u%{i}, of mqtt and streams comet/%{i}]"))
 )]
 pub(super) struct CometArgs {
     /// How many clients
@@ -28,7 +29,7 @@ pub(super) struct CometArgs {
     #[command(flatten)]
     speak: SpeakArgs,
     /// User that each client connects as, in auth.user or by the user name of mqtt; %{i} is the number of the client; '' = none
-    /// [default: u%{i}, of mqtt none]
+    /// [default: u%{i}, of mqtt and streams none]
     #[arg(long)]
     user: Option<String>,
     /// Messages a second in all, at times fixed beforehand
@@ -77,7 +78,7 @@ impl CometArgs {
         let protocol = self.speak.protocol()?;
         let clients = self.clients.of_one_server((self.connections, protocol), ONE_DOOR)?;
         let (channel, user) = match protocol {
-            Protocol::Mqtt(_) => ("comet/%{i}", ""),
+            Protocol::Mqtt(_) | Protocol::Sse | Protocol::Ndjson => ("comet/%{i}", ""),
             _ => ("$user/u%{i}", "u%{i}"),
         };
         let channel = self.publish.channel_or(channel);

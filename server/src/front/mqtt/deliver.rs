@@ -14,9 +14,10 @@ use wire::mqtt::{
 };
 use wire::websocket::{Opcode, frame_header};
 
-use super::payload::{forwarded, payload};
+use super::payload::forwarded;
 use super::{Mqtt, replies};
 use crate::front::apply::stream_index;
+use crate::front::content::payload;
 use crate::shard::{ConnKey, Cx};
 
 /// A shared rest of so many bytes is copied behind each head: one piece costs less to write than two.

@@ -49,6 +49,7 @@ impl Performer for Mqtt {
             Effect::Detached { .. } | Effect::Ended { tag: None, .. } => {}
             // Not of sessions with a name of their own, or performed elsewhere.
             Effect::Opened { .. } | Effect::Attached { .. } | Effect::AttachRefused { .. } => {}
+            Effect::Page { .. } | Effect::Placed { .. } => {}
             Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => {}
             Effect::Copy { .. } | Effect::Copied(_) => {}
         }

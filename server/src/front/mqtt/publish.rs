@@ -175,7 +175,7 @@ impl Mqtt {
         outcome: Outcome,
     ) {
         let reason = match outcome {
-            Outcome::Published { matched: false } if kind == Kind::PubAck => {
+            Outcome::Published { matched: false, .. } if kind == Kind::PubAck => {
                 ReasonCode::NoMatchingSubscribers
             }
             Outcome::Repeated => {

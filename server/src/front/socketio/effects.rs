@@ -45,7 +45,7 @@ impl SocketIo {
             Effect::Ended { tag: None, session, id, reason: _ } => self.session_expired(cx, session, id),
             // No session here bears a name of its own, and the others are performed elsewhere.
             Effect::Claimed { .. } | Effect::Agreed { .. } | Effect::Done { .. } => {}
-            Effect::Taken { .. } | Effect::Misstep { .. } => {}
+            Effect::Taken { .. } | Effect::Misstep { .. } | Effect::Page { .. } | Effect::Placed { .. } => {}
             Effect::Deliver { .. } | Effect::Send { .. } | Effect::More { .. } => {}
             Effect::CloseConnection { .. }
             | Effect::Mail { .. }

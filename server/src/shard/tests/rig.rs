@@ -9,6 +9,7 @@ use crate::shard::{
     ShardSetup, Stats, Takes, Time, inlet, listeners,
 };
 use crate::state::End;
+use bytes::Bytes;
 use hub::{Hub, HubMail, Limits, Millis, RecoveryLimits, SessionId, ShardId, Topology};
 use std::collections::HashMap;
 use std::io::{Read, Write};
@@ -16,7 +17,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
-use wire::http::Head;
+use wire::http::{BodyForm, Head};
 use wire::websocket::{Event, accept, text_frame};
 
 /// Longer than anything takes; only a failing test waits for it.
@@ -184,6 +185,15 @@ impl Handler for Double {
             "hold" => {
                 let owner = self.own(conn);
                 cx.io.hold(conn, owner);
+                self.see(Seen::Held(conn, owner));
+            }
+            "answer" => {
+                let owner = self.own(conn);
+                let form = cx.io.begin_answer(conn, owner, &Response::new(200).header("x-first", "1"));
+                if let Some(form) = form {
+                    let piece = if form == BodyForm::Chunked { "3\r\none\r\n" } else { "one" };
+                    cx.io.stage(conn, &Bytes::from_static(piece.as_bytes()));
+                }
                 self.see(Seen::Held(conn, owner));
             }
             "ws" => {

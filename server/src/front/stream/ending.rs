@@ -1,0 +1,155 @@
+//! Everything that ends a stream, and its signs of life.
+//!
+//! Owns the order: the answer ends, the connection goes, then the hub hears of it. To an `EventSource` an end means to come back,
+//! whatever its reason. Must not know why; the reason comes with the call. Start at [`Streams::finish`].
+
+use bytes::Bytes;
+use hub::{Command, Millis, Reason, SessionId};
+use wire::http::write_last_chunk;
+
+use super::answer::Later;
+use super::caller::{Caller, Framing, Kind, Reader, Stage};
+use super::deliver::framed;
+use super::effects::is_told;
+use super::{Streams, owner};
+use crate::shard::{Closed, ConnKey, Cx, Owner};
+
+/// A shutdown in progress.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Drain {
+    start: Millis,
+    window_ms: u64,
+}
+
+impl Drain {
+    /// When this session's connection is closed: the random part of its id is its place in the window.
+    fn at(&self, id: SessionId) -> Millis {
+        let [.., a, b, c, d] = id.0;
+        let place = u64::from(u32::from_be_bytes([a, b, c, d]));
+        Millis(self.start.0 + place % self.window_ms.max(1))
+    }
+}
+
+impl Streams {
+    /// Ends a reader's answer and session. Does nothing for one that is gone.
+    pub(super) fn finish(&mut self, cx: &mut Cx<'_>, index: u32, reason: Reason) {
+        let Some(reader) = self.take_reader(cx, index) else { return };
+        self.part(cx, &reader, reason);
+        self.end_session(cx, &reader, reason);
+    }
+
+    /// The hub hears of the end.
+    pub(super) fn end_session(&mut self, cx: &mut Cx<'_>, reader: &Reader, reason: Reason) {
+        self.apply(cx, Command::End { session: reader.session, reason });
+    }
+
+    /// The hub has ended the session: nobody has to be told but the client.
+    pub(super) fn session_ended(&mut self, cx: &mut Cx<'_>, id: SessionId, reason: Reason) {
+        let Some(index) = self.index_of(id) else { return };
+        let Some(reader) = self.take_reader(cx, index) else { return };
+        self.part(cx, &reader, reason);
+    }
+
+    /// The end of an answer, or an answer that there will be none.
+    fn part(&mut self, cx: &mut Cx<'_>, reader: &Reader, reason: Reason) {
+        let Reader { conn, kind, framing, stage, .. } = *reader;
+        if kind == Kind::Poll || stage == Stage::Opening {
+            let later = if reason == Reason::Draining { Later::Draining } else { Later::Full };
+            return cx.io.respond(conn, self.site.put_off(later, Some(kind), reader.origin()));
+        }
+        if !is_told(reason) {
+            return cx.io.close(conn);
+        }
+        if framing == Framing::Chunked {
+            let mut last = Vec::new();
+            write_last_chunk(&mut last);
+            cx.io.stage(conn, &Bytes::from(last));
+        }
+        cx.io.close_after_flush(conn);
+    }
+
+    /// The connection is gone.
+    pub(in crate::front) fn closed(&mut self, cx: &mut Cx<'_>, owner: Owner, why: Closed) {
+        let Some(Caller::Reader(reader)) = self.remove(cx, owner.index()) else { return };
+        let reason = match why {
+            Closed::Peer => Reason::ConnectionClosed,
+            Closed::Error => Reason::ConnectionFailed,
+            Closed::Violation(_) => Reason::Malformed,
+            Closed::TooLong | Closed::Idle => Reason::SlowConsumer,
+        };
+        self.end_session(cx, &reader, reason);
+    }
+
+    pub(in crate::front) fn blocked(&mut self, cx: &mut Cx<'_>, owner: Owner) {
+        self.wait(cx, owner.index());
+    }
+
+    pub(in crate::front) fn writable(&mut self, cx: &mut Cx<'_>, owner: Owner) {
+        self.go_on(cx, owner.index());
+    }
+
+    /// Sets the timer of a reader: its next sign of life, the end of a poll, or its turn in a shutdown.
+    pub(super) fn arm(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let now = cx.io.now();
+        let beat = Millis(now.0 + self.config.streams.heartbeat_ms);
+        let drain = self.drain;
+        let Some(reader) = self.reader_mut(index) else { return };
+        let id = reader.id;
+        // A poll that has not read what is kept is answered as soon as it has.
+        let at = reader.poll().map_or(beat, |poll| if poll.until > now { poll.until } else { beat });
+        let at = drain.map_or(at, |drain| at.min(drain.at(id)));
+        cx.io.arm(owner(index), at);
+    }
+
+    pub(in crate::front) fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
+        let (index, now, drain) = (owner.index(), cx.io.now(), self.drain);
+        let Some(reader) = self.reader_mut(index) else { return };
+        let (conn, id, stage) = (reader.conn, reader.id, reader.stage);
+        let (kind, framing) = (reader.kind, reader.framing);
+        let is_over = reader.poll().is_some_and(|poll| poll.until <= now);
+        if is_over && stage == Stage::Live {
+            return self.answer_poll(cx, index);
+        }
+        if drain.is_some_and(|drain| drain.at(id) <= now) {
+            return match kind {
+                // It has been answered as if its time were over.
+                Kind::Poll => self.answer_poll(cx, index),
+                Kind::Sse | Kind::SseEnvelope | Kind::Ndjson => self.finish(cx, index, Reason::Draining),
+            };
+        }
+        if stage != Stage::Opening && kind != Kind::Poll {
+            self.beat(cx, (conn, kind, framing));
+        }
+        self.arm(cx, index);
+    }
+
+    /// A sign of life, unless the client has enough to read.
+    fn beat(&mut self, cx: &mut Cx<'_>, (conn, kind, framing): (ConnKey, Kind, Framing)) {
+        if !cx.io.is_writable(conn) {
+            return;
+        }
+        let known = self.heartbeats.iter().find(|(variant, _)| *variant == (kind, framing));
+        if let Some((_, bytes)) = known {
+            return cx.io.stage(conn, bytes);
+        }
+        let bytes = framed(framing, kind.form().heartbeat().to_vec());
+        cx.io.stage(conn, &bytes);
+        self.heartbeats.push(((kind, framing), bytes));
+    }
+
+    /// No more streams; each is ended at a random time within the window.
+    pub(in crate::front) fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64) {
+        self.drain = Some(Drain { start: cx.io.now(), window_ms });
+        let indexes: Vec<usize> = self.callers.iter().map(|(index, _)| index).collect();
+        for index in indexes {
+            self.arm(cx, u32::try_from(index).expect("indexes are 32 bits"));
+        }
+    }
+
+    /// The back end closes the connection under a session.
+    pub(in crate::front) fn disconnect(&mut self, cx: &mut Cx<'_>, id: SessionId) {
+        if let Some(index) = self.index_of(id) {
+            self.finish(cx, index, Reason::Disconnected);
+        }
+    }
+}

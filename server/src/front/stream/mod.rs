@@ -1,0 +1,155 @@
+//! Streams for clients that speak plain HTTP: from requests to hub commands, from hub effects to server-sent events, lines of JSON
+//! and answers to long polls.
+//!
+//! One `Streams` per shard owns its callers (`caller`): readers, which are connections with a session of the hub, and publishers,
+//! which wait for an answer. The code is split by what happens: `request` (a request comes, and who is turned away, in the form of
+//! `answer`), `open` and `reading` (a session begins: first what channels keep, then what comes), `publish`, `effects` and `deliver`
+//! (from the hub), `poll`, `ending`, `office` (what the back office asks).
+//!
+//! It must not know sockets or the framing of HTTP beyond chunks, and it decides nothing the hub decides. Every hub command goes
+//! through [`Streams::apply`].
+//!
+//! ```text
+//!  request -> Opening --admitted, channels keep something--> Reading --all read--> Live
+//!                \------------admitted, nothing is kept--------------------------/
+//! ```
+
+mod answer;
+mod caller;
+mod deliver;
+mod effects;
+mod ending;
+mod office;
+mod open;
+mod poll;
+mod publish;
+mod reading;
+mod request;
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use hub::{Command, SessionId, ShardId};
+use slab::Slab;
+
+use self::answer::Site;
+use self::caller::{Caller, Publisher, Reader};
+pub use self::office::{FAMILIES, Family, Figures};
+use super::apply::apply;
+use crate::config::Config;
+use crate::shard::{Cx, Door, Owner};
+
+/// No caller.
+const NONE: u32 = u32::MAX;
+
+/// What waited for a session is handed over in pieces of so many: in between its connection may say that it is full.
+const BUDGET: u32 = 64;
+
+/// The callers of one shard.
+#[derive(Debug)]
+pub(super) struct Streams {
+    config: Arc<Config>,
+    shard: ShardId,
+    site: Site,
+    /// `Owner` and the hub's `Tag` are the index.
+    callers: Slab<Caller>,
+    /// Index: slot of a session id. Four bytes per session instead of a map.
+    indexes: Vec<u32>,
+    /// Told apart from those before it at the same index.
+    publishers: u32,
+    /// Polls that are answered at the end of the turn.
+    due: Vec<u32>,
+    /// Signs of life, made once: every stream of a form stages the same.
+    heartbeats: Vec<((caller::Kind, caller::Framing), Bytes)>,
+    drain: Option<ending::Drain>,
+    figures: Figures,
+}
+
+impl Streams {
+    pub(super) fn new(config: Arc<Config>, shard: ShardId) -> Self {
+        Self {
+            site: Site::new(&config),
+            config,
+            shard,
+            callers: Slab::new(),
+            indexes: Vec::new(),
+            publishers: 0,
+            due: Vec::new(),
+            heartbeats: Vec::new(),
+            drain: None,
+            figures: Figures::default(),
+        }
+    }
+
+    /// Whether nothing is kept of any client.
+    pub(super) fn is_idle(&self) -> bool {
+        self.callers.is_empty() && self.indexes.is_empty() && self.due.is_empty()
+    }
+
+    /// Applies a command and performs what follows. Called while effects are performed it only queues.
+    pub(super) fn apply(&mut self, cx: &mut Cx<'_>, command: Command) {
+        apply(self, cx, command);
+    }
+
+    fn reader(&self, index: u32) -> Option<&Reader> {
+        match self.callers.get(index as usize)? {
+            Caller::Reader(reader) => Some(reader),
+            Caller::Publisher(_) => None,
+        }
+    }
+
+    fn reader_mut(&mut self, index: u32) -> Option<&mut Reader> {
+        self.callers.get_mut(index as usize)?.reader()
+    }
+
+    fn publisher(&self, index: u32) -> Option<&Publisher> {
+        match self.callers.get(index as usize)? {
+            Caller::Reader(_) => None,
+            Caller::Publisher(publisher) => Some(publisher),
+        }
+    }
+
+    /// The reader of a session.
+    fn index_of(&self, id: SessionId) -> Option<u32> {
+        let index = *self.indexes.get(id.slot() as usize)?;
+        self.reader(index).filter(|reader| reader.id == id).map(|_| index)
+    }
+
+    fn note_index(&mut self, id: SessionId, index: u32) {
+        let slot = id.slot() as usize;
+        if self.indexes.len() <= slot {
+            self.indexes.resize(slot + 1, NONE);
+        }
+        if let Some(place) = self.indexes.get_mut(slot) {
+            *place = index;
+        }
+    }
+
+    fn insert(&mut self, caller: Caller) -> u32 {
+        self.figures.came(&caller);
+        u32::try_from(self.callers.insert(caller)).expect("fewer callers than 32 bits count")
+    }
+
+    /// Takes a caller away; its connection is somebody else's business.
+    fn remove(&mut self, cx: &mut Cx<'_>, index: u32) -> Option<Caller> {
+        let caller = self.callers.try_remove(index as usize)?;
+        cx.io.disarm(owner(index));
+        self.figures.left(&caller);
+        if let Caller::Reader(reader) = &caller {
+            let place = self.indexes.get_mut(reader.id.slot() as usize);
+            if let Some(place) = place.filter(|place| **place == index) {
+                *place = NONE;
+            }
+        }
+        if self.callers.is_empty() {
+            self.callers = Slab::new();
+            self.indexes = Vec::new();
+        }
+        Some(caller)
+    }
+}
+
+/// What the shard knows a caller by.
+fn owner(index: u32) -> Owner {
+    Owner::new(Door::Feed, index)
+}

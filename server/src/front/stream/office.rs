@@ -1,0 +1,148 @@
+//! What the back office asks about streams: how clients are connected, and what was counted.
+//!
+//! Owns the declaration of each figure with its documentation. Start at [`Streams::inspect`] and [`Figures`].
+
+use hub::SessionId;
+
+use super::Streams;
+use super::caller::{Caller, Kind};
+use crate::mail::Inspection;
+use crate::shard::{Cx, Stat, StatKind};
+
+/// Names of protocols, in the order of figures by protocol.
+const PROTOCOLS: [&str; 3] = ["sse", "ndjson", "poll"];
+
+/// A snapshot of what was counted since the shard started.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Figures {
+    /// Readers now, by protocol.
+    pub readers: [u64; 3],
+    /// Messages to readers, by protocol.
+    pub messages_out: [u64; 3],
+    /// Messages by `POST /publish` that are where they are needed.
+    pub published: u64,
+    /// Times that a client was told that something it missed is gone.
+    pub gaps: u64,
+    /// Requests that should not be repeated.
+    pub refused: u64,
+}
+
+/// A figure, or several that differ in a label.
+#[derive(Clone, Copy, Debug)]
+pub struct Family {
+    /// Name, kind and documentation.
+    pub stat: Stat,
+    /// The label's name, and what it says; `None` for a single figure.
+    pub label: Option<(&'static str, &'static str)>,
+    /// Value of the label and figure.
+    pub values: fn(&Figures) -> Vec<(&'static str, u64)>,
+}
+
+const BY_PROTOCOL: Option<(&str, &str)> = Some(("protocol", "`sse`, `ndjson` or `poll`"));
+
+/// All families, in the order in which they are shown.
+pub const FAMILIES: &[Family] = &[
+    Family {
+        stat: stat(
+            StatKind::Gauge,
+            "streams_readers",
+            "Clients of `/sse`, `/ndjson` and `/poll` that are connected.",
+        ),
+        label: BY_PROTOCOL,
+        values: |figures| by_protocol(&figures.readers),
+    },
+    Family {
+        stat: stat(StatKind::Counter, "streams_messages_out", "Messages to those clients."),
+        label: BY_PROTOCOL,
+        values: |figures| by_protocol(&figures.messages_out),
+    },
+    Family {
+        stat: stat(StatKind::Counter, "streams_published", "Messages by `POST /publish`."),
+        label: None,
+        values: |figures| vec![("", figures.published)],
+    },
+    Family {
+        stat: stat(
+            StatKind::Counter,
+            "streams_gaps",
+            "Times that a client was told that something it missed is gone from the history.",
+        ),
+        label: None,
+        values: |figures| vec![("", figures.gaps)],
+    },
+    Family {
+        stat: stat(
+            StatKind::Counter,
+            "streams_refused",
+            "Requests for streams, or to publish, that were refused for good.",
+        ),
+        label: None,
+        values: |figures| vec![("", figures.refused)],
+    },
+];
+
+const fn stat(kind: StatKind, name: &'static str, doc: &'static str) -> Stat {
+    Stat { name, kind, doc }
+}
+
+fn by_protocol(figures: &[u64; 3]) -> Vec<(&'static str, u64)> {
+    PROTOCOLS.iter().copied().zip(figures.iter().copied()).collect()
+}
+
+impl Figures {
+    /// Adds another shard's figures to these.
+    pub fn add(&mut self, other: &Self) {
+        for (sum, figure) in self.readers.iter_mut().zip(other.readers) {
+            *sum += figure;
+        }
+        for (sum, figure) in self.messages_out.iter_mut().zip(other.messages_out) {
+            *sum += figure;
+        }
+        self.published += other.published;
+        self.gaps += other.gaps;
+        self.refused += other.refused;
+    }
+
+    pub(super) fn came(&mut self, caller: &Caller) {
+        if let Caller::Reader(reader) = caller {
+            *at(&mut self.readers, reader.kind) += 1;
+        }
+    }
+
+    pub(super) fn left(&mut self, caller: &Caller) {
+        if let Caller::Reader(reader) = caller {
+            *at(&mut self.readers, reader.kind) -= 1;
+        }
+    }
+
+    pub(super) fn delivered(&mut self, kind: Kind) {
+        *at(&mut self.messages_out, kind) += 1;
+    }
+}
+
+/// The figure of a protocol.
+fn at([sse, ndjson, poll]: &mut [u64; 3], kind: Kind) -> &mut u64 {
+    match kind {
+        Kind::Sse | Kind::SseEnvelope => sse,
+        Kind::Ndjson => ndjson,
+        Kind::Poll => poll,
+    }
+}
+
+impl Streams {
+    /// What was counted since the shard started.
+    pub(in crate::front) fn figures(&self) -> Figures {
+        self.figures.clone()
+    }
+
+    /// How the client of a session is connected.
+    pub(in crate::front) fn inspect(&self, cx: &Cx<'_>, session: SessionId) -> Option<Inspection> {
+        let reader = self.reader(self.index_of(session)?)?;
+        Some(Inspection {
+            protocol: reader.kind.protocol(),
+            namespace: None,
+            transport: "http",
+            remote: cx.io.peer_addr(reader.conn),
+        })
+    }
+}

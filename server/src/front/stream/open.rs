@@ -1,0 +1,231 @@
+//! How a stream begins: a session is made and admitted, and once every home knows of it the answer begins. So a client whose request
+//! is answered misses nothing that is published from then on.
+//!
+//! Owns that order. Must not know what a request looks like. Start at [`Streams::open`].
+
+use hub::{Admit, ChannelName, Command, Millis, Open, Position, ReadFrom, SessionId, SessionKey};
+use wire::http::BodyForm;
+use wire::stream::{Mark, Notice, Positions, Resume, Token};
+
+use super::answer::Later;
+use super::caller::{Caller, Framing, Kind, Poll, Reader, Stage, to_hub};
+use super::reading::{Found, Reading};
+use super::{BUDGET, Streams, owner};
+use crate::front::apply::tag_of;
+use crate::shard::{ConnKey, Cx, Door};
+
+/// A position that no history has.
+const NEVER: Position = Position { epoch: 0, offset: u64::MAX };
+
+/// What a reader wants.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// Channels and filters, checked.
+    pub(super) channels: Vec<String>,
+    /// Where it was.
+    pub(super) resume: Resume,
+    /// The last so many messages of each channel, unless it goes on somewhere.
+    pub(super) history: u32,
+}
+
+/// What is to be done about one channel before what comes is given.
+enum Plan {
+    /// Nothing: it keeps no history, and nothing was promised.
+    Nothing,
+    /// It is read.
+    Read(ReadFrom),
+    /// What the client missed is gone. Then it is read from where it is, if there is something to read.
+    Lost(Option<ReadFrom>),
+}
+
+impl Streams {
+    /// Makes a session; the request is answered when it is there, or in the form of `kind` when it cannot be.
+    pub(super) fn open(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (conn, kind, origin): (ConnKey, Kind, Option<&str>),
+        asked: Asked,
+        (limit, wait_seconds): (Option<u32>, Option<u32>),
+    ) {
+        let is_one = matches!(asked.channels.as_slice(), [only] if !is_filter(only));
+        let mut reader = Reader {
+            conn,
+            session: SessionKey(0),
+            id: SessionId([0; 15]),
+            kind,
+            framing: Framing::Plain,
+            stage: Stage::Opening,
+            place: None,
+            places: (!is_one).then(Box::default),
+            rare: None,
+        };
+        let until = self.poll_until(cx.io.now(), wait_seconds);
+        let rare = reader.rare();
+        rare.origin = origin.map(Box::from);
+        rare.asked = Some(Box::new(asked));
+        if kind == Kind::Poll {
+            let limit = limit.unwrap_or(u32::MAX).min(self.config.limits.poll_messages_max);
+            rare.poll = Some(Poll { until, messages: Vec::new(), limit, is_due: false });
+        } else {
+            rare.left = limit;
+        }
+        let index = self.insert(Caller::Reader(reader));
+        let (tag, random) = (tag_of(Door::Feed, index), cx.io.random());
+        self.apply(cx, Command::Open(Open { tag, random, recover: false, observer: false }));
+        let is_waiting = |reader: &&Reader| {
+            reader.conn == conn && (reader.stage == Stage::Opening || reader.kind == Kind::Poll)
+        };
+        if self.reader(index).filter(is_waiting).is_some() {
+            cx.io.hold(conn, owner(index));
+            self.arm(cx, index);
+        }
+    }
+
+    fn poll_until(&self, now: Millis, wait_seconds: Option<u32>) -> Millis {
+        let longest_ms = self.config.streams.poll_wait_ms;
+        let wait_ms = wait_seconds.map_or(longest_ms, |seconds| longest_ms.min(u64::from(seconds) * 1000));
+        Millis(now.0 + wait_ms)
+    }
+
+    /// The hub has made the session.
+    pub(super) fn opened(&mut self, cx: &mut Cx<'_>, index: u32, (session, id): (SessionKey, SessionId)) {
+        let Some(reader) = self.reader_mut(index) else { return };
+        (reader.session, reader.id) = (session, id);
+        let asked = reader.rare.as_ref().and_then(|rare| rare.asked.as_ref());
+        let subscriptions = asked.map(|asked| asked.channels.clone()).unwrap_or_default();
+        self.note_index(id, index);
+        let admit = Admit { session, user: None, info: None, subscriptions, keepsake: bytes::Bytes::new() };
+        self.apply(cx, Command::Admit(admit));
+        // Alone: what the channels keep comes before what has come meanwhile.
+        self.apply(cx, Command::Resume { session, budget: 1 });
+    }
+
+    /// There is no place for it; nobody knows of it but us.
+    pub(super) fn not_opened(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let Some(Caller::Reader(reader)) = self.remove(cx, index) else { return };
+        let later = self.site.put_off(Later::Full, Some(reader.kind), reader.origin());
+        cx.io.respond(reader.conn, later);
+    }
+
+    /// Every home knows of the session.
+    pub(super) fn admitted(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let Some(reader) = self.reader_mut(index) else { return };
+        let (session, kind) = (reader.session, reader.kind);
+        let Some(asked) = reader.rare.as_mut().and_then(|rare| rare.asked.take()) else { return };
+        // Before anything that waits to be done: whatever comes from now on waits in the hub.
+        cx.hub.commands.push_front(Command::Pause(session));
+        if kind != Kind::Poll && !self.begin(cx, index) {
+            return;
+        }
+        let found = if asked.resume == Resume::Nowhere { Found::Nothing } else { Found::Everything };
+        let mut reading = Reading::new(asked.history, found);
+        for channel in &asked.channels {
+            let from = match self.plan(channel, &asked) {
+                Plan::Nothing => None,
+                Plan::Read(from) => Some(from),
+                Plan::Lost(None) if kind == Kind::Poll => {
+                    return self.position_lost(cx, index, channel, None);
+                }
+                // What is there instead, only the channel's home knows.
+                Plan::Lost(Some(_)) if kind == Kind::Poll => Some(ReadFrom::After(NEVER)),
+                Plan::Lost(from) => {
+                    reading.found(Found::Lost);
+                    self.say_lost(cx, index, channel);
+                    from
+                }
+            };
+            let name = ChannelName::parse(channel, u32::MAX).ok();
+            reading.channels.extend(from.zip(name).map(|(from, name)| (name, from)));
+        }
+        let Some(reader) = self.reader_mut(index) else { return };
+        if let (Some(places), Resume::After(Token::Several(known))) = (&mut reader.places, &asked.resume) {
+            take_places(places, &reading, known);
+        }
+        reader.stage = Stage::Reading;
+        reader.rare().reading = Some(Box::new(reading));
+        self.read_on(cx, index);
+    }
+
+    /// The head of the answer, and what a form begins with; whether the client is there.
+    fn begin(&mut self, cx: &mut Cx<'_>, index: u32) -> bool {
+        let Some(reader) = self.reader(index) else { return false };
+        let (conn, kind) = (reader.conn, reader.kind);
+        let response = self.site.stream(kind, reader.origin());
+        let Some(form) = cx.io.begin_answer(conn, owner(index), &response) else { return false };
+        let Some(reader) = self.reader_mut(index) else { return false };
+        reader.framing = match form {
+            BodyForm::Chunked => Framing::Chunked,
+            BodyForm::UntilClose => Framing::Plain,
+        };
+        reader.rare().origin = None;
+        let mut opening = Vec::new();
+        self.site.opening(kind, &mut opening);
+        self.say(cx, index, &opening);
+        self.arm(cx, index);
+        true
+    }
+
+    fn plan(&self, channel: &str, asked: &Asked) -> Plan {
+        let keeps = !is_filter(channel) && self.keeps_history(channel);
+        let fresh = keeps.then_some(ReadFrom::Last(asked.history));
+        let known: Option<Option<Position>> = match &asked.resume {
+            Resume::Nowhere => None,
+            Resume::Lost => Some(None),
+            Resume::After(_) if is_filter(channel) => Some(None),
+            Resume::After(Token::One(place)) => Some((asked.channels.len() == 1).then(|| to_hub(*place))),
+            Resume::After(Token::Several(places)) => match places.find(Mark::of(channel)) {
+                Some(place) => Some(Some(to_hub(place))),
+                None if asked.channels.len() == 1 => Some(None),
+                // A channel that is new, or that had no positions: nothing was promised.
+                None => None,
+            },
+        };
+        match known {
+            None => fresh.map_or(Plan::Nothing, Plan::Read),
+            Some(Some(place)) if keeps => Plan::Read(ReadFrom::After(place)),
+            Some(_) => Plan::Lost(fresh),
+        }
+    }
+
+    /// Whether a channel has positions, by the first rule that matches it.
+    fn keeps_history(&self, channel: &str) -> bool {
+        let matches = |rule: &&crate::config::ChannelRule| hub::filter_matches(rule.filter.as_str(), channel);
+        self.config.channels.iter().find(matches).is_some_and(|rule| rule.history_messages_max > 0)
+    }
+
+    /// What was missed of a channel or filter is gone.
+    pub(super) fn say_lost(&mut self, cx: &mut Cx<'_>, index: u32, channel: &str) {
+        self.figures.gaps += 1;
+        let Some(reader) = self.reader(index) else { return };
+        let (form, token) = (reader.kind.form(), reader.token());
+        let channel = reader.places.is_some().then_some(channel);
+        let mut text = Vec::new();
+        form.notice(&Notice { recovered: Some(false), channel, position: token.as_deref() }, &mut text);
+        self.say(cx, index, &text);
+    }
+
+    /// What comes is given from now on.
+    pub(super) fn go_live(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let Some(reader) = self.reader_mut(index) else { return };
+        reader.stage = Stage::Live;
+        reader.tidy();
+        let (session, conn, kind) = (reader.session, reader.conn, reader.kind);
+        if kind == Kind::Poll || cx.io.is_writable(conn) {
+            self.apply(cx, Command::Resume { session, budget: BUDGET });
+        }
+    }
+}
+
+/// Until a channel is read, the client is where it said it was.
+fn take_places(places: &mut Positions, reading: &Reading, known: &Positions) {
+    for (channel, from) in &reading.channels {
+        let mark = Mark::of(channel.as_str());
+        if let (ReadFrom::After(_), Some(place)) = (from, known.find(mark)) {
+            places.set(mark, place);
+        }
+    }
+}
+
+pub(super) fn is_filter(channel: &str) -> bool {
+    channel.contains(['+', '#'])
+}

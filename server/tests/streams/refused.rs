@@ -1,0 +1,62 @@
+//! Requests that are not served, and limits.
+
+use serde_json::{Value, json};
+
+use super::support::client::Http;
+use super::{Server, config, start};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_asked_for_is_refused_with_its_reason() {
+    let server = start(&[("limits.stream_channels_max", "2")]).await;
+    let mut http = Http::connect(server.public_addr());
+    for (target, status, code) in [
+        ("/sse", 400, "malformed"),
+        ("/ndjson?channel=a&history=many", 400, "malformed"),
+        ("/poll?channel=a&after=7", 400, "malformed"),
+        ("/sse?channel=", 422, "invalid-channel"),
+        ("/sse?channel=a%23", 422, "invalid-filter"),
+        ("/poll?channel=a/%23", 422, "invalid-channel"),
+        ("/sse?channel=$user/7", 403, "reserved-channel"),
+        ("/sse?channel=a&channel=b&channel=c", 422, "over-limit"),
+    ] {
+        let answer = http.get(target);
+        let problem: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, &problem["code"]), (status, &json!(code)), "{target}");
+        assert_eq!(problem["type"], format!("/v1/problems/{code}"));
+    }
+    assert_eq!(http.post("/sse?channel=a", "").status, 405);
+    assert_eq!(http.get("/publish?channel=a").status, 405);
+    assert_eq!(http.get("/ssee").status, 404);
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_is_let_in_unasked_or_others_have_rules_nobody_reads() {
+    for (settings, status) in [
+        (("auth.mode", "back_end"), 401),
+        (("mqtt.acl_default", "deny"), 403),
+        (("streams.enabled", "false"), 404),
+    ] {
+        let server = Server::start(config(&[settings])).await.unwrap();
+        let address = server.public_addr();
+        assert_eq!(Http::connect(address).get("/sse?channel=a").status, status, "{settings:?}");
+        assert_eq!(Http::connect(address).post("/publish?channel=a", "").status, status, "{settings:?}");
+        server.drain().await;
+    }
+}
+
+/// An `EventSource` stops for good on every status but 200.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_server_puts_clients_off_in_a_form_from_which_they_come_back() {
+    let server = start(&[("limits.sessions_max", "1")]).await;
+    let address = server.public_addr();
+    let mut first = super::support::stream::Stream::get(address, "/sse?channel=a", &[]);
+    let mut second = super::support::stream::Stream::get(address, "/sse?channel=a", &[]);
+    assert_eq!((second.status, second.rest().as_str()), (200, "retry: 2000\n\n"));
+    let answer = Http::connect(address).get("/ndjson?channel=a");
+    assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
+    assert_eq!(Http::connect(address).get("/poll?channel=a").status, 503);
+    super::publish(address, "a", "still there");
+    assert_eq!(first.message().data, "still there");
+    server.drain().await;
+}
