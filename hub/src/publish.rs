@@ -201,8 +201,16 @@ impl Hub {
         rosters.iter().map(shards_of).fold(0, |all, shards| all | shards)
     }
 
+    /// The roster and rule of a channel that keeps messages.
+    pub(crate) fn history_of(
+        &mut self,
+        channel: &ChannelName,
+    ) -> Result<Option<(RosterKey, HistoryRule)>, Refusal> {
+        self.history_for(channel, false)
+    }
+
     /// The roster and rule of a channel that keeps a message of this kind.
-    pub(crate) fn history_for(
+    fn history_for(
         &mut self,
         channel: &ChannelName,
         message: &Message,

@@ -23,7 +23,7 @@ impl Hub {
     pub(crate) fn give_page(&mut self, to: ShardId, ask: &PageAsk, effects: &mut Effects) {
         self.trim_histories();
         // Where there is no place for a channel more, none is kept.
-        let page = match self.history_for(&ask.channel, false) {
+        let page = match self.history_of(&ask.channel) {
             Ok(Some((key, rule))) => {
                 self.next_position(key);
                 self.read_history(key, rule, (ask.from, ask.limit))

@@ -1,4 +1,4 @@
-//! Long polls.
+//! Long polls: each answers with what there is, and none loses what comes between two of them.
 
 use std::time::Duration;
 

@@ -78,11 +78,7 @@ impl Params {
         let (mut after, mut last) = (None, None);
         for (name, value) in pairs(query) {
             match name.as_ref() {
-                "channel" => {
-                    if !params.channels.iter().any(|known| *known == value) {
-                        params.channels.push(value.into_owned());
-                    }
-                }
+                "channel" => params.want(&value),
                 "after" => {
                     let wanted = "a position that this server gave out";
                     after = Some(Token::parse(&value).ok_or(ParamError { name: "after", wanted })?);
@@ -108,6 +104,15 @@ impl Params {
             (None, None) => Resume::Nowhere,
         };
         Ok(params)
+    }
+}
+
+impl Params {
+    /// One channel more, unless it is there.
+    fn want(&mut self, channel: &str) {
+        if !self.channels.iter().any(|known| known == channel) {
+            self.channels.push(channel.to_owned());
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! half is for `--quick`. Placeholders in braces are filled by `Reach::fill`.
 
 mod sections;
+mod streams;
 
 pub(crate) use sections::SECTIONS;
 

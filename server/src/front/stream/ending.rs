@@ -113,8 +113,10 @@ impl Streams {
         if drain.is_some_and(|drain| drain.at(id) <= now) {
             return match kind {
                 // It has been answered as if its time were over.
-                Kind::Poll => self.answer_poll(cx, index),
-                Kind::Sse | Kind::SseEnvelope | Kind::Ndjson => self.finish(cx, index, Reason::Draining),
+                Kind::Poll if stage == Stage::Live => self.answer_poll(cx, index),
+                Kind::Poll | Kind::Sse | Kind::SseEnvelope | Kind::Ndjson => {
+                    self.finish(cx, index, Reason::Draining)
+                }
             };
         }
         if stage != Stage::Opening && kind != Kind::Poll {

@@ -1,4 +1,4 @@
-//! Tokens.
+//! Tokens: each has one text, and no other text is taken for one.
 
 use crate::stream::{Mark, POSITIONS_MAX, Position, Positions, Token};
 

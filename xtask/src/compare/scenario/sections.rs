@@ -8,7 +8,7 @@ use super::{Better, Figure, Floor, Mode, Run, Section, Who};
 const JUDGED: u16 = 3;
 
 /// What most rows have.
-const RUN: Run = Run {
+pub(super) const RUN: Run = Run {
     name: "",
     title: "",
     command: "",
@@ -20,17 +20,17 @@ const RUN: Run = Run {
     minutes_max: 5,
 };
 
-const fn figure(name: &'static str, title: &'static str, better: Better) -> Figure {
+pub(super) const fn figure(name: &'static str, title: &'static str, better: Better) -> Figure {
     Figure { name, title, better }
 }
 
 const DELIVERIES: Figure = figure("deliveries_per_second", "deliveries/s", Higher);
-const P99: Figure = figure("latency_p99_ms", "p99, ms", Lower);
+pub(super) const P99: Figure = figure("latency_p99_ms", "p99, ms", Lower);
 const CPU_US: Figure = figure("cpu_us_per_delivery", "CPU us each", Lower);
-const BYTES: Figure = figure("rss_per_session_bytes", "RSS, bytes each", Lower);
+pub(super) const BYTES: Figure = figure("rss_per_session_bytes", "RSS, bytes each", Lower);
 const COLD_BYTES: Figure =
     figure("rss_per_session_without_warmup_bytes", "RSS over a server without warm-up, bytes each", Lower);
-const DELIVERED: Figure = figure("delivered_percent", "delivered, %", Higher);
+pub(super) const DELIVERED: Figure = figure("delivered_percent", "delivered, %", Higher);
 const LOST: Figure = figure("lost", "lost", Lower);
 const TWICE: Figure = figure("twice", "twice", Lower);
 const RECOVERED: Figure = figure("recovered_percent", "recovered, %", Higher);
@@ -302,63 +302,8 @@ pub(crate) const SECTIONS: &[Section] = &[
             ..RUN
         }],
     },
-    Section {
-        name: "streams-idle",
-        title: "Idle streams",
-        about: "Streams for plain HTTP clients, each of a channel of its own, that hear nothing: what one costs in the server.",
-        figures: &[
-            BYTES,
-            figure("pss_per_session_bytes", "PSS, bytes each", Lower),
-            figure("kernel_slab_per_session_bytes", "kernel slab, bytes each", Lower),
-        ],
-        runs: &[
-            Run {
-                name: "sse",
-                title: "10,000 of server-sent events",
-                command: "idle --connections 10000|200 {target} {own} {pids}",
-                who: Who::Events,
-                ..RUN
-            },
-            Run {
-                name: "ndjson",
-                title: "10,000 of lines of JSON",
-                command: "idle --connections 10000|200 {target} {own} {pids}",
-                who: Who::Lines,
-                ..RUN
-            },
-        ],
-    },
-    Section {
-        name: "streams-comet",
-        title: "Messages to random streams",
-        about: "1,000 messages a second to streams picked at random, each of a channel of its own, while all stay connected.",
-        figures: &[
-            figure("memory_flat", "flat (1) or not (0)", Higher),
-            figure("rss_slope_bytes_per_minute", "RSS slope, bytes/minute", Lower),
-            figure("rss_end_bytes", "RSS at the end, bytes", Lower),
-            figure("latency_p50_ms", "p50, ms", Lower),
-            P99,
-            DELIVERED,
-        ],
-        runs: &[
-            Run {
-                name: "sse",
-                title: "10,000 of server-sent events for 5 minutes",
-                command: "comet --connections 10000|200 --duration 5m|2s --stats-every 5s|500ms {target} {own} {publish} {pids}",
-                who: Who::Events,
-                minutes_max: 10,
-                ..RUN
-            },
-            Run {
-                name: "ndjson",
-                title: "10,000 of lines of JSON for 5 minutes",
-                command: "comet --connections 10000|200 --duration 5m|2s --stats-every 5s|500ms {target} {own} {publish} {pids}",
-                who: Who::Lines,
-                minutes_max: 10,
-                ..RUN
-            },
-        ],
-    },
+    super::streams::IDLE,
+    super::streams::COMET,
     Section {
         name: "churn",
         title: "Coming and going",
