@@ -206,7 +206,7 @@ impl Hub {
         &mut self,
         channel: &ChannelName,
     ) -> Result<Option<(RosterKey, HistoryRule)>, Refusal> {
-        self.history_for(channel, false)
+        self.history_if(channel, |_, _| true)
     }
 
     /// The roster and rule of a channel that keeps a message of this kind.
@@ -215,16 +215,20 @@ impl Hub {
         channel: &ChannelName,
         message: &Message,
     ) -> Result<Option<(RosterKey, HistoryRule)>, Refusal> {
-        if message.volatile {
-            return Ok(None);
-        }
+        self.history_if(channel, |hub, rule| !message.volatile && !hub.skips(rule, message))
+    }
+
+    fn history_if(
+        &mut self,
+        channel: &ChannelName,
+        keeps: impl FnOnce(&Self, HistoryRule) -> bool,
+    ) -> Result<Option<(RosterKey, HistoryRule)>, Refusal> {
         let roster = self.rosters.find(channel.as_str());
         let rule = match roster {
             Some(roster) => self.rosters.rule_of(roster),
             None => self.rosters.rule(channel.as_str()),
         };
-        let Some(history) = rule.and_then(|rule| rule.history).filter(|rule| !self.skips(*rule, message))
-        else {
+        let Some(history) = rule.and_then(|rule| rule.history).filter(|rule| keeps(self, *rule)) else {
             return Ok(None);
         };
         match roster {
