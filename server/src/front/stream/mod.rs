@@ -29,7 +29,7 @@ mod request;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hub::{Command, SessionId, ShardId};
+use hub::{Command, SessionId, ShardId, Topology};
 use slab::Slab;
 
 use self::answer::Site;
@@ -49,6 +49,7 @@ const BUDGET: u32 = 64;
 #[derive(Debug)]
 pub(super) struct Streams {
     config: Arc<Config>,
+    topology: Topology,
     shard: ShardId,
     site: Site,
     /// `Owner` and the hub's `Tag` are the index.
@@ -66,10 +67,11 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(config: Arc<Config>, shard: ShardId) -> Self {
+    pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
         Self {
             site: Site::new(&config),
             config,
+            topology,
             shard,
             callers: Slab::new(),
             indexes: Vec::new(),
