@@ -69,9 +69,12 @@ export async function browser() {
       server.close();
       server.closeAllConnections();
     });
-    socket.close();
-    child.kill();
-    if (child.exitCode === null && child.signalCode === null) await once(child, "exit");
+    const gone = child.exitCode === null && child.signalCode === null ? once(child, "exit") : undefined;
+    // The program may be a script that starts the browser, so it is asked to end, which ends both.
+    await call("Browser.close").catch(() => child.kill());
+    await gone;
+    child.stderr.destroy();
+    socket.terminate();
     await rm(profile, { recursive: true, force: true, maxRetries: 5 });
   }
   return { page, close };
