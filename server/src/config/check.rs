@@ -9,11 +9,12 @@ use super::names::{NamespaceName, Origins, level_matches};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::sections::{
-    Auth, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server, SocketIo,
-    Store, Streams, TlsFiles,
+    Auth, AuthMode, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server,
+    SocketIo, Store, Streams, TlsFiles,
 };
 use super::sqs::{Binding, DeclaredQueue, Sqs, SqsCredential};
 use super::table::Section;
+use super::webhook::{self, Webhook, WebhookType};
 use super::{Config, Loaded, Machine, NamespaceMatch, NamespaceRule, Sources, Tls, is_loopback};
 use std::collections::HashSet;
 
@@ -34,6 +35,7 @@ pub(super) const SECTIONS: &[Section] = &[
     AclRule::SECTION,
     BridgeEntry::SECTION,
     RuleEntry::SECTION,
+    Webhook::SECTION,
     Sqs::SECTION,
     SqsCredential::SECTION,
     DeclaredQueue::SECTION,
@@ -88,6 +90,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let mqtt_auto_subscribe = auto_subscribe(raw);
     let mqtt_acl = acl(raw);
     let bridges = bridge::read(raw);
+    let webhooks = webhook::read(raw);
     let sqs = Sqs::read(&mut raw.table(&Sqs::SECTION));
     let (sqs_credentials, queues) = (credentials(raw), queues(raw));
     let bindings = bindings(raw);
@@ -109,6 +112,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         mqtt_auto_subscribe,
         mqtt_acl,
         bridges,
+        webhooks,
         sqs: sqs?,
         sqs_credentials,
         queues,
@@ -230,6 +234,7 @@ fn namespaces(raw: &mut Raw) -> Vec<NamespaceRule> {
 
 /// Puts numbers in the place of "as the machine allows".
 fn resolve(config: &mut Config, machine: Machine) {
+    config.ask_always = !config.webhooks.is_empty();
     if config.server.shards == 0 {
         config.server.shards = u16::try_from(machine.cores.clamp(1, 256)).expect("clamped");
     }
@@ -256,6 +261,7 @@ fn contradictions(raw: &mut Raw, config: &Config) {
     queues_contradict(raw, config);
     copies_contradict(raw, config);
     bridges_contradict(raw, config);
+    webhooks_contradict(raw, config);
     let (socketio, streams) = (&config.socketio, &config.streams);
     for (key, credentials, origins) in [
         ("socketio.cors_credentials", socketio.cors_credentials, &socketio.cors_origins),
@@ -362,6 +368,19 @@ fn bridges_contradict(raw: &mut Raw, config: &Config) {
     if !config.mqtt.enabled && !config.bridges.is_empty() {
         let text = "must be true, since there is a [[bridge]]";
         raw.problem(raw.place("mqtt.enabled"), "mqtt.enabled", text);
+    }
+}
+
+/// Each webhook has a name of its own, and is asked only where somebody is to be.
+fn webhooks_contradict(raw: &mut Raw, config: &Config) {
+    let names: Vec<&str> = config.webhooks.iter().map(|webhook| webhook.name.as_str()).collect();
+    only_once(raw, (&Webhook::SECTION, "name"), &names);
+    for (index, webhook) in config.webhooks.iter().enumerate() {
+        let path = format!("webhook[{index}].types");
+        if webhook.types.contains(&WebhookType::SessionConnect) && config.auth.mode == AuthMode::Anonymous {
+            let text = "must not hold \"session.connect\" when auth.mode is \"anonymous\": nobody is asked";
+            raw.problem(raw.place(&path), &path, text);
+        }
     }
 }
 

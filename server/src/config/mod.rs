@@ -17,6 +17,7 @@ mod reference;
 mod sections;
 mod sqs;
 mod table;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -47,6 +48,11 @@ pub use sections::{
 pub use sqs::{
     AccessSecret, Binding, BindingGroup, DeclaredQueue, QueuePattern, QueueText, QueueUrlTemplate, ScopeName,
     Sqs, SqsAction, SqsCredential,
+};
+pub(crate) use webhook::is_near;
+pub use webhook::{
+    ConnectWithoutAnswer, EventErrors, EventWithoutAnswer, TypePrefix, Webhook, WebhookName, WebhookSecret,
+    WebhookType, WebhookUrl,
 };
 
 /// The checked configuration: every default filled in, every value in range, nothing contradictory.
@@ -82,6 +88,8 @@ pub struct Config {
     pub mqtt_acl: Vec<AclRule>,
     /// `[[bridge]]`, each with its `[[bridge.rule]]`.
     pub bridges: Vec<Bridge>,
+    /// `[[webhook]]`, in the order in which they are asked.
+    pub webhooks: Vec<Webhook>,
     /// `[sqs]`.
     pub sqs: Sqs,
     /// `[[sqs.credential]]`.
@@ -96,8 +104,8 @@ pub struct Config {
     pub channels: Vec<ChannelRule>,
     /// `[limits]`; `connections_max` is resolved and at least 1.
     pub limits: Limits,
-    /// Only from Rust: somebody consumes the events, so every connect is asked about even when `auth.mode` is
-    /// `anonymous`.
+    /// Somebody consumes the events, so every connect is asked about even when `auth.mode` is `anonymous`: a program that says
+    /// so, or webhooks.
     pub ask_always: bool,
     /// Only from Rust: a path with an Engine.IO echo behind it, for the conformance suites of that protocol.
     pub engine_echo_path: Option<HttpPath>,
@@ -132,6 +140,16 @@ pub enum NamespaceMatch {
     Exact(NamespaceName),
     /// Those that match; each is made when its first client connects.
     Pattern(NamespacePattern),
+}
+
+impl NamespaceMatch {
+    /// Whether it is about this namespace.
+    pub fn matches(&self, namespace: &str) -> bool {
+        match self {
+            Self::Exact(name) => name.as_str() == namespace,
+            Self::Pattern(pattern) => pattern.matches(namespace),
+        }
+    }
 }
 
 impl std::fmt::Display for NamespaceMatch {

@@ -131,7 +131,8 @@ words! {
     pub enum AuthMode {
         /// anybody who reaches the public port is let in, without a user
         Anonymous = "anonymous",
-        /// the back end is asked at every connect and may refuse; today that is a Rust program with Trunkline inside
+        /// the back end is asked at every connect and may refuse: by a `[[webhook]]` that takes `session.connect`, or as a Rust
+        /// program with Trunkline inside
         BackEnd = "back_end",
     }
 }

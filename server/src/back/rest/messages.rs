@@ -28,7 +28,7 @@ const REPLY_WAIT_MS_MAX: u64 = 600_000;
 /// A message to publish. Exactly one of `channel` and `channels`, at most one of `data`, `args` and `data_base64`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PublishRequest {
+pub(in crate::back) struct PublishRequest {
     /// Where: a channel (`chat/r1`), a user (`$user/42`) or a session (`$client/<session id>`).
     #[schema(min_length = 1)]
     channel: Option<String>,
@@ -193,6 +193,17 @@ impl PublishRequest {
     /// What is wanted of its answer.
     pub(super) fn want(&self) -> Want {
         if self.wait { Want::Delivery } else { Want::Id }
+    }
+
+    /// What is published by a back end that is told of nothing that comes of it.
+    ///
+    /// # Errors
+    /// What is wrong, as REST would tell it.
+    pub(in crate::back) fn unanswered(self, desk: &Desk) -> Result<Outline, String> {
+        if self.reply.is_some() {
+            return Err("reply is not for actions".to_owned());
+        }
+        self.outline(desk).map_err(Problem::into_detail)
     }
 
     pub(super) fn outline(self, desk: &Desk) -> Result<Outline, Problem> {

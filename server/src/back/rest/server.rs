@@ -119,6 +119,9 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
     if let Some(bridges) = &desk.bridges {
         text.push_str(&metrics::render_bridges(&bridges.views().await));
     }
+    if let Some(webhooks) = &desk.webhooks {
+        text.push_str(&metrics::render_webhooks(&webhooks.views().await));
+    }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }
 

@@ -247,7 +247,7 @@ pub(super) async fn end_many(
 /// Who joins or leaves what. Exactly one of `session`, `client_id`, `user` and `members_of`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SubscriptionRequest {
+pub(in crate::back) struct SubscriptionRequest {
     /// One session.
     #[schema(pattern = "^[A-Za-z0-9_-]{20}$")]
     session: Option<String>,
@@ -328,6 +328,21 @@ fn in_path(id: &str) -> Result<SessionId, Problem> {
 }
 
 impl SubscriptionRequest {
+    /// Who and what, of a back end that means this session unless it says another.
+    ///
+    /// # Errors
+    /// What is wrong, as REST would tell it.
+    pub(in crate::back) fn of_session(
+        mut self,
+        own: SessionId,
+        desk: &Desk,
+    ) -> Result<(Members, String), String> {
+        if self.client_id.is_none() && self.user.is_none() && self.members_of.is_none() {
+            self.session.get_or_insert_with(|| own.to_string());
+        }
+        self.checked(desk).map_err(Problem::into_detail)
+    }
+
     fn checked(&self, desk: &Desk) -> Result<(Members, String), Problem> {
         let channel = desk.channel(&self.channel)?;
         let of = match (&self.session, &self.client_id, &self.user, &self.members_of) {

@@ -51,6 +51,19 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:2:8: auth.mode: must be one of \"anonymous\", \"back_end\", got true or false",
     ),
     ("[log.filter]", "trunkline.toml:1:1: log.filter: must be a string (log directives), got a table"),
+    // Webhooks.
+    (
+        "[[webhook]]\nname = \"a\"\nurl = \"http://8.8.8.8/?k\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\ntypes = [\"session.event\"]",
+        "trunkline.toml:3:7: webhook[0].url: must begin with https://, since that address is neither loopback nor private: \"http://8.8.8.8/\"",
+    ),
+    (
+        "[[webhook]]\nname = \"a\"\nurl = \"https://a/\"\nsecrets = [\"hush\"]\ntypes = [\"session.event\"]",
+        "trunkline.toml:4:12: webhook[0].secrets: must be `whsec_` and base64 of 24 to 64 bytes",
+    ),
+    (
+        "[[webhook]]\nname = \"a\"\nurl = \"https://a/\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\ntypes = [\"session.connect\"]",
+        "trunkline.toml:5:9: webhook[0].types: must not hold \"session.connect\" when auth.mode is \"anonymous\": nobody is asked",
+    ),
     // Ranges and words.
     (
         "# a comment\n\n[socketio]\n\n    ping_interval_ms = 5",
@@ -266,7 +279,7 @@ fn the_choice_of_admission_has_to_be_made() {
     let mut sources = file("[server]\nshards = 2");
     sources.presets.clear();
     let meaning = "\"anonymous\" (anybody who reaches the public port is let in, without a user) or \
-                   \"back_end\" (the back end is asked at every connect and may refuse; today that is a Rust program with Trunkline inside)";
+                   \"back_end\" (the back end is asked at every connect and may refuse: by a `[[webhook]]` that takes `session.connect`, or as a Rust program with Trunkline inside)";
     assert_eq!(problems(&sources), format!("trunkline.toml: auth.mode: must be set: {meaning}"));
     sources.file = None;
     assert_eq!(problems(&sources), format!("configuration: auth.mode: must be set: {meaning}"));
