@@ -206,7 +206,7 @@ impl Hub {
         &mut self,
         channel: &ChannelName,
     ) -> Result<Option<(RosterKey, HistoryRule)>, Refusal> {
-        self.history_for(channel, false)
+        self.history_where(channel, |_, _| true)
     }
 
     /// The roster and rule of a channel that keeps a message of this kind.
@@ -218,13 +218,21 @@ impl Hub {
         if message.volatile {
             return Ok(None);
         }
+        self.history_where(channel, |hub, rule| !hub.skips(rule, message))
+    }
+
+    /// The same of a channel whose rule `keeps`.
+    fn history_where(
+        &mut self,
+        channel: &ChannelName,
+        keeps: impl FnOnce(&Self, HistoryRule) -> bool,
+    ) -> Result<Option<(RosterKey, HistoryRule)>, Refusal> {
         let roster = self.rosters.find(channel.as_str());
         let rule = match roster {
             Some(roster) => self.rosters.rule_of(roster),
             None => self.rosters.rule(channel.as_str()),
         };
-        let Some(history) = rule.and_then(|rule| rule.history).filter(|rule| !self.skips(*rule, message))
-        else {
+        let Some(history) = rule.and_then(|rule| rule.history).filter(|rule| keeps(self, *rule)) else {
             return Ok(None);
         };
         match roster {

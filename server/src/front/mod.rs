@@ -52,7 +52,7 @@ impl Front {
     #[must_use]
     pub fn new(config: Arc<Config>, shard: ShardId, topology: Topology, key: PidKey) -> Self {
         let mqtt = Mqtt::new(Arc::clone(&config), shard, topology);
-        let streams = Streams::new(Arc::clone(&config), shard);
+        let streams = Streams::new(Arc::clone(&config), shard, topology);
         Self {
             socketio: SocketIo::new(config, shard, topology, key),
             mqtt,

@@ -29,7 +29,7 @@ mod request;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hub::{Command, SessionId, ShardId};
+use hub::{Command, SessionId, ShardId, Topology};
 use slab::Slab;
 
 use self::answer::Site;
@@ -50,6 +50,7 @@ const BUDGET: u32 = 64;
 pub(super) struct Streams {
     config: Arc<Config>,
     shard: ShardId,
+    topology: Topology,
     site: Site,
     /// `Owner` and the hub's `Tag` are the index.
     callers: Slab<Caller>,
@@ -66,11 +67,12 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(config: Arc<Config>, shard: ShardId) -> Self {
+    pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
         Self {
             site: Site::new(&config),
             config,
             shard,
+            topology,
             callers: Slab::new(),
             indexes: Vec::new(),
             publishers: 0,

@@ -62,7 +62,7 @@ impl Streams {
         };
         let request_number = u64::from(publisher.number) << 32;
         let index = self.insert(Caller::Publisher(publisher));
-        let home = channel.home(&cx.hub.hub.topology());
+        let home = channel.home(&self.topology);
         let publish = Box::new(Publish {
             id,
             target: Target::Channel(channel),
