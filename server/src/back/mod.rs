@@ -8,6 +8,7 @@ pub(crate) mod bridge;
 pub mod checked;
 pub(crate) mod dial;
 pub mod gather;
+pub(crate) mod keys;
 mod members;
 pub mod metrics;
 pub mod office;

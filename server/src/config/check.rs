@@ -2,6 +2,7 @@
 //!
 //! Must not know how text is parsed (`raw.rs`). Start at [`load`].
 
+use super::auth::{Jwt, JwtAlgorithm, PrivateKey, Who};
 use super::bridge::{self, BridgeEntry, RuleEntry};
 use super::limits::Limits;
 use super::mqtt::{AclRule, AutoSubscribe, ClientUser, Mqtt, MqttUser, prepared};
@@ -25,7 +26,9 @@ pub(super) const SECTIONS: &[Section] = &[
     Log::SECTION,
     TlsFiles::SECTION,
     Auth::SECTION,
+    Jwt::SECTION,
     Private::SECTION,
+    PrivateKey::SECTION,
     SocketIo::SECTION,
     NamespaceEntry::SECTION,
     Streams::SECTION,
@@ -81,7 +84,9 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let log = Log::read(&mut raw.table(&Log::SECTION));
     let tls = tls(raw);
     let auth = Auth::read(&mut raw.table(&Auth::SECTION));
+    let jwt = Jwt::read(&mut raw.table(&Jwt::SECTION));
     let private = Private::read(&mut raw.table(&Private::SECTION));
+    let private_keys = private_keys(raw);
     let socketio = SocketIo::read(&mut raw.table(&SocketIo::SECTION));
     let namespaces = namespaces(raw);
     let streams = Streams::read(&mut raw.table(&Streams::SECTION));
@@ -103,7 +108,9 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         log: log?,
         tls,
         auth: auth?,
+        jwt: jwt?,
         private: private?,
+        private_keys,
         socketio: socketio?,
         namespaces,
         streams: streams?,
@@ -139,6 +146,12 @@ fn tls(raw: &mut Raw) -> Option<Tls> {
             None
         }
     }
+}
+
+fn private_keys(raw: &mut Raw) -> Vec<PrivateKey> {
+    let section = &PrivateKey::SECTION;
+    let count = raw.element_count(section);
+    (0..count).filter_map(|index| PrivateKey::read(&mut raw.element(section, index))).collect()
 }
 
 fn users(raw: &mut Raw) -> Vec<MqttUser> {
@@ -252,11 +265,13 @@ fn connections_possible(machine: Machine) -> usize {
 /// What cannot be meant.
 fn contradictions(raw: &mut Raw, config: &Config) {
     let server = &config.server;
-    if !is_loopback(server.private_listen) && config.private.keys.is_empty() {
+    if !is_loopback(server.private_listen) && !config.has_private_keys() {
         let text =
             format!("must hold a key, since server.private_listen {} is not loopback", server.private_listen);
         raw.problem(raw.place("server.private_listen"), "private.keys", text);
     }
+    tokens_contradict(raw, config);
+    private_keys_contradict(raw, config);
     addresses(raw, config);
     queues_contradict(raw, config);
     copies_contradict(raw, config);
@@ -277,6 +292,63 @@ fn contradictions(raw: &mut Raw, config: &Config) {
     }
     message_sizes(raw, config);
     root_channel(raw, config);
+}
+
+/// Tokens can be verified, and their rules can hold.
+fn tokens_contradict(raw: &mut Raw, config: &Config) {
+    let jwt = &config.jwt;
+    let is_keyless = jwt.secret.is_none() && jwt.key_file.is_none() && jwt.jwks_url.is_none();
+    if config.auth.mode == AuthMode::Jwt && is_keyless {
+        let text = "must have `secret`, `key_file` or `jwks_url`, since auth.mode is \"jwt\"";
+        raw.problem(raw.place("auth.mode"), "auth.jwt", text);
+    }
+    if jwt.jwks_url.is_some() && jwt.audience.is_empty() {
+        let text =
+            "must be set when jwks_url is: the provider's tokens for other services are not for this one";
+        raw.problem(raw.place("auth.jwt.jwks_url"), "auth.jwt.audience", text);
+    }
+    let wanted = match (&jwt.secret, jwt.algorithm) {
+        (Some(_), None) | (None, _) => 0,
+        (Some(_), Some(algorithm)) => match algorithm {
+            JwtAlgorithm::Hs256 => 32,
+            JwtAlgorithm::Hs384 => 48,
+            JwtAlgorithm::Hs512 => 64,
+            _ if jwt.key_file.is_some() => 0,
+            other => {
+                let text = format!("must be HS256, HS384 or HS512 for a secret, got {}", other.as_str());
+                raw.problem(raw.place("auth.jwt.algorithm"), "auth.jwt.algorithm", text);
+                0
+            }
+        },
+    };
+    let len = jwt.secret.as_ref().map_or(0, |secret| secret.expose().len());
+    if len < wanted {
+        let text = format!("must be at least {wanted} bytes long for its algorithm, got {len}");
+        raw.problem(raw.place("auth.jwt.secret"), "auth.jwt.secret", text);
+    }
+    for (index, rule) in config.channels.iter().enumerate() {
+        let is_own = [rule.subscribe, rule.publish].contains(&Some(Who::Own));
+        let has_mark = rule.filter.as_str().split('/').any(|level| matches!(level, "{user}" | "{client}"));
+        let path = format!("channel[{index}].filter");
+        if is_own && !has_mark {
+            let text = "must have a level `{user}` or `{client}`, since `own` says whose it is";
+            raw.problem(raw.place(&path), &path, text);
+        }
+    }
+}
+
+/// The keys of the private port have different names and hashes.
+fn private_keys_contradict(raw: &mut Raw, config: &Config) {
+    let names: Vec<&str> = config.private_keys.iter().map(|key| key.name.as_str()).collect();
+    only_once(raw, (&PrivateKey::SECTION, "name"), &names);
+    for (index, key) in config.private_keys.iter().enumerate() {
+        let path = format!("private.key[{index}].sha256");
+        if config.private_keys.iter().take(index).any(|before| before.sha256 == key.sha256) {
+            raw.problem(raw.place(&path), &path, "is that of another key, too");
+        } else if config.private.keys.iter().any(|plain| key.sha256.is_of(plain.expose())) {
+            raw.problem(raw.place(&path), &path, "is that of one of private.keys, which may do everything");
+        }
+    }
 }
 
 /// Each port is its own, and what needs a certificate has one.
@@ -377,8 +449,11 @@ fn webhooks_contradict(raw: &mut Raw, config: &Config) {
     only_once(raw, (&Webhook::SECTION, "name"), &names);
     for (index, webhook) in config.webhooks.iter().enumerate() {
         let path = format!("webhook[{index}].types");
-        if webhook.types.contains(&WebhookType::SessionConnect) && config.auth.mode == AuthMode::Anonymous {
-            let text = "must not hold \"session.connect\" when auth.mode is \"anonymous\": nobody is asked";
+        let mode = config.auth.mode;
+        if webhook.types.contains(&WebhookType::SessionConnect) && mode != AuthMode::BackEnd {
+            let mode = mode.as_str();
+            let text =
+                format!("must not hold \"session.connect\" when auth.mode is \"{mode}\": nobody is asked");
             raw.problem(raw.place(&path), &path, text);
         }
     }

@@ -5,6 +5,7 @@
 //!
 //! Must not know listeners, shards or the command line. Start at [`Config::load`].
 
+mod auth;
 mod bridge;
 mod check;
 mod limits;
@@ -25,6 +26,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use auth::{JwksUrl, Jwt, JwtAlgorithm, JwtSecret, KeyHash, PrivateKey, Scope, Who};
 pub use bridge::{
     Bridge, BridgeDirection, BridgeName, BridgePassword, BridgeRule, BridgeUrl, BridgeVersion, RetainedValues,
 };
@@ -70,8 +72,12 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// `[auth]`.
     pub auth: Auth,
-    /// `[private]`; keys are present whenever the private port is reachable from other machines.
+    /// `[auth.jwt]`; with `auth.mode = "jwt"` it has a key, or where to get some.
+    pub jwt: Jwt,
+    /// `[private]`; keys are present here or below whenever the private port is reachable from other machines.
     pub private: Private,
+    /// `[[private.key]]`.
+    pub private_keys: Vec<PrivateKey>,
     /// `[socketio]`.
     pub socketio: SocketIo,
     /// `[[socketio.namespace]]`; never empty. Look one up with [`Config::namespace`].
@@ -219,6 +225,11 @@ impl Config {
             ],
             ..Sources::default()
         }
+    }
+
+    /// Whether the private port asks for a key.
+    pub fn has_private_keys(&self) -> bool {
+        !self.private.keys.is_empty() || !self.private_keys.is_empty()
     }
 
     /// The rule for a namespace: exact names first, then patterns in their order; `None` is `Invalid namespace`.

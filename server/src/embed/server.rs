@@ -6,11 +6,12 @@ use super::keeping::{Keeper, Keeping, open_disk};
 use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
+use crate::auth::Shared;
 use crate::back::bridge::{Bridges, Tasks};
 use crate::back::rest::{self, Desk};
 use crate::back::sqs::{self, Door};
 use crate::back::webhook::{Trust, Webhooks};
-use crate::back::{Office, OfficePorts, Storage, metrics, sys};
+use crate::back::{Office, OfficePorts, Storage, keys, metrics, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
@@ -92,8 +93,8 @@ pub struct Server {
     private: Served,
     /// The port of SQS alone.
     sqs: Option<Served>,
-    /// Publishes figures until it is ended, if it is to.
-    figures: Option<AbortHandle>,
+    /// Publish figures and look after the keys of tokens until they are ended.
+    minders: Vec<AbortHandle>,
     bridges: Tasks,
     /// Takes what clients do, if there are webhooks.
     telling: Option<JoinHandle<()>>,
@@ -192,6 +193,7 @@ impl Server {
     async fn begin(config: Config, faults: Option<Arc<dyn Faults>>) -> Result<Self, StartError> {
         Self::check(&config)?;
         let config = Arc::new(config);
+        let gate = Shared::new(&config).map_err(StartError::Config)?;
         let tls = tls::load(&config)?;
         let trust = Trust::load(&config).map_err(StartError::Config)?;
         let shard_count = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
@@ -216,6 +218,7 @@ impl Server {
             reports: report_sender,
             tls,
             key: PidKey::generate(),
+            gate: Arc::clone(&gate),
             heir,
         };
         let restoring =
@@ -251,11 +254,12 @@ impl Server {
         let private = Served::start("private", rest::router(desk, door.clone()), private);
         let router = door.clone().map(Door::router);
         let sqs = router.zip(sqs).map(|(router, port)| Served::start("SQS", router, port));
-        let figures = publish_figures(&office, &config);
+        let minders =
+            publish_figures(&office, &config).into_iter().chain(keys::watch(&gate, &config)).collect();
         let handle = Handle::new(office, Arc::clone(&config), door);
         let mut upcalls = Unheard::start(upcalls, handle.clone());
         let telling = webhooks.and_then(|webhooks| Some(webhooks.start(upcalls.hand_over()?)));
-        Ok(Self { handle, config, running, upcalls, addrs, private, sqs, figures, bridges, telling })
+        Ok(Self { handle, config, running, upcalls, addrs, private, sqs, minders, bridges, telling })
     }
 
     /// Where clients connect, port resolved.
@@ -351,16 +355,14 @@ impl Server {
             running,
             private,
             sqs,
-            figures,
+            minders,
             bridges,
             telling,
             upcalls: _upcalls,
             addrs: _,
         } = self;
         handle.office().start_draining();
-        if let Some(figures) = &figures {
-            figures.abort();
-        }
+        minders.iter().for_each(AbortHandle::abort);
         bridges.stop().await;
         running.end(Duration::from_millis(config.server.drain_window_ms)).await;
         if let Some(telling) = telling {

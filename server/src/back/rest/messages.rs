@@ -147,7 +147,8 @@ pub(super) struct ReplyView {
 ///
 /// The answer counts sessions, not programs: it says what the server did, replies say what the clients did.
 #[utoipa::path(
-    post, path = "/v1/messages", tag = "messages", operation_id = "publish", request_body = PublishRequest,
+    post, path = "/v1/messages", tag = "messages", operation_id = "publish",
+    security(("key" = ["publish"])), request_body = PublishRequest,
     responses(
         (status = 200, description = "Published; counts, and replies when asked for.", body = PublishResponse),
         (status = 202, description = "Accepted, with `wait: false`.", body = Accepted),

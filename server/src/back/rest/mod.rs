@@ -31,6 +31,7 @@ use crate::config::Config;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use document::Keys;
+use guard::Needs;
 use hub::{SessionId, ShardId};
 use idempotency::Book;
 use problem::{MALFORMED, Problem};
@@ -46,7 +47,7 @@ use utoipa_axum::routes;
 pub(in crate::back) use messages::PublishRequest;
 pub(in crate::back) use sessions::SubscriptionRequest;
 
-pub(crate) use guard::{bears_key, is_loopback_host};
+pub(crate) use guard::{bears_admin_key, is_loopback_host};
 pub use tail::TailSink;
 
 /// What every handler works with; clones share everything.
@@ -54,6 +55,8 @@ pub use tail::TailSink;
 pub(crate) struct Desk {
     office: Office,
     config: Arc<Config>,
+    /// Which key may do what.
+    needs: Arc<Needs>,
     storage: Option<Storage>,
     /// To queues, if there are any.
     door: Option<Door>,
@@ -74,10 +77,12 @@ impl Desk {
     pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant, storage: Option<Storage>) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
         let book = Book::new(config.limits.idempotency_keys_max, config.limits.idempotency_bytes_max);
+        let needs = Arc::new(Needs::of(&described().into_openapi()));
         let started = Instant::now();
         Self {
             office,
             config,
+            needs,
             storage,
             door: None,
             bridges: None,
@@ -200,7 +205,8 @@ fn limit_of(desk: &Desk, limit: Option<u32>) -> Result<u32, Problem> {
 #[openapi(
     info(
         title = "Trunkline back-end API",
-        description = "Publish to clients, ask them, and see who is there. Private port; keys as bearer tokens. \
+        description = "Publish to clients, ask them, and see who is there. Private port; keys as bearer tokens, and beside \
+                       each operation the scope that its key needs: `read`, `publish`, or `admin`, which includes both. \
                        Errors are RFC 9457 problem documents, also for paths (404) and methods (405) that are not here.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),

@@ -113,6 +113,7 @@ pub(super) struct DeliveryItem {
 /// List webhooks
 #[utoipa::path(
     get, path = "/v1/webhooks", tag = "server", operation_id = "listWebhooks",
+    security(("key" = ["read"])),
     responses((status = 200, description = "All of them.", body = WebhookList), Queues)
 )]
 pub(super) async fn list(State(desk): State<Desk>) -> Json<WebhookList> {
@@ -125,7 +126,8 @@ pub(super) async fn list(State(desk): State<Desk>) -> Json<WebhookList> {
 
 /// Have events leave, or stay
 #[utoipa::path(
-    put, path = "/v1/webhooks/{name}", tag = "server", operation_id = "changeWebhook", request_body = WebhookChange,
+    put, path = "/v1/webhooks/{name}", tag = "server", operation_id = "changeWebhook",
+    security(("key" = ["admin"])), request_body = WebhookChange,
     params(("name" = String, Path, description = "Its name.")),
     responses((status = 200, description = "The webhook now.", body = WebhookItem), Replaced)
 )]
@@ -146,6 +148,7 @@ pub(super) async fn change(
 /// Of type `test`, once, whatever `types` has. The answer says what the back end answered.
 #[utoipa::path(
     post, path = "/v1/webhooks/{name}/tests", tag = "server", operation_id = "testWebhook",
+    security(("key" = ["admin"])),
     params(("name" = String, Path, description = "Its name.")),
     responses((status = 200, description = "What was answered, or why there is no answer.", body = DeliveryItem), Queues)
 )]
@@ -158,7 +161,8 @@ pub(super) async fn test(
 
 /// List events that the back end is told
 #[utoipa::path(
-    get, path = "/v1/deliveries", tag = "server", operation_id = "listDeliveries", params(DeliveriesQuery),
+    get, path = "/v1/deliveries", tag = "server", operation_id = "listDeliveries",
+    security(("key" = ["read"])), params(DeliveriesQuery),
     responses((status = 200, description = "A page.", body = Page<DeliveryItem>), Queues)
 )]
 pub(super) async fn deliveries(
@@ -189,6 +193,7 @@ pub(super) async fn deliveries(
 /// Behind what waits of its session.
 #[utoipa::path(
     post, path = "/v1/deliveries/{id}/attempts", tag = "server", operation_id = "redeliver",
+    security(("key" = ["admin"])),
     params(("id" = String, Path, description = "Of the event.")),
     responses((status = 202, description = "It waits to be sent."), Queues)
 )]
@@ -202,7 +207,8 @@ pub(super) async fn redeliver(
 
 /// Send all dead letters of a webhook again
 #[utoipa::path(
-    post, path = "/v1/deliveries/attempts", tag = "server", operation_id = "redeliverAll", params(RedeliverQuery),
+    post, path = "/v1/deliveries/attempts", tag = "server", operation_id = "redeliverAll",
+    security(("key" = ["admin"])), params(RedeliverQuery),
     responses((status = 202, description = "How many wait to be sent: `count`."), Queues)
 )]
 pub(super) async fn redeliver_all(

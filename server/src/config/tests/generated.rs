@@ -108,6 +108,7 @@ fn every_example_value_is_valid() {
                 ("binding", _) => format!("{text}\n[[queue]]\nname = \"orders\""),
                 ("webhook", _) => format!("{text}\n[auth]\nmode = \"back_end\""),
                 ("socketio.namespace", "queue") => format!("{text}\nname = \"/\""),
+                ("auth.jwt", "jwks_url") => format!("{text}\naudience = [\"a\"]"),
                 ("mqtt", "tls_client_ca") => format!("{text}\ntls_listen = \"0.0.0.0:8883\"{files}"),
                 _ => text,
             };
