@@ -1,6 +1,15 @@
 // Settings of a test -> the server's configuration file. The only place that knows configuration keys.
 
 const KEYS = {
+  authMode: "auth.mode",
+  jwtSecret: "auth.jwt.secret",
+  jwtAlgorithm: "auth.jwt.algorithm",
+  jwtKeyFile: "auth.jwt.key_file",
+  jwtUrl: "auth.jwt.jwks_url",
+  jwtAudience: "auth.jwt.audience",
+  jwtIssuer: "auth.jwt.issuer",
+  jwtCookie: "auth.jwt.cookie",
+  logFilter: "log.filter",
   shards: "server.shards",
   drainMs: "server.drain_window_ms",
   publicListen: "server.public_listen",
@@ -72,7 +81,7 @@ const bridge = ({ rules, ...keys }) => tables("bridge", [keys]) + tables("bridge
 const tables = (name, entries) => entries.map((e) => `\n[[${name}]]\n${Object.entries(e).map(line).join("")}`).join("");
 
 /** @returns {string} the TOML file for a server of this kind */
-export function toToml(kind, { tls, bridges = [], mqttAcl = [], mqttUsers = [], sqsCredentials = [], queues = [], ...settings }) {
+export function toToml(kind, { tls, bridges = [], mqttAcl = [], mqttUsers = [], sqsCredentials = [], queues = [], privateKeys = [], ...settings }) {
   const keys = { ...BASE[kind] };
   if (tls) Object.assign(settings, { tlsCert: tls.cert, tlsKey: tls.key });
   for (const [name, value] of Object.entries(settings)) {
@@ -81,6 +90,6 @@ export function toToml(kind, { tls, bridges = [], mqttAcl = [], mqttUsers = [], 
   }
   const handlers = kind === "acceptance" || kind === "mqtt";
   const lists = handlers ? tables("socketio.namespace", NAMESPACES) + tables("channel", CHANNELS) : "";
-  const more = { "mqtt.acl": mqttAcl, "mqtt.user": mqttUsers, "sqs.credential": sqsCredentials, queue: queues };
+  const more = { "mqtt.acl": mqttAcl, "mqtt.user": mqttUsers, "sqs.credential": sqsCredentials, queue: queues, "private.key": privateKeys };
   return Object.entries(keys).map(line).join("") + lists + Object.entries(more).map((m) => tables(...m)).join("") + bridges.map(bridge).join("");
 }

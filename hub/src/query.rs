@@ -80,6 +80,19 @@ impl Hub {
         Page { items: found.iter().map(view).collect(), more }
     }
 
+    /// What a session here is subscribed to: the share group, if there is one, and the filter.
+    #[must_use]
+    pub fn subscriptions_of(&self, session: &SessionId) -> Vec<(Option<Box<str>>, String)> {
+        let Some(key) = self.sessions.key_of(session) else { return Vec::new() };
+        let session = self.sessions.known(key);
+        let name = |key: RosterKey| self.rosters.known(key).name.as_str().to_owned();
+        let own = session.subscriptions.iter().map(|record| (None, name(record.roster)));
+        let rare = session.pact.as_ref().and_then(|pact| pact.rare.as_ref());
+        let shares = rare.into_iter().flat_map(|rare| &rare.shares);
+        let shared = shares.filter_map(|(share, _)| share.split_once('/'));
+        own.chain(shared.map(|(group, filter)| (Some(group.into()), filter.to_owned()))).collect()
+    }
+
     fn session_view(&self, session: &Session) -> SessionView {
         let name = |key: RosterKey| self.rosters.known(key).name.as_str().to_owned();
         let mut subscriptions: Vec<String> =

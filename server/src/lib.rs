@@ -1,9 +1,10 @@
 //! Trunkline as a library: a node that holds client connections and routes messages between them and a back end.
 //!
 //! [`Server::start`] is the whole product; the `trunkline` program is a command line over it. Inside, `shard` owns
-//! sockets and threads, `front` what clients speak, `back` what back ends use, `config` every key and limit, `state` what one process
+//! sockets and threads, `auth` who may what, `front` what clients speak, `back` what back ends use, `config` every key and limit, `state` what one process
 //! leaves to the next.
 
+pub mod auth;
 pub mod back;
 pub mod config;
 pub mod embed;

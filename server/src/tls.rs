@@ -17,6 +17,26 @@ use x509_cert::ext::pkix::name::GeneralName;
 
 use crate::config::{ClientCertificate, ClientUser, Config, Tls};
 
+/// Where distributions keep the certificates of authorities, the first one that is there.
+const AUTHORITIES: [&str; 3] =
+    ["/etc/ssl/certs/ca-certificates.crt", "/etc/pki/tls/certs/ca-bundle.crt", "/etc/ssl/cert.pem"];
+
+/// The authorities that servers we connect to are verified by: those of a file, else of the system. Blocks on reading it.
+///
+/// # Errors
+/// The file, and what is wrong with it.
+pub(crate) fn known_authorities(file: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+    let known = || AUTHORITIES.iter().map(Path::new).find(|path| path.exists());
+    let path = file.or_else(known).ok_or("no certificates of authorities are installed")?;
+    let failed = |error: rustls::pki_types::pem::Error| format!("{}: {error}", path.display());
+    let read = CertificateDer::pem_file_iter(path).map_err(failed)?;
+    let certificates: Vec<_> = read.collect::<Result<_, _>>().map_err(failed)?;
+    match certificates.is_empty() {
+        true => Err(format!("{}: there is no certificate in it", path.display())),
+        false => Ok(certificates),
+    }
+}
+
 /// Why the certificate cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

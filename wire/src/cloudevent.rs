@@ -34,10 +34,27 @@ pub struct CloudEvent<'a> {
     pub subject: &'a str,
     /// When it happened. Milliseconds since 1970.
     pub time_ms: u64,
-    /// Further attributes: 1 to 20 of `a-z0-9` each, and a text.
-    pub extensions: &'a [(&'a str, &'a str)],
+    /// Further attributes: 1 to 20 of `a-z0-9` each, and a value.
+    pub extensions: &'a [(&'a str, Attribute<'a>)],
     /// What it says.
     pub data: Data<'a>,
+}
+
+/// The value of an attribute; there are no lists and no objects (specification, section 3.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Attribute<'a> {
+    /// Text.
+    Text(&'a str),
+    /// A number, which has 32 bits there.
+    Integer(i32),
+    /// Yes or no.
+    Boolean(bool),
+}
+
+impl<'a> From<&'a str> for Attribute<'a> {
+    fn from(text: &'a str) -> Self {
+        Self::Text(text)
+    }
 }
 
 /// The content of an event.
@@ -94,8 +111,15 @@ impl CloudEvent<'_> {
             ("subject", self.subject),
             ("time", time.as_str()),
         ];
-        for (name, value) in own.iter().chain(self.extensions) {
+        for (name, value) in own {
             member(&mut out, name, JsonText::string(value).as_str());
+        }
+        for (name, value) in self.extensions {
+            match value {
+                Attribute::Text(text) => member(&mut out, name, JsonText::string(text).as_str()),
+                Attribute::Integer(number) => member(&mut out, name, &number.to_string()),
+                Attribute::Boolean(truth) => member(&mut out, name, if *truth { "true" } else { "false" }),
+            }
         }
         let media = match self.data {
             Data::Json(_) => "application/json",
@@ -131,6 +155,11 @@ fn member(out: &mut String, name: &str, json: &str) {
     out.push_str(json);
 }
 
+/// A time as events tell it. Milliseconds since 1970.
+pub fn timestamp(time_ms: u64) -> String {
+    print_rfc3339(time_ms)
+}
+
 /// A place in a sequence as text, so that the order of texts is that of numbers (extension `sequence`).
 pub fn sequence(number: u64) -> String {
     format!("{number:020}")
@@ -147,14 +176,18 @@ mod tests {
             kind: CHANNEL_MESSAGE,
             subject: "tea/\"1\"",
             time_ms: 1_795_320_000_000,
-            extensions: &[("sessionid", "s9"), ("event", "say")],
+            extensions: &[
+                ("sessionid", Attribute::Text("s9")),
+                ("generation", Attribute::Integer(-7)),
+                ("ackrequested", Attribute::Boolean(true)),
+            ],
             data,
         }
     }
 
     #[test]
     fn it_has_the_form_of_the_specification() {
-        let head = r#"{"specversion":"1.0","id":"01KAP1","source":"/channels","type":"trunkline.channel.message","subject":"tea/\"1\"","time":"2026-11-22T04:00:00.000Z","sessionid":"s9","event":"say","#;
+        let head = r#"{"specversion":"1.0","id":"01KAP1","source":"/channels","type":"trunkline.channel.message","subject":"tea/\"1\"","time":"2026-11-22T04:00:00.000Z","sessionid":"s9","generation":-7,"ackrequested":true,"#;
         for (data, rest) in [
             (Data::Json("[\"hi\",7]"), r#""datacontenttype":"application/json","data":["hi",7]}"#),
             (

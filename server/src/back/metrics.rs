@@ -1,9 +1,11 @@
 //! Prometheus metrics: the shards' counters, declared in [`crate::shard::Stats`], those of MQTT clients, declared in
-//! [`crate::front::Figures`], the hubs' totals, queues (`metrics/queues.rs`), and the store.
+//! [`crate::front::Figures`], the hubs' totals, queues (`metrics/queues.rs`), webhooks
+//! (`metrics/webhooks.rs`), and the store.
 //!
 //! No label holds a session, user, channel or address: their number has no bound. Queues have labels up to a limit.
 
 mod queues;
+mod webhooks;
 
 use super::bridge::{Loss, Standing, View};
 use super::office::Office;
@@ -16,6 +18,7 @@ use std::time::Duration;
 use store::disk;
 
 pub(crate) use queues::{QueuePage, gather_queues};
+pub(crate) use webhooks::render_webhooks;
 
 /// Totals of all hubs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -421,6 +424,7 @@ pub fn reference() -> String {
         "With the label `bridge`, its name; only with a `[[bridge]]`. Counters begin at 0 when the process starts.",
         BRIDGES,
     );
+    page.push_str(&webhooks::reference());
     table(&mut page, "Of the process", "From the kernel.", &[RESIDENT]);
     page.push_str(&super::sys::reference());
     page

@@ -1,12 +1,14 @@
 //! The back office: everything an ordinary back end touches, on tokio beside the shards.
 //!
 //! It asks shards through [`Office`] and never waits inside one. It must not know any client protocol; what a
-//! message looks like to a client is the front's business. Where the server is a client itself, `bridge` speaks MQTT. Start at [`office`], then [`rest`].
+//! message looks like to a client is the front's business. Where the server is a client itself, `bridge` speaks MQTT and `webhook` HTTP. Start at [`office`], then [`rest`].
 
 pub mod batch;
 pub(crate) mod bridge;
 pub mod checked;
+pub(crate) mod dial;
 pub mod gather;
+pub(crate) mod keys;
 mod members;
 pub mod metrics;
 pub mod office;
@@ -15,7 +17,9 @@ pub mod rest;
 pub(crate) mod sqs;
 pub mod storage;
 pub(crate) mod sys;
+pub(crate) mod turns;
 pub mod values;
+pub(crate) mod webhook;
 
 pub use checked::Invalid;
 pub use gather::{Delivery, Reply};

@@ -1,7 +1,7 @@
 //! The command line: one file per command, each with the arguments and what the command does with them.
 //!
 //! Commands that run a server (`dev`, `serve`) go through `run.rs`; commands that talk to one (`pub`, `sub`, `status`, `store`,
-//! `queue`) go through `door.rs`, or, as clients of MQTT, through `mqtt/`. Must not know listeners, shards or protocols. Start at [`main`].
+//! `queue`, `webhook`) go through `door.rs`, or, as clients of MQTT, through `mqtt/`. Must not know listeners, shards or protocols. Start at [`main`].
 
 mod bench;
 mod check_config;
@@ -20,6 +20,7 @@ mod service;
 mod status;
 mod store;
 mod subscribe;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -65,6 +66,7 @@ enum Command {
     Status(status::Status),
     Store(store::Store),
     Queue(Box<queue::Queue>),
+    Webhook(webhook::Webhook),
     Bench(Box<bench::Bench>),
     Reference(reference::Reference),
 }
@@ -80,6 +82,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Status(status) => status.run(),
         Command::Store(store) => store.run(),
         Command::Queue(queue) => queue.run(),
+        Command::Webhook(webhook) => webhook.run(),
         Command::Bench(bench) => bench.run(),
         Command::Reference(reference) => reference.run(),
     };

@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use trunkline::config::{AuthMode, Config, EventRoute, Loaded, NamespaceRule, Sources};
+use trunkline::config::{AuthMode, Config, EventRoute, Loaded, NamespaceRule, Sources, WebhookType};
 
 use super::Failure;
 use super::load::{Overrides, check, environment, read_file};
@@ -66,22 +66,26 @@ impl Serve {
     }
 }
 
-/// What a configuration asks of a back end that this program does not have: a refusal to start, or warnings.
+/// What a configuration asks of a back end that it does not name: a refusal to start, or warnings.
 pub(super) fn without_back_end(config: &Config) -> Result<Vec<String>, Failure> {
-    if config.auth.mode == AuthMode::BackEnd {
+    let takes = |kind| config.webhooks.iter().any(|webhook| webhook.types.contains(&kind));
+    if config.auth.mode == AuthMode::BackEnd && !takes(WebhookType::SessionConnect) {
         return Err(Failure(
-            "auth.mode: \"back_end\" asks a Rust program with Trunkline inside; `trunkline serve` has no way to ask a back \
-             end yet, so nobody could connect. Use \"anonymous\"."
+            "auth.mode: \"back_end\" needs a [[webhook]] with \"session.connect\" among its types, or a Rust program with \
+             Trunkline inside: nobody could connect."
                 .into(),
         ));
     }
     let heard = |rule: &&NamespaceRule| rule.events == EventRoute::BackEnd;
     let warning = |rule: &NamespaceRule| {
         format!(
-            "socketio.namespace {}: events that clients send are dropped, because `trunkline serve` has no way to send them \
-             to a back end yet; with events = \"relay\" they go to the other clients",
+            "socketio.namespace {}: events that clients send are dropped, because no [[webhook]] has \"session.event\" among \
+             its types; with events = \"relay\" they go to the other clients",
             rule.names
         )
     };
+    if takes(WebhookType::SessionEvent) {
+        return Ok(Vec::new());
+    }
     Ok(config.namespaces.iter().filter(heard).map(warning).collect())
 }

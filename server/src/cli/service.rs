@@ -35,7 +35,12 @@ pub(super) fn check(config: &Config) -> Result<(), String> {
 
 /// Starts the server.
 pub(super) async fn start(config: Config, back_end: BackEnd) -> Result<Server, String> {
+    let is_heard = !config.webhooks.is_empty();
     let mut server = Server::start(config).await.map_err(|error| error.to_string())?;
+    if is_heard {
+        // They take what clients do.
+        return Ok(server);
+    }
     let events = match server.events() {
         Ok(events) => events,
         Err(error) => {

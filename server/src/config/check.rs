@@ -2,6 +2,7 @@
 //!
 //! Must not know how text is parsed (`raw.rs`). Start at [`load`].
 
+use super::auth::{Jwt, JwtAlgorithm, PrivateKey, Who};
 use super::bridge::{self, BridgeEntry, RuleEntry};
 use super::limits::Limits;
 use super::mqtt::{AclRule, AutoSubscribe, ClientUser, Mqtt, MqttUser, prepared};
@@ -9,11 +10,12 @@ use super::names::{NamespaceName, Origins, level_matches};
 use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::sections::{
-    Auth, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server, SocketIo,
-    Store, Streams, TlsFiles,
+    Auth, AuthMode, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server,
+    SocketIo, Store, Streams, TlsFiles,
 };
 use super::sqs::{Binding, DeclaredQueue, Sqs, SqsCredential};
 use super::table::Section;
+use super::webhook::{self, Webhook, WebhookType};
 use super::{Config, Loaded, Machine, NamespaceMatch, NamespaceRule, Sources, Tls, is_loopback};
 use std::collections::HashSet;
 
@@ -24,7 +26,9 @@ pub(super) const SECTIONS: &[Section] = &[
     Log::SECTION,
     TlsFiles::SECTION,
     Auth::SECTION,
+    Jwt::SECTION,
     Private::SECTION,
+    PrivateKey::SECTION,
     SocketIo::SECTION,
     NamespaceEntry::SECTION,
     Streams::SECTION,
@@ -34,6 +38,7 @@ pub(super) const SECTIONS: &[Section] = &[
     AclRule::SECTION,
     BridgeEntry::SECTION,
     RuleEntry::SECTION,
+    Webhook::SECTION,
     Sqs::SECTION,
     SqsCredential::SECTION,
     DeclaredQueue::SECTION,
@@ -79,7 +84,9 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let log = Log::read(&mut raw.table(&Log::SECTION));
     let tls = tls(raw);
     let auth = Auth::read(&mut raw.table(&Auth::SECTION));
+    let jwt = Jwt::read(&mut raw.table(&Jwt::SECTION));
     let private = Private::read(&mut raw.table(&Private::SECTION));
+    let private_keys = private_keys(raw);
     let socketio = SocketIo::read(&mut raw.table(&SocketIo::SECTION));
     let namespaces = namespaces(raw);
     let streams = Streams::read(&mut raw.table(&Streams::SECTION));
@@ -88,6 +95,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let mqtt_auto_subscribe = auto_subscribe(raw);
     let mqtt_acl = acl(raw);
     let bridges = bridge::read(raw);
+    let webhooks = webhook::read(raw);
     let sqs = Sqs::read(&mut raw.table(&Sqs::SECTION));
     let (sqs_credentials, queues) = (credentials(raw), queues(raw));
     let bindings = bindings(raw);
@@ -100,7 +108,9 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         log: log?,
         tls,
         auth: auth?,
+        jwt: jwt?,
         private: private?,
+        private_keys,
         socketio: socketio?,
         namespaces,
         streams: streams?,
@@ -109,6 +119,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         mqtt_auto_subscribe,
         mqtt_acl,
         bridges,
+        webhooks,
         sqs: sqs?,
         sqs_credentials,
         queues,
@@ -135,6 +146,12 @@ fn tls(raw: &mut Raw) -> Option<Tls> {
             None
         }
     }
+}
+
+fn private_keys(raw: &mut Raw) -> Vec<PrivateKey> {
+    let section = &PrivateKey::SECTION;
+    let count = raw.element_count(section);
+    (0..count).filter_map(|index| PrivateKey::read(&mut raw.element(section, index))).collect()
 }
 
 fn users(raw: &mut Raw) -> Vec<MqttUser> {
@@ -230,6 +247,7 @@ fn namespaces(raw: &mut Raw) -> Vec<NamespaceRule> {
 
 /// Puts numbers in the place of "as the machine allows".
 fn resolve(config: &mut Config, machine: Machine) {
+    config.ask_always = !config.webhooks.is_empty();
     if config.server.shards == 0 {
         config.server.shards = u16::try_from(machine.cores.clamp(1, 256)).expect("clamped");
     }
@@ -247,15 +265,18 @@ fn connections_possible(machine: Machine) -> usize {
 /// What cannot be meant.
 fn contradictions(raw: &mut Raw, config: &Config) {
     let server = &config.server;
-    if !is_loopback(server.private_listen) && config.private.keys.is_empty() {
+    if !is_loopback(server.private_listen) && !config.has_private_keys() {
         let text =
             format!("must hold a key, since server.private_listen {} is not loopback", server.private_listen);
         raw.problem(raw.place("server.private_listen"), "private.keys", text);
     }
+    tokens_contradict(raw, config);
+    private_keys_contradict(raw, config);
     addresses(raw, config);
     queues_contradict(raw, config);
     copies_contradict(raw, config);
     bridges_contradict(raw, config);
+    webhooks_contradict(raw, config);
     let (socketio, streams) = (&config.socketio, &config.streams);
     for (key, credentials, origins) in [
         ("socketio.cors_credentials", socketio.cors_credentials, &socketio.cors_origins),
@@ -271,6 +292,63 @@ fn contradictions(raw: &mut Raw, config: &Config) {
     }
     message_sizes(raw, config);
     root_channel(raw, config);
+}
+
+/// Tokens can be verified, and their rules can hold.
+fn tokens_contradict(raw: &mut Raw, config: &Config) {
+    let jwt = &config.jwt;
+    let is_keyless = jwt.secret.is_none() && jwt.key_file.is_none() && jwt.jwks_url.is_none();
+    if config.auth.mode == AuthMode::Jwt && is_keyless {
+        let text = "must have `secret`, `key_file` or `jwks_url`, since auth.mode is \"jwt\"";
+        raw.problem(raw.place("auth.mode"), "auth.jwt", text);
+    }
+    if jwt.jwks_url.is_some() && jwt.audience.is_empty() {
+        let text =
+            "must be set when jwks_url is: the provider's tokens for other services are not for this one";
+        raw.problem(raw.place("auth.jwt.jwks_url"), "auth.jwt.audience", text);
+    }
+    let wanted = match (&jwt.secret, jwt.algorithm) {
+        (Some(_), None) | (None, _) => 0,
+        (Some(_), Some(algorithm)) => match algorithm {
+            JwtAlgorithm::Hs256 => 32,
+            JwtAlgorithm::Hs384 => 48,
+            JwtAlgorithm::Hs512 => 64,
+            _ if jwt.key_file.is_some() => 0,
+            other => {
+                let text = format!("must be HS256, HS384 or HS512 for a secret, got {}", other.as_str());
+                raw.problem(raw.place("auth.jwt.algorithm"), "auth.jwt.algorithm", text);
+                0
+            }
+        },
+    };
+    let len = jwt.secret.as_ref().map_or(0, |secret| secret.expose().len());
+    if len < wanted {
+        let text = format!("must be at least {wanted} bytes long for its algorithm, got {len}");
+        raw.problem(raw.place("auth.jwt.secret"), "auth.jwt.secret", text);
+    }
+    for (index, rule) in config.channels.iter().enumerate() {
+        let is_own = [rule.subscribe, rule.publish].contains(&Some(Who::Own));
+        let has_mark = rule.filter.as_str().split('/').any(|level| matches!(level, "{user}" | "{client}"));
+        let path = format!("channel[{index}].filter");
+        if is_own && !has_mark {
+            let text = "must have a level `{user}` or `{client}`, since `own` says whose it is";
+            raw.problem(raw.place(&path), &path, text);
+        }
+    }
+}
+
+/// The keys of the private port have different names and hashes.
+fn private_keys_contradict(raw: &mut Raw, config: &Config) {
+    let names: Vec<&str> = config.private_keys.iter().map(|key| key.name.as_str()).collect();
+    only_once(raw, (&PrivateKey::SECTION, "name"), &names);
+    for (index, key) in config.private_keys.iter().enumerate() {
+        let path = format!("private.key[{index}].sha256");
+        if config.private_keys.iter().take(index).any(|before| before.sha256 == key.sha256) {
+            raw.problem(raw.place(&path), &path, "is that of another key, too");
+        } else if config.private.keys.iter().any(|plain| key.sha256.is_of(plain.expose())) {
+            raw.problem(raw.place(&path), &path, "is that of one of private.keys, which may do everything");
+        }
+    }
 }
 
 /// Each port is its own, and what needs a certificate has one.
@@ -362,6 +440,22 @@ fn bridges_contradict(raw: &mut Raw, config: &Config) {
     if !config.mqtt.enabled && !config.bridges.is_empty() {
         let text = "must be true, since there is a [[bridge]]";
         raw.problem(raw.place("mqtt.enabled"), "mqtt.enabled", text);
+    }
+}
+
+/// Each webhook has a name of its own, and is asked only where somebody is to be.
+fn webhooks_contradict(raw: &mut Raw, config: &Config) {
+    let names: Vec<&str> = config.webhooks.iter().map(|webhook| webhook.name.as_str()).collect();
+    only_once(raw, (&Webhook::SECTION, "name"), &names);
+    for (index, webhook) in config.webhooks.iter().enumerate() {
+        let path = format!("webhook[{index}].types");
+        let mode = config.auth.mode;
+        if webhook.types.contains(&WebhookType::SessionConnect) && mode != AuthMode::BackEnd {
+            let mode = mode.as_str();
+            let text =
+                format!("must not hold \"session.connect\" when auth.mode is \"{mode}\": nobody is asked");
+            raw.problem(raw.place(&path), &path, text);
+        }
     }
 }
 

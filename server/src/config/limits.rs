@@ -38,6 +38,9 @@ section! {
         /// limit after that, and where it is the smaller one. So a connection that has not joined makes the server hold
         /// at most `head_bytes_max` and twice this.
         connect_bytes_max: usize = 16_384, 64..=1_073_741_824 "bytes";
+        /// A token of a client (`[auth.jwt]`). A longer one is refused unread. Where it comes in a packet or a head, the limits
+        /// of those hold, too.
+        token_bytes_max: usize = 16_384, 256..=65_536 "bytes";
         /// Handshakes of one address, MQTT's CONNECT among them. Beyond it: 429 with `Retry-After`; an MQTT connection is closed
         /// without an answer, since clients come back from that. 0 switches it off, which is right behind a
         /// proxy, where all clients have one address unless it names them (`server.proxy_protocol_from`).

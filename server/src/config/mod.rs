@@ -5,6 +5,7 @@
 //!
 //! Must not know listeners, shards or the command line. Start at [`Config::load`].
 
+mod auth;
 mod bridge;
 mod check;
 mod limits;
@@ -17,6 +18,7 @@ mod reference;
 mod sections;
 mod sqs;
 mod table;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +26,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use auth::{JwksUrl, Jwt, JwtAlgorithm, JwtSecret, KeyHash, PrivateKey, Scope, Who};
 pub use bridge::{
     Bridge, BridgeDirection, BridgeName, BridgePassword, BridgeRule, BridgeUrl, BridgeVersion, RetainedValues,
 };
@@ -48,6 +51,11 @@ pub use sqs::{
     AccessSecret, Binding, BindingGroup, DeclaredQueue, QueuePattern, QueueText, QueueUrlTemplate, ScopeName,
     Sqs, SqsAction, SqsCredential,
 };
+pub(crate) use webhook::is_near;
+pub use webhook::{
+    ConnectWithoutAnswer, EventErrors, EventWithoutAnswer, TypePrefix, Webhook, WebhookName, WebhookSecret,
+    WebhookType, WebhookUrl,
+};
 
 /// The checked configuration: every default filled in, every value in range, nothing contradictory.
 ///
@@ -64,8 +72,12 @@ pub struct Config {
     pub tls: Option<Tls>,
     /// `[auth]`.
     pub auth: Auth,
-    /// `[private]`; keys are present whenever the private port is reachable from other machines.
+    /// `[auth.jwt]`; with `auth.mode = "jwt"` it has a key, or where to get some.
+    pub jwt: Jwt,
+    /// `[private]`; keys are present here or below whenever the private port is reachable from other machines.
     pub private: Private,
+    /// `[[private.key]]`.
+    pub private_keys: Vec<PrivateKey>,
     /// `[socketio]`.
     pub socketio: SocketIo,
     /// `[[socketio.namespace]]`; never empty. Look one up with [`Config::namespace`].
@@ -82,6 +94,8 @@ pub struct Config {
     pub mqtt_acl: Vec<AclRule>,
     /// `[[bridge]]`, each with its `[[bridge.rule]]`.
     pub bridges: Vec<Bridge>,
+    /// `[[webhook]]`, in the order in which they are asked.
+    pub webhooks: Vec<Webhook>,
     /// `[sqs]`.
     pub sqs: Sqs,
     /// `[[sqs.credential]]`.
@@ -96,8 +110,8 @@ pub struct Config {
     pub channels: Vec<ChannelRule>,
     /// `[limits]`; `connections_max` is resolved and at least 1.
     pub limits: Limits,
-    /// Only from Rust: somebody consumes the events, so every connect is asked about even when `auth.mode` is
-    /// `anonymous`.
+    /// Somebody consumes the events, so every connect is asked about even when `auth.mode` is `anonymous`: a program that says
+    /// so, or webhooks.
     pub ask_always: bool,
     /// Only from Rust: a path with an Engine.IO echo behind it, for the conformance suites of that protocol.
     pub engine_echo_path: Option<HttpPath>,
@@ -132,6 +146,16 @@ pub enum NamespaceMatch {
     Exact(NamespaceName),
     /// Those that match; each is made when its first client connects.
     Pattern(NamespacePattern),
+}
+
+impl NamespaceMatch {
+    /// Whether it is about this namespace.
+    pub fn matches(&self, namespace: &str) -> bool {
+        match self {
+            Self::Exact(name) => name.as_str() == namespace,
+            Self::Pattern(pattern) => pattern.matches(namespace),
+        }
+    }
 }
 
 impl std::fmt::Display for NamespaceMatch {
@@ -201,6 +225,11 @@ impl Config {
             ],
             ..Sources::default()
         }
+    }
+
+    /// Whether the private port asks for a key.
+    pub fn has_private_keys(&self) -> bool {
+        !self.private.keys.is_empty() || !self.private_keys.is_empty()
     }
 
     /// The rule for a namespace: exact names first, then patterns in their order; `None` is `Invalid namespace`.

@@ -121,6 +121,12 @@ impl ChannelFilter {
         }
         Ok(Self(text.into()))
     }
+
+    /// With `+` for the levels `{user}` and `{client}`: all that it matches, whoever asks.
+    pub fn plain(&self) -> String {
+        let level = |level| if matches!(level, "{user}" | "{client}") { "+" } else { level };
+        self.0.split('/').map(level).collect::<Vec<_>>().join("/")
+    }
 }
 
 text_type! {

@@ -6,6 +6,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use super::auth::Who;
 use super::names::{
     ChannelFilter, ChannelName, CookieName, HeaderName, HttpPath, LogFilter, NamespaceName, NamespacePattern,
     Origins, Secret,
@@ -131,8 +132,11 @@ words! {
     pub enum AuthMode {
         /// anybody who reaches the public port is let in, without a user
         Anonymous = "anonymous",
-        /// the back end is asked at every connect and may refuse; today that is a Rust program with Trunkline inside
+        /// the back end is asked at every connect and may refuse: by a `[[webhook]]` that takes `session.connect`, or as a Rust
+        /// program with Trunkline inside
         BackEnd = "back_end",
+        /// a token is asked for, which says who the client is and what it may do (`[auth.jwt]`)
+        Jwt = "jwt",
     }
 }
 
@@ -140,8 +144,8 @@ section! {
     /// The private port.
     pub struct Private at Once "private" {
         /// Bearer keys that the back end presents as `Authorization: Bearer KEY`, each at least 16 bytes. Several let
-        /// a new key be added before the old one is removed. None means that no key is asked for, which is allowed on
-        /// loopback only.
+        /// a new key be added before the old one is removed. They may do everything; keys for a part of it are
+        /// `[[private.key]]`. None of either means that no key is asked for, which is allowed on loopback only.
         keys: Vec<Secret> = [], example ["replace-by-the-output-of-openssl-rand-hex-32"];
     }
 }
@@ -285,9 +289,19 @@ section! {
 section! {
     /// A rule for the channels that match a filter; the first match in the order of the file holds. Channels without a
     /// rule keep no history and have no presence.
+    ///
+    /// Who may subscribe and publish: what the rule says, else what `auth.mode` says, which is `token` with `jwt` and `anyone`
+    /// otherwise. A subscription by a filter has to be allowed by every rule that it has channels of, up to the first rule that
+    /// covers it; and what a token grants has to cover all of it. Names that begin with `$` are the server's own.
     pub struct ChannelRule at Many "channel" {
-        /// Which channels: `+` is one level, a last `#` is all levels below.
+        /// Which channels: `+` is one level, a last `#` is all levels below. `{user}` and `{client}` are one level, too: whose id
+        /// that has to be `own` says.
         filter: ChannelFilter = required, example "chat/#";
+        /// Which clients may subscribe, and be shown presence and history. Members of Socket.IO rooms are not asked about: the
+        /// back end puts them there.
+        subscribe: Option<Who> = none, example "token";
+        /// Which clients may publish.
+        publish: Option<Who> = none, example "nobody";
         /// Messages that each channel keeps; beyond it the oldest go. 0 keeps none.
         history_messages_max: u32 = 0, 0..=1_000_000 "messages per channel";
         /// Messages older than this go. 0 is no limit of age.

@@ -5,6 +5,7 @@
 
 use super::node::{NodeSetup, by_hand};
 use super::server::PARTITIONS;
+use crate::auth::Shared;
 use crate::config::Config;
 use crate::front::{Figures, Front, PidKey};
 use crate::mail::{Mail, Upcall, Upcalls};
@@ -45,6 +46,7 @@ impl ByHand {
         let (heir, heirs) = std::sync::mpsc::channel();
         // As the product does: before anything that the sessions of an earlier process know of.
         let ms = Arc::new(AtomicU64::new(state.as_ref().map_or(0, NodeState::age_ms_max)));
+        let gate = Shared::new(&config).map_err(io::Error::other)?;
         let node = NodeSetup {
             config: Arc::new(config),
             topology,
@@ -55,6 +57,7 @@ impl ByHand {
             reports: report,
             tls: None,
             key: PidKey::generate(),
+            gate,
             heir: Some(heir),
         };
         let shards = by_hand(&node, node.places(state, None)?)?;

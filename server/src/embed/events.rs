@@ -8,15 +8,15 @@ use super::args::Args;
 use super::handle::{Handle, Session};
 use crate::back::checked::{check_body, check_identity};
 use crate::back::office::{Office, OfficeError};
+use crate::back::turns::UpcallStream;
 use crate::mail::{Handshake, Mail, Upcall, Upcalls};
 use bytes::Bytes;
 use futures_core::Stream;
 use hub::{Body, Command, Reason, SessionId};
 use serde_json::Value;
-use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use tokio::sync::mpsc;
 use wire::values::{EventName, Values};
 
@@ -94,13 +94,12 @@ pub struct Replier {
 /// The stream of client events.
 pub struct Events {
     handle: Handle,
-    batches: mpsc::Receiver<Upcalls>,
-    ready: VecDeque<Upcall>,
+    upcalls: UpcallStream,
 }
 
 impl Events {
     pub(super) fn new(handle: Handle, batches: mpsc::Receiver<Upcalls>) -> Self {
-        Self { handle, batches, ready: VecDeque::new() }
+        Self { handle, upcalls: UpcallStream::new(batches) }
     }
 
     /// The next event; `None` when the server has stopped. The same as the stream's `next`.
@@ -158,16 +157,8 @@ impl Stream for Events {
     type Item = ClientEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientEvent>> {
-        loop {
-            if let Some(upcall) = self.ready.pop_front() {
-                return Poll::Ready(Some(self.event_of(upcall)));
-            }
-            match self.batches.poll_recv(cx) {
-                Poll::Ready(Some(batch)) => self.ready.extend(batch),
-                Poll::Ready(None) => return Poll::Ready(None),
-                Poll::Pending => return Poll::Pending,
-            }
-        }
+        let upcall = ready!(Pin::new(&mut self.upcalls).poll_next(cx));
+        Poll::Ready(upcall.map(|upcall| self.event_of(upcall)))
     }
 }
 

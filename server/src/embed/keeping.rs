@@ -5,13 +5,13 @@
 //! Start at [`open_disk`] and [`Keeping::read`].
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use hub::Topology;
 use store::disk::{Caretaker, Disk, DiskOptions, Faults, Fsync, RECORD_BYTES_MAX};
 use store::memory::{Memory, MemoryLimits};
-use store::{Clock, Log, WallClock};
+use store::{Clock, Log, Table, WallClock};
 
 use super::secret;
 use super::server::StartError;
@@ -27,6 +27,8 @@ const SAY_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Keeping {
     log: Arc<dyn Log>,
     /// Of a store on the disk.
+    table: Option<Arc<dyn Table>>,
+    /// Likewise.
     caretaker: Option<Caretaker>,
     is_memory: bool,
     /// Of the handles of receives.
@@ -93,8 +95,8 @@ impl Keeping {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(records, took_ms, path = %directory.display(), "the store is open");
         let secret = secret::kept(&*disk).map_err(|error| fails(directory, &error))?;
-        let caretaker = disk.caretaker();
-        Ok(Self { caretaker: Some(caretaker), is_memory: false, ..Self::of(disk, secret, (wall, found)) })
+        let (caretaker, table) = (Some(disk.caretaker()), Some(Arc::clone(&disk) as Arc<dyn Table>));
+        Ok(Self { table, caretaker, is_memory: false, ..Self::of(disk, secret, (wall, found)) })
     }
 
     /// Nothing that outlives the process: for queues alone.
@@ -115,7 +117,7 @@ impl Keeping {
 
     fn of(log: Arc<dyn Log>, secret: [u8; 32], (wall, found): (Wall, Found)) -> Self {
         let (inlet, outlet) = journal::inlet();
-        Self { log, caretaker: None, is_memory: true, secret, wall, found, inlet, outlet }
+        Self { log, table: None, caretaker: None, is_memory: true, secret, wall, found, inlet, outlet }
     }
 
     /// Unix time of the hub's zero, in milliseconds.
@@ -127,6 +129,11 @@ impl Keeping {
     pub(super) fn shelf(&self) -> Shelf {
         let log = Arc::downgrade(&self.log);
         if self.is_memory { Shelf::in_memory(log, &self.secret) } else { Shelf::on_disk(log, &self.secret) }
+    }
+
+    /// Where small things are kept that are no state of hubs, on the disk alone. Does not keep the store open.
+    pub(super) fn table(&self) -> Option<Weak<dyn Table>> {
+        self.table.as_ref().map(Arc::downgrade)
     }
 
     /// Where shards put their changes.

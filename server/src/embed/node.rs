@@ -3,6 +3,7 @@
 //! Owns the translation of configured limits into the hub's, and the way of sessions of an earlier process into the hubs
 //! before anybody can publish. Start at [`spawn`].
 
+use crate::auth::Shared;
 use crate::back::bridge::client_id;
 use crate::back::sqs::BATCH_MAX;
 use crate::config::{self, Config, WhenFull};
@@ -37,6 +38,8 @@ pub(super) struct NodeSetup {
     pub(super) reports: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     pub(super) tls: Option<TlsConfigs>,
     pub(super) key: PidKey,
+    /// Who may what.
+    pub(super) gate: Arc<Shared>,
     /// Who gets what the shards leave behind, if anybody.
     pub(super) heir: Option<std::sync::mpsc::Sender<(ShardState, End)>>,
 }
@@ -76,10 +79,10 @@ pub(super) fn spawn(
     let mut handles = Vec::with_capacity(places.len());
     for (setup, place) in shards(node, bound)?.into_iter().zip(places) {
         let (config, topology) = (Arc::clone(&node.config), node.topology);
-        let (key, heir) = (node.key.clone(), node.heir.clone());
+        let (key, heir, gate) = (node.key.clone(), node.heir.clone(), Arc::clone(&node.gate));
         let Place { id, hub, returning, bans } = place;
         let spawned = Shard::spawn(setup, move || {
-            let front = Front::new(config, id, topology, key).with_heir(heir);
+            let front = Front::new(config, (id, topology), key, &gate).with_heir(heir);
             (front.with_returning(returning).with_bans(bans), HubPort::new(hub))
         });
         match spawned {
@@ -98,7 +101,7 @@ pub(super) fn by_hand(node: &NodeSetup, places: Vec<Place>) -> io::Result<Vec<(S
     let setups = shards(node, places.iter().map(|_| Vec::new()).collect())?;
     let start = |(setup, place): (ShardSetup, Place)| {
         let (config, key) = (Arc::clone(&node.config), node.key.clone());
-        let front = Front::new(config, place.id, node.topology, key)
+        let front = Front::new(config, (place.id, node.topology), key, &node.gate)
             .with_heir(node.heir.clone())
             .with_returning(place.returning)
             .with_bans(place.bans);
@@ -282,7 +285,7 @@ fn bindings(config: &Config) -> Vec<Binding> {
 fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -> hub::Config {
     let limits = &config.limits;
     let rules = config.channels.iter().map(|rule| ChannelRule {
-        filter: rule.filter.as_str().to_owned(),
+        filter: rule.filter.plain(),
         history: (rule.history_messages_max > 0).then(|| HistoryRule {
             messages_max: rule.history_messages_max,
             age_ms_max: match rule.history_age_seconds_max {

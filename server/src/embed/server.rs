@@ -6,10 +6,12 @@ use super::keeping::{Keeper, Keeping, open_disk};
 use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
+use crate::auth::Shared;
 use crate::back::bridge::{Bridges, Tasks};
 use crate::back::rest::{self, Desk};
 use crate::back::sqs::{self, Door};
-use crate::back::{Office, OfficePorts, Storage, metrics, sys};
+use crate::back::webhook::{Trust, Webhooks};
+use crate::back::{Office, OfficePorts, Storage, keys, metrics, sys};
 use crate::config::Config;
 use crate::front::PidKey;
 use crate::mail::Mail;
@@ -74,8 +76,10 @@ pub enum StartError {
     /// Threads or polls.
     #[error("cannot start a shard: {0}")]
     Shard(io::Error),
-    /// The stream of events was taken before.
-    #[error("the events were already taken; there is one stream per server")]
+    /// The stream of events was taken before, or goes to webhooks.
+    #[error(
+        "the events were already taken; there is one stream per server, and none where there is a [[webhook]]"
+    )]
     EventsTaken,
 }
 
@@ -89,9 +93,11 @@ pub struct Server {
     private: Served,
     /// The port of SQS alone.
     sqs: Option<Served>,
-    /// Publishes figures until it is ended, if it is to.
-    figures: Option<AbortHandle>,
+    /// Publish figures and look after the keys of tokens until they are ended.
+    minders: Vec<AbortHandle>,
     bridges: Tasks,
+    /// Takes what clients do, if there are webhooks.
+    telling: Option<JoinHandle<()>>,
 }
 
 /// What has to end in order.
@@ -99,6 +105,14 @@ struct Running {
     shards: Vec<ShardHandle>,
     keeper: Option<Keeper>,
     estate: Option<Estate>,
+}
+
+/// What is open once it is written down what is kept.
+#[derive(Default)]
+struct Opened {
+    /// To queues, for those who use them.
+    door: Option<Door>,
+    webhooks: Option<Webhooks>,
 }
 
 /// A port of the back office.
@@ -179,7 +193,9 @@ impl Server {
     async fn begin(config: Config, faults: Option<Arc<dyn Faults>>) -> Result<Self, StartError> {
         Self::check(&config)?;
         let config = Arc::new(config);
+        let gate = Shared::new(&config).map_err(StartError::Config)?;
         let tls = tls::load(&config)?;
+        let trust = Trust::load(&config).map_err(StartError::Config)?;
         let shard_count = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
         let topology = Topology { shards: shard_count, partitions: PARTITIONS };
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
@@ -202,6 +218,7 @@ impl Server {
             reports: report_sender,
             tls,
             key: PidKey::generate(),
+            gate: Arc::clone(&gate),
             heir,
         };
         let restoring =
@@ -220,8 +237,9 @@ impl Server {
         let senders: Vec<Sender> = shards.iter().map(|shard| shard.sender.clone()).collect();
         let office = Office::start(OfficePorts { shards: senders.clone(), topology, reports });
         let mut running = Running { shards, keeper: None, estate };
-        let door = match running.open(&office, &config, (keeping, senders)).await {
-            Ok(door) => door,
+        let open = running.open((&office, &config), (keeping, senders), (trust, zero));
+        let Opened { door, webhooks } = match open.await {
+            Ok(opened) => opened,
             Err(error) => {
                 // Sessions of the process before were taken in, and are left to the next start.
                 office.start_draining();
@@ -232,13 +250,16 @@ impl Server {
         let storage = storage(&office, &config, running.keeper.as_ref());
         let bridges = Bridges::start(&office, &config, zero);
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage).with(bridges.bridges());
+        let desk = desk.with_webhooks(webhooks.clone());
         let private = Served::start("private", rest::router(desk, door.clone()), private);
         let router = door.clone().map(Door::router);
         let sqs = router.zip(sqs).map(|(router, port)| Served::start("SQS", router, port));
-        let figures = publish_figures(&office, &config);
+        let minders =
+            publish_figures(&office, &config).into_iter().chain(keys::watch(&gate, &config)).collect();
         let handle = Handle::new(office, Arc::clone(&config), door);
-        let upcalls = Unheard::start(upcalls, handle.clone());
-        Ok(Self { handle, config, running, upcalls, addrs, private, sqs, figures, bridges })
+        let mut upcalls = Unheard::start(upcalls, handle.clone());
+        let telling = webhooks.and_then(|webhooks| Some(webhooks.start(upcalls.hand_over()?)));
+        Ok(Self { handle, config, running, upcalls, addrs, private, sqs, minders, bridges, telling })
     }
 
     /// Where clients connect, port resolved.
@@ -328,14 +349,29 @@ impl Server {
     /// ends. Receives that wait for messages of queues are answered at once. With `server.state_file` the sessions that may be
     /// recovered are left there for the next start.
     pub async fn drain(self) {
-        let Self { handle, config, running, private, sqs, figures, bridges, upcalls: _upcalls, addrs: _ } =
-            self;
+        let Self {
+            handle,
+            config,
+            running,
+            private,
+            sqs,
+            minders,
+            bridges,
+            telling,
+            upcalls: _upcalls,
+            addrs: _,
+        } = self;
         handle.office().start_draining();
-        if let Some(figures) = &figures {
-            figures.abort();
-        }
+        minders.iter().for_each(AbortHandle::abort);
         bridges.stop().await;
         running.end(Duration::from_millis(config.server.drain_window_ms)).await;
+        if let Some(telling) = telling {
+            // It ends by itself once the shards have, unless the back end is slow.
+            let abort = telling.abort_handle();
+            if tokio::time::timeout(ANSWERS_WAIT, telling).await.is_err() {
+                abort.abort();
+            }
+        }
         tokio::join!(private.end(), OptionFuture::from(sqs.map(Served::end)));
     }
 }
@@ -345,19 +381,25 @@ impl Running {
     /// declares.
     async fn open(
         &mut self,
-        office: &Office,
-        config: &Arc<Config>,
+        (office, config): (&Office, &Arc<Config>),
         (keeping, shards): (Option<Keeping>, Vec<Sender>),
-    ) -> Result<Option<Door>, StartError> {
-        let Some(keeping) = keeping else { return Ok(None) };
-        let shelf = keeping.shelf();
+        (trust, zero): (Trust, Instant),
+    ) -> Result<Opened, StartError> {
+        let Some(keeping) = keeping else { return Ok(Opened::default()) };
+        let (shelf, table) = (keeping.shelf(), keeping.table());
         self.keeper = Some(keeping.start(shards).map_err(StartError::Shard)?);
-        if !config.sqs.enabled {
-            return Ok(None);
-        }
         let door = Door::new(office.clone(), Arc::clone(config), shelf).map_err(StartError::Config)?;
-        door.declare().await.map_err(StartError::Queue)?;
-        Ok(Some(door))
+        if config.sqs.enabled {
+            door.declare().await.map_err(StartError::Queue)?;
+        }
+        let mut opened = Opened::default();
+        if !config.webhooks.is_empty() {
+            let desk = Desk::new(office.clone(), Arc::clone(config), zero, None);
+            let webhooks = Webhooks::open(desk, trust, (&door, table)).await;
+            opened.webhooks = Some(webhooks.map_err(StartError::Config)?);
+        }
+        opened.door = config.sqs.enabled.then_some(door);
+        Ok(opened)
     }
 
     /// Ends the shards, which close connections over a while, and then what they leave something to.
@@ -472,7 +514,8 @@ async fn open_store(
     faults: Option<Arc<dyn Faults>>,
 ) -> Result<Option<Keeping>, StartError> {
     let Some(path) = config.store.dir.clone() else {
-        let wanted = config.sqs.enabled.then_some(config.sqs.memory_bytes_max);
+        let is_wanted = config.sqs.enabled || !config.webhooks.is_empty();
+        let wanted = is_wanted.then_some(config.sqs.memory_bytes_max);
         return wanted.map(|bytes_max| Keeping::in_memory(bytes_max, topology, zero)).transpose();
     };
     let config = Arc::clone(config);

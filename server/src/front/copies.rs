@@ -7,7 +7,7 @@
 use bytes::Bytes;
 use hub::queue::{Copied, QueueCopy, QueueRefusal, Waiter};
 use hub::{Body, ChannelName, Command, Message, MessageId, SessionId};
-use wire::cloudevent::{CHANNEL_MESSAGE, CloudEvent, Data, SESSION_EVENT, sequence};
+use wire::cloudevent::{Attribute, CHANNEL_MESSAGE, CloudEvent, Data, SESSION_EVENT, sequence};
 use wire::mqtt::Forwarded;
 use wire::sqs::{Content, Md5, MessageAttributes, QueueKind, id_of, legal_json};
 use wire::values::Values;
@@ -139,8 +139,8 @@ pub(super) fn note(cx: &mut Cx<'_>, copied: &Copied) {
 }
 
 /// Attributes that have a value.
-fn present<'a>(known: &[(&'a str, Option<&'a str>)]) -> Vec<(&'a str, &'a str)> {
-    known.iter().filter_map(|(name, value)| Some((*name, (*value)?))).collect()
+fn present<'a>(known: &[(&'a str, Option<&'a str>)]) -> Vec<(&'a str, Attribute<'a>)> {
+    known.iter().filter_map(|(name, value)| Some((*name, Attribute::Text((*value)?)))).collect()
 }
 
 /// The values of a client's event as a list; a single one of the back end is what it published.

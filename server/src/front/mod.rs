@@ -26,6 +26,7 @@ use self::apply::{Performer as _, decide, door};
 use self::mqtt::Mqtt;
 use self::socketio::SocketIo;
 use self::stream::Streams;
+use crate::auth::{Gate, Shared};
 use crate::config::Config;
 use crate::mail::{Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
@@ -50,11 +51,16 @@ pub struct Front {
 impl Front {
     /// A front without sessions.
     #[must_use]
-    pub fn new(config: Arc<Config>, shard: ShardId, topology: Topology, key: PidKey) -> Self {
-        let mqtt = Mqtt::new(Arc::clone(&config), shard, topology);
-        let streams = Streams::new(Arc::clone(&config), shard, topology);
+    pub fn new(
+        config: Arc<Config>,
+        (shard, topology): (ShardId, Topology),
+        key: PidKey,
+        gate: &Arc<Shared>,
+    ) -> Self {
+        let mqtt = Mqtt::new(Arc::clone(&config), shard, topology, Gate::new(gate));
+        let streams = Streams::new(Arc::clone(&config), (shard, topology), Gate::new(gate));
         Self {
-            socketio: SocketIo::new(config, shard, topology, key),
+            socketio: SocketIo::new(config, (shard, topology), key, Gate::new(gate)),
             mqtt,
             streams,
             heir: None,

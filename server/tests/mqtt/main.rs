@@ -19,5 +19,6 @@ mod rig;
 mod shared;
 mod subscribing;
 mod together;
+mod tokens;
 mod websockets;
 mod wills;

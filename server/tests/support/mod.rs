@@ -27,6 +27,7 @@ use hub::{
     Body, ChannelName, Command, Hub, MessageId, Publish, Report, SessionId, ShardId, Target, Token, Topology,
 };
 use tokio::sync::mpsc;
+use trunkline::auth::Shared;
 use trunkline::config::Config;
 use trunkline::front::{Front, PidKey};
 use trunkline::mail::{Mail, Upcall, Upcalls};
@@ -54,6 +55,7 @@ impl Node {
     pub fn start(config: Config, mut back_end: impl FnMut(&Office, Upcall) + Send + 'static) -> Self {
         let shards = u8::try_from(config.server.shards).unwrap();
         let topology = Topology { shards, partitions: 64 };
+        let gate = Shared::new(&config).unwrap();
         let config = Arc::new(config);
         let sockets = listeners(config.server.public_listen, shards, Takes::Anything).unwrap();
         let address = sockets[0].socket.local_addr().unwrap();
@@ -79,11 +81,11 @@ impl Node {
                 packet_bytes_max: 2_000_000,
                 tls: None,
             };
-            let (config, key) = (Arc::clone(&config), key.clone());
+            let (config, key, gate) = (Arc::clone(&config), key.clone(), Arc::clone(&gate));
             let make = move || {
                 let hub = Hub::new(hub_config(&config, id, topology));
                 let port = HubPort::new(hub);
-                (Front::new(config, id, topology, key), port)
+                (Front::new(config, (id, topology), key, &gate), port)
             };
             joins.push(Shard::spawn(setup, make).unwrap().join);
         }

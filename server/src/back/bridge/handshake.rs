@@ -2,7 +2,7 @@
 //!
 //! Owns CONNECT and what its answer says. Must not know which of the two servers it is. Start at [`greet`].
 
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use wire::mqtt::{
     Connect, Encoder, Level, PacketId, Property, PropertyBuf, Qos, ReasonCode, ServerPacket, Value, Version,
     decode_server, frame,
@@ -10,11 +10,7 @@ use wire::mqtt::{
 
 use super::failure::{Failure, told};
 use super::topics::Side;
-
-/// A byte stream to a server.
-pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
+use crate::back::dial::Stream;
 
 /// Larger than any CONNACK or SUBACK that makes sense.
 const ANSWER_BYTES_MAX: u32 = 1 << 20;

@@ -14,12 +14,12 @@ use wire::mqtt::ReasonCode;
 
 use super::facing::{Sent, TOLD_EVERY};
 use super::failure::Failure;
-use super::handshake::Stream;
 use super::local::session;
 use super::node::Node;
 use super::pulse::{Beat, Look, Pulse};
 use super::relay::{Relay, code_of};
 use super::topics::Side;
+use crate::back::dial::Stream;
 
 /// Bytes of one read.
 const READ_BYTES: usize = 64 << 10;

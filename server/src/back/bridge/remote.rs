@@ -2,19 +2,16 @@
 //!
 //! Must not know packets behind CONNACK. Start at [`open`].
 
-use std::net::SocketAddr;
 use std::path::Path;
 use std::time::Duration;
 
 use load::mqtt::Trust;
-use rustls::pki_types::ServerName;
-use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use wire::mqtt::Version;
 
 use super::failure::Failure;
-use super::handshake::{Hello, Stream, Welcome, greet};
+use super::handshake::{Hello, Welcome, greet};
 use super::topics::Side;
+use crate::back::dial::{self, DialError, Stream};
 use crate::config::{Bridge, BridgePassword, BridgeUrl, BridgeVersion};
 
 /// A broker that has let the bridge in.
@@ -84,33 +81,22 @@ async fn password(password: Option<&BridgePassword>) -> Result<Option<Vec<u8>>, 
 }
 
 async fn dial(url: &BridgeUrl, ca_file: Option<&Path>, wait: Duration) -> Result<Box<dyn Stream>, Failure> {
-    let socket = first_that_answers(url, wait).await?;
-    // Packets are written whole, so there is nothing to wait for (RFC 896).
-    socket.set_nodelay(true).map_err(Failure::Dial)?;
+    let socket = dial::connect((url.host.as_str(), url.port), wait, |_| true).await.map_err(failure)?;
     if !url.is_secure {
         return Ok(Box::new(socket));
     }
-    let failed = |error: &dyn std::fmt::Display| Failure::Tls(error.to_string());
     let trust = Trust { authorities: ca_file.map(Path::to_path_buf) };
     let config = tokio::task::spawn_blocking(move || trust.client_config()).await;
+    let failed = |error: &dyn std::fmt::Display| Failure::Tls(error.to_string());
     let config = config.map_err(|error| failed(&error))?.map_err(|error| failed(&error))?;
-    let name = ServerName::try_from(url.host.clone()).map_err(|error| failed(&error))?;
-    let secured = TlsConnector::from(config).connect(name, socket).await;
-    Ok(Box::new(secured.map_err(|error| failed(&error))?))
+    Ok(Box::new(dial::secure(config, &url.host, socket).await.map_err(failure)?))
 }
 
-/// One that says nothing does not keep the others from being tried: each has its part of the time.
-async fn first_that_answers(url: &BridgeUrl, wait: Duration) -> Result<TcpStream, Failure> {
-    let addresses = tokio::net::lookup_host((url.host.as_str(), url.port)).await.map_err(Failure::Dial)?;
-    let addresses: Vec<SocketAddr> = addresses.collect();
-    let part = wait / u32::try_from(addresses.len().max(1)).unwrap_or(1);
-    let mut last = Failure::NoAddress;
-    for address in addresses {
-        match tokio::time::timeout(part, TcpStream::connect(address)).await {
-            Ok(Ok(socket)) => return Ok(socket),
-            Ok(Err(error)) => last = Failure::Dial(error),
-            Err(_) => last = Failure::Late(Side::Remote),
-        }
+fn failure(error: DialError) -> Failure {
+    match error {
+        DialError::NoAddress => Failure::NoAddress,
+        DialError::Io(error) => Failure::Dial(error),
+        DialError::Late => Failure::Late(Side::Remote),
+        DialError::Tls(text) => Failure::Tls(text),
     }
-    Err(last)
 }

@@ -61,7 +61,8 @@ pub(super) struct BansQuery {
 
 /// List bans
 #[utoipa::path(
-    get, path = "/v1/bans", tag = "sessions", operation_id = "listBans", params(BansQuery),
+    get, path = "/v1/bans", tag = "sessions", operation_id = "listBans",
+    security(("key" = ["read"])), params(BansQuery),
     responses(
         (status = 200, description = "A page.", body = Page<BanItem>),
         Listing,
@@ -102,7 +103,8 @@ pub(super) async fn list(
 /// Refuses MQTT clients from now on, with 0x8A or, in version 3, 5. Those that are connected stay until
 /// `DELETE /v1/sessions` ends them. With `server.state_file` bans outlive a server that ends in order; a crash loses them.
 #[utoipa::path(
-    put, path = "/v1/bans", tag = "sessions", operation_id = "putBan", request_body = BanItem,
+    put, path = "/v1/bans", tag = "sessions", operation_id = "putBan",
+    security(("key" = ["admin"])), request_body = BanItem,
     responses(
         (status = 204, description = "It holds."),
         Replace,
@@ -144,7 +146,8 @@ pub(super) struct BanQuery {
 
 /// Lift a ban
 #[utoipa::path(
-    delete, path = "/v1/bans", tag = "sessions", operation_id = "deleteBan", params(BanQuery),
+    delete, path = "/v1/bans", tag = "sessions", operation_id = "deleteBan",
+    security(("key" = ["admin"])), params(BanQuery),
     responses(
         (status = 204, description = "It is lifted."),
         Remove,

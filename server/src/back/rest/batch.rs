@@ -40,6 +40,7 @@ pub(super) enum BatchItem {
 /// of the answer.
 #[utoipa::path(
     post, path = "/v1/messages/batch", tag = "messages", operation_id = "publishBatch",
+    security(("key" = ["publish"])),
     request_body = Vec<PublishRequest>,
     responses(
         (status = 200, description = "A result or problem for each.", body = BatchResponse),

@@ -80,6 +80,7 @@ pub(super) struct RuleItem {
 /// List bridges to other MQTT brokers
 #[utoipa::path(
     get, path = "/v1/bridges", tag = "server", operation_id = "listBridges",
+    security(("key" = ["read"])),
     responses((status = 200, description = "All of them.", body = BridgeList), Node)
 )]
 pub(super) async fn list(State(desk): State<Desk>) -> Json<BridgeList> {

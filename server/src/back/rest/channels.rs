@@ -40,7 +40,8 @@ pub(super) struct ChannelItem {
 
 /// List channels
 #[utoipa::path(
-    get, path = "/v1/channels", tag = "channels", operation_id = "listChannels", params(ChannelsQuery),
+    get, path = "/v1/channels", tag = "channels", operation_id = "listChannels",
+    security(("key" = ["read"])), params(ChannelsQuery),
     responses(
         (status = 200, description = "A page, in order of name.", body = Page<ChannelItem>),
         Listing,
@@ -131,7 +132,8 @@ pub(super) struct MemberItem {
 
 /// List a channel's members
 #[utoipa::path(
-    get, path = "/v1/presence", tag = "channels", operation_id = "listMembers", params(PresenceQuery),
+    get, path = "/v1/presence", tag = "channels", operation_id = "listMembers",
+    security(("key" = ["read"])), params(PresenceQuery),
     responses(
         (status = 200, description = "A page.", body = Page<MemberItem>),
         One,

@@ -32,12 +32,13 @@ pub(super) struct ProblemDocument {
     pub code: &'static str,
 }
 
-/// Adds the scheme of `private.keys`.
+/// Adds the scheme of `private.keys` and `[[private.key]]`.
 pub(super) struct Keys;
 
 impl Modify for Keys {
     fn modify(&self, document: &mut OpenApi) {
-        let about = "One of `private.keys`. Without keys the port is on loopback and open to this machine.";
+        let about = "One of `private.keys`, which may do everything, or the key of a `[[private.key]]` with the scope that stands \
+                     beside the operation. Without keys the port is on loopback and open to this machine.";
         let key = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).description(Some(about)).build();
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("key", SecurityScheme::Http(key));
@@ -92,6 +93,8 @@ refusals! {
     /// A thing by name, with a body.
     Replace: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN RESERVED_CHANNEL TOO_LARGE MEDIA_TYPE INVALID_CHANNEL
         OVER_LIMIT INTERNAL BUSY DRAINING;
+    /// A thing by name that is there, with a body.
+    Replaced: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND TOO_LARGE MEDIA_TYPE INTERNAL;
     /// Messages of before.
     History: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND POSITION_LOST INVALID_CHANNEL INTERNAL
         BUSY DRAINING;

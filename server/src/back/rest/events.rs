@@ -79,7 +79,8 @@ pub(super) struct CloudEventDocument {
 /// In structured mode (`application/cloudevents+json`), as a batch (`application/cloudevents-batch+json`, at most 1,000, answered
 /// as `POST /v1/messages/batch`), or in binary mode: `ce-` headers, and the data as the body in any media type.
 #[utoipa::path(
-    post, path = "/v1/events", tag = "messages", operation_id = "publishEvents", params(EventsQuery),
+    post, path = "/v1/events", tag = "messages", operation_id = "publishEvents",
+    security(("key" = ["publish"])), params(EventsQuery),
     request_body(content(
         (CloudEventDocument = "application/cloudevents+json"),
         (Vec<CloudEventDocument> = "application/cloudevents-batch+json"),

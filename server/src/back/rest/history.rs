@@ -47,7 +47,8 @@ pub(super) struct HistoryPage {
 
 /// Read a channel's history
 #[utoipa::path(
-    get, path = "/v1/messages", tag = "messages", operation_id = "readHistory", params(HistoryQuery),
+    get, path = "/v1/messages", tag = "messages", operation_id = "readHistory",
+    security(("key" = ["read"])), params(HistoryQuery),
     responses(
         (status = 200, description = "A page, oldest first unless `reverse` is set.", body = HistoryPage),
         History,
@@ -92,7 +93,8 @@ pub(super) struct ForgetQuery {
 ///
 /// Who reads from a position that is gone by this is told so. What the channel retains stays (`/v1/retained`).
 #[utoipa::path(
-    delete, path = "/v1/messages", tag = "messages", operation_id = "deleteHistory", params(ForgetQuery),
+    delete, path = "/v1/messages", tag = "messages", operation_id = "deleteHistory",
+    security(("key" = ["admin"])), params(ForgetQuery),
     responses(
         (status = 204, description = "It is gone, or there was nothing."),
         Forget,

@@ -28,7 +28,7 @@ const REPLY_WAIT_MS_MAX: u64 = 600_000;
 /// A message to publish. Exactly one of `channel` and `channels`, at most one of `data`, `args` and `data_base64`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct PublishRequest {
+pub(in crate::back) struct PublishRequest {
     /// Where: a channel (`chat/r1`), a user (`$user/42`) or a session (`$client/<session id>`).
     #[schema(min_length = 1)]
     channel: Option<String>,
@@ -147,7 +147,8 @@ pub(super) struct ReplyView {
 ///
 /// The answer counts sessions, not programs: it says what the server did, replies say what the clients did.
 #[utoipa::path(
-    post, path = "/v1/messages", tag = "messages", operation_id = "publish", request_body = PublishRequest,
+    post, path = "/v1/messages", tag = "messages", operation_id = "publish",
+    security(("key" = ["publish"])), request_body = PublishRequest,
     responses(
         (status = 200, description = "Published; counts, and replies when asked for.", body = PublishResponse),
         (status = 202, description = "Accepted, with `wait: false`.", body = Accepted),
@@ -193,6 +194,17 @@ impl PublishRequest {
     /// What is wanted of its answer.
     pub(super) fn want(&self) -> Want {
         if self.wait { Want::Delivery } else { Want::Id }
+    }
+
+    /// What is published by a back end that is told of nothing that comes of it.
+    ///
+    /// # Errors
+    /// What is wrong, as REST would tell it.
+    pub(in crate::back) fn unanswered(self, desk: &Desk) -> Result<Outline, String> {
+        if self.reply.is_some() {
+            return Err("reply is not for actions".to_owned());
+        }
+        self.outline(desk).map_err(Problem::into_detail)
     }
 
     pub(super) fn outline(self, desk: &Desk) -> Result<Outline, Problem> {

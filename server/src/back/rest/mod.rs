@@ -21,14 +21,17 @@ mod server;
 mod sessions;
 mod store;
 mod tail;
+mod webhooks;
 
 use crate::back::bridge::Bridges;
 use crate::back::sqs::{self, Door};
+use crate::back::webhook::Webhooks;
 use crate::back::{Office, Storage};
 use crate::config::Config;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use document::Keys;
+use guard::Needs;
 use hub::{SessionId, ShardId};
 use idempotency::Book;
 use problem::{MALFORMED, Problem};
@@ -41,7 +44,10 @@ use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub(crate) use guard::{bears_key, is_loopback_host};
+pub(in crate::back) use messages::PublishRequest;
+pub(in crate::back) use sessions::SubscriptionRequest;
+
+pub(crate) use guard::{bears_admin_key, is_loopback_host};
 pub use tail::TailSink;
 
 /// What every handler works with; clones share everything.
@@ -49,12 +55,15 @@ pub use tail::TailSink;
 pub(crate) struct Desk {
     office: Office,
     config: Arc<Config>,
+    /// Which key may do what.
+    needs: Arc<Needs>,
     storage: Option<Storage>,
     /// To queues, if there are any.
     door: Option<Door>,
     bridges: Option<Bridges>,
     /// Answers to requests that may come once more.
     book: Book,
+    webhooks: Option<Webhooks>,
     /// The zero of the shards' clock.
     zero: Instant,
     started: Instant,
@@ -68,8 +77,21 @@ impl Desk {
     pub(crate) fn new(office: Office, config: Arc<Config>, zero: Instant, storage: Option<Storage>) -> Self {
         let tails = Arc::new(Semaphore::new(config.limits.tails_max));
         let book = Book::new(config.limits.idempotency_keys_max, config.limits.idempotency_bytes_max);
+        let needs = Arc::new(Needs::of(&described().into_openapi()));
         let started = Instant::now();
-        Self { office, config, storage, door: None, bridges: None, book, zero, started, tails }
+        Self {
+            office,
+            config,
+            needs,
+            storage,
+            door: None,
+            bridges: None,
+            webhooks: None,
+            book,
+            zero,
+            started,
+            tails,
+        }
     }
 
     /// With bridges to look at.
@@ -78,8 +100,32 @@ impl Desk {
         Self { bridges: Some(bridges), ..self }
     }
 
+    /// With webhooks to look at, if there are any.
+    #[must_use]
+    pub(crate) fn with_webhooks(self, webhooks: Option<Webhooks>) -> Self {
+        Self { webhooks, ..self }
+    }
+
     fn now_ms(&self) -> u64 {
         u64::try_from(self.zero.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The office behind it.
+    pub(in crate::back) fn office(&self) -> &Office {
+        &self.office
+    }
+
+    /// The configuration.
+    pub(in crate::back) fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// A channel's name, checked.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(in crate::back) fn checked_channel(&self, name: &str) -> Result<String, String> {
+        self.channel(name).map(|channel| channel.as_str().to_owned()).map_err(Problem::into_detail)
     }
 
     fn channel_name_bytes_max(&self) -> u32 {
@@ -159,7 +205,8 @@ fn limit_of(desk: &Desk, limit: Option<u32>) -> Result<u32, Problem> {
 #[openapi(
     info(
         title = "Trunkline back-end API",
-        description = "Publish to clients, ask them, and see who is there. Private port; keys as bearer tokens. \
+        description = "Publish to clients, ask them, and see who is there. Private port; keys as bearer tokens, and beside \
+                       each operation the scope that its key needs: `read`, `publish`, or `admin`, which includes both. \
                        Errors are RFC 9457 problem documents, also for paths (404) and methods (405) that are not here.",
         license(name = "MIT OR Apache-2.0", identifier = "MIT OR Apache-2.0")
     ),
@@ -228,6 +275,12 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(server::ready))
         .routes(routes!(server::metrics))
         .routes(routes!(bridges::list))
+        .routes(routes!(webhooks::list))
+        .routes(routes!(webhooks::change))
+        .routes(routes!(webhooks::test))
+        .routes(routes!(webhooks::deliveries))
+        .routes(routes!(webhooks::redeliver))
+        .routes(routes!(webhooks::redeliver_all))
         .routes(routes!(store::show))
         .routes(routes!(store::backup))
         .routes(routes!(store::compact))

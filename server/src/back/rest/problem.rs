@@ -88,6 +88,11 @@ impl Problem {
         Self { kind, detail: detail.into() }
     }
 
+    /// What happened, for those who are not told by HTTP.
+    pub(super) fn into_detail(self) -> String {
+        if self.detail.is_empty() { self.kind.title.to_owned() } else { self.detail }
+    }
+
     /// As it is told.
     pub(super) fn document(self) -> ProblemDocument {
         ProblemDocument {

@@ -152,7 +152,8 @@ pub(super) struct PeekedAttribute {
 
 /// List queues
 #[utoipa::path(
-    get, path = "/v1/queues", tag = "queues", operation_id = "listQueues", params(QueuesQuery),
+    get, path = "/v1/queues", tag = "queues", operation_id = "listQueues",
+    security(("key" = ["read"])), params(QueuesQuery),
     responses((status = 200, description = "A page, in order of account, region and name.", body = Page<QueueItem>), Queues)
 )]
 pub(super) async fn list(
@@ -179,6 +180,7 @@ pub(super) async fn list(
 /// Look at one queue
 #[utoipa::path(
     get, path = "/v1/queues/{name}", tag = "queues", operation_id = "getQueue",
+    security(("key" = ["read"])),
     params(("name" = String, Path, description = "Its name."), PlaceQuery),
     responses((status = 200, description = "The queue now.", body = QueueItem), Queues)
 )]
@@ -198,6 +200,7 @@ pub(super) async fn show(
 /// received.
 #[utoipa::path(
     get, path = "/v1/queues/{name}/peek", tag = "queues", operation_id = "peekQueue",
+    security(("key" = ["read"])),
     params(("name" = String, Path, description = "Its name."), PeekQuery),
     responses((status = 200, description = "A page, oldest first.", body = Page<PeekedMessage>), Queues)
 )]

@@ -68,7 +68,8 @@ pub(super) struct RetainedRequest {
 
 /// Look at the value that a channel retains
 #[utoipa::path(
-    get, path = "/v1/retained", tag = "channels", operation_id = "getRetained", params(RetainedQuery),
+    get, path = "/v1/retained", tag = "channels", operation_id = "getRetained",
+    security(("key" = ["read"])), params(RetainedQuery),
     responses(
         (status = 200, description = "The value.", body = RetainedView),
         One,
@@ -98,7 +99,8 @@ pub(super) async fn show(
 ///
 /// As `POST /v1/messages` with `retain`: who is subscribed gets it now, who subscribes later then.
 #[utoipa::path(
-    put, path = "/v1/retained", tag = "channels", operation_id = "putRetained", params(RetainedQuery),
+    put, path = "/v1/retained", tag = "channels", operation_id = "putRetained",
+    security(("key" = ["publish"])), params(RetainedQuery),
     request_body = RetainedRequest,
     responses(
         (status = 204, description = "Published and kept."),
@@ -130,7 +132,8 @@ pub(super) async fn put(
 ///
 /// Nobody is told; an MQTT client that publishes an empty retained message takes it away and tells the subscribers.
 #[utoipa::path(
-    delete, path = "/v1/retained", tag = "channels", operation_id = "deleteRetained", params(RetainedQuery),
+    delete, path = "/v1/retained", tag = "channels", operation_id = "deleteRetained",
+    security(("key" = ["publish"])), params(RetainedQuery),
     responses(
         (status = 204, description = "It is gone."),
         Remove,

@@ -51,6 +51,7 @@ pub(super) struct ServerInfo {
 /// Look at the node
 #[utoipa::path(
     get, path = "/v1/server", tag = "server", operation_id = "getServer",
+    security(("key" = ["read"])),
     responses((status = 200, description = "The node now.", body = ServerInfo), Node)
 )]
 pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
@@ -104,6 +105,7 @@ pub(super) async fn ready(State(desk): State<Desk>) -> Result<&'static str, Prob
 /// Metrics in Prometheus' text format
 #[utoipa::path(
     get, path = "/metrics", tag = "server", operation_id = "getMetrics",
+    security(("key" = ["read"])),
     responses((status = 200, description = "Prometheus text format 0.0.4.", content_type = "text/plain"), Node)
 )]
 pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
@@ -118,6 +120,9 @@ pub(super) async fn metrics(State(desk): State<Desk>) -> impl IntoResponse {
     let mut text = metrics::render(&shards, &queues, stored.as_ref());
     if let Some(bridges) = &desk.bridges {
         text.push_str(&metrics::render_bridges(&bridges.views().await));
+    }
+    if let Some(webhooks) = &desk.webhooks {
+        text.push_str(&metrics::render_webhooks(&webhooks.views().await));
     }
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
 }

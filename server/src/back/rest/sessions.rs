@@ -80,7 +80,8 @@ pub(super) struct SessionItem {
 
 /// List sessions
 #[utoipa::path(
-    get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions", params(SessionsQuery),
+    get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
+    security(("key" = ["read"])), params(SessionsQuery),
     responses(
         (status = 200, description = "A page.", body = Page<SessionItem>),
         Listing,
@@ -112,6 +113,7 @@ pub(super) async fn list(
 /// Look at one session
 #[utoipa::path(
     get, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "getSession",
+    security(("key" = ["read"])),
     params(("id" = String, Path, description = "Session id.", pattern = "^[A-Za-z0-9_-]{20}$")),
     responses(
         (status = 200, description = "The session.", body = SessionItem),
@@ -148,7 +150,8 @@ pub(super) struct SlowestQuery {
 /// Those with the largest `behind_ms` first; those without one are left out. Looks at every session of the node, so it is for a
 /// person who asks, not for a program that polls.
 #[utoipa::path(
-    get, path = "/v1/slow-sessions", tag = "sessions", operation_id = "listSlowSessions", params(SlowestQuery),
+    get, path = "/v1/slow-sessions", tag = "sessions", operation_id = "listSlowSessions",
+    security(("key" = ["read"])), params(SlowestQuery),
     responses(
         (status = 200, description = "One page, there are no others.", body = Page<SessionItem>),
         Listing,
@@ -186,6 +189,7 @@ pub(super) struct EndQuery {
 /// End one session
 #[utoipa::path(
     delete, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "endSession",
+    security(("key" = ["admin"])),
     params(("id" = String, Path, description = "Session id.", pattern = "^[A-Za-z0-9_-]{20}$"), EndQuery),
     responses(
         (status = 200, description = "How many ended: 1.", body = Count),
@@ -229,7 +233,8 @@ pub(super) struct Count {
 
 /// End many sessions
 #[utoipa::path(
-    delete, path = "/v1/sessions", tag = "sessions", operation_id = "endSessions", params(EndManyQuery),
+    delete, path = "/v1/sessions", tag = "sessions", operation_id = "endSessions",
+    security(("key" = ["admin"])), params(EndManyQuery),
     responses(
         (status = 200, description = "How many ended.", body = Count),
         Listing,
@@ -247,7 +252,7 @@ pub(super) async fn end_many(
 /// Who joins or leaves what. Exactly one of `session`, `client_id`, `user` and `members_of`.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct SubscriptionRequest {
+pub(in crate::back) struct SubscriptionRequest {
     /// One session.
     #[schema(pattern = "^[A-Za-z0-9_-]{20}$")]
     session: Option<String>,
@@ -266,7 +271,8 @@ pub(super) struct SubscriptionRequest {
 ///
 /// A publish sent after the answer reaches the sessions that joined.
 #[utoipa::path(
-    put, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "join", request_body = SubscriptionRequest,
+    put, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "join",
+    security(("key" = ["admin"])), request_body = SubscriptionRequest,
     responses(
         (status = 200, description = "How many sessions are subscribed by this.", body = Count),
         Change,
@@ -282,7 +288,8 @@ pub(super) async fn join(
 
 /// Leave
 #[utoipa::path(
-    delete, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "leave", request_body = SubscriptionRequest,
+    delete, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "leave",
+    security(("key" = ["admin"])), request_body = SubscriptionRequest,
     responses(
         (status = 200, description = "How many sessions left by this.", body = Count),
         Change,
@@ -308,7 +315,8 @@ pub(super) struct SubscriptionsQuery {
 
 /// List a session's subscriptions
 #[utoipa::path(
-    get, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "listSubscriptions", params(SubscriptionsQuery),
+    get, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "listSubscriptions",
+    security(("key" = ["read"])), params(SubscriptionsQuery),
     responses(
         (status = 200, description = "All of them.", body = Page<String>),
         One,
@@ -328,6 +336,21 @@ fn in_path(id: &str) -> Result<SessionId, Problem> {
 }
 
 impl SubscriptionRequest {
+    /// Who and what, of a back end that means this session unless it says another.
+    ///
+    /// # Errors
+    /// What is wrong, as REST would tell it.
+    pub(in crate::back) fn of_session(
+        mut self,
+        own: SessionId,
+        desk: &Desk,
+    ) -> Result<(Members, String), String> {
+        if self.client_id.is_none() && self.user.is_none() && self.members_of.is_none() {
+            self.session.get_or_insert_with(|| own.to_string());
+        }
+        self.checked(desk).map_err(Problem::into_detail)
+    }
+
     fn checked(&self, desk: &Desk) -> Result<(Members, String), Problem> {
         let channel = desk.channel(&self.channel)?;
         let of = match (&self.session, &self.client_id, &self.user, &self.members_of) {

@@ -76,6 +76,7 @@ pub(super) struct CompactRequest {}
 /// Look at the store
 #[utoipa::path(
     get, path = "/v1/store", tag = "server", operation_id = "getStore",
+    security(("key" = ["read"])),
     responses((status = 200, description = "The store now.", body = StoreInfo), Store)
 )]
 pub(super) async fn show(State(desk): State<Desk>) -> Result<Json<StoreInfo>, Problem> {
@@ -86,7 +87,8 @@ pub(super) async fn show(State(desk): State<Desk>) -> Result<Json<StoreInfo>, Pr
 ///
 /// Answers when the copy is complete and synced. A server goes on from it that finds it as `trunkline.db` in its `store.dir`.
 #[utoipa::path(
-    post, path = "/v1/store/backup", tag = "server", operation_id = "backUpStore", request_body = BackupRequest,
+    post, path = "/v1/store/backup", tag = "server", operation_id = "backUpStore",
+    security(("key" = ["admin"])), request_body = BackupRequest,
     responses((status = 201, description = "It is there.", body = BackupView), StoreWork)
 )]
 pub(super) async fn backup(
@@ -103,7 +105,8 @@ pub(super) async fn backup(
 ///
 /// Answers when that is done; the store is used meanwhile.
 #[utoipa::path(
-    post, path = "/v1/store/compact", tag = "server", operation_id = "compactStore", request_body = CompactRequest,
+    post, path = "/v1/store/compact", tag = "server", operation_id = "compactStore",
+    security(("key" = ["admin"])), request_body = CompactRequest,
     responses((status = 200, description = "The store afterwards.", body = StoreInfo), StoreWork)
 )]
 pub(super) async fn compact(

@@ -76,7 +76,8 @@ struct Tail {
 
 /// Follow messages as they are published
 #[utoipa::path(
-    get, path = "/v1/tail", tag = "messages", operation_id = "tail", params(TailQuery),
+    get, path = "/v1/tail", tag = "messages", operation_id = "tail",
+    security(("key" = ["read"])), params(TailQuery),
     responses(
         (status = 200, content_type = "application/x-ndjson",
          description = "Endless; a message per line, `{}` every 15 s, `{\"lost\":n}` when the reader was too slow."),

@@ -9,7 +9,7 @@ use wire::sqs::{Clock, Error, ErrorKind, QueueArn, Request, Signature, SignedReq
 
 use super::Door;
 use super::http::Port;
-use crate::back::rest::{bears_key, is_loopback_host};
+use crate::back::rest::{bears_admin_key, is_loopback_host};
 use crate::config::SqsCredential;
 
 /// How far a client's clock may be off. Seconds.
@@ -30,7 +30,7 @@ pub(super) struct Caller<'d> {
 impl Door {
     /// Who asks.
     pub(super) fn caller(&self, parts: &Parts, body: &[u8], port: Port) -> Result<Caller<'_>, Error> {
-        if port == Port::Private && bears_key(&parts.headers, &self.config.private.keys) {
+        if port == Port::Private && bears_admin_key(&parts.headers, &self.config) {
             // Who may do everything else there may do this, too.
             return Ok(self.anybody(None));
         }
@@ -61,7 +61,7 @@ impl Door {
 
     /// Without keys of its own the API is no way around those of the private port, nor one for web pages.
     fn check_open(&self, parts: &Parts, port: Port) -> Result<(), Error> {
-        if port == Port::Private && !self.config.private.keys.is_empty() {
+        if port == Port::Private && self.config.has_private_keys() {
             let text = "Where there are private.keys this port takes only requests that have one as bearer token or are signed by an sqs.credential.";
             return Err(Error::new(ErrorKind::InvalidClientTokenId, text));
         }

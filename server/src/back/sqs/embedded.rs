@@ -9,7 +9,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
-use hub::queue::{Answer, Delivery, QueueCommand, QueueRefusal, Receipt, Sent};
+use hub::queue::{Answer, Delivery, QueueCommand, QueueName, QueueRefusal, Receipt, Sent};
 use wire::sqs::{
     AttributeValue, Content, Error, ErrorKind, Fault, MessageAttribute, MessageParts, Purpose, QueueArn,
     QueueAttributeSet, Response, Settings, Uuid, is_queue_name,
@@ -22,6 +22,9 @@ use super::{Door, Trouble, declared, name_of};
 
 /// Messages in one call. More are refused with `TooManyEntriesInBatchRequest`, and one receive gives no more.
 pub(crate) const BATCH_MAX: u32 = 1000;
+
+/// The account of the server's own queues: none that a client of SQS could name.
+const OWN_ACCOUNT: &str = "$webhook";
 
 /// Who sends what the program sends, as receivers are told.
 const SENDER: &str = "";
@@ -239,6 +242,17 @@ impl Queue {
         }
         let arn = declared(&door.config, name);
         Ok(Self { door, arn })
+    }
+
+    /// A queue of the server's own, which the API of SQS has no address for.
+    pub(crate) fn of_server(door: Door, name: &str) -> Self {
+        let arn = QueueArn { account: OWN_ACCOUNT.to_owned(), ..declared(&door.config, name) };
+        Self { door, arn }
+    }
+
+    /// The hub's name of it.
+    pub(crate) fn full_name(&self) -> QueueName {
+        name_of(&self.arn)
     }
 
     /// Where there are no queues.

@@ -48,9 +48,22 @@ const FILE_ERRORS: &[(&str, &str)] = &[
     ),
     (
         "[auth]\nmode = true",
-        "trunkline.toml:2:8: auth.mode: must be one of \"anonymous\", \"back_end\", got true or false",
+        "trunkline.toml:2:8: auth.mode: must be one of \"anonymous\", \"back_end\", \"jwt\", got true or false",
     ),
     ("[log.filter]", "trunkline.toml:1:1: log.filter: must be a string (log directives), got a table"),
+    // Webhooks.
+    (
+        "[[webhook]]\nname = \"a\"\nurl = \"http://8.8.8.8/?k\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\ntypes = [\"session.event\"]",
+        "trunkline.toml:3:7: webhook[0].url: must begin with https://, since that address is neither loopback nor private: \"http://8.8.8.8/\"",
+    ),
+    (
+        "[[webhook]]\nname = \"a\"\nurl = \"https://a/\"\nsecrets = [\"hush\"]\ntypes = [\"session.event\"]",
+        "trunkline.toml:4:12: webhook[0].secrets: must be `whsec_` and base64 of 24 to 64 bytes",
+    ),
+    (
+        "[[webhook]]\nname = \"a\"\nurl = \"https://a/\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\ntypes = [\"session.connect\"]",
+        "trunkline.toml:5:9: webhook[0].types: must not hold \"session.connect\" when auth.mode is \"anonymous\": nobody is asked",
+    ),
     // Ranges and words.
     (
         "# a comment\n\n[socketio]\n\n    ping_interval_ms = 5",
@@ -75,7 +88,56 @@ const FILE_ERRORS: &[(&str, &str)] = &[
     ),
     (
         "[auth]\nmode = \"none\"",
-        "trunkline.toml:2:8: auth.mode: must be one of \"anonymous\", \"back_end\", got \"none\"",
+        "trunkline.toml:2:8: auth.mode: must be one of \"anonymous\", \"back_end\", \"jwt\", got \"none\"",
+    ),
+    // Tokens.
+    (
+        "[auth]\nmode = \"jwt\"",
+        "trunkline.toml:2:8: auth.jwt: must have `secret`, `key_file` or `jwks_url`, since auth.mode is \"jwt\"",
+    ),
+    (
+        "[auth.jwt]\nsecret = \"sesame\"",
+        "trunkline.toml:2:10: auth.jwt.secret: must be at least 32 bytes long, got 6",
+    ),
+    (
+        "[auth.jwt]\nsecret = \"0123456789abcdef0123456789abcdef\"\nalgorithm = \"HS512\"",
+        "trunkline.toml:2:10: auth.jwt.secret: must be at least 64 bytes long for its algorithm, got 32",
+    ),
+    (
+        "[auth.jwt]\nsecret = \"0123456789abcdef0123456789abcdef\"\nalgorithm = \"RS256\"",
+        "trunkline.toml:3:13: auth.jwt.algorithm: must be HS256, HS384 or HS512 for a secret, got RS256",
+    ),
+    (
+        "[auth.jwt]\nalgorithm = \"none\"",
+        "trunkline.toml:2:13: auth.jwt.algorithm: must be one of \"HS256\", \"HS384\", \"HS512\", \"RS256\", \"RS384\", \"RS512\", \"PS256\", \"PS384\", \"PS512\", \"ES256\", \"ES384\", \"ES512\", \"EdDSA\", got \"none\"",
+    ),
+    (
+        "[auth.jwt]\njwks_url = \"https://id.example.com/keys\"",
+        "trunkline.toml:2:12: auth.jwt.audience: must be set when jwks_url is: the provider's tokens for other services are not for this one",
+    ),
+    (
+        "[auth.jwt]\naudience = [\"a\"]\njwks_url = \"http://id.example.com/keys\"",
+        "trunkline.toml:3:12: auth.jwt.jwks_url: must be https, since id.example.com is not on this machine or a private network",
+    ),
+    (
+        "[auth.jwt]\naudience = [\"a\"]\njwks_url = \"https://me:secret@id.example.com/keys\"",
+        "trunkline.toml:3:12: auth.jwt.jwks_url: must be a URL such as \"https://id.example.com/jwks.json\", without a user and `#`",
+    ),
+    (
+        "[[channel]]\nfilter = \"inbox/#\"\nsubscribe = \"own\"",
+        "trunkline.toml:2:10: channel[0].filter: must have a level `{user}` or `{client}`, since `own` says whose it is",
+    ),
+    (
+        "[[channel]]\nfilter = \"a\"\npublish = \"webhook\"",
+        "trunkline.toml:3:11: channel[0].publish: must be one of \"nobody\", \"token\", \"own\", \"anyone\", got \"webhook\"",
+    ),
+    (
+        "[[private.key]]\nname = \"a\"\nsha256 = \"the key itself\"\nscopes = [\"read\"]",
+        "trunkline.toml:3:10: private.key[0].sha256: must be a SHA-256, 64 hexadecimal digits; the key itself does not belong here",
+    ),
+    (
+        "[[private.key]]\nname = \"a\"\nsha256 = \"f4b1bbac8d2bd69ff2fbe9fe0a1c20d2b5ff1ad8c46f4d0bbf8d1e4b2f0f7d11\"\nscopes = []",
+        "trunkline.toml:4:10: private.key[0].scopes: must name at least one scope",
     ),
     (
         "[server]\npublic_listen = \"localhost\"",
@@ -266,7 +328,8 @@ fn the_choice_of_admission_has_to_be_made() {
     let mut sources = file("[server]\nshards = 2");
     sources.presets.clear();
     let meaning = "\"anonymous\" (anybody who reaches the public port is let in, without a user) or \
-                   \"back_end\" (the back end is asked at every connect and may refuse; today that is a Rust program with Trunkline inside)";
+                   \"back_end\" (the back end is asked at every connect and may refuse: by a `[[webhook]]` that takes `session.connect`, or as a Rust program with Trunkline inside) or \
+                   \"jwt\" (a token is asked for, which says who the client is and what it may do (`[auth.jwt]`))";
     assert_eq!(problems(&sources), format!("trunkline.toml: auth.mode: must be set: {meaning}"));
     sources.file = None;
     assert_eq!(problems(&sources), format!("configuration: auth.mode: must be set: {meaning}"));

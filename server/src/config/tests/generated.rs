@@ -106,7 +106,9 @@ fn every_example_value_is_valid() {
                 ("mqtt", "tls_listen") => format!("{text}{files}"),
                 // What goes into a queue needs one.
                 ("binding", _) => format!("{text}\n[[queue]]\nname = \"orders\""),
+                ("webhook", _) => format!("{text}\n[auth]\nmode = \"back_end\""),
                 ("socketio.namespace", "queue") => format!("{text}\nname = \"/\""),
+                ("auth.jwt", "jwks_url") => format!("{text}\naudience = [\"a\"]"),
                 ("mqtt", "tls_client_ca") => format!("{text}\ntls_listen = \"0.0.0.0:8883\"{files}"),
                 _ => text,
             };

@@ -134,4 +134,8 @@ fn secrets_are_in_no_debug_output() {
     let bridge = "[[bridge]]\nname = \"a\"\nurl = \"mqtt://a\"\npassword = \"sesame\"\n[[bridge.rule]]\n\
                   direction = \"out\"\nfilter = \"a\"";
     assert!(!format!("{:?}", load(bridge).config).contains("sesame"));
+    let tokens = "[auth.jwt]\nsecret = \"0123456789abcdef0123456789abcdef\"\n[[private.key]]\nname = \"a\"\nscopes = [\"read\"]\n\
+                  sha256 = \"f4b1bbac8d2bd69ff2fbe9fe0a1c20d2b5ff1ad8c46f4d0bbf8d1e4b2f0f7d11\"";
+    let told = format!("{:?}", load(tokens).config);
+    assert!(!told.contains("0123456789abcdef") && !told.contains("f4b1bbac"));
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use hub::{SessionId, Topology};
 use wire::mqtt::ReasonCode;
 
-use super::{delayed, replies};
+use super::replies;
+use crate::auth::{self, Action, Gate, Grant, Permissions, Verdict};
 use crate::config::{AclAction, AclRule, AuthMode, Config, MqttUser, Permission};
 
 /// The rules, as configured.
@@ -23,6 +24,37 @@ pub(super) struct Access {
     /// Whether a rule hides messages from clients whose filters ask for more than it.
     pub(super) hides: bool,
     topology: Topology,
+    gate: Gate,
+}
+
+/// Who a client has shown to be.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    /// The user, or nobody in particular.
+    pub(super) user: Option<Arc<str>>,
+    /// What its token says, if it has shown one.
+    pub(super) grant: Option<Box<Grant>>,
+}
+
+impl Identity {
+    pub(super) fn of_user(user: Option<Arc<str>>) -> Self {
+        Self { user, grant: None }
+    }
+
+    pub(super) fn permissions(&self) -> Option<&Permissions> {
+        self.grant.as_ref()?.permissions.as_deref()
+    }
+}
+
+/// What a client's credentials lead to.
+#[derive(Debug)]
+pub(super) enum Shown {
+    /// They are good.
+    Identity(Identity),
+    /// They are not.
+    Refused(ReasonCode),
+    /// It cannot be known now: the client should come back.
+    Later,
 }
 
 /// Who asks.
@@ -30,6 +62,8 @@ pub(super) struct Access {
 pub(super) struct Asker<'a> {
     pub(super) name: &'a str,
     pub(super) user: Option<&'a str>,
+    /// Of its token.
+    pub(super) permissions: Option<&'a Permissions>,
     /// Known once it has a session.
     pub(super) session: Option<SessionId>,
     /// The server itself, for which no rule holds.
@@ -39,11 +73,14 @@ pub(super) struct Asker<'a> {
 /// What the client ids of the server's own clients begin with; nobody else may have such a one.
 pub const OWN_NAMES: &str = "$bridge/";
 
-/// First levels under which only the server publishes.
-const RESERVED: [&str; 7] = ["$user", "$client", "$sys", "$SYS", "$share", "$bridge", delayed::ROOT];
+impl<'a> Asker<'a> {
+    fn plain(self) -> auth::Asker<'a> {
+        auth::Asker { user: self.user, client: Some(self.name), permissions: self.permissions }
+    }
+}
 
 impl Access {
-    pub(super) fn new(config: &Config, topology: Topology) -> Self {
+    pub(super) fn new(config: &Config, topology: Topology, gate: Gate) -> Self {
         Self {
             users: config.mqtt_users.clone(),
             rules: config.mqtt_acl.clone(),
@@ -52,26 +89,48 @@ impl Access {
             name_is_user: config.mqtt.client_id_is_user,
             hides: config.mqtt_acl.iter().any(|rule| rule.deny.contains(&AclAction::Subscribe)),
             topology,
+            gate,
         }
     }
 
-    /// The user that a client is, from its user name and password. Without configured users anonymous access takes everybody,
-    /// whatever name it gives, as nobody in particular.
-    ///
-    /// # Errors
-    /// The reason of the refusal.
-    pub(super) fn user(
-        &self,
-        name: Option<&str>,
-        password: Option<&[u8]>,
-    ) -> Result<Option<Arc<str>>, ReasonCode> {
+    /// Whether tokens are what clients are let in by.
+    pub(super) fn wants_tokens(&self) -> bool {
+        self.gate.wants_tokens()
+    }
+
+    /// Who a client is, from its user name and password. Without configured users anonymous access takes everybody,
+    /// whatever name it gives, as nobody in particular. Where tokens are asked for the password is one, unless the name is
+    /// that of a configured user.
+    pub(super) fn identify(&mut self, name: Option<&str>, password: Option<&[u8]>) -> Shown {
+        let known = name.and_then(|name| self.users.iter().find(|user| user.name.as_str() == name));
+        if self.gate.wants_tokens() && known.is_none() {
+            return self.by_token(password.unwrap_or_default());
+        }
         let Some(name) = name.filter(|_| !self.users.is_empty()) else {
-            return if self.anonymous { Ok(None) } else { Err(ReasonCode::NotAuthorized) };
+            return match self.anonymous {
+                true => Shown::Identity(Identity::default()),
+                false => Shown::Refused(ReasonCode::NotAuthorized),
+            };
         };
-        let known = self.users.iter().find(|user| user.name.as_str() == name);
         match known.filter(|user| user.password.matches(password.unwrap_or_default())) {
-            Some(_) => Ok(Some(Arc::from(name))),
-            None => Err(ReasonCode::BadUserNameOrPassword),
+            Some(_) => Shown::Identity(Identity::of_user(Some(Arc::from(name)))),
+            None => Shown::Refused(ReasonCode::BadUserNameOrPassword),
+        }
+    }
+
+    /// Who a client is by its token.
+    pub(super) fn by_token(&mut self, token: &[u8]) -> Shown {
+        let Ok(token) = std::str::from_utf8(token) else {
+            return Shown::Refused(ReasonCode::BadUserNameOrPassword);
+        };
+        match self.gate.admit(Some(token), auth::unix_now()) {
+            Verdict::Granted(grant) => {
+                Shown::Identity(Identity { user: grant.user.clone(), grant: Some(grant) })
+            }
+            Verdict::Refused(_) => Shown::Refused(ReasonCode::BadUserNameOrPassword),
+            Verdict::Later(_) => Shown::Later,
+            // Asked for in no other mode.
+            Verdict::Ask => Shown::Refused(ReasonCode::NotAuthorized),
         }
     }
 
@@ -89,10 +148,6 @@ impl Access {
     /// # Errors
     /// The reason of the refusal.
     pub(super) fn publish(&self, asker: Asker<'_>, topic: &str) -> Result<(), ReasonCode> {
-        let first = topic.split('/').next().unwrap_or_default();
-        if RESERVED.contains(&first) {
-            return Err(ReasonCode::NotAuthorized);
-        }
         // Whoever answers a request is not known beforehand, and who asked has told this name to those only.
         if replies::reader(topic, &self.topology).is_some() {
             return Ok(());
@@ -105,9 +160,6 @@ impl Access {
     /// # Errors
     /// The reason of the refusal.
     pub(super) fn subscribe(&self, asker: Asker<'_>, filter: &str) -> Result<(), ReasonCode> {
-        if matches!(filter.split('/').next(), Some("$user" | "$client" | "$share" | delayed::ROOT)) {
-            return Err(ReasonCode::NotAuthorized);
-        }
         match replies::reader(filter, &self.topology) {
             None => self.check(asker, AclAction::Subscribe, filter),
             reader if reader == asker.session => Ok(()),
@@ -128,23 +180,30 @@ impl Access {
         rule.is_some_and(|rule| !rule.allow.contains(&AclAction::Subscribe))
     }
 
-    /// The first rule that covers all of it and names the action decides.
+    /// The first rule that covers all of it and names the action decides, and then what holds for all protocols: what a rule
+    /// here allows needs no token, but nobody is nobody.
     fn check(&self, asker: Asker<'_>, action: AclAction, filter: &str) -> Result<(), ReasonCode> {
+        let what = match action {
+            AclAction::Subscribe => Action::Subscribe,
+            AclAction::Publish => Action::Publish,
+        };
         if asker.is_own {
-            return Ok(());
+            // It is bound by names alone.
+            let is_free = !auth::is_reserved(what, filter);
+            return if is_free { Ok(()) } else { Err(ReasonCode::NotAuthorized) };
         }
-        for rule in self.rules.iter().filter(|rule| covers(rule.filter.as_str(), filter, asker)) {
-            if rule.allow.contains(&action) {
-                return Ok(());
+        let covering = self.rules.iter().filter(|rule| covers(rule.filter.as_str(), filter, asker));
+        let mut deciding =
+            covering.filter(|rule| rule.allow.contains(&action) || rule.deny.contains(&action));
+        let may = match (deciding.next(), self.default) {
+            (Some(rule), _) if rule.allow.contains(&action) => {
+                self.gate.may_if_granted(asker.plain(), what, filter)
             }
-            if rule.deny.contains(&action) {
-                return Err(code(rule));
-            }
-        }
-        match self.default {
-            Permission::Allow => Ok(()),
-            Permission::Deny => Err(ReasonCode::NotAuthorized),
-        }
+            (Some(rule), _) => return Err(code(rule)),
+            (None, Permission::Allow) => self.gate.may(asker.plain(), what, filter),
+            (None, Permission::Deny) => false,
+        };
+        if may { Ok(()) } else { Err(ReasonCode::NotAuthorized) }
     }
 }
 
@@ -156,25 +215,7 @@ fn code(rule: &AclRule) -> ReasonCode {
 /// Whether everything that `asked` matches is matched by `rule`, in which `%c` is the client's name and `%u` its user. A name
 /// that would be more than one plain level covers nothing (CVE-2017-7650).
 fn covers(rule: &str, asked: &str, asker: Asker<'_>) -> bool {
-    // Names with `$` are seen by filters that begin so, and by no wildcard [MQTT-4.7.2-1].
-    if asked.starts_with('$') && rule.starts_with(['+', '#']) {
-        return false;
-    }
-    let mut asked = asked.split('/');
-    for level in rule.split('/') {
-        if level == "#" {
-            return true;
-        }
-        let Some(other) = asked.next() else { return false };
-        let is_covered = match level {
-            "+" => other != "#",
-            _ => substituted(level, asker).is_some_and(|level| level == other),
-        };
-        if !is_covered {
-            return false;
-        }
-    }
-    asked.next().is_none()
+    auth::covers(rule, asked, |level, other| substituted(level, asker).is_some_and(|level| level == other))
 }
 
 /// A text of the configuration with the client's name for `%c` and its user for `%u`; `None` when there is no user, or one
@@ -208,7 +249,7 @@ mod tests {
 
     #[test]
     fn a_grant_must_cover_the_whole_filter() {
-        let asker = Asker { name: "c1", user: Some("bob"), session: None, is_own: false };
+        let asker = Asker { name: "c1", user: Some("bob"), permissions: None, session: None, is_own: false };
         let cases = [
             ("a/#", "a", true),
             ("a/#", "a/+/b", true),
@@ -224,10 +265,10 @@ mod tests {
         for (rule, asked, expected) in cases {
             assert_eq!(covers(rule, asked, asker), expected, "{rule} {asked}");
         }
-        let marked = Asker { name: "%u", user: Some("bob"), session: None, is_own: false };
+        let marked = Asker { name: "%u", user: Some("bob"), permissions: None, session: None, is_own: false };
         assert!(covers("d/%c", "d/%u", marked) && !covers("d/%c", "d/bob", marked));
         assert_eq!(substituted("%c%d%/%u%", asker).as_deref(), Some("c1%d%/bob%"));
-        let tricky = Asker { name: "#", user: None, session: None, is_own: false };
+        let tricky = Asker { name: "#", user: None, permissions: None, session: None, is_own: false };
         assert!(!covers("d/%c", "d/#", tricky) && !covers("d/%u", "d/%u", tricky));
     }
 }

@@ -23,7 +23,8 @@ use wire::mqtt::{
 };
 
 use super::Mqtt;
-use super::connect::Begun;
+use super::access::Identity;
+use super::connect::{Begun, Proof};
 use super::scram::{Exchange, Failure, METHOD, Proven};
 use crate::shard::{ConnKey, Cx};
 
@@ -145,7 +146,12 @@ impl Mqtt {
             Ok(name) => name,
             Err(reason) => return self.turn_down(cx, conn, (reason, None)),
         };
-        match self.let_in(cx, (conn, connect), (name, Some(user)), Some(data)) {
+        match self.let_in(
+            cx,
+            (conn, connect),
+            (name, Identity::of_user(Some(user))),
+            Some(Proof::Scram(data)),
+        ) {
             Begun::Here(index, _) => Begun::Here(index, auth_bytes),
             other => other,
         }
@@ -155,6 +161,9 @@ impl Mqtt {
     pub(super) fn auth(&mut self, cx: &mut Cx<'_>, index: u32, auth: &Auth<'_>) {
         let Some(client) = self.clients.get_mut(index as usize) else { return };
         let conn = client.conn;
+        if client.kind.token_by_method {
+            return self.renew(cx, index, (conn, auth));
+        }
         let open = client.rare.as_mut().and_then(|rare| rare.exchange.take());
         client.tidy();
         let data = auth.properties.authentication_data().unwrap_or_default();

@@ -50,6 +50,10 @@ pub(super) struct Kind {
     pub(super) ends_with_connection: bool,
     /// It has proven its user by a method, and may do so again.
     pub(super) by_method: bool,
+    /// It has shown its token by a method, and may show another one.
+    pub(super) token_by_method: bool,
+    /// [`super::held`] has what its token says.
+    pub(super) holds: bool,
     /// The server itself is the client.
     pub(super) own: bool,
 }
@@ -94,9 +98,15 @@ impl Client {
         self.encoder.version()
     }
 
-    /// Who it is, to [`super::access`].
+    /// Who it is, to [`super::access`], without what its token says ([`super::held`]).
     pub(super) fn asker(&self) -> Asker<'_> {
-        Asker { name: &self.name, user: self.user.as_deref(), session: Some(self.id), is_own: self.kind.own }
+        Asker {
+            name: &self.name,
+            user: self.user.as_deref(),
+            permissions: None,
+            session: Some(self.id),
+            is_own: self.kind.own,
+        }
     }
 
     pub(super) fn level(&self) -> Level {

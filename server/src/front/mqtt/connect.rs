@@ -10,8 +10,9 @@ use wire::mqtt::{
     self, ConnAck, ConnAckProperties, Connect, Encoder, Level, Properties, ReasonCode, Version,
 };
 
-use super::access::{Asker, OWN_NAMES};
+use super::access::{Asker, Identity, OWN_NAMES, Shown};
 use super::client::{Client, Kind};
+use super::held::token_method;
 use super::publish::lifetime_ms;
 use super::scram::METHOD;
 use super::{BUDGET, Mqtt, availability, owner, replies};
@@ -37,10 +38,19 @@ pub(super) struct Welcome {
     assigned: bool,
     keep_alive_seconds: Option<u16>,
     expiry_seconds: Option<u32>,
-    /// The last step of the method by which it was let in.
-    proof: Option<String>,
+    /// Of the method by which it was let in, if any.
+    proof: Option<Proof>,
     wants_response_information: bool,
     session_present: bool,
+}
+
+/// How a client was let in by a method.
+#[derive(Debug)]
+pub(super) enum Proof {
+    /// By this last step of the server's.
+    Scram(String),
+    /// By a token, under this name.
+    Token(&'static str),
 }
 
 /// A session that never ends by itself.
@@ -53,7 +63,8 @@ impl Mqtt {
             return Begun::Over;
         }
         if cx.io.is_own(conn) {
-            return self.claim(cx, (conn, connect), (Arc::from(connect.client_id), None), (None, None));
+            let name = Arc::from(connect.client_id);
+            return self.claim(cx, (conn, connect), (name, Identity::default()), (None, None));
         }
         if !cx.io.allow_handshake(conn) {
             // Some clients stay away after a refusal, and none after a close.
@@ -74,38 +85,51 @@ impl Mqtt {
         if self.is_barred(cx, conn, &name) {
             return self.refuse_connect(cx, conn, connect, ReasonCode::Banned);
         }
-        if connect.properties.authentication_method().is_some() {
+        let method = connect.properties.authentication_method();
+        let by_token = token_method(method).filter(|_| self.access.wants_tokens());
+        if method.is_some() && by_token.is_none() {
             return self.challenge(cx, conn, connect);
         }
-        let user = match certified {
-            Some(user) => Ok(Some(user)),
-            None => self.access.user(connect.user_name, connect.password),
+        let shown = match (certified, by_token) {
+            (Some(user), _) => Shown::Identity(Identity::of_user(Some(user))),
+            (None, None) => self.access.identify(connect.user_name, connect.password),
+            (None, Some(_)) => {
+                self.access.by_token(connect.properties.authentication_data().unwrap_or_default())
+            }
         };
-        match user {
-            Ok(user) => self.let_in(cx, (conn, connect), (name, user), None),
-            Err(reason) => self.refuse_connect(cx, conn, connect, reason),
+        match shown {
+            Shown::Identity(identity) => {
+                self.let_in(cx, (conn, connect), (name, identity), by_token.map(Proof::Token))
+            }
+            Shown::Refused(reason) => self.refuse_connect(cx, conn, connect, reason),
+            Shown::Later => {
+                // Some clients stay away after a refusal, and none after a close.
+                cx.io.close(conn);
+                Begun::Over
+            }
         }
     }
 
-    /// A client whose user is known. `proof` is the server's, if the user was proven by a method.
+    /// A client that is known. `proof` is there if it was proven by a method.
     pub(super) fn let_in(
         &mut self,
         cx: &mut Cx<'_>,
         (conn, connect): (ConnKey, &Connect<'_>),
-        (name, user): (Arc<str>, Option<Arc<str>>),
-        proof: Option<String>,
+        (name, identity): (Arc<str>, Identity),
+        proof: Option<Proof>,
     ) -> Begun {
-        if !self.access.may_have_name(&name, user.as_deref()) {
+        let has_name = identity.grant.as_ref().is_none_or(|grant| grant.has_client_id(&name));
+        if !has_name || !self.access.may_have_name(&name, identity.user.as_deref()) {
             return self.refuse_connect(cx, conn, connect, ReasonCode::ClientIdentifierNotValid);
         }
-        if self.is_user_barred(cx, &name, user.as_ref()) {
+        if self.is_user_barred(cx, &name, identity.user.as_ref()) {
             return self.refuse_connect(cx, conn, connect, ReasonCode::Banned);
         }
-        let will = match self.will(cx, connect, &name, user.as_deref()) {
+        let will = match self.will(cx, connect, &name, &identity) {
             Ok(will) => will,
             Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
         };
-        self.claim(cx, (conn, connect), (name, user), (will, proof))
+        self.claim(cx, (conn, connect), (name, identity), (will, proof))
     }
 
     fn refuse_connect(
@@ -153,10 +177,11 @@ impl Mqtt {
         cx: &mut Cx<'_>,
         connect: &Connect<'_>,
         name: &str,
-        user: Option<&str>,
+        identity: &Identity,
     ) -> Result<Option<Box<Will>>, ReasonCode> {
         let Some(will) = &connect.will else { return Ok(None) };
-        let asker = Asker { name, user, session: None, is_own: false };
+        let (user, permissions) = (identity.user.as_deref(), identity.permissions());
+        let asker = Asker { name, user, permissions, session: None, is_own: false };
         let delay = will.properties.will_delay_interval_seconds().unwrap_or(0);
         let sent = mqtt::Publish {
             dup: false,
@@ -178,8 +203,8 @@ impl Mqtt {
         &mut self,
         cx: &mut Cx<'_>,
         (conn, connect): (ConnKey, &Connect<'_>),
-        (name, user): (Arc<str>, Option<Arc<str>>),
-        (will, proof): (Option<Box<Will>>, Option<String>),
+        (name, Identity { user, grant }): (Arc<str>, Identity),
+        (will, proof): (Option<Box<Will>>, Option<Proof>),
     ) -> Begun {
         let version = connect.level.version();
         let asked = match version {
@@ -199,7 +224,9 @@ impl Mqtt {
                 v31: connect.level == Level::V31,
                 bridge: connect.is_bridge,
                 ends_with_connection: asked == 0,
-                by_method: proof.is_some(),
+                by_method: matches!(proof, Some(Proof::Scram(_))),
+                token_by_method: matches!(proof, Some(Proof::Token(_))),
+                holds: false,
                 own,
             },
             encoder: Encoder::for_client(connect),
@@ -212,6 +239,7 @@ impl Mqtt {
             rare: None,
         }))
         .expect("fewer clients than `sessions_max`, a u32");
+        self.hold_grant(cx, index, grant);
         self.figures.connected(connect.level);
         self.welcome = Some(Welcome {
             assigned: connect.client_id.is_empty(),
@@ -309,18 +337,24 @@ impl Mqtt {
         if !session_present {
             self.subscribe_at_start(cx, index);
         }
+        self.subscribe_by_token(cx, index);
         self.apply(cx, Command::Resume { session, budget: BUDGET });
     }
 
     fn told(&self, welcome: &Welcome, name: &str, id: SessionId) -> mqtt::PropertyBuf {
         let config = &self.config.mqtt;
         let replies = replies::prefix(id);
+        let (method, data) = match &welcome.proof {
+            None => (None, None),
+            Some(Proof::Scram(data)) => (Some(METHOD), Some(data.as_bytes())),
+            Some(Proof::Token(method)) => (Some(*method), None),
+        };
         ConnAckProperties {
             server_keep_alive_seconds: welcome.keep_alive_seconds,
             topic_alias_maximum: config.topic_alias_maximum,
             assigned_client_identifier: welcome.assigned.then_some(name),
-            authentication_method: welcome.proof.as_ref().map(|_| METHOD),
-            authentication_data: welcome.proof.as_ref().map(String::as_bytes),
+            authentication_method: method,
+            authentication_data: data,
             maximum_packet_size_bytes: Some(config.packet_bytes_max),
             receive_maximum: config.receive_maximum,
             maximum_qos: availability::qos_max(config),
@@ -343,7 +377,9 @@ impl Mqtt {
         let silent_at = hears.then_some(client.heard.0 + keep_alive);
         let rate_at = client.rate_at().map(|at| at.0);
         let drained_at = self.drain.as_ref().map(|drain| drain.at(client.id).0);
-        if let Some(at) = silent_at.into_iter().chain(drained_at).chain(rate_at).min() {
+        let over_at = self.token_ends(index).map(|at| at.0);
+        let deadlines = [silent_at, drained_at, rate_at, over_at];
+        if let Some(at) = deadlines.into_iter().flatten().min() {
             cx.io.arm(owner(index), Millis(at));
         }
     }

@@ -136,6 +136,10 @@ impl Mqtt {
         if self.drain.as_ref().is_some_and(|drain| drain.at(client.id) <= now) {
             return self.send_away(cx, index);
         }
+        if self.token_ends(index).is_some_and(|at| at <= now) {
+            // It comes back with another token.
+            return self.part(cx, index, ReasonCode::NotAuthorized, Reason::CredentialsExpired);
+        }
         if is_silent {
             return self.part(cx, index, ReasonCode::KeepAliveTimeout, Reason::Silent);
         }

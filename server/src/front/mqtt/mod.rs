@@ -2,7 +2,7 @@
 //!
 //! One `Mqtt` per shard owns its clients (`client`), which are connections with a session. The code is split by what
 //! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `auth` with `scram` and `certified`, `publish` and
-//! `subscribe` (from the client), `effects` and `deliver` (from the hub), `access` (who may what), `availability` (what is
+//! `subscribe` (from the client), `effects` and `deliver` (from the hub), `access` (who may what) and `held` (what tokens say), `availability` (what is
 //! switched off), `payload` (contents of other protocols), `replies` and `delayed` (topics with a meaning), `office` (what the
 //! back office asks), `rate`, `bans` and `flapping` (who sends or connects too much), `figures`, `ending`.
 //!
@@ -23,6 +23,7 @@ mod effects;
 mod ending;
 mod figures;
 mod flapping;
+mod held;
 mod office;
 mod payload;
 mod publish;
@@ -33,6 +34,7 @@ mod stream;
 mod subscribe;
 mod upgrade;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::BytesMut;
@@ -48,10 +50,12 @@ use self::client::Client;
 use self::connect::Welcome;
 pub use self::figures::{FAMILIES, Family, Figures};
 use self::flapping::Flapping;
+use self::held::Held;
 pub use self::payload::attributes;
 use self::publish::Asked;
 use self::scram::Scram;
 use super::apply::apply;
+use crate::auth::Gate;
 use crate::config::Config;
 use crate::shard::{Cx, Door, Owner};
 
@@ -73,6 +77,8 @@ pub(super) struct Mqtt {
     exchanges: Exchanges,
     /// `Owner` and the hub's `Tag` are the index.
     clients: Slab<Client>,
+    /// What their tokens say, of those that have one.
+    held: HashMap<u32, Held>,
     /// Index: slot of a session id. Four bytes per session instead of a map.
     indexes: Vec<u32>,
     /// What the client being connected is told once the hub has answered.
@@ -90,16 +96,17 @@ pub(super) struct Mqtt {
 }
 
 impl Mqtt {
-    pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
+    pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology, gate: Gate) -> Self {
         let is_scram = config.mqtt.enabled && config.mqtt.scram && !config.mqtt_users.is_empty();
         Self {
-            access: Access::new(&config, topology),
+            access: Access::new(&config, topology, gate),
             scram: is_scram.then(|| Scram::new(&config.mqtt_users)),
             exchanges: Exchanges::default(),
             config,
             topology,
             shard,
             clients: Slab::new(),
+            held: HashMap::new(),
             indexes: Vec::new(),
             welcome: None,
             asked: None,
@@ -114,7 +121,7 @@ impl Mqtt {
 
     /// Whether nothing is kept of any client; of exchanges that were given up something may be.
     pub(super) fn is_idle(&self) -> bool {
-        let is_asking = self.welcome.is_some() || self.asked.is_some();
+        let is_asking = self.welcome.is_some() || self.asked.is_some() || !self.held.is_empty();
         self.clients.is_empty() && self.indexes.is_empty() && self.figures.connections == [0; 3] && !is_asking
     }
 
@@ -151,6 +158,9 @@ impl Mqtt {
     fn remove(&mut self, cx: &mut Cx<'_>, index: u32) -> Option<Client> {
         let client = self.clients.try_remove(index as usize)?;
         cx.io.disarm(owner(index));
+        if client.kind.holds {
+            self.held.remove(&index);
+        }
         self.figures.disconnected(client.level());
         let place = self.indexes.get_mut(client.id.slot() as usize);
         if let Some(place) = place.filter(|place| **place == index) {

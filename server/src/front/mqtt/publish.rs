@@ -44,7 +44,7 @@ impl Mqtt {
         };
         let Some(client) = self.client(index) else { return };
         let session = client.session;
-        let asker = client.asker();
+        let Some(asker) = self.asker(index) else { return };
         let message = match self.message(cx, asker, publish, topic) {
             Ok(message) => message,
             Err(reason) => return self.turned_down(cx, index, publish, reason),
@@ -135,7 +135,7 @@ impl Mqtt {
 
     /// Whether a payload is text, or nobody wants to know on this channel.
     fn may_be_text(&self, topic: &str, payload: &[u8]) -> bool {
-        let rule = self.config.channels.iter().find(|rule| hub::filter_matches(rule.filter.as_str(), topic));
+        let rule = self.config.channels.iter().find(|rule| hub::filter_matches(&rule.filter.plain(), topic));
         !rule.is_some_and(|rule| rule.payload_format_check) || std::str::from_utf8(payload).is_ok()
     }
 

@@ -101,7 +101,7 @@ impl Mqtt {
             availability::subscribe(config, filter, label)?;
         }
         let (group, filter) = split_share(filter);
-        let asker = client.asker();
+        let asker = self.asker(index).ok_or(ReasonCode::UnspecifiedError)?;
         self.access.subscribe(asker, filter)?;
         if filter.len() > self.config.limits.channel_name_bytes_max as usize {
             return Err(ReasonCode::TopicFilterInvalid);

@@ -5,7 +5,7 @@
 //! ```text
 //! CONNECT -> Open ---> Opened --> Upcall::Connect --> Mail::Admit --> Admit, Resume --> Admitted --> `40`
 //!    |                   |                       \--> Mail::Refuse --> `44`, End
-//!    |                   +-- auth.mode anonymous: Admit at once
+//!    |                   +-- auth.mode anonymous or jwt: Admit at once
 //!    +---> Attach (a pid) --> Attached --> Resume --> recovered messages, Admitted --> `40`
 //!                 \-> AttachRefused --> Open
 //! ```
@@ -20,6 +20,7 @@ use wire::values::JsonText;
 use super::SocketIo;
 use super::ending::Told;
 use super::engine::{NONE, Queued};
+use super::held::{Looked, Shown};
 use super::migrate::Ask;
 use super::namespaces::NamespaceKey;
 use super::recovery::Wish;
@@ -46,24 +47,35 @@ impl SocketIo {
         let Some(namespace) = self.namespaces.enter(name, &self.config) else {
             return self.refuse(cx, slot, name, &Refusal::InvalidNamespace);
         };
-        match self.wish(slot, namespace, auth.as_ref()) {
+        let Looked::On(grant) = self.look_at_token(cx, slot, (name, auth.as_ref())) else {
+            return self.namespaces.leave(namespace);
+        };
+        let wish = self.wish(slot, namespace, auth.as_ref());
+        let shown = Shown { auth, grant };
+        match wish {
+            // A session goes on for the user that it is of.
+            Wish::Here(session, _) if !shown.is_of(cx.hub.hub.user_of(&session).as_deref()) => {
+                let Some(tag) = self.add_socket(cx, slot, namespace, Offsets::Appended) else { return };
+                self.connecting.insert(tag, shown);
+                self.ask_hub(cx, tag);
+            }
             Wish::Elsewhere(shard) if self.may_migrate(slot) => {
                 self.namespaces.leave(namespace);
-                self.migrate(cx, slot, shard, Ask { namespace: name.into(), auth });
+                self.migrate(cx, slot, shard, Ask { namespace: name.into(), auth: shown.auth });
             }
             Wish::Here(session, after) => {
                 let Some(tag) = self.add_socket(cx, slot, namespace, Offsets::Appended) else { return };
-                self.connecting.insert(tag, auth);
+                self.connecting.insert(tag, shown);
                 self.attach(cx, tag, session, after);
             }
             Wish::Recoverable | Wish::Elsewhere(_) => {
                 let Some(tag) = self.add_socket(cx, slot, namespace, Offsets::Appended) else { return };
-                self.connecting.insert(tag, auth);
+                self.connecting.insert(tag, shown);
                 self.ask_hub(cx, tag);
             }
             Wish::None => {
                 let Some(tag) = self.add_socket(cx, slot, namespace, Offsets::Absent) else { return };
-                self.connecting.insert(tag, auth);
+                self.connecting.insert(tag, shown);
                 self.ask_hub(cx, tag);
             }
         }
@@ -78,7 +90,7 @@ impl SocketIo {
     }
 
     /// Tells a client that it may not join.
-    fn refuse(&mut self, cx: &mut Cx<'_>, slot: u32, name: &str, refusal: &Refusal<'_>) {
+    pub(super) fn refuse(&mut self, cx: &mut Cx<'_>, slot: u32, name: &str, refusal: &Refusal<'_>) {
         let Some(engine) = self.engine(slot) else { return };
         let packet = engine.decoder.codec().refused(name, refusal);
         self.send_own(cx, slot, Queued::Message(packet));
@@ -121,7 +133,7 @@ impl SocketIo {
 
     /// The hub made a session: the back end is asked, unless everybody may come in.
     pub(super) fn opened(&mut self, cx: &mut Cx<'_>, tag: u32, session: SessionKey, id: SessionId) {
-        let auth = self.connecting.remove(&tag).flatten();
+        let Shown { auth, grant } = self.connecting.remove(&tag).unwrap_or_default();
         let Some(socket) = self.socket_mut(tag) else { return };
         socket.session = session;
         socket.id = id;
@@ -132,7 +144,8 @@ impl SocketIo {
             // The connection went away before the hub answered.
             return self.apply(cx, Command::End { session, reason: Reason::NeverAdmitted });
         }
-        if self.config.auth.mode == AuthMode::Anonymous && !self.config.ask_always {
+        self.hold_grant(cx, tag, grant);
+        if self.config.auth.mode != AuthMode::BackEnd && !self.config.ask_always {
             return self.admit(cx, tag, Admission::default());
         }
         let namespace = Arc::clone(&self.namespaces.known(namespace).name);
@@ -150,8 +163,8 @@ impl SocketIo {
     pub(super) fn admit(&mut self, cx: &mut Cx<'_>, tag: u32, admission: Admission) {
         let Some(socket) = self.socket(tag).filter(|socket| socket.stage == Stage::Asking) else { return };
         let (session, keepsake) = (socket.session, self.keepsake(socket));
-        let Admission { user, info, mut subscriptions } = admission;
         let channel = self.namespaces.known(socket.variant.namespace).channel.as_str().to_owned();
+        let Admission { user, info, mut subscriptions } = self.with_grant(tag, admission);
         if !subscriptions.contains(&channel) {
             subscriptions.push(channel);
         }
@@ -233,8 +246,9 @@ impl SocketIo {
     }
 
     /// As [`Self::remember_tag`], for a session that came back.
-    pub(super) fn reattach(&mut self, tag: u32, session: SessionKey, id: SessionId) {
-        self.connecting.remove(&tag);
+    pub(super) fn reattach(&mut self, cx: &mut Cx<'_>, tag: u32, session: SessionKey, id: SessionId) {
+        let shown = self.connecting.remove(&tag).unwrap_or_default();
+        self.hold_grant(cx, tag, shown.grant);
         if let Some(socket) = self.socket_mut(tag) {
             socket.session = session;
             socket.id = id;

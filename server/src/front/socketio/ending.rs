@@ -195,6 +195,9 @@ impl SocketIo {
             self.sockets = Slab::new();
         }
         self.connecting.remove(&tag);
+        if !self.held.is_empty() {
+            self.held.remove(&tag);
+        }
         self.unlink(&socket, tag);
         if let Some(entry) = self.tags.get_mut(socket.id.slot() as usize).filter(|entry| **entry == tag) {
             *entry = NONE;

@@ -3,7 +3,8 @@
 //! One `SocketIo` per shard owns the engine sessions (`engine`) and the sockets in them (`socket`). The code is
 //! split by what happens: `request` and `handshake` (a request comes), `polling`, `upgrade` and `heartbeat` (Engine.IO),
 //! `packets` and `connect` (Socket.IO from the client), `effects` and `deliver` (from the hub), `ending` (everything
-//! that ends a session), `recovery` and `migrate`, `office` (from the back office).
+//! that ends a session), `recovery` and `migrate`, `office` (from the back office), `held` (what
+//! tokens say).
 //!
 //! It must not know sockets, buffers or HTTP framing, and it decides nothing the hub decides: who gets what, what
 //! waits, what may be recovered. Every hub command goes through `SocketIo::apply`, whose effects are performed
@@ -16,6 +17,7 @@ mod ending;
 mod engine;
 mod handshake;
 mod heartbeat;
+mod held;
 mod http;
 mod migrate;
 mod namespaces;
@@ -38,12 +40,14 @@ use std::sync::Arc;
 use hub::{SessionId, SessionKey, ShardId, Topology};
 use slab::Slab;
 use wire::socketio::Limits;
-use wire::values::{Bounds, JsonText};
+use wire::values::Bounds;
 
 use self::engine::{Engine, Times};
+use self::held::{Held, Shown};
 use self::http::Site;
 use self::namespaces::{NamespaceKey, Namespaces};
 use self::socket::Socket;
+use crate::auth::Gate;
 use crate::config::{Config, HttpPath};
 use crate::front::tail::Tails;
 use crate::shard::{Cx, Door, Owner};
@@ -70,7 +74,10 @@ pub(super) struct SocketIo {
     sockets: Slab<Socket>,
     namespaces: Namespaces,
     /// Credentials of sockets that wait for the hub.
-    connecting: HashMap<u32, Option<JsonText>>,
+    connecting: HashMap<u32, Shown>,
+    gate: Gate,
+    /// What their tokens say, of those sockets that have one.
+    held: HashMap<u32, Held>,
     /// Index: slot of a session id. Four bytes per session instead of a map.
     tags: Vec<u32>,
     /// Sessions that wait to be resumed.
@@ -86,7 +93,12 @@ pub(super) struct SocketIo {
 }
 
 impl SocketIo {
-    pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology, key: PidKey) -> Self {
+    pub(super) fn new(
+        config: Arc<Config>,
+        (shard, topology): (ShardId, Topology),
+        key: PidKey,
+        gate: Gate,
+    ) -> Self {
         let limits = limits(&config);
         let times = Times {
             interval_ms: config.socketio.ping_interval_ms,
@@ -105,6 +117,8 @@ impl SocketIo {
             sockets: Slab::new(),
             namespaces: Namespaces::default(),
             connecting: HashMap::new(),
+            gate,
+            held: HashMap::new(),
             tags: Vec::new(),
             detached: HashMap::new(),
             old_pids: HashMap::new(),
@@ -118,6 +132,7 @@ impl SocketIo {
     /// Whether nothing is kept of any client.
     pub(super) fn is_idle(&self) -> bool {
         let waits = self.detached.len() + self.old_pids.len() + self.adopted.len() + self.connecting.len();
+        let waits = waits + self.held.len();
         self.engines.is_empty() && self.sockets.is_empty() && waits == 0
     }
 
@@ -167,11 +182,9 @@ impl SocketIo {
     /// Sets the engine session's timer to its earliest deadline.
     fn arm(&self, cx: &mut Cx<'_>, slot: u32) {
         if let Some(engine) = self.engine(slot) {
-            let at = self
-                .drain
-                .as_ref()
-                .map_or(engine.deadline(), |drain| engine.deadline().min(drain.at(engine)));
-            cx.io.arm(owner(slot), at);
+            let drained_at = self.drain.as_ref().map(|drain| drain.at(engine));
+            let others = drained_at.into_iter().chain(self.tokens_end(slot)).min();
+            cx.io.arm(owner(slot), others.map_or(engine.deadline(), |at| at.min(engine.deadline())));
         }
     }
 }

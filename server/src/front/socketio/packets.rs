@@ -163,6 +163,14 @@ impl SocketIo {
         let Some(socket) = self.socket(tag) else { return };
         let Some(event) = values.as_event() else { return };
         let (session, channel) = (socket.id, &self.namespaces.known(socket.variant.namespace).channel);
+        if !self.may_publish(cx, tag, channel.as_str()) {
+            // There is no word for a refusal but the silence that a client's time-out is for.
+            tracing::debug!("an event was dropped: its client may not publish");
+            if let (Some(request), Some(socket)) = (request, self.socket_mut(tag)) {
+                socket.close_request(request);
+            }
+            return;
+        }
         let (json, attachments) = event.args().into_parts();
         let home = channel.home(&self.topology);
         // Who sent it, for whoever takes it out of a queue.

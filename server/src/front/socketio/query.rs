@@ -8,7 +8,9 @@ use std::borrow::Cow;
 use wire::engineio::{BinaryAs, HandshakeError, Transport, Version};
 use wire::http::{Head, pairs};
 
+use super::held::TOKEN_HEADER;
 use super::sid::Sid;
+use crate::auth::{PARAMETER, token_in};
 use crate::config;
 use crate::mail::Handshake;
 
@@ -92,14 +94,35 @@ pub(super) fn kept_bytes(query: &str) -> usize {
 /// all kept: more than `limits.handshake_bytes_max` is for the caller to refuse ([`kept_bytes`]).
 pub(super) fn facts(head: &Head<'_>, config: &config::Config) -> Handshake {
     let mut room = config.limits.handshake_bytes_max.saturating_sub(kept_bytes(head.query));
-    let query = own_pairs(head.query).map(|(key, value)| (Box::from(key), Box::from(value))).collect();
+    // Where tokens are asked for, the one that came here is kept as if it had come in its header.
+    let wants_tokens = config.auth.mode == config::AuthMode::Jwt;
+    let token =
+        || token_in(head.header(TOKEN_HEADER), pairs(head.query), head.header("cookie"), cookie(config));
+    let token = if wants_tokens { token() } else { None };
+    let token = token.and_then(|token| {
+        room = room.checked_sub(PAIR_BYTES + TOKEN_HEADER.len() + "Bearer ".len() + token.len())?;
+        Some((Box::from(TOKEN_HEADER), format!("Bearer {token}").into_boxed_str()))
+    });
+    let is_shown = |key: &str| !wants_tokens || key != PARAMETER;
+    let shown = own_pairs(head.query).filter(|(key, _)| is_shown(key));
+    let query = shown.map(|(key, value)| (Box::from(key), Box::from(value))).collect();
+    let is_kept = token.is_some();
     let kept = |name: &config::HeaderName| {
         let value = head.header(name.as_str()).filter(|value| value.len() <= HEADER_BYTES_MAX)?;
+        if is_kept && name.as_str() == TOKEN_HEADER {
+            return None;
+        }
         room = room.checked_sub(PAIR_BYTES + name.as_str().len() + value.len())?;
         Some((Box::from(name.as_str()), Box::from(value)))
     };
-    let headers = config.socketio.handshake_headers.iter().filter_map(kept).collect();
+    let headers: Vec<_> = config.socketio.handshake_headers.iter().filter_map(kept).collect();
+    let headers = token.into_iter().chain(headers).collect();
     Handshake { query, headers, remote: None, secure: false }
+}
+
+/// The name of the cookie that may hold a token.
+fn cookie(config: &config::Config) -> Option<&str> {
+    config.jwt.cookie.as_ref().map(config::CookieName::as_str)
 }
 
 #[cfg(test)]

@@ -195,7 +195,7 @@ impl SocketIo {
         }
         let Some(socket) = self.socket(tag) else { return };
         let (id, engine) = (socket.id, socket.engine);
-        self.reattach(tag, session, id);
+        self.reattach(cx, tag, session, id);
         if engine == NONE {
             return self.apply(cx, Command::Detach { session, reason: Reason::ConnectionFailed });
         }

@@ -36,6 +36,7 @@ use self::answer::Site;
 use self::caller::{Caller, Publisher, Reader};
 pub use self::office::{FAMILIES, Family, Figures};
 use super::apply::apply;
+use crate::auth::Gate;
 use crate::config::Config;
 use crate::shard::{Cx, Door, Owner};
 
@@ -48,9 +49,10 @@ const BUDGET: u32 = 64;
 /// The callers of one shard.
 #[derive(Debug)]
 pub(super) struct Streams {
+    gate: Gate,
     config: Arc<Config>,
-    topology: Topology,
     shard: ShardId,
+    topology: Topology,
     site: Site,
     /// `Owner` and the hub's `Tag` are the index.
     callers: Slab<Caller>,
@@ -67,12 +69,13 @@ pub(super) struct Streams {
 }
 
 impl Streams {
-    pub(super) fn new(config: Arc<Config>, shard: ShardId, topology: Topology) -> Self {
+    pub(super) fn new(config: Arc<Config>, (shard, topology): (ShardId, Topology), gate: Gate) -> Self {
         Self {
+            gate,
             site: Site::new(&config),
             config,
-            topology,
             shard,
+            topology,
             callers: Slab::new(),
             indexes: Vec::new(),
             publishers: 0,

@@ -12,6 +12,7 @@ use super::answer::{Later, Refusal};
 use super::caller::{Caller, Publisher};
 use super::reading::text_of;
 use super::{Streams, owner};
+use crate::auth::{Action, Asker};
 use crate::front::{attributes, message_id};
 use crate::mail::PeerMail;
 use crate::shard::{ConnKey, Cx, Request};
@@ -47,6 +48,9 @@ impl Streams {
         let head = &request.head;
         self.may_publish(head)?;
         let Parcel { channel, event, attributes } = self.parcel(head)?;
+        if !self.gate.may(Asker::default(), Action::Publish, channel.as_str()) {
+            return Err(Refusal::new(403, "forbidden", "this channel is not for everybody to publish to"));
+        }
         let origin = head.header("origin");
         if self.drain.is_some() {
             cx.io.respond(conn, self.site.put_off(Later::Draining, None, origin));

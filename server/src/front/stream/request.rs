@@ -11,6 +11,7 @@ use super::Streams;
 use super::answer::{Later, Refusal};
 use super::caller::Kind;
 use super::open::Asked;
+use crate::auth::{Action, Asker, is_reserved};
 use crate::config::{AuthMode, Permission};
 use crate::shard::{ConnKey, Cx, Request, Response};
 
@@ -99,6 +100,7 @@ impl Streams {
             return Err(refusal);
         }
         self.check_channels(kind, &params)?;
+        self.check_permissions(&params)?;
         let origin = head.header("origin");
         if let Some(later) = self.put_off(cx, conn) {
             cx.io.respond(conn, self.site.put_off(later, Some(kind), origin));
@@ -142,6 +144,25 @@ impl Streams {
                 let detail =
                     "a poll needs names of channels: what a filter matches between two polls would be lost";
                 return Err(Refusal::new(422, "invalid-channel", detail));
+            }
+        }
+        Ok(())
+    }
+
+    /// Streams are of nobody in particular: what rules let everybody do is theirs.
+    fn check_permissions(&self, params: &Params) -> Result<(), Refusal> {
+        // Of the server's own names the hub says what there is to say.
+        let may = |action, channel: &str| {
+            is_reserved(action, channel) || self.gate.may(Asker::default(), action, channel)
+        };
+        for channel in &params.channels {
+            let reads = params.history.unwrap_or(0) > 0;
+            if !may(Action::Subscribe, channel) || reads && !may(Action::History, channel) {
+                return Err(Refusal::new(
+                    403,
+                    "forbidden",
+                    format!("`{channel}` is not for everybody to read"),
+                ));
             }
         }
         Ok(())

@@ -43,6 +43,7 @@ impl Still {
     fn with_subscribers() -> Self {
         let mut config = Config::loopback();
         config.auth.mode = AuthMode::Anonymous;
+        let gate = crate::auth::Shared::new(&config).unwrap();
         let config = Arc::new(config);
         let topology = Topology { shards: 1, partitions: 64 };
         let listeners = listeners(config.server.public_listen, 1, Takes::Anything).unwrap();
@@ -69,8 +70,12 @@ impl Still {
         };
         let registry = listen_in_poll(&setup).unwrap();
         let hub = HubPort::new(Hub::new(hub_config(topology)));
-        let mut shard =
-            Shard::new(setup, registry, Front::new(config, ShardId(0), topology, PidKey::generate()), hub);
+        let mut shard = Shard::new(
+            setup,
+            registry,
+            Front::new(config, (ShardId(0), topology), PidKey::generate(), &gate),
+            hub,
+        );
         let clients = connect(address, &sender, &mut shard);
         Self { shard, sender, clients }
     }

@@ -398,6 +398,8 @@ fn made([shards, rest]: [u8; 2]) -> Config {
     let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
     let mut config = Config::embedded_with(&settings).unwrap();
     config.channels.push(ChannelRule {
+        subscribe: None,
+        publish: None,
         filter: ChannelFilter::parse("t/#").unwrap(),
         history_messages_max: 0,
         history_age_seconds_max: 0,

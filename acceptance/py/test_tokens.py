@@ -1,0 +1,102 @@
+"""Tokens that PyJWT makes, as paho-mqtt and python-socketio show them."""
+
+import json
+import tempfile
+import time
+from pathlib import Path
+
+import jwt
+import socketio
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
+
+from .sut import WAIT_S, ServerCase, ours
+from .test_mqtt import Client
+
+SECRET = b"0123456789abcdef" * 4
+RSA = rsa.generate_private_key(65537, 2048)
+KEYS = {
+    "HS256": SECRET,
+    "HS512": SECRET,
+    "RS256": RSA,
+    "PS256": RSA,
+    "ES256": ec.generate_private_key(ec.SECP256R1()),
+    "ES384": ec.generate_private_key(ec.SECP384R1()),
+    "ES512": ec.generate_private_key(ec.SECP521R1()),
+    "EdDSA": ed25519.Ed25519PrivateKey.generate(),
+}
+
+
+def jwk(algorithm, key):
+    """The JWK by which a verifier knows the key."""
+    if isinstance(key, bytes):
+        made = HMACAlgorithm.to_jwk(key, as_dict=True)
+    else:
+        kind = {"R": RSAAlgorithm, "P": RSAAlgorithm, "E": ECAlgorithm}[algorithm[0]] if algorithm != "EdDSA" else OKPAlgorithm
+        made = kind.to_jwk(key.public_key(), as_dict=True)
+    # PyJWT names all operations of a private or public key; the algorithm is what we say.
+    return {**made, "kid": algorithm, "alg": algorithm}
+
+
+def token(algorithm, **claims):
+    body = {"sub": "u1", "exp": int(time.time()) + 600, **claims}
+    return jwt.encode(body, KEYS[algorithm], algorithm=algorithm, headers={"kid": algorithm})
+
+
+@ours
+class Tokens(ServerCase):
+    kind = "mqtt"
+
+    @classmethod
+    def setUpClass(cls):
+        cls.folder = tempfile.TemporaryDirectory()
+        file = Path(cls.folder.name) / "keys.json"
+        file.write_text(json.dumps({"keys": [jwk(*entry) for entry in KEYS.items()]}))
+        cls.settings = {"authMode": "jwt", "jwtKeyFile": str(file)}
+        super().setUpClass()
+
+    @classmethod
+    def tearDownClass(cls):
+        super().tearDownClass()
+        cls.folder.cleanup()
+
+    def code(self, version, password):
+        """The code of CONNACK."""
+        client = Client(self, version)
+        client.username_pw_set("any", password)
+        client.connect(self.server["host"], self.server["port"])
+        client.loop_start()
+        return client.next("connect")[1].value
+
+    def test_every_algorithm_over_both_protocols(self):
+        for algorithm in KEYS:
+            with self.subTest(algorithm):
+                good = token(algorithm)
+                self.assertEqual(self.code("5.0", good), 0)
+                self.assertEqual(self.code("3.1.1", good), 0)
+                client = socketio.Client(reconnection=False)
+                self.addCleanup(client.disconnect)
+                client.connect(self.url, auth={"token": good}, transports=["websocket"], wait_timeout=WAIT_S)
+                self.assertTrue(client.connected)
+
+    def test_refusals(self):
+        for bad in (token("ES256", exp=int(time.time()) - 60), token("RS256")[:-4] + "AAAA", "no token", jwt.encode({"sub": "u1"}, None, algorithm="none")):
+            with self.subTest(bad[:20]):
+                self.assertEqual(self.code("5.0", bad), 0x86)
+                client = socketio.Client(reconnection=False)
+                with self.assertRaises(socketio.exceptions.ConnectionError):
+                    client.connect(self.url, auth={"token": bad}, transports=["websocket"], wait_timeout=WAIT_S)
+                client.disconnect()
+
+    def test_a_session_goes_on_with_a_new_token(self):
+        """MQTT 5.0, 4.12.1: the session is not cut, and the new token's end counts."""
+        from paho.mqtt.packettypes import PacketTypes
+        from paho.mqtt.properties import Properties
+
+        client = Client(self, "5.0")
+        made = Properties(PacketTypes.CONNECT)
+        made.AuthenticationMethod = "JWT"
+        made.AuthenticationData = token("EdDSA").encode()
+        client.connect(self.server["host"], self.server["port"], properties=made)
+        client.loop_start()
+        self.assertEqual(client.next("connect")[1].value, 0)

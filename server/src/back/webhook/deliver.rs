@@ -1,0 +1,260 @@
+//! Events leave the outbox: each to the back end until it has heard it, one after the other within a session.
+//!
+//! Owns what is under way. An event is received from its queue, where its session's later ones then wait, and deleted once it is
+//! done; what fails comes back to it after a while. So nothing here has to outlive the process. Must not know what events say.
+//! Start at [`Deliverer::run`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use serde::Deserialize;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
+
+use super::connection::Answer;
+use super::endpoint::{Endpoint, Urgency};
+use super::failure::Failure;
+use super::fate::{Fate, fate};
+use super::history::{Attempt, History};
+use super::outbox::Outbox;
+use crate::back::office::Office;
+use crate::back::sqs::{QueueMessage, ReceivedMessage};
+
+/// How long one look for events waits for some.
+const LOOK: Duration = Duration::from_secs(20);
+
+/// Before a queue that cannot be read is read again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Events of one look.
+const LOOK_MAX: u32 = 200;
+
+/// Sends what is in the outbox of a webhook.
+pub(super) struct Deliverer {
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) history: History,
+    office: Office,
+    /// Whether events leave.
+    is_enabled: AtomicBool,
+    enabled: Notify,
+    /// Sent, sent again, and given up.
+    counts: [AtomicU64; 3],
+}
+
+/// What of an event is looked at.
+#[derive(Deserialize)]
+pub(super) struct Head {
+    pub(super) id: String,
+    #[serde(rename = "type")]
+    pub(super) kind: String,
+}
+
+impl Deliverer {
+    pub(super) fn new(endpoint: Arc<Endpoint>, outbox: Arc<Outbox>, office: Office) -> Arc<Self> {
+        Arc::new(Self {
+            endpoint,
+            outbox,
+            history: History::default(),
+            office,
+            is_enabled: AtomicBool::new(true),
+            enabled: Notify::new(),
+            counts: Default::default(),
+        })
+    }
+
+    /// Until the node ends.
+    pub(super) async fn run(self: Arc<Self>) {
+        let lanes = (u32::from(self.endpoint.config.concurrency) / 2).max(1);
+        let permits = Arc::new(Semaphore::new(lanes as usize));
+        while !self.office.is_draining() {
+            if !self.is_enabled() {
+                tokio::select! {
+                    () = self.enabled.notified() => {}
+                    () = self.office.drain_begins() => {}
+                }
+                continue;
+            }
+            // While the back end is not there one at a time finds out whether it is.
+            let (needed, is_open) = if self.endpoint.is_open() { (1, true) } else { (lanes, false) };
+            let Ok(first) = Arc::clone(&permits).acquire_many_owned(needed).await else { return };
+            let room = u32::try_from(permits.available_permits()).unwrap_or(lanes) + 1;
+            let max = if is_open { room.min(LOOK_MAX) } else { 1 };
+            let visibility = self.visibility();
+            match self.outbox.queue.receive_for(max, LOOK, visibility).await {
+                Ok(messages) => self.begin(messages, first, &permits),
+                Err(error) => {
+                    if !self.office.is_draining() {
+                        tracing::warn!(%error, "events for the back end cannot be read");
+                        tokio::time::sleep(PAUSE).await;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether events leave.
+    pub(super) fn is_enabled(&self) -> bool {
+        self.is_enabled.load(Ordering::Relaxed)
+    }
+
+    /// Has events leave, or stay where they are.
+    pub(super) fn enable(&self, is_enabled: bool) {
+        self.is_enabled.store(is_enabled, Ordering::Relaxed);
+        self.enabled.notify_one();
+    }
+
+    /// Events done, sent again, and given up.
+    pub(super) fn counts(&self) -> [u64; 3] {
+        self.counts.each_ref().map(|count| count.load(Ordering::Relaxed))
+    }
+
+    /// How long an event is with us: as long as it takes to send a few of its session, and some more.
+    fn visibility(&self) -> Duration {
+        Duration::from_millis(self.endpoint.config.delivery_timeout_ms) * 4 + Duration::from_secs(10)
+    }
+
+    /// A task for each session among them.
+    fn begin(
+        self: &Arc<Self>,
+        messages: Vec<ReceivedMessage>,
+        first: OwnedSemaphorePermit,
+        permits: &Arc<Semaphore>,
+    ) {
+        let until = Instant::now() + self.visibility();
+        let mut groups: Vec<VecDeque<ReceivedMessage>> = Vec::new();
+        for message in messages {
+            let of_group = |group: &&mut VecDeque<ReceivedMessage>| {
+                group.front().is_some_and(|one| one.group == message.group)
+            };
+            match groups.iter_mut().find(of_group) {
+                Some(group) => group.push_back(message),
+                None => groups.push(VecDeque::from([message])),
+            }
+        }
+        let mut first = Some(first);
+        for group in groups {
+            // There are no more of them than there was room for.
+            let permit = first.take().or_else(|| Arc::clone(permits).try_acquire_owned().ok());
+            let deliverer = Arc::clone(self);
+            tokio::spawn(async move {
+                deliverer.deliver(group, until).await;
+                drop(permit);
+            });
+        }
+    }
+
+    /// The events of one session, until one is not done. The others come back behind it.
+    async fn deliver(&self, mut group: VecDeque<ReceivedMessage>, until: Instant) {
+        let wait = Duration::from_millis(self.endpoint.config.delivery_timeout_ms);
+        while let Some(message) = group.pop_front() {
+            let is_late = Instant::now() + wait > until;
+            let fate = if is_late || !self.is_enabled() {
+                Fate::Later(Duration::ZERO)
+            } else {
+                self.attempt(&message, wait).await
+            };
+            let done = match fate {
+                Fate::Done => self.outbox.queue.delete(message.receipt).await,
+                Fate::Dead => self.bury(&message).await,
+                Fate::Later(pause) => self.outbox.queue.change_visibility(message.receipt, pause).await,
+                Fate::Disabled => {
+                    self.enable(false);
+                    let webhook = self.endpoint.config.name.as_str();
+                    tracing::error!(
+                        webhook,
+                        "the back end answered 410: it gets no events until that is changed"
+                    );
+                    self.outbox.queue.change_visibility(message.receipt, Duration::ZERO).await
+                }
+            };
+            if let Err(error) = done {
+                // It comes back by itself.
+                tracing::debug!(%error, "an event for the back end is not settled");
+            }
+            if !matches!(fate, Fate::Done | Fate::Dead) {
+                break;
+            }
+        }
+        for message in group {
+            // What fails here comes back by itself, too.
+            let _ = self.outbox.queue.change_visibility(message.receipt, Duration::ZERO).await;
+        }
+    }
+
+    async fn attempt(&self, message: &ReceivedMessage, wait: Duration) -> Fate {
+        let Ok(head) = serde_json::from_str::<Head>(&message.body) else { return Fate::Dead };
+        let begun = Instant::now();
+        let body = Bytes::copy_from_slice(message.body.as_bytes());
+        let result = self.endpoint.call((&head.id, body), wait, Urgency::Patient).await;
+        let age = now_ms().saturating_sub(message.sent_ms);
+        let about = (message.receives, Duration::from_millis(age));
+        let fate = fate(&self.endpoint.config, about, &result, chance());
+        self.count(fate);
+        self.note(head, message, (&result, fate, begun.elapsed()));
+        fate
+    }
+
+    fn note(
+        &self,
+        head: Head,
+        message: &ReceivedMessage,
+        (result, fate, took): (&Result<Answer, Failure>, Fate, Duration),
+    ) {
+        if let Err(failure) = result {
+            self.endpoint.failing(failure);
+        }
+        self.history.add(Attempt {
+            id: head.id,
+            kind: head.kind,
+            session: message.group.clone().unwrap_or_default(),
+            at_ms: now_ms(),
+            number: message.receives,
+            took,
+            result: result.clone(),
+            fate,
+        });
+    }
+
+    /// A dead letter is in its queue before it goes here.
+    async fn bury(&self, message: &ReceivedMessage) -> Result<(), crate::back::sqs::QueueError> {
+        let reason = self.history.last_of(&message.body).unwrap_or_else(|| "it cannot be read".to_owned());
+        let mut letter = QueueMessage::new(message.body.clone())
+            .attribute("webhook", self.endpoint.config.name.as_str())
+            .attribute("attempts", message.receives.to_string())
+            .attribute("reason", reason)
+            .deduplication(message.id.clone());
+        if let Some(group) = &message.group {
+            letter = letter.group(group.clone());
+        }
+        self.outbox.dead.send(letter).await?;
+        self.outbox.queue.delete(message.receipt).await
+    }
+
+    fn count(&self, fate: Fate) {
+        let at = match fate {
+            Fate::Done => 0,
+            Fate::Later(_) | Fate::Disabled => 1,
+            Fate::Dead => 2,
+        };
+        if let Some(count) = self.counts.get(at) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Between 0 and 1.
+fn chance() -> f64 {
+    let mut bytes = [0; 4];
+    // Without randomness, what failed together comes back together.
+    let _ = getrandom::fill(&mut bytes);
+    f64::from(u32::from_le_bytes(bytes)) / f64::from(u32::MAX)
+}

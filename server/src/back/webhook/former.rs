@@ -1,0 +1,99 @@
+//! Sessions of an earlier process: the back end is told of those that were connected and are not any more, which that process
+//! could not do when it was killed.
+//!
+//! Must not know how a session comes back. Start at [`Teller::tell_of_former`].
+
+use std::collections::HashSet;
+
+use hub::{Command, Query, Report, SessionId};
+
+use super::rows::{Former, Link};
+use super::teller::{News, Teller};
+use super::telling::{RESTART, Why, disconnected_data, ended_data, new_id};
+use crate::config::WebhookType;
+
+/// Sessions that a shard tells at a time.
+const PAGE: u32 = 1000;
+
+impl Teller {
+    /// Takes over whatever the process before knew. Each event has the same id if this is repeated after another crash.
+    ///
+    /// # Errors
+    /// The store cannot be read, or a shard does not answer.
+    pub(super) async fn tell_of_former(&self) -> Result<(), String> {
+        let rows = self.rows.clone();
+        let former = tokio::task::spawn_blocking(move || rows.former()).await;
+        let former = former.map_err(|error| error.to_string())?.map_err(|error| error.to_string())?;
+        if former.is_empty() {
+            return Ok(());
+        }
+        let waiting = self.waiting().await?;
+        tracing::info!(
+            sessions = former.len(),
+            "the back end is told what became of sessions of the process before"
+        );
+        for Former { session, life, link } in former {
+            let generation = life.generation;
+            self.lives.begin(session, life);
+            let is_there = waiting.contains(&session);
+            if link == Link::Lost && is_there {
+                continue;
+            }
+            self.lives.change(session, super::lives::Life::close);
+            let resumable_ms = is_there.then_some(self.desk.config().recovery.window_ms);
+            let id = |what: &str| Some((format!("{session}-{generation}-{what}"), new_id().1));
+            let mut is_stored = true;
+            if link == Link::Connected {
+                let data = disconnected_data(&RESTART, resumable_ms, None);
+                let news = News::new(WebhookType::SessionDisconnected, &data);
+                is_stored = self.put(session, &News { id: id("disconnected"), ..news }).await;
+            }
+            if !is_there {
+                let why = match link {
+                    Link::Connected => RESTART,
+                    Link::Lost => Why { reason: "recovery expired", cause: "expired" },
+                };
+                let data = ended_data(&why);
+                let news = News::new(WebhookType::SessionEnded, &data);
+                is_stored &= self.put(session, &News { id: id("ended"), ..news }).await;
+            }
+            self.settle_former((session, is_there), is_stored).await;
+        }
+        Ok(())
+    }
+
+    async fn settle_former(&self, (session, is_there): (SessionId, bool), is_stored: bool) {
+        if is_there
+            && is_stored
+            && let Some(life) = self.lives.get(session)
+        {
+            self.rows.put(session, &life, Link::Lost).await;
+        }
+        if !is_there {
+            self.lives.end(session);
+            if is_stored {
+                self.rows.forget(session);
+            }
+        }
+    }
+
+    /// Sessions that may come back.
+    async fn waiting(&self) -> Result<HashSet<SessionId>, String> {
+        let office = self.desk.office();
+        let mut waiting = HashSet::new();
+        for shard in office.shards() {
+            let mut after = None;
+            loop {
+                let query = Query::Sessions { of: None, after, limit: PAGE };
+                let report = office.ask(shard, |token| Command::Query { token, query }).await;
+                let Report::Sessions(page) = report.map_err(|error| error.to_string())? else { break };
+                after = page.items.last().map(|view| view.id);
+                waiting.extend(page.items.iter().map(|view| view.id));
+                if !page.more {
+                    break;
+                }
+            }
+        }
+        Ok(waiting)
+    }
+}

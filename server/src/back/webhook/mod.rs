@@ -1,0 +1,113 @@
+//! Webhooks: the back end behind URLs, which is asked and told of what clients do.
+//!
+//! Owns the way from what shards tell to requests and from answers to what clients get: `teller` decides who is asked and what
+//! an answer means, `telling` writes events, `reply` and `actions` read answers, `endpoint` with its `line`s makes requests,
+//! `outbox` and `deliver` have what is only told wait and leave, `lives` knows sessions, and `rows` those of an earlier process
+//! (`former`). Must not know shards or sockets of clients: everything goes through the office. Start at
+//! [`Webhooks::start`], then [`Teller`].
+
+mod actions;
+mod breaker;
+mod connection;
+mod deliver;
+mod endpoint;
+mod failure;
+mod fate;
+mod former;
+mod history;
+mod line;
+mod lives;
+mod look;
+mod outbox;
+mod reply;
+mod rows;
+mod sign;
+mod teller;
+mod telling;
+
+use std::sync::{Arc, Weak};
+
+use rustls::ClientConfig;
+use store::Table;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use self::deliver::Deliverer;
+use self::endpoint::Endpoint;
+pub(crate) use self::endpoint::Outcome;
+use self::lives::Lives;
+pub(crate) use self::look::{Delivery, LookTrouble, View};
+use self::outbox::Outbox;
+use self::rows::Rows;
+use self::teller::Teller;
+use super::rest::Desk;
+use super::sqs::Door;
+use super::turns::{Turns, UpcallStream};
+use crate::config::{Config, Webhook};
+use crate::mail::Upcalls;
+
+/// All webhooks of a node; clones share them.
+#[derive(Clone)]
+pub(crate) struct Webhooks {
+    teller: Arc<Teller>,
+}
+
+impl Webhooks {
+    /// Opens the outboxes, and tells of the sessions of an earlier process that are gone. Events leave from now on. Must be
+    /// called on a tokio runtime.
+    ///
+    /// # Errors
+    /// The store, or its queues, cannot be used.
+    pub(crate) async fn open(
+        desk: Desk,
+        trust: Trust,
+        (door, table): (&Door, Option<Weak<dyn Table>>),
+    ) -> Result<Self, String> {
+        let (office, config) = (desk.office().clone(), Arc::clone(desk.config()));
+        let mut webhooks = Vec::with_capacity(config.webhooks.len());
+        for (webhook, tls) in config.webhooks.iter().zip(trust.0) {
+            let name = webhook.name.as_str();
+            let outbox = Outbox::open(door, &office, name).await;
+            let outbox = outbox.map_err(|error| format!("webhook {name}: {error}"))?;
+            let endpoint = Endpoint::new(webhook.clone(), tls);
+            webhooks.push(Deliverer::new(endpoint, outbox, office.clone()));
+        }
+        let teller = Teller { desk, webhooks, lives: Lives::default(), rows: Rows::new(table) };
+        teller.tell_of_former().await?;
+        for webhook in &teller.webhooks {
+            tokio::spawn(Arc::clone(webhook).run());
+        }
+        Ok(Self { teller: Arc::new(teller) })
+    }
+
+    /// Handles what shards tell, until they have ended. Must be called on a tokio runtime.
+    pub(crate) fn start(&self, upcalls: mpsc::Receiver<Upcalls>) -> JoinHandle<()> {
+        let teller = Arc::clone(&self.teller);
+        let waiting_max = teller.desk.config().limits.inbox_events_max;
+        let turns = Turns::new(teller.desk.office().clone(), waiting_max, move |upcall| {
+            Arc::clone(&teller).handle(upcall)
+        });
+        tokio::spawn(turns.run(UpcallStream::new(upcalls)))
+    }
+}
+
+/// Whose certificates are trusted, of each webhook with TLS.
+pub(crate) struct Trust(Vec<Option<Arc<ClientConfig>>>);
+
+impl Trust {
+    /// Reads the files.
+    ///
+    /// # Errors
+    /// Which cannot be read, and why.
+    pub(crate) fn load(config: &Config) -> Result<Self, String> {
+        let one = |webhook: &Webhook| {
+            let tls = webhook
+                .url
+                .is_secure
+                .then(|| load::mqtt::Trust { authorities: webhook.ca_file.clone() }.client_config());
+            let tls = tls.transpose();
+            tls.map_err(|error| format!("webhook {}: {error}", webhook.name.as_str()))
+        };
+        config.webhooks.iter().map(one).collect::<Result<_, _>>().map(Self)
+    }
+}

@@ -1,0 +1,130 @@
+//! What the back end is to be told and is not asked about waits here until it has heard it: in a FIFO queue of the server, where
+//! each session is a group. What could not be told in the end is in a second one, its dead letters.
+//!
+//! Owns the names of both queues and the way in. Must not know how events leave (`deliver`), nor what they say. Start at
+//! [`Outbox::put`].
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hub::SessionId;
+use tokio::sync::{mpsc, oneshot};
+use wire::sqs::legal_json;
+
+use super::telling::Told;
+use crate::back::office::Office;
+use crate::back::sqs::{Door, Queue, QueueError, QueueMessage};
+
+/// Events that wait to be stored; more make whoever tells them wait.
+const WAITING_MAX: usize = 4096;
+
+/// Events that are stored at once.
+const BATCH: usize = 500;
+
+/// Before what the store did not take is tried again.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// How long events, and dead letters, are kept at most: what queues allow.
+const RETENTION_SECONDS: &str = "1209600";
+
+/// The outbox of one webhook.
+pub(super) struct Outbox {
+    entries: mpsc::Sender<Entry>,
+    /// What waits.
+    pub(super) queue: Queue,
+    /// What is given up.
+    pub(super) dead: Queue,
+    /// To look at them.
+    pub(super) door: Door,
+}
+
+struct Entry {
+    message: QueueMessage,
+    done: Option<oneshot::Sender<bool>>,
+}
+
+impl Outbox {
+    /// Of the webhook of this name. Makes the queues, unless they are there.
+    ///
+    /// # Errors
+    /// Why they cannot be.
+    pub(super) async fn open(door: &Door, office: &Office, name: &str) -> Result<Arc<Self>, QueueError> {
+        let queue = Queue::of_server(door.clone(), &format!("{name}.fifo"));
+        let dead = Queue::new(door.clone(), &format!("webhook-{name}-dead.fifo"))?;
+        let kept = [("FifoQueue", "true"), ("MessageRetentionPeriod", RETENTION_SECONDS)];
+        made(&dead, &kept).await?;
+        made(&queue, &kept).await?;
+        let (entries, waiting) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(store(queue.clone(), office.clone(), waiting));
+        Ok(Arc::new(Self { entries, queue, dead, door: door.clone() }))
+    }
+
+    /// An event of a session, behind those before it; done when it is stored. `false`: it is not.
+    pub(super) async fn put(&self, session: SessionId, told: &Told) -> bool {
+        let (done, stored) = oneshot::channel();
+        self.enter(session, told, Some(done)).await && stored.await.unwrap_or(false)
+    }
+
+    /// The same without waiting until it is stored.
+    pub(super) async fn hand_in(&self, session: SessionId, told: &Told) {
+        self.enter(session, told, None).await;
+    }
+
+    async fn enter(&self, session: SessionId, told: &Told, done: Option<oneshot::Sender<bool>>) -> bool {
+        let Ok(json) = str::from_utf8(&told.body) else { return false };
+        let message =
+            QueueMessage::new(legal_json(json)).group(session.to_string()).deduplication(told.id.as_str());
+        self.entries.send(Entry { message, done }).await.is_ok()
+    }
+}
+
+async fn made(queue: &Queue, attributes: &[(&str, &str)]) -> Result<(), QueueError> {
+    match queue.create_with(attributes).await {
+        Err(error) if error.code() == "QueueNameExists" => Ok(()),
+        made => made,
+    }
+}
+
+/// Stores events in the order in which they come, as many at once as there are, until nobody is there to bring one.
+async fn store(queue: Queue, office: Office, mut waiting: mpsc::Receiver<Entry>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        let results = stored(&queue, &office, &batch).await;
+        let mut lost = 0_usize;
+        for (entry, is_stored) in batch.drain(..).zip(results) {
+            lost += usize::from(!is_stored);
+            if let Some(done) = entry.done {
+                // Whoever waited may be gone.
+                let _ = done.send(is_stored);
+            }
+        }
+        if lost > 0 {
+            let queue = queue.name();
+            tracing::warn!(queue, events = lost, "events for the back end could not be stored");
+        }
+    }
+}
+
+/// Which are there. What is tried again is known by its id, so nothing is stored twice.
+async fn stored(queue: &Queue, office: &Office, batch: &[Entry]) -> Vec<bool> {
+    loop {
+        match queue.send_batch(batch.iter().map(|entry| entry.message.clone())).await {
+            Ok(results) => {
+                let refused = |result: &Result<_, QueueError>| {
+                    let error = result.as_ref().err()?;
+                    tracing::debug!(%error, "an event for the back end is refused by its queue");
+                    Some(())
+                };
+                return results.iter().map(|result| refused(result).is_none()).collect();
+            }
+            Err(error) if error.is_temporary() && !office.is_draining() => {
+                tracing::warn!(%error, "events for the back end wait until they can be stored");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => {
+                tracing::error!(%error, "events for the back end cannot be stored");
+                return vec![false; batch.len()];
+            }
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What of each session outlives the process, in the store: so the next one knows whom it has to tell of, and whose state is what.
+//!
+//! Owns the form of a row. Must not know what is told. Start at [`Rows`].
+
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use bytes::Bytes;
+use hub::SessionId;
+use serde::{Deserialize, Serialize};
+use store::{Change, Completion, Completions, Done, Expect, RowOp, StoreError, Tab, Table, Token};
+use tokio::sync::oneshot;
+
+use super::lives::Life;
+
+/// Keys begin so: others may keep things of sessions, too.
+const PREFIX: &[u8] = b"told/";
+
+/// Rows that are read at a time.
+const PAGE: usize = 1000;
+
+/// The rows, where there is a store on the disk. They do not keep it open.
+#[derive(Clone)]
+pub(super) struct Rows(Option<Weak<dyn Table>>);
+
+/// Whether a session has a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) enum Link {
+    /// It has.
+    Connected,
+    /// It may come back.
+    Lost,
+}
+
+/// A session of an earlier process.
+#[derive(Debug)]
+pub(super) struct Former {
+    pub(super) session: SessionId,
+    pub(super) life: Life,
+    pub(super) link: Link,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Kept<'a> {
+    namespace: &'a str,
+    user: Option<&'a str>,
+    state: Option<&'a str>,
+    generation: u32,
+    link: Link,
+}
+
+impl Rows {
+    pub(super) fn new(table: Option<Weak<dyn Table>>) -> Self {
+        Self(table)
+    }
+
+    /// Keeps what is known of a session; `false` if it is not safe. Without a store there is nothing to keep.
+    pub(super) async fn put(&self, session: SessionId, life: &Life, link: Link) -> bool {
+        match self.begin_put(session, life, link) {
+            Some(done) => done.await.unwrap_or(false),
+            None => self.0.is_none(),
+        }
+    }
+
+    /// The same without waiting until it is safe.
+    pub(super) fn put_quietly(&self, session: SessionId, life: &Life, link: Link) {
+        drop(self.begin_put(session, life, link));
+    }
+
+    /// A session is gone.
+    pub(super) fn forget(&self, session: SessionId) {
+        drop(self.change(session, Change::Delete));
+    }
+
+    /// Every session that the process before knew, or as many as can be read. Reads files.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn former(&self) -> Result<Vec<Former>, StoreError> {
+        let Some(table) = self.0.as_ref().and_then(Weak::upgrade) else { return Ok(Vec::new()) };
+        let (mut all, mut after) = (Vec::new(), None::<Bytes>);
+        loop {
+            let page = table.scan(Tab::Sessions, PREFIX, after.as_deref(), PAGE)?;
+            let Some(last) = page.last() else { return Ok(all) };
+            after = Some(last.key.clone());
+            all.extend(page.iter().filter_map(|row| former(&row.key, &row.body)));
+        }
+    }
+
+    fn begin_put(&self, session: SessionId, life: &Life, link: Link) -> Option<oneshot::Receiver<bool>> {
+        let kept = Kept {
+            namespace: &life.namespace,
+            user: life.user.as_deref(),
+            state: life.state.as_deref(),
+            generation: life.generation,
+            link,
+        };
+        let body = postcard::to_allocvec(&kept).ok()?;
+        self.change(session, Change::Put { body: body.into(), ttl: None })
+    }
+
+    fn change(&self, session: SessionId, change: Change) -> Option<oneshot::Receiver<bool>> {
+        let table = self.0.as_ref()?.upgrade()?;
+        let key = Bytes::from([PREFIX, &session.0].concat());
+        let (sender, done) = oneshot::channel();
+        let op = RowOp { tab: Tab::Sessions, key, expect: Expect::Any, change };
+        table.change(vec![op], Done::new(Arc::new(Answer(Mutex::new(Some(sender)))), Token(0)));
+        Some(done)
+    }
+}
+
+fn former(key: &[u8], body: &[u8]) -> Option<Former> {
+    let session = SessionId(key.strip_prefix(PREFIX)?.try_into().ok()?);
+    let Kept { namespace, user, state, generation, link } = postcard::from_bytes(body).ok()?;
+    let (user, state) = (user.map(Arc::from), state.map(Arc::from));
+    let life = Life { user, state, generation, is_admitted: true, ..Life::new(namespace.into()) };
+    Some(Former { session, life, link })
+}
+
+struct Answer(Mutex<Option<oneshot::Sender<bool>>>);
+
+impl Completions for Answer {
+    fn complete(&self, _: Token, completion: Completion) {
+        let is_safe = match completion {
+            Completion::Changed(results) => results.iter().all(Result::is_ok),
+            Completion::Written(_) | Completion::Answered(_) => false,
+        };
+        if let Some(waiting) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            // Who does not wait has dropped it.
+            let _ = waiting.send(is_safe);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use store::memory::{Memory, MemoryLimits};
+
+    #[tokio::test]
+    async fn the_next_process_knows_the_sessions_that_were_not_forgotten() {
+        let table: Arc<dyn Table> =
+            Arc::new(Memory::new(1, MemoryLimits::default(), Arc::new(store::WallClock)));
+        let rows = Rows::new(Some(Arc::downgrade(&table)));
+        let (one, two) = (SessionId([1; 15]), SessionId([2; 15]));
+        let life = Life { user: Some("ada".into()), state: Some("s".into()), ..Life::new("/chat".into()) };
+        assert!(rows.put(one, &life, Link::Connected).await);
+        assert!(rows.put(two, &life, Link::Connected).await);
+        assert!(rows.put(two, &life, Link::Lost).await);
+        let found = rows.former().unwrap();
+        let links: Vec<_> = found.iter().map(|former| (former.session, former.link)).collect();
+        assert_eq!(links, [(one, Link::Connected), (two, Link::Lost)]);
+        assert_eq!((found[0].life.user.as_deref(), found[0].life.state.as_deref()), (Some("ada"), Some("s")));
+        rows.forget(one);
+        rows.forget(two);
+        assert!(rows.put(one, &life, Link::Lost).await, "changes are done in their order");
+        assert_eq!(rows.former().unwrap().len(), 1);
+    }
+
+    #[tokio::test]
+    async fn without_a_store_there_is_nothing_to_keep() {
+        let rows = Rows::new(None);
+        assert!(rows.put(SessionId([1; 15]), &Life::new("/".into()), Link::Connected).await);
+        assert!(rows.former().unwrap().is_empty());
+    }
+}

@@ -1,0 +1,149 @@
+//! What the tokens of clients say, while they are connected.
+//!
+//! Owns the end of a token, and that a session keeps no subscription that its client's token does not grant. Must not know how
+//! a token is read ([`crate::auth`]). Start at [`Held`].
+
+use std::sync::Arc;
+
+use hub::{CatchUp, Command, Join, Millis, Options, Quality, Reason};
+use wire::mqtt::{Auth, Property, PropertyBuf, Qos, ReasonCode, Value, parse_share};
+
+use super::access::{Asker, Identity, Shown, substituted};
+use super::{Mqtt, availability};
+use crate::auth::{Grant, Permissions, UnixMs, unix_now};
+use crate::shard::{ConnKey, Cx};
+
+/// Of one client that has shown a token.
+#[derive(Debug)]
+pub(super) struct Held {
+    permissions: Option<Arc<Permissions>>,
+    /// When the client is closed, so that it comes back with another token.
+    until: Option<Millis>,
+    /// To be made when it is greeted.
+    subscriptions: Vec<String>,
+}
+
+/// Authentication methods by which a client shows a token and nothing else happens: the plain one, and two that other servers
+/// have.
+const METHODS: [&str; 3] = ["JWT", "CUSTOM-JWT", "OAUTH2-JWT"];
+
+/// The method, if it is one of those.
+pub(super) fn token_method(named: Option<&str>) -> Option<&'static str> {
+    METHODS.into_iter().find(|method| named == Some(method))
+}
+
+impl Held {
+    fn of(grant: Grant, now: Millis) -> Self {
+        let left_ms = |at: UnixMs| at.0.saturating_sub(unix_now().0);
+        let until = grant.expires.map(|at| Millis(now.0.saturating_add(left_ms(at))));
+        Self { permissions: grant.permissions, until, subscriptions: grant.subscriptions }
+    }
+}
+
+impl Mqtt {
+    /// Keeps what a client's token says.
+    pub(super) fn hold_grant(&mut self, cx: &Cx<'_>, index: u32, grant: Option<Box<Grant>>) {
+        let Some(grant) = grant else { return };
+        if let Some(client) = self.client_mut(index) {
+            client.kind.holds = true;
+            self.held.insert(index, Held::of(*grant, cx.io.now()));
+        }
+    }
+
+    /// Who a client is, with what its token says.
+    pub(super) fn asker(&self, index: u32) -> Option<Asker<'_>> {
+        let client = self.client(index)?;
+        let held = if client.kind.holds { self.held.get(&index) } else { None };
+        Some(Asker { permissions: held.and_then(|held| held.permissions.as_deref()), ..client.asker() })
+    }
+
+    /// When a client's token is over.
+    pub(super) fn token_ends(&self, index: u32) -> Option<Millis> {
+        self.client(index).filter(|client| client.kind.holds)?;
+        self.held.get(&index)?.until
+    }
+
+    /// Of a session that goes on: what the token of its client does not grant goes. Then what the token itself subscribes
+    /// to is there.
+    pub(super) fn subscribe_by_token(&mut self, cx: &mut Cx<'_>, index: u32) {
+        if !self.access.wants_tokens() || self.client(index).is_none_or(|client| client.kind.own) {
+            return;
+        }
+        self.leave_what_is_not_granted(cx, index);
+        let Some(held) = self.held.get_mut(&index) else { return };
+        for filter in std::mem::take(&mut held.subscriptions) {
+            let Some(client) = self.client(index) else { return };
+            let qos = availability::qos_max(&self.config.mqtt).min(Qos::AtLeastOnce);
+            let quality = if qos == Qos::AtMostOnce { Quality::AtMostOnce } else { Quality::AtLeastOnce };
+            let (session, options) =
+                (client.session, client.options(Options { quality, ..Options::default() }));
+            let catch_up = if self.config.mqtt.retain_available { CatchUp::IfNew } else { CatchUp::Never };
+            // Nobody waits for the answer: 0 is no request of the client's.
+            self.apply(
+                cx,
+                Command::Join(Join { session, filter, group: None, options, catch_up, request: 0 }),
+            );
+        }
+    }
+
+    fn leave_what_is_not_granted(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let Some((asker, client)) = self.asker(index).zip(self.client(index)) else { return };
+        let session = client.session;
+        let by_token = self.held.get(&index).map_or(&[][..], |held| &held.subscriptions);
+        // What the configuration subscribes to is nobody's to grant, nor is a user's own channel.
+        let at_start = self.config.mqtt_auto_subscribe.iter();
+        let at_start = at_start.filter_map(|entry| substituted(entry.filter.as_str(), asker));
+        let kept: Vec<_> = at_start.collect();
+        let is_kept = |group: Option<&str>, filter: &str| {
+            let is_one = |own: &str| match parse_share(own) {
+                Some((own_group, own)) => group == Some(own_group) && own == filter,
+                None => group.is_none() && own == filter,
+            };
+            filter.starts_with("$user/")
+                || kept.iter().any(|own| is_one(own))
+                || group.is_none() && by_token.iter().any(|own| own == filter)
+        };
+        let mut lost = cx.hub.hub.subscriptions_of(&client.id);
+        lost.retain(|(group, filter)| {
+            !is_kept(group.as_deref(), filter) && self.access.subscribe(asker, filter).is_err()
+        });
+        for (group, filter) in lost {
+            self.apply(cx, Command::Leave { session, filter, group, request: 0 });
+        }
+    }
+
+    /// A client that is let in shows another token, by which its session goes on (MQTT 5.0, 4.12.1).
+    pub(super) fn renew(&mut self, cx: &mut Cx<'_>, index: u32, (conn, auth): (ConnKey, &Auth<'_>)) {
+        let method = token_method(auth.properties.authentication_method());
+        let Some(method) = method.filter(|_| auth.reason == ReasonCode::Reauthenticate) else {
+            return self.part_for(cx, index, ReasonCode::ProtocolError);
+        };
+        let shown = self.access.by_token(auth.properties.authentication_data().unwrap_or_default());
+        let Some(client) = self.client(index) else { return };
+        // A session is of one user, and its name may be that token's alone.
+        let fits = |identity: &Identity| {
+            identity.user == client.user
+                && identity.grant.as_ref().is_some_and(|grant| grant.has_client_id(&client.name))
+        };
+        match shown {
+            Shown::Identity(identity) if fits(&identity) => {
+                let encoder = client.encoder;
+                self.hold_grant(cx, index, identity.grant);
+                self.subscribe_by_token(cx, index);
+                self.arm(cx, index);
+                let mut properties = PropertyBuf::new();
+                properties
+                    .push(Property::AuthenticationMethod, Value::Text(method))
+                    .expect("a method is plain text, and short");
+                let auth = Auth { reason: ReasonCode::Success, properties: properties.as_properties() };
+                let websocket = cx.io.is_websocket(conn);
+                self.put_on(cx, (conn, websocket), |out| encoder.auth(&auth, out));
+            }
+            // It comes back, and is looked at again.
+            Shown::Later => self.part(cx, index, ReasonCode::ServerBusy, Reason::CredentialsExpired),
+            Shown::Identity(_) | Shown::Refused(_) => {
+                self.part(cx, index, ReasonCode::NotAuthorized, Reason::CredentialsExpired);
+            }
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! What the tokens of sockets say, while they are connected.
+//!
+//! Owns where a token of this protocol is: `auth.token` of CONNECT, else what came with the connection's first request. Must
+//! not know how a token is read ([`crate::auth`]). Start at [`SocketIo::look_at_token`].
+
+use std::sync::Arc;
+
+use hub::{Millis, Reason};
+use wire::socketio::Refusal;
+use wire::values::JsonText;
+
+use super::SocketIo;
+use super::connect::Admission;
+use super::ending::Told;
+use crate::auth::{Action, Asker, Grant, Permissions, Verdict, unix_now};
+use crate::shard::Cx;
+
+/// The header under which a token of the first request is kept.
+pub(super) const TOKEN_HEADER: &str = "authorization";
+
+/// What a client has shown that wants to join a namespace.
+#[derive(Debug, Default)]
+pub(super) struct Shown {
+    /// For the back end.
+    pub(super) auth: Option<JsonText>,
+    pub(super) grant: Option<Box<Grant>>,
+}
+
+impl Shown {
+    /// Whether it may be this user's; without tokens nobody says whose it is.
+    pub(super) fn is_of(&self, user: Option<&str>) -> bool {
+        self.grant.as_ref().is_none_or(|grant| grant.user.as_deref() == user)
+    }
+}
+
+/// Of one socket whose client has shown a token.
+#[derive(Debug)]
+pub(super) struct Held {
+    permissions: Option<Arc<Permissions>>,
+    /// When its transport is closed, so that the client comes back with another token.
+    until: Option<Millis>,
+    /// Until it is admitted.
+    grant: Option<Box<Grant>>,
+}
+
+/// What became of a token.
+pub(super) enum Looked {
+    /// The client may go on; with what the token says, if tokens are asked for.
+    On(Option<Box<Grant>>),
+    /// It was told no, or its connection is closed.
+    Over,
+}
+
+impl SocketIo {
+    /// Looks at the token of a client that wants to join a namespace, and tells it what is wrong with it.
+    pub(super) fn look_at_token(
+        &mut self,
+        cx: &mut Cx<'_>,
+        slot: u32,
+        (name, auth): (&str, Option<&JsonText>),
+    ) -> Looked {
+        if !self.gate.wants_tokens() {
+            return Looked::On(None);
+        }
+        let own = auth.and_then(token_of);
+        let kept = self.engine(slot).and_then(|engine| engine.handshake.clone());
+        let kept = kept.as_ref().and_then(|kept| {
+            let (_, value) = kept.headers.iter().find(|(header, _)| &**header == TOKEN_HEADER)?;
+            let (scheme, token) = value.split_once(' ')?;
+            scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+        });
+        match self.gate.admit(own.as_deref().or(kept), unix_now()) {
+            Verdict::Granted(grant) if grant.has_namespace(name) => Looked::On(Some(grant)),
+            Verdict::Granted(_) => {
+                self.turn_down(cx, slot, name, ("the token is not for this namespace", 403));
+                Looked::Over
+            }
+            Verdict::Refused(refusal) => {
+                self.turn_down(cx, slot, name, (refusal.text(), 401));
+                Looked::Over
+            }
+            // A refusal would be for good, and this is not.
+            Verdict::Later(_) => {
+                self.close_engine(cx, slot, Reason::NeverAdmitted, Told::Close);
+                Looked::Over
+            }
+            // Of other modes.
+            Verdict::Ask => Looked::On(None),
+        }
+    }
+
+    fn turn_down(&mut self, cx: &mut Cx<'_>, slot: u32, name: &str, (message, status): (&str, u16)) {
+        let data = JsonText::parse(&format!("{{\"status\":{status}}}"), &self.limits.values).ok();
+        self.refuse(cx, slot, name, &Refusal::Denied { message, data: data.as_ref() });
+    }
+
+    /// Keeps what a socket's token says, from when it has a session.
+    pub(super) fn hold_grant(&mut self, cx: &mut Cx<'_>, tag: u32, grant: Option<Box<Grant>>) {
+        let Some(grant) = grant else { return };
+        let left_ms = grant.expires.map(|at| at.0.saturating_sub(unix_now().0));
+        let until = left_ms.map(|left_ms| Millis(cx.io.now().0.saturating_add(left_ms)));
+        let permissions = grant.permissions.clone();
+        self.held.insert(tag, Held { permissions, until, grant: Some(grant) });
+        if let Some(slot) = self.socket(tag).map(|socket| socket.engine) {
+            self.arm(cx, slot);
+        }
+    }
+
+    /// What a token adds to what the back end says of a session, which comes first.
+    pub(super) fn with_grant(&mut self, tag: u32, admission: Admission) -> Admission {
+        let grant = self.held.get_mut(&tag).and_then(|held| held.grant.take());
+        let Some(grant) = grant else { return admission };
+        let Admission { user, info, mut subscriptions } = admission;
+        subscriptions.extend(grant.subscriptions);
+        Admission { user: user.or(grant.user), info: info.or(grant.info), subscriptions }
+    }
+
+    /// When the first of the tokens of an engine session is over.
+    pub(super) fn tokens_end(&self, slot: u32) -> Option<Millis> {
+        if self.held.is_empty() {
+            return None;
+        }
+        let held = |tag: u32| self.held.get(&tag).and_then(|held| held.until);
+        self.tags_of_engine(slot).into_iter().filter_map(held).min()
+    }
+
+    /// Whether a socket may publish to the channel of its namespace.
+    pub(super) fn may_publish(&self, cx: &Cx<'_>, tag: u32, channel: &str) -> bool {
+        if self.gate.is_open() {
+            return true;
+        }
+        let Some(socket) = self.socket(tag) else { return false };
+        let user = cx.hub.hub.user_of(&socket.id);
+        let permissions = self.held.get(&tag).and_then(|held| held.permissions.as_deref());
+        let asker = Asker { user: user.as_deref(), client: None, permissions };
+        self.gate.may(asker, Action::Publish, channel)
+    }
+}
+
+/// The member `token` of a CONNECT's credentials.
+fn token_of(auth: &JsonText) -> Option<String> {
+    #[derive(serde::Deserialize)]
+    struct Auth {
+        token: Option<String>,
+    }
+    serde_json::from_str::<Auth>(auth.as_str()).ok()?.token
+}
