@@ -196,8 +196,8 @@ impl Server {
         let gate = Shared::new(&config).map_err(StartError::Config)?;
         let tls = tls::load(&config)?;
         let trust = Trust::load(&config).map_err(StartError::Config)?;
-        let shard_count = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
-        let topology = Topology { shards: shard_count, partitions: PARTITIONS };
+        let shards = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
+        let topology = Topology { shards, partitions: PARTITIONS };
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
         let Ports { listeners, addrs } = ports::bind(&config, topology)?;
@@ -249,11 +249,10 @@ impl Server {
         };
         let storage = storage(&office, &config, running.keeper.as_ref());
         let bridges = Bridges::start(&office, &config, zero);
-        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage).with(bridges.bridges());
-        let desk = desk.with_webhooks(webhooks.clone());
+        let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
+        let desk = desk.with(bridges.bridges()).with_webhooks(webhooks.clone());
         let private = Served::start("private", rest::router(desk, door.clone()), private);
-        let router = door.clone().map(Door::router);
-        let sqs = router.zip(sqs).map(|(router, port)| Served::start("SQS", router, port));
+        let sqs = door.clone().zip(sqs).map(|(door, port)| Served::start("SQS", door.router(), port));
         let minders =
             publish_figures(&office, &config).into_iter().chain(keys::watch(&gate, &config)).collect();
         let handle = Handle::new(office, Arc::clone(&config), door);

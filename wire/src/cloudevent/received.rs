@@ -264,7 +264,7 @@ impl<'de> Visitor<'de> for MembersVisitor {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cloudevent::{CloudEvent, Data};
+    use crate::cloudevent::{Attribute, CloudEvent, Data};
 
     const HEAD: &str = r#""specversion":"1.0","id":"1","source":"/s","type":"t""#;
 
@@ -280,7 +280,7 @@ mod tests {
             kind: "k",
             subject: "tea/\"1\"",
             time_ms: 1_795_320_000_000,
-            extensions: &[("event", "say")],
+            extensions: &[("event", Attribute::Text("say"))],
             data: Data::Json("[1,{\"a\":null}]"),
         };
         let read = Received::from_json(event.to_json().as_bytes()).unwrap();

@@ -7,7 +7,7 @@ use super::document::{Queues, Replaced};
 use super::extract::{Body, Path, Query};
 use super::problem::{INTERNAL, MALFORMED, NOT_FOUND, Problem};
 use super::{Desk, Page, limit_of};
-use crate::back::webhook::{Delivery, LookTrouble, View, Webhooks};
+use crate::back::webhook::{Delivery, Flow, LookTrouble, View, Webhooks};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -137,7 +137,8 @@ pub(super) async fn change(
     Body(change): Body<WebhookChange>,
 ) -> Result<Json<WebhookItem>, Problem> {
     let webhooks = webhooks(&desk)?;
-    webhooks.enable(&name, change.enabled)?;
+    let flow = if change.enabled { Flow::Leaves } else { Flow::Stays };
+    webhooks.set(&name, flow)?;
     let views = webhooks.views().await;
     let view = views.iter().find(|view| view.config.name.as_str() == name);
     view.map(|view| Json(item(view))).ok_or_else(|| LookTrouble::NotFound.into())

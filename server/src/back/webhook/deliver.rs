@@ -45,6 +45,15 @@ pub(super) struct Deliverer {
     counts: [AtomicU64; 3],
 }
 
+/// What becomes of events that wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// They leave.
+    Leaves,
+    /// They stay until somebody says otherwise.
+    Stays,
+}
+
 /// What of an event is looked at.
 #[derive(Deserialize)]
 pub(super) struct Head {
@@ -102,8 +111,8 @@ impl Deliverer {
     }
 
     /// Has events leave, or stay where they are.
-    pub(super) fn enable(&self, is_enabled: bool) {
-        self.is_enabled.store(is_enabled, Ordering::Relaxed);
+    pub(super) fn set(&self, flow: Flow) {
+        self.is_enabled.store(flow == Flow::Leaves, Ordering::Relaxed);
         self.enabled.notify_one();
     }
 
@@ -162,7 +171,7 @@ impl Deliverer {
                 Fate::Dead => self.bury(&message).await,
                 Fate::Later(pause) => self.outbox.queue.change_visibility(message.receipt, pause).await,
                 Fate::Disabled => {
-                    self.enable(false);
+                    self.set(Flow::Stays);
                     let webhook = self.endpoint.config.name.as_str();
                     tracing::error!(
                         webhook,

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use wire::cloudevent::{CloudEvent, Data};
 
 use super::Webhooks;
-use super::deliver::{Deliverer, Head};
+use super::deliver::{Deliverer, Flow, Head};
 use super::endpoint::{Standing, Urgency};
 use super::fate::Fate;
 use super::history::Attempt;
@@ -110,8 +110,8 @@ impl Webhooks {
     ///
     /// # Errors
     /// [`LookTrouble::NotFound`].
-    pub(crate) fn enable(&self, name: &str, is_enabled: bool) -> Result<(), LookTrouble> {
-        self.of(name)?.enable(is_enabled);
+    pub(crate) fn set(&self, name: &str, flow: Flow) -> Result<(), LookTrouble> {
+        self.of(name)?.set(flow);
         Ok(())
     }
 

@@ -33,6 +33,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use self::deliver::Deliverer;
+pub(crate) use self::deliver::Flow;
 use self::endpoint::Endpoint;
 pub(crate) use self::endpoint::Outcome;
 use self::lives::Lives;

@@ -21,8 +21,8 @@ use super::lives::{Life, Lives};
 use super::reply::{self, DisconnectReply, ErrorReply, Reply, StateChange, Verdict};
 use super::rows::{Link, Rows};
 use super::telling::{
-    Telling, Told, Why, cause, connect_data, connected_data, disconnected_data, ended_data, event_parts,
-    new_id,
+    Coming, Telling, Told, Why, cause, connect_data, connected_data, disconnected_data, ended_data,
+    event_parts, new_id,
 };
 use crate::back::checked::check_body;
 use crate::back::office::OfficeError;
@@ -126,7 +126,7 @@ impl Teller {
             self.lives.begin(session, Life { is_admitted: true, ..Life::new(namespace) });
         }
         self.lives.change(session, Life::resume);
-        let data = connected_data(true, None);
+        let data = connected_data(Coming::Recovered, None);
         self.keep(session, Link::Connected).await;
         self.put(session, &News::new(WebhookType::SessionConnected, &data)).await;
     }
@@ -294,7 +294,7 @@ impl Teller {
             life.user.clone_from(&user);
             life.is_admitted = true;
         });
-        let data = connected_data(false, connecting.handshake.remote);
+        let data = connected_data(Coming::First, connecting.handshake.remote);
         let news = News::new(WebhookType::SessionConnected, &data);
         let (is_kept, is_stored) =
             tokio::join!(self.keep(session, Link::Connected), self.put(session, &news));

@@ -136,8 +136,18 @@ pub(super) fn new_id() -> (String, u64) {
     (ulid::Ulid(id.0).to_string(), u64::try_from(id.0 >> 80).unwrap_or(u64::MAX))
 }
 
+/// How a client comes to its session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Coming {
+    /// It is new.
+    First,
+    /// It goes on with nothing missing.
+    Recovered,
+}
+
 /// The data of `session.connected`.
-pub(super) fn connected_data(is_recovered: bool, remote: Option<SocketAddr>) -> String {
+pub(super) fn connected_data(coming: Coming, remote: Option<SocketAddr>) -> String {
+    let is_recovered = coming == Coming::Recovered;
     let remote = remote.map(|remote| remote.to_string());
     json!({ "resumed": is_recovered, "recovered": is_recovered, "remote": remote }).to_string()
 }
