@@ -139,7 +139,11 @@ fn histories_go_on_under_their_positions_and_only_those_that_are_to() {
     };
     assert_eq!((before.0, data(&before.1)), (200, vec![3, 4, 5]));
     let second = first.kill(&folder, 2);
-    assert_eq!(second.history("kept/a", ""), before);
+    let after = second.history("kept/a", "");
+    assert_eq!((after.0, &after.1["items"]), (200, &before.1["items"]));
+    // What comes is of an epoch of its own, as the crash may have taken some that were seen; its numbers go on.
+    let number = |told: &Value| told["position"].as_str().unwrap().split_once('-').unwrap().1.to_owned();
+    assert_eq!(number(&after.1), number(&before.1));
     assert_eq!(data(&second.history("forgotten", "").1), [0; 0]);
     second.publish("kept/a", 6);
     let position = before.1["position"].as_str().unwrap();
