@@ -69,6 +69,7 @@ impl Hub {
         if self.subscribe_at_start(key, &names, effects).is_err() {
             return self.end(key, Reason::OverLimit, effects);
         }
+        self.arrive(key, effects);
         self.hold_until_safe(key);
     }
 

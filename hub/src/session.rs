@@ -178,6 +178,8 @@ pub(crate) struct Sessions {
     pub(crate) dropped: u64,
     /// Messages that were too old when their turn came, since the start.
     pub(crate) expired: u64,
+    /// Stored subscriptions that sessions did not get because of a limit, since the start.
+    pub(crate) unjoined: u64,
     /// Exchanges of all sessions that have begun and are not over.
     pub(crate) in_flight: u64,
 }
