@@ -10,8 +10,8 @@
 //!       \---------- InterestKnown -> the answer, when the record is safe
 //! ```
 //!
-//! A pair of hubs keeps the order of its mail, and a session is among the user's before it asks: whatever changes while it
-//! arrives, it hears of last. What is stored is `stored`'s business. Start at [`Hub::arrive`] and [`Hub::change_users`].
+//! A pair of hubs keeps the order of its mail, and a session is among the user's before it asks: whatever changes after the
+//! answer, it hears of, and it takes nothing that was sent before. What is stored is `stored`'s business. Start at [`Hub::arrive`] and [`Hub::change_users`].
 
 use crate::command::{Options, UserChange};
 use crate::effect::{Effect, Effects, HubMail, Refusal, Report};
@@ -21,7 +21,7 @@ use crate::interest::{Waiter, shards_in};
 use crate::limits::StoredLimits;
 use crate::message::Quality;
 use crate::record::{Place, Record};
-use crate::session::State;
+use crate::session::ARRIVING;
 use crate::stored::{StoredChange, StoredList};
 use std::sync::Arc;
 
@@ -41,7 +41,7 @@ impl Hub {
             let list = self.stored.list(partition, &user);
             return self.join_stored(key, &list, effects);
         }
-        session.held += 1;
+        session.held |= ARRIVING;
         effects.list.push(Effect::Mail { to: home, mail: HubMail::Arrives { user, session: id } });
     }
 
@@ -56,7 +56,12 @@ impl Hub {
     pub(crate) fn welcome(&mut self, id: SessionId, list: &StoredList, effects: &mut Effects) {
         let Some(key) = self.sessions.key_of(&id) else { return };
         self.join_stored(key, list, effects);
-        self.release(key, id, effects);
+        let session = self.sessions.known_mut(key);
+        if session.held & ARRIVING > 0 {
+            // As one of what is counted.
+            session.held = (session.held & !ARRIVING) + 1;
+            self.release(key, id, effects);
+        }
     }
 
     /// What there is no place for is left out, and counted. The session's admission waits until every home knows.
@@ -173,7 +178,8 @@ impl Hub {
         }
         for (name, quality) in change.joined.iter() {
             for key in &sessions {
-                if self.sessions.known(*key).state != State::Pending {
+                // A change of before it came, whose end it would not hear of.
+                if self.sessions.known(*key).held & ARRIVING == 0 {
                     self.join_one(*key, name, quality, effects);
                 }
             }

@@ -13,6 +13,7 @@ use crate::journal::{Promise, Then};
 use crate::names::home_partition;
 use crate::recovery::Scope;
 use crate::roster::{Roster, RosterKey};
+use crate::session::ARRIVING;
 use std::collections::BTreeMap;
 
 /// Announcements on their way.
@@ -229,7 +230,8 @@ impl Hub {
 
     /// One thing less that holds `Admitted` or `Agreed` back; does what a `Resume` asked for meanwhile.
     pub(crate) fn release(&mut self, key: SessionKey, id: SessionId, effects: &mut Effects) {
-        let Some(session) = self.sessions.find(key).filter(|session| session.id == id && session.held > 0)
+        let Some(session) =
+            self.sessions.find(key).filter(|session| session.id == id && session.held & !ARRIVING > 0)
         else {
             return;
         };

@@ -33,7 +33,7 @@ pub(super) const REJECTIONS_MAX: usize = 100;
 
 /// How lines are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Form {
+pub(super) enum Form {
     /// `{"user":"..","channel":".."}`, optionally with `"qos"`.
     Ndjson,
     /// The user, this character, the channel; nothing is quoted.
@@ -42,7 +42,7 @@ pub enum Form {
 
 /// What an import does.
 #[derive(Clone, Copy, Debug)]
-pub struct Plan {
+pub(super) struct Plan {
     /// How lines are written.
     pub form: Form,
     /// What becomes of what was stored.
@@ -55,13 +55,13 @@ pub struct Plan {
 
 /// How far an import is; clones share it.
 #[derive(Clone, Debug, Default)]
-pub struct Progress {
+pub(super) struct Progress {
     inner: Arc<Mutex<Figures>>,
 }
 
 /// Figures of an import.
 #[derive(Clone, Debug, Default)]
-pub struct Figures {
+pub(super) struct Figures {
     /// Bytes taken.
     pub bytes: u64,
     /// Lines read, those without anything among them.
@@ -79,7 +79,7 @@ pub struct Figures {
 impl Progress {
     /// As it is now.
     #[must_use]
-    pub fn figures(&self) -> Figures {
+    pub(super) fn figures(&self) -> Figures {
         self.note(|figures| figures.clone())
     }
 
@@ -98,7 +98,7 @@ impl Progress {
 }
 
 /// An import at work.
-pub struct Importer {
+pub(super) struct Importer {
     office: Office,
     plan: Plan,
     progress: Progress,
@@ -136,7 +136,7 @@ struct Pair {
 impl Importer {
     /// Before its first byte.
     #[must_use]
-    pub fn new(office: Office, plan: Plan, progress: Progress) -> Self {
+    pub(super) fn new(office: Office, plan: Plan, progress: Progress) -> Self {
         let (rest, window) = (Vec::new(), Window::default());
         Self { office, plan, progress, rest, is_skipping: false, line: 0, window }
     }
@@ -145,7 +145,7 @@ impl Importer {
     ///
     /// # Errors
     /// [`OfficeError`]: the import is over.
-    pub async fn take(&mut self, bytes: &[u8]) -> Result<(), OfficeError> {
+    pub(super) async fn take(&mut self, bytes: &[u8]) -> Result<(), OfficeError> {
         for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
             let Some(end) = piece.strip_suffix(b"\n") else {
                 self.keep_rest(piece);
@@ -169,7 +169,7 @@ impl Importer {
     ///
     /// # Errors
     /// As [`Importer::take`].
-    pub async fn finish(mut self) -> Result<(), OfficeError> {
+    pub(super) async fn finish(mut self) -> Result<(), OfficeError> {
         if !self.rest.is_empty() || self.is_skipping {
             self.end_line();
         }
