@@ -86,7 +86,7 @@ struct Entry {
 pub(crate) struct Changed {
     /// The number of the record that is void, and what stands in its place; `None` if nothing differs.
     pub(crate) rewritten: Option<(u64, StoredList)>,
-    /// For the sessions. What is to go goes, also if it was not stored: what an earlier removal did not reach is mended.
+    /// For the sessions: all that the change names, also if it is so already. What an earlier one did not reach is mended.
     pub(crate) change: StoredChange,
     /// Subscriptions that are new, different or gone.
     pub(crate) count: u64,
@@ -176,9 +176,14 @@ impl StoredUsers {
         if !list.is_empty() && (is_full || (grows && bytes > limits.bytes_max)) {
             return Err(Refusal::OverLimit);
         }
-        let Difference { joined, mut left, count } = Difference::between(&before, &after);
+        let Difference { mut left, count } = Difference::between(&before, &after);
+        let named = change.subscriptions.iter().map(|(name, quality)| (&**name, *quality));
+        let mut names: Vec<&str> = named.clone().map(|(name, _)| name).collect();
+        names.sort_unstable();
+        let is_named = |item: &(&str, Quality)| names.binary_search(&item.0).is_ok();
+        let mut joined = StoredList::of(after.iter().copied().filter(is_named));
         if change.deed == UserDeed::Remove {
-            left = StoredList::of(change.subscriptions.iter().map(|(name, quality)| (&**name, *quality)));
+            (joined, left) = (StoredList::default(), StoredList::of(named));
         }
         if count > 0 || import > 0 {
             self.put(partition, &change.user, import, &list);
@@ -265,9 +270,8 @@ fn changed<'a>(
     (list, import)
 }
 
-/// What one list has and the other has not.
+/// What one list has and the other has not: what is gone, and how many in all.
 struct Difference {
-    joined: StoredList,
     left: StoredList,
     count: u64,
 }
@@ -281,10 +285,10 @@ impl Difference {
         let mut new_names: Vec<&str> = after.iter().map(|(name, _)| *name).collect();
         new_names.sort_unstable();
         let is_gone = |item: &&(&str, Quality)| new_names.binary_search(&item.0).is_err();
-        let joined: Vec<_> = after.iter().copied().filter(|item| !is_old(item)).collect();
+        let joined = after.iter().filter(|item| !is_old(item)).count();
         let left: Vec<_> = old.iter().filter(is_gone).copied().collect();
-        let count = (joined.len() + left.len()) as u64;
-        Self { joined: StoredList::of(joined.into_iter()), left: StoredList::of(left.into_iter()), count }
+        let count = (joined + left.len()) as u64;
+        Self { left: StoredList::of(left.into_iter()), count }
     }
 }
 
@@ -372,13 +376,14 @@ mod tests {
         assert_eq!((old, made.count, list.iter().count()), (0, 2, 2));
         users.note_record(P, "bob", 7);
         let again = users.change(P, &add, &limits).unwrap();
-        assert_eq!((again.rewritten, again.change, again.count), (None, StoredChange::default(), 0));
+        assert_eq!((again.rewritten, again.count, again.change.left.is_empty()), (None, 0, true));
+        assert_eq!(again.change.joined.iter().count(), 2, "for whoever missed it");
         let raise = change("bob", UserDeed::Add, &[("b", AtLeastOnce)]);
         let made = users.change(P, &raise, &limits).unwrap();
         assert_eq!((made.rewritten.unwrap().0, made.count, made.change.left.is_empty()), (7, 1, true));
         let replace = change("bob", UserDeed::Replace, &[("c", AtMostOnce), ("a", AtLeastOnce)]);
         let made = users.change(P, &replace, &limits).unwrap();
-        assert_eq!(made.change.joined.iter().collect::<Vec<_>>(), [("c", AtMostOnce)]);
+        assert_eq!(made.change.joined.iter().collect::<Vec<_>>(), [("c", AtMostOnce), ("a", AtLeastOnce)]);
         assert_eq!(made.change.left.iter().collect::<Vec<_>>(), [("b", AtLeastOnce)]);
         assert_eq!(users.totals().1, 2);
         let remove =

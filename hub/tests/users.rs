@@ -256,7 +256,8 @@ impl World {
         }
         let user = change.user;
         self.acked[user] = self.acked[user].max(change.state);
-        if change.state + 1 < self.states[user].len() {
+        let is_under_way = self.changes.values().any(|change| change.user == user);
+        if change.state + 1 < self.states[user].len() || is_under_way {
             return;
         }
         let wanted: BTreeSet<String> = self.states[user][change.state].keys().cloned().collect();
@@ -380,7 +381,18 @@ impl World {
         // The state has to be known before anything follows from it.
         let expected = expected(&before, &change);
         self.states[user].push(expected.clone().unwrap_or(before));
-        self.apply(home, Command::ChangeUsers { changes: vec![change], token: Token(token) });
+        let names: BTreeSet<&str> = change.subscriptions.iter().map(|(name, _)| &**name).collect();
+        for client in self.clients.values_mut().filter(|client| client.user == user) {
+            // What comes and goes meanwhile may be on its way.
+            match change.deed {
+                UserDeed::Add => {}
+                UserDeed::Remove => client.due.retain(|name| !names.contains(name.as_str())),
+                UserDeed::Replace | UserDeed::Import(_) => {
+                    client.due.retain(|name| names.contains(name.as_str()))
+                }
+            }
+        }
+        self.apply(home, Command::ChangeUsers { changes: vec![change.clone()], token: Token(token) });
         if let Some(expected) = expected {
             assert_eq!(self.stored(user), expected);
         } else {
