@@ -178,16 +178,16 @@ async fn a_relayed_event_is_acknowledged_when_it_is_written_and_reaches_who_is_t
     server.drain().await;
 }
 
-impl Program {
+impl Site {
     fn ask(&self, method: &str, target: &str, media: &str, body: &str) -> (u16, String) {
-        let mut http = Http::connect(self.private);
+        let mut http = Http::connect(self.0.private);
         http.send(method, target, &[("content-type", media)], Some(body.as_bytes()));
         let answer = http.answer();
         (answer.status, answer.text().to_owned())
     }
 
     fn stored(&self, user: &str) -> Value {
-        let answer = get(self.private, &format!("/v1/users/{user}/subscriptions"));
+        let answer = get(self.0.private, &format!("/v1/users/{user}/subscriptions"));
         serde_json::from_str::<Value>(answer.text()).unwrap()["items"].take()
     }
 }
@@ -195,7 +195,7 @@ impl Program {
 #[test]
 fn stored_subscriptions_survive_a_kill_and_another_number_of_shards() {
     let folder = Folder::new("stored");
-    let program = Program::start(&folder, "127.0.0.1:0", 2);
+    let program = Site::first(&folder);
     let json = "application/json";
     for channel in ["a", "b/+", "c"] {
         let body = format!(r#"{{"channel":"{channel}","qos":2}}"#);

@@ -126,6 +126,7 @@ pub(super) struct ImportView {
 /// `GET /v1/imports` shows the progress meanwhile. A request that ends early fails, and what was stored stays.
 #[utoipa::path(
     post, path = "/v1/imports", tag = "users", operation_id = "importSubscriptions", params(ImportQuery),
+    security(("key" = ["admin"])),
     request_body(content((String = "application/x-ndjson"), (String = "text/csv"), (String = "text/tab-separated-values"))),
     responses(
         (status = 202, description = "It is over: look at `state` and `rejected`.", body = ImportView),
@@ -192,6 +193,7 @@ fn accepted(view: ImportView) -> Response {
 /// List imports
 #[utoipa::path(
     get, path = "/v1/imports", tag = "users", operation_id = "listImports",
+    security(("key" = ["read"])),
     responses(
         (status = 200, description = "Those since the start, newest first, at most 100.", body = Page<ImportView>),
         Listing,
@@ -205,6 +207,7 @@ pub(super) async fn list(State(desk): State<Desk>) -> Json<Page<ImportView>> {
 /// Look at one import
 #[utoipa::path(
     get, path = "/v1/imports/{id}", tag = "users", operation_id = "getImport",
+    security(("key" = ["read"])),
     params(("id" = String, Path, description = "From the answer or the list.")),
     responses(
         (status = 200, description = "How far it is.", body = ImportView),

@@ -40,6 +40,7 @@ pub(super) struct UserItem {
 /// List users that have sessions
 #[utoipa::path(
     get, path = "/v1/users", tag = "users", operation_id = "listUsers", params(UsersQuery),
+    security(("key" = ["read"])),
     responses(
         (status = 200, description = "A page, in order of the ids as channels have them.", body = Page<UserItem>),
         Listing,
@@ -91,6 +92,7 @@ pub(super) struct StoredItem {
 /// Look at one user
 #[utoipa::path(
     get, path = "/v1/users/{id}", tag = "users", operation_id = "getUser",
+    security(("key" = ["read"])),
     params(("id" = String, Path, description = "The user's id, percent-encoded.", min_length = 1)),
     responses(
         (status = 200, description = "The user.", body = UserView),
@@ -138,6 +140,7 @@ pub(super) struct EndUserQuery {
 /// End a user's sessions
 #[utoipa::path(
     delete, path = "/v1/users/{id}/sessions", tag = "users", operation_id = "endUserSessions",
+    security(("key" = ["admin"])),
     params(("id" = String, Path, description = "The user's id, percent-encoded.", min_length = 1), EndUserQuery),
     responses(
         (status = 200, description = "How many ended.", body = Count),
@@ -167,6 +170,7 @@ pub(super) async fn end_sessions(
 /// List a user's stored subscriptions
 #[utoipa::path(
     get, path = "/v1/users/{id}/subscriptions", tag = "users", operation_id = "listStored",
+    security(("key" = ["read"])),
     params(("id" = String, Path, description = "The user's id, percent-encoded.", min_length = 1)),
     responses(
         (status = 200, description = "All of them, in the order in which they were stored.", body = Page<StoredItem>),
@@ -199,6 +203,7 @@ pub(super) struct StoredRequest {
 /// answered. A session that has a higher QoS already keeps it. With a store it is on disk before the answer.
 #[utoipa::path(
     put, path = "/v1/users/{id}/subscriptions", tag = "users", operation_id = "putStored",
+    security(("key" = ["admin"])),
     params(("id" = String, Path, description = "The user's id, percent-encoded.", min_length = 1)),
     request_body = StoredRequest,
     responses(
@@ -234,6 +239,7 @@ pub(super) struct StoredQuery {
 /// The user's sessions are unsubscribed at once, also those that subscribed themselves.
 #[utoipa::path(
     delete, path = "/v1/users/{id}/subscriptions", tag = "users", operation_id = "deleteStored",
+    security(("key" = ["admin"])),
     params(("id" = String, Path, description = "The user's id, percent-encoded.", min_length = 1), StoredQuery),
     responses(
         (status = 204, description = "It is not stored any more."),
@@ -274,6 +280,7 @@ pub(super) struct BlockRequest {
 /// `server.state_file` it outlives a server that ends in order; a crash loses it.
 #[utoipa::path(
     put, path = "/v1/blocks/{user}", tag = "users", operation_id = "putBlock",
+    security(("key" = ["admin"])),
     params(("user" = String, Path, description = "The user's id, percent-encoded.", min_length = 1)),
     request_body = BlockRequest,
     responses(
@@ -306,6 +313,7 @@ pub(super) struct BlockView {
 /// Whether a user is blocked
 #[utoipa::path(
     get, path = "/v1/blocks/{user}", tag = "users", operation_id = "getBlock",
+    security(("key" = ["read"])),
     params(("user" = String, Path, description = "The user's id, percent-encoded.", min_length = 1)),
     responses(
         (status = 200, description = "It is.", body = BlockView),
@@ -324,6 +332,7 @@ pub(super) async fn blocked(
 /// Let a user in again
 #[utoipa::path(
     delete, path = "/v1/blocks/{user}", tag = "users", operation_id = "deleteBlock",
+    security(("key" = ["admin"])),
     params(("user" = String, Path, description = "The user's id, percent-encoded.", min_length = 1)),
     responses(
         (status = 204, description = "It is lifted."),
