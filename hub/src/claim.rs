@@ -67,17 +67,20 @@ impl Hub {
             self.join(key, roster, effects);
         }
         self.keep_session(key);
+        self.arrive(key, effects);
         let (resumed, displaced) = (false, None);
         self.claimed(Effect::Claimed { tag, session: key, id, resumed, displaced, is_safe: true }, effects);
     }
 
-    /// The client is told of its session when what was agreed on is safe, and that an earlier one of its name is gone.
+    /// The client is told of its session when what was agreed on is safe, and that an earlier one of its name is gone, and when
+    /// it has what is stored of its user.
     fn claimed(&mut self, mut claimed: Effect, effects: &mut Effects) {
         let Effect::Claimed { session: key, is_safe, .. } = &mut claimed else { return };
         let session = self.sessions.known(*key);
         let is_ending = session.pact.as_ref().is_some_and(|pact| self.journal.is_ending(&pact.name));
-        *is_safe = !self.journal.is_behind() || !(session.is_kept() || is_ending);
-        let agreed = (!*is_safe).then(|| Effect::Agreed { to: session.recipient(*key) });
+        let is_complete = session.held == 0;
+        *is_safe = is_complete && (!self.journal.is_behind() || !(session.is_kept() || is_ending));
+        let agreed = (is_complete && !*is_safe).then(|| Effect::Agreed { to: session.recipient(*key) });
         agreed.into_iter().for_each(|agreed| self.journal.hold_for(session, agreed));
         effects.list.push(claimed);
     }
@@ -102,6 +105,7 @@ impl Hub {
         self.sessions.detached -= u32::from(displaced.is_none());
         self.tell_shares(key, |_| ShareChange::Back { window }, effects);
         self.keep_session(key);
+        self.arrive(key, effects);
         let claimed = Effect::Claimed { tag, session: key, id, resumed: true, displaced, is_safe: true };
         self.claimed(claimed, effects);
         if let Some(will) = will {

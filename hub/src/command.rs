@@ -131,6 +131,15 @@ pub enum Command {
         /// Echoed.
         token: Token,
     },
+    /// Ends the subscriptions of all but some sessions of this hub to a channel, by its name. Answered by `Report::Left`.
+    Vacate {
+        /// As it was subscribed.
+        channel: ChannelName,
+        /// Who stays.
+        except: Members,
+        /// Echoed.
+        token: Token,
+    },
     /// A publish to one channel, at its home; a union of several, sent to every shard's hub; or one to a session, at its
     /// home. The first is answered by `Report::Routed` and a `Report::Delivered` of each shard it names, the others by
     /// `Report::Delivered` of each hub that got it, all of them possibly by `Report::Refused` instead.
@@ -171,6 +180,15 @@ pub enum Command {
         request: u64,
         /// The answer.
         body: Body,
+    },
+    /// The back end changes what users are subscribed to from the start of every session; this hub is the home of each, the
+    /// owner of the partition of [`ChannelName::user`]. Connected sessions follow at once. Answered by `Report::UsersChanged`
+    /// when it is safe and every home knows.
+    ChangeUsers {
+        /// In order; names were checked by the caller.
+        changes: Vec<UserChange>,
+        /// Echoed.
+        token: Token,
     },
     /// From another shard's hub.
     Mail {
@@ -363,6 +381,30 @@ pub struct Attach {
     /// The last offset it saw. `None`, one that is unknown or of another life, or one older than the session: everything
     /// since the session's start.
     pub after: Option<Offset>,
+}
+
+/// A change of what a user is subscribed to from the start of every session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserChange {
+    /// Whose.
+    pub user: Arc<str>,
+    /// What is done.
+    pub deed: UserDeed,
+    /// Channel names and filters; when they are removed the quality means nothing.
+    pub subscriptions: Vec<(Box<str>, Quality)>,
+}
+
+/// What is done with the subscriptions of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserDeed {
+    /// They are there from now on, with this quality.
+    Add,
+    /// They are not.
+    Remove,
+    /// There are no others.
+    Replace,
+    /// There are no others but those of the same import, whose number this is; not 0.
+    Import(u32),
 }
 
 /// Sessions of this hub.
@@ -560,6 +602,11 @@ pub enum Query {
     Retained {
         /// The channel.
         channel: ChannelName,
+    },
+    /// What a user is subscribed to from the start of every session; this hub is the user's home. Answered by `Report::Stored`.
+    Stored {
+        /// Whose.
+        user: Arc<str>,
     },
     /// The sessions with the oldest messages that wait or are not acknowledged, oldest first; answered by `Report::Sessions`.
     /// Looks at every session.

@@ -6,6 +6,7 @@ use crate::message::{Body, Grade, Message, MessageId, Outgoing};
 use crate::queue::{Answer, Copied, MoveId, QueueMail, Waiter};
 use crate::reason::Reason;
 use crate::record::{Entry, Place};
+use crate::stored::{StoredChange, StoredList};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -294,6 +295,29 @@ pub enum HubMail {
     },
     /// From the hub of another queue.
     Queue(Box<QueueMail>),
+    /// To a user's home: a session of the user begins here, or goes on.
+    Arrives {
+        /// The user.
+        user: Arc<str>,
+        /// The session.
+        session: SessionId,
+    },
+    /// From there: what it is subscribed to.
+    Welcome {
+        /// The session.
+        session: SessionId,
+        /// What.
+        list: StoredList,
+    },
+    /// From a user's home: what is stored has changed. Acknowledged by `InterestKnown` when the sessions here have followed.
+    UserChanged {
+        /// The user.
+        user: Arc<str>,
+        /// How.
+        change: Box<StoredChange>,
+        /// Echoed.
+        token: u64,
+    },
 }
 
 /// What a session wants of the history of a channel, as its home is asked.
@@ -490,6 +514,8 @@ pub enum Report {
     },
     /// So many sessions were concerned.
     Count(u64),
+    /// These sessions are not subscribed any more.
+    Left(Vec<SessionId>),
     /// No.
     Refused(Refusal),
     /// Answer to `Query::Sessions`.
@@ -526,11 +552,28 @@ pub enum Report {
         expired: u64,
         /// Queues that are at home here.
         queues: u32,
+        /// Users at home here of whom subscriptions are stored.
+        stored_users: u32,
+        /// Those subscriptions.
+        stored_subscriptions: u64,
+        /// Bytes of both in memory.
+        stored_bytes: u64,
+        /// Stored subscriptions that sessions here did not get because of a limit, since the start.
+        unjoined: u64,
     },
     /// Answer to `Query::Retained`.
     Retained(Option<Arc<Message>>),
     /// Answer to `Command::Queue`.
     Queue(Box<Answer>),
+    /// Answer to `Command::ChangeUsers`.
+    UsersChanged {
+        /// Subscriptions that are new, different or gone.
+        count: u64,
+        /// Changes that were not made, by their place.
+        refused: Vec<(usize, Refusal)>,
+    },
+    /// Answer to `Query::Stored`.
+    Stored(StoredList),
 }
 
 /// A session as the back end sees it.

@@ -12,7 +12,7 @@ use crate::ids::{Millis, SessionId, SessionKey, Token};
 use crate::interest::Interests;
 use crate::journal::Journal;
 use crate::ledger::Ledger;
-use crate::limits::{Allowance, Config};
+use crate::limits::{Allowance, Config, StoredLimits};
 use crate::pact::Names;
 use crate::queue::{QueueConfig, Queues};
 use crate::recovery::Log;
@@ -20,6 +20,7 @@ use crate::retained::Retained;
 use crate::roster::{RosterKey, Rosters};
 use crate::session::Sessions;
 use crate::share::Shares;
+use crate::stored::StoredUsers;
 use bytes::Bytes;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -53,6 +54,8 @@ pub struct Hub {
     pub(crate) shares: Shares,
     pub(crate) queues: Queues,
     pub(crate) bindings: Vec<Binding>,
+    pub(crate) stored: StoredUsers,
+    pub(crate) stored_limits: StoredLimits,
     pub(crate) journal: Journal,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
@@ -88,6 +91,8 @@ impl Hub {
             shares: Shares::default(),
             queues: Queues::new(config.shard, config.topology, epoch),
             bindings: Vec::new(),
+            stored: StoredUsers::new(config.topology, config.epoch),
+            stored_limits: StoredLimits::default(),
             journal: Journal::default(),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
@@ -138,6 +143,7 @@ impl Hub {
             Command::EndMembers { of, reason, token } => self.end_members(&of, reason, token, effects),
             Command::Subscribe { of, filter, token } => self.subscribe(&of, &filter, token, effects),
             Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
+            Command::Vacate { channel, except, token } => self.vacate(&channel, &except, token, effects),
             Command::Publish(publish) => self.publish(*publish, effects),
             Command::DropRetained { channel, token } => {
                 let report = Report::Count(u64::from(self.drop_retained(&channel)));
@@ -147,6 +153,7 @@ impl Hub {
                 Ok(count) => self.promise_report(token, Report::Count(count), effects),
                 Err(refusal) => effects.refuse(token, refusal),
             },
+            Command::ChangeUsers { changes, token } => self.change_users(&changes, token, effects),
             Command::Reply { session, ask, body } => self.reply(session, ask, body, effects),
             Command::Answer { session, request, body } => self.answer(&session, request, body, effects),
             Command::Mail { from, mail } => self.mail(from, mail, effects),
@@ -222,6 +229,7 @@ impl Hub {
             && self.delayed.is_empty()
             && self.shares.is_empty()
             && self.queues.is_empty()
+            && self.stored.is_empty()
             && self.journal.is_idle()
     }
 

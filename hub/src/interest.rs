@@ -9,10 +9,11 @@ use crate::deliver::Delivery;
 use crate::effect::{Effect, Effects, HubMail, Outcome, Report, Walk};
 use crate::hub::Hub;
 use crate::ids::{SessionId, SessionKey, ShardId, Token};
-use crate::journal::Then;
+use crate::journal::{Promise, Then};
 use crate::names::home_partition;
 use crate::recovery::Scope;
 use crate::roster::{Roster, RosterKey};
+use crate::session::ARRIVING;
 use std::collections::BTreeMap;
 
 /// Announcements on their way.
@@ -38,8 +39,12 @@ pub(crate) enum Waiter {
     Session(SessionKey, SessionId),
     /// The answer to a `Join`, and then the walk over retained values that it asks for.
     Join(Box<Joined>),
+    /// The answer to a `ChangeUsers`.
+    Users(Token, Box<Report>),
     /// Another shard, which waits for this number.
     Tell(ShardId, u64),
+    /// The same, when what has changed here is safe, too.
+    Follow(ShardId, u64),
 }
 
 /// A `Join` that is done as soon as every home knows.
@@ -64,6 +69,11 @@ impl Interests {
         let Some(announcement) = self.open.get_mut(&roster.announcement) else { return false };
         announcement.waiters.push(waiter);
         true
+    }
+
+    /// One acknowledgement more to come under a number.
+    pub(crate) fn expect_more(&mut self, number: u64) {
+        self.open.get_mut(&number).into_iter().for_each(|announcement| announcement.missing += 1);
     }
 
     /// A number that one other shard will acknowledge.
@@ -99,7 +109,9 @@ impl Hub {
     fn go_on(&mut self, waiter: Waiter, effects: &mut Effects) {
         match waiter {
             Waiter::Report(token, count) => self.promise_report(token, Report::Count(count), effects),
+            Waiter::Users(token, report) => self.promise_report(token, *report, effects),
             Waiter::Session(key, id) => self.release(key, id, effects),
+            Waiter::Follow(to, token) => self.promise(Promise::Known(to, token), effects),
             Waiter::Join(joined) => self.joined(*joined, effects),
             Waiter::Tell(to, token) if to == self.config.shard => self.acknowledged(token, effects),
             Waiter::Tell(to, token) => {
@@ -184,6 +196,11 @@ impl Hub {
                 self.dealt(member, (&message, watch), (options, group), effects);
             }
             HubMail::Queue(mail) => self.queue_mail(from, *mail, effects),
+            HubMail::Arrives { user, session } => self.arrives(from, &user, session, effects),
+            HubMail::Welcome { session, list } => self.welcome(session, &list, effects),
+            HubMail::UserChanged { user, change, token } => {
+                self.user_changed((from, token), &user, &change, effects);
+            }
         }
     }
 
@@ -199,7 +216,7 @@ impl Hub {
         }
     }
 
-    fn acknowledged(&mut self, token: u64, effects: &mut Effects) {
+    pub(crate) fn acknowledged(&mut self, token: u64, effects: &mut Effects) {
         let Some(announcement) = self.interests.open.get_mut(&token) else { return };
         announcement.missing -= 1;
         if announcement.missing > 0 {
@@ -211,13 +228,17 @@ impl Hub {
         }
     }
 
-    /// One thing less that holds `Admitted` back; does what a `Resume` asked for meanwhile.
+    /// One thing less that holds `Admitted` or `Agreed` back; does what a `Resume` asked for meanwhile.
     pub(crate) fn release(&mut self, key: SessionKey, id: SessionId, effects: &mut Effects) {
-        let Some(session) = self.sessions.find(key).filter(|session| session.id == id && session.held > 0)
+        let Some(session) =
+            self.sessions.find(key).filter(|session| session.id == id && session.held & !ARRIVING > 0)
         else {
             return;
         };
         session.held -= 1;
+        if session.held == 0 && session.pact.is_some() {
+            return self.arrived(key, effects);
+        }
         let budget = session.outbox.as_ref().map_or(0, |outbox| outbox.resume);
         if session.held == 0 && budget > 0 {
             self.resume(key, budget, effects);

@@ -95,6 +95,8 @@ pub(crate) enum Promise {
     Queue(Leaving),
     /// To the home of a share group.
     Share(Box<ShareMail>),
+    /// To another hub, which waits for this number.
+    Known(ShardId, u64),
     /// One thing less that a session's admission waits for.
     Admission(SessionKey, SessionId),
 }
@@ -357,6 +359,7 @@ impl Hub {
         for (place, record) in records {
             match record {
                 Record::Queue(record) => self.queues.replay(place, record),
+                Record::User { user, list } => self.recall_user(place, &user, &list),
                 record => self.journal.recalled.push((place, record)),
             }
         }
@@ -413,6 +416,9 @@ impl Hub {
             Promise::Route(publish) => self.route(*publish, effects),
             Promise::Queue(leaving) => self.let_go(leaving, effects),
             Promise::Share(mail) => self.tell_share(*mail, effects),
+            Promise::Known(to, token) => {
+                effects.list.push(Effect::Mail { to, mail: HubMail::InterestKnown { token } });
+            }
             Promise::Admission(key, id) => self.release(key, id, effects),
         }
     }

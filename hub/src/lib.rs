@@ -9,6 +9,7 @@
 //!
 //! Start at [`Command`] (everything that can happen), [`Effect`] (everything that can follow) and [`Limits`].
 
+mod arrival;
 mod ask;
 mod binding;
 mod claim;
@@ -47,6 +48,7 @@ mod saved;
 mod session;
 mod share;
 mod snapshot;
+mod stored;
 mod subscription;
 mod trie;
 
@@ -54,7 +56,7 @@ pub use binding::Binding;
 pub use claim::claim_home;
 pub use command::{
     Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Order, Publish, Query, Read,
-    ReadFrom, Receipt, Recipients, SessionReceipt, Span, Step, Target, Will,
+    ReadFrom, Receipt, Recipients, SessionReceipt, Span, Step, Target, UserChange, UserDeed, Will,
 };
 pub use effect::{
     ChannelView, Counts, Effect, Effects, HistoryPage, HubMail, Outcome, Page, PageAsk, PresenceMember,
@@ -66,7 +68,9 @@ pub use ids::{
     AskId, ChannelName, Millis, Offset, Partition, Position, SessionId, SessionKey, ShardId, Tag, Token,
     Topology,
 };
-pub use limits::{Allowance, ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, WhenFull};
+pub use limits::{
+    Allowance, ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, StoredLimits, WhenFull,
+};
 pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Quality, Traits};
 pub use names::{InvalidText, name_hash};
 pub use reason::Reason;
@@ -78,3 +82,4 @@ pub use saved::{
     SavedClaim, SavedDelayed, SavedExchange, SavedParcel, SavedSubscription, SavedWalk, SavedWill,
 };
 pub use snapshot::{SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Snapshot};
+pub use stored::{StoredChange, StoredList};

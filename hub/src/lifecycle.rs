@@ -9,7 +9,7 @@ use crate::message::{Body, Outgoing};
 use crate::outbox::Outbox;
 use crate::reason::Reason;
 use crate::recovery::Recovery;
-use crate::session::{Identity, Session, State};
+use crate::session::{ARRIVING, Identity, Session, State};
 
 /// Bytes that count as much as a message does in the budget of a `Resume`.
 const BUDGET_BYTES: u64 = 1024;
@@ -69,6 +69,7 @@ impl Hub {
         if self.subscribe_at_start(key, &names, effects).is_err() {
             return self.end(key, Reason::OverLimit, effects);
         }
+        self.arrive(key, effects);
         self.hold_until_safe(key);
     }
 
@@ -144,7 +145,7 @@ impl Hub {
         self.windows.insert((recovery.until, key));
         session.state = State::Detached;
         session.closing = false;
-        session.held = 0;
+        session.held &= ARRIVING;
         effects.list.push(Effect::Detached { tag: session.tag, id: session.id, reason });
         let waited = session.waiting();
         session.outbox = None;

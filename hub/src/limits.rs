@@ -105,6 +105,24 @@ pub struct Limits {
     pub recovery: RecoveryLimits,
 }
 
+/// Bounds of what is stored of the users of one hub ([`Hub::limit_stored`](crate::Hub::limit_stored)). A change beyond one is
+/// refused with `over-limit`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoredLimits {
+    /// Subscriptions of a user.
+    pub per_user_max: u32,
+    /// Users.
+    pub users_max: u32,
+    /// Bytes of their names and subscriptions.
+    pub bytes_max: u64,
+}
+
+impl Default for StoredLimits {
+    fn default() -> Self {
+        Self { per_user_max: 1000, users_max: u32::MAX, bytes_max: u64::MAX }
+    }
+}
+
 impl Limits {
     /// How much may wait for a session of which nothing else is said.
     pub(crate) fn allowance(&self) -> Allowance {

@@ -111,6 +111,21 @@ impl ChannelName {
         Self(Arc::from(format!("$user/{}", percent_encoded(id))))
     }
 
+    /// The user that `$user/<id>` names; `None` for every other name.
+    #[must_use]
+    pub fn user_id(&self) -> Option<String> {
+        let mut rest = self.0.strip_prefix("$user/")?;
+        let mut bytes = Vec::with_capacity(rest.len());
+        while let Some((plain, coded)) = rest.split_once('%') {
+            let (two, after) = coded.split_at_checked(2)?;
+            bytes.extend_from_slice(plain.as_bytes());
+            bytes.push(u8::from_str_radix(two, 16).ok()?);
+            rest = after;
+        }
+        bytes.extend_from_slice(rest.as_bytes());
+        String::from_utf8(bytes).ok().filter(|id| !id.is_empty())
+    }
+
     /// The name under which messages to one session travel: `$client/<id>`.
     #[must_use]
     pub fn client(session: SessionId) -> Self {
@@ -281,6 +296,14 @@ mod tests {
         assert_eq!(ChannelName::user("bob").as_str(), "$user/bob");
         assert_eq!(ChannelName::user("+1#%\u{1}é").as_str(), "$user/%2B1%23%25%01é");
         assert!(ChannelName::user("bob").is_reserved());
+        for id in ["bob", "+1#%\u{1}é", "a/b", "%41"] {
+            assert_eq!(ChannelName::user(id).user_id().as_deref(), Some(id));
+        }
+        let named = |name: &str| ChannelName::parse(name, 20).expect("valid").user_id();
+        assert_eq!(
+            [named("$user/%4"), named("$user/%zz"), named("bob"), named("$user/%ff")],
+            [const { None }; 4]
+        );
     }
 
     /// Pins the format: homes of stored channels depend on it.

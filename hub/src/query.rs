@@ -40,6 +40,7 @@ impl Hub {
                     self.page_of_slowest(*limit as usize, |session| session.is_connected() || !*connected);
                 effects.report(token, Report::Sessions(page));
             }
+            Query::Stored { user } => self.query_stored(token, user, effects),
             Query::Totals => effects.report(token, self.totals()),
         }
     }
@@ -170,6 +171,7 @@ impl Hub {
 
     fn totals(&self) -> Report {
         let sessions = u32::try_from(self.sessions.len()).unwrap_or(u32::MAX);
+        let (stored_users, stored_subscriptions, stored_bytes) = self.stored.totals();
         Report::Totals {
             // One that is not admitted yet is subtracted twice, for the moment until it is.
             sessions: sessions.saturating_sub(self.sessions.pending + self.sessions.observers),
@@ -184,6 +186,10 @@ impl Hub {
             dropped: self.sessions.dropped,
             expired: self.sessions.expired,
             queues: u32::try_from(self.queues.len()).unwrap_or(u32::MAX),
+            stored_users,
+            stored_subscriptions,
+            stored_bytes,
+            unjoined: self.sessions.unjoined,
         }
     }
 }

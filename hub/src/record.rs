@@ -8,6 +8,7 @@ use crate::ids::{Millis, Partition, SessionId};
 use crate::message::{MessageId, Quality};
 use crate::queue;
 use crate::recovery::Scope;
+use crate::stored::StoredList;
 use crate::{Labels, Message};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -124,6 +125,13 @@ pub enum Record {
         from: u64,
         /// Sequence of the last; `None` while subscribed.
         to: Option<u64>,
+    },
+    /// What a user is subscribed to from the start of every session. Of several of one user the newest counts.
+    User {
+        /// Whose.
+        user: Arc<str>,
+        /// What.
+        list: StoredList,
     },
     /// An entry of the recovery log.
     Delivered(Box<DeliveredRecord>),

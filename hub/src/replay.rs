@@ -173,7 +173,7 @@ fn session_of(record: &Record) -> Option<SessionId> {
         | Record::Taken { session, .. } => Some(*session),
         Record::Due { .. } | Record::Retained(_) | Record::Queue(_) | Record::Seen(_) => None,
         Record::History { .. } | Record::Log(_) | Record::Resumable(_) => None,
-        Record::Span { .. } | Record::Delivered(_) | Record::Mark { .. } => None,
+        Record::Span { .. } | Record::Delivered(_) | Record::Mark { .. } | Record::User { .. } => None,
     }
 }
 
@@ -214,7 +214,7 @@ impl PastSession {
             Record::Session(_) | Record::Due { .. } => None,
             Record::Retained(_) | Record::Queue(_) | Record::Seen(_) => None,
             Record::History { .. } | Record::Log(_) | Record::Resumable(_) => None,
-            Record::Span { .. } | Record::Delivered(_) | Record::Mark { .. } => None,
+            Record::Span { .. } | Record::Delivered(_) | Record::Mark { .. } | Record::User { .. } => None,
         }
     }
 

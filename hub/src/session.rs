@@ -49,7 +49,7 @@ pub(crate) struct Session {
     pub(crate) tag: Tag,
     /// The last delivery that saw this session, so that each delivery takes it once.
     pub(crate) stamp: u32,
-    /// Homes or filters of which it is not yet known that every home heard; `Admitted` waits for them.
+    /// Homes or filters of which it is not yet known that every home heard; `Admitted` waits for them. And [`ARRIVING`].
     pub(crate) held: u32,
     /// Open asks it has not answered.
     pub(crate) asks: u16,
@@ -68,6 +68,9 @@ pub(crate) struct Session {
     /// Present when the session bears the client's own name.
     pub(crate) pact: Option<Box<Pact>>,
 }
+
+/// Among what holds a session: it does not know yet what is stored of its user. What that becomes meanwhile comes with the answer.
+pub(crate) const ARRIVING: u32 = 1 << 31;
 
 /// A subscription record, from the session's side.
 #[derive(Clone, Copy, Debug)]
@@ -178,6 +181,8 @@ pub(crate) struct Sessions {
     pub(crate) dropped: u64,
     /// Messages that were too old when their turn came, since the start.
     pub(crate) expired: u64,
+    /// Stored subscriptions that sessions did not get because of a limit, since the start.
+    pub(crate) unjoined: u64,
     /// Exchanges of all sessions that have begun and are not over.
     pub(crate) in_flight: u64,
 }

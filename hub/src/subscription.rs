@@ -155,7 +155,7 @@ impl Hub {
     }
 
     /// Keeps a subscription that exists as it is now, in the place of what it was.
-    fn keep_subscription(&mut self, key: SessionKey, roster: RosterKey) {
+    pub(crate) fn keep_subscription(&mut self, key: SessionKey, roster: RosterKey) {
         let session = self.sessions.known_mut(key);
         let at = session.subscriptions.iter().position(|record| record.roster == roster);
         let (id, Some(pact), Some(at)) = (session.id, &mut session.pact, at) else { return };
@@ -198,6 +198,26 @@ impl Hub {
         self.promise_report(token, Report::Count(count), effects);
     }
 
+    /// Everybody but some leaves a channel.
+    pub(crate) fn vacate(
+        &mut self,
+        channel: &ChannelName,
+        except: &Members,
+        token: Token,
+        effects: &mut Effects,
+    ) {
+        let staying = self.members(except);
+        let mut left = Vec::new();
+        if let Some(roster) = self.rosters.find(channel.as_str()) {
+            let leaving = self.members(&Members::Channel(channel.clone())).into_iter();
+            for key in leaving.filter(|key| staying.binary_search(key).is_err()) {
+                left.push(self.sessions.known(key).id);
+                self.leave(key, roster, effects);
+            }
+        }
+        self.promise_report(token, Report::Left(left), effects);
+    }
+
     /// All or nothing; `Admitted` waits until every home knows.
     pub(crate) fn subscribe_at_start(
         &mut self,
@@ -228,7 +248,7 @@ impl Hub {
         Ok(())
     }
 
-    fn can_join(&self, key: SessionKey, roster: Option<RosterKey>) -> bool {
+    pub(crate) fn can_join(&self, key: SessionKey, roster: Option<RosterKey>) -> bool {
         let is_subscribed = |roster| self.sessions.known(key).is_subscribed(roster);
         self.may_have_one_more(key) || roster.is_some_and(is_subscribed)
     }
@@ -278,7 +298,7 @@ impl Hub {
     }
 
     /// Removes a record that exists, in the time of one look at the session's records.
-    fn leave(&mut self, key: SessionKey, roster: RosterKey, effects: &mut Effects) {
+    pub(crate) fn leave(&mut self, key: SessionKey, roster: RosterKey, effects: &mut Effects) {
         let session = self.sessions.known_mut(key);
         let at = session.subscriptions.iter().position(|subscription| subscription.roster == roster);
         let at = at.expect("the caller looked");

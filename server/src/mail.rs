@@ -93,6 +93,13 @@ pub enum Mail {
         /// Whether they were.
         reply: tokio::sync::oneshot::Sender<bool>,
     },
+    /// What is known of one who is refused.
+    BanOf {
+        /// Whom.
+        of: Banned,
+        /// `None`: it is not.
+        reply: tokio::sync::oneshot::Sender<Option<Ban>>,
+    },
     /// Who is refused, in an order that stays.
     Bans {
         /// Continue after this one.

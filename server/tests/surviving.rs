@@ -181,3 +181,62 @@ async fn a_relayed_event_is_acknowledged_when_it_is_written_and_reaches_who_is_t
     assert_eq!(speaker.socket.next_text(), "437[]");
     server.drain().await;
 }
+
+impl Site {
+    fn ask(&self, method: &str, target: &str, media: &str, body: &str) -> (u16, String) {
+        let mut http = Http::connect(self.0.private);
+        http.send(method, target, &[("content-type", media)], Some(body.as_bytes()));
+        let answer = http.answer();
+        (answer.status, answer.text().to_owned())
+    }
+
+    fn stored(&self, user: &str) -> Value {
+        let answer = get(self.0.private, &format!("/v1/users/{user}/subscriptions"));
+        serde_json::from_str::<Value>(answer.text()).unwrap()["items"].take()
+    }
+}
+
+#[test]
+fn stored_subscriptions_survive_a_kill_and_another_number_of_shards() {
+    let folder = Folder::new("stored");
+    let program = Site::first(&folder);
+    let json = "application/json";
+    for channel in ["a", "b/+", "c"] {
+        let body = format!(r#"{{"channel":"{channel}","qos":2}}"#);
+        assert_eq!(program.ask("PUT", "/v1/users/ann%2F1/subscriptions", json, &body).0, 204);
+    }
+    assert_eq!(program.ask("DELETE", "/v1/users/ann%2F1/subscriptions?channel=a", json, "").0, 204);
+    let lines: String = (0..500)
+        .flat_map(|user| {
+            (0..3).map(move |n| format!("{{\"user\":\"u{user}\",\"channel\":\"c/{n}/{user}\"}}\n"))
+        })
+        .collect();
+    let (status, answer) = program.ask("POST", "/v1/imports", "application/x-ndjson", &lines);
+    assert_eq!(status, 202, "{answer}");
+    let told: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(
+        (&told["state"], &told["pairs"], &told["rejected"]),
+        (&json!("done"), &json!(1500), &json!(0))
+    );
+    let program = program.kill(&folder, 3);
+    let ann = json!([{ "channel": "b/+", "qos": 2 }, { "channel": "c", "qos": 2 }]);
+    assert_eq!(program.stored("ann%2F1"), ann);
+    for user in [0, 250, 499] {
+        let wanted: Vec<Value> =
+            (0..3).map(|n| json!({ "channel": format!("c/{n}/{user}"), "qos": 1 })).collect();
+        assert_eq!(program.stored(&format!("u{user}")), Value::from(wanted));
+    }
+    let replace = "{\"user\":\"u0\",\"channel\":\"x\"}\n\n{\"user\":\"\"}\nno\n{\"user\":\"u0\",\"channel\":\"y\",\"qos\":0}";
+    let (_, answer) =
+        program.ask("POST", "/v1/imports?mode=replace&self=true", "application/x-ndjson", replace);
+    let told: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!((&told["lines"], &told["rejected"]), (&json!(5), &json!(2)), "{told}");
+    assert_eq!([&told["rejections"][0]["line"], &told["rejections"][1]["line"]], [&json!(3), &json!(4)]);
+    let program = program.kill(&folder, 1);
+    let wanted =
+        json!([{ "channel": "x", "qos": 1 }, { "channel": "y", "qos": 0 }, { "channel": "u0", "qos": 1 }]);
+    assert_eq!(program.stored("u0"), wanted);
+    assert_eq!(program.ask("DELETE", "/v1/users/u0/subscriptions", json, "").0, 204);
+    assert_eq!(program.ask("DELETE", "/v1/users/u0/subscriptions", json, "").0, 404);
+    assert_eq!(program.stored("u1"), program.stored("u1"));
+}

@@ -80,6 +80,7 @@ impl Store {
                 }
                 Record::Subscription { .. } | Record::Share { .. } => {}
                 Record::Used { .. } | Record::Taken { .. } | Record::Seen(_) => {}
+                Record::User { .. } => {}
                 Record::Queue(_) => unreachable!("there are no queues here"),
                 Record::History { .. } => unreachable!("no channel has a history here"),
                 Record::Log(_)
@@ -135,7 +136,7 @@ impl<'a> Newest<'a> {
         match record {
             Record::Session(_) | Record::Queue(_) | Record::History { .. } => {}
             Record::Log(_) | Record::Resumable(_) | Record::Span { .. } => {}
-            Record::Delivered(_) | Record::Mark { .. } => {}
+            Record::Delivered(_) | Record::Mark { .. } | Record::User { .. } => {}
             Record::Subscription { session, name, options } => {
                 self.labels.insert((*session, false, name), options.label);
             }

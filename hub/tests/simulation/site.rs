@@ -230,12 +230,16 @@ impl Site {
             return self.expect_ended(effects, &[(key, Reason::OverLimit)]);
         }
         assert!(effects.is_empty(), "{effects:?}");
+        // What is stored of a user comes from its home, and nothing is.
+        let asks = self.mail.iter().any(|(_, mail)| matches!(mail, HubMail::Arrives { .. }));
+        let arrival = asks.then_some(arrival_of(key));
         let held: BTreeSet<u64> =
             names.iter().filter_map(|name| self.model.announced.get(name).copied()).collect();
         let session = self.model.sessions.get_mut(&key).expect("just seen");
         session.subs = names.clone();
         session.admitted = names;
         session.held = held.into_iter().filter(|token| self.model.pending.contains_key(token)).collect();
+        session.held.extend(arrival);
         if !session.held.is_empty() {
             self.saw("admitted late");
         }
@@ -276,7 +280,7 @@ impl Site {
         session.cut(seen);
         session.state = State::Detached;
         session.closing = false;
-        session.held.clear();
+        session.held.retain(|token| *token == arrival_of(key));
         session.resume = 0;
         session.outbox.clear();
         session.until = now.0 + window_ms;
@@ -595,6 +599,20 @@ impl Site {
                 let effects = self.run(now, Command::Mail { from, mail });
                 self.acknowledged(token, effects);
             }
+            HubMail::Arrives { session, .. } => {
+                let session = *session;
+                let effects = self.run(now, Command::Mail { from, mail });
+                assert!(effects.is_empty());
+                let answers: Vec<_> = self.mail.iter().collect();
+                let [(to, HubMail::Welcome { session: told, list })] = answers.as_slice() else { panic!() };
+                assert!((*to, *told) == (from, session) && list.is_empty());
+            }
+            HubMail::Welcome { session, .. } => {
+                let id = *session;
+                let effects = self.run(now, Command::Mail { from, mail });
+                self.welcomed(id, effects);
+            }
+            HubMail::UserChanged { .. } => panic!("nothing is stored"),
             HubMail::Publish(_)
             | HubMail::Published { .. }
             | HubMail::Stored { .. }
@@ -615,6 +633,19 @@ impl Site {
                 self.delivered(&Arrival { now, message: &message, names, one: None, until, token }, effects);
             }
         }
+    }
+
+    /// One that is not there any more, or on another connection, is not concerned.
+    fn welcomed(&mut self, id: SessionId, effects: Vec<Effect>) {
+        let found = self.model.sessions.iter_mut().find(|(_, session)| session.id == id);
+        let Some((key, session)) = found else { return assert!(effects.is_empty(), "{effects:?}") };
+        if session.held.remove(&arrival_of(*key)) && session.held.is_empty() && session.resume > 0 {
+            let budget = std::mem::take(&mut session.resume);
+            if !session.closing {
+                return resumed(*key, session, budget, &effects);
+            }
+        }
+        assert!(effects.is_empty(), "{effects:?}");
     }
 
     fn acknowledged(&mut self, token: u64, effects: Vec<Effect>) {
@@ -1231,4 +1262,9 @@ fn missed(key: SessionKey, session: &Session, need: u64, asks: &BTreeMap<u64, As
     missed.extend(asks.map(|(id, ask)| (ask.sequence, Some(*id), ask.message)));
     missed.sort_unstable();
     missed.into_iter().map(|(sequence, ask, id)| Item::Message { id, ask, offset: Some(sequence) }).collect()
+}
+
+/// What a session's admission waits for besides announcements, which have small numbers.
+fn arrival_of(key: SessionKey) -> u64 {
+    u64::MAX - u64::from(key.0)
 }

@@ -2,7 +2,7 @@
 //! asked at its home; a user's or a channel's sessions on every shard.
 
 use super::office::{Office, OfficeError};
-use hub::{Command, Members, Reason, Refusal, Report, ShardId, Token, claim_home};
+use hub::{ChannelName, Command, Members, Reason, Refusal, Report, SessionId, ShardId, Token, claim_home};
 
 impl Office {
     /// Subscribes sessions; returns how many. A publish sent after this reaches them.
@@ -30,6 +30,22 @@ impl Office {
             token,
         })
         .await
+    }
+
+    /// Ends the subscriptions of all others to a channel; who they were.
+    ///
+    /// # Errors
+    /// As [`Office::subscribe`]; then some may have left.
+    pub async fn vacate(&self, channel: ChannelName, except: Members) -> Result<Vec<SessionId>, OfficeError> {
+        let mut left = Vec::new();
+        for shard in self.shards() {
+            let (channel, except) = (channel.clone(), except.clone());
+            let report = self.ask(shard, |token| Command::Vacate { channel, except, token }).await?;
+            if let Report::Left(sessions) = report {
+                left.extend(sessions);
+            }
+        }
+        Ok(left)
     }
 
     /// Ends sessions (`Kicked`) or closes the connections under them (`Disconnected`); returns how many.

@@ -47,6 +47,14 @@ pub struct Totals {
     pub retained_bytes: u64,
     /// Queues.
     pub queues: u64,
+    /// Users of whom subscriptions are stored.
+    pub stored_users: u64,
+    /// Those.
+    pub stored_subscriptions: u64,
+    /// Their bytes in memory.
+    pub stored_bytes: u64,
+    /// Those that sessions did not get.
+    pub unjoined: u64,
 }
 
 /// The rows of [`Totals::values`].
@@ -74,6 +82,14 @@ const TOTALS: &[Stat] = &[
     gauge("retained_values", "Values that channels retain."),
     gauge("retained_bytes", "Bytes of values that channels retain."),
     gauge("queues", "Queues."),
+    gauge("stored_users", "Users of whom subscriptions are stored."),
+    gauge("stored_subscriptions", "Stored subscriptions of users."),
+    gauge("stored_bytes", "Bytes in memory of the names and stored subscriptions of users."),
+    Stat {
+        name: "stored_unjoined",
+        kind: StatKind::Counter,
+        doc: "Stored subscriptions that a session did not get because of a limit.",
+    },
 ];
 
 const RESIDENT: Stat = gauge("resident_bytes", "Resident memory of the process.");
@@ -126,6 +142,10 @@ impl Totals {
             self.retained,
             self.retained_bytes,
             self.queues,
+            self.stored_users,
+            self.stored_subscriptions,
+            self.stored_bytes,
+            self.unjoined,
         ]
     }
 
@@ -144,6 +164,10 @@ impl Totals {
             dropped,
             expired,
             queues,
+            stored_users,
+            stored_subscriptions,
+            stored_bytes,
+            unjoined,
         } = report
         else {
             return;
@@ -160,6 +184,10 @@ impl Totals {
         self.dropped += dropped;
         self.expired += expired;
         self.queues += u64::from(*queues);
+        self.stored_users += u64::from(*stored_users);
+        self.stored_subscriptions += stored_subscriptions;
+        self.stored_bytes += stored_bytes;
+        self.unjoined += unjoined;
     }
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod bridge;
 pub mod checked;
 pub(crate) mod dial;
 pub mod gather;
+mod imports;
 pub(crate) mod keys;
 mod members;
 pub mod metrics;
@@ -18,6 +19,7 @@ pub(crate) mod sqs;
 pub mod storage;
 pub(crate) mod sys;
 pub(crate) mod turns;
+mod users;
 pub mod values;
 pub(crate) mod webhook;
 

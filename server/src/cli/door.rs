@@ -33,6 +33,15 @@ pub(super) enum Patience {
     Endless,
 }
 
+/// What [`Door::send`] sends.
+pub(super) struct Upload<'a> {
+    pub(super) path: &'a str,
+    pub(super) query: &'a [(&'a str, &'a str)],
+    /// Of the body.
+    pub(super) media: &'a str,
+    pub(super) body: &'a mut dyn std::io::Read,
+}
+
 /// Time to establish a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -67,6 +76,20 @@ impl Door {
             request = request.header("authorization", format!("Bearer {key}"));
         }
         self.answer(request.send(body.to_string()))
+    }
+
+    /// POST of a body that is read while it is sent, for as long as that takes.
+    pub(super) fn send(&self, upload: Upload<'_>) -> Result<Response<Body>, Failure> {
+        let Upload { path, query, media, body } = upload;
+        let mut request =
+            self.agent(Patience::Endless).post(self.address(path)?).header("content-type", media);
+        for (name, value) in query {
+            request = request.query(*name, *value);
+        }
+        if let Some(key) = &self.key {
+            request = request.header("authorization", format!("Bearer {key}"));
+        }
+        self.answer(request.send(ureq::SendBody::from_reader(body)))
     }
 
     /// A client that goes straight to the server: a proxy of the environment is not meant for a private port.

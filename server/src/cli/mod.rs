@@ -1,13 +1,15 @@
 //! The command line: one file per command, each with the arguments and what the command does with them.
 //!
 //! Commands that run a server (`dev`, `serve`) go through `run.rs`; commands that talk to one (`pub`, `sub`, `status`, `store`,
-//! `queue`, `webhook`) go through `door.rs`, or, as clients of MQTT, through `mqtt/`. Must not know listeners, shards or protocols. Start at [`main`].
+//! `queue`, `import`, `webhook`) go through `door.rs`, or, as clients of MQTT, through `mqtt/`. Must not know listeners, shards or
+//! protocols. Start at [`main`].
 
 mod bench;
 mod check_config;
 mod dev;
 mod dev_back_end;
 mod door;
+mod import;
 mod load;
 mod log;
 mod mqtt;
@@ -67,6 +69,7 @@ enum Command {
     Store(store::Store),
     Queue(Box<queue::Queue>),
     Webhook(webhook::Webhook),
+    Import(import::Import),
     Bench(Box<bench::Bench>),
     Reference(reference::Reference),
 }
@@ -83,6 +86,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Store(store) => store.run(),
         Command::Queue(queue) => queue.run(),
         Command::Webhook(webhook) => webhook.run(),
+        Command::Import(import) => import.run(),
         Command::Bench(bench) => bench.run(),
         Command::Reference(reference) => reference.run(),
     };

@@ -129,7 +129,14 @@ section! {
         delayed_max: u32 = 100_000, 0..=100_000_000 "messages per shard";
         /// Bytes of those messages; the same happens.
         delayed_bytes_max: u64 = 67_108_864, 0..=1_099_511_627_776 "bytes per shard";
-        /// Bans of MQTT clients, by client id, user or address (`/v1/bans`). At the limit a further one is refused: 422; one for
+        /// Stored subscriptions of a user. At the limit a further one is refused: 422; a line of an import is rejected. A session
+        /// has at most `channels_per_session_max`; what it has no place for is left out, and counted.
+        stored_per_user_max: u32 = 1000, 1..=1_000_000 "subscriptions per user";
+        /// Users of whom subscriptions are stored. At the limit those of a further one are refused likewise.
+        stored_users_max: u32 = 10_000_000, 0..=1_000_000_000 "users per shard";
+        /// Bytes of their names and subscriptions, all of which are in memory. Beyond it nothing more is stored.
+        stored_bytes_max: u64 = 4_294_967_296, 0..=1_099_511_627_776 "bytes per shard";
+        /// Bans of MQTT clients and blocks of users, by client id, user or address (`/v1/bans`). At the limit a further one is refused: 422; one for
         /// flapping is not made.
         bans_max: usize = 100_000, 0..=10_000_000 "bans per shard";
         /// Messages that wait between two threads. At the limit the sender waits: a shard stops reading from its

@@ -16,7 +16,7 @@ use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
     Allowance, Binding, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis,
-    RecoveryLimits, Report, SessionId, ShardId, Token, Topology,
+    RecoveryLimits, Report, SessionId, ShardId, StoredLimits, Token, Topology,
 };
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -50,6 +50,7 @@ impl NodeSetup {
         let mut places = places(self)?;
         for place in &mut places {
             place.hub.configure_queues(self.queues.clone());
+            place.hub.limit_stored(stored_limits(&self.config));
             place.hub.bind(bindings(&self.config));
             for bridge in &self.config.bridges {
                 let (messages_max, bytes_max) = (bridge.queue_messages_max, bridge.queue_bytes_max);
@@ -280,6 +281,15 @@ fn bindings(config: &Config) -> Vec<Binding> {
         events: binding.events.iter().map(|event| event.as_str().to_owned()).collect(),
     };
     config.bindings.iter().map(binding).collect()
+}
+
+fn stored_limits(config: &Config) -> StoredLimits {
+    let limits = &config.limits;
+    StoredLimits {
+        per_user_max: limits.stored_per_user_max,
+        users_max: limits.stored_users_max,
+        bytes_max: limits.stored_bytes_max,
+    }
 }
 
 fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -> hub::Config {

@@ -245,6 +245,11 @@ impl Handler for Front {
             Mail::Figures { reply } => drop(reply.send((self.mqtt.figures(), self.streams.figures()))),
             Mail::Ban { ban, reply } => drop(reply.send(self.mqtt.ban(cx, ban))),
             Mail::Unban { of, reply } => drop(reply.send(self.mqtt.unban(cx, &of))),
+            Mail::BanOf { of, reply } => drop(reply.send(self.mqtt.ban_of(cx, of))),
+            Mail::Admit { session, user: Some(user), .. } if self.mqtt.bars_user(cx, &user) => {
+                let message = "blocked".into();
+                self.socketio.mail(cx, Mail::Refuse { session, message, data: None });
+            }
             Mail::Bans { after, limit, reply } => {
                 drop(reply.send(self.mqtt.bans(cx, after.as_ref(), limit)));
             }

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hub::{Message, MessageId, Millis, OwedRecord, Record, SessionId, SessionRecord, WillRecord, queue};
+use hub::{
+    Message, MessageId, Millis, OwedRecord, Record, SessionId, SessionRecord, StoredList, WillRecord, queue,
+};
 use serde::{Deserialize, Serialize};
 
 use super::resumption::ResumptionForm;
@@ -107,6 +109,10 @@ enum RecordForm<'a> {
     },
     #[serde(borrow)]
     Resumption(ResumptionForm<'a>),
+    User {
+        user: &'a str,
+        list: &'a [u8],
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -176,6 +182,7 @@ fn message_of(record: &Record) -> Option<&Message> {
         | Record::Log(_)
         | Record::Resumable(_)
         | Record::Span { .. }
+        | Record::User { .. }
         | Record::Mark { .. } => None,
     }
 }
@@ -229,6 +236,7 @@ impl<'a> RecordForm<'a> {
             Record::History { until, message: kept } => {
                 Self::History { until: wall.written(*until), message: message(kept) }
             }
+            Record::User { user, list } => Self::User { user, list: list.as_bytes() },
             Record::Log(_)
             | Record::Resumable(_)
             | Record::Span { .. }
@@ -276,6 +284,9 @@ impl<'a> RecordForm<'a> {
                 Record::History { until: wall.read(until), message: message(form)? }
             }
             Self::Resumption(form) => form.record(wall)?,
+            Self::User { user, list } => {
+                Record::User { user: Arc::from(user), list: StoredList::of_bytes(list) }
+            }
         })
     }
 }

@@ -1,4 +1,4 @@
-//! MQTT clients that are refused for a while: `GET`, `PUT`, `DELETE /v1/bans`.
+//! Clients that are refused for a while, of MQTT by their names and addresses, of every protocol by their users: `GET`, `PUT`, `DELETE /v1/bans`.
 //!
 //! Every shard knows the bans of users and addresses; that of a client id only the home of its session.
 
@@ -100,7 +100,7 @@ pub(super) async fn list(
 
 /// Ban
 ///
-/// Refuses MQTT clients from now on, with 0x8A or, in version 3, 5. Those that are connected stay until
+/// Refuses MQTT clients from now on, with 0x8A or, in version 3, 5; a user is let in by no protocol (`/v1/blocks`). Those that are connected stay until
 /// `DELETE /v1/sessions` ends them. With `server.state_file` bans outlive a server that ends in order; a crash loses them.
 #[utoipa::path(
     put, path = "/v1/bans", tag = "sessions", operation_id = "putBan",
@@ -112,21 +112,7 @@ pub(super) async fn list(
 )]
 pub(super) async fn put(State(desk): State<Desk>, Body(item): Body<BanItem>) -> Result<StatusCode, Problem> {
     let of = banned(item.client_id, item.user, item.address)?;
-    if item.seconds == Some(0) {
-        return Err(Problem::new(&MALFORMED, "seconds must be at least 1"));
-    }
-    if item.reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
-        return Err(Problem::new(&MALFORMED, "reason has more than 1024 bytes"));
-    }
-    let until_ms = |seconds: u64| desk.now_ms().saturating_add(seconds.saturating_mul(1000));
-    let until = item.seconds.map(|seconds| Millis(until_ms(seconds)));
-    let ban = Ban { of, until, reason: item.reason.map(Arc::from) };
-    for shard in desk.shards_of(&ban.of) {
-        let ban = ban.clone();
-        if !desk.settle(shard, |reply| Mail::Ban { ban, reply }).await? {
-            return Err(Problem::new(&OVER_LIMIT, "there are limits.bans_max bans"));
-        }
-    }
+    desk.ban(of, item.seconds, item.reason).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -158,12 +144,11 @@ pub(super) async fn delete(
     Query(query): Query<BanQuery>,
 ) -> Result<StatusCode, Problem> {
     let of = banned(query.client_id, query.user, query.address)?;
-    let mut found = false;
-    for shard in desk.shards_of(&of) {
-        let of = of.clone();
-        found |= desk.settle(shard, |reply| Mail::Unban { of, reply }).await?;
+    if desk.lift(&of).await? {
+        Ok(StatusCode::NO_CONTENT)
+    } else {
+        Err(Problem::new(&NOT_FOUND, "there is no such ban"))
     }
-    if found { Ok(StatusCode::NO_CONTENT) } else { Err(Problem::new(&NOT_FOUND, "there is no such ban")) }
 }
 
 fn banned(
@@ -219,6 +204,61 @@ fn parse_cursor(text: &str) -> Result<(u8, Option<Banned>), Problem> {
 }
 
 impl Desk {
+    /// Keeps a user out, whatever it speaks.
+    pub(super) async fn block(
+        &self,
+        user: &Arc<str>,
+        seconds: Option<u64>,
+        reason: Option<String>,
+    ) -> Result<(), Problem> {
+        self.ban(Banned::User(Arc::clone(user)), seconds, reason).await
+    }
+
+    /// Lets it in again; `false`: it was not kept out.
+    pub(super) async fn unblock(&self, user: &Arc<str>) -> Result<bool, Problem> {
+        self.lift(&Banned::User(Arc::clone(user))).await
+    }
+
+    /// How many seconds it is kept out still, if not for ever, and why; `None` if it is not.
+    pub(super) async fn block_of(
+        &self,
+        user: &Arc<str>,
+    ) -> Result<Option<(Option<u64>, Option<String>)>, Problem> {
+        let of = Banned::User(Arc::clone(user));
+        let Some(shard) = self.office.shards().next() else { return Ok(None) };
+        let found = self.settle(shard, |reply| Mail::BanOf { of, reply }).await?;
+        let item = found.map(|ban| item_of(ban, self.now_ms()));
+        Ok(item.map(|item| (item.seconds, item.reason)))
+    }
+
+    async fn ban(&self, of: Banned, seconds: Option<u64>, reason: Option<String>) -> Result<(), Problem> {
+        if seconds == Some(0) {
+            return Err(Problem::new(&MALFORMED, "seconds must be at least 1"));
+        }
+        if reason.as_ref().is_some_and(|reason| reason.len() > REASON_BYTES_MAX) {
+            return Err(Problem::new(&MALFORMED, "reason has more than 1024 bytes"));
+        }
+        let until_ms = |seconds: u64| self.now_ms().saturating_add(seconds.saturating_mul(1000));
+        let until = seconds.map(|seconds| Millis(until_ms(seconds)));
+        let ban = Ban { of, until, reason: reason.map(Arc::from) };
+        for shard in self.shards_of(&ban.of) {
+            let ban = ban.clone();
+            if !self.settle(shard, |reply| Mail::Ban { ban, reply }).await? {
+                return Err(Problem::new(&OVER_LIMIT, "there are limits.bans_max bans"));
+            }
+        }
+        Ok(())
+    }
+
+    async fn lift(&self, of: &Banned) -> Result<bool, Problem> {
+        let mut found = false;
+        for shard in self.shards_of(of) {
+            let of = of.clone();
+            found |= self.settle(shard, |reply| Mail::Unban { of, reply }).await?;
+        }
+        Ok(found)
+    }
+
     /// The shards that have to know.
     fn shards_of(&self, of: &Banned) -> Vec<ShardId> {
         match of {

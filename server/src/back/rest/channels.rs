@@ -30,9 +30,9 @@ pub(super) struct ChannelsQuery {
 /// A channel with subscribers or history.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ChannelItem {
-    channel: String,
+    pub(super) channel: String,
     /// Sessions subscribed by name.
-    sessions: u64,
+    pub(super) sessions: u64,
     /// Newest position, when it keeps history.
     #[serde(skip_serializing_if = "Option::is_none")]
     position: Option<String>,
@@ -56,15 +56,26 @@ pub(super) async fn list(
         hub::check_filter(filter, desk.channel_name_bytes_max())?;
     }
     let after = query.cursor.map(|name| desk.channel(&name)).transpose()?;
-    let (merged, more) = desk.merged_channels(query.filter, after, limit).await?;
-    let mut items: Vec<ChannelItem> = merged.into_values().collect();
-    let cut = items.len() > limit as usize;
-    items.truncate(limit as usize);
-    let next = items.last().filter(|_| more || cut).map(|last| last.channel.clone());
+    let (items, next) = desk.page_of_channels(query.filter, after, limit).await?;
     Ok(Json(Page { items, next }))
 }
 
 impl Desk {
+    /// A page in order of names, and where the next one begins.
+    pub(super) async fn page_of_channels(
+        &self,
+        filter: Option<String>,
+        after: Option<ChannelName>,
+        limit: u32,
+    ) -> Result<(Vec<ChannelItem>, Option<String>), Problem> {
+        let (merged, more) = self.merged_channels(filter, after, limit).await?;
+        let mut items: Vec<ChannelItem> = merged.into_values().collect();
+        let cut = items.len() > limit as usize;
+        items.truncate(limit as usize);
+        let next = items.last().filter(|_| more || cut).map(|last| last.channel.clone());
+        Ok((items, next))
+    }
+
     /// One page of every shard, added up by name. Names beyond the shortest full page may be incomplete and are cut.
     async fn merged_channels(
         &self,

@@ -26,12 +26,13 @@ const KEEP: Duration = Duration::from_secs(24 * 60 * 60);
 /// What a kept answer takes beside its body, in bytes, about.
 const ENTRY_BYTES: usize = 256;
 
-const NAME: &str = "idempotency-key";
+pub(super) const NAME: &str = "idempotency-key";
 
 /// Streams its body and looks after its key itself.
 const ITS_OWN: &str = "/v1/imports";
 
-type Digest = [u8; 32];
+/// SHA-256.
+pub(super) type Digest = [u8; 32];
 
 /// The answers under keys; clones share everything.
 #[derive(Clone, Debug)]
@@ -142,6 +143,11 @@ fn digest(pieces: &[&[u8]]) -> Digest {
         context.update(&(piece.len() as u64).to_be_bytes());
         context.update(piece);
     }
+    finished(context)
+}
+
+/// What was digested.
+pub(super) fn finished(context: Context) -> Digest {
     let mut made = [0; 32];
     made.iter_mut().zip(context.finish().as_ref()).for_each(|(to, from)| *to = *from);
     made

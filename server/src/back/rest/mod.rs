@@ -13,6 +13,7 @@ mod extract;
 mod guard;
 mod history;
 mod idempotency;
+mod imports;
 mod messages;
 mod problem;
 mod queues;
@@ -21,6 +22,7 @@ mod server;
 mod sessions;
 mod store;
 mod tail;
+mod users;
 mod webhooks;
 
 use crate::back::bridge::Bridges;
@@ -34,6 +36,7 @@ use document::Keys;
 use guard::Needs;
 use hub::{SessionId, ShardId};
 use idempotency::Book;
+use imports::Imports;
 use problem::{MALFORMED, Problem};
 use serde::Serialize;
 use std::fmt;
@@ -64,6 +67,7 @@ pub(crate) struct Desk {
     /// Answers to requests that may come once more.
     book: Book,
     webhooks: Option<Webhooks>,
+    imports: Imports,
     /// The zero of the shards' clock.
     zero: Instant,
     started: Instant,
@@ -79,6 +83,7 @@ impl Desk {
         let book = Book::new(config.limits.idempotency_keys_max, config.limits.idempotency_bytes_max);
         let needs = Arc::new(Needs::of(&described().into_openapi()));
         let started = Instant::now();
+        let imports = Imports::default();
         Self {
             office,
             config,
@@ -88,6 +93,7 @@ impl Desk {
             bridges: None,
             webhooks: None,
             book,
+            imports,
             zero,
             started,
             tails,
@@ -216,6 +222,7 @@ fn limit_of(desk: &Desk, limit: Option<u32>) -> Result<u32, Problem> {
     tags(
         (name = "messages", description = "Publish, ask, history"),
         (name = "sessions", description = "Connected clients and those that may come back"),
+        (name = "users", description = "Whom the back end knows, and what they are subscribed to from the start"),
         (name = "subscriptions", description = "Who is in which channel"),
         (name = "channels", description = "Channels and their members"),
         (name = "queues", description = "What is in queues; they are used through the API of SQS on the same port"),
@@ -261,6 +268,13 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(sessions::list, sessions::end_many))
         .routes(routes!(sessions::show, sessions::end))
         .routes(routes!(sessions::slowest))
+        .routes(routes!(users::list))
+        .routes(routes!(users::show))
+        .routes(routes!(users::end_sessions))
+        .routes(routes!(users::stored, users::put, users::delete))
+        .routes(routes!(users::blocked, users::block, users::unblock))
+        .routes(routes!(imports::list, imports::begin))
+        .routes(routes!(imports::show))
         .routes(routes!(bans::list, bans::put, bans::delete))
         .routes(routes!(sessions::join, sessions::leave, sessions::subscriptions))
         .routes(routes!(channels::list))

@@ -78,6 +78,16 @@ pub(super) struct SessionItem {
     in_flight: u32,
 }
 
+impl SessionItem {
+    pub(super) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(super) fn age_seconds(&self) -> u64 {
+        self.age_seconds
+    }
+}
+
 /// List sessions
 #[utoipa::path(
     get, path = "/v1/sessions", tag = "sessions", operation_id = "listSessions",
@@ -231,6 +241,12 @@ pub(super) struct Count {
     count: u64,
 }
 
+impl From<u64> for Count {
+    fn from(count: u64) -> Self {
+        Self { count }
+    }
+}
+
 /// End many sessions
 #[utoipa::path(
     delete, path = "/v1/sessions", tag = "sessions", operation_id = "endSessions",
@@ -265,6 +281,19 @@ pub(in crate::back) struct SubscriptionRequest {
     /// Channel to join or leave.
     #[schema(min_length = 1)]
     channel: String,
+    /// When joining: everybody else who is subscribed to this channel by name leaves it.
+    #[serde(default)]
+    exclusive: bool,
+}
+
+/// Who has joined, and who had to leave for that.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Joined {
+    /// Sessions that are subscribed by this.
+    count: u64,
+    /// Sessions that are not subscribed any more; present with `exclusive`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    left: Option<Vec<String>>,
 }
 
 /// Join
@@ -274,16 +303,23 @@ pub(in crate::back) struct SubscriptionRequest {
     put, path = "/v1/subscriptions", tag = "subscriptions", operation_id = "join",
     security(("key" = ["admin"])), request_body = SubscriptionRequest,
     responses(
-        (status = 200, description = "How many sessions are subscribed by this.", body = Count),
+        (status = 200, description = "How many sessions are subscribed by this.", body = Joined),
         Change,
     )
 )]
 pub(super) async fn join(
     State(desk): State<Desk>,
     Body(request): Body<SubscriptionRequest>,
-) -> Result<Json<Count>, Problem> {
+) -> Result<Json<Joined>, Problem> {
     let (of, filter) = request.checked(&desk)?;
-    Ok(Json(Count { count: desk.office.subscribe(of, filter).await? }))
+    let channel = request.exclusive.then(|| desk.channel(&filter)).transpose()?;
+    let count = desk.office.subscribe(of.clone(), filter).await?;
+    let left = match channel {
+        Some(channel) => Some(desk.office.vacate(channel, of).await?),
+        None => None,
+    };
+    let left = left.map(|left| left.iter().map(ToString::to_string).collect());
+    Ok(Json(Joined { count, left }))
 }
 
 /// Leave
@@ -300,6 +336,9 @@ pub(super) async fn leave(
     Body(request): Body<SubscriptionRequest>,
 ) -> Result<Json<Count>, Problem> {
     let (of, filter) = request.checked(&desk)?;
+    if request.exclusive {
+        return Err(Problem::new(&MALFORMED, "exclusive is for joining"));
+    }
     Ok(Json(Count { count: desk.office.unsubscribe(of, filter).await? }))
 }
 
@@ -331,7 +370,7 @@ pub(super) async fn subscriptions(
 }
 
 /// What is no session id names no resource.
-fn in_path(id: &str) -> Result<SessionId, Problem> {
+pub(super) fn in_path(id: &str) -> Result<SessionId, Problem> {
     id.parse().map_err(|_| Refusal::NotFound.into())
 }
 
@@ -381,13 +420,13 @@ fn members(desk: &Desk, chosen: Chosen) -> Result<Option<Members>, Problem> {
 }
 
 impl Desk {
-    async fn end(&self, of: Members, reconnect: bool) -> Result<u64, Problem> {
+    pub(super) async fn end(&self, of: Members, reconnect: bool) -> Result<u64, Problem> {
         let reason = if reconnect { Reason::Disconnected } else { Reason::Kicked };
         Ok(self.office.end_members(of, reason).await?)
     }
 
     /// Adds what the front knows to what the hub knows; a shard that does not answer leaves it out.
-    async fn describe(&self, shard: ShardId, views: Vec<SessionView>) -> Vec<SessionItem> {
+    pub(super) async fn describe(&self, shard: ShardId, views: Vec<SessionView>) -> Vec<SessionItem> {
         let ids: Vec<SessionId> = views.iter().map(|view| view.id).collect();
         let (reply, inspections) = tokio::sync::oneshot::channel();
         let mut known = Vec::new();

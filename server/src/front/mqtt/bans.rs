@@ -82,6 +82,12 @@ impl Bans {
         holds
     }
 
+    /// One that holds.
+    pub(super) fn find(&self, now: Millis, of: Banned) -> Option<Ban> {
+        let terms = self.list.get(&of).filter(|terms| terms.hold(now))?;
+        Some(Ban { until: terms.until, reason: terms.reason.clone(), of })
+    }
+
     pub(super) fn page(&self, now: Millis, after: Option<&Banned>, limit: usize) -> Page<Ban> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut holding = self.list.range((start, Bound::Unbounded)).filter(|(_, terms)| terms.hold(now));

@@ -32,6 +32,16 @@ impl Mqtt {
         self.bans.lift(cx.io.now(), of)
     }
 
+    /// A ban that holds.
+    pub(in crate::front) fn ban_of(&self, cx: &Cx<'_>, of: Banned) -> Option<Ban> {
+        self.bans.find(cx.io.now(), of)
+    }
+
+    /// Whether a user is kept out, whatever it speaks.
+    pub(in crate::front) fn bars_user(&mut self, cx: &Cx<'_>, user: &Arc<str>) -> bool {
+        !self.bans.is_empty() && self.bans.bar(cx.io.now(), &Banned::User(Arc::clone(user)))
+    }
+
     pub(in crate::front) fn bans(&self, cx: &Cx<'_>, after: Option<&Banned>, limit: usize) -> Page<Ban> {
         self.bans.page(cx.io.now(), after, limit)
     }

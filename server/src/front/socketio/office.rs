@@ -59,7 +59,7 @@ impl SocketIo {
             | Mail::Tls(_)
             | Mail::Own(_) => {}
             // Of MQTT clients.
-            Mail::Ban { .. } | Mail::Unban { .. } | Mail::Bans { .. } => {}
+            Mail::Ban { .. } | Mail::Unban { .. } | Mail::BanOf { .. } | Mail::Bans { .. } => {}
         }
     }
 

@@ -1,0 +1,227 @@
+//! Users at their homes and their sessions elsewhere: what a session is subscribed to from its start, and what becomes of the
+//! sessions when that changes.
+//!
+//! ```text
+//!  session's hub                 home of the user
+//!  Admit, Claim --- Arrives -----> looks the user up
+//!  joins, then  <-- Welcome ------
+//!  Admitted, Agreed                ChangeUsers: a record, then
+//!  joins, leaves <- UserChanged -- to each shard with sessions of the user
+//!       \---------- InterestKnown -> the answer, when the record is safe
+//! ```
+//!
+//! A pair of hubs keeps the order of its mail, and a session is among the user's before it asks: whatever changes after the
+//! answer, it hears of, and it takes nothing that was sent before. What is stored is `stored`'s business. Start at [`Hub::arrive`] and [`Hub::change_users`].
+
+use crate::command::{Options, UserChange};
+use crate::effect::{Effect, Effects, HubMail, Refusal, Report};
+use crate::hub::Hub;
+use crate::ids::{ChannelName, Partition, SessionId, SessionKey, ShardId, Token};
+use crate::interest::{Waiter, shards_in};
+use crate::limits::StoredLimits;
+use crate::message::Quality;
+use crate::record::{Place, Record};
+use crate::session::ARRIVING;
+use crate::stored::{StoredChange, StoredList};
+use std::sync::Arc;
+
+impl Hub {
+    /// How much may be stored of users, before anything else. Without it the limits are the defaults.
+    pub fn limit_stored(&mut self, limits: StoredLimits) {
+        self.stored_limits = limits;
+    }
+
+    /// The session of a user begins, or goes on: what is stored of the user is asked for, and its admission waits for that.
+    pub(crate) fn arrive(&mut self, key: SessionKey, effects: &mut Effects) {
+        let session = self.sessions.known_mut(key);
+        let (id, Some(user)) = (session.id, session.user()) else { return };
+        let partition = ChannelName::user(&user).partition(&self.config.topology);
+        let home = self.config.topology.owner(partition);
+        if home == self.config.shard {
+            let list = self.stored.list(partition, &user);
+            return self.join_stored(key, &list, effects);
+        }
+        session.held |= ARRIVING;
+        effects.list.push(Effect::Mail { to: home, mail: HubMail::Arrives { user, session: id } });
+    }
+
+    /// At the user's home.
+    pub(crate) fn arrives(&mut self, from: ShardId, user: &str, session: SessionId, effects: &mut Effects) {
+        let partition = ChannelName::user(user).partition(&self.config.topology);
+        let list = self.stored.list(partition, user);
+        effects.list.push(Effect::Mail { to: from, mail: HubMail::Welcome { session, list } });
+    }
+
+    /// From the user's home.
+    pub(crate) fn welcome(&mut self, id: SessionId, list: &StoredList, effects: &mut Effects) {
+        let Some(key) = self.sessions.key_of(&id) else { return };
+        self.join_stored(key, list, effects);
+        let session = self.sessions.known_mut(key);
+        if session.held & ARRIVING > 0 {
+            // As one of what is counted.
+            session.held = (session.held & !ARRIVING) + 1;
+            self.release(key, id, effects);
+        }
+    }
+
+    /// What there is no place for is left out, and counted. The session's admission waits until every home knows.
+    fn join_stored(&mut self, key: SessionKey, list: &StoredList, effects: &mut Effects) {
+        for (name, quality) in list.iter() {
+            if self.join_one(key, name, quality, effects) {
+                let session = self.sessions.known_mut(key);
+                let (waiter, roster) = (Waiter::Session(key, session.id), self.rosters.find(name));
+                let roster = roster.map(|roster| self.rosters.known(roster));
+                session.held += u32::from(roster.is_some_and(|roster| self.interests.hold(roster, waiter)));
+            }
+        }
+    }
+
+    /// Subscribes a session, or raises the quality of its subscription; `false`: it has no place for it.
+    fn join_one(&mut self, key: SessionKey, name: &str, quality: Quality, effects: &mut Effects) -> bool {
+        let roster = self.rosters.find(name);
+        if !self.can_join(key, roster) || (roster.is_none() && self.is_full_of_channels()) {
+            self.sessions.unjoined += 1;
+            return false;
+        }
+        let roster = self.rosters.find_or_insert(name);
+        let is_new = self.join(key, roster, effects);
+        let known = self.options_of(key, roster);
+        let options = match known {
+            Some(known) if !is_new => Options { quality: known.quality.max(quality), ..known },
+            _ => Options { quality, ..Options::default() },
+        };
+        if is_new || known.is_some_and(|known| known != options) {
+            self.set_options(key, roster, options);
+            self.keep_subscription(key, roster);
+        }
+        true
+    }
+
+    /// The back end changes what is stored of users whose home this is. Each is changed or refused by itself.
+    pub(crate) fn change_users(&mut self, changes: &[UserChange], token: Token, effects: &mut Effects) {
+        let (mut count, mut refused, mut told) = (0, Vec::new(), Vec::new());
+        for (at, change) in changes.iter().enumerate() {
+            let channel = ChannelName::user(&change.user);
+            let partition = channel.partition(&self.config.topology);
+            let changed = if self.config.topology.owner(partition) == self.config.shard {
+                self.stored.change(partition, change, &self.stored_limits)
+            } else {
+                Err(Refusal::NotFound)
+            };
+            match changed {
+                Ok(changed) => {
+                    count += changed.count;
+                    changed
+                        .rewritten
+                        .into_iter()
+                        .for_each(|new| self.keep_stored(partition, &change.user, new));
+                    if changed.change != StoredChange::default() {
+                        told.push((Arc::clone(&change.user), changed.change));
+                    }
+                }
+                Err(refusal) => refused.push((at, refusal)),
+            }
+        }
+        let report = Box::new(Report::UsersChanged { count, refused });
+        let last = self.interests.expect(Waiter::Users(token, report));
+        for (user, change) in told {
+            self.tell_sessions(&user, change, last, effects);
+        }
+        self.acknowledged(last, effects);
+    }
+
+    /// One record per user, in the place of the older one.
+    fn keep_stored(&mut self, partition: Partition, user: &Arc<str>, (old, list): (u64, StoredList)) {
+        if !list.is_empty() {
+            let number = self.journal.keep(partition, Record::User { user: Arc::clone(user), list });
+            self.stored.note_record(partition, user, number);
+        }
+        self.journal.drop_record(partition, old);
+    }
+
+    /// Those of this hub at once, those of others by mail, which `last` waits for.
+    fn tell_sessions(&mut self, user: &Arc<str>, change: StoredChange, last: u64, effects: &mut Effects) {
+        let channel = ChannelName::user(user);
+        let wanted = self.rosters.find(channel.as_str()).map(|roster| self.rosters.known(roster).wanted);
+        for to in shards_in(wanted.unwrap_or_default()) {
+            self.interests.expect_more(last);
+            let (user, change) = (Arc::clone(user), Box::new(change.clone()));
+            effects.list.push(Effect::Mail { to, mail: HubMail::UserChanged { user, change, token: last } });
+        }
+        self.change_sessions(user, &change, last, effects);
+    }
+
+    /// From the user's home.
+    pub(crate) fn user_changed(
+        &mut self,
+        (from, token): (ShardId, u64),
+        user: &str,
+        change: &StoredChange,
+        effects: &mut Effects,
+    ) {
+        let last = self.interests.expect(Waiter::Follow(from, token));
+        self.change_sessions(user, change, last, effects);
+        self.acknowledged(last, effects);
+    }
+
+    /// Subscribes and unsubscribes the sessions here; `last` waits until every home knows.
+    fn change_sessions(&mut self, user: &str, change: &StoredChange, last: u64, effects: &mut Effects) {
+        let sessions = self.rosters.find(ChannelName::user(user).as_str());
+        let sessions = sessions.map(|roster| self.rosters.known(roster).members.clone()).unwrap_or_default();
+        for (name, _) in change.left.iter() {
+            let Some(roster) = self.rosters.find(name) else { continue };
+            for key in &sessions {
+                if self.sessions.known(*key).is_subscribed(roster) {
+                    self.leave(*key, roster, effects);
+                }
+            }
+        }
+        for (name, quality) in change.joined.iter() {
+            for key in &sessions {
+                // A change of before it came, whose end it would not hear of.
+                if self.sessions.known(*key).held & ARRIVING == 0 {
+                    self.join_one(*key, name, quality, effects);
+                }
+            }
+            if let Some(roster) = self.rosters.find(name) {
+                self.interests.expect_more(last);
+                self.when_known(roster, Waiter::Tell(self.config.shard, last), effects);
+            }
+        }
+    }
+
+    /// A session that bears a client's own name has all that is stored of its user.
+    pub(crate) fn arrived(&mut self, key: SessionKey, effects: &mut Effects) {
+        let session = self.sessions.known(key);
+        if !session.is_connected() || session.closing {
+            return;
+        }
+        let agreed = Effect::Agreed { to: session.recipient(key) };
+        let is_ending = session.pact.as_ref().is_some_and(|pact| self.journal.is_ending(&pact.name));
+        if self.journal.is_behind() && (session.is_kept() || is_ending) {
+            self.journal.hold_for(session, agreed);
+        } else {
+            effects.list.push(agreed);
+        }
+    }
+
+    /// A record of an earlier hub; of several of one user the newest counts.
+    pub(crate) fn recall_user(&mut self, place: Place, user: &str, list: &StoredList) {
+        let old = self.stored.recall((place.partition, place.number), user, list);
+        self.journal.drop_record(place.partition, old);
+    }
+
+    /// See [`Query::Stored`](crate::Query).
+    pub(crate) fn query_stored(&self, token: Token, user: &str, effects: &mut Effects) {
+        let partition = ChannelName::user(user).partition(&self.config.topology);
+        effects.report(token, Report::Stored(self.stored.list(partition, user)));
+    }
+}
+
+impl Hub {
+    fn options_of(&self, key: SessionKey, roster: crate::roster::RosterKey) -> Option<Options> {
+        let session = self.sessions.known(key);
+        let at = session.subscriptions.iter().position(|record| record.roster == roster)?;
+        session.pact.as_ref()?.options.get(at).copied()
+    }
+}

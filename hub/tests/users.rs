@@ -1,0 +1,520 @@
+//! Stored subscriptions of users against a naive model: random logins, changes, crashes, with mail and the disk in any order
+//! that they may have.
+
+#![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests and their helpers")]
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use trunkline_hub::{
+    Admit, ChannelName, Claim, Command, Config, Effect, Effects, Entry, Hub, HubMail, Limits, Members,
+    Millis, Open, Outgoing, Partition, Place, Quality, Query, Reason, Record, RecoveryLimits, Report,
+    SessionId, SessionKey, ShardId, Tag, Token, Topology, UserChange, UserDeed, claim_home,
+};
+
+const SHARDS: u8 = 3;
+const PARTITIONS: u16 = 8;
+const TOPOLOGY: Topology = Topology { shards: SHARDS, partitions: PARTITIONS };
+const USERS: [&str; 5] = ["ann", "bob", "eve", "joe", "zoe"];
+const NAMES: [&str; 6] = ["a", "b/1", "b/+", "c", "d/#", "e"];
+const NAMES_PER_USER: u32 = 4;
+
+type List = BTreeMap<String, Quality>;
+
+/// A pseudo random sequence (SplitMix64).
+struct Rng(u64);
+
+impl Rng {
+    fn next(&mut self, below: u64) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (z ^ (z >> 31)) % below
+    }
+
+    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
+        from[self.next(from.len() as u64) as usize]
+    }
+}
+
+struct Client {
+    user: usize,
+    shard: ShardId,
+    key: SessionKey,
+    id: SessionId,
+    name: Option<String>,
+    is_admitted: bool,
+    /// What it has to have when it is admitted.
+    due: BTreeSet<String>,
+}
+
+/// A change that is not acknowledged yet.
+struct UnderWay {
+    user: usize,
+    /// Which state of the user it made.
+    state: usize,
+}
+
+struct World {
+    rng: Rng,
+    hubs: Vec<Hub>,
+    now: u64,
+    mail: BTreeMap<(u8, u8), VecDeque<HubMail>>,
+    /// Per shard: not written yet, and how many are.
+    entries: Vec<VecDeque<Entry>>,
+    safe: Vec<u64>,
+    log: BTreeMap<Place, Record>,
+    last: BTreeMap<Partition, u64>,
+    clients: BTreeMap<u32, Client>,
+    tags: u32,
+    /// Every state of each user, the last one of now.
+    states: Vec<Vec<List>>,
+    /// The newest that is acknowledged.
+    acked: Vec<usize>,
+    changes: BTreeMap<u64, UnderWay>,
+    /// Users of whom a change was under way at a crash: sessions that are kept may have more than is stored, until the change
+    /// is repeated.
+    doubtful: BTreeSet<usize>,
+    tokens: u64,
+    lives: u64,
+}
+
+fn limits() -> Limits {
+    Limits {
+        sessions_max: 1000,
+        channels_max: 1000,
+        subscriptions_per_session_max: 100,
+        channel_name_bytes_max: 100,
+        outbox_messages_max: 100,
+        outbox_bytes_max: 10_000,
+        asks_per_session_max: 2,
+        asks_max: 3,
+        history_bytes_max: 1000,
+        retained_max: 1000,
+        retained_bytes_max: 100_000,
+        delayed_max: 1000,
+        delayed_bytes_max: 100_000,
+        recovery: RecoveryLimits { messages_max: 4, bytes_max: 1000, window_ms: 100 },
+    }
+}
+
+fn hub(shard: u8, life: u64) -> Hub {
+    let rules = Vec::new();
+    let mut hub =
+        Hub::new(Config { shard: ShardId(shard), topology: TOPOLOGY, epoch: life, limits: limits(), rules });
+    hub.limit_stored(trunkline_hub::StoredLimits { per_user_max: NAMES_PER_USER, ..Default::default() });
+    hub
+}
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut world = Self {
+            rng: Rng(seed),
+            hubs: Vec::new(),
+            now: 0,
+            mail: BTreeMap::new(),
+            entries: Vec::new(),
+            safe: Vec::new(),
+            log: BTreeMap::new(),
+            last: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            tags: 0,
+            states: vec![vec![List::new()]; USERS.len()],
+            acked: vec![0; USERS.len()],
+            changes: BTreeMap::new(),
+            doubtful: BTreeSet::new(),
+            tokens: 0,
+            lives: 0,
+        };
+        world.begin();
+        world
+    }
+
+    /// Hubs that go on from what is written.
+    fn begin(&mut self) {
+        self.lives += 1;
+        (self.hubs, self.entries, self.safe) = (Vec::new(), Vec::new(), Vec::new());
+        self.mail.clear();
+        for shard in 0..SHARDS {
+            let mut hub = hub(shard, self.lives);
+            let is_own = |partition: Partition| TOPOLOGY.owner(partition) == ShardId(shard);
+            let last: Vec<_> = self.last.iter().map(|(partition, number)| (*partition, *number)).collect();
+            let last: Vec<_> = last.into_iter().filter(|(partition, _)| is_own(*partition)).collect();
+            let records = self.log.iter().filter(|(place, _)| is_own(place.partition));
+            let records = records.map(|(place, record)| (*place, record.clone())).collect();
+            hub.keep_journal(&last, records);
+            self.hubs.push(hub);
+            self.entries.push(VecDeque::new());
+            self.safe.push(0);
+        }
+        for shard in 0..SHARDS {
+            let snapshot = self.hubs[usize::from(shard)].snapshot(Millis(self.now));
+            let mut effects = Effects::default();
+            let refused = self.hubs[usize::from(shard)].restore(Millis(self.now), 0, snapshot, &mut effects);
+            assert!(refused.is_empty());
+            self.follow(shard, effects);
+        }
+        // As a node does before it lets anybody in.
+        while self.deliver() {}
+    }
+
+    fn crash(&mut self) {
+        self.clients.clear();
+        self.changes.clear();
+        self.begin();
+        for (user, name) in USERS.iter().enumerate() {
+            let found = self.stored(user);
+            let since = self.acked[user];
+            let is_known = self.states[user][since..].contains(&found);
+            assert!(is_known, "{name}: {found:?} is not of {:?}", &self.states[user][since..]);
+            if since + 1 < self.states[user].len() {
+                self.doubtful.insert(user);
+            }
+            self.states[user] = vec![found];
+            self.acked[user] = 0;
+        }
+    }
+
+    fn home(user: usize) -> u8 {
+        ChannelName::user(USERS[user]).home(&TOPOLOGY).0
+    }
+
+    fn apply(&mut self, shard: u8, command: Command) {
+        let mut effects = Effects::default();
+        self.hubs[usize::from(shard)].apply(Millis(self.now), command, &mut effects);
+        self.follow(shard, effects);
+    }
+
+    fn follow(&mut self, shard: u8, effects: Effects) {
+        self.entries[usize::from(shard)].extend(effects.entries);
+        for effect in effects.list {
+            match effect {
+                Effect::Mail { to, mail } => self.mail.entry((shard, to.0)).or_default().push_back(mail),
+                Effect::Report { token, report: Report::UsersChanged { refused, .. } } => {
+                    self.acknowledged(token.0, refused.is_empty());
+                }
+                Effect::Send { to, item: Outgoing::Admitted { .. } } => self.admitted(to.tag.0),
+                Effect::Agreed { to } => self.admitted(to.tag.0),
+                Effect::Opened { tag, session, id } => self.placed(tag.0, session, id),
+                Effect::Claimed { tag, session, id, is_safe, displaced, .. } => {
+                    displaced.map(|displaced| self.clients.remove(&displaced.0));
+                    self.placed(tag.0, session, id);
+                    if is_safe {
+                        self.admitted(tag.0);
+                    }
+                }
+                Effect::Ended { .. } | Effect::Detached { .. } => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    fn placed(&mut self, tag: u32, key: SessionKey, id: SessionId) {
+        let client = self.clients.get_mut(&tag).unwrap();
+        (client.key, client.id) = (key, id);
+    }
+
+    /// The subscriptions of a session, its user's own channel left out.
+    fn subscriptions(&mut self, shard: u8, id: SessionId) -> BTreeSet<String> {
+        let of = Some(Members::Session(id));
+        let query = Query::Sessions { of, after: None, limit: 1 };
+        let mut effects = Effects::default();
+        let command = Command::Query { token: Token(0), query };
+        self.hubs[usize::from(shard)].apply(Millis(self.now), command, &mut effects);
+        let Some(Effect::Report { report: Report::Sessions(page), .. }) = effects.list.pop() else {
+            panic!()
+        };
+        let names = page.items.into_iter().flat_map(|view| view.subscriptions);
+        names.filter(|name| !name.starts_with('$')).collect()
+    }
+
+    fn stored(&mut self, user: usize) -> List {
+        let query = Query::Stored { user: USERS[user].into() };
+        let mut effects = Effects::default();
+        let command = Command::Query { token: Token(0), query };
+        self.hubs[usize::from(Self::home(user))].apply(Millis(self.now), command, &mut effects);
+        let Some(Effect::Report { report: Report::Stored(list), .. }) = effects.list.pop() else { panic!() };
+        list.iter().map(|(name, quality)| (name.to_owned(), quality)).collect()
+    }
+
+    fn admitted(&mut self, tag: u32) {
+        let Some(client) = self.clients.get_mut(&tag) else { return };
+        client.is_admitted = true;
+        let (user, shard, id) = (client.user, client.shard.0, client.id);
+        let due = std::mem::take(&mut client.due);
+        let now = self.states[user].last().unwrap().clone();
+        let has = self.subscriptions(shard, id);
+        for name in due.iter().filter(|name| now.contains_key(*name)) {
+            assert!(has.contains(name), "{} was admitted without {name}: {has:?}", USERS[user]);
+        }
+    }
+
+    fn acknowledged(&mut self, token: u64, is_done: bool) {
+        let Some(change) = self.changes.remove(&token) else { return };
+        if !is_done {
+            return;
+        }
+        let user = change.user;
+        self.acked[user] = self.acked[user].max(change.state);
+        let is_under_way = self.changes.values().any(|change| change.user == user);
+        if change.state + 1 < self.states[user].len() || is_under_way {
+            return;
+        }
+        let wanted: BTreeSet<String> = self.states[user][change.state].keys().cloned().collect();
+        let sessions: Vec<_> = self.clients.values().filter(|c| c.user == user && c.is_admitted).collect();
+        let sessions: Vec<_> = sessions.into_iter().map(|c| (c.shard.0, c.id)).collect();
+        for (shard, id) in sessions {
+            let has = self.subscriptions(shard, id);
+            self.compare(user, &has, &wanted);
+        }
+    }
+
+    fn compare(&self, user: usize, has: &BTreeSet<String>, wanted: &BTreeSet<String>) {
+        if self.doubtful.contains(&user) {
+            assert!(has.is_superset(wanted), "a session of {}: {has:?}, not {wanted:?}", USERS[user]);
+        } else {
+            assert_eq!(has, wanted, "a session of {}", USERS[user]);
+        }
+    }
+
+    fn client(&mut self, user: usize, shard: u8, name: Option<String>) -> u32 {
+        self.tags += 1;
+        // Acknowledged, and not taken away by anything that is on its way.
+        let states = &self.states[user][self.acked[user]..];
+        let is_due = |name: &&String| states.iter().all(|state| state.contains_key(*name));
+        let due = states[0].keys().filter(is_due).cloned().collect();
+        let client = Client {
+            user,
+            shard: ShardId(shard),
+            key: SessionKey(0),
+            id: SessionId([0; 15]),
+            name,
+            is_admitted: false,
+            due,
+        };
+        self.clients.insert(self.tags, client);
+        self.tags
+    }
+
+    fn login(&mut self) {
+        let user = self.rng.next(USERS.len() as u64) as usize;
+        let shard = self.rng.next(u64::from(SHARDS)) as u8;
+        let tag = self.client(user, shard, None);
+        self.apply(
+            shard,
+            Command::Open(Open { tag: Tag(tag), random: random(tag), recover: false, observer: false }),
+        );
+        let session = self.clients[&tag].key;
+        let admit = Admit {
+            session,
+            user: Some(USERS[user].into()),
+            info: None,
+            subscriptions: Vec::new(),
+            keepsake: bytes::Bytes::new(),
+        };
+        self.apply(shard, Command::Admit(admit));
+        self.apply(shard, Command::Resume { session, budget: 100 });
+    }
+
+    /// The same name is always the same user's.
+    fn claim(&mut self) {
+        let number = self.rng.next(8) as usize;
+        let (user, name) = (number % USERS.len(), format!("client{number}"));
+        let shard = claim_home(&name, &TOPOLOGY).0;
+        let tag = self.client(user, shard, Some(name.clone()));
+        let claim = Claim {
+            tag: Tag(tag),
+            name: name.into(),
+            fresh: self.rng.next(4) == 0,
+            keep_ms: self.rng.pick(&[0, u64::MAX]),
+            window: 10,
+            will: None,
+            user: Some(USERS[user].into()),
+            random: random(tag),
+        };
+        let before: Vec<u32> = self.clients.keys().copied().filter(|known| *known != tag).collect();
+        self.apply(shard, Command::Claim(Box::new(claim)));
+        // Whoever had the name has lost it.
+        let name = self.clients[&tag].name.clone();
+        for other in before {
+            if self.clients.get(&other).is_some_and(|client| client.name == name) {
+                self.clients.remove(&other);
+            }
+        }
+    }
+
+    fn logout(&mut self) {
+        let tags: Vec<u32> = self.clients.keys().copied().collect();
+        if tags.is_empty() {
+            return;
+        }
+        let tag = self.rng.pick(&tags);
+        let Some(client) = self.clients.remove(&tag) else { return };
+        let (session, reason) = (client.key, Reason::ConnectionClosed);
+        let command = match self.rng.next(3) {
+            0 => Command::End { session, reason: Reason::Kicked },
+            _ => Command::Detach { session, reason },
+        };
+        self.apply(client.shard.0, command);
+    }
+
+    fn change(&mut self) {
+        let user = self.rng.next(USERS.len() as u64) as usize;
+        let deed = match self.rng.next(8) {
+            0 => UserDeed::Replace,
+            1 => UserDeed::Import(1 + self.rng.next(2) as u32 + 10 * self.lives as u32),
+            2 | 3 => UserDeed::Remove,
+            _ => UserDeed::Add,
+        };
+        let mut names: Vec<&str> = NAMES.into_iter().filter(|_| self.rng.next(3) == 0).collect();
+        names.dedup();
+        let quality = self.rng.pick(&[Quality::AtMostOnce, Quality::AtLeastOnce, Quality::ExactlyOnce]);
+        let subscriptions = names.iter().map(|name| (Box::from(*name), quality)).collect();
+        let change = UserChange { user: USERS[user].into(), deed, subscriptions };
+        self.tokens += 1;
+        let token = self.tokens;
+        let state = self.states[user].len();
+        // As the hub says, since what an import replaces is checked where it is decided.
+        self.changes.insert(token, UnderWay { user, state });
+        let before = self.stored(user);
+        let home = Self::home(user);
+        // The state has to be known before anything follows from it.
+        let expected = expected(&before, &change);
+        self.states[user].push(expected.clone().unwrap_or(before));
+        let names: BTreeSet<&str> = change.subscriptions.iter().map(|(name, _)| &**name).collect();
+        for client in self.clients.values_mut().filter(|client| client.user == user) {
+            // What comes and goes meanwhile may be on its way.
+            match change.deed {
+                UserDeed::Add => {}
+                UserDeed::Remove => client.due.retain(|name| !names.contains(name.as_str())),
+                UserDeed::Replace | UserDeed::Import(_) => {
+                    client.due.retain(|name| names.contains(name.as_str()))
+                }
+            }
+        }
+        self.apply(home, Command::ChangeUsers { changes: vec![change.clone()], token: Token(token) });
+        if let Some(expected) = expected {
+            assert_eq!(self.stored(user), expected);
+        } else {
+            self.states[user][state] = self.stored(user);
+        }
+    }
+
+    fn deliver(&mut self) -> bool {
+        let pairs: Vec<(u8, u8)> =
+            self.mail.iter().filter(|(_, mail)| !mail.is_empty()).map(|(p, _)| *p).collect();
+        if pairs.is_empty() {
+            return false;
+        }
+        let (from, to) = self.rng.pick(&pairs);
+        let mail = self.mail.get_mut(&(from, to)).unwrap().pop_front().unwrap();
+        self.apply(to, Command::Mail { from: ShardId(from), mail });
+        true
+    }
+
+    /// Some changes of a shard reach the disk, in their order.
+    fn write(&mut self, most: usize) -> bool {
+        let shard = self.rng.next(u64::from(SHARDS)) as usize;
+        let count = self.entries[shard].len().min(most);
+        for entry in self.entries[shard].drain(..count).collect::<Vec<_>>() {
+            match entry {
+                Entry::Keep { place, record } => {
+                    self.last.insert(place.partition, place.number);
+                    self.log.insert(place, record);
+                }
+                Entry::Drop(place) => drop(self.log.remove(&place)),
+            }
+        }
+        self.safe[shard] += count as u64;
+        let safe = self.safe[shard];
+        self.apply(shard as u8, Command::Kept { safe });
+        count > 0
+    }
+
+    fn settle(&mut self) {
+        for _ in 0..10_000 {
+            let moved = self.deliver();
+            let wrote = self.write(1000);
+            let waits = self.entries.iter().any(|entries| !entries.is_empty());
+            if !moved && !wrote && !waits && self.mail.values().all(VecDeque::is_empty) {
+                break;
+            }
+        }
+        assert!(self.changes.is_empty(), "everything is acknowledged in the end");
+        let clients: Vec<_> =
+            self.clients.values().map(|c| (c.user, c.shard.0, c.id, c.is_admitted)).collect();
+        for (user, shard, id, is_admitted) in clients {
+            assert!(is_admitted, "everybody is admitted in the end");
+            let wanted: BTreeSet<String> = self.states[user].last().unwrap().keys().cloned().collect();
+            let has = self.subscriptions(shard, id);
+            self.compare(user, &has, &wanted);
+        }
+        for user in 0..USERS.len() {
+            assert_eq!(self.stored(user), *self.states[user].last().unwrap());
+        }
+        let users = self.log.values().filter(|record| matches!(record, Record::User { .. })).count();
+        let wanted = self.states.iter().filter(|states| !states.last().unwrap().is_empty()).count();
+        assert_eq!(users, wanted, "one record per user of whom something is stored");
+    }
+
+    fn run(&mut self, steps: u32) {
+        for _ in 0..steps {
+            self.now += 1;
+            match self.rng.next(30) {
+                0..=3 => self.login(),
+                4..=6 => self.claim(),
+                7..=9 => self.logout(),
+                10..=14 => self.change(),
+                15..=23 => drop(self.deliver()),
+                24..=28 => {
+                    let most = 1 + self.rng.next(5) as usize;
+                    self.write(most);
+                }
+                _ => match self.rng.next(6) {
+                    0 => self.crash(),
+                    1 => self.settle(),
+                    _ => {}
+                },
+            }
+        }
+        self.settle();
+    }
+}
+
+/// No two sessions have the same, though they have the same place.
+fn random(tag: u32) -> [u8; 9] {
+    let [a, b, c, d] = tag.to_be_bytes();
+    [a, b, c, d, 0, 0, 0, 0, 0]
+}
+
+/// What a change makes of a list; `None` where it depends on an import before it. One that is refused makes nothing.
+fn expected(before: &List, change: &UserChange) -> Option<List> {
+    let mut list = match change.deed {
+        UserDeed::Replace => List::new(),
+        UserDeed::Import(_) => return None,
+        UserDeed::Add | UserDeed::Remove => before.clone(),
+    };
+    for (name, quality) in &change.subscriptions {
+        match change.deed {
+            UserDeed::Remove => drop(list.remove(&**name)),
+            _ => drop(list.insert(name.to_string(), *quality)),
+        }
+    }
+    Some(if list.len() > NAMES_PER_USER as usize { before.clone() } else { list })
+}
+
+#[test]
+fn short_runs() {
+    for seed in 0..1000 {
+        eprintln!("seed {seed}");
+        World::new(seed).run(60);
+    }
+}
+
+#[test]
+fn long_runs() {
+    for seed in 1000..1060 {
+        eprintln!("seed {seed}");
+        World::new(seed).run(1500);
+    }
+}
