@@ -12,7 +12,7 @@ use crate::pact::{Pact, Records};
 use crate::reason::Reason;
 use crate::record::{Record, SessionRecord, WillRecord};
 use crate::saved::unpublished_message;
-use crate::session::{Identity, Session, State};
+use crate::session::{Identity, OWED, Session, State};
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -76,9 +76,10 @@ impl Hub {
     /// it has what is stored of its user.
     fn claimed(&mut self, mut claimed: Effect, effects: &mut Effects) {
         let Effect::Claimed { session: key, is_safe, .. } = &mut claimed else { return };
-        let session = self.sessions.known(*key);
+        let session = self.sessions.known_mut(*key);
         let is_ending = session.pact.as_ref().is_some_and(|pact| self.journal.is_ending(&pact.name));
         let is_complete = session.held == 0;
+        session.held |= if is_complete { 0 } else { OWED };
         *is_safe = is_complete && (!self.journal.is_behind() || !(session.is_kept() || is_ending));
         let agreed = (is_complete && !*is_safe).then(|| Effect::Agreed { to: session.recipient(*key) });
         agreed.into_iter().for_each(|agreed| self.journal.hold_for(session, agreed));

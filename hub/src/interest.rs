@@ -13,7 +13,7 @@ use crate::journal::{Promise, Then};
 use crate::names::home_partition;
 use crate::recovery::Scope;
 use crate::roster::{Roster, RosterKey};
-use crate::session::ARRIVING;
+use crate::session::{ARRIVING, OWED};
 use std::collections::BTreeMap;
 
 /// Announcements on their way.
@@ -230,13 +230,16 @@ impl Hub {
 
     /// One thing less that holds `Admitted` or `Agreed` back; does what a `Resume` asked for meanwhile.
     pub(crate) fn release(&mut self, key: SessionKey, id: SessionId, effects: &mut Effects) {
-        let Some(session) =
-            self.sessions.find(key).filter(|session| session.id == id && session.held & !ARRIVING > 0)
+        let Some(session) = self
+            .sessions
+            .find(key)
+            .filter(|session| session.id == id && session.held & !(ARRIVING | OWED) > 0)
         else {
             return;
         };
         session.held -= 1;
-        if session.held == 0 && session.pact.is_some() {
+        if session.held == OWED {
+            session.held = 0;
             return self.arrived(key, effects);
         }
         let budget = session.outbox.as_ref().map_or(0, |outbox| outbox.resume);

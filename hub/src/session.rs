@@ -49,7 +49,7 @@ pub(crate) struct Session {
     pub(crate) tag: Tag,
     /// The last delivery that saw this session, so that each delivery takes it once.
     pub(crate) stamp: u32,
-    /// Homes or filters of which it is not yet known that every home heard; `Admitted` waits for them. And [`ARRIVING`].
+    /// Homes or filters of which it is not yet known that every home heard; `Admitted` waits for them. And [`ARRIVING`], [`OWED`].
     pub(crate) held: u32,
     /// Open asks it has not answered.
     pub(crate) asks: u16,
@@ -71,6 +71,9 @@ pub(crate) struct Session {
 
 /// Among what holds a session: it does not know yet what is stored of its user. What that becomes meanwhile comes with the answer.
 pub(crate) const ARRIVING: u32 = 1 << 31;
+
+/// Among it: its client has not been told yet that what was agreed on is there.
+pub(crate) const OWED: u32 = 1 << 30;
 
 /// A subscription record, from the session's side.
 #[derive(Clone, Copy, Debug)]

@@ -161,7 +161,8 @@ impl Node {
             Effect::Misstep { to } => self.tell_to(&to, "misstep".to_owned()),
             Effect::More { to } => self.tell_to(&to, "more".to_owned()),
             Effect::CloseConnection { to, reason } => self.tell_to(&to, format!("close {reason:?}")),
-            Effect::Detached { .. } => {}
+            // The client hears of its session then, once it knows what is stored of its user.
+            Effect::Agreed { .. } | Effect::Detached { .. } => {}
             Effect::Ended { tag, id, reason, .. } => {
                 let is_it = |client: &Client| client.id == id;
                 let name =
