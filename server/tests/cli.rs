@@ -77,7 +77,10 @@ fn without_a_way_to_ask_a_back_end_serve_refuses_or_says_what_is_lost() {
     for command in [&["serve", "--config", file.path()][..], &["check-config", file.path()]] {
         let (status, _, err) = told(&trunkline(command, &[]));
         assert_eq!(status, 1, "{command:?}");
-        assert!(err.starts_with("auth.mode: \"back_end\" needs a [[webhook]] with \"session.connect\""), "{err}");
+        assert!(
+            err.starts_with("auth.mode: \"back_end\" needs a [[webhook]] with \"session.connect\""),
+            "{err}"
+        );
     }
     let file =
         TempFile::new("drops", "[auth]\nmode = \"anonymous\"\n[server]\npublic_listen = \"127.0.0.1:0\"\n");
