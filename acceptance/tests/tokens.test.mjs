@@ -53,7 +53,11 @@ function mqttClient(t, server, token, options = {}) {
 /** The code of CONNACK. */
 async function connack(t, server, token, options) {
   const client = mqttClient(t, server, token, { reconnectPeriod: 0, ...options });
-  const [packet] = await within(Promise.race([once(client, "connect"), once(client, "error").then(([e]) => [{ reasonCode: e.code }])]), 10_000, "CONNACK");
+  const answer = new Promise((resolve) => {
+    client.once("connect", resolve);
+    client.once("error", (error) => resolve({ reasonCode: error.code }));
+  });
+  const packet = await within(answer, 10_000, "CONNACK");
   return packet.reasonCode ?? packet.returnCode;
 }
 

@@ -6,6 +6,9 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::{Arc, Mutex, OnceLock};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::Layer as _;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 use trunkline::config::{Argument, HttpPath, Machine, SourceFile, Sources};
 use trunkline::{Config, Connect, Handshake, Server, Session, SessionId};
 
@@ -20,6 +23,7 @@ type Said = (Value, Arc<Handshake>);
 /// Starts a server from `--config FILE` and `--set key=value` arguments; also returns the private port's key.
 pub(crate) async fn start() -> Result<(Server, Option<String>), Failure> {
     let config = config()?;
+    log(&config);
     let key = config.private.keys.first().map(|key| String::from_utf8_lossy(key.expose()).into_owned());
     Ok((Server::start(config).await?, key))
 }
@@ -29,6 +33,12 @@ pub(crate) async fn start_echo(path: &str) -> Result<(Server, Option<String>), F
     let mut config = config()?;
     config.engine_echo_path = Some(HttpPath::parse(path)?);
     Ok((Server::start(config).await?, None))
+}
+
+/// Logs as configured, so that tests see what is logged.
+fn log(config: &Config) {
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(lines.with_filter(config.log.filter.targets())).init();
 }
 
 fn config() -> Result<Config, Failure> {
