@@ -13,15 +13,17 @@
 //! A pair of hubs keeps the order of its mail, and a session is among the user's before it asks: whatever changes after the
 //! answer, it hears of, and it takes nothing that was sent before. What is stored is `stored`'s business. Start at [`Hub::arrive`] and [`Hub::change_users`].
 
-use crate::command::{Options, UserChange};
-use crate::effect::{Effect, Effects, HubMail, Refusal, Report};
+use crate::command::Options;
+use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::hub::Hub;
+use crate::hub_mail::HubMail;
 use crate::ids::{ChannelName, Partition, SessionId, SessionKey, ShardId, Token};
 use crate::interest::{Waiter, shards_in};
 use crate::limits::StoredLimits;
 use crate::message::Quality;
 use crate::record::{Place, Record};
 use crate::session::ARRIVING;
+use crate::stored::UserChange;
 use crate::stored::{StoredChange, StoredList};
 use std::sync::Arc;
 

@@ -3,8 +3,9 @@
 
 use crate::binding::publisher;
 use crate::command::{Claim, Publish};
-use crate::effect::{Effect, Effects, ShareChange};
+use crate::effect::{Effect, Effects};
 use crate::hub::Hub;
+use crate::hub_mail::ShareChange;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey, ShardId, Topology};
 use crate::journal::Promise;
 use crate::names::home_partition;

@@ -1,11 +1,12 @@
 //! Everything that can happen to a hub. Data only; the transitions are in the modules named by each variant.
 
-use crate::effect::HubMail;
+use crate::hub_mail::HubMail;
 use crate::ids::{AskId, ChannelName, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Except, MessageId, Quality, Traits};
 use crate::queue::{QueueCommand, QueueCopy};
 use crate::reason::Reason;
 use crate::record::Place;
+use crate::stored::UserChange;
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -381,30 +382,6 @@ pub struct Attach {
     /// The last offset it saw. `None`, one that is unknown or of another life, or one older than the session: everything
     /// since the session's start.
     pub after: Option<Offset>,
-}
-
-/// A change of what a user is subscribed to from the start of every session.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UserChange {
-    /// Whose.
-    pub user: Arc<str>,
-    /// What is done.
-    pub deed: UserDeed,
-    /// Channel names and filters; when they are removed the quality means nothing.
-    pub subscriptions: Vec<(Box<str>, Quality)>,
-}
-
-/// What is done with the subscriptions of a change.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UserDeed {
-    /// They are there from now on, with this quality.
-    Add,
-    /// They are not.
-    Remove,
-    /// There are no others.
-    Replace,
-    /// There are no others but those of the same import, whose number this is; not 0.
-    Import(u32),
 }
 
 /// Sessions of this hub.

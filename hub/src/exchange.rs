@@ -3,10 +3,11 @@
 
 use crate::binding::publisher;
 use crate::command::{Offer, Publish, Receipt, SessionReceipt, Step, Target};
-use crate::effect::{Effect, Effects, HubMail, Outcome, Recipient, Refusal};
+use crate::effect::{Effect, Effects, Outcome, Recipient, Refusal};
 use crate::filter::filter_matches;
 use crate::flight::{Due, Flight, Parcel, Sent, Settled, Source};
 use crate::hub::Hub;
+use crate::hub_mail::HubMail;
 use crate::ids::{ChannelName, SessionId, SessionKey};
 use crate::journal::{Journal, Promise};
 use crate::lifecycle::cost;

@@ -3,8 +3,9 @@
 //! here; then nobody reads it before that is safe, since a crash could give its position to another one.
 
 use crate::command::{Order, ReadFrom, Span};
-use crate::effect::{Effects, HistoryPage, Page, Refusal, Report};
+use crate::effect::{Effects, Page, Refusal, Report};
 use crate::hub::Hub;
+use crate::hub_mail::HistoryPage;
 use crate::ids::{ChannelName, Millis, Partition, Position, Token, Topology};
 use crate::journal::Journal;
 use crate::limits::HistoryRule;

@@ -6,8 +6,9 @@
 
 use crate::binding::Copies;
 use crate::deliver::Delivery;
-use crate::effect::{Effect, Effects, HubMail, Outcome, Report, Walk};
+use crate::effect::{Effect, Effects, Outcome, Report};
 use crate::hub::Hub;
+use crate::hub_mail::{HubMail, Walk};
 use crate::ids::{SessionId, SessionKey, ShardId, Token};
 use crate::journal::{Promise, Then};
 use crate::names::home_partition;

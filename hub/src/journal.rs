@@ -14,9 +14,10 @@
 //! [`Journal::keep`] and [`Hub::promise`].
 
 use crate::command::{Publish, Receipt};
-use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Refusal, Report, ShareMail};
+use crate::effect::{Counts, Effect, Effects, Outcome, Refusal, Report};
 use crate::had::Had;
 use crate::hub::Hub;
+use crate::hub_mail::{HubMail, ShareMail};
 use crate::ids::{Millis, Partition, Position, SessionId, SessionKey, ShardId, Token, Topology};
 use crate::message::{Message, MessageId, Outgoing};
 use crate::queue::Leaving;

@@ -23,6 +23,7 @@ mod flight;
 mod had;
 mod history;
 mod hub;
+mod hub_mail;
 mod ids;
 mod interest;
 mod journal;
@@ -56,14 +57,15 @@ pub use binding::Binding;
 pub use claim::claim_home;
 pub use command::{
     Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Order, Publish, Query, Read,
-    ReadFrom, Receipt, Recipients, SessionReceipt, Span, Step, Target, UserChange, UserDeed, Will,
+    ReadFrom, Receipt, Recipients, SessionReceipt, Span, Step, Target, Will,
 };
 pub use effect::{
-    ChannelView, Counts, Effect, Effects, HistoryPage, HubMail, Outcome, Page, PageAsk, PresenceMember,
-    Recipient, Refusal, Report, SessionView, ShareChange, ShareMail, Walk,
+    ChannelView, Counts, Effect, Effects, Outcome, Page, PresenceMember, Recipient, Refusal, Report,
+    SessionView,
 };
 pub use filter::{check_filter, filter_matches};
 pub use hub::Hub;
+pub use hub_mail::{HistoryPage, HubMail, PageAsk, ShareChange, ShareMail, Walk};
 pub use ids::{
     AskId, ChannelName, Millis, Offset, Partition, Position, SessionId, SessionKey, ShardId, Tag, Token,
     Topology,
@@ -83,3 +85,4 @@ pub use saved::{
 };
 pub use snapshot::{SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Snapshot};
 pub use stored::{StoredChange, StoredList};
+pub use stored::{UserChange, UserDeed};

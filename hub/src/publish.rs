@@ -4,8 +4,9 @@
 use crate::binding::Copies;
 use crate::command::{Publish, Receipt, Target};
 use crate::deliver::{Delivery, Reach};
-use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, Refusal, Report};
+use crate::effect::{Counts, Effect, Effects, Outcome, Refusal, Report};
 use crate::hub::Hub;
+use crate::hub_mail::HubMail;
 use crate::ids::{ChannelName, Millis, Position, SessionId, SessionKey, Token};
 use crate::interest::shards_in;
 use crate::journal::{Promise, Then};

@@ -2,8 +2,9 @@
 //! the home forwards. Owns that way; what a history is, is `history`'s business.
 
 use crate::command::Read;
-use crate::effect::{Effect, Effects, HistoryPage, HubMail, PageAsk};
+use crate::effect::{Effect, Effects};
 use crate::hub::Hub;
+use crate::hub_mail::{HistoryPage, HubMail, PageAsk};
 use crate::ids::{SessionId, ShardId};
 
 impl Hub {

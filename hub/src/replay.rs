@@ -7,11 +7,12 @@
 
 use crate::binding::publisher;
 use crate::command::{Options, Receipt, SessionReceipt, Will};
-use crate::effect::{Effects, ShareChange, ShareMail};
+use crate::effect::Effects;
 use crate::exchange::owed;
 use crate::flight::{Flight, Parcel, Sent, Source};
 use crate::had::Had;
 use crate::hub::Hub;
+use crate::hub_mail::{ShareChange, ShareMail};
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey};
 use crate::message::{Grade, Message, MessageId, Quality};
 use crate::pact::{Offered, OfferedState, Records};

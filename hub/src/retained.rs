@@ -7,10 +7,11 @@
 //! `exchange`'s business.
 
 use crate::command::Receipt;
-use crate::effect::{Effect, Effects, HubMail, Refusal, Walk};
+use crate::effect::{Effect, Effects, Refusal};
 use crate::filter::{filter_matches, is_filter};
 use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
+use crate::hub_mail::{HubMail, Walk};
 use crate::ids::{ChannelName, Millis, SessionKey, ShardId};
 use crate::interest::shards_in;
 use crate::limits::Limits;

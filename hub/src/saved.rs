@@ -5,9 +5,10 @@
 //! waits for answers. When a snapshot is made, and what else is in it, is `snapshot`'s business.
 
 use crate::command::{Options, Publish, Target, Will};
-use crate::effect::{Effects, ShareChange, ShareMail, Walk};
+use crate::effect::Effects;
 use crate::flight::{Flight, Parcel, Sent, Source};
 use crate::hub::Hub;
+use crate::hub_mail::{ShareChange, ShareMail, Walk};
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey, ShardId};
 use crate::interest::{Joined, Waiter};
 use crate::message::{Grade, Message, Quality};

@@ -7,10 +7,11 @@
 //! [`Hub::deal`].
 
 use crate::command::{Options, Receipt};
-use crate::effect::{Counts, Effect, Effects, HubMail, Outcome, ShareChange, ShareMail};
+use crate::effect::{Counts, Effect, Effects, Outcome};
 use crate::exchange::owed;
 use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
+use crate::hub_mail::{HubMail, ShareChange, ShareMail};
 use crate::ids::{SessionId, SessionKey, ShardId};
 use crate::interest::Waiter;
 use crate::journal::{Promise, Then};

@@ -5,7 +5,6 @@
 //! in a table per partition, so that no table is so large that its growth is felt. One record per user in the log. Must not
 //! know sessions: what a change means to them is `arrival`'s business. Start at [`StoredUsers`].
 
-use crate::command::{UserChange, UserDeed};
 use crate::effect::Refusal;
 use crate::ids::{Partition, Topology};
 use crate::limits::StoredLimits;
@@ -13,6 +12,31 @@ use crate::message::Quality;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 use std::hash::BuildHasher as _;
+use std::sync::Arc;
+
+/// A change of what a user is subscribed to from the start of every session.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserChange {
+    /// Whose.
+    pub user: Arc<str>,
+    /// What is done.
+    pub deed: UserDeed,
+    /// Channel names and filters; when they are removed the quality means nothing.
+    pub subscriptions: Vec<(Box<str>, Quality)>,
+}
+
+/// What is done with the subscriptions of a change.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UserDeed {
+    /// They are there from now on, with this quality.
+    Add,
+    /// They are not.
+    Remove,
+    /// There are no others.
+    Replace,
+    /// There are no others but those of the same import, whose number this is; not 0.
+    Import(u32),
+}
 
 /// Channels and filters with the quality of each, as bytes: per item the length of the name, times four, plus the quality, as
 /// a LEB128 number; then the name.

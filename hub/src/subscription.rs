@@ -2,9 +2,10 @@
 //! Telling other shards is `interest`'s business.
 
 use crate::command::{CatchUp, Join, Members, Options};
-use crate::effect::{Effect, Effects, Outcome, Refusal, Report, ShareChange, ShareMail, Walk};
+use crate::effect::{Effect, Effects, Outcome, Refusal, Report};
 use crate::filter::{check_client_filter, check_filter, is_channel_name};
 use crate::hub::Hub;
+use crate::hub_mail::{ShareChange, ShareMail, Walk};
 use crate::ids::{ChannelName, SessionKey, Token};
 use crate::interest::{Joined, Waiter};
 use crate::record::Record;

@@ -211,7 +211,8 @@ pub(super) async fn end(
     Path(id): Path<String>,
     Query(query): Query<EndQuery>,
 ) -> Result<Json<Count>, Problem> {
-    let count = desk.end(Members::Session(in_path(&id)?), query.reconnect).await?;
+    let reason = if query.reconnect { Reason::Disconnected } else { Reason::Kicked };
+    let count = desk.end(Members::Session(in_path(&id)?), reason).await?;
     if count == 0 {
         return Err(Refusal::NotFound.into());
     }
@@ -262,7 +263,8 @@ pub(super) async fn end_many(
 ) -> Result<Json<Count>, Problem> {
     let of = members(&desk, (query.user, query.client_id, query.channel))?;
     let of = of.ok_or_else(|| Problem::new(&MALFORMED, "user, client_id or channel is missing"))?;
-    Ok(Json(Count { count: desk.end(of, query.reconnect).await? }))
+    let reason = if query.reconnect { Reason::Disconnected } else { Reason::Kicked };
+    Ok(Json(Count { count: desk.end(of, reason).await? }))
 }
 
 /// Who joins or leaves what. Exactly one of `session`, `client_id`, `user` and `members_of`.
@@ -420,8 +422,7 @@ fn members(desk: &Desk, chosen: Chosen) -> Result<Option<Members>, Problem> {
 }
 
 impl Desk {
-    pub(super) async fn end(&self, of: Members, reconnect: bool) -> Result<u64, Problem> {
-        let reason = if reconnect { Reason::Disconnected } else { Reason::Kicked };
+    pub(super) async fn end(&self, of: Members, reason: Reason) -> Result<u64, Problem> {
         Ok(self.office.end_members(of, reason).await?)
     }
 

@@ -12,7 +12,7 @@ use super::{Desk, Page, limit_of};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use hub::{ChannelName, Command, Members, Quality, Report, UserChange, UserDeed};
+use hub::{ChannelName, Command, Members, Quality, Reason, Report, UserChange, UserDeed};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use utoipa::{IntoParams, ToSchema};
@@ -153,7 +153,8 @@ pub(super) async fn end_sessions(
     Query(query): Query<EndUserQuery>,
 ) -> Result<Json<Count>, Problem> {
     let of = Members::User(desk.user(&id)?);
-    let Some(except) = query.except else { return Ok(Json(desk.end(of, query.reconnect).await?.into())) };
+    let reason = if query.reconnect { Reason::Disconnected } else { Reason::Kicked };
+    let Some(except) = query.except else { return Ok(Json(desk.end(of, reason).await?.into())) };
     let except = in_path(&except).map_err(|_| Problem::new(&MALFORMED, "except is not a session id"))?;
     let mut count = 0;
     for shard in desk.office.shards() {
@@ -161,7 +162,7 @@ pub(super) async fn end_sessions(
         let report = desk.office.ask(shard, |token| Command::Query { token, query: ask }).await?;
         let Report::Sessions(page) = report else { continue };
         for session in page.items.into_iter().map(|view| view.id).filter(|id| *id != except) {
-            count += desk.end(Members::Session(session), query.reconnect).await?;
+            count += desk.end(Members::Session(session), reason).await?;
         }
     }
     Ok(Json(count.into()))
@@ -295,7 +296,7 @@ pub(super) async fn block(
 ) -> Result<StatusCode, Problem> {
     let user = desk.user(&user)?;
     desk.block(&user, request.seconds, request.reason).await?;
-    desk.end(Members::User(user), false).await?;
+    desk.end(Members::User(user), Reason::Kicked).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
