@@ -9,9 +9,10 @@ import jwt
 import socketio
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
+from paho.mqtt.packettypes import PacketTypes
 
 from .sut import WAIT_S, ServerCase, ours
-from .test_mqtt import Client
+from .test_mqtt import Client, properties
 
 SECRET = b"0123456789abcdef" * 4
 RSA = rsa.generate_private_key(65537, 2048)
@@ -88,15 +89,15 @@ class Tokens(ServerCase):
                     client.connect(self.url, auth={"token": bad}, transports=["websocket"], wait_timeout=WAIT_S)
                 client.disconnect()
 
-    def test_a_session_goes_on_with_a_new_token(self):
-        """MQTT 5.0, 4.12.1: the session is not cut, and the new token's end counts."""
-        from paho.mqtt.packettypes import PacketTypes
-        from paho.mqtt.properties import Properties
-
-        client = Client(self, "5.0")
-        made = Properties(PacketTypes.CONNECT)
-        made.AuthenticationMethod = "JWT"
-        made.AuthenticationData = token("EdDSA").encode()
-        client.connect(self.server["host"], self.server["port"], properties=made)
-        client.loop_start()
-        self.assertEqual(client.next("connect")[1].value, 0)
+    def test_mqtt_5_shows_a_token_by_a_method(self):
+        """MQTT 5.0, 4.12: CONNACK names the method, and a token that is no good is refused as a password is."""
+        for password, expected in ((token("EdDSA"), 0), ("no token", 0x86)):
+            with self.subTest(expected):
+                client = Client(self, "5.0")
+                made = properties(PacketTypes.CONNECT, AuthenticationMethod="JWT", AuthenticationData=password.encode())
+                client.connect(self.server["host"], self.server["port"], properties=made)
+                client.loop_start()
+                _, code, told = client.next("connect")
+                self.assertEqual(code.value, expected)
+                if not expected:
+                    self.assertEqual(told.AuthenticationMethod, "JWT")
