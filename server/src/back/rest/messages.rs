@@ -106,6 +106,8 @@ pub(super) struct PublishResponse {
 
 /// A message on its way.
 #[derive(Debug, Serialize, ToSchema)]
+// So that in the document it is not also what a publish is told, which has more.
+#[serde(deny_unknown_fields)]
 pub(super) struct Accepted {
     /// The message's id.
     id: String,
