@@ -7,6 +7,7 @@
 //! below that `session`, the clients as bytes in, bytes out.
 
 mod avalanche;
+mod back_end;
 mod broadcast;
 mod churn;
 mod comeback;
@@ -43,6 +44,7 @@ mod verdict;
 pub use avalanche::{
     Avalanche, OwnServer, Restart, Restarted, ServerCommand, ShellRestart, Stop, free_addresses,
 };
+pub use back_end::BackEnd;
 pub use broadcast::{Broadcast, Volley};
 pub use churn::Churn;
 pub use comeback::{Cut, Recovery, Span};
@@ -61,6 +63,6 @@ pub use process::Pids;
 pub use publish::{Confirm, Destination, PublishBody};
 pub use queue::{Cargo, Queue, Stage};
 pub use report::{Bars, Comparison, Histogram, Historic, Report, Series};
-pub use session::{Join, Protocol};
+pub use session::{Answer, Join, Protocol};
 pub use talk::Tempo;
 pub use target::{Clients, Target};

@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 
 use load::mqtt::{Options, Qos, Version};
 use load::{
-    Avalanche, Broadcast, Churn, Clients, Comet, Confirm, Console, Cut, Cuts, Destination, Echo, EchoPlan,
-    Error, Fanout, Idle, Join, Journal, JournalTo, Pairs, Pids, Protocol, PublishBody, Recovery, Report,
-    Restart, Restarted, Span, Stream, Tempo, Traffic, Volley,
+    Answer, Avalanche, Broadcast, Churn, Clients, Comet, Confirm, Console, Cut, Cuts, Destination, Echo,
+    EchoPlan, Error, Fanout, Idle, Join, Journal, JournalTo, Pairs, Pids, Protocol, PublishBody, Recovery,
+    Report, Restart, Restarted, Span, Stream, Tempo, Traffic, Volley,
 };
 use peer::broker::{Broker, Running};
 
@@ -166,6 +166,7 @@ fn an_echo_is_the_clients_own_message() {
             protocol: Protocol::Mqtt(options),
             join: None,
             event: "unused".into(),
+            answer: Answer::Event,
             payload_bytes: 0,
             plan: EchoPlan::Talk(Tempo::Rate(500.0), Duration::from_millis(200)),
             patience: PATIENCE,

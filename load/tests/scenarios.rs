@@ -9,9 +9,9 @@ mod peer;
 use std::time::Duration;
 
 use load::{
-    Attack, Bounds, Broadcast, Churn, Clients, Comet, Confirm, Console, Destination, Echo, EchoPlan, Fanout,
-    Hostile, Idle, Join, Journal, JournalTo, Pairs, Pids, Protocol, PublishBody, Report, Rounds, Stream,
-    Sustained, Tempo, Traffic, Volley,
+    Answer, Attack, Bounds, Broadcast, Churn, Clients, Comet, Confirm, Console, Destination, Echo, EchoPlan,
+    Fanout, Hostile, Idle, Join, Journal, JournalTo, Pairs, Pids, Protocol, PublishBody, Report, Rounds,
+    Stream, Sustained, Tempo, Traffic, Volley,
 };
 use peer::{Manner, Peer};
 
@@ -259,6 +259,7 @@ fn echo(manner: Manner, plan: EchoPlan) -> Report {
         protocol: Protocol::SocketIo,
         join: join(),
         event: "echo".into(),
+        answer: Answer::Event,
         payload_bytes: 0,
         plan,
         patience: SHORT,
@@ -498,6 +499,7 @@ fn clients_that_are_away_between_pings_are_refused_where_they_hear_nothing() {
         protocol: Protocol::SocketIoPoll,
         join: None,
         event: "echo".into(),
+        answer: Answer::Event,
         payload_bytes: 0,
         plan: EchoPlan::Talk(Tempo::Rate(1.0), SHORT),
         patience: SHORT,

@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::pool::Pool;
 use crate::process::Pids;
 use crate::report::Report;
-use crate::session::{Emission, Join, Protocol, Script};
+use crate::session::{Answer, Emission, Join, Protocol, Script};
 use crate::talk::{Outcome, Talk, Tempo};
 use crate::target::Clients;
 pub use rounds::Rounds;
@@ -34,6 +34,8 @@ pub struct Echo {
     pub join: Option<Join>,
     /// Event that the back end returns to its sender, with its argument. MQTT has none.
     pub event: String,
+    /// How it comes back. MQTT knows but one way.
+    pub answer: Answer,
     /// Characters of the data of a message.
     pub payload_bytes: usize,
     /// How messages are sent.
@@ -93,7 +95,7 @@ impl Echo {
             let topic = self.join.as_ref().map_or(OWN_TOPIC, |join| &join.room);
             return Script::own_topic(self.protocol, topic, self.payload_bytes);
         }
-        let emission = Some(Emission::new(&self.event, None, self.payload_bytes));
+        let emission = Some(Emission::answered(&self.event, self.payload_bytes, self.answer));
         Script { emission, ..Script::new(self.protocol, self.join.clone()) }
     }
 
@@ -111,6 +113,9 @@ impl Echo {
         self.protocol.settings(&mut report);
         report.setting("connections", self.clients.connections);
         report.setting("payload_bytes", self.payload_bytes);
+        if self.answer == Answer::Acknowledgement {
+            report.note("an echo is the acknowledgement of the event");
+        }
         if let Protocol::Mqtt(_) = self.protocol {
             report.note("an echo is the client's own message: it publishes to a topic to which it alone is subscribed");
         }

@@ -26,6 +26,7 @@ use crate::mqtt::{Options, Qos};
 use crate::pool::Attribution;
 use crate::report::Report;
 use crate::target::{Scheme, Target};
+pub use emission::Answer;
 pub(crate) use emission::Emission;
 pub(crate) use mqtt::Mqtt;
 pub(crate) use polling::Polling;

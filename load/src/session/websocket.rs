@@ -259,7 +259,11 @@ fn packet<S: Sink>(phase: &mut Phase, text: &str, turn: Turn<'_, S>) -> Result<(
         (Phase::Namespace | Phase::Room, Packet::Text(message)) => joined(phase, message, turn)?,
         (Phase::Ready | Phase::Leaving, Packet::Text(message)) => match message.as_bytes().first() {
             Some(b'2') => turn.event(message),
-            Some(b'3') => turn.sink.ack(),
+            Some(b'3') => match Marker::find(message.as_bytes()) {
+                // The message comes back as its acknowledgement.
+                Some(marker) => turn.sink.message(Some(marker)),
+                None => turn.sink.ack(),
+            },
             _ => return Err(format!("unexpected packet 4{message:.60}")),
         },
         (_, Packet::Noop) => {}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use load::{Echo, EchoPlan, Rounds, Sustained, Tempo};
+use load::{Answer, Echo, EchoPlan, Protocol, Rounds, Sustained, Tempo};
 
 use super::args::{ClientArgs, RoomArgs, ServerArgs, TalkArgs, duration};
 use crate::cli::Failure;
@@ -24,6 +24,7 @@ Examples:
   trunkline bench echo --hold 0s                      only the bursts
   trunkline bench echo --rate 20000 --duration 10s    one rate
   trunkline bench echo --outstanding 1 --duration 10s each message when the one before is back
+  trunkline bench echo --ack --outstanding 4          as acknowledgements, of the back end of `trunkline bench back-end`
   trunkline bench echo --protocol mqtt --rate 20000 --duration 10s --target mqtt://127.0.0.1:1883",
     mut_arg("protocol", |arg| arg.help("What clients speak: socketio or mqtt")),
     mut_arg("topic", |arg| arg.help("Topic to which each client of mqtt is subscribed and publishes [default: echo/%{i}]"))
@@ -68,6 +69,9 @@ pub(super) struct EchoArgs {
     /// How long --rate or --outstanding lasts
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = duration, requires = "tempo")]
     duration: Duration,
+    /// Messages come back as the acknowledgement of --event, not as an event of their own
+    #[arg(long)]
+    ack: bool,
     #[command(flatten)]
     talk: TalkArgs,
     #[command(flatten)]
@@ -81,11 +85,16 @@ pub(super) struct EchoArgs {
 impl EchoArgs {
     pub(super) fn scenario(&self) -> Result<Echo, Failure> {
         let protocol = self.talk.speak.protocol()?;
+        let answer = if self.ack { Answer::Acknowledgement } else { Answer::Event };
+        if self.ack && matches!(protocol, Protocol::Mqtt(_)) {
+            return Err(Failure("--ack: MQTT has no acknowledgement that carries a message".into()));
+        }
         Ok(Echo {
             clients: self.clients.clients(self.connections, protocol),
             protocol,
             join: self.room.join(protocol, "echo/%{i}")?,
             event: self.talk.event.clone(),
+            answer,
             payload_bytes: self.talk.payload_bytes,
             plan: self.plan(),
             patience: self.talk.patience,

@@ -4,6 +4,7 @@
 
 mod args;
 mod avalanche;
+mod back_end;
 mod broadcast;
 mod churn;
 mod comet;
@@ -62,6 +63,7 @@ enum Scenario {
     Cuts(cuts::CutsArgs),
     Avalanche(avalanche::AvalancheArgs),
     Report(report::ReportArgs),
+    BackEnd(back_end::BackEndArgs),
     /// Another process of a scenario
     #[command(hide = true)]
     Helper,
@@ -85,6 +87,7 @@ impl Bench {
             Scenario::Cuts(args) => (args.scenario()?.run(console)?, args.clients.output),
             Scenario::Avalanche(args) => (args.run(console)?, args.clients.output),
             Scenario::Report(args) => return args.run(),
+            Scenario::BackEnd(args) => return args.run(),
             Scenario::Helper => return help(),
         };
         output.print(&report)
