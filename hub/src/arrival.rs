@@ -22,7 +22,7 @@ use crate::interest::{Waiter, shards_in};
 use crate::limits::StoredLimits;
 use crate::message::Quality;
 use crate::record::{Place, Record};
-use crate::session::ARRIVING;
+use crate::session::{ARRIVING, Part};
 use crate::stored::UserChange;
 use crate::stored::{StoredChange, StoredList};
 use std::sync::Arc;
@@ -36,7 +36,9 @@ impl Hub {
     /// The session of a user begins, or goes on: what is stored of the user is asked for, and its admission waits for that.
     pub(crate) fn arrive(&mut self, key: SessionKey, effects: &mut Effects) {
         let session = self.sessions.known_mut(key);
-        let (id, Some(user)) = (session.id, session.user()) else { return };
+        let (id, Some(user)) = (session.id, session.user().filter(|_| session.part != Part::Reader)) else {
+            return;
+        };
         let partition = ChannelName::user(&user).partition(&self.config.topology);
         let home = self.config.topology.owner(partition);
         if home == self.config.shard {
@@ -169,7 +171,9 @@ impl Hub {
     /// Subscribes and unsubscribes the sessions here; `last` waits until every home knows.
     fn change_sessions(&mut self, user: &str, change: &StoredChange, last: u64, effects: &mut Effects) {
         let sessions = self.rosters.find(ChannelName::user(user).as_str());
-        let sessions = sessions.map(|roster| self.rosters.known(roster).members.clone()).unwrap_or_default();
+        let mut sessions =
+            sessions.map(|roster| self.rosters.known(roster).members.clone()).unwrap_or_default();
+        sessions.retain(|key| self.sessions.known(*key).part != Part::Reader);
         for (name, _) in change.left.iter() {
             let Some(roster) = self.rosters.find(name) else { continue };
             for key in &sessions {

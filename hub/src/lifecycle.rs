@@ -9,7 +9,7 @@ use crate::message::{Body, Outgoing};
 use crate::outbox::Outbox;
 use crate::reason::Reason;
 use crate::recovery::Recovery;
-use crate::session::{ARRIVING, Identity, Session, State};
+use crate::session::{ARRIVING, Identity, Part, Session, State};
 
 /// Bytes that count as much as a message does in the budget of a `Resume`.
 const BUDGET_BYTES: u64 = 1024;
@@ -33,7 +33,7 @@ impl Hub {
         let id = SessionId::new(self.take_partition(), self.sessions.next_slot(), open.random);
         let session = self.sessions.insert(Session {
             tag: open.tag,
-            observer: open.observer,
+            part: if open.observer { Part::Observer } else { Part::Client },
             recovery: open.recover.then(|| Box::new(Recovery::starting_at(self.log.last()))),
             ..Session::new(id, State::Pending, self.now)
         });
@@ -62,6 +62,9 @@ impl Hub {
         let mut names = admit.subscriptions;
         names.extend(admit.user.as_deref().map(|user| ChannelName::user(user).as_str().to_owned()));
         session.identity = Identity::of(admit.user, admit.info);
+        if admit.named_only {
+            session.part = Part::Reader;
+        }
         session.outbox.get_or_insert_default().push_first(Outgoing::Admitted { recovered: false });
         self.sessions.pending -= 1;
         self.sessions.queued += 1;

@@ -61,7 +61,7 @@ impl Hub {
 
     fn page_of_all(&self, after: Option<SessionId>, limit: usize) -> Page<SessionKey> {
         let start = after.map_or(0, |after| after.slot().saturating_add(1));
-        let clients = self.sessions.iter_from(start).filter(|(_, session)| !session.observer);
+        let clients = self.sessions.iter_from(start).filter(|(_, session)| !session.is_observer());
         let mut keys = clients.map(|(key, _)| key);
         let items = keys.by_ref().take(limit).collect();
         Page { items, more: keys.next().is_some() }
@@ -72,7 +72,7 @@ impl Hub {
         // Often nothing waits for anybody.
         let is_any = self.sessions.queued > 0 || self.sessions.in_flight > 0;
         let sessions = is_any.then(|| self.sessions.iter_from(0)).into_iter().flatten();
-        let wanted = sessions.filter(|(_, session)| !session.observer && wanted(session));
+        let wanted = sessions.filter(|(_, session)| !session.is_observer() && wanted(session));
         let with_age = wanted.filter_map(|(key, session)| Some((session.oldest()?, session.waiting(), key)));
         let mut found: Vec<(Millis, u64, SessionKey)> = with_age.collect();
         let more =
@@ -144,7 +144,7 @@ impl Hub {
 
     /// The members of a roster that are clients.
     pub(crate) fn clients<'a>(&'a self, roster: &'a Roster) -> impl Iterator<Item = SessionKey> + 'a {
-        roster.members.iter().copied().filter(|key| !self.sessions.known(*key).observer)
+        roster.members.iter().copied().filter(|key| !self.sessions.known(*key).is_observer())
     }
 
     fn presence(

@@ -40,6 +40,17 @@ pub(crate) enum State {
     Detached,
 }
 
+/// What a session is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// A client.
+    Client,
+    /// A client that has named all that it wants: what is stored of its user is not for it.
+    Reader,
+    /// Watches for the back end: not counted, listed or asked.
+    Observer,
+}
+
 /// One session: 96 bytes, however it connects; the rare parts are boxed.
 #[derive(Debug)]
 pub(crate) struct Session {
@@ -55,8 +66,7 @@ pub(crate) struct Session {
     pub(crate) asks: u16,
     /// The front was told to close the connection; nothing is handed to it any more.
     pub(crate) closing: bool,
-    /// Watches for the back end: not counted, listed or asked.
-    pub(crate) observer: bool,
+    pub(crate) part: Part,
     /// Two fit without an allocation: the usual client has its own channel and one more.
     pub(crate) subscriptions: SmallVec<[Subscription; 2]>,
     pub(crate) since: Millis,
@@ -108,7 +118,7 @@ impl Session {
             held: 0,
             asks: 0,
             closing: false,
-            observer: false,
+            part: Part::Client,
             subscriptions: SmallVec::new(),
             since,
             identity: None,
@@ -159,6 +169,10 @@ impl Session {
     /// The session as one to hand something to.
     pub(crate) fn recipient(&self, key: SessionKey) -> Recipient {
         Recipient { session: key, tag: self.tag, grade: Grade::default() }
+    }
+
+    pub(crate) fn is_observer(&self) -> bool {
+        self.part == Part::Observer
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -224,7 +238,7 @@ impl Sessions {
     /// Adds a session whose id names `next_slot`.
     pub(crate) fn insert(&mut self, session: Session) -> SessionKey {
         self.recovering += u32::from(session.recovery.is_some());
-        self.observers += u32::from(session.observer);
+        self.observers += u32::from(session.is_observer());
         self.pending += u32::from(session.state == State::Pending);
         SessionKey(u32::try_from(self.slab.insert(session)).expect("slots are checked by `next_slot`"))
     }
@@ -233,7 +247,7 @@ impl Sessions {
     pub(crate) fn remove(&mut self, key: SessionKey) -> Session {
         let session = self.slab.remove(key.0 as usize);
         self.recovering -= u32::from(session.recovery.is_some());
-        self.observers -= u32::from(session.observer);
+        self.observers -= u32::from(session.is_observer());
         self.detached -= u32::from(session.state == State::Detached);
         self.pending -= u32::from(session.state == State::Pending);
         self.queued -= session.waiting();

@@ -93,6 +93,7 @@ impl Bench {
             user: Some("bob".into()),
             info: None,
             subscriptions,
+            named_only: false,
             keepsake: bytes::Bytes::new(),
         }))
     }
@@ -420,6 +421,7 @@ fn subscribers_of_a_foreign_channel_wait_for_its_home() {
         user: None,
         info: None,
         subscriptions: vec![there.to_string()],
+        named_only: false,
         keepsake: bytes::Bytes::new(),
     }));
     let [Effect::Mail { to: ShardId(1), mail: HubMail::Interest { wanted: true, token: Some(token), .. } }] =
@@ -457,6 +459,7 @@ fn an_observer_sees_without_being_seen() {
         user: None,
         info: None,
         subscriptions: vec!["#".into()],
+        named_only: false,
         keepsake: bytes::Bytes::new(),
     }));
     bench.resume(*session);

@@ -20,6 +20,9 @@ const NAMES_PER_USER: u32 = 4;
 
 type List = BTreeMap<String, Quality>;
 
+/// What is stored, to a session that has named what it wants.
+static NOTHING: BTreeSet<String> = BTreeSet::new();
+
 /// A pseudo random sequence (SplitMix64).
 struct Rng(u64);
 
@@ -44,6 +47,8 @@ struct Client {
     id: SessionId,
     name: Option<String>,
     is_admitted: bool,
+    /// Nothing that is stored is for it.
+    named_only: bool,
     /// What it has to have when it is admitted.
     due: BTreeSet<String>,
 }
@@ -262,10 +267,10 @@ impl World {
         }
         let wanted: BTreeSet<String> = self.states[user][change.state].keys().cloned().collect();
         let sessions: Vec<_> = self.clients.values().filter(|c| c.user == user && c.is_admitted).collect();
-        let sessions: Vec<_> = sessions.into_iter().map(|c| (c.shard.0, c.id)).collect();
-        for (shard, id) in sessions {
+        let sessions: Vec<_> = sessions.into_iter().map(|c| (c.shard.0, c.id, c.named_only)).collect();
+        for (shard, id, named_only) in sessions {
             let has = self.subscriptions(shard, id);
-            self.compare(user, &has, &wanted);
+            self.compare(user, &has, if named_only { &NOTHING } else { &wanted });
         }
     }
 
@@ -290,6 +295,7 @@ impl World {
             id: SessionId([0; 15]),
             name,
             is_admitted: false,
+            named_only: false,
             due,
         };
         self.clients.insert(self.tags, client);
@@ -304,12 +310,17 @@ impl World {
             shard,
             Command::Open(Open { tag: Tag(tag), random: random(tag), recover: false, observer: false }),
         );
-        let session = self.clients[&tag].key;
+        let named_only = self.rng.next(6) == 0;
+        let client = self.clients.get_mut(&tag).unwrap();
+        client.named_only = named_only;
+        client.due.retain(|_| !named_only);
+        let session = client.key;
         let admit = Admit {
             session,
             user: Some(USERS[user].into()),
             info: None,
             subscriptions: Vec::new(),
+            named_only,
             keepsake: bytes::Bytes::new(),
         };
         self.apply(shard, Command::Admit(admit));
@@ -442,12 +453,12 @@ impl World {
         }
         assert!(self.changes.is_empty(), "everything is acknowledged in the end");
         let clients: Vec<_> =
-            self.clients.values().map(|c| (c.user, c.shard.0, c.id, c.is_admitted)).collect();
-        for (user, shard, id, is_admitted) in clients {
+            self.clients.values().map(|c| (c.user, c.shard.0, c.id, c.is_admitted, c.named_only)).collect();
+        for (user, shard, id, is_admitted, named_only) in clients {
             assert!(is_admitted, "everybody is admitted in the end");
             let wanted: BTreeSet<String> = self.states[user].last().unwrap().keys().cloned().collect();
             let has = self.subscriptions(shard, id);
-            self.compare(user, &has, &wanted);
+            self.compare(user, &has, if named_only { &NOTHING } else { &wanted });
         }
         for user in 0..USERS.len() {
             assert_eq!(self.stored(user), *self.states[user].last().unwrap());

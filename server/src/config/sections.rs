@@ -193,9 +193,9 @@ section! {
     /// Streams for clients that speak plain HTTP, on the public port: server-sent events at `/sse`, lines of JSON at `/ndjson`, long
     /// polls at `/poll`, and messages from clients by `POST /publish`.
     pub struct Streams at Once "streams" {
-        /// Whether these paths are served. With `auth.mode = "anonymous"` everybody who reaches the public port may read and write
-        /// all channels by them, but for those that begin with `$`; where `[[mqtt.acl]]` or `mqtt.acl_default` say otherwise for
-        /// clients of MQTT, nobody may.
+        /// Whether these paths are served. Tokens (`auth.mode = "jwt"`) and the rules of `[[channel]]` say who may read and write what;
+        /// with `auth.mode = "anonymous"` and no rules everybody who reaches the public port may read and write all channels by them,
+        /// but for those that begin with `$`. Where `[[mqtt.acl]]` or `mqtt.acl_default` say something for clients of MQTT, nobody may.
         enabled: bool = true;
         /// Web pages of other origins that may read and publish, as `scheme://host[:port]`, or `["*"]` for all. Without a list
         /// no CORS headers are sent, and what a page of another site publishes is refused.

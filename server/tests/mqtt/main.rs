@@ -19,6 +19,8 @@ mod rig;
 mod shared;
 mod subscribing;
 mod together;
+#[path = "../support/token.rs"]
+mod token;
 mod tokens;
 mod websockets;
 mod wills;

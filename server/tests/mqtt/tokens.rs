@@ -1,14 +1,8 @@
 //! Tokens, as clients of MQTT and of Socket.IO show them: who is let in, what they may do, and what happens at the end.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use super::rig::{Client, Opening, Post, Site, config_of, properties};
-use base64::Engine as _;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use ring::hmac;
+use super::token::{SECRET, now_s, token, token_for};
 use wire::mqtt::{Auth, ClientPacket, Property, ReasonCode, Value};
-
-const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
 const RELAYED: &str = "[[socketio.namespace]]\nname = \"/\"\nevents = \"relay\"\nrecovery = \"always\"\n\
                        [[socketio.namespace]]\nname = \"/chat\"\n";
@@ -19,26 +13,6 @@ fn site_with(shards: u16, jwt: &str, more: &str) -> Site {
 
 fn site(more: &str) -> Site {
     site_with(2, &format!("secret = \"{SECRET}\"\ncookie = \"session\""), more)
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
-}
-
-fn token(claims: &str) -> String {
-    let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","kid":"k"}"#);
-    let signed = format!("{header}.{}", URL_SAFE_NO_PAD.encode(claims));
-    let key = hmac::Key::new(hmac::HMAC_SHA256, SECRET.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes())))
-}
-
-/// With what is allowed on which filters, and perhaps more.
-fn token_for(user: &str, filters: &str, allow: &str, more: &str) -> String {
-    let grant = format!(r#"{{"filters":[{filters}],"allow":[{allow}]}}"#);
-    token(&format!(
-        r#"{{"sub":"{user}","exp":{}{more},"trunkline":{{"permissions":[{grant}]}}}}"#,
-        now_s() + 600
-    ))
 }
 
 fn opening<'a>(id: &'a str, token: &'a str) -> Opening<'a> {

@@ -14,6 +14,7 @@
 pub mod client;
 pub mod recovering;
 pub mod stream;
+pub mod token;
 pub mod whole;
 
 use std::net::SocketAddr;

@@ -73,6 +73,11 @@ impl Positions {
         }
     }
 
+    /// Whether there is no place for another channel.
+    pub fn is_full(&self) -> bool {
+        self.0.len() >= POSITIONS_MAX
+    }
+
     /// Forgets it.
     pub fn clear(&mut self, mark: Mark) {
         self.0.retain(|(known, _)| *known != mark);

@@ -30,6 +30,8 @@ pub(super) struct Refusal {
     detail: Cow<'static, str>,
     /// Behind which position everything is still there.
     earliest: Option<String>,
+    /// What a 401 says of how to say who one is.
+    challenge: &'static str,
 }
 
 /// Why somebody is to come back a little later.
@@ -39,6 +41,8 @@ pub(super) enum Later {
     Full,
     /// Too many handshakes of one address.
     Often,
+    /// Who it is cannot be said now, or not any more.
+    Unknown,
     /// The server stops.
     Draining,
 }
@@ -57,13 +61,34 @@ struct Problem<'a> {
 
 impl Refusal {
     pub(super) fn new(status: u16, code: &'static str, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { status, code, detail: detail.into(), earliest: None }
+        let challenge = "Bearer realm=\"trunkline\"";
+        Self { status, code, detail: detail.into(), earliest: None, challenge }
     }
 
     /// The position that a poll names is not there any more.
     pub(super) fn lost(earliest: Option<String>) -> Self {
         let detail = "read from `earliest`, which gets all that is there, or without `after`";
         Self { earliest, ..Self::new(410, "position-lost", detail) }
+    }
+
+    /// It does not say who it is.
+    pub(super) fn nobody(detail: &'static str) -> Self {
+        Self::new(401, "unauthenticated", detail)
+    }
+
+    /// It says so by a token that is no good (RFC 6750 section 3.1).
+    pub(super) fn bad_token(detail: &'static str) -> Self {
+        Self { challenge: "Bearer realm=\"trunkline\", error=\"invalid_token\"", ..Self::nobody(detail) }
+    }
+
+    /// What it asks for is not for it.
+    pub(super) fn forbidden(detail: &str) -> Self {
+        Self::new(403, "forbidden", detail.to_owned())
+    }
+
+    /// This is not what is done here.
+    pub(super) fn method(detail: &'static str) -> Self {
+        Self::new(405, "method-not-allowed", detail)
     }
 
     /// Of the hub's.
@@ -161,7 +186,7 @@ impl Site {
         let body = serde_json::to_string(&problem).unwrap_or_default();
         let response = self.fresh(refusal.status, "application/problem+json", origin).body(body);
         match refusal.status {
-            401 => response.header("www-authenticate", "Bearer realm=\"trunkline\""),
+            401 => response.header("www-authenticate", refusal.challenge),
             405 => response.header("allow", "GET, POST, OPTIONS"),
             _ => response,
         }
@@ -177,6 +202,7 @@ impl Site {
         let (status, text) = match later {
             Later::Full => (503, "the server is full"),
             Later::Often => (429, "too many handshakes"),
+            Later::Unknown => (503, "who this is cannot be said now"),
             Later::Draining => (503, "the server stops"),
         };
         self.fresh(status, "text/plain", origin).header("retry-after", "1").body(text)

@@ -29,6 +29,7 @@ pub(super) struct Reader {
     pub(super) kind: Kind,
     pub(super) framing: Framing,
     pub(super) stage: Stage,
+    pub(super) scope: Scope,
     /// Of one channel: behind which message it stands, if that has positions.
     pub(super) place: Option<Position>,
     /// The same of several channels, or of a filter.
@@ -52,6 +53,26 @@ pub(super) enum Framing {
     Chunked,
     /// They are not: HTTP/1.0, up to the end of the connection; or there is only one.
     Plain,
+}
+
+/// Which channels a reader has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Scope {
+    /// One, by its name.
+    One,
+    /// Those that it has named, some of them by filters.
+    Several,
+    /// It has named none: those of its user.
+    Own,
+}
+
+/// Where a reader stands behind a message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum OwnToken {
+    /// At its place, as all readers of its channel.
+    Same,
+    /// Here, if it has places at all.
+    Other(Option<String>),
 }
 
 /// Where a reader stands.
@@ -155,22 +176,33 @@ impl Reader {
     /// Whether it has got the message of this place of a channel.
     pub(super) fn has_had(&self, channel: &str, place: Position) -> bool {
         let known = match &self.places {
+            None if is_of_user(channel) => None,
             None => self.place,
             Some(places) => places.find(Mark::of(channel)).map(to_hub),
         };
         known.is_some_and(|known| known.epoch == place.epoch && place.offset <= known.offset)
     }
 
-    /// It has got the message of this place. Of channels that it has only by a filter nothing is noted.
+    /// It has got the message of this place. Of channels that it has only by a filter nothing is noted, unless they are its
+    /// user's: which those are may have changed since the stream began.
     pub(super) fn note(&mut self, channel: &str, place: Position) {
         match &mut self.places {
+            None if is_of_user(channel) => {}
             None => self.place = Some(place),
             Some(places) => {
                 let mark = Mark::of(channel);
-                if places.find(mark).is_some() {
+                if self.scope == Scope::Own || places.find(mark).is_some() {
                     places.set(mark, to_wire(place));
                 }
             }
+        }
+    }
+
+    /// Where a reader that gets a message of this channel stands, if the message does not say it.
+    pub(super) fn own_token(&self, channel: &str) -> OwnToken {
+        match &self.places {
+            None if !is_of_user(channel) => OwnToken::Same,
+            _ => OwnToken::Other(self.token()),
         }
     }
 
@@ -190,6 +222,11 @@ impl Reader {
             Some(places) => Some(places.to_string()),
         }
     }
+}
+
+/// Whether a channel is one on which a user is spoken to: it comes to all streams of the user, whatever they have named.
+fn is_of_user(channel: &str) -> bool {
+    channel.starts_with("$user/")
 }
 
 impl Rare {

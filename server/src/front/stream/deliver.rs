@@ -11,7 +11,7 @@ use wire::http::write_chunk;
 use wire::stream::{Entry, Form};
 
 use super::Streams;
-use super::caller::{Framing, Kind, Reader, to_wire};
+use super::caller::{Framing, Kind, OwnToken, Reader, to_wire};
 use crate::front::apply::stream_index;
 use crate::front::content::payload;
 use crate::shard::Cx;
@@ -67,9 +67,9 @@ impl<'a> Encodings<'a> {
     }
 
     /// What goes before the tail for one reader.
-    fn head(&mut self, form: Form, framing: Framing, token: &str) -> Bytes {
+    fn head(&mut self, form: Form, framing: Framing, token: Option<&str>) -> Bytes {
         let mut text = Vec::new();
-        form.head(&self.entry(), Some(token), &mut text);
+        form.head(&self.entry(), token, &mut text);
         framed(framing, text)
     }
 }
@@ -137,10 +137,15 @@ impl Streams {
 
 fn stage(cx: &mut Cx<'_>, encodings: &mut Encodings<'_>, reader: &Reader) {
     let Reader { conn, kind, framing, .. } = *reader;
-    let token = reader.places.as_ref().map(|places| places.to_string());
-    if let Some(token) = &token {
-        cx.io.stage(conn, &encodings.head(kind.form(), framing, token));
-    }
-    let part = if token.is_some() { Part::Tail } else { Part::Whole };
+    let part = match reader.own_token(encodings.message.channel.as_str()) {
+        OwnToken::Same => Part::Whole,
+        OwnToken::Other(token) => {
+            let head = encodings.head(kind.form(), framing, token.as_deref());
+            if !head.is_empty() {
+                cx.io.stage(conn, &head);
+            }
+            Part::Tail
+        }
+    };
     cx.io.stage(conn, &encodings.piece(Variant { kind, framing, part }));
 }

@@ -54,7 +54,11 @@ impl Streams {
     fn part(&mut self, cx: &mut Cx<'_>, reader: &Reader, reason: Reason) {
         let Reader { conn, kind, framing, stage, .. } = *reader;
         if kind == Kind::Poll || stage == Stage::Opening {
-            let later = if reason == Reason::Draining { Later::Draining } else { Later::Full };
+            let later = match reason {
+                Reason::Draining => Later::Draining,
+                Reason::CredentialsExpired => Later::Unknown,
+                _ => Later::Full,
+            };
             return cx.io.respond(conn, self.site.put_off(later, Some(kind), reader.origin()));
         }
         if !is_told(reason) {
@@ -92,12 +96,13 @@ impl Streams {
     pub(super) fn arm(&mut self, cx: &mut Cx<'_>, index: u32) {
         let now = cx.io.now();
         let beat = Millis(now.0 + self.config.streams.heartbeat_ms);
-        let drain = self.drain;
+        let (drain, token_ends) = (self.drain, self.token_ends(index));
         let Some(reader) = self.reader_mut(index) else { return };
         let id = reader.id;
         // A poll that has not read what is kept is answered as soon as it has.
         let at = reader.poll().map_or(beat, |poll| if poll.until > now { poll.until } else { beat });
         let at = drain.map_or(at, |drain| at.min(drain.at(id)));
+        let at = token_ends.map_or(at, |ends| at.min(ends));
         cx.io.arm(owner(index), at);
     }
 
@@ -110,13 +115,13 @@ impl Streams {
         if is_over && stage == Stage::Live {
             return self.answer_poll(cx, index);
         }
-        if drain.is_some_and(|drain| drain.at(id) <= now) {
+        let is_drained = drain.is_some_and(|drain| drain.at(id) <= now);
+        if is_drained || self.token_ends(index).is_some_and(|ends| ends <= now) {
+            let reason = if is_drained { Reason::Draining } else { Reason::CredentialsExpired };
             return match kind {
                 // It has been answered as if its time were over.
                 Kind::Poll if stage == Stage::Live => self.answer_poll(cx, index),
-                Kind::Poll | Kind::Sse | Kind::SseEnvelope | Kind::Ndjson => {
-                    self.finish(cx, index, Reason::Draining)
-                }
+                Kind::Poll | Kind::Sse | Kind::SseEnvelope | Kind::Ndjson => self.finish(cx, index, reason),
             };
         }
         if stage != Stage::Opening && kind != Kind::Poll {

@@ -3,7 +3,7 @@
 //!
 //! One `Streams` per shard owns its callers (`caller`): readers, which are connections with a session of the hub, and publishers,
 //! which wait for an answer. The code is split by what happens: `request` (a request comes, and who is turned away, in the form of
-//! `answer`), `open` and `reading` (a session begins: first what channels keep, then what comes), `publish`, `effects` and `deliver`
+//! `answer`), `access` (who a client is), `open` and `reading` (a session begins: first what channels keep, then what comes), `publish`, `effects` and `deliver`
 //! (from the hub), `poll`, `ending`, `office` (what the back office asks).
 //!
 //! It must not know sockets or the framing of HTTP beyond chunks, and it decides nothing the hub decides. Every hub command goes
@@ -14,6 +14,7 @@
 //!                \------------admitted, nothing is kept--------------------------/
 //! ```
 
+mod access;
 mod answer;
 mod caller;
 mod deliver;
@@ -26,10 +27,11 @@ mod publish;
 mod reading;
 mod request;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hub::{Command, SessionId, ShardId, Topology};
+use hub::{Command, Millis, SessionId, ShardId, Topology};
 use slab::Slab;
 
 use self::answer::Site;
@@ -64,6 +66,8 @@ pub(super) struct Streams {
     due: Vec<u32>,
     /// Signs of life, made once: every stream of a form stages the same.
     heartbeats: Vec<((caller::Kind, caller::Framing), Bytes)>,
+    /// When tokens of readers are over, by index: readers without one pay nothing for it.
+    ends: HashMap<u32, Millis>,
     drain: Option<ending::Drain>,
     figures: Figures,
 }
@@ -81,6 +85,7 @@ impl Streams {
             publishers: 0,
             due: Vec::new(),
             heartbeats: Vec::new(),
+            ends: HashMap::new(),
             drain: None,
             figures: Figures::default(),
         }
@@ -88,7 +93,8 @@ impl Streams {
 
     /// Whether nothing is kept of any client.
     pub(super) fn is_idle(&self) -> bool {
-        self.callers.is_empty() && self.indexes.is_empty() && self.due.is_empty()
+        let is_empty = self.callers.is_empty() && self.indexes.is_empty();
+        is_empty && self.due.is_empty() && self.ends.is_empty()
     }
 
     /// Applies a command and performs what follows. Called while effects are performed it only queues.
@@ -140,6 +146,7 @@ impl Streams {
         let caller = self.callers.try_remove(index as usize)?;
         cx.io.disarm(owner(index));
         self.figures.left(&caller);
+        self.ends.remove(&index);
         if let Caller::Reader(reader) = &caller {
             let place = self.indexes.get_mut(reader.id.slot() as usize);
             if let Some(place) = place.filter(|place| **place == index) {
@@ -149,6 +156,7 @@ impl Streams {
         if self.callers.is_empty() {
             self.callers = Slab::new();
             self.indexes = Vec::new();
+            self.ends = HashMap::new();
         }
         Some(caller)
     }

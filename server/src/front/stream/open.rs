@@ -8,9 +8,10 @@ use wire::http::BodyForm;
 use wire::stream::{Mark, Notice, Positions, Resume, Token};
 
 use super::answer::Later;
-use super::caller::{Caller, Framing, Kind, Poll, Reader, Stage, to_hub};
+use super::caller::{Caller, Framing, Kind, Poll, Reader, Scope, Stage, to_hub};
 use super::reading::{Found, Reading};
 use super::{BUDGET, Streams, owner};
+use crate::auth::{Action, Grant};
 use crate::front::apply::tag_of;
 use crate::shard::{ConnKey, Cx, Door};
 
@@ -18,14 +19,16 @@ use crate::shard::{ConnKey, Cx, Door};
 const NEVER: Position = Position { epoch: 0, offset: u64::MAX };
 
 /// What a reader wants.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Asked {
-    /// Channels and filters, checked.
+    /// Channels and filters, checked; none: those of its user.
     pub(super) channels: Vec<String>,
     /// Where it was.
     pub(super) resume: Resume,
     /// The last so many messages of each channel, unless it goes on somewhere.
     pub(super) history: u32,
+    /// Who it is.
+    pub(super) grant: Box<Grant>,
 }
 
 /// What is to be done about one channel before what comes is given.
@@ -47,7 +50,11 @@ impl Streams {
         asked: Asked,
         (limit, wait_seconds): (Option<u32>, Option<u32>),
     ) {
-        let is_one = matches!(asked.channels.as_slice(), [only] if !is_filter(only));
+        let scope = match asked.channels.as_slice() {
+            [] => Scope::Own,
+            [only] if !is_filter(only) => Scope::One,
+            _ => Scope::Several,
+        };
         let mut reader = Reader {
             conn,
             session: SessionKey(0),
@@ -55,14 +62,14 @@ impl Streams {
             kind,
             framing: Framing::Plain,
             stage: Stage::Opening,
+            scope,
             place: None,
-            places: (!is_one).then(Box::default),
+            places: (scope != Scope::One).then(Box::default),
             rare: None,
         };
         let until = self.poll_until(cx.io.now(), wait_seconds);
         let rare = reader.rare();
         rare.origin = origin.map(Box::from);
-        rare.asked = Some(Box::new(asked));
         if kind == Kind::Poll {
             let limit = limit.unwrap_or(u32::MAX).min(self.config.limits.poll_messages_max);
             rare.poll = Some(Poll { until, messages: Vec::new(), limit, is_due: false });
@@ -70,6 +77,10 @@ impl Streams {
             rare.left = limit;
         }
         let index = self.insert(Caller::Reader(reader));
+        self.hold_grant(cx, index, &asked.grant);
+        if let Some(reader) = self.reader_mut(index) {
+            reader.rare().asked = Some(Box::new(asked));
+        }
         let (tag, random) = (tag_of(Door::Feed, index), cx.io.random());
         self.apply(cx, Command::Open(Open { tag, random, recover: false, observer: false }));
         let is_waiting = |reader: &&Reader| {
@@ -91,10 +102,14 @@ impl Streams {
     pub(super) fn opened(&mut self, cx: &mut Cx<'_>, index: u32, (session, id): (SessionKey, SessionId)) {
         let Some(reader) = self.reader_mut(index) else { return };
         (reader.session, reader.id) = (session, id);
-        let asked = reader.rare.as_ref().and_then(|rare| rare.asked.as_ref());
-        let subscriptions = asked.map(|asked| asked.channels.clone()).unwrap_or_default();
+        let Some(asked) = reader.rare.as_mut().and_then(|rare| rare.asked.as_mut()) else { return };
+        let named_only = !asked.channels.is_empty();
+        let by_token = std::mem::take(&mut asked.grant.subscriptions);
+        let subscriptions = if named_only { asked.channels.clone() } else { by_token };
+        let (user, info) = (asked.grant.user.clone(), asked.grant.info.take());
         self.note_index(id, index);
-        let admit = Admit { session, user: None, info: None, subscriptions, keepsake: bytes::Bytes::new() };
+        let keepsake = bytes::Bytes::new();
+        let admit = Admit { session, user, info, subscriptions, named_only, keepsake };
         self.apply(cx, Command::Admit(admit));
         // Alone: what the channels keep comes before what has come meanwhile.
         self.apply(cx, Command::Resume { session, budget: 1 });
@@ -110,17 +125,24 @@ impl Streams {
     /// Every home knows of the session.
     pub(super) fn admitted(&mut self, cx: &mut Cx<'_>, index: u32) {
         let Some(reader) = self.reader_mut(index) else { return };
-        let (session, kind) = (reader.session, reader.kind);
-        let Some(asked) = reader.rare.as_mut().and_then(|rare| rare.asked.take()) else { return };
+        let (session, id, kind, scope) = (reader.session, reader.id, reader.kind, reader.scope);
+        let Some(mut asked) = reader.rare.as_mut().and_then(|rare| rare.asked.take()) else { return };
+        if scope == Scope::Own {
+            // What is stored of the user is known now.
+            let own = cx.hub.hub.subscriptions_of(&id).into_iter().filter(|(group, _)| group.is_none());
+            asked.channels = own.map(|(_, name)| name).collect();
+        }
         // Before anything that waits to be done: whatever comes from now on waits in the hub.
         cx.hub.commands.push_front(Command::Pause(session));
         if kind != Kind::Poll && !self.begin(cx, index) {
             return;
         }
         let found = if asked.resume == Resume::Nowhere { Found::Nothing } else { Found::Everything };
-        let mut reading = Reading::new(asked.history, found);
+        // Which of its user's channels it may read the history of was looked at one by one.
+        let history = if scope == Scope::Own { 0 } else { asked.history };
+        let mut reading = Reading::new(history, found);
         for channel in &asked.channels {
-            let from = match self.plan(channel, &asked) {
+            let from = match self.plan(scope, channel, &asked) {
                 Plan::Nothing => None,
                 Plan::Read(from) => Some(from),
                 Plan::Lost(None) if kind == Kind::Poll => {
@@ -165,17 +187,19 @@ impl Streams {
         true
     }
 
-    fn plan(&self, channel: &str, asked: &Asked) -> Plan {
+    fn plan(&self, scope: Scope, channel: &str, asked: &Asked) -> Plan {
         let keeps = !is_filter(channel) && self.keeps_history(channel);
-        let fresh = keeps.then_some(ReadFrom::Last(asked.history));
+        let fresh = keeps.then(|| ReadFrom::Last(self.history_for(scope, channel, asked)));
         let known: Option<Option<Position>> = match &asked.resume {
             Resume::Nowhere => None,
             Resume::Lost => Some(None),
             Resume::After(_) if is_filter(channel) => Some(None),
-            Resume::After(Token::One(place)) => Some((asked.channels.len() == 1).then(|| to_hub(*place))),
+            Resume::After(Token::One(place)) => Some((scope == Scope::One).then(|| to_hub(*place))),
             Resume::After(Token::Several(places)) => match places.find(Mark::of(channel)) {
                 Some(place) => Some(Some(to_hub(place))),
-                None if asked.channels.len() == 1 => Some(None),
+                None if scope == Scope::One => Some(None),
+                // It may be one that the token had no place for.
+                None if scope == Scope::Own && places.is_full() => Some(None),
                 // A channel that is new, or that had no positions: nothing was promised.
                 None => None,
             },
@@ -185,6 +209,14 @@ impl Streams {
             Some(Some(place)) if keeps => Plan::Read(ReadFrom::After(place)),
             Some(_) => Plan::Lost(fresh),
         }
+    }
+
+    /// How many of a channel's last messages are wanted. What a client named was checked before.
+    fn history_for(&self, scope: Scope, channel: &str, asked: &Asked) -> u32 {
+        let is_its_to_read = scope != Scope::Own
+            || channel.starts_with("$user/")
+            || self.may(&asked.grant, Action::History, channel);
+        if is_its_to_read { asked.history } else { 0 }
     }
 
     /// Whether a channel has positions, by the first rule that matches it.

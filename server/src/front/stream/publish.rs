@@ -8,11 +8,12 @@ use serde::Serialize;
 use ulid::Ulid;
 use wire::http::{Head, pairs};
 
+use super::access::Turned;
 use super::answer::{Later, Refusal};
 use super::caller::{Caller, Publisher};
 use super::reading::text_of;
 use super::{Streams, owner};
-use crate::auth::{Action, Asker};
+use crate::auth::Action;
 use crate::front::{attributes, message_id};
 use crate::mail::PeerMail;
 use crate::shard::{ConnKey, Cx, Request};
@@ -44,25 +45,27 @@ impl Streams {
         cx: &mut Cx<'_>,
         conn: ConnKey,
         request: &Request<'_>,
-    ) -> Result<(), Refusal> {
+    ) -> Result<(), Turned> {
         let head = &request.head;
-        self.may_publish(head)?;
-        let Parcel { channel, event, attributes } = self.parcel(head)?;
-        if !self.gate.may(Asker::default(), Action::Publish, channel.as_str()) {
-            return Err(Refusal::new(403, "forbidden", "this channel is not for everybody to publish to"));
+        if let Some(refusal) = self.turned_away(head) {
+            return Err(refusal.into());
         }
-        let origin = head.header("origin");
         if self.drain.is_some() {
-            cx.io.respond(conn, self.site.put_off(Later::Draining, None, origin));
-            return Ok(());
+            return Err(Turned::Off(Later::Draining));
         }
+        let grant = self.look(head)?;
+        let Parcel { channel, event, attributes } = self.parcel(head)?;
+        if !self.may(&grant, Action::Publish, channel.as_str()) {
+            return Err(Refusal::forbidden("this channel is not for this client to publish to").into());
+        }
+        let user = self.publisher_of(grant);
         let id = message_id(cx);
         self.publishers = self.publishers.wrapping_add(1);
         let publisher = Publisher {
             conn,
             number: self.publishers,
             message: text(id).into(),
-            origin: origin.map(Box::from),
+            origin: head.header("origin").map(Box::from),
         };
         let request_number = u64::from(publisher.number) << 32;
         let index = self.insert(Caller::Publisher(publisher));
@@ -76,7 +79,7 @@ impl Streams {
             except: None,
             reply_within_ms: None,
             token: None,
-            traits: Traits { quality: Quality::AtLeastOnce, attributes, ..Traits::default() },
+            traits: Traits { quality: Quality::AtLeastOnce, attributes, user, ..Traits::default() },
             receipt: Some(Receipt::Front { shard: self.shard, request: request_number | u64::from(index) }),
         });
         if home == self.shard {

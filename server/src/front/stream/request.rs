@@ -8,11 +8,11 @@ use wire::http::Head;
 use wire::stream::{Mode, Params};
 
 use super::Streams;
+use super::access::Turned;
 use super::answer::{Later, Refusal};
 use super::caller::Kind;
 use super::open::Asked;
-use crate::auth::{Action, Asker, is_reserved};
-use crate::config::{AuthMode, Permission};
+use crate::auth::{Action, Grant};
 use crate::shard::{ConnKey, Cx, Request, Response};
 
 /// What is at a path.
@@ -60,7 +60,7 @@ impl Streams {
     pub(in crate::front) fn body_bytes_max(&self, head: &Head<'_>) -> Result<usize, Box<Response>> {
         match Route::of(head.path) {
             Some(Route::Publish) if head.method == "POST" => {
-                let refusal = self.turned_away(head);
+                let refusal = self.turned_away(head).or_else(|| self.shows_nothing(head));
                 let refuse = |refusal| Box::new(self.site.refuse(&refusal, head.header("origin")));
                 refusal.map_or(Ok(self.config.limits.message_bytes_max), |refusal| Err(refuse(refusal)))
             }
@@ -79,12 +79,19 @@ impl Streams {
         let done = match (route, head.method) {
             (Route::Publish, "POST") => self.publish(cx, conn, request),
             (Route::Sse | Route::Ndjson | Route::Poll, "GET") => self.read(cx, conn, (route, head)),
-            (Route::Publish, _) => Err(Refusal::new(405, "method-not-allowed", "messages come by POST")),
-            (_, _) => Err(Refusal::new(405, "method-not-allowed", "streams are asked for by GET")),
+            (Route::Publish, _) => Err(Refusal::method("messages come by POST").into()),
+            (_, _) => Err(Refusal::method("streams are asked for by GET").into()),
         };
-        if let Err(refusal) = done {
-            self.figures.refused += 1;
-            cx.io.respond(conn, self.site.refuse(&refusal, origin));
+        match done {
+            Ok(()) => {}
+            Err(Turned::Away(refusal)) => {
+                self.figures.refused += 1;
+                cx.io.respond(conn, self.site.refuse(&refusal, origin));
+            }
+            Err(Turned::Off(later)) => {
+                let mode = Params::read(head.query, None).map(|params| params.mode).unwrap_or_default();
+                cx.io.respond(conn, self.site.put_off(later, route.kind(mode), origin));
+            }
         }
     }
 
@@ -93,44 +100,31 @@ impl Streams {
         cx: &mut Cx<'_>,
         conn: ConnKey,
         (route, head): (Route, &Head<'_>),
-    ) -> Result<(), Refusal> {
-        let params = Params::read(head.query, head.header("last-event-id"))?;
+    ) -> Result<(), Turned> {
+        let params = Params::read(head.query, head.header("last-event-id")).map_err(Refusal::from)?;
         let Some(kind) = route.kind(params.mode) else { return Ok(()) };
         if let Some(refusal) = self.turned_away(head) {
-            return Err(refusal);
+            return Err(refusal.into());
         }
-        self.check_channels(kind, &params)?;
-        self.check_permissions(&params)?;
-        let origin = head.header("origin");
+        // Before the token, whose verification is work.
         if let Some(later) = self.put_off(cx, conn) {
-            cx.io.respond(conn, self.site.put_off(later, Some(kind), origin));
-            return Ok(());
+            return Err(Turned::Off(later));
         }
+        let grant = self.look(head)?;
+        self.check_channels(kind, &params, &grant)?;
+        self.check_permissions(&params, &grant)?;
         let history = params.history.unwrap_or(0).min(self.config.limits.stream_history_max);
-        let asked = Asked { channels: params.channels, resume: params.resume, history };
+        let asked = Asked { channels: params.channels, resume: params.resume, history, grant };
         let (limit, wait_seconds) = (params.limit, params.wait_seconds);
-        self.open(cx, (conn, kind, origin), asked, (limit, wait_seconds));
+        self.open(cx, (conn, kind, head.header("origin")), asked, (limit, wait_seconds));
         Ok(())
     }
 
-    /// Whoever may read or write nothing here.
-    fn turned_away(&self, head: &Head<'_>) -> Option<Refusal> {
-        if self.config.auth.mode != AuthMode::Anonymous {
-            let detail = "streams are open to anonymous clients only, and `auth.mode` lets none in";
-            return Some(Refusal::new(401, "unauthenticated", detail));
-        }
-        if !self.config.mqtt_acl.is_empty() || self.config.mqtt.acl_default != Permission::Allow {
-            let detail = "which channels are for whom is said for clients of MQTT only ([[mqtt.acl]])";
-            return Some(Refusal::new(403, "forbidden", detail));
-        }
-        let is_foreign = head.method == "POST" && self.site.is_foreign(head);
-        is_foreign.then(|| Refusal::new(403, "forbidden", "a page of this origin may not publish"))
-    }
-
-    fn check_channels(&self, kind: Kind, params: &Params) -> Result<(), Refusal> {
+    fn check_channels(&self, kind: Kind, params: &Params, grant: &Grant) -> Result<(), Refusal> {
         let limits = &self.config.limits;
-        if params.channels.is_empty() {
-            return Err(Refusal::new(400, "malformed", "`channel` is missing: name one, or several"));
+        if params.channels.is_empty() && grant.user.is_none() {
+            let detail = "`channel` is missing: name one, or several; only a stream of a user does without";
+            return Err(Refusal::new(400, "malformed", detail));
         }
         if params.channels.len() > limits.stream_channels_max.min(limits.channels_per_session_max as usize) {
             let detail = format!("at most {} channels in one stream", limits.stream_channels_max);
@@ -149,20 +143,15 @@ impl Streams {
         Ok(())
     }
 
-    /// Streams are of nobody in particular: what rules let everybody do is theirs.
-    fn check_permissions(&self, params: &Params) -> Result<(), Refusal> {
-        // Of the server's own names the hub says what there is to say.
-        let may = |action, channel: &str| {
-            is_reserved(action, channel) || self.gate.may(Asker::default(), action, channel)
-        };
+    fn check_permissions(&self, params: &Params, grant: &Grant) -> Result<(), Refusal> {
         for channel in &params.channels {
             let reads = params.history.unwrap_or(0) > 0;
-            if !may(Action::Subscribe, channel) || reads && !may(Action::History, channel) {
-                return Err(Refusal::new(
-                    403,
-                    "forbidden",
-                    format!("`{channel}` is not for everybody to read"),
-                ));
+            if !self.may(grant, Action::Subscribe, channel) {
+                return Err(Refusal::forbidden(&format!("`{channel}` is not for this client to read")));
+            }
+            if reads && !self.may(grant, Action::History, channel) {
+                let detail = format!("what was published on `{channel}` is not for this client to read");
+                return Err(Refusal::forbidden(&detail));
             }
         }
         Ok(())
@@ -177,10 +166,5 @@ impl Streams {
             return Some(Later::Full);
         }
         (!cx.io.allow_handshake(conn)).then_some(Later::Often)
-    }
-
-    /// What publishing has to check of its request.
-    pub(super) fn may_publish(&self, head: &Head<'_>) -> Result<(), Refusal> {
-        self.turned_away(head).map_or(Ok(()), Err)
     }
 }
