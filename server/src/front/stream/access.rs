@@ -86,7 +86,7 @@ impl Streams {
     }
 
     /// Who has published, for whoever takes it out of a queue.
-    pub(super) fn publisher_of(&self, grant: Box<Grant>) -> Option<Arc<str>> {
-        grant.user.filter(|_| !self.config.bindings.is_empty())
+    pub(super) fn publisher_of(&self, grant: &Grant) -> Option<Arc<str>> {
+        grant.user.clone().filter(|_| !self.config.bindings.is_empty())
     }
 }

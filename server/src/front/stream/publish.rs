@@ -58,7 +58,7 @@ impl Streams {
         if !self.may(&grant, Action::Publish, channel.as_str()) {
             return Err(Refusal::forbidden("this channel is not for this client to publish to").into());
         }
-        let user = self.publisher_of(grant);
+        let user = self.publisher_of(&grant);
         let id = message_id(cx);
         self.publishers = self.publishers.wrapping_add(1);
         let publisher = Publisher {
