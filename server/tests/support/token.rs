@@ -1,5 +1,7 @@
 //! Tokens that tests sign themselves.
 
+#![allow(unreachable_pub, missing_docs, clippy::unwrap_used, reason = "helpers of tests")]
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
