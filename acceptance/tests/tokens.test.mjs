@@ -6,6 +6,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { EventSource } from "eventsource";
 import * as jose from "jose";
 import mqtt from "mqtt";
 import { ours, start } from "../lib/sut.mjs";
@@ -233,6 +234,46 @@ slow("a provider that fails refuses nobody, and its keys of before stay", async 
   assert.equal(await connack(t, server, await sign(key)), 0);
 });
 
+ours("streams take tokens as an EventSource can show them, and say what a client may read", async (t) => {
+  const key = await pair("EdDSA");
+  const file = join(await folder(t), "key.json");
+  await writeFile(file, JSON.stringify(key.jwk));
+  const server = await serving(t, { jwtKeyFile: file, jwtCookie: "session" });
+  const token = await sign(key, { trunkline: grants(["inbox/{user}"]) });
+  const source = new EventSource(`${server.url}/sse?channel=inbox/u1&access_token=${token}`);
+  t.after(() => source.close());
+  await within(once(source, "open"), 10_000, "the stream");
+  const heard = once(source, "message");
+  const publish = (headers, channel = "inbox/u1") =>
+    fetch(`${server.url}/publish?channel=${channel}`, { method: "POST", body: "hi", headers }).then((res) => res.status);
+  assert.equal(await publish({ cookie: `a=b; session=${token}` }), 200);
+  assert.equal((await within(heard, 10_000, "the message"))[0].data, "hi");
+  assert.deepEqual([await publish({}), await publish({ authorization: `Bearer ${token}` }, "inbox/u2")], [401, 403]);
+  // For good: an EventSource does not come back from it.
+  for (const [query, code] of [[`channel=inbox/u2&access_token=${token}`, 403], ["channel=inbox/u1", 401]]) {
+    const refused = new EventSource(`${server.url}/sse?${query}`);
+    const [error] = await within(once(refused, "error"), 10_000, "the refusal");
+    assert.deepEqual([error.code, refused.readyState], [code, EventSource.CLOSED]);
+  }
+});
+
+slow("whoever a stream's provider cannot vouch for yet comes back, and is let in then", async (t) => {
+  const key = await pair("ES256", "k1");
+  const idp = await provider(t, [key]);
+  idp.status = 500;
+  const server = await serving(t, { jwtUrl: idp.url, jwtAudience: [AUDIENCE] });
+  const token = await sign(key, { trunkline: grants(["a"]) });
+  const source = new EventSource(`${server.url}/sse?channel=a&access_token=${token}`);
+  t.after(() => source.close());
+  await within(once(source, "error"), 10_000, "the end of an answer");
+  assert.equal(source.readyState, EventSource.CONNECTING);
+  idp.status = 200;
+  const status = () => fetch(`${server.url}/poll?channel=a&wait=0&access_token=${token}`).then((res) => res.status);
+  const told = new Set();
+  await within((async () => { for (let last; last !== 200; told.add(last)) last = await status(); })(), PATIENCE_MS, "the keys");
+  assert.deepEqual([...told].filter((code) => code !== 503), [200]);
+});
+
 ours("no token is in the log, whatever is logged", async (t) => {
   const key = await pair("ES256");
   const file = join(await folder(t), "key.json");
@@ -247,6 +288,10 @@ ours("no token is in the log, whatever is logged", async (t) => {
     for (const way of [{ auth: { token } }, { query: { access_token: token } }, { extraHeaders: { authorization: `Bearer ${token}` } }, { extraHeaders: { cookie: `session=${token}` } }]) {
       for (const transports of [["websocket"], ["polling"]]) await joining(t, server, { transports, ...way });
     }
+    for (const path of ["/poll?wait=0", "/sse?limit=1", "/ws?x=y"]) {
+      await fetch(`${server.url}${path}&channel=a&access_token=${token}`).then((res) => res.body?.cancel());
+    }
+    await fetch(`${server.url}/publish?channel=a`, { method: "POST", body: "x", headers: { authorization: `Bearer ${token}` } });
   }
   await server.stop();
   assert.match(log, /a token was refused/);

@@ -3,6 +3,7 @@
 use crate::hub_mail::HubMail;
 use crate::ids::{AskId, ChannelName, Offset, Position, SessionId, SessionKey, ShardId, Tag, Token};
 use crate::message::{Body, Except, MessageId, Quality, Traits};
+pub use crate::question::{Order, Query, Span};
 use crate::queue::{QueueCommand, QueueCopy};
 use crate::reason::Reason;
 use crate::record::Place;
@@ -243,7 +244,7 @@ pub struct Admit {
     pub info: Option<Bytes>,
     /// Channels and filters it is in from the start; names were checked by the caller.
     pub subscriptions: Vec<String>,
-    /// Its client has named all that it wants: what is stored of the user is not for it, now or later.
+    /// Its client has named all that it wants: what is stored of the user is not for it.
     pub named_only: bool,
     /// Kept with a session that may be resumed, for its front after a restart ([`Hub::take_keepsakes`](crate::Hub)); only
     /// fronts know its form. Empty where nothing is kept.
@@ -359,6 +360,8 @@ pub enum ReadFrom {
     After(Position),
     /// So many messages before the end; 0 = only where that is.
     Last(u32),
+    /// Not in the history: the page is the value that the channel retains, if there is one.
+    Retained,
 }
 
 /// How far the exchange of a message has come on the client's side.
@@ -503,98 +506,4 @@ pub struct SessionReceipt {
     pub exchange: Option<u16>,
     /// Echoed.
     pub request: u64,
-}
-
-/// Marker for documentation: the sessions a delivery goes to are a range of `Effects::recipients`.
-pub type Recipients = std::ops::Range<usize>;
-
-/// Which part of a history, and in which order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Span {
-    /// Only what is newer than this place, which must be known; `None` = from the oldest kept.
-    pub after: Option<Position>,
-    /// Only what is older than this place, which must be known; `None` = up to the newest.
-    pub before: Option<Position>,
-    /// Which of the messages there come first, and are taken where there are more than `limit`.
-    pub order: Order,
-    /// At most.
-    pub limit: u32,
-}
-
-impl Span {
-    /// What is newer than a place, as it was published.
-    #[must_use]
-    pub fn after(after: Option<Position>, limit: u32) -> Self {
-        Self { after, before: None, order: Order::OldestFirst, limit }
-    }
-}
-
-/// Of the messages of a history.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Order {
-    /// As they were published.
-    #[default]
-    OldestFirst,
-    /// The other way round.
-    NewestFirst,
-}
-
-/// A question about this hub.
-#[derive(Clone, Debug)]
-pub enum Query {
-    /// Sessions, optionally of one user or in one channel; answered by `Report::Sessions`.
-    Sessions {
-        /// Only these.
-        of: Option<Members>,
-        /// Continue after this one.
-        after: Option<SessionId>,
-        /// At most.
-        limit: u32,
-    },
-    /// Channels with subscribers or history here, in order of name; answered by `Report::Channels`.
-    Channels {
-        /// Only those matching.
-        filter: Option<String>,
-        /// Continue after this one.
-        after: Option<ChannelName>,
-        /// At most.
-        limit: u32,
-    },
-    /// Members of a channel on this shard; answered by `Report::Presence`, or `Refusal::NotFound` when no rule allows
-    /// presence there.
-    Presence {
-        /// The channel.
-        channel: ChannelName,
-        /// Continue after this one.
-        after: Option<SessionId>,
-        /// At most.
-        limit: u32,
-    },
-    /// A page of a channel's history; this hub is its home. Answered by `Report::History` or `Report::Refused`.
-    History {
-        /// The channel.
-        channel: ChannelName,
-        /// Which part.
-        span: Span,
-    },
-    /// The value that a channel retains; this hub is its home. Answered by `Report::Retained`.
-    Retained {
-        /// The channel.
-        channel: ChannelName,
-    },
-    /// What a user is subscribed to from the start of every session; this hub is the user's home. Answered by `Report::Stored`.
-    Stored {
-        /// Whose.
-        user: Arc<str>,
-    },
-    /// The sessions with the oldest messages that wait or are not acknowledged, oldest first; answered by `Report::Sessions`.
-    /// Looks at every session.
-    Slowest {
-        /// Only those with a connection.
-        connected: bool,
-        /// At most.
-        limit: u32,
-    },
-    /// Totals of this hub; answered by `Report::Totals`.
-    Totals,
 }

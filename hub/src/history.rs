@@ -327,6 +327,7 @@ impl Hub {
         let newest = Position { epoch: history.epoch, offset: history.newest };
         let after = match from {
             ReadFrom::After(after) => after,
+            ReadFrom::Retained => return HistoryPage::default(),
             ReadFrom::Last(count) => {
                 history.before(newest.offset + 1 - u64::from(count).min(history.kept.len() as u64))
             }

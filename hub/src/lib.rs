@@ -36,6 +36,7 @@ mod outbox;
 mod pact;
 mod publish;
 mod query;
+mod question;
 pub mod queue;
 mod reading;
 mod reason;
@@ -57,7 +58,7 @@ pub use binding::Binding;
 pub use claim::claim_home;
 pub use command::{
     Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Order, Publish, Query, Read,
-    ReadFrom, Receipt, Recipients, SessionReceipt, Span, Step, Target, Will,
+    ReadFrom, Receipt, SessionReceipt, Span, Step, Target, Will,
 };
 pub use effect::{
     ChannelView, Counts, Effect, Effects, Outcome, Page, PresenceMember, Recipient, Refusal, Report,

@@ -1,7 +1,7 @@
 //! Sessions that read what a channel keeps: the question goes to the channel's home, and the page comes back in order with what
 //! the home forwards. Owns that way; what a history is, is `history`'s business.
 
-use crate::command::Read;
+use crate::command::{Read, ReadFrom};
 use crate::effect::{Effect, Effects};
 use crate::hub::Hub;
 use crate::hub_mail::{HistoryPage, HubMail, PageAsk};
@@ -23,6 +23,10 @@ impl Hub {
     /// This hub is the channel's home. Of a channel with a rule there is a history from now on, so that it has positions.
     pub(crate) fn give_page(&mut self, to: ShardId, ask: &PageAsk, effects: &mut Effects) {
         self.trim_histories();
+        if ask.from == ReadFrom::Retained {
+            let messages = self.retained.value(&ask.channel, self.now).cloned().into_iter().collect();
+            return self.send_page(to, ask, HistoryPage { messages, ..HistoryPage::default() }, effects);
+        }
         // Where there is no place for a channel more, none is kept.
         let page = match self.history_of(&ask.channel) {
             Ok(Some((key, rule))) => {
@@ -31,6 +35,10 @@ impl Hub {
             }
             Ok(None) | Err(_) => HistoryPage::default(),
         };
+        self.send_page(to, ask, page, effects);
+    }
+
+    fn send_page(&mut self, to: ShardId, ask: &PageAsk, page: HistoryPage, effects: &mut Effects) {
         let (session, request, page) = (ask.session, ask.request, Box::new(page));
         if to == self.config.shard {
             self.take_history(&session, request, page, effects);

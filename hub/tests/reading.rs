@@ -137,6 +137,14 @@ impl Node {
     }
 
     fn publish(&mut self, channel: &ChannelName, text: &str) {
+        self.publish_with(channel, text, Traits::default());
+    }
+
+    fn retain(&mut self, channel: &ChannelName, text: &str) {
+        self.publish_with(channel, text, Traits { retain: true, ..Traits::default() });
+    }
+
+    fn publish_with(&mut self, channel: &ChannelName, text: &str, traits: Traits) {
         let publish = Publish {
             id: MessageId(1),
             target: Target::Channel(channel.clone()),
@@ -146,7 +154,7 @@ impl Node {
             except: None,
             reply_within_ms: None,
             token: None,
-            traits: Traits::default(),
+            traits,
             receipt: Some(Receipt::Front { shard: ShardId(0), request: 9 }),
         };
         self.apply(channel.home(&TOPOLOGY), Command::Publish(Box::new(publish)));
@@ -265,6 +273,21 @@ fn a_reader_of_an_empty_channel_that_is_cut_off_finds_the_first_message() {
     node.publish(&channel, "first");
     node.settle();
     assert_eq!(node.page(&channel, ReadFrom::After(start), 9), page(&[1], 1, 0));
+}
+
+#[test]
+fn the_value_that_a_channel_retains_is_read_wherever_its_home_is() {
+    for shard in [ShardId(0), ShardId(1)] {
+        let (mut node, channel) = (Node::new(), kept(shard));
+        let with =
+            |offsets| Seen::Page { offsets, more: false, is_lost: false, newest: None, earliest: None };
+        node.publish(&channel, "fleeting");
+        node.settle();
+        assert_eq!(node.page(&channel, ReadFrom::Retained, 9), with(vec![]));
+        node.retain(&channel, "kept");
+        node.settle();
+        assert_eq!(node.page(&channel, ReadFrom::Retained, 9), with(vec![2]));
+    }
 }
 
 #[test]

@@ -119,7 +119,7 @@ pub enum Mail {
 /// What the front knows of a session.
 #[derive(Clone, Debug)]
 pub struct Inspection {
-    /// The protocol and its revision, as in `"socketio/5"` or `"mqtt/3.1.1"`; `"sse"`, `"ndjson"`, `"poll"`.
+    /// The protocol and its revision, as in `"socketio/5"` or `"mqtt/3.1.1"`; `"sse"`, `"ndjson"`, `"poll"`, `"websocket"`.
     pub protocol: &'static str,
     /// The Socket.IO namespace.
     pub namespace: Option<Arc<str>>,

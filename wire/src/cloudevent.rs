@@ -30,7 +30,7 @@ pub struct CloudEvent<'a> {
     pub source: &'a str,
     /// Its type.
     pub kind: &'a str,
-    /// What it is about, within the source.
+    /// What it is about, within the source; empty: nothing in particular.
     pub subject: &'a str,
     /// When it happened. Milliseconds since 1970.
     pub time_ms: u64,
@@ -111,7 +111,7 @@ impl CloudEvent<'_> {
             ("subject", self.subject),
             ("time", time.as_str()),
         ];
-        for (name, value) in own {
+        for (name, value) in own.into_iter().filter(|(_, value)| !value.is_empty()) {
             member(&mut out, name, JsonText::string(value).as_str());
         }
         for (name, value) in self.extensions {

@@ -45,6 +45,9 @@ section! {
         /// without an answer, since clients come back from that. 0 switches it off, which is right behind a
         /// proxy, where all clients have one address unless it names them (`server.proxy_protocol_from`).
         handshakes_per_address_per_second: u32 = 0, 0..=1_000_000 "handshakes per second";
+        /// Messages of one address by `POST /publish`. Beyond it: 429 with `Retry-After`. In WebSockets `events_per_second` counts
+        /// them. 0 switches it off.
+        publishes_per_address_per_second: u32 = 0, 0..=10_000_000 "messages per second";
         /// Time to send the complete head of a request, from its first byte or from accept. Then the connection is
         /// closed.
         head_timeout_ms: u64 = 10_000, 100..=600_000 "milliseconds";
@@ -107,7 +110,7 @@ section! {
         /// Bytes that a connection sends, averaged over one second. The same happens. 0 switches it off.
         bytes_per_second: u64 = 0, 0..=100_000_000_000 "bytes per second and connection";
 
-        /// Channels and filters of one stream (`/sse`, `/ndjson`, `/poll`). Beyond it: 422. The positions in all of them have to
+        /// Channels and filters of one stream (`/sse`, `/ndjson`, `/poll`, `/ws`). Beyond it: 422. The positions in all of them have to
         /// fit into one header.
         stream_channels_max: usize = 100, 1..=128 "channels";
         /// Messages that `history` brings, of each channel. A larger number is lowered to it.

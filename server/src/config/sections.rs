@@ -34,7 +34,7 @@ section! {
         /// address. Empty switches it off.
         proxy_protocol_from: Vec<Network> = [], example ["10.0.0.0/8", "2001:db8::7"];
         /// At SIGTERM or SIGINT connections are closed in random order over this time, so that the clients do not all
-        /// come back to the other nodes in the same moment. New handshakes hear 503 meanwhile, so the port is free for a next
+        /// come back to the other nodes in the same moment. Streams take at most 10 ms each. New handshakes hear 503 meanwhile, so the port is free for a next
         /// server only when this one has ended. A second signal ends the process at once.
         drain_window_ms: u64 = 10_000, 0..=3_600_000 "milliseconds";
         /// File in which the server, when it has ended in order, leaves the sessions that may be recovered and what they
@@ -191,18 +191,18 @@ section! {
 
 section! {
     /// Streams for clients that speak plain HTTP, on the public port: server-sent events at `/sse`, lines of JSON at `/ndjson`, long
-    /// polls at `/poll`, and messages from clients by `POST /publish`.
+    /// polls at `/poll`, CloudEvents both ways in WebSockets at `/ws`, and messages from clients by `POST /publish`.
     pub struct Streams at Once "streams" {
         /// Whether these paths are served. Tokens (`auth.mode = "jwt"`) and the rules of `[[channel]]` say who may read and write what;
         /// with `auth.mode = "anonymous"` and no rules everybody who reaches the public port may read and write all channels by them,
         /// but for those that begin with `$`. Where `[[mqtt.acl]]` or `mqtt.acl_default` say something for clients of MQTT, nobody may.
         enabled: bool = true;
         /// Web pages of other origins that may read and publish, as `scheme://host[:port]`, or `["*"]` for all. Without a list
-        /// no CORS headers are sent, and what a page of another site publishes is refused.
+        /// no CORS headers are sent, and what a page of another site publishes is refused, as are its WebSockets.
         cors_origins: Origins = [], example ["https://app.example.com"];
         /// Whether those pages may send cookies (`Access-Control-Allow-Credentials`); not possible with `*`.
         cors_credentials: bool = false;
-        /// Time between two signs of life on a stream: an empty comment, or the line `{}`.
+        /// Time between two signs of life on a stream: an empty comment, the line `{}`, or a ping.
         heartbeat_ms: u64 = 15_000, 100..=3_600_000 "milliseconds";
         /// How soon an `EventSource` is told to come back when its stream has ended.
         retry_ms: u64 = 2_000, 0..=3_600_000 "milliseconds";

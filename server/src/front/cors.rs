@@ -31,6 +31,17 @@ impl Cors {
         origin.is_none_or(|origin| self.origins.allow(origin))
     }
 
+    /// Whether the page that opens a WebSocket may: one of the server's own host, or of an origin that is listed. Without a list
+    /// that keeps pages of others from what their visitors' cookies would open.
+    pub(super) fn allows_socket(&self, head: &Head<'_>) -> bool {
+        let Some(origin) = head.header("origin") else { return true };
+        let is_own = |host: &str| {
+            origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
+        };
+        let is_listed = self.origins != Origins::Unlisted && self.origins.allow(origin);
+        is_listed || head.header("host").is_some_and(is_own)
+    }
+
     /// Whether a page of another site sends a request that changes something, as any page may without being asked first, although
     /// it is not listed. Browsers say where a request comes from (`Sec-Fetch-Site`); who says nothing is no browser, or an old one.
     pub(super) fn is_foreign(&self, head: &Head<'_>) -> bool {

@@ -181,7 +181,12 @@ impl Handler for Front {
     }
 
     fn message(&mut self, cx: &mut Cx<'_>, conn: ConnKey, owner: Owner, event: Event<'_>) {
-        self.socketio.message(cx, conn, owner, event);
+        match owner.door() {
+            Door::Http => self.socketio.message(cx, conn, owner, event),
+            Door::Feed => self.streams.message(cx, conn, owner, &event),
+            // Its bytes come as those of a stream.
+            Door::Stream => {}
+        }
         self.settle(cx);
     }
 

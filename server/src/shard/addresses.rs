@@ -1,4 +1,5 @@
-//! How often one address may begin a session: `limits.handshakes_per_address_per_second`.
+//! How often one address may begin a session (`limits.handshakes_per_address_per_second`), or publish by a request
+//! (`limits.publishes_per_address_per_second`).
 //!
 //! Must not know what a handshake is. Start at [`Handshakes::allow`]. An address is an IPv4 address or an IPv6 /64,
 //! the least a client is given.

@@ -80,7 +80,7 @@ impl Io {
     }
 
     /// Answers with 101 and turns the connection into a WebSocket whose messages have at most `message_bytes_max`
-    /// bytes. `answer` is the complete head, from [`wire::websocket::Accept::respond`].
+    /// bytes. `answer` is the complete head, from [`wire::websocket::Accept::respond`]. The request is fresh or held.
     pub fn upgrade_websocket(
         &mut self,
         conn: ConnKey,
@@ -89,13 +89,18 @@ impl Io {
         message_bytes_max: u32,
     ) {
         match self.connections.get_mut(conn) {
-            Some(connection) if connection.phase == Phase::Asked => {
+            Some(connection) if matches!(connection.phase, Phase::Asked | Phase::Held) => {
+                let was_held = connection.phase == Phase::Held;
                 connection.owner = owner.0;
                 connection.decoder = Some(Decoder::new(Role::Server, message_bytes_max));
                 self.stats.upgrades += 1;
                 self.enter(conn, Phase::WebSocket);
                 self.no_deadline(conn);
                 self.write(conn, &Bytes::from(answer));
+                if was_held {
+                    // Nothing was read meanwhile.
+                    self.queue(conn);
+                }
             }
             Some(_) => {}
             None => self.notices.push_back(Notice::Closed(conn, owner, Closed::Error)),

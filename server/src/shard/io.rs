@@ -86,6 +86,8 @@ pub struct Io {
     pub(super) leaving: Option<Leaving>,
     pub(super) draining: bool,
     pub(super) handshakes: Handshakes,
+    /// The same of messages by request.
+    pub(super) publishes: Handshakes,
     /// The clients behind proxies, where they are known.
     pub(super) clients: HashMap<ConnKey, SocketAddr>,
     pub(super) entropy: Entropy,
@@ -155,6 +157,15 @@ impl Io {
         let Some(address) = self.peer_addr(conn) else { return true };
         let allowed = self.handshakes.allow(address.ip(), self.clock.now());
         self.stats.refused_handshakes += u64::from(!allowed);
+        allowed
+    }
+
+    /// Counts a message that comes by a request of its own. `false`: refuse it with 429 and `Retry-After: 1`
+    /// (`limits.publishes_per_address_per_second`).
+    pub fn allow_publish(&mut self, conn: ConnKey) -> bool {
+        let Some(address) = self.peer_addr(conn) else { return true };
+        let allowed = self.publishes.allow(address.ip(), self.clock.now());
+        self.stats.refused_publishes += u64::from(!allowed);
         allowed
     }
 

@@ -193,6 +193,7 @@ impl<H: Handler + 'static> Shard<H> {
             leaving: None,
             draining: false,
             handshakes: Handshakes::new(config.limits.handshakes_per_address_per_second, topology.shards),
+            publishes: Handshakes::new(config.limits.publishes_per_address_per_second, topology.shards),
             clients: HashMap::new(),
             entropy: Entropy::new(),
             stats: Stats::default(),

@@ -67,6 +67,7 @@ stats! {
     Counter refused_files = "Connections closed at accept: the process has no free file descriptor.";
     Counter refused_proxy_headers = "Connections from server.proxy_protocol_from closed for want of a PROXY header.";
     Counter refused_handshakes = "Handshakes refused: limits.handshakes_per_address_per_second.";
+    Counter refused_publishes = "Messages by POST refused: limits.publishes_per_address_per_second.";
     Counter closed_half_open = "Connections closed in favour of newer ones: limits.half_open_max.";
     Counter closed_unknown = "Connections closed because their first byte begins no protocol that is spoken here.";
     Counter closed_peer = "Connections ended by the peer.";

@@ -29,6 +29,16 @@ async fn a_server_that_stops_ends_streams_so_that_clients_come_back() {
     );
 }
 
+/// The window is for many.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_single_stream_does_not_hold_up_the_end_of_the_server() {
+    let server = start(&[("server.drain_window_ms", "60000")]).await;
+    let mut stream = Stream::get(server.public_addr(), "/sse?channel=a", &[]);
+    let begun = std::time::Instant::now();
+    server.drain().await;
+    assert!(stream.is_ended() && begun.elapsed().as_secs() < 30);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_client_sends_while_it_is_answered_is_not_heard() {
     let server = start(&[]).await;

@@ -12,6 +12,7 @@ mod polling;
 mod publishing;
 mod recovering;
 mod refused;
+mod sockets;
 mod tokens;
 
 use std::net::SocketAddr;

@@ -105,3 +105,16 @@ async fn the_back_end_sees_a_stream_as_a_session_and_reaches_it() {
     assert_eq!(stream.line(), None, "the answer ends as it should");
     server.drain().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_publishes_too_much_is_put_off_and_others_are_not() {
+    let settings = [("limits.publishes_per_address_per_second", "5"), ("server.shards", "1")];
+    let server = start(&settings).await;
+    let mut http = Http::connect(server.public_addr());
+    let answers: Vec<_> = (0..8).map(|_| http.post("/publish?channel=a", "x")).collect();
+    assert!(answers[..5].iter().all(|answer| answer.status == 200));
+    let last = answers.last().unwrap();
+    assert_eq!((last.status, last.header("retry-after")), (429, Some("1")));
+    assert_eq!(http.get("/poll?channel=a&wait=0").status, 200);
+    server.drain().await;
+}

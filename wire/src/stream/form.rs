@@ -128,7 +128,7 @@ impl Form {
 }
 
 impl Notice<'_> {
-    fn write(&self, out: &mut Vec<u8>) {
+    pub(super) fn write(&self, out: &mut Vec<u8>) {
         let mut separator = b'{';
         let mut name = |name: &str, out: &mut Vec<u8>| {
             out.push(std::mem::replace(&mut separator, b','));

@@ -17,6 +17,8 @@ pub struct Params {
     pub resume: Resume,
     /// The last so many messages come first.
     pub history: Option<u32>,
+    /// The value that each channel retains comes first.
+    pub retained: Wanted,
     /// The stream ends after so many messages; a poll has at most so many.
     pub limit: Option<u32>,
     /// Data of server-sent events.
@@ -46,6 +48,16 @@ pub enum Mode {
     Bare,
     /// An object that names channel, event and position, too.
     Envelope,
+}
+
+/// Whether something that is left out otherwise is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// It is not.
+    #[default]
+    No,
+    /// It is.
+    Yes,
 }
 
 /// A parameter has a form that it may not have.
@@ -92,7 +104,12 @@ impl Params {
                     }
                 }
                 "wait" => params.wait_seconds = Some(number("wait", &value)?),
-                "envelope" => params.mode = mode(&value)?,
+                "envelope" => {
+                    params.mode = if truth("envelope", &value)? { Mode::Envelope } else { Mode::Bare };
+                }
+                "retained" => {
+                    params.retained = if truth("retained", &value)? { Wanted::Yes } else { Wanted::No };
+                }
                 _ => {}
             }
         }
@@ -122,10 +139,10 @@ fn number(name: &'static str, text: &str) -> Result<u32, ParamError> {
     number.ok_or(ParamError { name, wanted: NUMBER })
 }
 
-fn mode(text: &str) -> Result<Mode, ParamError> {
+fn truth(name: &'static str, text: &str) -> Result<bool, ParamError> {
     match text {
-        "1" | "true" => Ok(Mode::Envelope),
-        "0" | "false" => Ok(Mode::Bare),
-        _ => Err(ParamError { name: "envelope", wanted: "1, 0, true or false" }),
+        "1" | "true" => Ok(true),
+        "0" | "false" => Ok(false),
+        _ => Err(ParamError { name, wanted: "1, 0, true or false" }),
     }
 }

@@ -73,6 +73,11 @@ impl Positions {
         }
     }
 
+    /// Whether no position is known.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Whether there is no place for another channel.
     pub fn is_full(&self) -> bool {
         self.0.len() >= POSITIONS_MAX

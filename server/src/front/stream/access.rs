@@ -10,9 +10,19 @@ use wire::http::{Head, pairs};
 
 use super::Streams;
 use super::answer::{Later, Refusal};
-use crate::auth::{self, Action, Asker, Grant, Verdict, is_reserved, token_in, unix_now};
+use super::caller::Kind;
+use crate::auth::{self, Action, Asker, Grant, Permissions, Verdict, is_reserved, token_in, unix_now};
 use crate::config::Permission;
-use crate::shard::Cx;
+use crate::shard::{ConnKey, Cx};
+
+/// Of a reader whose client has shown a token.
+#[derive(Debug)]
+pub(super) struct Held {
+    /// When its stream ends.
+    until: Option<Millis>,
+    /// Of whoever can ask for more.
+    pub(super) permissions: Option<Arc<Permissions>>,
+}
 
 /// Why a request is not served.
 pub(super) enum Turned {
@@ -61,8 +71,10 @@ impl Streams {
             let detail = "which channels are for whom is said for clients of MQTT only ([[mqtt.acl]])";
             return Some(Refusal::new(403, "forbidden", detail));
         }
-        let is_foreign = head.method == "POST" && self.site.is_foreign(head);
-        is_foreign.then(|| Refusal::new(403, "forbidden", "a page of this origin may not publish"))
+        // Browsers ask nobody before a WebSocket is opened.
+        let changes = head.method == "POST" || head.websocket;
+        let is_foreign = changes && self.site.is_foreign(head);
+        is_foreign.then(|| Refusal::forbidden("a page of this origin may not publish"))
     }
 
     /// Whether somebody may do something with all that a channel or filter matches.
@@ -73,20 +85,47 @@ impl Streams {
         is_reserved(action, channel) || self.gate.may(asker, action, channel)
     }
 
-    /// Keeps when a reader's token is over.
-    pub(super) fn hold_grant(&mut self, cx: &Cx<'_>, index: u32, grant: &Grant) {
-        let Some(at) = grant.expires else { return };
-        let left_ms = at.0.saturating_sub(unix_now().0);
-        self.ends.insert(index, Millis(cx.io.now().0.saturating_add(left_ms)));
+    /// Keeps when a reader's token is over, and what it lets the client do later.
+    pub(super) fn hold_grant(&mut self, cx: &Cx<'_>, (index, kind): (u32, Kind), grant: &Grant) {
+        let left_ms = grant.expires.map(|at| at.0.saturating_sub(unix_now().0));
+        let until = left_ms.map(|left_ms| Millis(cx.io.now().0.saturating_add(left_ms)));
+        let permissions = grant.permissions.clone().filter(|_| kind == Kind::WebSocket);
+        if until.is_some() || permissions.is_some() {
+            self.held.insert(index, Held { until, permissions });
+        }
     }
 
     /// When a reader's token is over.
     pub(super) fn token_ends(&self, index: u32) -> Option<Millis> {
-        if self.ends.is_empty() { None } else { self.ends.get(&index).copied() }
+        if self.held.is_empty() { None } else { self.held.get(&index)?.until }
     }
 
-    /// Who has published, for whoever takes it out of a queue.
-    pub(super) fn publisher_of(&self, grant: &Grant) -> Option<Arc<str>> {
-        grant.user.clone().filter(|_| !self.config.bindings.is_empty())
+    /// Looks at whoever wants something that goes on: who it is, if there is a place for it.
+    pub(super) fn let_in(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnKey,
+        head: &Head<'_>,
+    ) -> Result<Box<Grant>, Turned> {
+        if let Some(refusal) = self.turned_away(head) {
+            return Err(refusal.into());
+        }
+        // Before the token, whose verification is work.
+        match self.put_off(cx, conn) {
+            Some(later) => Err(Turned::Off(later)),
+            None => self.look(head),
+        }
+    }
+
+    /// Whether somebody may read a channel or filter.
+    pub(super) fn check_reading(&self, grant: &Grant, channel: &str, history: u32) -> Result<(), Refusal> {
+        if !self.may(grant, Action::Subscribe, channel) {
+            return Err(Refusal::forbidden(&format!("`{channel}` is not for this client to read")));
+        }
+        if history > 0 && !self.may(grant, Action::History, channel) {
+            let detail = format!("what was published on `{channel}` is not for this client to read");
+            return Err(Refusal::forbidden(&detail));
+        }
+        Ok(())
     }
 }

@@ -39,7 +39,7 @@ pub(super) struct Refusal {
 pub(super) enum Later {
     /// No more sessions or channels fit in.
     Full,
-    /// Too many handshakes of one address.
+    /// Too many handshakes, or messages, of one address.
     Often,
     /// Who it is cannot be said now, or not any more.
     Unknown,
@@ -81,6 +81,12 @@ impl Refusal {
         Self { challenge: "Bearer realm=\"trunkline\", error=\"invalid_token\"", ..Self::nobody(detail) }
     }
 
+    /// What a filter matches is at many homes, and without an order.
+    pub(super) fn retained_of(filter: &str) -> Self {
+        let detail = format!("`retained` needs names of channels: \"{}\" is a filter", filter.escape_debug());
+        Self::new(422, "invalid-channel", detail)
+    }
+
     /// What it asks for is not for it.
     pub(super) fn forbidden(detail: &str) -> Self {
         Self::new(403, "forbidden", detail.to_owned())
@@ -114,6 +120,19 @@ impl Refusal {
             hub::Refusal::PositionLost => Self::lost(None),
             hub::Refusal::NotFound => Self::new(404, "not-found", detail("there is no such thing")),
         }
+    }
+
+    /// As JSON.
+    pub(super) fn problem(&self) -> String {
+        let problem = Problem {
+            r#type: format!("/v1/problems/{}", self.code),
+            title: self.title(),
+            status: self.status,
+            detail: &self.detail,
+            code: self.code,
+            earliest: self.earliest.as_deref(),
+        };
+        serde_json::to_string(&problem).unwrap_or_default()
     }
 
     /// For people, by the code.
@@ -152,7 +171,7 @@ impl Site {
 
     /// Whether a page of another site sends it that may not.
     pub(super) fn is_foreign(&self, head: &Head<'_>) -> bool {
-        self.cors.is_foreign(head)
+        if head.websocket { !self.cors.allows_socket(head) } else { self.cors.is_foreign(head) }
     }
 
     /// The head of a stream.
@@ -164,7 +183,7 @@ impl Site {
     pub(super) fn opening(&self, kind: Kind, out: &mut Vec<u8>) {
         match kind {
             Kind::Sse | Kind::SseEnvelope => retry(self.retry_ms, out),
-            Kind::Ndjson | Kind::Poll => {}
+            Kind::Ndjson | Kind::Poll | Kind::WebSocket => {}
         }
     }
 
@@ -175,15 +194,7 @@ impl Site {
 
     /// A client that should not try again.
     pub(super) fn refuse(&self, refusal: &Refusal, origin: Option<&str>) -> Response {
-        let problem = Problem {
-            r#type: format!("/v1/problems/{}", refusal.code),
-            title: refusal.title(),
-            status: refusal.status,
-            detail: &refusal.detail,
-            code: refusal.code,
-            earliest: refusal.earliest.as_deref(),
-        };
-        let body = serde_json::to_string(&problem).unwrap_or_default();
+        let body = refusal.problem();
         let response = self.fresh(refusal.status, "application/problem+json", origin).body(body);
         match refusal.status {
             401 => response.header("www-authenticate", refusal.challenge),
@@ -201,7 +212,7 @@ impl Site {
         }
         let (status, text) = match later {
             Later::Full => (503, "the server is full"),
-            Later::Often => (429, "too many handshakes"),
+            Later::Often => (429, "too many requests"),
             Later::Unknown => (503, "who this is cannot be said now"),
             Later::Draining => (503, "the server stops"),
         };

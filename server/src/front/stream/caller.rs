@@ -8,6 +8,8 @@ use wire::stream::{Form, Mark, Positions};
 
 use super::open::Asked;
 use super::reading::Reading;
+use super::socket::Doing;
+use crate::front::rate::Rate;
 use crate::shard::ConnKey;
 
 /// Whose connection it is.
@@ -44,6 +46,7 @@ pub(super) enum Kind {
     SseEnvelope,
     Ndjson,
     Poll,
+    WebSocket,
 }
 
 /// How pieces of an answer are told apart.
@@ -53,6 +56,8 @@ pub(super) enum Framing {
     Chunked,
     /// They are not: HTTP/1.0, up to the end of the connection; or there is only one.
     Plain,
+    /// Each is a text frame.
+    Frame,
 }
 
 /// Which channels a reader has.
@@ -97,6 +102,14 @@ pub(super) struct Rare {
     /// The stream ends after so many messages.
     pub(super) left: Option<u32>,
     pub(super) poll: Option<Poll>,
+    /// The answer to a request for a WebSocket, until it is given.
+    pub(super) upgrade: Option<Box<[u8]>>,
+    /// What a client in a WebSocket has asked for.
+    pub(super) doing: Option<Box<Doing>>,
+    /// Its messages that are on their way.
+    pub(super) under_way: u16,
+    /// How much it may send, while it does.
+    pub(super) rate: Option<Box<Rate>>,
 }
 
 /// An answer that is gathered.
@@ -111,13 +124,28 @@ pub(super) struct Poll {
     pub(super) is_due: bool,
 }
 
-/// A connection whose message is on its way.
+/// A client whose message is on its way.
 #[derive(Debug)]
 pub(super) struct Publisher {
     pub(super) conn: ConnKey,
     pub(super) number: u32,
     pub(super) message: Box<str>,
-    pub(super) origin: Option<Box<str>>,
+    pub(super) asks: Asks,
+}
+
+/// Where the answer goes.
+#[derive(Debug)]
+pub(super) enum Asks {
+    /// To a request, of this page.
+    Request(Option<Box<str>>),
+    /// Into a WebSocket.
+    Frame {
+        /// Its reader.
+        reader: u32,
+        /// The client's name of the event.
+        id: Box<str>,
+        channel: Box<str>,
+    },
 }
 
 impl Caller {
@@ -135,7 +163,7 @@ impl Kind {
             Self::Sse => Form::Sse,
             Self::SseEnvelope => Form::SseEnvelope,
             Self::Ndjson => Form::Ndjson,
-            Self::Poll => Form::Object,
+            Self::Poll | Self::WebSocket => Form::Object,
         }
     }
 
@@ -145,6 +173,7 @@ impl Kind {
             Self::Sse | Self::SseEnvelope => "sse",
             Self::Ndjson => "ndjson",
             Self::Poll => "poll",
+            Self::WebSocket => "websocket",
         }
     }
 }
@@ -201,6 +230,8 @@ impl Reader {
     /// Where a reader that gets a message of this channel stands, if the message does not say it.
     pub(super) fn own_token(&self, channel: &str) -> OwnToken {
         match &self.places {
+            // Who reads several channels there keeps the place in each.
+            _ if self.kind == Kind::WebSocket => OwnToken::Same,
             None if !is_of_user(channel) => OwnToken::Same,
             _ => OwnToken::Other(self.token()),
         }
@@ -212,6 +243,14 @@ impl Reader {
             (None, place) => self.place = place,
             (Some(places), Some(place)) => places.set(Mark::of(channel), to_wire(place)),
             (Some(places), None) => places.clear(Mark::of(channel)),
+        }
+    }
+
+    /// Where it stands in one channel that it asked for.
+    pub(super) fn place_in(&self, channel: &str) -> Option<String> {
+        match &self.places {
+            None => self.token(),
+            Some(places) => places.find(Mark::of(channel)).map(|place| place.to_string()),
         }
     }
 
@@ -236,6 +275,10 @@ impl Rare {
             && self.reading.is_none()
             && self.left.is_none()
             && self.poll.is_none()
+            && self.upgrade.is_none()
+            && self.doing.is_none()
+            && self.under_way == 0
+            && self.rate.is_none()
     }
 }
 

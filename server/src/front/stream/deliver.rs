@@ -7,11 +7,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hub::{Message, Recipient};
 use smallvec::SmallVec;
+use wire::cloudevent::sequence;
 use wire::http::write_chunk;
-use wire::stream::{Entry, Form};
+use wire::mqtt::Forwarded;
+use wire::stream::{Entry, Form, MessageEvent};
+use wire::websocket::text_frame;
 
 use super::Streams;
 use super::caller::{Framing, Kind, OwnToken, Reader, to_wire};
+use super::publish::time_and_text;
+use super::reading::text_of;
 use crate::front::apply::stream_index;
 use crate::front::content::payload;
 use crate::shard::Cx;
@@ -55,6 +60,11 @@ impl<'a> Encodings<'a> {
         if let Some((_, bytes)) = self.known.iter().find(|(known, _)| *known == variant) {
             return bytes.clone();
         }
+        if variant.kind == Kind::WebSocket {
+            let bytes = text_frame(&[self.event().as_bytes()]);
+            self.known.push((variant, bytes.clone()));
+            return bytes;
+        }
         let (form, place) = (variant.kind.form(), self.message.position.map(to_wire));
         let mut text = Vec::new();
         match variant.part {
@@ -64,6 +74,25 @@ impl<'a> Encodings<'a> {
         let bytes = framed(variant.framing, text);
         self.known.push((variant, bytes.clone()));
         bytes
+    }
+
+    /// The message as an event.
+    fn event(&mut self) -> String {
+        let message = self.message;
+        let forwarded = Forwarded::from_bytes(message.traits.attributes.clone()).unwrap_or(Forwarded::NONE);
+        let (time_ms, id) = time_and_text(message.id);
+        let place = message.position.map(|place| (sequence(place.offset), text_of(place)));
+        let Entry { channel, event, payload } = self.entry();
+        MessageEvent {
+            id: &id,
+            time_ms,
+            channel,
+            event,
+            media: forwarded.properties().content_type(),
+            payload,
+            place: place.as_ref().map(|(sequence, position)| (sequence.as_str(), position.as_str())),
+        }
+        .to_json()
     }
 
     /// What goes before the tail for one reader.
@@ -78,6 +107,7 @@ impl<'a> Encodings<'a> {
 pub(super) fn framed(framing: Framing, text: Vec<u8>) -> Bytes {
     match framing {
         Framing::Plain => Bytes::from(text),
+        Framing::Frame => text_frame(&[&text]),
         Framing::Chunked => {
             let mut chunk = Vec::with_capacity(text.len() + 12);
             write_chunk(&mut chunk, &text);

@@ -21,10 +21,11 @@ impl Performer for Streams {
             Effect::OpenRefused { tag } => self.not_opened(cx, stream_index(tag)),
             Effect::Ended { tag: Some(_), id, reason, .. } => self.session_ended(cx, id, reason),
             Effect::CloseConnection { to, reason } => self.finish(cx, stream_index(to.tag), reason),
-            // No session here outlives its connection, bears a name, or joins and leaves; the others are performed elsewhere.
+            Effect::Done { to, outcome, .. } => self.done(cx, stream_index(to.tag), outcome),
+            // No session here outlives its connection, or bears a name; the others are performed elsewhere.
             Effect::Detached { .. } | Effect::Ended { tag: None, .. } => {}
             Effect::Attached { .. } | Effect::AttachRefused { .. } => {}
-            Effect::Claimed { .. } | Effect::Agreed { .. } | Effect::Done { .. } => {}
+            Effect::Claimed { .. } | Effect::Agreed { .. } => {}
             Effect::Taken { .. } | Effect::Misstep { .. } => {}
             Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => {}
             Effect::Copy { .. } | Effect::Copied(_) => {}

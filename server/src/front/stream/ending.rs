@@ -6,13 +6,18 @@
 use bytes::Bytes;
 use hub::{Command, Millis, Reason, SessionId};
 use wire::http::write_last_chunk;
+use wire::websocket::{Opcode, frame};
 
 use super::answer::Later;
 use super::caller::{Caller, Framing, Kind, Reader, Stage};
 use super::deliver::framed;
 use super::effects::is_told;
+use super::socket::{close, close_code};
 use super::{Streams, owner};
 use crate::shard::{Closed, ConnKey, Cx, Owner};
+
+/// So far apart streams are ended at a shutdown, on average: nobody waits seconds for the end of a server with a single one.
+const DRAIN_MS_EACH: u64 = 10;
 
 /// A shutdown in progress.
 #[derive(Clone, Copy, Debug)]
@@ -64,6 +69,9 @@ impl Streams {
         if !is_told(reason) {
             return cx.io.close(conn);
         }
+        if kind == Kind::WebSocket {
+            return close(cx, conn, close_code(reason));
+        }
         if framing == Framing::Chunked {
             let mut last = Vec::new();
             write_last_chunk(&mut last);
@@ -103,6 +111,8 @@ impl Streams {
         let at = reader.poll().map_or(beat, |poll| if poll.until > now { poll.until } else { beat });
         let at = drain.map_or(at, |drain| at.min(drain.at(id)));
         let at = token_ends.map_or(at, |ends| at.min(ends));
+        let rate = reader.rare.as_ref().and_then(|rare| rare.rate.as_ref());
+        let at = rate.map_or(at, |rate| at.min(rate.paused_until().unwrap_or(rate.full_at())));
         cx.io.arm(owner(index), at);
     }
 
@@ -121,10 +131,14 @@ impl Streams {
             return match kind {
                 // It has been answered as if its time were over.
                 Kind::Poll if stage == Stage::Live => self.answer_poll(cx, index),
-                Kind::Poll | Kind::Sse | Kind::SseEnvelope | Kind::Ndjson => self.finish(cx, index, reason),
+                Kind::Poll | Kind::Sse | Kind::SseEnvelope | Kind::Ndjson | Kind::WebSocket => {
+                    self.finish(cx, index, reason);
+                }
             };
         }
-        if stage != Stage::Opening && kind != Kind::Poll {
+        // Who sends so much that its rate is kept is there.
+        let was_heard = self.rest(cx, index, now);
+        if stage != Stage::Opening && kind != Kind::Poll && !was_heard {
             self.beat(cx, (conn, kind, framing));
         }
         self.arm(cx, index);
@@ -139,13 +153,17 @@ impl Streams {
         if let Some((_, bytes)) = known {
             return cx.io.stage(conn, bytes);
         }
-        let bytes = framed(framing, kind.form().heartbeat().to_vec());
+        let bytes = match framing {
+            Framing::Frame => ping(),
+            Framing::Chunked | Framing::Plain => framed(framing, kind.form().heartbeat().to_vec()),
+        };
         cx.io.stage(conn, &bytes);
         self.heartbeats.push(((kind, framing), bytes));
     }
 
-    /// No more streams; each is ended at a random time within the window.
+    /// No more streams; each is ended at a random time within the window, which is short for few.
     pub(in crate::front) fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64) {
+        let window_ms = window_ms.min(DRAIN_MS_EACH.saturating_mul(self.callers.len() as u64));
         self.drain = Some(Drain { start: cx.io.now(), window_ms });
         let indexes: Vec<usize> = self.callers.iter().map(|(index, _)| index).collect();
         for index in indexes {
@@ -159,4 +177,11 @@ impl Streams {
             self.finish(cx, index, Reason::Disconnected);
         }
     }
+}
+
+/// To which every WebSocket answers (RFC 6455 section 5.5.2).
+fn ping() -> Bytes {
+    let mut bytes = Vec::new();
+    frame(Opcode::Ping, b"", &mut bytes);
+    Bytes::from(bytes)
 }

@@ -1,10 +1,10 @@
-//! Streams for clients that speak plain HTTP: from requests to hub commands, from hub effects to server-sent events, lines of JSON
-//! and answers to long polls.
+//! Streams for clients that speak plain HTTP: from requests to hub commands, from hub effects to server-sent events, lines of JSON,
+//! answers to long polls and events in WebSockets.
 //!
 //! One `Streams` per shard owns its callers (`caller`): readers, which are connections with a session of the hub, and publishers,
 //! which wait for an answer. The code is split by what happens: `request` (a request comes, and who is turned away, in the form of
 //! `answer`), `access` (who a client is), `open` and `reading` (a session begins: first what channels keep, then what comes), `publish`, `effects` and `deliver`
-//! (from the hub), `poll`, `ending`, `office` (what the back office asks).
+//! (from the hub), `poll`, `socket` (in WebSockets clients speak, too), `ending`, `office` (what the back office asks).
 //!
 //! It must not know sockets or the framing of HTTP beyond chunks, and it decides nothing the hub decides. Every hub command goes
 //! through [`Streams::apply`].
@@ -26,14 +26,16 @@ mod poll;
 mod publish;
 mod reading;
 mod request;
+mod socket;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hub::{Command, Millis, SessionId, ShardId, Topology};
+use hub::{Command, SessionId, ShardId, Topology};
 use slab::Slab;
 
+use self::access::Held;
 use self::answer::Site;
 use self::caller::{Caller, Publisher, Reader};
 pub use self::office::{FAMILIES, Family, Figures};
@@ -66,8 +68,8 @@ pub(super) struct Streams {
     due: Vec<u32>,
     /// Signs of life, made once: every stream of a form stages the same.
     heartbeats: Vec<((caller::Kind, caller::Framing), Bytes)>,
-    /// When tokens of readers are over, by index: readers without one pay nothing for it.
-    ends: HashMap<u32, Millis>,
+    /// What tokens of readers say, by index: readers without one pay nothing for it.
+    held: HashMap<u32, Held>,
     drain: Option<ending::Drain>,
     figures: Figures,
 }
@@ -85,7 +87,7 @@ impl Streams {
             publishers: 0,
             due: Vec::new(),
             heartbeats: Vec::new(),
-            ends: HashMap::new(),
+            held: HashMap::new(),
             drain: None,
             figures: Figures::default(),
         }
@@ -94,7 +96,7 @@ impl Streams {
     /// Whether nothing is kept of any client.
     pub(super) fn is_idle(&self) -> bool {
         let is_empty = self.callers.is_empty() && self.indexes.is_empty();
-        is_empty && self.due.is_empty() && self.ends.is_empty()
+        is_empty && self.due.is_empty() && self.held.is_empty()
     }
 
     /// Applies a command and performs what follows. Called while effects are performed it only queues.
@@ -146,7 +148,7 @@ impl Streams {
         let caller = self.callers.try_remove(index as usize)?;
         cx.io.disarm(owner(index));
         self.figures.left(&caller);
-        self.ends.remove(&index);
+        self.held.remove(&index);
         if let Caller::Reader(reader) = &caller {
             let place = self.indexes.get_mut(reader.id.slot() as usize);
             if let Some(place) = place.filter(|place| **place == index) {
@@ -156,7 +158,7 @@ impl Streams {
         if self.callers.is_empty() {
             self.callers = Slab::new();
             self.indexes = Vec::new();
-            self.ends = HashMap::new();
+            self.held = HashMap::new();
         }
         Some(caller)
     }

@@ -10,16 +10,16 @@ use crate::mail::Inspection;
 use crate::shard::{Cx, Stat, StatKind};
 
 /// Names of protocols, in the order of figures by protocol.
-const PROTOCOLS: [&str; 3] = ["sse", "ndjson", "poll"];
+const PROTOCOLS: [&str; 4] = ["sse", "ndjson", "poll", "websocket"];
 
 /// A snapshot of what was counted since the shard started.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Readers now, by protocol.
-    pub readers: [u64; 3],
+    pub readers: [u64; 4],
     /// Messages to readers, by protocol.
-    pub messages_out: [u64; 3],
-    /// Messages by `POST /publish` that are where they are needed.
+    pub messages_out: [u64; 4],
+    /// Messages by `POST /publish`, or in WebSockets, that are where they are needed.
     pub published: u64,
     /// Times that a client was told that something it missed is gone.
     pub gaps: u64,
@@ -38,7 +38,7 @@ pub struct Family {
     pub values: fn(&Figures) -> Vec<(&'static str, u64)>,
 }
 
-const BY_PROTOCOL: Option<(&str, &str)> = Some(("protocol", "`sse`, `ndjson` or `poll`"));
+const BY_PROTOCOL: Option<(&str, &str)> = Some(("protocol", "`sse`, `ndjson`, `poll` or `websocket`"));
 
 /// All families, in the order in which they are shown.
 pub const FAMILIES: &[Family] = &[
@@ -46,7 +46,7 @@ pub const FAMILIES: &[Family] = &[
         stat: stat(
             StatKind::Gauge,
             "streams_readers",
-            "Clients of `/sse`, `/ndjson` and `/poll` that are connected.",
+            "Clients of `/sse`, `/ndjson`, `/poll` and `/ws` that are connected.",
         ),
         label: BY_PROTOCOL,
         values: |figures| by_protocol(&figures.readers),
@@ -57,7 +57,11 @@ pub const FAMILIES: &[Family] = &[
         values: |figures| by_protocol(&figures.messages_out),
     },
     Family {
-        stat: stat(StatKind::Counter, "streams_published", "Messages by `POST /publish`."),
+        stat: stat(
+            StatKind::Counter,
+            "streams_published",
+            "Messages by `POST /publish` and in WebSockets of `/ws`.",
+        ),
         label: None,
         values: |figures| vec![("", figures.published)],
     },
@@ -85,7 +89,7 @@ const fn stat(kind: StatKind, name: &'static str, doc: &'static str) -> Stat {
     Stat { name, kind, doc }
 }
 
-fn by_protocol(figures: &[u64; 3]) -> Vec<(&'static str, u64)> {
+fn by_protocol(figures: &[u64; 4]) -> Vec<(&'static str, u64)> {
     PROTOCOLS.iter().copied().zip(figures.iter().copied()).collect()
 }
 
@@ -121,11 +125,12 @@ impl Figures {
 }
 
 /// The figure of a protocol.
-fn at([sse, ndjson, poll]: &mut [u64; 3], kind: Kind) -> &mut u64 {
+fn at([sse, ndjson, poll, websocket]: &mut [u64; 4], kind: Kind) -> &mut u64 {
     match kind {
         Kind::Sse | Kind::SseEnvelope => sse,
         Kind::Ndjson => ndjson,
         Kind::Poll => poll,
+        Kind::WebSocket => websocket,
     }
 }
 
@@ -141,7 +146,7 @@ impl Streams {
         Some(Inspection {
             protocol: reader.kind.protocol(),
             namespace: None,
-            transport: "http",
+            transport: if reader.kind == Kind::WebSocket { "websocket" } else { "http" },
             remote: cx.io.peer_addr(reader.conn),
         })
     }

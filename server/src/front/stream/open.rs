@@ -5,10 +5,10 @@
 
 use hub::{Admit, ChannelName, Command, Millis, Open, Position, ReadFrom, SessionId, SessionKey};
 use wire::http::BodyForm;
-use wire::stream::{Mark, Notice, Positions, Resume, Token};
+use wire::stream::{Mark, Notice, Positions, Resume, Said, Token, Wanted};
 
 use super::answer::Later;
-use super::caller::{Caller, Framing, Kind, Poll, Reader, Scope, Stage, to_hub};
+use super::caller::{Caller, Framing, Kind, Poll, Reader, Scope, Stage, to_hub, to_wire};
 use super::reading::{Found, Reading};
 use super::{BUDGET, Streams, owner};
 use crate::auth::{Action, Grant};
@@ -27,8 +27,12 @@ pub(super) struct Asked {
     pub(super) resume: Resume,
     /// The last so many messages of each channel, unless it goes on somewhere.
     pub(super) history: u32,
+    /// What its channels retain comes first, unless it goes on somewhere.
+    pub(super) retained: Wanted,
     /// Who it is.
     pub(super) grant: Box<Grant>,
+    /// The answer by which its connection becomes a WebSocket.
+    pub(super) upgrade: Option<Vec<u8>>,
 }
 
 /// What is to be done about one channel before what comes is given.
@@ -47,12 +51,13 @@ impl Streams {
         &mut self,
         cx: &mut Cx<'_>,
         (conn, kind, origin): (ConnKey, Kind, Option<&str>),
-        asked: Asked,
+        mut asked: Asked,
         (limit, wait_seconds): (Option<u32>, Option<u32>),
     ) {
         let scope = match asked.channels.as_slice() {
-            [] => Scope::Own,
-            [only] if !is_filter(only) => Scope::One,
+            [] if asked.grant.user.is_some() => Scope::Own,
+            // It may ask for others.
+            [only] if !is_filter(only) && kind != Kind::WebSocket => Scope::One,
             _ => Scope::Several,
         };
         let mut reader = Reader {
@@ -70,6 +75,7 @@ impl Streams {
         let until = self.poll_until(cx.io.now(), wait_seconds);
         let rare = reader.rare();
         rare.origin = origin.map(Box::from);
+        rare.upgrade = asked.upgrade.take().map(Vec::into_boxed_slice);
         if kind == Kind::Poll {
             let limit = limit.unwrap_or(u32::MAX).min(self.config.limits.poll_messages_max);
             rare.poll = Some(Poll { until, messages: Vec::new(), limit, is_due: false });
@@ -77,7 +83,7 @@ impl Streams {
             rare.left = limit;
         }
         let index = self.insert(Caller::Reader(reader));
-        self.hold_grant(cx, index, &asked.grant);
+        self.hold_grant(cx, (index, kind), &asked.grant);
         if let Some(reader) = self.reader_mut(index) {
             reader.rare().asked = Some(Box::new(asked));
         }
@@ -137,10 +143,21 @@ impl Streams {
         if kind != Kind::Poll && !self.begin(cx, index) {
             return;
         }
+        self.start_reading(cx, index, scope, *asked);
+    }
+
+    /// What the channels keep is given that a client asks for.
+    pub(super) fn start_reading(&mut self, cx: &mut Cx<'_>, index: u32, scope: Scope, asked: Asked) {
+        let Some(kind) = self.reader(index).map(|reader| reader.kind) else { return };
         let found = if asked.resume == Resume::Nowhere { Found::Nothing } else { Found::Everything };
         // Which of its user's channels it may read the history of was looked at one by one.
         let history = if scope == Scope::Own { 0 } else { asked.history };
         let mut reading = Reading::new(history, found);
+        let wants_retained = asked.retained == Wanted::Yes && asked.resume == Resume::Nowhere;
+        for channel in asked.channels.iter().filter(|_| wants_retained) {
+            let name = ChannelName::parse(channel, u32::MAX).ok();
+            reading.channels.extend(name.map(|name| (name, ReadFrom::Retained)));
+        }
         for channel in &asked.channels {
             let from = match self.plan(scope, channel, &asked) {
                 Plan::Nothing => None,
@@ -160,8 +177,8 @@ impl Streams {
             reading.channels.extend(from.zip(name).map(|(from, name)| (name, from)));
         }
         let Some(reader) = self.reader_mut(index) else { return };
-        if let (Some(places), Resume::After(Token::Several(known))) = (&mut reader.places, &asked.resume) {
-            take_places(places, &reading, known);
+        if let Some(places) = &mut reader.places {
+            take_places(places, &reading);
         }
         reader.stage = Stage::Reading;
         reader.rare().reading = Some(Box::new(reading));
@@ -170,8 +187,17 @@ impl Streams {
 
     /// The head of the answer, and what a form begins with; whether the client is there.
     fn begin(&mut self, cx: &mut Cx<'_>, index: u32) -> bool {
-        let Some(reader) = self.reader(index) else { return false };
+        let Some(reader) = self.reader_mut(index) else { return false };
         let (conn, kind) = (reader.conn, reader.kind);
+        if let Some(answer) = reader.rare.as_mut().and_then(|rare| rare.upgrade.take()) {
+            reader.framing = Framing::Frame;
+            cx.io.upgrade_websocket(conn, owner(index), answer.into_vec(), self.frame_bytes_max());
+            // What it says is heard when everything is there that it has asked for.
+            cx.io.pause_reading(conn);
+            self.arm(cx, index);
+            return true;
+        }
+        let Some(reader) = self.reader(index) else { return false };
         let response = self.site.stream(kind, reader.origin());
         let Some(form) = cx.io.begin_answer(conn, owner(index), &response) else { return false };
         let Some(reader) = self.reader_mut(index) else { return false };
@@ -190,14 +216,15 @@ impl Streams {
     fn plan(&self, scope: Scope, channel: &str, asked: &Asked) -> Plan {
         let keeps = !is_filter(channel) && self.keeps_history(channel);
         let fresh = keeps.then(|| ReadFrom::Last(self.history_for(scope, channel, asked)));
+        let is_single = scope != Scope::Own && asked.channels.len() == 1;
         let known: Option<Option<Position>> = match &asked.resume {
             Resume::Nowhere => None,
             Resume::Lost => Some(None),
             Resume::After(_) if is_filter(channel) => Some(None),
-            Resume::After(Token::One(place)) => Some((scope == Scope::One).then(|| to_hub(*place))),
+            Resume::After(Token::One(place)) => Some(is_single.then(|| to_hub(*place))),
             Resume::After(Token::Several(places)) => match places.find(Mark::of(channel)) {
                 Some(place) => Some(Some(to_hub(place))),
-                None if scope == Scope::One => Some(None),
+                None if is_single => Some(None),
                 // It may be one that the token had no place for.
                 None if scope == Scope::Own && places.is_full() => Some(None),
                 // A channel that is new, or that had no positions: nothing was promised.
@@ -229,6 +256,11 @@ impl Streams {
     pub(super) fn say_lost(&mut self, cx: &mut Cx<'_>, index: u32, channel: &str) {
         self.figures.gaps += 1;
         let Some(reader) = self.reader(index) else { return };
+        if reader.kind == Kind::WebSocket {
+            let (place, recovered) = (reader.place_in(channel), Some(false));
+            let notice = Notice { recovered, channel: None, position: place.as_deref() };
+            return self.tell(cx, index, &Said::Lost(notice), (channel, None));
+        }
         let (form, token) = (reader.kind.form(), reader.token());
         let channel = reader.places.is_some().then_some(channel);
         let mut text = Vec::new();
@@ -245,15 +277,17 @@ impl Streams {
         if kind == Kind::Poll || cx.io.is_writable(conn) {
             self.apply(cx, Command::Resume { session, budget: BUDGET });
         }
+        self.read_socket(cx, index);
     }
 }
 
 /// Until a channel is read, the client is where it said it was.
-fn take_places(places: &mut Positions, reading: &Reading, known: &Positions) {
+fn take_places(places: &mut Positions, reading: &Reading) {
     for (channel, from) in &reading.channels {
-        let mark = Mark::of(channel.as_str());
-        if let (ReadFrom::After(_), Some(place)) = (from, known.find(mark)) {
-            places.set(mark, place);
+        if let ReadFrom::After(place) = from
+            && *place != NEVER
+        {
+            places.set(Mark::of(channel.as_str()), to_wire(*place));
         }
     }
 }

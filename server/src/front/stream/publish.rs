@@ -1,19 +1,22 @@
-//! `POST /publish`: the body of a request becomes a message, and the answer says where it stands.
+//! `POST /publish`, and frames of WebSockets that say the same: what is in them becomes a message, and the answer says where it stands.
 //!
 //! Owns what a request says of a message. Must not know who gets it. Start at [`Streams::publish`].
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hub::{Body, ChannelName, Command, MessageId, Outcome, Publish, Quality, Receipt, Target, Traits};
 use serde::Serialize;
 use ulid::Ulid;
-use wire::http::{Head, pairs};
+use wire::http::pairs;
+use wire::stream::Said;
 
 use super::access::Turned;
 use super::answer::{Later, Refusal};
-use super::caller::{Caller, Publisher};
+use super::caller::{Asks, Caller, Publisher};
 use super::reading::text_of;
 use super::{Streams, owner};
-use crate::auth::Action;
+use crate::auth::{Action, Grant};
 use crate::front::{attributes, message_id};
 use crate::mail::PeerMail;
 use crate::shard::{ConnKey, Cx, Request};
@@ -36,6 +39,8 @@ struct Parcel {
     channel: ChannelName,
     event: Option<Box<str>>,
     attributes: Bytes,
+    payload: Bytes,
+    user: Option<Arc<str>>,
 }
 
 impl Streams {
@@ -53,47 +58,72 @@ impl Streams {
         if self.drain.is_some() {
             return Err(Turned::Off(Later::Draining));
         }
+        if !cx.io.allow_publish(conn) {
+            return Err(Turned::Off(Later::Often));
+        }
         let grant = self.look(head)?;
-        let Parcel { channel, event, attributes } = self.parcel(head)?;
-        if !self.may(&grant, Action::Publish, channel.as_str()) {
-            return Err(Refusal::forbidden("this channel is not for this client to publish to").into());
-        }
-        let user = self.publisher_of(&grant);
-        let id = message_id(cx);
-        self.publishers = self.publishers.wrapping_add(1);
-        let publisher = Publisher {
-            conn,
-            number: self.publishers,
-            message: text(id).into(),
-            origin: head.header("origin").map(Box::from),
-        };
-        let request_number = u64::from(publisher.number) << 32;
-        let index = self.insert(Caller::Publisher(publisher));
-        let home = channel.home(&self.topology);
-        let publish = Box::new(Publish {
-            id,
-            target: Target::Channel(channel),
-            event,
-            body: Body::Raw(Bytes::copy_from_slice(request.body)),
-            volatile: false,
-            except: None,
-            reply_within_ms: None,
-            token: None,
-            traits: Traits { quality: Quality::AtLeastOnce, attributes, user, ..Traits::default() },
-            receipt: Some(Receipt::Front { shard: self.shard, request: request_number | u64::from(index) }),
-        });
-        if home == self.shard {
-            self.apply(cx, Command::Publish(publish));
-        } else {
-            cx.io.post(home, PeerMail::Publish(publish));
-        }
+        let parcel = self.parcel(&grant, request)?;
+        let asks = Asks::Request(head.header("origin").map(Box::from));
+        let index = self.put(cx, (conn, asks), parcel);
         if self.publisher(index).is_some_and(|publisher| publisher.conn == conn) {
             cx.io.hold(conn, owner(index));
         }
         Ok(())
     }
 
-    fn parcel(&self, head: &Head<'_>) -> Result<Parcel, Refusal> {
+    /// The same from a WebSocket.
+    pub(super) fn publish_from(
+        &mut self,
+        cx: &mut Cx<'_>,
+        reader: u32,
+        (id, channel): (&str, &str),
+        (event, media, payload): (Option<String>, Option<String>, Vec<u8>),
+    ) -> Result<(), Refusal> {
+        let bytes_max = self.config.limits.message_bytes_max;
+        if payload.len() > bytes_max {
+            return Err(Refusal::new(413, "too-large", format!("a message has at most {bytes_max} bytes")));
+        }
+        let Some(conn) = self.reader(reader).map(|reader| reader.conn) else { return Ok(()) };
+        let grant = self.grant_of(cx, reader);
+        let said = (channel, event.as_deref(), media.as_deref());
+        let parcel = self.checked(&grant, said, Bytes::from(payload))?;
+        self.under_way(cx, reader);
+        self.put(cx, (conn, Asks::Frame { reader, id: id.into(), channel: channel.into() }), parcel);
+        Ok(())
+    }
+
+    /// Sends a message on its way; whoever waits for its end is at the index.
+    fn put(&mut self, cx: &mut Cx<'_>, (conn, asks): (ConnKey, Asks), parcel: Parcel) -> u32 {
+        let id = message_id(cx);
+        self.publishers = self.publishers.wrapping_add(1);
+        let number = self.publishers;
+        let (_, message) = time_and_text(id);
+        let index = self.insert(Caller::Publisher(Publisher { conn, number, message: message.into(), asks }));
+        let Parcel { channel, event, attributes, payload, user } = parcel;
+        let home = channel.home(&self.topology);
+        let request = u64::from(number) << 32 | u64::from(index);
+        let publish = Box::new(Publish {
+            id,
+            target: Target::Channel(channel),
+            event,
+            body: Body::Raw(payload),
+            volatile: false,
+            except: None,
+            reply_within_ms: None,
+            token: None,
+            traits: Traits { quality: Quality::AtLeastOnce, attributes, user, ..Traits::default() },
+            receipt: Some(Receipt::Front { shard: self.shard, request }),
+        });
+        if home == self.shard {
+            self.apply(cx, Command::Publish(publish));
+        } else {
+            cx.io.post(home, PeerMail::Publish(publish));
+        }
+        index
+    }
+
+    fn parcel(&self, grant: &Grant, request: &Request<'_>) -> Result<Parcel, Refusal> {
+        let head = &request.head;
         let (mut channel, mut event) = (None, None);
         for (name, value) in pairs(head.query) {
             match name.as_ref() {
@@ -108,22 +138,36 @@ impl Streams {
         let Some(channel) = channel else {
             return Err(Refusal::new(400, "malformed", "`channel` is missing: name one"));
         };
-        let name = ChannelName::parse(&channel, self.config.limits.channel_name_bytes_max)
-            .map_err(|refusal| Refusal::of(refusal, &channel))?;
+        let is_telling = |media: &&str| !media.eq_ignore_ascii_case(FORM);
+        let media = head.header("content-type").filter(is_telling);
+        self.checked(grant, (&channel, event.as_deref(), media), Bytes::copy_from_slice(request.body))
+    }
+
+    fn checked(
+        &self,
+        grant: &Grant,
+        (channel, event, media): (&str, Option<&str>, Option<&str>),
+        payload: Bytes,
+    ) -> Result<Parcel, Refusal> {
+        let name = ChannelName::parse(channel, self.config.limits.channel_name_bytes_max)
+            .map_err(|refusal| Refusal::of(refusal, channel))?;
         if name.is_reserved() {
-            return Err(Refusal::of(hub::Refusal::ReservedChannel, &channel));
+            return Err(Refusal::of(hub::Refusal::ReservedChannel, channel));
         }
-        if event.as_ref().is_some_and(|event| event.is_empty() || event.len() > EVENT_BYTES_MAX) {
+        if event.is_some_and(|event| event.is_empty() || event.len() > EVENT_BYTES_MAX) {
             let detail = format!("`event` has 1 to {EVENT_BYTES_MAX} bytes");
             return Err(Refusal::new(400, "malformed", detail));
         }
-        let is_telling = |media: &&str| !media.eq_ignore_ascii_case(FORM);
-        let media = head.header("content-type").filter(is_telling);
-        let attributes = attributes(media, event.as_deref().map(|event| ("event", event)).into_iter())
-            .map_err(|_| {
-                Refusal::new(400, "malformed", "`content-type` or `event` has characters that may not be")
+        let attributes =
+            attributes(media, event.map(|event| ("event", event)).into_iter()).map_err(|_| {
+                Refusal::new(400, "malformed", "the media type or `event` has characters that may not be")
             })?;
-        Ok(Parcel { channel: name, event: event.map(|event| event.into()), attributes })
+        if !self.may(grant, Action::Publish, channel) {
+            return Err(Refusal::forbidden("this channel is not for this client to publish to"));
+        }
+        // Who has published, for whoever takes it out of a queue.
+        let user = grant.user.clone().filter(|_| !self.config.bindings.is_empty());
+        Ok(Parcel { channel: name, event: event.map(Box::from), attributes, payload, user })
     }
 
     /// The channel's home has answered.
@@ -133,23 +177,52 @@ impl Streams {
             return;
         }
         let Some(Caller::Publisher(publisher)) = self.remove(cx, index) else { return };
-        let origin = publisher.origin.as_deref();
-        let response = match outcome {
+        let answered = match outcome {
             Outcome::Published { position, .. } => {
                 self.figures.published += 1;
-                let answer = Answer { id: &publisher.message, position: position.map(text_of) };
-                self.site.json(serde_json::to_string(&answer).unwrap_or_default(), origin)
+                Ok(position.map(text_of))
             }
-            Outcome::Refused(refusal) => self.site.refuse(&Refusal::of(refusal, "channel"), origin),
+            Outcome::Refused(refusal) => Err(Some(Refusal::of(refusal, "channel"))),
             Outcome::Joined { .. } | Outcome::Left { .. } | Outcome::Repeated | Outcome::Forgotten => {
-                self.site.put_off(Later::Full, None, origin)
+                Err(None)
             }
         };
-        cx.io.respond(publisher.conn, response);
+        match publisher.asks {
+            Asks::Request(origin) => {
+                let origin = origin.as_deref();
+                let response = match answered {
+                    Ok(position) => {
+                        let answer = Answer { id: &publisher.message, position };
+                        self.site.json(serde_json::to_string(&answer).unwrap_or_default(), origin)
+                    }
+                    Err(Some(refusal)) => self.site.refuse(&refusal, origin),
+                    Err(None) => self.site.put_off(Later::Full, None, origin),
+                };
+                cx.io.respond(publisher.conn, response);
+            }
+            Asks::Frame { reader, id, channel } => {
+                if self.reader(reader).is_none_or(|reader| reader.conn != publisher.conn) {
+                    // It has left.
+                    return;
+                }
+                let about = (&*channel, Some(&*id));
+                match answered {
+                    Ok(position) => {
+                        let (message, position) = (&*publisher.message, position.as_deref());
+                        self.tell(cx, reader, &Said::Published { message, position }, about);
+                    }
+                    Err(refusal) => {
+                        let full = || Refusal::new(503, "unavailable", "it is not published");
+                        self.tell_refused(cx, reader, about, &refusal.unwrap_or_else(full));
+                    }
+                }
+                self.arrived(cx, reader);
+            }
+        }
     }
 }
 
-/// As REST tells it.
-fn text(id: MessageId) -> String {
-    Ulid(id.0).to_string()
+/// When a message was published, in milliseconds since 1970, and its id as REST tells it.
+pub(super) fn time_and_text(id: MessageId) -> (u64, String) {
+    (u64::try_from(id.0 >> 80).unwrap_or(u64::MAX), Ulid(id.0).to_string())
 }

@@ -3,7 +3,9 @@
 //!
 //! Owns what has been read. Must not know how a session began. Start at [`Streams::read_on`].
 
-use hub::{ChannelName, Command, HistoryPage, Read, ReadFrom};
+use std::sync::Arc;
+
+use hub::{ChannelName, Command, HistoryPage, Message, Read, ReadFrom};
 use wire::stream::Notice;
 
 use super::Streams;
@@ -91,6 +93,15 @@ impl Streams {
         let Some(reading) = reader.reading() else { return };
         reading.is_asked = false;
         let Some((channel, from)) = reading.channels.get(reading.at).cloned() else { return };
+        if from == ReadFrom::Retained {
+            reading.at += 1;
+            for message in &page.messages {
+                // It says nothing of where the reader stands.
+                let value = Arc::new(Message { position: None, ..Message::clone(message) });
+                self.hand(cx, &mut Encodings::new(&value), index);
+            }
+            return self.read_on(cx, index);
+        }
         let is_gone = page.newest.is_none() && matches!(from, ReadFrom::After(_));
         if page.is_lost || is_gone {
             if is_poll {
@@ -129,6 +140,10 @@ impl Streams {
             Found::Everything => Some(true),
             Found::Nothing | Found::Lost => None,
         };
+        if reader.kind == Kind::WebSocket {
+            self.tell_begun(cx, index, recovered);
+            return self.go_live(cx, index);
+        }
         let (form, token) = (reader.kind.form(), reader.token());
         if token.is_some() || recovered.is_some() {
             let mut text = Vec::new();

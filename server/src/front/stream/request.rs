@@ -5,14 +5,14 @@
 
 use hub::{ChannelName, check_filter};
 use wire::http::Head;
-use wire::stream::{Mode, Params};
+use wire::stream::{Mode, Params, Wanted};
 
 use super::Streams;
 use super::access::Turned;
 use super::answer::{Later, Refusal};
 use super::caller::Kind;
 use super::open::Asked;
-use crate::auth::{Action, Grant};
+use crate::auth::Grant;
 use crate::shard::{ConnKey, Cx, Request, Response};
 
 /// What is at a path.
@@ -21,6 +21,7 @@ enum Route {
     Sse,
     Ndjson,
     Poll,
+    WebSocket,
     Publish,
 }
 
@@ -30,6 +31,7 @@ impl Route {
             "/sse" => Some(Self::Sse),
             "/ndjson" => Some(Self::Ndjson),
             "/poll" => Some(Self::Poll),
+            "/ws" => Some(Self::WebSocket),
             "/publish" => Some(Self::Publish),
             _ => None,
         }
@@ -42,6 +44,7 @@ impl Route {
             (Self::Sse, Mode::Envelope) => Some(Kind::SseEnvelope),
             (Self::Ndjson, _) => Some(Kind::Ndjson),
             (Self::Poll, _) => Some(Kind::Poll),
+            (Self::WebSocket, _) => Some(Kind::WebSocket),
             (Self::Publish, _) => None,
         }
     }
@@ -79,6 +82,7 @@ impl Streams {
         let done = match (route, head.method) {
             (Route::Publish, "POST") => self.publish(cx, conn, request),
             (Route::Sse | Route::Ndjson | Route::Poll, "GET") => self.read(cx, conn, (route, head)),
+            (Route::WebSocket, "GET") => self.upgrade(cx, conn, head),
             (Route::Publish, _) => Err(Refusal::method("messages come by POST").into()),
             (_, _) => Err(Refusal::method("streams are asked for by GET").into()),
         };
@@ -86,7 +90,8 @@ impl Streams {
             Ok(()) => {}
             Err(Turned::Away(refusal)) => {
                 self.figures.refused += 1;
-                cx.io.respond(conn, self.site.refuse(&refusal, origin));
+                let response = self.site.refuse(&refusal, origin);
+                cx.io.respond(conn, if head.websocket { response.closing() } else { response });
             }
             Err(Turned::Off(later)) => {
                 let mode = Params::read(head.query, None).map(|params| params.mode).unwrap_or_default();
@@ -103,26 +108,25 @@ impl Streams {
     ) -> Result<(), Turned> {
         let params = Params::read(head.query, head.header("last-event-id")).map_err(Refusal::from)?;
         let Some(kind) = route.kind(params.mode) else { return Ok(()) };
-        if let Some(refusal) = self.turned_away(head) {
-            return Err(refusal.into());
-        }
-        // Before the token, whose verification is work.
-        if let Some(later) = self.put_off(cx, conn) {
-            return Err(Turned::Off(later));
-        }
-        let grant = self.look(head)?;
+        let grant = self.let_in(cx, conn, head)?;
         self.check_channels(kind, &params, &grant)?;
         self.check_permissions(&params, &grant)?;
-        let history = params.history.unwrap_or(0).min(self.config.limits.stream_history_max);
-        let asked = Asked { channels: params.channels, resume: params.resume, history, grant };
         let (limit, wait_seconds) = (params.limit, params.wait_seconds);
+        let asked = self.asked(params, grant);
         self.open(cx, (conn, kind, head.header("origin")), asked, (limit, wait_seconds));
         Ok(())
     }
 
-    fn check_channels(&self, kind: Kind, params: &Params, grant: &Grant) -> Result<(), Refusal> {
+    /// What a request asks for that was checked.
+    pub(super) fn asked(&self, params: Params, grant: Box<Grant>) -> Asked {
+        let history = params.history.unwrap_or(0).min(self.config.limits.stream_history_max);
+        let Params { channels, resume, retained, .. } = params;
+        Asked { channels, resume, history, retained, grant, upgrade: None }
+    }
+
+    pub(super) fn check_channels(&self, kind: Kind, params: &Params, grant: &Grant) -> Result<(), Refusal> {
         let limits = &self.config.limits;
-        if params.channels.is_empty() && grant.user.is_none() {
+        if params.channels.is_empty() && grant.user.is_none() && kind != Kind::WebSocket {
             let detail = "`channel` is missing: name one, or several; only a stream of a user does without";
             return Err(Refusal::new(400, "malformed", detail));
         }
@@ -134,6 +138,9 @@ impl Streams {
             check_filter(channel, limits.channel_name_bytes_max)
                 .map_err(|refusal| Refusal::of(refusal, channel))?;
             let is_filter = ChannelName::parse(channel, u32::MAX).is_err();
+            if is_filter && params.retained == Wanted::Yes {
+                return Err(Refusal::retained_of(channel));
+            }
             if is_filter && kind == Kind::Poll {
                 let detail =
                     "a poll needs names of channels: what a filter matches between two polls would be lost";
@@ -143,22 +150,13 @@ impl Streams {
         Ok(())
     }
 
-    fn check_permissions(&self, params: &Params, grant: &Grant) -> Result<(), Refusal> {
-        for channel in &params.channels {
-            let reads = params.history.unwrap_or(0) > 0;
-            if !self.may(grant, Action::Subscribe, channel) {
-                return Err(Refusal::forbidden(&format!("`{channel}` is not for this client to read")));
-            }
-            if reads && !self.may(grant, Action::History, channel) {
-                let detail = format!("what was published on `{channel}` is not for this client to read");
-                return Err(Refusal::forbidden(&detail));
-            }
-        }
-        Ok(())
+    pub(super) fn check_permissions(&self, params: &Params, grant: &Grant) -> Result<(), Refusal> {
+        let reads = params.history.unwrap_or(0);
+        params.channels.iter().try_for_each(|channel| self.check_reading(grant, channel, reads))
     }
 
     /// Whoever has to come back later.
-    fn put_off(&self, cx: &mut Cx<'_>, conn: ConnKey) -> Option<Later> {
+    pub(super) fn put_off(&self, cx: &mut Cx<'_>, conn: ConnKey) -> Option<Later> {
         if self.drain.is_some() {
             return Some(Later::Draining);
         }

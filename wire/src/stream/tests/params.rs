@@ -1,6 +1,6 @@
 //! What a query may ask for.
 
-use crate::stream::{Mode, ParamError, Params, Position, Resume, Token};
+use crate::stream::{Mode, ParamError, Params, Position, Resume, Token, Wanted};
 
 fn read(query: &str) -> Params {
     Params::read(query, None).unwrap()
@@ -22,11 +22,12 @@ fn channels_come_in_their_order_and_once() {
 
 #[test]
 fn everything_is_read() {
-    let params = read("channel=a&after=e1-7&history=50&limit=10&envelope=1&wait=3");
+    let params = read("channel=a&after=e1-7&history=50&limit=10&envelope=1&wait=3&retained=1");
     let expected = Params {
         channels: vec!["a".into()],
         resume: at(0xe1, 7),
         history: Some(50),
+        retained: Wanted::Yes,
         limit: Some(10),
         mode: Mode::Envelope,
         wait_seconds: Some(3),
