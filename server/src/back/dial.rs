@@ -72,3 +72,26 @@ pub(crate) async fn secure(
     let name = ServerName::try_from(host.to_owned()).map_err(|error| fails(&error))?;
     TlsConnector::from(config).connect(name, socket).await.map_err(|error| fails(&error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::net::TcpListener;
+
+    const WAIT: Duration = Duration::from_secs(20);
+
+    #[tokio::test]
+    async fn a_name_is_not_connected_to_where_none_of_its_addresses_may_be_used() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        for host in ["localhost", "127.0.0.1"] {
+            let refused = connect((host, port), WAIT, |_| false).await;
+            assert!(matches!(refused, Err(DialError::NoAddress)), "{host}: {refused:?}");
+        }
+        connect(("localhost", port), WAIT, |address| address.is_loopback()).await.unwrap();
+        let (_, first) = listener.accept().await.unwrap();
+        assert!(first.ip().is_loopback());
+        let another = tokio::time::timeout(Duration::ZERO, listener.accept()).await;
+        assert!(another.is_err(), "nobody else came");
+    }
+}

@@ -128,6 +128,45 @@ async fn whatever_the_back_end_does_it_hears_all_in_order() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_it_wants_done_when_it_hears_is_done_before_the_next_event_leaves() {
+    let news =
+        |event: &str, data: &Value| json!({ "publish": { "channel": "news", "event": event, "data": data } });
+    let back_end = BackEnd::start(move |hook| match (hook.kind(), hook.event["event"].as_str()) {
+        ("session.connect", _) => yes(json!({ "result": { "subscriptions": ["news"] } })),
+        (_, Some("n")) => {
+            let number = &hook.event["data"][0];
+            let thanks = json!({ "send": { "event": "thanks", "data": number } });
+            yes(json!({ "actions": [thanks, news("heard", number)], "state": "not for this" }))
+        }
+        (_, Some("wrong")) => yes(json!({ "actions": [news("heard", &json!("wrong")), { "nonsense": 1 }] })),
+        ("session.disconnected", _) => yes(json!({ "actions": [news("left", &hook.event["state"])] })),
+        _ => Act::Answer(200, "[\"whatever\"]".into()),
+    })
+    .await;
+    let server = start(back_end.address, ALL).await;
+    let address = server.public_addr();
+    let left = client(&server, move |mut socket| {
+        join(&mut socket, "");
+        socket.text(r#"42["n",1]"#);
+        socket.text(r#"42["wrong"]"#);
+        socket.text(r#"42["n",2]"#);
+        for expected in [r#"42["thanks",1]"#, r#"42["heard",1]"#, r#"42["thanks",2]"#, r#"42["heard",2]"#] {
+            assert_eq!(socket.next_text(), expected);
+        }
+        let mut other = WebSocket::connect(address, SOCKET);
+        other.next_text();
+        join(&mut other, "");
+        other.text(r#"42["n",3]"#);
+        assert_eq!(socket.next_text(), r#"42["heard",3]"#);
+        other.text("41");
+        socket.next_text()
+    })
+    .await;
+    assert_eq!(left, r#"42["left",null]"#, "only answers to questions change the state");
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn events_wait_for_a_back_end_that_is_away() {
     let back_end = BackEnd::start(|_| yes(json!({}))).await;
     let address = back_end.address;
@@ -206,15 +245,17 @@ struct Program {
     child: Child,
     folder: PathBuf,
     public: String,
+    keys: &'static str,
 }
 
 impl Program {
-    fn start(folder: &Path, public: &str, back_end: &BackEnd) -> Self {
+    /// `keys` are further ones of its configuration.
+    fn start(folder: &Path, public: &str, back_end: &BackEnd, keys: &'static str) -> Self {
         let (config, ready) = (folder.join("trunkline.toml"), folder.join("ready"));
         let text = format!(
             "[auth]\nmode = \"back_end\"\n[server]\npublic_listen = \"{public}\"\nprivate_listen = \"127.0.0.1:0\"\n\
              shards = 2\n[store]\ndir = \"{}\"\n[[webhook]]\nname = \"app\"\nurl = \"http://{}/\"\n\
-             secrets = [\"{SECRET}\"]\n{ALL}[[socketio.namespace]]\nname = \"/\"\nrecovery = \"opt_in\"\n",
+             secrets = [\"{SECRET}\"]\n{ALL}[[socketio.namespace]]\nname = \"/\"\nrecovery = \"opt_in\"\n{keys}",
             folder.join("store").display(),
             back_end.address
         );
@@ -231,14 +272,14 @@ impl Program {
         }
         let ready: Value = serde_json::from_slice(&std::fs::read(ready).unwrap()).unwrap();
         let public = ready["public"].as_str().unwrap().to_owned();
-        Self { child, folder: folder.to_owned(), public }
+        Self { child, folder: folder.to_owned(), public, keys }
     }
 
     /// SIGKILL, and the next one on the same port.
     fn kill(mut self, back_end: &BackEnd) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        Self::start(&self.folder, &self.public, back_end)
+        Self::start(&self.folder, &self.public, back_end, self.keys)
     }
 
     fn connect(&self) -> WebSocket {
@@ -256,11 +297,17 @@ impl Drop for Program {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn after_a_kill_the_back_end_hears_of_every_session_that_is_gone() {
-    let folder = std::env::temp_dir().join(format!("trunkline-webhooks-{}", std::process::id()));
+/// An empty one of its own.
+fn folder(name: &str) -> PathBuf {
+    let folder = std::env::temp_dir().join(format!("trunkline-webhooks-{name}-{}", std::process::id()));
     let _not_there = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).unwrap();
+    folder
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_kill_the_back_end_hears_of_every_session_that_is_gone() {
+    let folder = folder("gone");
     let back_end = BackEnd::start(|hook| match hook.kind() {
         "session.connect" => yes(json!({ "result": { "user": "ada" }, "state": "kept" })),
         "session.event" => yes(json!({ "result": hook.event["state"] })),
@@ -268,7 +315,7 @@ async fn after_a_kill_the_back_end_hears_of_every_session_that_is_gone() {
     })
     .await;
     let script = |back_end: BackEnd, folder: PathBuf| {
-        let mut program = Program::start(&folder, "127.0.0.1:0", &back_end);
+        let mut program = Program::start(&folder, "127.0.0.1:0", &back_end, "");
         let (mut lost, mut recoverable) = (program.connect(), program.connect());
         let gone = field(&join(&mut lost, "").unwrap(), "sid").unwrap();
         let answer = join(&mut recoverable, r#"{"csr":true}"#).unwrap();
@@ -313,6 +360,35 @@ async fn after_a_kill_the_back_end_hears_of_every_session_that_is_gone() {
         .collect();
     assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
     drop((program, back));
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_end_of_a_session_that_was_lost_before_a_kill_comes_behind_all_that_was_told_before_it() {
+    let folder = folder("lost");
+    let back_end = BackEnd::start(|_| yes(json!({}))).await;
+    let first = Program::start(&folder, "127.0.0.1:0", &back_end, "[recovery]\nwindow_ms = 1000\n");
+    let scripted = tokio::task::spawn_blocking(move || {
+        let mut socket = first.connect();
+        let sid = field(&join(&mut socket, r#"{"csr":true}"#).unwrap(), "sid").unwrap();
+        (0..3).for_each(|number| socket.text(&format!(r#"42["n",{number}]"#)));
+        (first, socket, sid)
+    });
+    let (first, socket, sid) = tokio::time::timeout(WAIT, scripted).await.unwrap().unwrap();
+    until("its events are told", || heard(&back_end, &sid).len() == 4).await;
+    drop(socket);
+    until("it is lost", || heard(&back_end, &sid).len() == 5).await;
+    let second = tokio::task::spawn_blocking(move || {
+        let second = first.kill(&back_end);
+        (second, back_end)
+    });
+    let (second, back_end) = tokio::time::timeout(WAIT, second).await.unwrap().unwrap();
+    let is_over = |hooks: &[Hook]| hooks.last().is_some_and(|hook| hook.kind() == "session.ended");
+    until("it cannot come back", || is_over(&heard(&back_end, &sid))).await;
+    let places: Vec<String> =
+        heard(&back_end, &sid).iter().map(|hook| hook.event["sequence"].to_string()).collect();
+    assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
+    drop(second);
     std::fs::remove_dir_all(&folder).unwrap();
 }
 

@@ -10,17 +10,20 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use hub::SessionId;
 use serde::Deserialize;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
+use super::actions::Actions;
 use super::connection::Answer;
 use super::endpoint::{Endpoint, Urgency};
 use super::failure::Failure;
 use super::fate::{Fate, fate};
 use super::history::{Attempt, History};
 use super::outbox::Outbox;
-use crate::back::office::Office;
+use super::reply;
+use crate::back::rest::Desk;
 use crate::back::sqs::{QueueMessage, ReceivedMessage};
 
 /// How long one look for events waits for some.
@@ -37,7 +40,7 @@ pub(super) struct Deliverer {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) history: History,
-    office: Office,
+    desk: Desk,
     /// Whether events leave.
     is_enabled: AtomicBool,
     enabled: Notify,
@@ -63,12 +66,12 @@ pub(super) struct Head {
 }
 
 impl Deliverer {
-    pub(super) fn new(endpoint: Arc<Endpoint>, outbox: Arc<Outbox>, office: Office) -> Arc<Self> {
+    pub(super) fn new(endpoint: Arc<Endpoint>, outbox: Arc<Outbox>, desk: Desk) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
             outbox,
             history: History::default(),
-            office,
+            desk,
             is_enabled: AtomicBool::new(true),
             enabled: Notify::new(),
             counts: Default::default(),
@@ -79,11 +82,11 @@ impl Deliverer {
     pub(super) async fn run(self: Arc<Self>) {
         let lanes = (u32::from(self.endpoint.config.concurrency) / 2).max(1);
         let permits = Arc::new(Semaphore::new(lanes as usize));
-        while !self.office.is_draining() {
+        while !self.desk.office().is_draining() {
             if !self.is_enabled() {
                 tokio::select! {
                     () = self.enabled.notified() => {}
-                    () = self.office.drain_begins() => {}
+                    () = self.desk.office().drain_begins() => {}
                 }
                 continue;
             }
@@ -96,7 +99,7 @@ impl Deliverer {
             match self.outbox.queue.receive_for(max, LOOK, visibility).await {
                 Ok(messages) => self.begin(messages, first, &permits),
                 Err(error) => {
-                    if !self.office.is_draining() {
+                    if !self.desk.office().is_draining() {
                         tracing::warn!(%error, "events for the back end cannot be read");
                         tokio::time::sleep(PAUSE).await;
                     }
@@ -202,9 +205,26 @@ impl Deliverer {
         let age = now_ms().saturating_sub(message.sent_ms);
         let about = (message.receives, Duration::from_millis(age));
         let fate = fate(&self.endpoint.config, about, &result, chance());
+        if let (Fate::Done, Ok(answer)) = (fate, &result) {
+            self.act(answer, message.group.as_deref()).await;
+        }
         self.count(fate);
         self.note(head, message, (&result, fate, begun.elapsed()));
         fate
+    }
+
+    /// What the back end wants done, before the next event of the session leaves. An answer that says nothing of that, or cannot
+    /// be understood, is one all the same. Only what it is asked about changes a session's state.
+    async fn act(&self, answer: &Answer, group: Option<&str>) {
+        let Some(own) = group.and_then(|group| group.parse::<SessionId>().ok()) else { return };
+        let Ok(reply) = reply::read(answer) else { return };
+        match Actions::check(&reply.actions, own, &self.desk) {
+            Ok(actions) => drop(actions.run(&self.desk).await),
+            Err(wrong) => {
+                let webhook = self.endpoint.config.name.as_str();
+                tracing::warn!(webhook, wrong, "actions of the back end are not done");
+            }
+        }
     }
 
     fn note(

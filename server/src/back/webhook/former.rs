@@ -7,6 +7,7 @@ use std::collections::HashSet;
 
 use hub::{Command, Query, Report, SessionId};
 
+use super::lives::Life;
 use super::rows::{Former, Link};
 use super::teller::{News, Teller};
 use super::telling::{RESTART, Why, disconnected_data, ended_data, new_id};
@@ -36,10 +37,14 @@ impl Teller {
             let generation = life.generation;
             self.lives.begin(session, life);
             let is_there = waiting.contains(&session);
+            let close = match link {
+                Link::Connected => Life::close,
+                Link::Lost => Life::close_again,
+            };
+            self.lives.change(session, close);
             if link == Link::Lost && is_there {
                 continue;
             }
-            self.lives.change(session, super::lives::Life::close);
             let resumable_ms = is_there.then_some(self.desk.config().recovery.window_ms);
             let id = |what: &str| Some((format!("{session}-{generation}-{what}"), new_id().1));
             let mut is_stored = true;

@@ -52,6 +52,11 @@ impl Life {
         self.told = u32::MAX - 4;
     }
 
+    /// It had lost it before that process ended, which may have told of its loss and its end behind a [`Life::close`].
+    pub(super) fn close_again(&mut self) {
+        self.told = u32::MAX - 2;
+    }
+
     /// The place of its next event: rises over all its connections.
     fn next(&mut self) -> u64 {
         self.told = self.told.saturating_add(1);
@@ -112,7 +117,10 @@ mod tests {
         lives.change(session, Life::resume);
         let third = place(&lives);
         lives.change(session, Life::close);
-        assert!(first < second && second < third && third < place(&lives));
+        let (lost, ended) = (place(&lives), place(&lives));
+        assert!(first < second && second < third && third < lost && lost < ended);
+        lives.change(session, Life::close_again);
+        assert!(ended < place(&lives), "by the process after the next");
         lives.end(session);
         assert!(lives.tell(session).is_none());
     }

@@ -71,7 +71,7 @@ impl Webhooks {
             let outbox = Outbox::open(door, &office, name).await;
             let outbox = outbox.map_err(|error| format!("webhook {name}: {error}"))?;
             let endpoint = Endpoint::new(webhook.clone(), tls);
-            webhooks.push(Deliverer::new(endpoint, outbox, office.clone()));
+            webhooks.push(Deliverer::new(endpoint, outbox, desk.clone()));
         }
         let teller = Teller { desk, webhooks, lives: Lives::default(), rows: Rows::new(table) };
         teller.tell_of_former().await?;
