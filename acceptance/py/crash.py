@@ -1,9 +1,9 @@
 """The server is killed, again and again, while clients work; then nothing that was acknowledged may be missing.
 
-    python -m py.crash --binary ../target/release/trunkline --rounds 100 mqtt-1 mqtt-2 socketio queues
+    python -m py.crash --binary ../target/release/trunkline --rounds 100 mqtt-1 mqtt-2 socketio queues webhooks
 
-The server gets SIGKILL at a random time and is started again on the same port and the same directory. `crash_mqtt.py` and
-`crash_queues.py` say what their clients do and what must hold. Those of Socket.IO are of socket.io-client with connection state
+The server gets SIGKILL at a random time and is started again on the same port and the same directory. `crash_mqtt.py`,
+`crash_queues.py` and `crash_webhooks.py` say what their clients do and what must hold. Those of Socket.IO are of socket.io-client with connection state
 recovery (`lib/recovering.mjs`); in the end every event that was acknowledged has come to everybody, none twice, and is in the
 history. `cargo xtask crash` builds what is needed and runs it.
 """
@@ -21,7 +21,7 @@ import tempfile
 import threading
 import time
 
-from . import crash_mqtt, crash_queues
+from . import crash_mqtt, crash_queues, crash_webhooks
 from .crash_mqtt import SETTLE_S, lost
 from .killed import START_S, Server
 
@@ -192,11 +192,21 @@ def of(run, config="", **more):
     return work
 
 
+def webhooks_work(binary, rounds, seed, folder):
+    """With a back end that is there before the server."""
+
+    def start(config):
+        return Server(binary, folder, SETTINGS, config, word="serve")
+
+    return crash_webhooks.run(start, rounds, random.Random(seed), progress)
+
+
 WORKS = {
     "mqtt-1": of(crash_mqtt.run, qos=1),
     "mqtt-2": of(crash_mqtt.run, qos=2),
     "socketio": socketio_work,
     "queues": of(crash_queues.run, crash_queues.BOUND),
+    "webhooks": webhooks_work,
 }
 
 

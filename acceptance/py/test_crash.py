@@ -1,9 +1,17 @@
 """A few rounds of `crash`: the server is killed while clients of MQTT and Socket.IO work."""
 
+import datetime
+import json
+import random
+import socket
+import tempfile
 import unittest
 
-from . import crash
-from .sut import BINARY, ours
+import requests
+from standardwebhooks import Webhook
+
+from . import crash, crash_webhooks, reconnects
+from .sut import BINARY, eventually, ours
 
 ROUNDS = 3
 
@@ -42,9 +50,106 @@ class HistoryCheck(unittest.TestCase):
         self.refuses(self.kept([0, 2, 1]), self.acknowledged(3))
 
 
+class LedgerCheck(unittest.TestCase):
+    """What the ledger of a back end would find."""
+
+    def setUp(self):
+        self.ledger = crash_webhooks.Ledger()
+
+    def came(self, kind, place, generation=1, taken=True, **more):
+        event = {"id": f"{generation}-{place}", "type": f"trunkline.session.{kind}", "sessionid": "s", "generation": generation}
+        self.ledger.came(event | {"sequence": f"{generation}{place:020}", "data": [f"d{place}"]} | more, taken)
+
+    def welcome(self):
+        self.came("connect", 1)
+        self.came("connected", 2)
+
+    def test_what_is_right(self):
+        self.welcome()
+        self.assertEqual(self.ledger.online(), {"s"})
+        self.came("event", 3, taken=False)
+        self.assertFalse(self.ledger.has("s", {"d3"}), "it was not taken")
+        self.came("event", 3)
+        self.came("event", 5)
+        self.came("event", 4, ackrequested=True)
+        # Once more, since the server was killed before it noted that this was heard.
+        self.came("event", 3)
+        self.came("disconnected", 6)
+        self.assertTrue(self.ledger.has("s", {"d3", "d4", "d5"}))
+        self.assertEqual((self.ledger.online(), self.ledger.again), (set(), 1))
+        self.came("connected", 1, generation=2)
+        self.came("disconnected", 6)
+        self.assertEqual((self.ledger.online(), self.ledger.faults), ({"s"}, []))
+
+    def test_a_wrong_order(self):
+        self.welcome()
+        self.came("event", 4)
+        self.came("event", 3)
+        self.assertEqual(len(self.ledger.faults), 1)
+
+    def test_an_event_before_its_connection(self):
+        self.welcome()
+        self.came("event", 3, generation=2)
+        self.assertEqual(len(self.ledger.faults), 1)
+
+    def test_who_is_let_in_without_a_yes(self):
+        self.came("connect", 1, taken=False)
+        self.came("connected", 2)
+        self.assertEqual(len(self.ledger.faults), 1)
+
+
+class BadBackEnd(unittest.TestCase):
+    """The back end finds what is wrong with requests."""
+
+    def setUp(self):
+        self.ledger, self.count = crash_webhooks.Ledger(), 0
+        self.back_end = crash_webhooks.BackEnd(self.ledger, random.Random(1))
+        self.addCleanup(self.back_end.close)
+
+    def sockets(self, count):
+        """Requests under way, once all have come."""
+        sockets = []
+        for _ in range(count):
+            self.count += 1
+            event = {"id": str(self.count), "type": "trunkline.session.event", "sessionid": "s", "ackrequested": True}
+            body, now = json.dumps(event), datetime.datetime.now(datetime.timezone.utc)
+            signature = Webhook(crash_webhooks.SECRET).sign("1", now, body)
+            head = f"webhook-id: 1\r\nwebhook-timestamp: {int(now.timestamp())}\r\nwebhook-signature: {signature}\r\ncontent-length: {len(body)}"
+            sockets.append(socket.create_connection(("127.0.0.1", self.back_end.port)))
+            self.addCleanup(sockets[-1].close)
+            sockets[-1].sendall(f"POST /app HTTP/1.1\r\nhost: a\r\n{head}\r\n\r\n{body}".encode())
+        eventually(lambda: len(self.ledger.arrived) == self.count or self.ledger.faults, "requests that come")
+        return sockets
+
+    def test_more_requests_than_there_may_be(self):
+        self.back_end.turn("slow")
+        for one in self.sockets(crash_webhooks.CONCURRENCY):
+            one.close()
+        # Nobody waits for the first ones any more.
+        self.sockets(crash_webhooks.CONCURRENCY)
+        self.assertEqual(self.ledger.faults, [])
+        self.sockets(1)
+        eventually(lambda: self.ledger.faults == ["5 requests are under way to /app"], "that it is found")
+
+    def test_a_request_that_is_not_signed(self):
+        with self.assertRaises(requests.ConnectionError):
+            requests.post(f"http://127.0.0.1:{self.back_end.port}/app", b"{}", timeout=5)
+        eventually(lambda: len(self.ledger.faults) == 1, "that it is found")
+
+    def test_a_request_that_followed_a_redirect(self):
+        self.back_end.turn("redirect")
+        with self.assertRaises(requests.ConnectionError):
+            requests.post(f"http://127.0.0.1:{self.back_end.port}/elsewhere", b"{}", timeout=5)
+        eventually(lambda: self.ledger.faults == ["a request to /elsewhere"], "that it is found")
+
+
 @ours
 class Killed(unittest.TestCase):
     def test_what_was_acknowledged_survives(self):
         for name in crash.WORKS:
             with self.subTest(name):
                 crash.run(name, BINARY, ROUNDS, seed=1)
+
+    def test_a_back_end_hears_of_all_who_come_back_at_once(self):
+        with tempfile.TemporaryDirectory() as folder:
+            reconnects.run(BINARY, 100, "100ms", folder)
