@@ -28,6 +28,10 @@ function command(kind, files) {
   if (kind === "dev") {
     return [join(BIN_DIR, "trunkline"), ["dev", "--public", "127.0.0.1:0", "--private", "127.0.0.1:0", ...io, "--config", files.config]];
   }
+  if (kind === "serve") {
+    const own = ["server.public_listen=127.0.0.1:0", "server.private_listen=127.0.0.1:0", "server.drain_window_ms=0", "store.dir=data"];
+    return [join(BIN_DIR, "trunkline"), ["serve", ...io, "--config", files.config, ...own.flatMap((setting) => ["--set", setting])]];
+  }
   const example = kind === "echo" ? "engineio_echo" : "acceptance";
   return [join(BIN_DIR, "examples", example), [...io, "--config", files.config]];
 }
@@ -45,15 +49,15 @@ async function readReady(child, path, log) {
 }
 
 /**
- * @param {"acceptance"|"echo"|"dev"|"mqtt"} kind
- * @param {object} settings see README.md
+ * @param {"acceptance"|"echo"|"dev"|"mqtt"|"serve"} kind
+ * @param {object|string} settings see README.md; of `serve` the text of the configuration
  * @returns {Promise<{url, ws, mqtt, mqttTls, mqttWs, host, port, key, privateUrl, child, exited, log, stop}>}
  */
 export async function start(kind = "acceptance", settings = {}) {
   const folder = await mkdtemp(join(tmpdir(), "trunkline-acceptance-"));
   const files = { ready: join(folder, "ready.json"), config: join(folder, "config.toml"), settings: join(folder, "settings.json") };
   if (REFERENCE) await writeFile(files.settings, JSON.stringify(settings));
-  else await writeFile(files.config, toToml(kind, settings));
+  else await writeFile(files.config, kind === "serve" ? settings : toToml(kind, settings));
   const [program, args] = command(kind, files);
   const child = spawn(program, args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
