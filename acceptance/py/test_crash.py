@@ -74,11 +74,11 @@ class LedgerCheck(unittest.TestCase):
         self.came("event", 4, ackrequested=True)
         # Once more, since the server was killed before it noted that this was heard.
         self.came("event", 3)
-        self.came("disconnected", 6)
+        self.came("disconnected", 6, data={"cause": "client"})
         self.assertTrue(self.ledger.has("s", {"d3", "d4", "d5"}))
         self.assertEqual((self.ledger.online(), self.ledger.again), (set(), 1))
         self.came("connected", 1, generation=2)
-        self.came("disconnected", 6)
+        self.came("disconnected", 6, data={"cause": "client"})
         self.assertEqual((self.ledger.online(), self.ledger.faults), ({"s"}, []))
 
     def test_a_wrong_order(self):
@@ -90,6 +90,11 @@ class LedgerCheck(unittest.TestCase):
     def test_an_event_before_its_connection(self):
         self.welcome()
         self.came("event", 3, generation=2)
+        self.assertEqual(len(self.ledger.faults), 1)
+
+    def test_an_end_alone_is_right_for_those_who_were_coming_when_the_server_was_killed(self):
+        for generation, cause in ((1, "restart"), (2, "client")):
+            self.came("disconnected", 1, generation, data={"cause": cause})
         self.assertEqual(len(self.ledger.faults), 1)
 
     def test_who_is_let_in_without_a_yes(self):
