@@ -30,7 +30,7 @@ class CommandLine(ServerCase):
         return json.loads(done.stdout) if done.stdout.strip() else None
 
     def test_from_a_queue_to_its_end(self):
-        url = self.aws("create-queue", "--queue-name", "orders", "--attributes", "VisibilityTimeout=7")["QueueUrl"]
+        url = self.aws("create-queue", "--queue-name", "orders", "--attributes", "VisibilityTimeout=97")["QueueUrl"]
         self.assertEqual(self.aws("get-queue-url", "--queue-name", "orders")["QueueUrl"], url)
         at = ["--queue-url", url]
         attributes = '{"kind":{"DataType":"String","StringValue":"grün"}}'
@@ -48,7 +48,7 @@ class CommandLine(ServerCase):
         self.assertEqual(self.aws("receive-message", *at)["Messages"][0]["Body"], "m0")
         told = self.aws("get-queue-attributes", *at, "--attribute-names", "All")["Attributes"]
         counts = (told["ApproximateNumberOfMessages"], told["ApproximateNumberOfMessagesNotVisible"], told["VisibilityTimeout"])
-        self.assertEqual(counts, ("0", "3", "7"))
+        self.assertEqual(counts, ("0", "3", "97"))
         self.aws("purge-queue", *at)
         self.aws("tag-queue", *at, "--tags", "team=tea")
         self.assertEqual(self.aws("list-queue-tags", *at)["Tags"], {"team": "tea"})

@@ -49,7 +49,8 @@ pub enum OfficeError {
 /// What reports go to, by their tokens.
 #[derive(Default)]
 struct Waiters {
-    single: HashMap<Token, mpsc::UnboundedSender<Report>>,
+    /// Boxed: a channel has room for 32 from its start, and there is one for every request.
+    single: HashMap<Token, mpsc::UnboundedSender<Box<Report>>>,
     /// By the first token of each.
     many: BTreeMap<Token, Many>,
 }
@@ -102,7 +103,7 @@ pub(super) struct ManyAnswers {
 pub struct Answers {
     office: Arc<Inner>,
     token: Token,
-    reports: mpsc::UnboundedReceiver<Report>,
+    reports: mpsc::UnboundedReceiver<Box<Report>>,
 }
 
 impl Office {
@@ -276,10 +277,10 @@ impl Answers {
     /// # Errors
     /// [`OfficeError::Refused`], or [`OfficeError::Unanswered`] when none came in time.
     pub async fn within(&mut self, wait: Duration) -> Result<Report, OfficeError> {
-        match tokio::time::timeout(wait, self.reports.recv()).await {
-            Ok(Some(Report::Refused(refusal))) => Err(OfficeError::Refused(refusal)),
-            Ok(Some(report)) => Ok(report),
-            Ok(None) | Err(_) => Err(OfficeError::Unanswered),
+        match tokio::time::timeout(wait, self.reports.recv()).await.ok().flatten().map(|report| *report) {
+            Some(Report::Refused(refusal)) => Err(OfficeError::Refused(refusal)),
+            Some(report) => Ok(report),
+            None => Err(OfficeError::Unanswered),
         }
     }
 }
@@ -322,7 +323,7 @@ impl Waiters {
         let mut together: BTreeMap<Token, Vec<(usize, Report)>> = BTreeMap::new();
         for (token, report) in batch {
             if let Some(waiter) = self.single.get(&token) {
-                let _ = waiter.send(report);
+                let _ = waiter.send(Box::new(report));
             } else if let Some((first, many)) = self.many.range(..=token).next_back() {
                 let place = token.0 - first.0;
                 if place < many.count {

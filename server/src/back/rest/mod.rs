@@ -40,6 +40,7 @@ use imports::Imports;
 use problem::{MALFORMED, Problem};
 use serde::Serialize;
 use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
 use tokio::sync::Semaphore;
@@ -53,9 +54,13 @@ pub(in crate::back) use sessions::SubscriptionRequest;
 pub(crate) use guard::{bears_admin_key, is_loopback_host};
 pub use tail::TailSink;
 
-/// What every handler works with; clones share everything.
+/// What every handler works with; clones share everything. A request takes several, so a clone is one count.
 #[derive(Clone)]
-pub(crate) struct Desk {
+pub(crate) struct Desk(Arc<Things>);
+
+/// What is on a [`Desk`].
+#[derive(Clone)]
+pub(crate) struct Things {
     office: Office,
     config: Arc<Config>,
     /// Which key may do what.
@@ -75,6 +80,14 @@ pub(crate) struct Desk {
     tails: Arc<Semaphore>,
 }
 
+impl Deref for Desk {
+    type Target = Things;
+
+    fn deref(&self) -> &Things {
+        &self.0
+    }
+}
+
 impl Desk {
     /// A desk before the office; `zero` is the zero of the shards' clock.
     #[must_use]
@@ -84,7 +97,7 @@ impl Desk {
         let needs = Arc::new(Needs::of(&described().into_openapi()));
         let started = Instant::now();
         let imports = Imports::default();
-        Self {
+        Self(Arc::new(Things {
             office,
             config,
             needs,
@@ -97,19 +110,25 @@ impl Desk {
             zero,
             started,
             tails,
-        }
+        }))
     }
 
     /// With bridges to look at.
     #[must_use]
     pub(crate) fn with(self, bridges: Bridges) -> Self {
-        Self { bridges: Some(bridges), ..self }
+        self.changed(|things| things.bridges = Some(bridges))
     }
 
     /// With webhooks to look at, if there are any.
     #[must_use]
     pub(crate) fn with_webhooks(self, webhooks: Option<Webhooks>) -> Self {
-        Self { webhooks, ..self }
+        self.changed(|things| things.webhooks = webhooks)
+    }
+
+    /// Another desk, with what it has from this one.
+    fn changed(mut self, change: impl FnOnce(&mut Things)) -> Self {
+        change(Arc::make_mut(&mut self.0));
+        self
     }
 
     fn now_ms(&self) -> u64 {
@@ -233,7 +252,7 @@ struct ApiDoc;
 
 /// The whole private port; `door` is asked first.
 pub(crate) fn router(desk: Desk, door: Option<Door>) -> Router {
-    let desk = Desk { door: door.clone(), ..desk };
+    let desk = desk.changed(|things| things.door.clone_from(&door));
     let (router, mut document) = described().split_for_parts();
     document::with_keys(&mut document);
     let document = document.to_pretty_json().unwrap_or_default();

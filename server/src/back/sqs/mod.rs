@@ -29,6 +29,7 @@ pub(crate) use http::serve_or_pass;
 pub(crate) use look::Looked;
 pub(crate) use shelf::Shelf;
 
+use std::ops::Deref;
 use std::sync::Arc;
 
 use axum::Router;
@@ -42,13 +43,16 @@ use crate::config::Config;
 use caller::Caller;
 use http::Port;
 
-/// Everything that requests need; clones share it.
+/// Everything that requests need; clones share it, and each is one count.
 #[derive(Clone)]
-pub(crate) struct Door {
+pub(crate) struct Door(Arc<Means>);
+
+/// What a [`Door`] works with.
+pub(crate) struct Means {
     office: Office,
     config: Arc<Config>,
     shelf: Shelf,
-    template: Arc<UrlTemplate>,
+    template: UrlTemplate,
     /// One permit per receive that waits.
     waiting: Arc<Semaphore>,
 }
@@ -89,15 +93,23 @@ fn template(config: &Config) -> Result<UrlTemplate, String> {
     UrlTemplate::parse(text).map_err(|error| format!("sqs.url_template: {error}, got \"{text}\""))
 }
 
+impl Deref for Door {
+    type Target = Means;
+
+    fn deref(&self) -> &Means {
+        &self.0
+    }
+}
+
 impl Door {
     /// A door before the office.
     ///
     /// # Errors
     /// As [`check`].
     pub(crate) fn new(office: Office, config: Arc<Config>, shelf: Shelf) -> Result<Self, String> {
-        let template = Arc::new(template(&config)?);
+        let template = template(&config)?;
         let waiting = Arc::new(Semaphore::new(config.sqs.waiting_max));
-        Ok(Self { office, config, shelf, template, waiting })
+        Ok(Self(Arc::new(Means { office, config, shelf, template, waiting })))
     }
 
     /// A port on which nothing else is served.

@@ -51,18 +51,18 @@ pub(super) const COMET: Section = Section {
     runs: &[
         Run {
             name: "sse",
-            title: "10,000 of server-sent events for 5 minutes",
-            command: "comet --connections 10000|200 --duration 5m|2s --stats-every 5s|500ms {target} {own} {publish} {pids}",
+            title: "10,000 of server-sent events for 2 minutes",
+            command: "comet --connections 10000|200 --duration 2m|2s --stats-every 5s|500ms {target} {own} {publish} {pids}",
             who: Who::Events,
-            minutes_max: 10,
+            minutes_max: 5,
             ..RUN
         },
         Run {
             name: "ndjson",
-            title: "10,000 of lines of JSON for 5 minutes",
-            command: "comet --connections 10000|200 --duration 5m|2s --stats-every 5s|500ms {target} {own} {publish} {pids}",
+            title: "10,000 of lines of JSON for 2 minutes",
+            command: "comet --connections 10000|200 --duration 2m|2s --stats-every 5s|500ms {target} {own} {publish} {pids}",
             who: Who::Lines,
-            minutes_max: 10,
+            minutes_max: 5,
             ..RUN
         },
     ],
