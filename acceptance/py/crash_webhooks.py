@@ -223,17 +223,19 @@ class Connection(socketio.Client):
     def __init__(self, world, namespace, former):
         super().__init__(reconnection=False)
         self.world, self.namespace, self.former = world, namespace, former
-        self.pid = self.joined = None
+        self.pid = self.joined = self.reason = None
+        self.on("disconnect", lambda reason: setattr(self, "reason", reason), namespace=namespace)
         with world.lock:
             self.life = world.lives
 
     def _handle_connect(self, namespace, data):
         # The library forgets its session with the connection.
-        self.pid, self.joined = data.get("pid"), data["sid"]
         super()._handle_connect(namespace, data)
+        self.pid, self.joined = data.get("pid"), data["sid"]
 
     def is_open(self):
-        return self.eio.state == "connected"
+        """Until it ends, or its session does."""
+        return self.eio.state == "connected" and (not self.joined or self.namespace in self.namespaces)
 
     def join(self, recovers):
         """True once it is let in. That, or its end, comes in time."""
@@ -346,7 +348,7 @@ class Client(threading.Thread):
             if answer != (payload,):
                 self.world.ledger.faults.append(f"{self.name} asked {payload} and was answered {answer}")
         elif self.namespace == "/queued" and connection.is_open() and self.world.is_alive(connection.life):
-            self.world.ledger.faults.append(f"{self.name} was not answered in time, {payload}")
+            self.world.ledger.faults.append(f"{self.name} was not answered in time, {payload} in {session}")
         return answer is not None
 
     def settle(self):
@@ -398,6 +400,8 @@ class Keeper(Client):
             self.work()
         elif self.ask():
             self.is_resting = True
+        else:
+            time.sleep(0.01)
         self.look()
 
     def look(self):
@@ -405,7 +409,7 @@ class Keeper(Client):
         if not self.connection or self.connection.is_open():
             return
         if self.world.is_alive(self.connection.life):
-            self.world.ledger.faults.append(f"{self.name} lost its connection")
+            self.world.ledger.faults.append(f"{self.name} lost its connection {self.connection.joined}: {self.connection.reason}")
         self.former = (self.connection.pid, self.connection.joined) if self.recovers else None
         self.connection = None
 
