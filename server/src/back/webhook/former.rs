@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 
+use futures_util::StreamExt as _;
 use hub::{Command, Query, Report, SessionId};
 
 use super::lives::Life;
@@ -15,6 +16,9 @@ use crate::config::WebhookType;
 
 /// Sessions that a shard tells at a time.
 const PAGE: u32 = 1000;
+
+/// Sessions of which the back end is told at once: as many as the outbox stores together, twice over.
+const TOLD_AT_ONCE: usize = 1000;
 
 impl Teller {
     /// Takes over whatever the process before knew. Each event has the same id if this is repeated after another crash.
@@ -33,38 +37,45 @@ impl Teller {
             sessions = former.len(),
             "the back end is told what became of sessions of the process before"
         );
-        for Former { session, life, link } in former {
-            let generation = life.generation;
-            self.lives.begin(session, life);
-            let is_there = waiting.contains(&session);
-            let close = match link {
-                Link::Connected => Life::close,
-                Link::Lost => Life::close_again,
-            };
-            self.lives.change(session, close);
-            if link == Link::Lost && is_there {
-                continue;
-            }
-            let resumable_ms = is_there.then_some(self.desk.config().recovery.window_ms);
-            let id = |what: &str| Some((format!("{session}-{generation}-{what}"), new_id().1));
-            let mut is_stored = true;
-            if link == Link::Connected {
-                let data = disconnected_data(&RESTART, resumable_ms, None);
-                let news = News::new(WebhookType::SessionDisconnected, &data);
-                is_stored = self.put(session, &News { id: id("disconnected"), ..news }).await;
-            }
-            if !is_there {
-                let why = match link {
-                    Link::Connected => RESTART,
-                    Link::Lost => Why { reason: "recovery expired", cause: "expired" },
-                };
-                let data = ended_data(&why);
-                let news = News::new(WebhookType::SessionEnded, &data);
-                is_stored &= self.put(session, &News { id: id("ended"), ..news }).await;
-            }
-            self.settle_former((session, is_there), is_stored).await;
-        }
+        // Beside each other, so that what is written for many is written at once; of each session in its order.
+        let tell = |former: Former| {
+            let is_there = waiting.contains(&former.session);
+            self.tell_of(former, is_there)
+        };
+        futures_util::stream::iter(former).map(tell).buffer_unordered(TOLD_AT_ONCE).count().await;
         Ok(())
+    }
+
+    /// `is_there`: its client may come back to it.
+    async fn tell_of(&self, Former { session, life, link }: Former, is_there: bool) {
+        let generation = life.generation;
+        self.lives.begin(session, life);
+        let close = match link {
+            Link::Connected => Life::close,
+            Link::Lost => Life::close_again,
+        };
+        self.lives.change(session, close);
+        if link == Link::Lost && is_there {
+            return;
+        }
+        let resumable_ms = is_there.then_some(self.desk.config().recovery.window_ms);
+        let id = |what: &str| Some((format!("{session}-{generation}-{what}"), new_id().1));
+        let mut is_stored = true;
+        if link == Link::Connected {
+            let data = disconnected_data(&RESTART, resumable_ms, None);
+            let news = News::new(WebhookType::SessionDisconnected, &data);
+            is_stored = self.put(session, &News { id: id("disconnected"), ..news }).await;
+        }
+        if !is_there {
+            let why = match link {
+                Link::Connected => RESTART,
+                Link::Lost => Why { reason: "recovery expired", cause: "expired" },
+            };
+            let data = ended_data(&why);
+            let news = News::new(WebhookType::SessionEnded, &data);
+            is_stored &= self.put(session, &News { id: id("ended"), ..news }).await;
+        }
+        self.settle_former((session, is_there), is_stored).await;
     }
 
     async fn settle_former(&self, (session, is_there): (SessionId, bool), is_stored: bool) {
