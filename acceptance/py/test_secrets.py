@@ -150,11 +150,17 @@ class Secrets(unittest.TestCase):
         ]
         with self.assertRaises(socketio.exceptions.ConnectionError):
             self.visit({"token": self.token(exp=1)}, ["websocket"])
-        for token in (self.token(), self.token(exp=1), self.token(trunkline={"permissions": 7})):
+        good = self.token(trunkline={"permissions": [{"filters": ["tea"], "allow": ["subscribe", "publish"]}]})
+        with requests.get(f"{self.url}/sse?channel=tea&access_token={good}", timeout=WAIT_S, stream=True) as stream:
+            self.assertEqual(stream.status_code, 200)
+            published = requests.post(f"{self.url}/publish?channel=tea&access_token={good}", b"hi", timeout=WAIT_S)
+            self.assertEqual(published.status_code, 200)
+            self.assertIn("data: hi", iter(stream.iter_lines(decode_unicode=True)))
+        for token in (good, self.token(), self.token(exp=1), self.token(trunkline={"permissions": 7})):
             self.mqtt("anybody", token)
             for path in ("sse", "ndjson", "poll", "publish", "socket.io/", "nowhere"):
                 requests.post(f"{self.url}/{path}?channel=tea&access_token={token}", b"x", timeout=WAIT_S, stream=True).close()
-                requests.get(f"{self.url}/{path}?channel=tea&access_token={token}", timeout=WAIT_S, stream=True).close()
+                requests.get(f"{self.url}/{path}?channel=tea&wait=0&access_token={token}", timeout=WAIT_S, stream=True).close()
         self.mqtt("bob", PASSWORD)
         self.check(self.rest())
 
