@@ -13,11 +13,11 @@ use super::back_end::{Act, BackEnd, Hook, yes};
 use super::support::client::{PATIENCE, WebSocket, field, get};
 use super::{SECRET, SOCKET, WAIT, client, join, start, until};
 
-const ALL: &str = "types = [\"session.connect\", \"session.event\", \"session.connected\", \"session.disconnected\", \
+pub(crate) const ALL: &str = "types = [\"session.connect\", \"session.event\", \"session.connected\", \"session.disconnected\", \
                    \"session.ended\"]\nretry_ms_min = 20\nretry_ms_max = 40\nbreaker_pause_ms = 20\n";
 
 /// What was told of one session, each event once, in the order in which it was first heard.
-fn heard(back_end: &BackEnd, sid: &str) -> Vec<Hook> {
+pub(crate) fn heard(back_end: &BackEnd, sid: &str) -> Vec<Hook> {
     let mut heard: Vec<Hook> = Vec::new();
     for hook in back_end.hooks() {
         let is_new = heard.iter().all(|before| before.event["id"] != hook.event["id"]);
@@ -28,7 +28,7 @@ fn heard(back_end: &BackEnd, sid: &str) -> Vec<Hook> {
     heard
 }
 
-fn kinds(hooks: &[Hook]) -> Vec<&str> {
+pub(crate) fn kinds(hooks: &[Hook]) -> Vec<&str> {
     hooks.iter().map(Hook::kind).collect()
 }
 
@@ -177,6 +177,36 @@ async fn events_wait_for_a_back_end_that_is_away() {
     let back_end = BackEnd::start_at(address, |_| yes(json!({}))).await;
     until("all is told", || heard(&back_end, &one).len() == 6 && heard(&back_end, &two).len() == 6).await;
     assert!(is_whole(&heard(&back_end, &one), 3) && is_whole(&heard(&back_end, &two), 3));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_waited_behind_a_failing_one_was_not_tried_meanwhile() {
+    let calls = [const { AtomicU32::new(0) }; 2].map(Arc::new);
+    let counts = calls.clone();
+    let back_end = BackEnd::start(move |hook| {
+        let number = hook.event["data"][0].as_u64().filter(|_| hook.kind() == "session.event");
+        let Some(count) = number.and_then(|number| counts.get(usize::try_from(number).unwrap())) else {
+            return yes(json!({}));
+        };
+        let is_first = number == Some(0);
+        match count.fetch_add(1, Ordering::Relaxed) {
+            0..8 if is_first => Act::Answer(500, String::new()),
+            0..2 if !is_first => Act::Answer(404, String::new()),
+            _ => yes(json!({})),
+        }
+    })
+    .await;
+    let server = start(back_end.address, &format!("{ALL}refusals_max = 3\nbreaker_failures = 1000\n")).await;
+    let sid = visit(&server, 2).await;
+    until("all is told", || back_end.of("session.ended").len() == 1).await;
+    assert!(is_whole(&heard(&back_end, &sid), 2));
+    assert_eq!(calls.map(|count| count.load(Ordering::Relaxed)), [9, 3], "it was tried three times");
+    let private = server.private_addr();
+    let dead = tokio::task::spawn_blocking(move || {
+        get(private, "/v1/deliveries?status=dead").text().parse::<Value>().unwrap()
+    });
+    assert_eq!(dead.await.unwrap()["items"], json!([]));
     server.drain().await;
 }
 

@@ -4,9 +4,9 @@
 //! done; what fails comes back to it after a while. So nothing here has to outlive the process. Must not know what events say.
 //! Start at [`Deliverer::run`].
 
-use std::collections::VecDeque;
-use std::sync::Arc;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -46,6 +46,27 @@ pub(super) struct Deliverer {
     enabled: Notify,
     /// Sent, sent again, and given up.
     counts: [AtomicU64; 3],
+    tries: Tries,
+}
+
+/// How often events were sent that are sent again. A receive is no try: what waits behind a failing event of its session is
+/// received with it. One for each session that is held up, as its later events are not sent; after a restart they begin anew.
+#[derive(Debug, Default)]
+struct Tries(Mutex<HashMap<String, u32>>);
+
+impl Tries {
+    /// The number of this try, from 1.
+    fn next(&self, event: &str) -> u32 {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let tries = all.entry(event.to_owned()).or_default();
+        *tries = tries.saturating_add(1);
+        *tries
+    }
+
+    /// An event is not sent again.
+    fn forget(&self, event: &str) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(event);
+    }
 }
 
 /// What becomes of events that wait.
@@ -75,6 +96,7 @@ impl Deliverer {
             is_enabled: AtomicBool::new(true),
             enabled: Notify::new(),
             counts: Default::default(),
+            tries: Tries::default(),
         })
     }
 
@@ -164,14 +186,14 @@ impl Deliverer {
         let wait = Duration::from_millis(self.endpoint.config.delivery_timeout_ms);
         while let Some(message) = group.pop_front() {
             let is_late = Instant::now() + wait > until;
-            let fate = if is_late || !self.is_enabled() {
-                Fate::Later(Duration::ZERO)
+            let (fate, tries) = if is_late || !self.is_enabled() {
+                (Fate::Later(Duration::ZERO), 0)
             } else {
                 self.attempt(&message, wait).await
             };
             let done = match fate {
                 Fate::Done => self.outbox.queue.delete(message.receipt).await,
-                Fate::Dead => self.bury(&message).await,
+                Fate::Dead => self.bury(&message, tries).await,
                 Fate::Later(pause) => self.outbox.queue.change_visibility(message.receipt, pause).await,
                 Fate::Disabled => {
                     self.set(Flow::Stays);
@@ -197,20 +219,25 @@ impl Deliverer {
         }
     }
 
-    async fn attempt(&self, message: &ReceivedMessage, wait: Duration) -> Fate {
-        let Ok(head) = serde_json::from_str::<Head>(&message.body) else { return Fate::Dead };
+    /// Sends an event; what becomes of it, and which try this was.
+    async fn attempt(&self, message: &ReceivedMessage, wait: Duration) -> (Fate, u32) {
+        let Ok(head) = serde_json::from_str::<Head>(&message.body) else { return (Fate::Dead, 0) };
+        let number = self.tries.next(&head.id);
         let begun = Instant::now();
         let body = Bytes::copy_from_slice(message.body.as_bytes());
         let result = self.endpoint.call((&head.id, body), wait, Urgency::Patient).await;
         let age = now_ms().saturating_sub(message.sent_ms);
-        let about = (message.receives, Duration::from_millis(age));
+        let about = (number, Duration::from_millis(age));
         let fate = fate(&self.endpoint.config, about, &result, chance());
         if let (Fate::Done, Ok(answer)) = (fate, &result) {
             self.act(answer, message.group.as_deref()).await;
         }
         self.count(fate);
-        self.note(head, message, (&result, fate, begun.elapsed()));
-        fate
+        if matches!(fate, Fate::Done | Fate::Dead) {
+            self.tries.forget(&head.id);
+        }
+        self.note(head, (message, number), (&result, fate, begun.elapsed()));
+        (fate, number)
     }
 
     /// What the back end wants done, before the next event of the session leaves. An answer that says nothing of that, or cannot
@@ -230,7 +257,7 @@ impl Deliverer {
     fn note(
         &self,
         head: Head,
-        message: &ReceivedMessage,
+        (message, number): (&ReceivedMessage, u32),
         (result, fate, took): (&Result<Answer, Failure>, Fate, Duration),
     ) {
         if let Err(failure) = result {
@@ -241,7 +268,7 @@ impl Deliverer {
             kind: head.kind,
             session: message.group.clone().unwrap_or_default(),
             at_ms: now_ms(),
-            number: message.receives,
+            number,
             took,
             result: result.clone(),
             fate,
@@ -249,11 +276,11 @@ impl Deliverer {
     }
 
     /// A dead letter is in its queue before it goes here.
-    async fn bury(&self, message: &ReceivedMessage) -> Result<(), crate::back::sqs::QueueError> {
+    async fn bury(&self, message: &ReceivedMessage, tries: u32) -> Result<(), crate::back::sqs::QueueError> {
         let reason = self.history.last_of(&message.body).unwrap_or_else(|| "it cannot be read".to_owned());
         let mut letter = QueueMessage::new(message.body.clone())
             .attribute("webhook", self.endpoint.config.name.as_str())
-            .attribute("attempts", message.receives.to_string())
+            .attribute("attempts", tries.to_string())
             .attribute("reason", reason)
             .deduplication(message.id.clone());
         if let Some(group) = &message.group {
