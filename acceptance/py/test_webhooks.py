@@ -1,19 +1,23 @@
-"""Webhooks against libraries that others wrote: python-socketio on one side, standardwebhooks and cloudevents on the other."""
+"""Webhooks against libraries that others wrote: python-socketio, paho-mqtt and MQTT.js on one side, standardwebhooks and cloudevents on
+the other."""
 
 import base64
 import http.server
 import json
 import os
 import pathlib
+import queue
 import subprocess
 import tempfile
 import threading
 import time
 import unittest
 
+import paho.mqtt.client as paho
 import socketio
 from cloudevents.core.bindings.http import HTTPMessage, from_http
 from cloudevents.core.formats.json import JSONFormat
+from paho.mqtt.enums import MQTTProtocolVersion
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from .sut import HERE, REFERENCE, WAIT_S, eventually
@@ -28,6 +32,7 @@ class BackEnd(http.server.ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests, self.events, self.faults = [], [], []
+        self.on_connect = lambda event: (200, {"result": {"user": "ada"}, "state": "s"})
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
 
@@ -47,7 +52,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.requests.append((headers, body))
         self.server.events.append(event)
         if event.get_type().endswith("session.connect"):
-            return self.answer(200, {"result": {"user": "ada"}, "state": "s"})
+            return self.answer(*self.server.on_connect(event))
         if event.get_attributes().get("ackrequested"):
             return self.answer(200, {"result": [event.get_data()]})
         return self.answer(204, None)
@@ -86,6 +91,8 @@ class Webhooks(unittest.TestCase):
             name = "app"
             url = "http://127.0.0.1:{self.back_end.server_address[1]}/hook"
             secrets = ["{OLD}", "{NEW}"]
+            timeout_ms = 1000
+            send_passwords = "base64"
             types = {json.dumps(TYPES)}
             """
         )
@@ -99,7 +106,19 @@ class Webhooks(unittest.TestCase):
             if server.poll() is not None or time.monotonic() > end:
                 raise AssertionError("the server did not start")
             time.sleep(0.01)
-        self.url = f"http://{json.loads(ready.read_text())['public']}"
+        self.public = json.loads(ready.read_text())["public"]
+        self.url = f"http://{self.public}"
+
+    def by_type(self, count):
+        """What the back end was told once it was so much, by type."""
+        eventually(lambda: len(self.back_end.events) == count, f"{count} events")
+        self.assertEqual(self.back_end.faults, [])
+        return {event.get_type().removeprefix("trunkline."): event for event in self.back_end.events}
+
+    def knocking(self, version):
+        """What MQTT.js does until it is connected or gives up, a line each."""
+        command = ["node", HERE / "lib/mqtt-knocking.mjs", f"mqtt://{self.public}", "knocker", str(version)]
+        return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=True).stdout.split("\n")[:-1]
 
     def test_what_is_sent_is_what_the_standards_say(self):
         client = socketio.Client()
@@ -128,6 +147,80 @@ class Webhooks(unittest.TestCase):
         self.assertIn([{"$binary": "AP8="}], data)
         self.assertEqual(by_type["session.ended"].get_attributes()["userid"], "ada")
         self.assertEqual(by_type["session.ended"].get_attributes()["state"], "s")
+
+    def test_a_client_of_paho_is_what_the_back_end_says(self):
+        for version in (MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5):
+            with self.subTest(version=version):
+                self.back_end.events.clear()
+                connected, messages = threading.Event(), queue.Queue()
+                self.back_end.on_connect = lambda event: (
+                    200,
+                    {
+                        "result": {"user": "ada", "subscriptions": ["tea"], "mqtt": {"user_properties": [["region", "north"]]}},
+                        "state": "s",
+                        "actions": [{"publish": {"channel": "tea", "data": {"hot": True}}}],
+                    },
+                )
+                client = paho.Client(paho.CallbackAPIVersion.VERSION2, "pump-1", protocol=version)
+                client.username_pw_set("eve", "hush")
+                told = []
+
+                def on_connect(_client, _data, _flags, reason, properties):
+                    told.append((reason.value, getattr(properties, "UserProperty", None)))
+                    connected.set()
+
+                client.on_connect = on_connect
+                client.on_message = lambda _client, _data, message: messages.put(message)
+                host, port = self.public.rsplit(":", 1)
+                client.connect(host, int(port))
+                client.loop_start()
+                self.assertTrue(connected.wait(WAIT_S))
+                message = messages.get(timeout=WAIT_S)
+                self.assertEqual((message.topic, json.loads(message.payload)), ("tea", {"hot": True}))
+                client.disconnect()
+                client.loop_stop()
+                is_new = version == MQTTProtocolVersion.MQTTv5
+                self.assertEqual(told, [(0, [("region", "north")] if is_new else None)])
+                events = self.by_type(4)
+                asked = events["session.connect"]
+                self.assertEqual((asked.get_source(), asked.get_attributes()["clientid"]), ("/clients/pump-1", "pump-1"))
+                data = asked.get_data()
+                self.assertEqual((data["user_name"], base64.b64decode(data["password"])), ("eve", b"hush"))
+                self.assertEqual(data["version"], "5" if is_new else "3.1.1")
+                sids = {event.get_attributes()["sessionid"] for kind, event in events.items() if kind != "session.connect"}
+                self.assertEqual(len(sids), 1)
+                for kind in ("session.connected", "session.disconnected", "session.ended"):
+                    attributes = events[kind].get_attributes()
+                    self.assertEqual((attributes["protocol"], attributes["generation"]), ("mqtt", 1))
+                    self.assertEqual((attributes["userid"], attributes["state"], attributes["clientid"]), ("ada", "s", "pump-1"))
+                left = events["session.disconnected"].get_data()
+                self.assertEqual((left["cause"], left["reason"], left["resumable"]), ("client", "disconnect", False))
+
+    def test_mqttjs_comes_back_by_itself_while_there_is_no_answer(self):
+        for version in (4, 5):
+            with self.subTest(version=version):
+                answers = iter([(500, {}), (200, {"result": 7}), (503, {})])
+                late = iter([True])
+
+                def on_connect(event):
+                    if next(late, None):
+                        # Longer than the time-out.
+                        time.sleep(1.5)
+                        return (200, {})
+                    return next(answers, None) or (200, {})
+
+                self.back_end.on_connect = on_connect
+                told = self.knocking(version)
+                self.assertEqual(told.count("reconnect"), 4, told)
+                self.assertEqual([line for line in told if line.startswith(("error", "connect"))], ["connect"])
+
+    def test_mqttjs_stays_away_after_a_no(self):
+        for version, code in ((4, 5), (5, 135)):
+            with self.subTest(version=version):
+                self.back_end.events.clear()
+                self.back_end.on_connect = lambda event: (403, {})
+                self.assertEqual(self.knocking(version), [f"error {code}", "close"])
+                self.assertEqual(len(self.back_end.events), 1)
 
     def test_a_body_that_was_changed_is_refused_by_the_library(self):
         client = socketio.Client()

@@ -84,6 +84,7 @@ fn hub(filters: u32, wildcards: u32) -> Hub {
             window: 10,
             will: None,
             user: None,
+            info: None,
             random: [0; 9],
         };
         let session = SessionKey(at);

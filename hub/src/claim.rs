@@ -55,7 +55,7 @@ impl Hub {
         let id = SessionId::new(partition, self.sessions.next_slot(), claim.random);
         let mut session = Session {
             tag: claim.tag,
-            identity: Identity::of(claim.user.clone(), None),
+            identity: Identity::of(claim.user.clone(), claim.info.clone()),
             pact: Some(Box::new(Pact::new(claim.name.clone(), self.allowance_of(&claim.name)))),
             ..Session::new(id, State::Paused, self.now)
         };
@@ -97,6 +97,7 @@ impl Hub {
         session.state = State::Paused;
         session.closing = false;
         session.tag = claim.tag;
+        session.identity = Identity::of(claim.user.clone(), claim.info.clone());
         let (tag, id, window) = (claim.tag, session.id, claim.window);
         agree(session, claim);
         if let Some(pact) = session.pact.as_mut() {

@@ -21,6 +21,8 @@ pub enum Command {
     /// subscriptions, so that a publish in answer to the client's first words finds it. Over a limit the session ends
     /// with `Effect::Ended` and `Reason::OverLimit`. Not for a session that was admitted before.
     Admit(Admit),
+    /// A session that was opened to be resumed is not to be, which is known before it is admitted.
+    Forgo(SessionKey),
     /// A client wants the session that bears its own name, or a new one under that name. Needs no admission: the caller has
     /// authenticated it. Answered by `Effect::Claimed` or `Effect::OpenRefused` at once; the front then sends `Resume`.
     Claim(Box<Claim>),
@@ -268,6 +270,8 @@ pub struct Claim {
     pub will: Option<Box<Will>>,
     /// The user the session belongs to.
     pub user: Option<Arc<str>>,
+    /// JSON shown with the session in presence, from now on.
+    pub info: Option<Bytes>,
     /// From the caller's random source: the unguessable part of the session id.
     pub random: [u8; 9],
 }

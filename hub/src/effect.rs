@@ -153,6 +153,10 @@ pub enum Effect {
         tag: Tag,
         /// The public name.
         id: SessionId,
+        /// The client's own, of a session that bears one.
+        name: Option<Arc<str>>,
+        /// How long it waits, in milliseconds; `u64::MAX` = for ever.
+        left_ms: u64,
         /// Why.
         reason: Reason,
     },
@@ -165,6 +169,8 @@ pub enum Effect {
         session: SessionKey,
         /// The public name.
         id: SessionId,
+        /// The client's own, of a session that bears one.
+        name: Option<Arc<str>>,
         /// Why.
         reason: Reason,
     },

@@ -116,6 +116,7 @@ impl Hub {
         match command {
             Command::Open(open) => self.open(&open, effects),
             Command::Admit(admit) => self.admit(admit, effects),
+            Command::Forgo(session) => self.forgo_recovery(session),
             Command::Claim(claim) => self.claim(*claim, effects),
             Command::Amend { session, keep_ms, drop_will } => {
                 self.amend(session, keep_ms);

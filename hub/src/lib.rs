@@ -75,7 +75,7 @@ pub use limits::{
     Allowance, ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, StoredLimits, WhenFull,
 };
 pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Quality, Traits};
-pub use names::{InvalidText, name_hash};
+pub use names::{InvalidText, home_partition, name_hash};
 pub use reason::Reason;
 pub use record::{
     DeliveredRecord, Entry, LogRecord, OwedRecord, Place, Record, ResumableRecord, SessionRecord, WillRecord,

@@ -10,6 +10,7 @@ use crate::outbox::Outbox;
 use crate::reason::Reason;
 use crate::recovery::Recovery;
 use crate::session::{ARRIVING, Identity, Part, Session, State};
+use std::sync::Arc;
 
 /// Bytes that count as much as a message does in the budget of a `Resume`.
 const BUDGET_BYTES: u64 = 1024;
@@ -76,6 +77,16 @@ impl Hub {
         self.hold_until_safe(key);
     }
 
+    pub(crate) fn forgo_recovery(&mut self, key: SessionKey) {
+        let Some(session) = self.sessions.find(key).filter(|session| session.state == State::Pending) else {
+            return;
+        };
+        if session.recovery.take().is_some() {
+            self.sessions.recovering -= 1;
+            self.forget_log_if_unused();
+        }
+    }
+
     pub(crate) fn pause(&mut self, key: SessionKey) {
         let Some(session) = self.sessions.find(key) else { return };
         if session.state == State::Ready {
@@ -131,10 +142,11 @@ impl Hub {
     pub(crate) fn detach(&mut self, key: SessionKey, reason: Reason, effects: &mut Effects) {
         let Some(session) = self.sessions.find(key) else { return };
         let admitted = matches!(session.state, State::Ready | State::Paused);
-        if admitted && session.pact.as_ref().is_some_and(|pact| pact.keep_ms > 0) {
+        if let Some(pact) = session.pact.as_ref().filter(|pact| admitted && pact.keep_ms > 0) {
+            let (name, left_ms) = (Some(Arc::clone(&pact.name)), pact.keep_ms);
             session.state = State::Detached;
             session.closing = false;
-            effects.list.push(Effect::Detached { tag: session.tag, id: session.id, reason });
+            effects.list.push(Effect::Detached { tag: session.tag, id: session.id, name, left_ms, reason });
             self.sessions.detached += 1;
             return self.leave_behind(key, effects);
         }
@@ -144,12 +156,13 @@ impl Hub {
             }
             return;
         };
-        recovery.until = Millis(self.now.0.saturating_add(self.config.limits.recovery.window_ms));
+        let left_ms = self.config.limits.recovery.window_ms;
+        recovery.until = Millis(self.now.0.saturating_add(left_ms));
         self.windows.insert((recovery.until, key));
         session.state = State::Detached;
         session.closing = false;
         session.held &= ARRIVING;
-        effects.list.push(Effect::Detached { tag: session.tag, id: session.id, reason });
+        effects.list.push(Effect::Detached { tag: session.tag, id: session.id, name: None, left_ms, reason });
         let waited = session.waiting();
         session.outbox = None;
         self.sessions.queued -= waited;
@@ -210,12 +223,13 @@ impl Hub {
         }
         self.close_window(key);
         self.drop_resumable(key);
+        let name = self.sessions.known(key).pact.as_ref().map(|pact| Arc::clone(&pact.name));
         let will = self.end_pact(key, effects);
         self.leave_all(key, effects);
         let session = self.sessions.known(key);
         let tag = session.is_connected().then_some(session.tag);
         let id = session.id;
-        effects.list.push(Effect::Ended { tag, session: key, id, reason });
+        effects.list.push(Effect::Ended { tag, session: key, id, name, reason });
         self.forget_asked(key, effects);
         self.sessions.remove(key);
         self.forget_log_if_unused();

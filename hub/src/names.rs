@@ -172,7 +172,8 @@ impl fmt::Display for ChannelName {
 }
 
 /// Partition of a channel name that was checked before.
-pub(crate) fn home_partition(name: &str, topology: &Topology) -> Partition {
+#[must_use]
+pub fn home_partition(name: &str, topology: &Topology) -> Partition {
     let partition = name_hash(name.as_bytes()) % u64::from(topology.partitions);
     Partition(u16::try_from(partition).expect("less than the number of partitions"))
 }

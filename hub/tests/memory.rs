@@ -73,6 +73,7 @@ fn claim(hub: &mut Hub, n: u32, filter: String) {
         window: 20,
         will: None,
         user: None,
+        info: None,
         random: [7; 9],
     };
     let claimed = apply(hub, Command::Claim(Box::new(claim)));

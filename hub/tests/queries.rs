@@ -62,6 +62,7 @@ impl Bench {
             window: 1,
             will: None,
             user: None,
+            info: None,
             random: [1; 9],
         };
         let effects = self.apply(Command::Claim(Box::new(claim)));

@@ -341,6 +341,7 @@ impl World {
             window: 10,
             will: None,
             user: Some(USERS[user].into()),
+            info: None,
             random: random(tag),
         };
         let before: Vec<u32> = self.clients.keys().copied().filter(|known| *known != tag).collect();

@@ -21,8 +21,8 @@ pub use back::{
 };
 pub use config::Config;
 pub use embed::{
-    Acceptance, Args, ClientEvent, Connect, Disconnect, Emit, Event, Events, Handle, Replier, Replies,
-    Server, Session, StartError,
+    Acceptance, Args, ClientEvent, Connect, Connected, Disconnect, Emit, Event, Events, Handle, Replier,
+    Replies, Server, Session, StartError,
 };
 pub use hub::{Reason, Refusal, SessionId};
-pub use mail::Handshake;
+pub use mail::{Handshake, MqttHello};

@@ -3,9 +3,12 @@
 //! Back office to shard: [`Mail`]. Shard to back office: [`Upcall`] (client events, bounded, back pressure stops
 //! reading from clients) and [`hub::Report`]s (answers to what the back office asked, bounded by what it asked).
 
+use crate::auth::Grant;
 use crate::front::{Ban, Banned};
 use bytes::Bytes;
 use hub::{Command, Reason, SessionId};
+use serde_json::value::RawValue;
+use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,19 +23,24 @@ pub enum Mail {
     Commands(Vec<Command>),
     /// The back end accepts a session that asked to connect.
     Admit {
+        /// Who, as [`Upcall::Connect`] has it.
+        session: SessionId,
+        /// What it begins with.
+        admission: Box<Admission>,
+    },
+    /// The client of an [`Upcall::Claimed`] that was to wait may be told of its session.
+    Greet {
         /// Who.
         session: SessionId,
-        /// The user it belongs to.
-        user: Option<Arc<str>>,
-        /// JSON for presence.
-        info: Option<Bytes>,
-        /// Channels and filters it is in from the start.
-        subscriptions: Vec<String>,
+        /// Of the event: on another connection since it waits for another one.
+        number: u64,
     },
     /// The back end refuses it, for good (the client should stop).
     Refuse {
         /// Who.
         session: SessionId,
+        /// As what.
+        denial: Denial,
         /// Shown to the client.
         message: Box<str>,
         /// JSON, optional.
@@ -129,19 +137,149 @@ pub struct Inspection {
     pub remote: Option<SocketAddr>,
 }
 
+/// What a session begins with that the back end accepts.
+#[derive(Clone, Debug, Default)]
+pub struct Admission {
+    /// User, what it may do, channels from the start, and when it is over.
+    pub grant: Grant,
+    /// Whether its client may come back to it (connection state recovery), if it asked for that.
+    pub recovery: Wanted,
+    /// MQTT 5: shown to the client with the answer.
+    pub user_properties: Vec<(Box<str>, Box<str>)>,
+    /// Comes back with [`Upcall::Claimed`].
+    pub luggage: Option<Box<Luggage>>,
+}
+
+/// Whether something that a client asked for is to be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Wanted {
+    /// As it asked.
+    #[default]
+    AsAsked,
+    /// Not.
+    Never,
+}
+
+/// What the back end said with its yes, for when there is a session.
+#[derive(Clone, Debug, Default)]
+pub struct Luggage {
+    /// What it keeps with the session from now on, if it said something of that.
+    pub state: Option<Option<Box<str>>>,
+    /// To be done behind the answer to the client.
+    pub actions: Vec<Box<RawValue>>,
+}
+
+/// As what a client is refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Denial {
+    /// It has not shown who it is (401).
+    Unknown,
+    /// It may not (403).
+    Forbidden,
+}
+
+/// What the client of a session speaks, and under which name it does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Speaks {
+    /// Socket.IO, in a namespace.
+    SocketIo(Arc<str>),
+    /// MQTT, under a client id.
+    Mqtt(Arc<str>),
+}
+
+/// What a client says that wants to connect.
+#[derive(Debug)]
+pub enum Hello {
+    /// CONNECT of Socket.IO.
+    SocketIo {
+        /// The namespace that it wants to join.
+        namespace: Arc<str>,
+        /// Its payload: JSON text of an object.
+        auth: Option<Bytes>,
+    },
+    /// CONNECT of MQTT.
+    Mqtt(Box<MqttHello>),
+}
+
+/// CONNECT of MQTT.
+#[derive(Debug)]
+pub struct MqttHello {
+    /// Its own, or the one that it is to be given.
+    pub client_id: Arc<str>,
+    /// As it is there.
+    pub user_name: Option<Box<str>>,
+    /// As it is there.
+    pub password: Option<Hidden>,
+    /// Clean Start; Clean Session in version 3.
+    pub clean_start: bool,
+    /// `3.1`, `3.1.1` or `5`.
+    pub version: &'static str,
+    /// Of the client's certificate, which was verified.
+    pub certificate: Option<Certified>,
+    /// Of version 5, in their order.
+    pub user_properties: Vec<(Box<str>, Box<str>)>,
+}
+
+/// What a verified certificate says of its client.
+#[derive(Debug)]
+pub struct Certified {
+    /// The subject, as RFC 4514 writes it.
+    pub subject: String,
+    /// The user that it is taken for (`mqtt.tls_client_user`).
+    pub user: Option<Arc<str>>,
+}
+
+/// Bytes that no log shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Hidden(pub Bytes);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Hidden(..)")
+    }
+}
+
+/// What a client's token says of it.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// Whose it is.
+    pub user: Option<Arc<str>>,
+    /// For the back end, which gets it back with every event.
+    pub state: Option<Box<str>>,
+}
+
 /// A client event, from a shard to the back office.
 #[derive(Debug)]
 pub enum Upcall {
-    /// A session asks to connect. Answered by [`Mail::Admit`] or [`Mail::Refuse`].
+    /// A session asks to connect. Answered by [`Mail::Admit`], [`Mail::Refuse`] or [`Mail::Disconnect`].
     Connect {
-        /// Its public id.
+        /// Its public id. A client of MQTT has a session only once it is let in: this is the name of the question, and of the
+        /// answer to it; the session is [`Upcall::Claimed`] then.
         session: SessionId,
-        /// Socket.IO namespace.
-        namespace: Arc<str>,
-        /// The client's CONNECT payload: JSON text of an object.
-        auth: Option<Bytes>,
+        /// What it says.
+        hello: Hello,
+        /// What its token says, where there are some.
+        known: Known,
         /// Of the connection's first request.
         handshake: Arc<Handshake>,
+    },
+    /// A client that was let in under a name of its own has a session. If there are webhooks it waits for [`Mail::Greet`], or
+    /// [`Mail::Disconnect`].
+    Claimed {
+        /// The session.
+        session: SessionId,
+        /// Of this event, for [`Mail::Greet`].
+        number: u64,
+        /// The client's name.
+        client_id: Arc<str>,
+        /// Whether it is an earlier one that goes on.
+        resumed: bool,
+        /// What is known of it.
+        known: Known,
+        /// As it came with [`Mail::Admit`].
+        luggage: Option<Box<Luggage>>,
+        /// The peer.
+        remote: Option<SocketAddr>,
     },
     /// A client sent an event.
     Event {
@@ -160,26 +298,32 @@ pub enum Upcall {
         session: SessionId,
         /// Its namespace.
         namespace: Arc<str>,
+        /// Whose it is.
+        user: Option<Arc<str>>,
     },
     /// A session lost its connection or ended.
     Disconnected {
         /// Who.
         session: SessionId,
-        /// Its namespace.
-        namespace: Arc<str>,
+        /// As what.
+        speaks: Speaks,
         /// Why.
         reason: Reason,
         /// The protocol's own words, such as `transport close`.
         text: &'static str,
-        /// It may come back within the recovery window; `false` = it is gone for good.
-        resumable: bool,
+        /// How long it may come back, in milliseconds, `u64::MAX` = for ever; `None` = it is gone for good.
+        resumable_ms: Option<u64>,
     },
-    /// A session that could have come back did not.
+    /// A session that could have come back did not, or cannot any more.
     Expired {
         /// Who.
         session: SessionId,
-        /// Its namespace.
-        namespace: Arc<str>,
+        /// As what.
+        speaks: Speaks,
+        /// Why.
+        reason: Reason,
+        /// The protocol's own words.
+        text: &'static str,
     },
 }
 
@@ -188,11 +332,33 @@ impl Upcall {
     #[must_use]
     pub fn len_bytes(&self) -> usize {
         let content = match self {
-            Self::Connect { namespace, auth, .. } => namespace.len() + auth.as_ref().map_or(0, Bytes::len),
+            Self::Connect { hello, .. } => hello.len_bytes(),
             Self::Event { values, .. } => values.len_bytes(),
+            Self::Claimed { luggage, .. } => luggage.as_ref().map_or(0, |luggage| luggage.len_bytes()),
             Self::Recovered { .. } | Self::Disconnected { .. } | Self::Expired { .. } => 0,
         };
         size_of::<Self>() + content
+    }
+}
+
+impl Hello {
+    fn len_bytes(&self) -> usize {
+        match self {
+            Self::SocketIo { namespace, auth } => namespace.len() + auth.as_ref().map_or(0, Bytes::len),
+            Self::Mqtt(hello) => {
+                let pairs = hello.user_properties.iter().map(|(name, value)| name.len() + value.len());
+                let password = hello.password.as_ref().map_or(0, |password| password.0.len());
+                let name = hello.user_name.as_ref().map_or(0, |name| name.len());
+                size_of::<MqttHello>() + hello.client_id.len() + name + password + pairs.sum::<usize>()
+            }
+        }
+    }
+}
+
+impl Luggage {
+    fn len_bytes(&self) -> usize {
+        let state = self.state.as_ref().and_then(|state| state.as_ref()).map_or(0, |state| state.len());
+        state + self.actions.iter().map(|action| action.get().len()).sum::<usize>()
     }
 }
 

@@ -150,6 +150,13 @@ pub fn name_in(certificate: &CertificateDer<'_>, user: ClientUser) -> Option<Str
     name.filter(|name| !name.is_empty() && !name.chars().any(char::is_control))
 }
 
+/// Whose a certificate is, as RFC 4514 writes it.
+#[must_use]
+pub fn subject_of(certificate: &CertificateDer<'_>) -> Option<String> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    Some(certificate.tbs_certificate().subject().to_string())
+}
+
 fn alternative(name: &GeneralName) -> Option<String> {
     match name {
         GeneralName::DnsName(name)

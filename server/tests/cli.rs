@@ -99,6 +99,34 @@ fn check_config_says_ok_with_warnings() {
 }
 
 #[test]
+fn check_config_asks_webhooks_whether_they_want_events() {
+    let checked = |url: &str, arguments: &[&str]| {
+        let text = format!(
+            "[auth]\nmode = \"back_end\"\n[[webhook]]\nname = \"app\"\nurl = \"{url}/hook\"\n\
+             origin = \"a.example.com\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\n\
+             types = [\"session.connect\", \"session.event\"]\n"
+        );
+        let file = TempFile::new("webhooks", &text);
+        let (status, out, err) = told(&trunkline(&[&["check-config", file.path()], arguments].concat(), &[]));
+        assert_eq!((status, err.as_str()), (0, ""), "{out}");
+        out
+    };
+    let yes = "HTTP/1.1 200 OK\r\nWebHook-Allowed-Origin: a.example.com\r\ncontent-length: 0\r\n\r\n";
+    let (url, serving) = answer_once(yes);
+    assert!(!checked(&url, &[]).contains("webhook app"));
+    let request = serving.join().unwrap();
+    assert!(request.starts_with("OPTIONS /hook HTTP/1.1\r\n"), "{request}");
+    assert!(request.contains("webhook-request-origin: a.example.com\r\n"), "{request}");
+    let (url, serving) = answer_once("HTTP/1.1 405 No\r\ncontent-length: 0\r\n\r\n");
+    let out = checked(&url, &[]);
+    assert!(out.contains("warning: webhook app: ") && out.contains("no WebHook-Allowed-Origin"), "{out}");
+    serving.join().unwrap();
+    // Nobody is there any more.
+    assert!(checked(&url, &[]).contains("warning: webhook app: "));
+    assert!(!checked(&url, &["--offline"]).contains("webhook app"));
+}
+
+#[test]
 fn check_config_tells_all_errors_and_fails() {
     let file = TempFile::new("bad", "[socketio]\nping_interval_ms = 5\nping_timeout = 1\n");
     let path = file.path();

@@ -26,7 +26,7 @@ fn start(mut config: Config) -> (Node, Ended) {
         Upcall::Connect { session, .. } => office.admit(session, &["all"]),
         // The test may be over.
         Upcall::Disconnected { session, text, .. } => drop(tell.send((session, text))),
-        Upcall::Event { .. } | Upcall::Recovered { .. } | Upcall::Expired { .. } => {}
+        _ => {}
     });
     (node, ended)
 }

@@ -11,7 +11,7 @@ use support::client::{Http, Said, WebSocket, field, get, post};
 use support::whole::until::until_so;
 use support::{Node, args};
 use trunkline::config::Config;
-use trunkline::mail::{Mail, Upcall};
+use trunkline::mail::{Hello, Mail, Upcall};
 use wire::values::Values;
 
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
@@ -23,7 +23,7 @@ fn start(change: impl FnOnce(&mut Config)) -> Node {
     config.ask_always = true;
     change(&mut config);
     Node::start(config, |office, upcall| {
-        if let Upcall::Connect { session, auth, .. } = upcall
+        if let Upcall::Connect { session, hello: Hello::SocketIo { auth, .. }, .. } = upcall
             && auth.is_none()
         {
             office.admit(session, &["news"]);

@@ -11,7 +11,7 @@ use hub::{ChannelName, Command, Except, Members, Reason, Report, SessionId, Targ
 use support::client::{Http, Said, WebSocket, field, get, post};
 use support::{Node, Office, args, message};
 use trunkline::config::{Config, EventRoute, HeaderName, NamespaceMatch, NamespaceName, NamespacePattern};
-use trunkline::mail::{Mail, Upcall};
+use trunkline::mail::{Hello, Mail, Upcall};
 
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
 const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -58,7 +58,7 @@ fn start(config: Config) -> Bench {
 
 fn back_end(office: &Office, tell: &Sender<Seen>, upcall: Upcall) {
     let seen = match upcall {
-        Upcall::Connect { session, namespace, auth, .. } => {
+        Upcall::Connect { session, hello: Hello::SocketIo { namespace, auth }, .. } => {
             let auth = auth.map(|auth| String::from_utf8(auth.to_vec()).unwrap());
             match auth.as_deref() {
                 Some(r#"{"deny":1}"#) => office.refuse(session, "no entry", None),
@@ -81,8 +81,10 @@ fn back_end(office: &Office, tell: &Sender<Seen>, upcall: Upcall) {
             }
             Seen::Event(namespace.to_string(), values.json().to_owned())
         }
-        Upcall::Disconnected { session, text, resumable, .. } => Seen::Disconnected(session, text, resumable),
-        Upcall::Recovered { .. } | Upcall::Expired { .. } => return,
+        Upcall::Disconnected { session, text, resumable_ms, .. } => {
+            Seen::Disconnected(session, text, resumable_ms.is_some())
+        }
+        _ => return,
     };
     // The test may be over.
     let _ = tell.send(seen);

@@ -10,7 +10,7 @@ use hub::{SessionId, Target};
 use support::client::{Http, WebSocket, field, get, post};
 use support::{Node, args, message};
 use trunkline::config::{Config, NamespaceMatch, NamespaceName, RecoveryMode};
-use trunkline::mail::Upcall;
+use trunkline::mail::{Hello, Upcall};
 
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
 const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -43,18 +43,19 @@ fn start(config: Config) -> Bench {
     let (tell, seen) = channel();
     let node = Node::start(config, move |office, upcall| {
         let one = match upcall {
-            Upcall::Connect { session, auth, .. } => {
+            Upcall::Connect { session, hello: Hello::SocketIo { auth, .. }, .. } => {
                 office.admit(session, &["news"]);
                 Seen::Connect(session, auth.map(|auth| String::from_utf8(auth.to_vec()).unwrap()))
             }
             Upcall::Recovered { session, .. } => Seen::Recovered(session),
-            Upcall::Disconnected { session, text, resumable, .. } => {
-                Seen::Disconnected(session, text, resumable)
+            Upcall::Disconnected { session, text, resumable_ms, .. } => {
+                Seen::Disconnected(session, text, resumable_ms.is_some())
             }
             Upcall::Expired { session, .. } => Seen::Expired(session),
             Upcall::Event { session, values, .. } => {
                 return office.emit(session, "back", &values.as_event().unwrap().args());
             }
+            Upcall::Connect { .. } | Upcall::Claimed { .. } => return,
         };
         // The test may be over.
         let _ = tell.send(one);

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 
 pub use received::{InvalidEvent, Received, ReceivedData};
 
-use crate::calendar::print_rfc3339;
+use crate::calendar::{parse_rfc3339, print_rfc3339};
 use crate::values::JsonText;
 
 /// The type of a message that was published on a channel, which is the subject.
@@ -158,6 +158,11 @@ fn member(out: &mut String, name: &str, json: &str) {
 /// A time as events tell it. Milliseconds since 1970.
 pub fn timestamp(time_ms: u64) -> String {
     print_rfc3339(time_ms)
+}
+
+/// A time as others tell it, in the form of RFC 3339; `None` if it is none. Milliseconds since 1970.
+pub fn parse_timestamp(text: &str) -> Option<u64> {
+    parse_rfc3339(text)
 }
 
 /// A place in a sequence as text, so that the order of texts is that of numbers (extension `sequence`).

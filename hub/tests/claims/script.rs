@@ -134,6 +134,7 @@ fn claim(node: &mut Node, who: &str, rest: &Rest<'_>) {
         window: rest.number("window").unwrap_or(10) as u16,
         will,
         user: rest.value("user").map(Into::into),
+        info: None,
         random: random[..9].try_into().unwrap(),
     };
     let shard = usize::from(claim_home(who, &node.topology).0);

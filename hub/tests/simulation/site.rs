@@ -275,7 +275,7 @@ impl Site {
         if !session.recover || !reason.recoverable() || session.state == State::Pending {
             return self.expect_ended(effects, &[(key, reason)]);
         }
-        let [Effect::Detached { tag, id, reason: r }] = effects.as_slice() else { panic!("{effects:?}") };
+        let [Effect::Detached { tag, id, reason: r, .. }] = effects.as_slice() else { panic!("{effects:?}") };
         assert_eq!((*tag, *id, *r), (session.tag, session.id, reason));
         session.cut(seen);
         session.state = State::Detached;
@@ -974,7 +974,7 @@ impl Site {
         assert_eq!(effects.len(), expected.len(), "{effects:?}, not {expected:?}");
         let mut closed = Vec::new();
         for (effect, (key, reason)) in effects.iter().zip(expected) {
-            let Effect::Ended { tag, session, id, reason: r } = effect else { panic!("{effect:?}") };
+            let Effect::Ended { tag, session, id, reason: r, .. } = effect else { panic!("{effect:?}") };
             let mut gone = self.model.sessions.remove(key).expect("the node knows");
             let shown = (gone.state != State::Detached).then_some(gone.tag);
             assert_eq!((*tag, *session, *id, *r), (shown, *key, gone.id, *reason));

@@ -10,7 +10,7 @@ use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::permissions::{Action, Permissions, Pool};
+use super::permissions::{PermissionEntry, Permissions, Pool};
 use super::{Refusal, UnixMs};
 use crate::config::ChannelFilter;
 
@@ -82,19 +82,12 @@ pub(super) struct Claims {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Own {
-    permissions: Vec<OwnGrant>,
+    permissions: Vec<PermissionEntry>,
     subscriptions: Vec<String>,
     info: Option<Box<RawValue>>,
     state: Option<Box<str>>,
     client_id: Option<Box<str>>,
     namespaces: Option<Vec<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct OwnGrant {
-    filters: Vec<String>,
-    allow: Vec<Action>,
 }
 
 /// One or several (RFC 7519 section 4.1.3).
@@ -138,15 +131,14 @@ impl Claims {
         let is_user = |user: &str| !user.is_empty() && user.len() <= USER_BYTES_MAX;
         let is_good = self.sub.as_deref().is_none_or(is_user)
             && state.as_ref().is_none_or(|state| state.len() <= STATE_BYTES_MAX)
-            && subscriptions.iter().all(is_joinable)
-            && permissions.iter().all(|one| one.filters.iter().all(is_filter));
+            && subscriptions.iter().all(is_joinable);
         if !is_good {
             return Err(Refusal::Claims);
         }
-        let granted = permissions.into_iter().map(|one| (one.filters, one.allow));
+        let permissions = Permissions::of_entries(permissions).map_err(|_| Refusal::Claims)?;
         Ok(Grant {
             user: self.sub.map(Arc::from),
-            permissions: Some(pool.intern(Permissions::new(granted))),
+            permissions: Some(pool.intern(permissions)),
             subscriptions,
             info: info.map(|info| Bytes::from(String::from(Box::<str>::from(info)))),
             state,

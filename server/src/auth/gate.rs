@@ -7,7 +7,7 @@ use std::sync::Arc;
 use super::claims::Grant;
 use super::jwt::{self, Looked, Refusal};
 use super::keys::Keys;
-use super::permissions::{Action, Asker, Pool};
+use super::permissions::{Action, Asker, Permissions, Pool};
 use super::{UnixMs, rules};
 use crate::config::{AuthMode, Config, CookieName};
 
@@ -113,13 +113,19 @@ impl Gate {
         Verdict::Refused(refusal)
     }
 
+    /// Permissions that came from elsewhere: equal ones are kept once.
+    #[must_use]
+    pub fn intern(&mut self, permissions: Arc<Permissions>) -> Arc<Permissions> {
+        self.pool.intern_shared(permissions)
+    }
+
     /// Whether somebody may do something with all that a channel or filter matches.
     #[must_use]
     pub fn may(&self, asker: Asker<'_>, action: Action, asked: &str) -> bool {
         self.shared.channels.may(asker, action, asked)
     }
 
-    /// Whether [`Gate::may`] is yes for everybody and every name that does not begin with `$`, so that nobody has to ask.
+    /// Whether [`Gate::may`] is yes for everybody without permissions and every name that does not begin with `$`, so that nobody has to ask.
     #[must_use]
     pub fn is_open(&self) -> bool {
         self.shared.channels.are_open()

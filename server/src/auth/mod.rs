@@ -42,6 +42,7 @@ pub use jwt::Refusal;
 pub(crate) use key::Key;
 pub(crate) use keys::ASK_PAUSE_MS;
 pub use keys::Keys;
+pub(crate) use permissions::PermissionEntry;
 pub use permissions::{Action, Asker, Permissions};
 pub(crate) use rules::is_reserved;
 pub(crate) use source::PARAMETER;

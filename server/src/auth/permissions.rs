@@ -10,6 +10,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::filters::covers;
+use crate::config::ChannelFilter;
 
 /// Something that a client does with a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
@@ -23,6 +24,14 @@ pub enum Action {
     Presence,
     /// Be shown what was published.
     History,
+}
+
+/// Some filters and what is granted on them, as tokens and answers of the back end have it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct PermissionEntry {
+    filters: Vec<String>,
+    allow: Vec<Action>,
 }
 
 /// Who asks for something.
@@ -63,6 +72,18 @@ impl Actions {
 }
 
 impl Permissions {
+    /// As they are written.
+    ///
+    /// # Errors
+    /// Which filter is none.
+    pub(crate) fn of_entries(entries: Vec<PermissionEntry>) -> Result<Self, String> {
+        let mut filters = entries.iter().flat_map(|entry| &entry.filters);
+        if let Some(wrong) = filters.find(|filter| ChannelFilter::parse(filter).is_err()) {
+            return Err(format!("\"{wrong}\" is no filter"));
+        }
+        Ok(Self::new(entries.into_iter().map(|entry| (entry.filters, entry.allow))))
+    }
+
     /// Of filters and what each list of them allows; the filters are valid.
     pub(super) fn new(granted: impl IntoIterator<Item = (Vec<String>, Vec<Action>)>) -> Self {
         let grants = granted.into_iter().map(|(filters, allow)| Grants {
@@ -111,6 +132,13 @@ const SWEEP_MIN: usize = 64;
 
 impl Pool {
     pub(super) fn intern(&mut self, permissions: Permissions) -> Arc<Permissions> {
+        match self.known.get(&permissions) {
+            Some(known) => Arc::clone(known),
+            None => self.intern_shared(Arc::new(permissions)),
+        }
+    }
+
+    pub(super) fn intern_shared(&mut self, permissions: Arc<Permissions>) -> Arc<Permissions> {
         if let Some(known) = self.known.get(&permissions) {
             return Arc::clone(known);
         }
@@ -118,7 +146,6 @@ impl Pool {
             self.known.retain(|known| Arc::strong_count(known) > 1);
             self.sweep_at = 2 * self.known.len();
         }
-        let permissions = Arc::new(permissions);
         self.known.insert(Arc::clone(&permissions));
         permissions
     }

@@ -72,13 +72,16 @@ impl Rules {
     /// The strictest of the rules that have channels of what is asked for, up to the first one that covers it. `Own` is
     /// answered here: it becomes `Anyone` or `Nobody`.
     fn who(&self, asker: Asker<'_>, action: Action, asked: &str) -> Who {
+        // Who has permissions has no others, whoever gave them.
+        let default =
+            if asker.permissions.is_some() { stricter(self.default, Who::Token) } else { self.default };
         let mut strictest = Who::Anyone;
         for rule in self.list.iter().filter(|rule| overlap(&rule.plain, asked)) {
             let word = match action {
                 Action::Publish => rule.publish,
                 Action::Subscribe | Action::Presence | Action::History => rule.subscribe,
             };
-            let who = match word.unwrap_or(self.default) {
+            let who = match word.unwrap_or(default) {
                 Who::Own if covers_for(asker, &rule.filter, asked) => Who::Anyone,
                 Who::Own => Who::Nobody,
                 who => who,
@@ -88,7 +91,7 @@ impl Rules {
                 return strictest;
             }
         }
-        stricter(strictest, self.default)
+        stricter(strictest, default)
     }
 }
 
@@ -136,6 +139,8 @@ mod tests {
         assert!(!jwt.may(asker, Action::Publish, "a") && !jwt.may(asker, Action::Subscribe, "b"));
         assert!(!jwt.may(Asker::default(), Action::Subscribe, "a"));
         let open = rules("anonymous", "");
+        assert!(open.may(asker, Action::Subscribe, "a"));
+        assert!(!open.may(asker, Action::Publish, "a"), "who has permissions has no others");
         assert!(
             open.may(Asker::default(), Action::Publish, "a")
                 && open.may(Asker::default(), Action::History, "#")

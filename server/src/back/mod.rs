@@ -31,3 +31,4 @@ pub use sqs::{
     Queue, QueueAttribute, QueueError, QueueMessage, QueueReceipt, QueueValue, ReceivedMessage, SentMessage,
 };
 pub use storage::Storage;
+pub use webhook::webhook_warnings;

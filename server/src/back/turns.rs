@@ -30,6 +30,7 @@ impl Doing for Upcall {
     fn session(&self) -> SessionId {
         match self {
             Self::Connect { session, .. }
+            | Self::Claimed { session, .. }
             | Self::Event { session, .. }
             | Self::Recovered { session, .. }
             | Self::Disconnected { session, .. }
@@ -38,7 +39,7 @@ impl Doing for Upcall {
     }
 
     fn is_return(&self) -> bool {
-        matches!(self, Self::Recovered { .. })
+        matches!(self, Self::Recovered { .. } | Self::Claimed { .. })
     }
 }
 

@@ -13,13 +13,19 @@ use super::{Failure, print, service};
 /// Check a configuration file as `serve` would read it, environment included
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Prints every error with line, column and key. Exit status: 0 usable, 1 not.
+Each webhook is asked by OPTIONS whether it takes events from here (CloudEvents, HTTP binding, section 4): one
+that does not say so is a warning.
 
 Examples:
   trunkline check-config trunkline.toml
+  trunkline check-config trunkline.toml --offline
   trunkline check-config trunkline.toml --set server.shards=8")]
 pub(super) struct CheckConfig {
     /// Configuration file
     file: PathBuf,
+    /// Ask no webhook
+    #[arg(long)]
+    offline: bool,
     #[command(flatten)]
     overrides: Overrides,
 }
@@ -40,9 +46,19 @@ impl CheckConfig {
         unreadable_files(&config)?;
         let unheard: String =
             without_back_end(&config)?.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        let unwanted =
+            if self.offline || config.webhooks.is_empty() { Vec::new() } else { unwanted(&config)? };
+        let unwanted: String = unwanted.iter().map(|warning| format!("warning: {warning}\n")).collect();
         let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-        print(&format!("{warnings}{unheard}{name}: OK\n"))
+        print(&format!("{warnings}{unheard}{unwanted}{name}: OK\n"))
     }
+}
+
+/// Webhooks that do not say that they want events.
+fn unwanted(config: &Config) -> Result<Vec<String>, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure(format!("no webhook can be asked: {error}")))?;
+    Ok(runtime.block_on(trunkline::back::webhook_warnings(config)))
 }
 
 /// Files that the server would fail to read at its start.

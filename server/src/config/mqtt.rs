@@ -18,8 +18,8 @@ section! {
     /// Response Information when it asks for it; everybody may publish there. What is published to `$delayed/<seconds>/<topic>`
     /// is published to the topic so much later, and its expiry begins then (`limits.delayed_max`).
     ///
-    /// The back end is not asked about MQTT clients, nor told of their coming and going: users and rules are configured,
-    /// `/v1/sessions` shows who is there, and `GET /v1/tail` what they publish.
+    /// With `auth.mode = "back_end"` the back end is asked about each client that gives no name of an `[[mqtt.user]]`, and with a
+    /// `[[webhook]]` it is told of their coming and going; `/v1/sessions` shows who is there, and `GET /v1/tail` what they publish.
     pub struct Mqtt at Once "mqtt" {
         /// Whether MQTT is served: on the public port, where the first byte tells it from HTTP, over TCP or over TLS with
         /// `[tls]`; inside WebSockets at `path`; and on ports of its own.
@@ -47,6 +47,9 @@ section! {
         /// version 3 is closed, before the packet is read. So what has not said who it is makes the server hold at most this, and
         /// 16 KiB while it proves who it is, times `limits.half_open_max`.
         connect_bytes_max: u32 = 65_536, 1024..=16_777_216 "bytes";
+        /// How long a client waits for the back end to say whether it may come in; then it is closed, and comes back. At most
+        /// `limits.unjoined_max` clients of a shard wait, and further ones are closed at once.
+        connect_timeout_ms: u64 = 45_000, 100..=600_000 "milliseconds";
         /// Messages of QoS 1 and 2 that a client of version 5 may have under way. It is told, and cut off with 0x93 beyond.
         receive_maximum: u16 = 20, 1..=65_535 "messages";
         /// Messages of QoS 1 and 2 that are under way to a client of version 3, which cannot say what it takes.

@@ -41,12 +41,20 @@ section! {
         /// the answer. It is told `session.event` without one, `session.connected`, `session.disconnected` and `session.ended`:
         /// these wait in a queue until it has heard them, in order within a session, at least once, over restarts with a store.
         types: Vec<WebhookType> = required, example ["session.connect", "session.event"];
-        /// Only of these Socket.IO namespaces; `*` stands for one or more characters other than `/`. Empty takes all.
+        /// Only of clients that speak these. Empty takes all.
+        protocols: Vec<WebhookProtocol> = [], example ["mqtt"];
+        /// Only of these Socket.IO namespaces; `*` stands for one or more characters other than `/`. Empty takes all,
+        /// and clients that have no namespace.
         namespaces: Vec<NamespaceMatch> = [], example ["/chat", "/team-*"];
         /// Of `session.event` only events of these names. Empty takes all.
         events: Vec<Text> = [], example ["order", "say"];
+        /// Whether `session.connect` of MQTT clients has their passwords.
+        send_passwords: SendPasswords = "never";
         /// What the types of events begin with; CloudEvents advises a domain in reverse.
         type_prefix: TypePrefix = "trunkline", example "com.example.trunkline";
+        /// Who is told to send the requests (`WebHook-Request-Origin`, of the HTTP binding of CloudEvents), usually a name of DNS.
+        /// `trunkline check-config` asks whether the back end allows it.
+        origin: TypePrefix = "trunkline", example "trunkline.example.com";
         /// How long a client's operation waits for the answer, everything included: a free place, connecting, tries.
         timeout_ms: u64 = 3_000, 50..=60_000 "milliseconds";
         /// How long an answer to what the back end is only told may take.
@@ -98,6 +106,26 @@ words! {
 }
 
 words! {
+    /// What a client speaks.
+    pub enum WebhookProtocol {
+        /// Socket.IO
+        SocketIo = "socketio",
+        /// MQTT
+        Mqtt = "mqtt",
+    }
+}
+
+words! {
+    /// Whether the back end gets passwords.
+    pub enum SendPasswords {
+        /// it does not
+        Never = "never",
+        /// as base64, since a password may be any bytes
+        Base64 = "base64",
+    }
+}
+
+words! {
     /// What a client that connects is told when there is no answer.
     pub enum ConnectWithoutAnswer {
         /// its connection is closed, so that it comes back by itself
@@ -135,6 +163,14 @@ impl Setting for Vec<WebhookType> {
     fn read(value: &Value) -> Result<Self, Flaw> {
         let types: Self = value.list()?.iter().map(WebhookType::read).collect::<Result<_, _>>()?;
         if types.is_empty() { Err(value.flaw("must name at least one type")) } else { Ok(types) }
+    }
+}
+
+impl Setting for Vec<WebhookProtocol> {
+    const KIND: Kind = Kind::List("protocol");
+
+    fn read(value: &Value) -> Result<Self, Flaw> {
+        value.list()?.iter().map(WebhookProtocol::read).collect()
     }
 }
 
@@ -346,10 +382,12 @@ impl Setting for WebhookUrl {
 }
 
 impl Webhook {
-    /// Whether it takes such an event of that namespace.
-    pub fn takes(&self, kind: WebhookType, namespace: &str) -> bool {
+    /// Whether it takes such an event of a client of that protocol, and namespace if it has those.
+    pub fn takes(&self, kind: WebhookType, protocol: WebhookProtocol, namespace: Option<&str>) -> bool {
+        let is_of = |namespace: &str| self.namespaces.iter().any(|names| names.matches(namespace));
         self.types.contains(&kind)
-            && (self.namespaces.is_empty() || self.namespaces.iter().any(|names| names.matches(namespace)))
+            && (self.protocols.is_empty() || self.protocols.contains(&protocol))
+            && (self.namespaces.is_empty() || namespace.is_some_and(is_of))
     }
 
     /// Whether it takes `session.event` of that name, if it takes any.

@@ -1,15 +1,16 @@
-//! Client events as a `Stream`: who asks to connect, what they send, who left. Of Socket.IO clients; those of MQTT make no
-//! events.
+//! Client events as a `Stream`: who asks to connect, what they send, who left. Of Socket.IO clients and, with `auth.mode =
+//! "back_end"`, of the coming and going of MQTT clients.
 //!
 //! Taking the stream makes the program the back end. It is bounded: a program that does not read it slows its
 //! clients down (the shards stop reading from them) instead of filling memory.
 
 use super::args::Args;
 use super::handle::{Handle, Session};
+use crate::auth::Grant;
 use crate::back::checked::{check_body, check_identity};
 use crate::back::office::{Office, OfficeError};
 use crate::back::turns::UpcallStream;
-use crate::mail::{Handshake, Mail, Upcall, Upcalls};
+use crate::mail::{Admission, Denial, Handshake, Hello, Mail, MqttHello, Speaks, Upcall, Upcalls};
 use bytes::Bytes;
 use futures_core::Stream;
 use hub::{Body, Command, Reason, SessionId};
@@ -24,8 +25,11 @@ use wire::values::{EventName, Values};
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum ClientEvent {
-    /// Asks to connect to a namespace: accept or refuse. Dropped unanswered, the client waits for its time-out.
+    /// Asks to connect, to a namespace or under a client id: accept or refuse. Dropped unanswered, the client waits for its
+    /// time-out.
     Connect(Connect),
+    /// A client of MQTT was let in and has a session, or its own again.
+    Connected(Connected),
     /// Sent an event.
     Event(Event),
     /// Came back with nothing missing (connection state recovery); nothing to decide.
@@ -36,15 +40,29 @@ pub enum ClientEvent {
     Expired(Session),
 }
 
-/// A client that asks to connect to a namespace.
+/// A client that asks to connect to a namespace, or by MQTT.
 #[derive(Debug)]
 pub struct Connect {
-    /// The session it will have when accepted; its id is known already.
+    /// The session it will have when accepted; its id is known already. A client of MQTT gets its session later
+    /// ([`Connected`]), and this one stands for nothing but the answer.
     pub session: Session,
+    /// Of MQTT: what it says. `auth` is `Null` then.
+    pub mqtt: Option<Box<MqttHello>>,
     /// The client's `auth` payload, JSON object; `Null` when it sent none.
     pub auth: Value,
     /// Query, allow-listed headers and address of its first request.
     pub handshake: Arc<Handshake>,
+}
+
+/// A client of MQTT that has a session.
+#[derive(Debug)]
+pub struct Connected {
+    /// Its session, whose namespace is `/`: rooms are channels, and channels topics.
+    pub session: Session,
+    /// Its client id.
+    pub client_id: Arc<str>,
+    /// Whether it is an earlier one that goes on.
+    pub resumed: bool,
 }
 
 /// What an accepted session starts with.
@@ -54,7 +72,7 @@ pub struct Acceptance {
     pub user: Option<String>,
     /// Shown in presence.
     pub info: Option<Value>,
-    /// Rooms it is in from the start.
+    /// Rooms it is in from the start; of MQTT channels.
     pub rooms: Vec<String>,
 }
 
@@ -76,7 +94,7 @@ pub struct Event {
 pub struct Disconnect {
     /// Who.
     pub session: Session,
-    /// In Socket.IO's words, such as `transport close`.
+    /// In the protocol's words, such as `transport close`.
     pub reason: &'static str,
     /// The same for programs.
     pub cause: Reason,
@@ -118,9 +136,17 @@ impl Events {
     fn event_of(&self, upcall: Upcall) -> ClientEvent {
         let session = |id: SessionId, namespace: Arc<str>| self.handle.session_of(id, namespace);
         match upcall {
-            Upcall::Connect { session: id, namespace, auth, handshake } => {
+            Upcall::Connect { session: id, hello, handshake, .. } => {
+                let (namespace, auth, mqtt) = match hello {
+                    Hello::SocketIo { namespace, auth } => (namespace, auth, None),
+                    Hello::Mqtt(hello) => (no_namespace(), None, Some(hello)),
+                };
                 let auth = auth.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-                ClientEvent::Connect(Connect { session: session(id, namespace), auth, handshake })
+                ClientEvent::Connect(Connect { session: session(id, namespace), mqtt, auth, handshake })
+            }
+            Upcall::Claimed { session: id, client_id, resumed, .. } => {
+                let session = session(id, no_namespace());
+                ClientEvent::Connected(Connected { session, client_id, resumed })
             }
             Upcall::Event { session: id, namespace, values, request } => {
                 let session = session(id, namespace);
@@ -128,17 +154,33 @@ impl Events {
                 let (name, args) = parts_of(&values);
                 ClientEvent::Event(Event { session, name, args, reply })
             }
-            Upcall::Recovered { session: id, namespace } => ClientEvent::Recovered(session(id, namespace)),
-            Upcall::Disconnected { session: id, namespace, reason: cause, text: reason, resumable } => {
+            Upcall::Recovered { session: id, namespace, .. } => {
+                ClientEvent::Recovered(session(id, namespace))
+            }
+            Upcall::Disconnected { session: id, speaks, reason: cause, text: reason, resumable_ms } => {
                 ClientEvent::Disconnect(Disconnect {
-                    session: session(id, namespace),
+                    session: session(id, namespace_of(speaks)),
                     reason,
                     cause,
-                    resumable,
+                    resumable: resumable_ms.is_some(),
                 })
             }
-            Upcall::Expired { session: id, namespace } => ClientEvent::Expired(session(id, namespace)),
+            Upcall::Expired { session: id, speaks, .. } => {
+                ClientEvent::Expired(session(id, namespace_of(speaks)))
+            }
         }
+    }
+}
+
+/// Rooms of this one are channels by their own names.
+fn no_namespace() -> Arc<str> {
+    "/".into()
+}
+
+fn namespace_of(speaks: Speaks) -> Arc<str> {
+    match speaks {
+        Speaks::SocketIo(namespace) => namespace,
+        Speaks::Mqtt(_) => no_namespace(),
     }
 }
 
@@ -185,18 +227,22 @@ impl Connect {
         }
         let (user, info) = (acceptance.user, acceptance.info.map(|info| Bytes::from(info.to_string())));
         check_identity(user.as_deref(), info.as_deref(), &handle.config().limits)?;
-        let mail = Mail::Admit { session: self.session.id(), user: user.map(Arc::from), info, subscriptions };
+        let grant = Grant { user: user.map(Arc::from), info, subscriptions, ..Grant::default() };
+        let admission = Box::new(Admission { grant, ..Admission::default() });
+        let mail = Mail::Admit { session: self.session.id(), admission };
         self.session.tell_home(mail).await?;
         Ok(self.session)
     }
 
-    /// Refuses for good: the client gets `connect_error` with this message and data, and does not try again.
+    /// Refuses for good: the client gets `connect_error` with this message and data, or CONNACK 5 or 0x87, and does not try
+    /// again.
     ///
     /// # Errors
     /// [`OfficeError::Busy`], [`OfficeError::Stopped`].
     pub async fn refuse(self, message: &str, data: Option<Value>) -> Result<(), OfficeError> {
         let data = data.map(|data| Bytes::from(data.to_string()));
-        let mail = Mail::Refuse { session: self.session.id(), message: message.into(), data };
+        let (session, denial) = (self.session.id(), Denial::Forbidden);
+        let mail = Mail::Refuse { session, denial, message: message.into(), data };
         self.session.tell_home(mail).await
     }
 }

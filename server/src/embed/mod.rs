@@ -37,6 +37,6 @@ mod unheard;
 pub use args::Args;
 pub use by_hand::ByHand;
 pub use emit::{Emit, Replies};
-pub use events::{Acceptance, ClientEvent, Connect, Disconnect, Event, Events, Replier};
+pub use events::{Acceptance, ClientEvent, Connect, Connected, Disconnect, Event, Events, Replier};
 pub use handle::{Handle, Session};
 pub use server::{Server, StartError};

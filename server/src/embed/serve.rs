@@ -32,7 +32,7 @@ impl Doing for ClientEvent {
     }
 
     fn is_return(&self) -> bool {
-        matches!(self, Self::Recovered(_))
+        matches!(self, Self::Recovered(_) | Self::Connected(_))
     }
 }
 
@@ -44,6 +44,7 @@ impl ClientEvent {
             Self::Connect(connect) => &connect.session,
             Self::Event(event) => &event.session,
             Self::Disconnect(gone) => &gone.session,
+            Self::Connected(connected) => &connected.session,
             Self::Recovered(session) | Self::Expired(session) => session,
         }
     }

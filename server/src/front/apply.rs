@@ -130,6 +130,8 @@ pub(super) fn door(effect: &Effect) -> Door {
         | Effect::AttachRefused { tag, .. }
         | Effect::Claimed { tag, .. }
         | Effect::Detached { tag, .. } => Some(*tag),
+        // Nobody else's have one.
+        Effect::Ended { tag: None, name: Some(_), .. } => return Door::Stream,
         Effect::Ended { tag, .. } => *tag,
         Effect::Send { to, .. }
         | Effect::CloseConnection { to, .. }

@@ -28,7 +28,7 @@ use self::socketio::SocketIo;
 use self::stream::Streams;
 use crate::auth::{Gate, Shared};
 use crate::config::Config;
-use crate::mail::{Mail, PeerMail};
+use crate::mail::{Denial, Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
 use crate::state::{End, ShardState};
 
@@ -251,10 +251,19 @@ impl Handler for Front {
             Mail::Ban { ban, reply } => drop(reply.send(self.mqtt.ban(cx, ban))),
             Mail::Unban { of, reply } => drop(reply.send(self.mqtt.unban(cx, &of))),
             Mail::BanOf { of, reply } => drop(reply.send(self.mqtt.ban_of(cx, of))),
-            Mail::Admit { session, user: Some(user), .. } if self.mqtt.bars_user(cx, &user) => {
-                let message = "blocked".into();
-                self.socketio.mail(cx, Mail::Refuse { session, message, data: None });
+            Mail::Admit { session, admission } if self.mqtt.asks(session) => {
+                self.mqtt.admit(cx, session, *admission);
             }
+            Mail::Admit { session, admission }
+                if admission.grant.user.as_ref().is_some_and(|user| self.mqtt.bars_user(cx, user)) =>
+            {
+                let (denial, message) = (Denial::Forbidden, "blocked".into());
+                self.socketio.mail(cx, Mail::Refuse { session, denial, message, data: None });
+            }
+            Mail::Refuse { session, denial, message, .. } if self.mqtt.asks(session) => {
+                self.mqtt.deny(cx, session, (denial, &message));
+            }
+            Mail::Greet { session, number } => self.mqtt.may_be_greeted(cx, session, number),
             Mail::Bans { after, limit, reply } => {
                 drop(reply.send(self.mqtt.bans(cx, after.as_ref(), limit)));
             }

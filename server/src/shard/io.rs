@@ -219,6 +219,11 @@ impl Io {
         !self.outbox.is_stalled() && self.connections.get(conn).is_some_and(|connection| !unread(connection))
     }
 
+    /// Whether the peer is known to send nothing more, of a connection that is not read from.
+    pub fn has_left(&self, conn: ConnKey) -> bool {
+        self.connections.get(conn).is_none_or(|connection| connection.flags.has(Flags::FIN_SEEN))
+    }
+
     /// Whether nothing is read from any client at present, as the back office or another shard is behind. What clients
     /// owe must not be held against them then, connected or between two polls.
     pub fn is_stalled(&self) -> bool {

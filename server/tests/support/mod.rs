@@ -28,10 +28,11 @@ use hub::{
     Body, ChannelName, Command, Hub, MessageId, Publish, Report, SessionId, ShardId, Target, Token, Topology,
 };
 use tokio::sync::mpsc;
+use trunkline::auth::Grant;
 use trunkline::auth::Shared;
 use trunkline::config::Config;
 use trunkline::front::{Front, PidKey};
-use trunkline::mail::{Mail, Upcall, Upcalls};
+use trunkline::mail::{Admission, Denial, Mail, Upcall, Upcalls};
 use trunkline::shard::{HubPort, Seats, Sender, Shard, ShardSetup, Takes, Time, Unsent, inlet, listeners};
 use wire::values::Values;
 
@@ -136,12 +137,17 @@ impl Office {
 
     pub fn admit(&self, session: SessionId, subscriptions: &[&str]) {
         let subscriptions = subscriptions.iter().map(|&name| name.to_owned()).collect();
-        self.to_session(session, Mail::Admit { session, user: None, info: None, subscriptions });
+        let grant = Grant { subscriptions, ..Grant::default() };
+        let admission = Box::new(Admission { grant, ..Admission::default() });
+        self.to_session(session, Mail::Admit { session, admission });
     }
 
     pub fn refuse(&self, session: SessionId, message: &str, data: Option<&'static str>) {
         let data = data.map(Bytes::from_static_str);
-        self.to_session(session, Mail::Refuse { session, message: message.into(), data });
+        self.to_session(
+            session,
+            Mail::Refuse { session, denial: Denial::Forbidden, message: message.into(), data },
+        );
     }
 
     /// An event to one session.

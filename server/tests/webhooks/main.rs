@@ -6,6 +6,7 @@
 mod support;
 
 mod back_end;
+mod mqtt;
 mod told;
 
 use std::net::SocketAddr;
@@ -15,7 +16,7 @@ use std::time::Duration;
 
 use back_end::{Act, BackEnd, Hook, yes};
 use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use support::client::{Said, WebSocket, field};
 use trunkline::config::{Machine, SourceFile, Sources};
@@ -29,8 +30,28 @@ const WAIT: Duration = Duration::from_secs(20);
 
 /// A server whose back end is there; `keys` are further ones of the webhook, or sections.
 async fn start(back_end: SocketAddr, keys: &str) -> Server {
+    start_with(back_end, "mode = \"back_end\"", keys).await
+}
+
+/// A server that lets in who has a token of [`token`].
+async fn start_with_tokens(back_end: SocketAddr, keys: &str) -> Server {
+    let auth = format!("mode = \"jwt\"\n[auth.jwt]\nsecret = \"{TOKEN_SECRET}\"");
+    start_with(back_end, &auth, keys).await
+}
+
+const TOKEN_SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+/// With these claims.
+fn token(claims: &Value) -> String {
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let signed = format!("{}.{}", part(r#"{"alg":"HS256"}"#), part(&claims.to_string()));
+    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, TOKEN_SECRET.as_bytes());
+    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes())))
+}
+
+async fn start_with(back_end: SocketAddr, auth: &str, keys: &str) -> Server {
     let text = format!(
-        "[auth]\nmode = \"back_end\"\n[server]\npublic_listen = \"127.0.0.1:0\"\nprivate_listen = \"127.0.0.1:0\"\n\
+        "[auth]\n{auth}\n[server]\npublic_listen = \"127.0.0.1:0\"\nprivate_listen = \"127.0.0.1:0\"\n\
          drain_window_ms = 0\n[[webhook]]\nname = \"app\"\nurl = \"http://{back_end}/hook?key=1\"\n\
          secrets = [\"{SECRET}\"]\n{}{keys}",
         if keys.starts_with("types = ") { "" } else { "types = [\"session.connect\", \"session.event\"]\n" }
@@ -413,6 +434,44 @@ async fn webhooks_take_their_namespaces_and_events_and_the_first_that_matches_is
     })
     .await;
     assert_eq!(second.hooks()[0].event["type"], "com.example.session.event");
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_back_end_grants_holds_also_after_a_recovery() {
+    let back_end = BackEnd::start(|hook| match hook.event["data"]["auth"]["csr"].as_i64() {
+        Some(2) => yes(json!({ "result": { "csr": false } })),
+        _ => yes(json!({ "result": { "permissions": [{ "filters": ["other"], "allow": ["publish"] }] } })),
+    })
+    .await;
+    let keys = "[[socketio.namespace]]\nname = \"/\"\nevents = \"relay\"\nrecovery = \"always\"\n";
+    let server = start(back_end.address, keys).await;
+    let mut listener = client(&server, |mut socket| {
+        assert!(field(&join(&mut socket, r#"{"csr":2}"#).unwrap(), "pid").is_none(), "it may not come back");
+        socket
+    })
+    .await;
+    let address = server.public_addr();
+    let pid = client(&server, |mut socket| {
+        let pid = field(&join(&mut socket, "").unwrap(), "pid").unwrap();
+        socket.text(r#"42["forbidden"]"#);
+        pid
+    })
+    .await;
+    let told = tokio::task::spawn_blocking(move || {
+        let mut socket = WebSocket::connect(address, SOCKET);
+        socket.next_text();
+        let back = join(&mut socket, &format!(r#"{{"pid":"{pid}","offset":""}}"#)).unwrap();
+        assert_eq!(field(&back, "pid"), Some(pid), "it is the same session");
+        socket.text(r#"42["forbidden"]"#);
+        let mut free = WebSocket::connect(address, SOCKET);
+        free.next_text();
+        join(&mut free, r#"{"csr":2}"#).unwrap();
+        free.text(r#"42["free"]"#);
+        listener.next_text()
+    });
+    let told = tokio::time::timeout(WAIT, told).await.unwrap().unwrap();
+    assert!(told.starts_with(r#"42["free""#), "{told}");
     server.drain().await;
 }
 

@@ -77,6 +77,7 @@ impl World {
             window,
             will: publish.map(|publish| Box::new(will_of(publish))),
             user: user.map(Into::into),
+            info: None,
             random,
         };
         let shard = self.people[who].shard;

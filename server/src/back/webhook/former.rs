@@ -3,15 +3,15 @@
 //!
 //! Must not know how a session comes back. Start at [`Teller::tell_of_former`].
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 
 use futures_util::StreamExt as _;
-use hub::{Command, Query, Report, SessionId};
+use hub::{Command, Millis, Query, Report, SessionId};
 
 use super::lives::Life;
 use super::rows::{Former, Link};
 use super::teller::{News, Teller};
-use super::telling::{RESTART, Why, disconnected_data, ended_data, new_id};
+use super::telling::{EXPIRED, RESTART, disconnected_data, ended_data, new_id};
 use crate::config::WebhookType;
 
 /// Sessions that a shard tells at a time.
@@ -39,16 +39,16 @@ impl Teller {
         );
         // Beside each other, so that what is written for many is written at once; of each session in its order.
         let tell = |former: Former| {
-            let is_there = waiting.contains(&former.session);
-            self.tell_of(former, is_there)
+            let left_ms = waiting.get(&former.session).copied();
+            self.tell_of(former, left_ms)
         };
         futures_util::stream::iter(former).map(tell).buffer_unordered(TOLD_AT_ONCE).count().await;
         Ok(())
     }
 
-    /// `is_there`: its client may come back to it.
-    async fn tell_of(&self, Former { session, life, link }: Former, is_there: bool) {
-        let generation = life.generation;
+    /// `left_ms` is how long its client may come back to it.
+    async fn tell_of(&self, Former { session, life, link }: Former, left_ms: Option<u64>) {
+        let (generation, is_there) = (life.generation, left_ms.is_some());
         self.lives.begin(session, life);
         let close = match link {
             Link::Connected => Life::close,
@@ -58,18 +58,17 @@ impl Teller {
         if link == Link::Lost && is_there {
             return;
         }
-        let resumable_ms = is_there.then_some(self.desk.config().recovery.window_ms);
         let id = |what: &str| Some((format!("{session}-{generation}-{what}"), new_id().1));
         let mut is_stored = true;
         if link == Link::Connected {
-            let data = disconnected_data(&RESTART, resumable_ms, None);
+            let data = disconnected_data(&RESTART, left_ms, None);
             let news = News::new(WebhookType::SessionDisconnected, &data);
             is_stored = self.put(session, &News { id: id("disconnected"), ..news }).await;
         }
         if !is_there {
             let why = match link {
                 Link::Connected => RESTART,
-                Link::Lost => Why { reason: "recovery expired", cause: "expired" },
+                Link::Lost => EXPIRED,
             };
             let data = ended_data(&why);
             let news = News::new(WebhookType::SessionEnded, &data);
@@ -93,10 +92,12 @@ impl Teller {
         }
     }
 
-    /// Sessions that may come back.
-    async fn waiting(&self) -> Result<HashSet<SessionId>, String> {
+    /// Sessions that may come back, and how long: milliseconds, `u64::MAX` = for ever.
+    async fn waiting(&self) -> Result<HashMap<SessionId, u64>, String> {
         let office = self.desk.office();
-        let mut waiting = HashSet::new();
+        let now_ms = self.desk.now_ms();
+        let left_ms = |until: Option<Millis>| until.map_or(u64::MAX, |until| until.0.saturating_sub(now_ms));
+        let mut waiting = HashMap::new();
         for shard in office.shards() {
             let mut after = None;
             loop {
@@ -104,7 +105,7 @@ impl Teller {
                 let report = office.ask(shard, |token| Command::Query { token, query }).await;
                 let Report::Sessions(page) = report.map_err(|error| error.to_string())? else { break };
                 after = page.items.last().map(|view| view.id);
-                waiting.extend(page.items.iter().map(|view| view.id));
+                waiting.extend(page.items.iter().map(|view| (view.id, left_ms(view.until))));
                 if !page.more {
                     break;
                 }

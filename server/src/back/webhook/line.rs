@@ -11,6 +11,7 @@ use hyper::Request;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 
 use super::connection::{Answer, Connection, Trouble};
+use super::consent::REQUEST_ORIGIN;
 use super::endpoint::{Call, Endpoint, Next};
 use super::failure::Failure;
 use crate::back::dial::{self, Stream};
@@ -151,6 +152,7 @@ fn request(
         .header(HOST, url.authority.as_str())
         .header(CONTENT_TYPE, "application/cloudevents+json; charset=utf-8")
         .header(USER_AGENT, concat!("trunkline/", env!("CARGO_PKG_VERSION")))
+        .header(REQUEST_ORIGIN, endpoint.config.origin.as_str())
         .header("webhook-id", id)
         .header("webhook-signature", endpoint.signer.header(id, &timestamp, body))
         .header("webhook-timestamp", timestamp);

@@ -9,10 +9,12 @@ use std::time::Instant;
 
 use hub::SessionId;
 
+use crate::mail::Speaks;
+
 /// One session.
 #[derive(Clone, Debug)]
 pub(super) struct Life {
-    pub(super) namespace: Arc<str>,
+    pub(super) speaks: Speaks,
     /// Named by the back end.
     pub(super) user: Option<Arc<str>>,
     /// Of the back end, opaque here.
@@ -29,9 +31,9 @@ pub(super) struct Life {
 
 impl Life {
     /// Of a session that connects first.
-    pub(super) fn new(namespace: Arc<str>) -> Self {
+    pub(super) fn new(speaks: Speaks) -> Self {
         Self {
-            namespace,
+            speaks,
             user: None,
             state: None,
             generation: 1,
@@ -111,7 +113,7 @@ mod tests {
     #[test]
     fn places_rise_over_all_connections_of_a_session() {
         let (lives, session) = (Lives::default(), SessionId([7; 15]));
-        lives.begin(session, Life::new("/".into()));
+        lives.begin(session, Life::new(Speaks::SocketIo("/".into())));
         let place = |lives: &Lives| lives.tell(session).unwrap().1;
         let (first, second) = (place(&lives), place(&lives));
         lives.change(session, Life::resume);

@@ -1,14 +1,16 @@
 //! Webhooks: the back end behind URLs, which is asked and told of what clients do.
 //!
 //! Owns the way from what shards tell to requests and from answers to what clients get: `teller` decides who is asked and what
-//! an answer means, `telling` writes events, `reply` and `actions` read answers, `endpoint` with its `line`s makes requests,
+//! an answer means (`connecting` of clients that connect), `telling` writes events, `reply` and `actions` read answers, `endpoint` with its `line`s makes requests,
 //! `outbox` and `deliver` have what is only told wait and leave, `lives` knows sessions, and `rows` those of an earlier process
 //! (`former`). Must not know shards or sockets of clients: everything goes through the office. Start at
 //! [`Webhooks::start`], then [`Teller`].
 
 mod actions;
 mod breaker;
+mod connecting;
 mod connection;
+mod consent;
 mod deliver;
 mod endpoint;
 mod failure;
@@ -32,6 +34,7 @@ use store::Table;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+pub use self::consent::webhook_warnings;
 use self::deliver::Deliverer;
 pub(crate) use self::deliver::Flow;
 use self::endpoint::Endpoint;

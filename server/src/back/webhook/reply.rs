@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::connection::Answer;
 use super::failure::Failure;
+use crate::mail::Denial;
 
 /// Bytes of a connection's state.
 pub(super) const STATE_BYTES_MAX: usize = 4096;
@@ -62,6 +63,13 @@ pub(super) struct ErrorReply {
     /// Whether the client should try again.
     #[serde(default)]
     pub(super) temporary: bool,
+    /// As what a client that connects is refused; the status says so, not the body.
+    #[serde(skip, default = "forbidden")]
+    pub(super) denial: Denial,
+}
+
+fn forbidden() -> Denial {
+    Denial::Forbidden
 }
 
 /// How a connection ends.
@@ -123,7 +131,10 @@ pub(super) fn read(answer: &Answer) -> Result<Reply, Failure> {
     match answer.status {
         204 => Ok(Reply::of(Verdict::Result(None))),
         200..=299 => accepted(&answer.body).map_err(Failure::Garbage),
-        401 => Ok(Reply::of(Verdict::Error(refusal(&answer.body, "unauthorized", "Unauthorized")))),
+        401 => {
+            let error = refusal(&answer.body, "unauthorized", "Unauthorized");
+            Ok(Reply::of(Verdict::Error(ErrorReply { denial: Denial::Unknown, ..error })))
+        }
         403 => Ok(Reply::of(Verdict::Error(refusal(&answer.body, "forbidden", "Forbidden")))),
         status => Err(Failure::Status(status)),
     }
@@ -185,6 +196,7 @@ fn refusal(body: &[u8], code: &str, message: &str) -> ErrorReply {
         message: message.to_owned(),
         data: None,
         temporary: false,
+        denial: Denial::Forbidden,
     })
 }
 

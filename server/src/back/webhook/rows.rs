@@ -11,6 +11,7 @@ use store::{Change, Completion, Completions, Done, Expect, RowOp, StoreError, Ta
 use tokio::sync::oneshot;
 
 use super::lives::Life;
+use crate::mail::Speaks;
 
 /// Keys begin so: others may keep things of sessions, too.
 const PREFIX: &[u8] = b"told/";
@@ -41,11 +42,17 @@ pub(super) struct Former {
 
 #[derive(Serialize, Deserialize)]
 struct Kept<'a> {
-    namespace: &'a str,
+    speaks: KeptSpeaks<'a>,
     user: Option<&'a str>,
     state: Option<&'a str>,
     generation: u32,
     link: Link,
+}
+
+#[derive(Serialize, Deserialize)]
+enum KeptSpeaks<'a> {
+    SocketIo { namespace: &'a str },
+    Mqtt { client_id: &'a str },
 }
 
 impl Rows {
@@ -88,7 +95,10 @@ impl Rows {
 
     fn begin_put(&self, session: SessionId, life: &Life, link: Link) -> Option<oneshot::Receiver<bool>> {
         let kept = Kept {
-            namespace: &life.namespace,
+            speaks: match &life.speaks {
+                Speaks::SocketIo(namespace) => KeptSpeaks::SocketIo { namespace },
+                Speaks::Mqtt(client_id) => KeptSpeaks::Mqtt { client_id },
+            },
             user: life.user.as_deref(),
             state: life.state.as_deref(),
             generation: life.generation,
@@ -110,9 +120,13 @@ impl Rows {
 
 fn former(key: &[u8], body: &[u8]) -> Option<Former> {
     let session = SessionId(key.strip_prefix(PREFIX)?.try_into().ok()?);
-    let Kept { namespace, user, state, generation, link } = postcard::from_bytes(body).ok()?;
+    let Kept { speaks, user, state, generation, link } = postcard::from_bytes(body).ok()?;
+    let speaks = match speaks {
+        KeptSpeaks::SocketIo { namespace } => Speaks::SocketIo(namespace.into()),
+        KeptSpeaks::Mqtt { client_id } => Speaks::Mqtt(client_id.into()),
+    };
     let (user, state) = (user.map(Arc::from), state.map(Arc::from));
-    let life = Life { user, state, generation, is_admitted: true, ..Life::new(namespace.into()) };
+    let life = Life { user, state, generation, is_admitted: true, ..Life::new(speaks) };
     Some(Former { session, life, link })
 }
 
@@ -142,7 +156,11 @@ mod tests {
             Arc::new(Memory::new(1, MemoryLimits::default(), Arc::new(store::WallClock)));
         let rows = Rows::new(Some(Arc::downgrade(&table)));
         let (one, two) = (SessionId([1; 15]), SessionId([2; 15]));
-        let life = Life { user: Some("ada".into()), state: Some("s".into()), ..Life::new("/chat".into()) };
+        let life = Life {
+            user: Some("ada".into()),
+            state: Some("s".into()),
+            ..Life::new(Speaks::SocketIo("/chat".into()))
+        };
         assert!(rows.put(one, &life, Link::Connected).await);
         assert!(rows.put(two, &life, Link::Connected).await);
         assert!(rows.put(two, &life, Link::Lost).await);
@@ -159,7 +177,9 @@ mod tests {
     #[tokio::test]
     async fn without_a_store_there_is_nothing_to_keep() {
         let rows = Rows::new(None);
-        assert!(rows.put(SessionId([1; 15]), &Life::new("/".into()), Link::Connected).await);
+        assert!(
+            rows.put(SessionId([1; 15]), &Life::new(Speaks::SocketIo("/".into())), Link::Connected).await
+        );
         assert!(rows.former().unwrap().is_empty());
     }
 }

@@ -7,19 +7,22 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 use hub::{Body, Reason, SessionId};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use wire::cloudevent::{Attribute, CloudEvent, Data, sequence, timestamp};
+use wire::http::percent_encode;
 use wire::values::Values;
 
 use super::lives::Life;
 use crate::back::gather::message_id;
 use crate::back::values::text_of;
-use crate::config::{Config, WebhookType};
+use crate::config::{Config, SendPasswords, WebhookType};
 use crate::front::socketio::rooms;
-use crate::mail::Handshake;
+use crate::mail::{Handshake, Hello, MqttHello, Speaks};
 
 /// Something that a session did, and what goes with it.
 pub(super) struct Telling<'a> {
@@ -28,11 +31,10 @@ pub(super) struct Telling<'a> {
     /// When. Milliseconds since 1970.
     pub(super) time_ms: u64,
     pub(super) kind: WebhookType,
-    pub(super) session: SessionId,
+    /// The session, and the event's place among those of it; a client that asks to connect may have none yet.
+    pub(super) session: Option<(SessionId, u64)>,
     /// As it is with this event.
     pub(super) life: &'a Life,
-    /// Its place among the events of the session.
-    pub(super) place: u64,
     /// The name of the event that the client sent, and whether it waits for an answer.
     pub(super) event: Option<(&'a str, bool)>,
     /// JSON.
@@ -51,22 +53,37 @@ pub(super) struct Told {
 impl Telling<'_> {
     /// The event. What types begin with is the receiver's.
     pub(super) fn tell(&self, config: &Config, type_prefix: &str) -> Told {
-        let session = self.session.to_string();
-        let (source, kind) =
-            (format!("/sessions/{session}"), format!("{type_prefix}.{}", self.kind.as_str()));
-        let Life { namespace, user, state, generation, .. } = self.life;
-        let root = config.socketio.root_channel.as_str();
-        let subject = rooms::namespace_channel(namespace, root).unwrap_or_default();
-        let place = sequence(self.place);
+        let Life { speaks, user, state, generation, .. } = self.life;
+        let session = self.session.map(|(session, place)| (session.to_string(), sequence(place)));
+        let kind = format!("{type_prefix}.{}", self.kind.as_str());
+        let (source, partition) = match (&session, speaks) {
+            (Some((session, _)), _) => (format!("/sessions/{session}"), session.as_str()),
+            (None, Speaks::Mqtt(name) | Speaks::SocketIo(name)) => {
+                let mut source = "/clients/".to_owned();
+                percent_encode(name, &mut source);
+                (source, &**name)
+            }
+        };
         let generation = i32::try_from(*generation).unwrap_or(i32::MAX);
-        let mut extensions = vec![
-            ("sessionid", Attribute::Text(&session)),
-            ("protocol", Attribute::Text("socketio")),
-            ("namespace", Attribute::Text(namespace)),
-            ("generation", Attribute::Integer(generation)),
-            ("sequence", Attribute::Text(&place)),
-            ("partitionkey", Attribute::Text(&session)),
-        ];
+        let mut extensions = vec![("partitionkey", Attribute::Text(partition))];
+        if let Some((session, place)) = &session {
+            extensions.push(("sessionid", Attribute::Text(session)));
+            extensions.push(("generation", Attribute::Integer(generation)));
+            extensions.push(("sequence", Attribute::Text(place)));
+        }
+        let subject = match speaks {
+            Speaks::SocketIo(namespace) => {
+                extensions.push(("protocol", Attribute::Text("socketio")));
+                extensions.push(("namespace", Attribute::Text(namespace)));
+                let root = config.socketio.root_channel.as_str();
+                rooms::namespace_channel(namespace, root).unwrap_or_default()
+            }
+            Speaks::Mqtt(client_id) => {
+                extensions.push(("protocol", Attribute::Text("mqtt")));
+                extensions.push(("clientid", Attribute::Text(client_id)));
+                client_id.to_string()
+            }
+        };
         extensions.extend(user.as_deref().map(|user| ("userid", Attribute::Text(user))));
         extensions.extend(state.as_deref().map(|state| ("state", Attribute::Text(state))));
         if let Some((name, is_asked)) = self.event {
@@ -87,8 +104,37 @@ impl Telling<'_> {
     }
 }
 
-/// The data of `session.connect`.
-pub(super) fn connect_data(namespace: &str, auth: Option<&Bytes>, handshake: &Handshake) -> String {
+/// The data of `session.connect`; passwords are in it only if they are asked for.
+pub(super) fn connect_data(hello: &Hello, handshake: &Handshake, passwords: SendPasswords) -> String {
+    match hello {
+        Hello::SocketIo { namespace, auth } => socketio_data(namespace, auth.as_ref(), handshake),
+        Hello::Mqtt(hello) => mqtt_data(hello, handshake, passwords),
+    }
+}
+
+fn mqtt_data(hello: &MqttHello, handshake: &Handshake, passwords: SendPasswords) -> String {
+    let certificate = hello
+        .certificate
+        .as_ref()
+        .map(|certificate| json!({ "subject": certificate.subject, "user": certificate.user.as_deref() }));
+    let mut data = json!({
+        "client_id": &*hello.client_id,
+        "user_name": hello.user_name,
+        "clean_start": hello.clean_start,
+        "version": hello.version,
+        "user_properties": hello.user_properties,
+        "certificate": certificate,
+        "remote": handshake.remote.map(|remote| remote.to_string()),
+        "secure": handshake.secure,
+    });
+    if let (SendPasswords::Base64, Some(members)) = (passwords, data.as_object_mut()) {
+        let password = hello.password.as_ref().map(|password| STANDARD.encode(&password.0));
+        members.insert("password".to_owned(), password.into());
+    }
+    data.to_string()
+}
+
+fn socketio_data(namespace: &str, auth: Option<&Bytes>, handshake: &Handshake) -> String {
     let auth = auth.and_then(|auth| serde_json::from_slice::<Box<RawValue>>(auth).ok());
     let auth = auth.as_ref().map_or("null", |auth| auth.get());
     let mut query: Map<String, Value> = Map::new();
@@ -143,13 +189,15 @@ pub(super) enum Coming {
     First,
     /// It goes on with nothing missing.
     Recovered,
+    /// It goes on, and what waited in it follows.
+    Resumed,
 }
 
 /// The data of `session.connected`.
 pub(super) fn connected_data(coming: Coming, remote: Option<SocketAddr>) -> String {
-    let is_recovered = coming == Coming::Recovered;
+    let (resumed, recovered) = (coming != Coming::First, coming == Coming::Recovered);
     let remote = remote.map(|remote| remote.to_string());
-    json!({ "resumed": is_recovered, "recovered": is_recovered, "remote": remote }).to_string()
+    json!({ "resumed": resumed, "recovered": recovered, "remote": remote }).to_string()
 }
 
 /// Why a session lost its connection, or ended.
@@ -163,13 +211,21 @@ pub(super) struct Why {
 /// The process before has ended under it.
 pub(super) const RESTART: Why = Why { reason: "server restarted", cause: "restart" };
 
+/// It was gone before that.
+pub(super) const EXPIRED: Why = Why { reason: "recovery expired", cause: "expired" };
+
+/// The last time that RFC 3339 can write.
+const LAST_MS: u64 = 253_402_300_799_999;
+
 /// The data of `session.disconnected`; `resumable_ms` is how long its client may come back.
 pub(super) fn disconnected_data(why: &Why, resumable_ms: Option<u64>, lasted: Option<Duration>) -> String {
     let Why { reason, cause } = why;
-    let until = resumable_ms.map(|ms| timestamp(new_id().1.saturating_add(ms)));
+    // A session that is kept for ever has no such time.
+    let until = resumable_ms.filter(|ms| *ms < u64::MAX);
+    let until = until.map(|ms| timestamp(new_id().1.saturating_add(ms).min(LAST_MS)));
     let lasted = lasted.map(|lasted| u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
     json!({
-        "reason": reason, "cause": cause, "resumable": until.is_some(), "resumable_until": until, "duration_ms": lasted,
+        "reason": reason, "cause": cause, "resumable": resumable_ms.is_some(), "resumable_until": until, "duration_ms": lasted,
     })
     .to_string()
 }
@@ -207,7 +263,9 @@ mod tests {
             secure: true,
         };
         let auth = Bytes::from_static(br#"{"token":"t","headers":{"cookie":"forged"}}"#);
-        let data: Value = serde_json::from_str(&connect_data("/chat", Some(&auth), &handshake)).unwrap();
+        let hello = |namespace: &str, auth| Hello::SocketIo { namespace: namespace.into(), auth };
+        let data = connect_data(&hello("/chat", Some(auth)), &handshake, SendPasswords::Never);
+        let data: Value = serde_json::from_str(&data).unwrap();
         let expected = serde_json::json!({
             "namespace": "/chat",
             "auth": { "token": "t", "headers": { "cookie": "forged" } },
@@ -217,7 +275,8 @@ mod tests {
             "secure": true,
         });
         assert_eq!(data, expected);
-        let data: Value = serde_json::from_str(&connect_data("/", None, &Handshake::default())).unwrap();
+        let data = connect_data(&hello("/", None), &Handshake::default(), SendPasswords::Never);
+        let data: Value = serde_json::from_str(&data).unwrap();
         assert_eq!((&data["auth"], &data["remote"]), (&Value::Null, &Value::Null));
     }
 
@@ -227,16 +286,15 @@ mod tests {
         let life = Life {
             user: Some("42".into()),
             state: Some(r#"{"cart":7}"#.into()),
-            ..Life::new("/chat".into())
+            ..Life::new(Speaks::SocketIo("/chat".into()))
         };
         let session = SessionId::new(hub::Partition(1), 2, [3; 9]);
         let telling = Telling {
             id: "01KAP1",
             time_ms: 1_795_320_000_000,
             kind: WebhookType::SessionEvent,
-            session,
+            session: Some((session, 1 << 32 | 42)),
             life: &life,
-            place: 1 << 32 | 42,
             event: Some(("say", true)),
             data: r#"["hi"]"#,
         };

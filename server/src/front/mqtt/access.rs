@@ -12,6 +12,7 @@ use wire::mqtt::ReasonCode;
 use super::replies;
 use crate::auth::{self, Action, Gate, Grant, Permissions, Verdict};
 use crate::config::{AclAction, AclRule, AuthMode, Config, MqttUser, Permission};
+use crate::mail::Luggage;
 
 /// The rules, as configured.
 #[derive(Debug)]
@@ -19,7 +20,7 @@ pub(super) struct Access {
     users: Vec<MqttUser>,
     rules: Vec<AclRule>,
     default: Permission,
-    anonymous: bool,
+    mode: AuthMode,
     name_is_user: bool,
     /// Whether a rule hides messages from clients whose filters ask for more than it.
     pub(super) hides: bool,
@@ -32,13 +33,22 @@ pub(super) struct Access {
 pub(super) struct Identity {
     /// The user, or nobody in particular.
     pub(super) user: Option<Arc<str>>,
-    /// What its token says, if it has shown one.
+    /// What its token says, if it has shown one, or the back end.
     pub(super) grant: Option<Box<Grant>>,
+    /// What else the back end said.
+    pub(super) said: Option<Box<Said>>,
+}
+
+/// What the back end says with its yes that is not about the client's rights.
+#[derive(Debug)]
+pub(super) struct Said {
+    pub(super) user_properties: Vec<(Box<str>, Box<str>)>,
+    pub(super) luggage: Option<Box<Luggage>>,
 }
 
 impl Identity {
     pub(super) fn of_user(user: Option<Arc<str>>) -> Self {
-        Self { user, grant: None }
+        Self { user, ..Self::default() }
     }
 
     pub(super) fn permissions(&self) -> Option<&Permissions> {
@@ -55,6 +65,8 @@ pub(super) enum Shown {
     Refused(ReasonCode),
     /// It cannot be known now: the client should come back.
     Later,
+    /// The back end decides.
+    Ask,
 }
 
 /// Who asks.
@@ -85,12 +97,22 @@ impl Access {
             users: config.mqtt_users.clone(),
             rules: config.mqtt_acl.clone(),
             default: config.mqtt.acl_default,
-            anonymous: config.auth.mode == AuthMode::Anonymous,
+            mode: config.auth.mode,
             name_is_user: config.mqtt.client_id_is_user,
             hides: config.mqtt_acl.iter().any(|rule| rule.deny.contains(&AclAction::Subscribe)),
             topology,
             gate,
         }
+    }
+
+    /// Whether the back end decides about clients that are no configured users.
+    pub(super) fn asks(&self) -> bool {
+        self.mode == AuthMode::BackEnd
+    }
+
+    /// Equal permissions are kept once.
+    pub(super) fn intern(&mut self, permissions: Arc<Permissions>) -> Arc<Permissions> {
+        self.gate.intern(permissions)
     }
 
     /// Whether tokens are what clients are let in by.
@@ -99,17 +121,20 @@ impl Access {
     }
 
     /// Who a client is, from its user name and password. Without configured users anonymous access takes everybody,
-    /// whatever name it gives, as nobody in particular. Where tokens are asked for the password is one, unless the name is
-    /// that of a configured user.
+    /// whatever name it gives, as nobody in particular. Where tokens are asked for the password is one, and where the back end
+    /// decides it is asked, unless the name is that of a configured user.
     pub(super) fn identify(&mut self, name: Option<&str>, password: Option<&[u8]>) -> Shown {
         let known = name.and_then(|name| self.users.iter().find(|user| user.name.as_str() == name));
         if self.gate.wants_tokens() && known.is_none() {
             return self.by_token(password.unwrap_or_default());
         }
+        if self.asks() && known.is_none() {
+            return Shown::Ask;
+        }
         let Some(name) = name.filter(|_| !self.users.is_empty()) else {
-            return match self.anonymous {
-                true => Shown::Identity(Identity::default()),
-                false => Shown::Refused(ReasonCode::NotAuthorized),
+            return match self.mode {
+                AuthMode::Anonymous => Shown::Identity(Identity::default()),
+                AuthMode::BackEnd | AuthMode::Jwt => Shown::Refused(ReasonCode::NotAuthorized),
             };
         };
         match known.filter(|user| user.password.matches(password.unwrap_or_default())) {
@@ -125,12 +150,11 @@ impl Access {
         };
         match self.gate.admit(Some(token), auth::unix_now()) {
             Verdict::Granted(grant) => {
-                Shown::Identity(Identity { user: grant.user.clone(), grant: Some(grant) })
+                Shown::Identity(Identity { user: grant.user.clone(), grant: Some(grant), said: None })
             }
             Verdict::Refused(_) => Shown::Refused(ReasonCode::BadUserNameOrPassword),
             Verdict::Later(_) => Shown::Later,
-            // Asked for in no other mode.
-            Verdict::Ask => Shown::Refused(ReasonCode::NotAuthorized),
+            Verdict::Ask => Shown::Ask,
         }
     }
 

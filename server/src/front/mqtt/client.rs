@@ -9,6 +9,7 @@ use hub::{Millis, Options, SessionId, SessionKey};
 use wire::mqtt::{AliasesIn, AliasesOut, Encoder, Level, PacketId, ReasonCode, Version};
 
 use super::access::Asker;
+use super::asking::Petition;
 use super::connect::Welcome;
 use super::scram::Exchange;
 use crate::front::rate::Rate;
@@ -71,6 +72,8 @@ pub(super) struct Rare {
     pub(super) rate: Option<Box<Rate>>,
     /// What it is told once its session is safe.
     pub(super) welcome: Option<Box<Welcome>>,
+    /// It has no session: the back end is asked whether it may have one.
+    pub(super) petition: Option<Box<Petition>>,
 }
 
 /// An acknowledgement that the client waits for.
@@ -94,6 +97,28 @@ pub(super) struct Question {
 }
 
 impl Client {
+    /// Of which nothing is known yet but what it says.
+    pub(super) fn new(
+        (conn, session, id): (ConnKey, SessionKey, SessionId),
+        (kind, encoder): (Kind, Encoder),
+        name: Arc<str>,
+    ) -> Self {
+        Self {
+            conn,
+            session,
+            id,
+            kind,
+            encoder,
+            heard: Millis(0),
+            keep_alive_seconds: 0,
+            inbound: 0,
+            aliases_max: 0,
+            name,
+            user: None,
+            rare: None,
+        }
+    }
+
     pub(super) fn version(&self) -> Version {
         self.encoder.version()
     }
@@ -142,7 +167,12 @@ impl Client {
 
     /// Whether it knows that it has a session.
     pub(super) fn is_greeted(&self) -> bool {
-        self.rare.as_ref().is_none_or(|rare| rare.welcome.is_none())
+        self.rare.as_ref().is_none_or(|rare| rare.welcome.is_none() && rare.petition.is_none())
+    }
+
+    /// Whether it has no session, and the back end is asked whether it may have one.
+    pub(super) fn is_petitioner(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.petition.is_some())
     }
 
     /// What a client that knows no options means by a subscription, or a bridge by all of its.
@@ -165,6 +195,7 @@ impl Rare {
             && self.exchange.is_none()
             && self.rate.is_none()
             && self.welcome.is_none()
+            && self.petition.is_none()
     }
 }
 

@@ -17,6 +17,7 @@ use super::publish::lifetime_ms;
 use super::scram::METHOD;
 use super::{BUDGET, Mqtt, availability, owner, replies};
 use crate::front::apply::tag_of;
+use crate::mail::{Known, Luggage, Upcall};
 use crate::shard::{ConnKey, Cx, Door};
 
 /// What became of the first packet.
@@ -26,6 +27,8 @@ pub(super) enum Begun {
     Here(u32, usize),
     /// The client has to say more before the first packet can be used.
     Waits,
+    /// The back end is asked whether the client may come in.
+    Asked,
     /// Another shard goes on.
     Elsewhere,
     /// The connection ends.
@@ -42,6 +45,14 @@ pub(super) struct Welcome {
     proof: Option<Proof>,
     wants_response_information: bool,
     session_present: bool,
+    user_properties: Vec<(Box<str>, Box<str>)>,
+    /// For the back office.
+    luggage: Option<Box<Luggage>>,
+    state: Option<Box<str>>,
+    /// It is not told before the hub says so.
+    waits_for_hub: bool,
+    /// Nor before the back office does, with this number.
+    waits_for_office: Option<u64>,
 }
 
 /// How a client was let in by a method.
@@ -56,8 +67,37 @@ pub(super) enum Proof {
 /// A session that never ends by itself.
 const FOR_EVER: u32 = u32::MAX;
 
+impl Welcome {
+    fn waits(&self) -> bool {
+        self.waits_for_hub || self.waits_for_office.is_some()
+    }
+}
+
+/// How long a client wants its session to outlive the connection. Seconds.
+fn expiry_asked(connect: &Connect<'_>) -> u32 {
+    match connect.level.version() {
+        Version::V3 if connect.clean_start => 0,
+        Version::V3 => FOR_EVER,
+        Version::V5 => connect.properties.session_expiry_interval_seconds().unwrap_or(0),
+    }
+}
+
+/// A version as the back end is told.
+pub(super) fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::V31 => "3.1",
+        Level::V311 => "3.1.1",
+        Level::V5 => "5",
+    }
+}
+
 impl Mqtt {
-    pub(super) fn connect(&mut self, cx: &mut Cx<'_>, conn: ConnKey, connect: &Connect<'_>) -> Begun {
+    pub(super) fn connect(
+        &mut self,
+        cx: &mut Cx<'_>,
+        conn: ConnKey,
+        (connect, packet): (&Connect<'_>, &[u8]),
+    ) -> Begun {
         if self.drain.is_some() {
             self.turn_away(cx, conn, Encoder::for_client(connect));
             return Begun::Over;
@@ -90,8 +130,9 @@ impl Mqtt {
         if method.is_some() && by_token.is_none() {
             return self.challenge(cx, conn, connect);
         }
-        let shown = match (certified, by_token) {
-            (Some(user), _) => Shown::Identity(Identity::of_user(Some(user))),
+        let shown = match (&certified, by_token) {
+            (Some(_), _) if self.access.asks() => Shown::Ask,
+            (Some(user), _) => Shown::Identity(Identity::of_user(Some(Arc::clone(user)))),
             (None, None) => self.access.identify(connect.user_name, connect.password),
             (None, Some(_)) => {
                 self.access.by_token(connect.properties.authentication_data().unwrap_or_default())
@@ -102,6 +143,7 @@ impl Mqtt {
                 self.let_in(cx, (conn, connect), (name, identity), by_token.map(Proof::Token))
             }
             Shown::Refused(reason) => self.refuse_connect(cx, conn, connect, reason),
+            Shown::Ask => self.ask_back_end(cx, (conn, connect, packet), (name, certified)),
             Shown::Later => {
                 // Some clients stay away after a refusal, and none after a close.
                 cx.io.close(conn);
@@ -203,17 +245,16 @@ impl Mqtt {
         &mut self,
         cx: &mut Cx<'_>,
         (conn, connect): (ConnKey, &Connect<'_>),
-        (name, Identity { user, grant }): (Arc<str>, Identity),
+        (name, Identity { user, mut grant, said }): (Arc<str>, Identity),
         (will, proof): (Option<Box<Will>>, Option<Proof>),
     ) -> Begun {
-        let version = connect.level.version();
-        let asked = match version {
-            Version::V3 if connect.clean_start => 0,
-            Version::V3 => FOR_EVER,
-            Version::V5 => connect.properties.session_expiry_interval_seconds().unwrap_or(0),
-        };
+        let asked = expiry_asked(connect);
         let expiry = asked.min(self.config.mqtt.session_expiry_seconds_max);
         let own = cx.io.is_own(conn);
+        let info = grant.as_ref().and_then(|grant| grant.info.clone());
+        let state = grant.as_mut().and_then(|grant| grant.state.take());
+        let (user_properties, luggage) =
+            said.map(|said| (said.user_properties, said.luggage)).unwrap_or_default();
         let keep_alive_seconds = if own { connect.keep_alive_seconds } else { self.keep_alive(connect) };
         let index = u32::try_from(self.clients.insert(Client {
             conn,
@@ -248,6 +289,11 @@ impl Mqtt {
             proof,
             wants_response_information: connect.properties.request_response_information() == Some(true),
             session_present: false,
+            user_properties,
+            luggage,
+            state,
+            waits_for_hub: false,
+            waits_for_office: None,
         });
         cx.io.own(conn, owner(index));
         let claim = Claim {
@@ -258,6 +304,7 @@ impl Mqtt {
             window: self.window(connect),
             will,
             user,
+            info,
             random: cx.io.random(),
         };
         self.apply(cx, Command::Claim(Box::new(claim)));
@@ -289,22 +336,45 @@ impl Mqtt {
         }
     }
 
-    /// The hub has a session for the client: what it is to be told.
+    /// The hub has a session for the client, which is told of it at once or, if that or what the back end is told is not safe
+    /// yet, later.
     pub(super) fn claimed(
         &mut self,
         cx: &mut Cx<'_>,
         index: u32,
-        (session, id, session_present): (SessionKey, SessionId, bool),
-    ) -> Option<Welcome> {
-        let client = self.clients.get_mut(index as usize)?;
+        (session, id): (SessionKey, SessionId),
+        (session_present, is_safe): (bool, bool),
+    ) {
+        let Some(client) = self.clients.get_mut(index as usize) else { return };
         (client.session, client.id) = (session, id);
         self.note_index(id, index);
         self.arm(cx, index);
-        self.welcome.take().map(|welcome| Welcome { session_present, ..welcome })
+        let Some(mut welcome) = self.welcome.take() else { return };
+        (welcome.session_present, welcome.waits_for_hub) = (session_present, !is_safe);
+        self.tell_of(cx, index, &mut welcome);
+        match welcome.waits() {
+            true => self.greet_later(cx, index, welcome),
+            false => self.greet(cx, index, &welcome),
+        }
     }
 
-    /// The session is not safe yet: what the client sends before it is answered waits in the socket.
-    pub(super) fn greet_later(&mut self, cx: &mut Cx<'_>, index: u32, welcome: Welcome) {
+    /// The back end is told of a client that has a session.
+    fn tell_of(&mut self, cx: &mut Cx<'_>, index: u32, welcome: &mut Welcome) {
+        let Some(client) = self.client(index).filter(|client| self.tells() && !client.kind.own) else {
+            return;
+        };
+        let known = Known { user: client.user.clone(), state: welcome.state.take() };
+        let (session, client_id) = (client.id, Arc::clone(&client.name));
+        let (remote, resumed) = (cx.io.peer_addr(client.conn), welcome.session_present);
+        let luggage = welcome.luggage.take();
+        self.told += 1;
+        let number = self.told;
+        welcome.waits_for_office = (!self.config.webhooks.is_empty()).then_some(number);
+        cx.io.upcall(Upcall::Claimed { session, number, client_id, resumed, known, luggage, remote });
+    }
+
+    /// What the client sends before it is answered waits in the socket.
+    fn greet_later(&mut self, cx: &mut Cx<'_>, index: u32, welcome: Welcome) {
         let Some(client) = self.client_mut(index) else { return };
         client.rare().welcome = Some(Box::new(welcome));
         let conn = client.conn;
@@ -313,9 +383,22 @@ impl Mqtt {
 
     /// The session of a client that waited is safe.
     pub(super) fn agreed(&mut self, cx: &mut Cx<'_>, index: u32) {
+        self.waited(cx, index, |welcome| welcome.waits_for_hub = false);
+    }
+
+    /// What the back end is told of a client that waited is safe.
+    pub(in crate::front) fn may_be_greeted(&mut self, cx: &mut Cx<'_>, session: SessionId, number: u64) {
+        let Some(index) = self.index_of(session) else { return };
+        self.waited(cx, index, |welcome| welcome.waits_for_office.take_if(|waits| *waits == number));
+    }
+
+    fn waited<T>(&mut self, cx: &mut Cx<'_>, index: u32, note: impl FnOnce(&mut Welcome) -> T) {
         let Some(client) = self.client_mut(index) else { return };
         let conn = client.conn;
-        let Some(welcome) = client.rare.as_mut().and_then(|rare| rare.welcome.take()) else { return };
+        let Some(rare) = client.rare.as_mut() else { return };
+        let Some(welcome) = rare.welcome.as_mut() else { return };
+        note(welcome);
+        let Some(welcome) = rare.welcome.take_if(|welcome| !welcome.waits()) else { return };
         client.tidy();
         cx.io.resume_reading(conn);
         self.greet(cx, index, &welcome);
@@ -337,7 +420,7 @@ impl Mqtt {
         if !session_present {
             self.subscribe_at_start(cx, index);
         }
-        self.subscribe_by_token(cx, index);
+        self.subscribe_as_granted(cx, index);
         self.apply(cx, Command::Resume { session, budget: BUDGET });
     }
 
@@ -349,7 +432,7 @@ impl Mqtt {
             Some(Proof::Scram(data)) => (Some(METHOD), Some(data.as_bytes())),
             Some(Proof::Token(method)) => (Some(*method), None),
         };
-        ConnAckProperties {
+        let told = ConnAckProperties {
             server_keep_alive_seconds: welcome.keep_alive_seconds,
             topic_alias_maximum: config.topic_alias_maximum,
             assigned_client_identifier: welcome.assigned.then_some(name),
@@ -365,8 +448,13 @@ impl Mqtt {
             session_expiry_interval_seconds: welcome.expiry_seconds,
             response_information: welcome.wants_response_information.then_some(&replies),
             ..ConnAckProperties::default()
+        };
+        let mut told = told.to_buf();
+        for (name, value) in &welcome.user_properties {
+            // What has no form in the protocol was refused by the back office.
+            let _ = told.push_user_property(name, value);
         }
-        .to_buf()
+        told
     }
 
     /// Sets the client's timer to the end of its keep alive.
@@ -378,7 +466,8 @@ impl Mqtt {
         let rate_at = client.rate_at().map(|at| at.0);
         let drained_at = self.drain.as_ref().map(|drain| drain.at(client.id).0);
         let over_at = self.token_ends(index).map(|at| at.0);
-        let deadlines = [silent_at, drained_at, rate_at, over_at];
+        let asked_until = self.asked_until(index).map(|at| at.0);
+        let deadlines = [silent_at, drained_at, rate_at, over_at, asked_until];
         if let Some(at) = deadlines.into_iter().flatten().min() {
             cx.io.arm(owner(index), Millis(at));
         }

@@ -27,26 +27,24 @@ impl Performer for Mqtt {
             Effect::More { to } => self.resume(cx, stream_index(to.tag)),
             Effect::Claimed { tag, session, id, resumed, displaced, is_safe } => {
                 if let Some(displaced) = displaced {
-                    self.let_go(cx, stream_index(displaced), ReasonCode::SessionTakenOver);
+                    self.displace(cx, stream_index(displaced));
                 }
-                let index = stream_index(tag);
-                if let Some(welcome) = self.claimed(cx, index, (session, id, resumed)) {
-                    match is_safe {
-                        true => self.greet(cx, index, &welcome),
-                        false => self.greet_later(cx, index, welcome),
-                    }
-                }
+                self.claimed(cx, stream_index(tag), (session, id), (resumed, is_safe));
             }
             Effect::Agreed { to } => self.agreed(cx, stream_index(to.tag)),
             Effect::OpenRefused { tag } => self.end(cx, stream_index(tag), None, Reason::OverLimit),
-            Effect::Ended { tag: Some(tag), reason, .. } => {
+            Effect::Ended { tag, id, name, reason, .. } => {
+                let Some(tag) = tag else { return self.tell_of_end(cx, (id, name, reason)) };
+                self.tell_of_loss(cx, (id, name, reason), None);
                 self.let_go(cx, stream_index(tag), ending::code(reason));
             }
             Effect::CloseConnection { to, reason } => {
                 self.part(cx, stream_index(to.tag), ending::code(reason), reason);
             }
             // The connection went first.
-            Effect::Detached { .. } | Effect::Ended { tag: None, .. } => {}
+            Effect::Detached { id, name, left_ms, reason, .. } => {
+                self.tell_of_loss(cx, (id, name, reason), Some(left_ms));
+            }
             // Not of sessions with a name of their own, or performed elsewhere.
             Effect::Opened { .. } | Effect::Attached { .. } | Effect::AttachRefused { .. } => {}
             Effect::Page { .. } | Effect::Placed { .. } => {}

@@ -3,12 +3,15 @@
 //! Owns the order: the client is told, the connection goes, then the hub hears of it. Must not know why; the reason comes
 //! with the call. Start at [`Mqtt::end`].
 
+use std::sync::Arc;
+
 use hub::{Command, Millis, Reason, SessionId};
 use wire::mqtt::{
     ConnAckProperties, Disconnect, Encoder, Properties, Property, PropertyBuf, ReasonCode, Value, Version,
 };
 
-use super::Mqtt;
+use super::{Mqtt, OWN_NAMES};
+use crate::mail::{Speaks, Upcall};
 use crate::shard::{Closed, ConnKey, Cx, Owner};
 
 /// A shutdown in progress.
@@ -48,6 +51,43 @@ impl Mqtt {
     /// A fault that the codec cannot see.
     pub(super) fn part_for(&mut self, cx: &mut Cx<'_>, index: u32, code: ReasonCode) {
         self.part(cx, index, code, Reason::Misbehaved);
+    }
+
+    /// Another connection has the session now.
+    pub(super) fn displace(&mut self, cx: &mut Cx<'_>, index: u32) {
+        if let Some((id, name)) = self.client(index).map(|client| (client.id, Arc::clone(&client.name))) {
+            self.tell_of_loss(cx, (id, Some(name), Reason::TakenOver), Some(u64::MAX));
+        }
+        self.let_go(cx, index, ReasonCode::SessionTakenOver);
+    }
+
+    /// The back end is told of a session that has no connection any more, and how long it is kept; `None`: it is gone.
+    pub(super) fn tell_of_loss(
+        &self,
+        cx: &mut Cx<'_>,
+        (session, name, reason): (SessionId, Option<Arc<str>>, Reason),
+        resumable_ms: Option<u64>,
+    ) {
+        if let Some(speaks) = self.told_of(name) {
+            let text = text(reason);
+            cx.io.upcall(Upcall::Disconnected { session, speaks, reason, text, resumable_ms });
+        }
+    }
+
+    /// The same of one that is gone, and had no connection before.
+    pub(super) fn tell_of_end(
+        &self,
+        cx: &mut Cx<'_>,
+        (session, name, reason): (SessionId, Option<Arc<str>>, Reason),
+    ) {
+        if let Some(speaks) = self.told_of(name) {
+            cx.io.upcall(Upcall::Expired { session, speaks, reason, text: text(reason) });
+        }
+    }
+
+    fn told_of(&self, name: Option<Arc<str>>) -> Option<Speaks> {
+        let name = name.filter(|name| self.tells() && !name.starts_with(OWN_NAMES))?;
+        Some(Speaks::Mqtt(name))
     }
 
     /// The session is not this connection's any more: the hub is not told.
@@ -136,6 +176,9 @@ impl Mqtt {
         if self.drain.as_ref().is_some_and(|drain| drain.at(client.id) <= now) {
             return self.send_away(cx, index);
         }
+        if self.asked_until(index).is_some_and(|at| at <= now) {
+            return self.end(cx, index, None, Reason::NeverAdmitted);
+        }
         if self.token_ends(index).is_some_and(|at| at <= now) {
             // It comes back with another token.
             return self.part(cx, index, ReasonCode::NotAuthorized, Reason::CredentialsExpired);
@@ -157,6 +200,7 @@ impl Mqtt {
 
     /// The back end closes the connection under a session.
     pub(in crate::front) fn disconnect(&mut self, cx: &mut Cx<'_>, id: SessionId) {
+        self.send_back(cx, id);
         if let Some(index) = self.index_of(id) {
             self.part(cx, index, ReasonCode::AdministrativeAction, Reason::Disconnected);
         }
@@ -177,5 +221,27 @@ pub(super) fn code(reason: Reason) -> ReasonCode {
         Reason::ClientLeft | Reason::ConnectionClosed | Reason::ConnectionFailed | Reason::Expired => {
             ReasonCode::UnspecifiedError
         }
+    }
+}
+
+/// The same for the back end, which is told whatever the version is.
+fn text(reason: Reason) -> &'static str {
+    match reason {
+        Reason::ClientLeft => "disconnect",
+        Reason::ConnectionClosed => "connection closed",
+        Reason::ConnectionFailed => "connection failed",
+        Reason::Expired => "session expired",
+        Reason::NeverAdmitted => "connect timeout",
+        Reason::Refused => "refused",
+        Reason::CredentialsExpired => "credentials expired",
+        Reason::OverLimit => "over limit",
+        Reason::SlowConsumer => "slow consumer",
+        Reason::TakenOver
+        | Reason::Kicked
+        | Reason::Disconnected
+        | Reason::Silent
+        | Reason::Malformed
+        | Reason::Misbehaved
+        | Reason::Draining => code(reason).name(),
     }
 }

@@ -1,7 +1,7 @@
-//! What the tokens of clients say, while they are connected.
+//! What the tokens of clients say, or the back end said of them, while they are connected.
 //!
-//! Owns the end of a token, and that a session keeps no subscription that its client's token does not grant. Must not know how
-//! a token is read ([`crate::auth`]). Start at [`Held`].
+//! Owns the end of it, and that a session keeps no subscription that its client is not granted any more. Must not know how a
+//! token is read ([`crate::auth`]). Start at [`Held`].
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use super::{Mqtt, availability};
 use crate::auth::{Grant, Permissions, UnixMs, unix_now};
 use crate::shard::{ConnKey, Cx};
 
-/// Of one client that has shown a token.
+/// Of one client that has shown a token, or of which the back end has said more than who it is.
 #[derive(Debug)]
 pub(super) struct Held {
     permissions: Option<Arc<Permissions>>,
@@ -41,9 +41,12 @@ impl Held {
 }
 
 impl Mqtt {
-    /// Keeps what a client's token says.
+    /// Keeps what a client is granted, if that is anything.
     pub(super) fn hold_grant(&mut self, cx: &Cx<'_>, index: u32, grant: Option<Box<Grant>>) {
-        let Some(grant) = grant else { return };
+        let says = |grant: &Grant| {
+            grant.permissions.is_some() || grant.expires.is_some() || !grant.subscriptions.is_empty()
+        };
+        let Some(grant) = grant.filter(|grant| says(grant)) else { return };
         if let Some(client) = self.client_mut(index) {
             client.kind.holds = true;
             self.held.insert(index, Held::of(*grant, cx.io.now()));
@@ -63,13 +66,15 @@ impl Mqtt {
         self.held.get(&index)?.until
     }
 
-    /// Of a session that goes on: what the token of its client does not grant goes. Then what the token itself subscribes
-    /// to is there.
-    pub(super) fn subscribe_by_token(&mut self, cx: &mut Cx<'_>, index: u32) {
-        if !self.access.wants_tokens() || self.client(index).is_none_or(|client| client.kind.own) {
+    /// Of a session that goes on: what its client is not granted goes. Then what it is to have from the start is there.
+    pub(super) fn subscribe_as_granted(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let Some(kind) = self.client(index).map(|client| client.kind).filter(|kind| !kind.own) else {
             return;
+        };
+        let held = if kind.holds { self.held.get(&index) } else { None };
+        if self.access.wants_tokens() || held.is_some_and(|held| held.permissions.is_some()) {
+            self.leave_what_is_not_granted(cx, index);
         }
-        self.leave_what_is_not_granted(cx, index);
         let Some(held) = self.held.get_mut(&index) else { return };
         for filter in std::mem::take(&mut held.subscriptions) {
             let Some(client) = self.client(index) else { return };
@@ -129,7 +134,7 @@ impl Mqtt {
             Shown::Identity(identity) if fits(&identity) => {
                 let encoder = client.encoder;
                 self.hold_grant(cx, index, identity.grant);
-                self.subscribe_by_token(cx, index);
+                self.subscribe_as_granted(cx, index);
                 self.arm(cx, index);
                 let mut properties = PropertyBuf::new();
                 properties
@@ -141,7 +146,8 @@ impl Mqtt {
             }
             // It comes back, and is looked at again.
             Shown::Later => self.part(cx, index, ReasonCode::ServerBusy, Reason::CredentialsExpired),
-            Shown::Identity(_) | Shown::Refused(_) => {
+            // Nobody is asked where there are tokens.
+            Shown::Identity(_) | Shown::Refused(_) | Shown::Ask => {
                 self.part(cx, index, ReasonCode::NotAuthorized, Reason::CredentialsExpired);
             }
         }

@@ -1,7 +1,7 @@
 //! MQTT 3.1.1 and 5.0: from bytes to hub commands, from hub effects to packets.
 //!
 //! One `Mqtt` per shard owns its clients (`client`), which are connections with a session. The code is split by what
-//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `auth` with `scram` and `certified`, `publish` and
+//! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `asking` (the back end is asked), `auth` with `scram` and `certified`, `publish` and
 //! `subscribe` (from the client), `effects` and `deliver` (from the hub), `access` (who may what) and `held` (what tokens say), `availability` (what is
 //! switched off), `payload` (contents of other protocols), `replies` and `delayed` (topics with a meaning), `office` (what the
 //! back office asks), `rate`, `bans` and `flapping` (who sends or connects too much), `figures`, `ending`.
@@ -11,6 +11,7 @@
 //! [`Mqtt::apply`].
 
 mod access;
+mod asking;
 mod auth;
 mod availability;
 mod bans;
@@ -43,6 +44,7 @@ use slab::Slab;
 
 use self::access::Access;
 pub use self::access::OWN_NAMES;
+use self::asking::Petitions;
 use self::auth::Exchanges;
 use self::bans::Bans;
 pub use self::bans::{Ban, Banned};
@@ -56,7 +58,7 @@ use self::publish::Asked;
 use self::scram::Scram;
 use super::apply::apply;
 use crate::auth::Gate;
-use crate::config::Config;
+use crate::config::{AuthMode, Config};
 use crate::shard::{Cx, Door, Owner};
 
 /// No client.
@@ -77,6 +79,8 @@ pub(super) struct Mqtt {
     exchanges: Exchanges,
     /// `Owner` and the hub's `Tag` are the index.
     clients: Slab<Client>,
+    /// Of clients about whom the back end is asked.
+    petitions: Petitions,
     /// What their tokens say, of those that have one.
     held: HashMap<u32, Held>,
     /// Index: slot of a session id. Four bytes per session instead of a map.
@@ -90,6 +94,8 @@ pub(super) struct Mqtt {
     /// For packets that have to be framed first.
     scratch: Vec<u8>,
     drain: Option<ending::Drain>,
+    /// Clients of whose sessions the back end was told.
+    told: u64,
     figures: Figures,
     bans: Bans,
     flapping: Flapping,
@@ -106,6 +112,7 @@ impl Mqtt {
             topology,
             shard,
             clients: Slab::new(),
+            petitions: Petitions::default(),
             held: HashMap::new(),
             indexes: Vec::new(),
             welcome: None,
@@ -113,6 +120,7 @@ impl Mqtt {
             out: BytesMut::new(),
             scratch: Vec::new(),
             drain: None,
+            told: 0,
             figures: Figures::default(),
             bans: Bans::default(),
             flapping: Flapping::default(),
@@ -121,13 +129,21 @@ impl Mqtt {
 
     /// Whether nothing is kept of any client; of exchanges that were given up something may be.
     pub(super) fn is_idle(&self) -> bool {
-        let is_asking = self.welcome.is_some() || self.asked.is_some() || !self.held.is_empty();
+        let is_asking = self.welcome.is_some()
+            || self.asked.is_some()
+            || !self.held.is_empty()
+            || !self.petitions.is_empty();
         self.clients.is_empty() && self.indexes.is_empty() && self.figures.connections == [0; 3] && !is_asking
     }
 
     /// Applies a command and performs what follows. Called while effects are performed it only queues.
     pub(super) fn apply(&mut self, cx: &mut Cx<'_>, command: Command) {
         apply(self, cx, command);
+    }
+
+    /// Whether the back end is told of clients.
+    fn tells(&self) -> bool {
+        !self.config.webhooks.is_empty() || self.config.auth.mode == AuthMode::BackEnd
     }
 
     fn client(&self, index: u32) -> Option<&Client> {
@@ -161,7 +177,10 @@ impl Mqtt {
         if client.kind.holds {
             self.held.remove(&index);
         }
-        self.figures.disconnected(client.level());
+        match client.is_petitioner() {
+            true => self.forget_petition(&client, index),
+            false => self.figures.disconnected(client.level()),
+        }
         let place = self.indexes.get_mut(client.id.slot() as usize);
         if let Some(place) = place.filter(|place| **place == index) {
             *place = NONE;

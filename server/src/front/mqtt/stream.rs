@@ -53,6 +53,7 @@ impl Mqtt {
                         used += more_bytes;
                     }
                     Begun::Elsewhere | Begun::Waits => return used,
+                    Begun::Asked => return used + frame.packet_bytes,
                     Begun::Over => return bytes.len(),
                 }
             } else {
@@ -85,7 +86,10 @@ impl Mqtt {
             return self.answer(cx, conn, frame, behind);
         }
         match decode_client(None, frame) {
-            Ok(ClientPacket::Connect(connect)) => self.connect(cx, conn, &connect),
+            Ok(ClientPacket::Connect(connect)) => {
+                let packet = bytes.get(..frame.packet_bytes).unwrap_or_default();
+                self.connect(cx, conn, (&connect, packet))
+            }
             Ok(_) => {
                 cx.io.close(conn);
                 Begun::Over

@@ -20,14 +20,15 @@ use wire::values::JsonText;
 use super::SocketIo;
 use super::ending::Told;
 use super::engine::{NONE, Queued};
-use super::held::{Looked, Shown};
+use super::held::{Looked, Shown, known};
 use super::migrate::Ask;
 use super::namespaces::NamespaceKey;
 use super::recovery::Wish;
 use super::sid::ShownPid;
 use super::socket::{Offsets, Socket, Stage, Variant};
+use crate::auth::Grant;
 use crate::config::AuthMode;
-use crate::mail::{Handshake, Upcall};
+use crate::mail::{Admission, Handshake, Hello, Upcall, Wanted};
 use crate::shard::Cx;
 
 /// A connection that waits for the back end is closed up to this part of `connect_timeout_ms` later than it says.
@@ -144,13 +145,15 @@ impl SocketIo {
             // The connection went away before the hub answered.
             return self.apply(cx, Command::End { session, reason: Reason::NeverAdmitted });
         }
+        let known = known(grant.as_deref());
         self.hold_grant(cx, tag, grant);
         if self.config.auth.mode != AuthMode::BackEnd && !self.config.ask_always {
             return self.admit(cx, tag, Admission::default());
         }
         let namespace = Arc::clone(&self.namespaces.known(namespace).name);
         let (handshake, auth) = (self.handshake_of(cx, slot), auth.map(|auth| self.credentials(&auth)));
-        cx.io.upcall(Upcall::Connect { session: id, namespace, auth, handshake });
+        let hello = Hello::SocketIo { namespace, auth };
+        cx.io.upcall(Upcall::Connect { session: id, hello, known, handshake });
     }
 
     /// The hub is full: the transport closes, so that the client comes back later.
@@ -161,10 +164,19 @@ impl SocketIo {
 
     /// The back end (or the configuration) says yes.
     pub(super) fn admit(&mut self, cx: &mut Cx<'_>, tag: u32, admission: Admission) {
-        let Some(socket) = self.socket(tag).filter(|socket| socket.stage == Stage::Asking) else { return };
-        let (session, keepsake) = (socket.session, self.keepsake(socket));
+        let is_asking = |socket: &&Socket| socket.stage == Stage::Asking;
+        if self.socket(tag).filter(is_asking).is_none() {
+            return;
+        }
+        self.hold_said(cx, tag, &admission.grant);
+        if admission.recovery == Wanted::Never {
+            self.forgo_recovery(cx, tag);
+        }
+        let Some(socket) = self.socket(tag) else { return };
+        let session = socket.session;
+        let keepsake = if self.is_bound(tag) { Bytes::new() } else { self.keepsake(socket) };
         let channel = self.namespaces.known(socket.variant.namespace).channel.as_str().to_owned();
-        let Admission { user, info, mut subscriptions } = self.with_grant(tag, admission);
+        let Grant { user, info, mut subscriptions, .. } = self.with_grant(tag, admission.grant);
         if !subscriptions.contains(&channel) {
             subscriptions.push(channel);
         }
@@ -173,6 +185,14 @@ impl SocketIo {
             Command::Admit(Admit { session, user, info, subscriptions, named_only: false, keepsake }),
         );
         self.resume(cx, tag);
+    }
+
+    /// The client asked for a session that it may come back to, and gets one that it may not.
+    fn forgo_recovery(&mut self, cx: &mut Cx<'_>, tag: u32) {
+        let Some(socket) = self.socket_mut(tag) else { return };
+        socket.variant.offsets = Offsets::Absent;
+        let session = socket.session;
+        self.apply(cx, Command::Forgo(session));
     }
 
     /// The back end says no, for good.
@@ -199,7 +219,8 @@ impl SocketIo {
         self.joined_once(cx, slot);
         self.joining_over(slot);
         if entry == Entry::Recovered {
-            cx.io.upcall(Upcall::Recovered { session: id, namespace: name });
+            let user = cx.hub.hub.user_of(&id);
+            cx.io.upcall(Upcall::Recovered { session: id, namespace: name, user });
         }
     }
 
@@ -268,14 +289,6 @@ pub(super) enum Entry {
     New,
     /// It goes on with nothing missing.
     Recovered,
-}
-
-/// What the back end says of a session it accepts.
-#[derive(Debug, Default)]
-pub(super) struct Admission {
-    pub(super) user: Option<Arc<str>>,
-    pub(super) info: Option<Bytes>,
-    pub(super) subscriptions: Vec<String>,
 }
 
 impl SocketIo {

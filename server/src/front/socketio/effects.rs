@@ -38,11 +38,11 @@ impl SocketIo {
             Effect::OpenRefused { tag } => self.open_refused(cx, tag.0),
             Effect::Attached { tag, session, displaced } => self.attached(cx, tag.0, session, displaced),
             Effect::AttachRefused { tag, session: _ } => self.attach_refused(cx, tag.0),
-            Effect::Detached { tag, id: _, reason } => self.session_detached(cx, tag.0, reason),
-            Effect::Ended { tag: Some(tag), session: _, id: _, reason } => {
-                self.session_ended(cx, tag.0, reason)
+            Effect::Detached { tag, left_ms, reason, .. } => {
+                self.session_detached(cx, tag.0, (reason, left_ms));
             }
-            Effect::Ended { tag: None, session, id, reason: _ } => self.session_expired(cx, session, id),
+            Effect::Ended { tag: Some(tag), reason, .. } => self.session_ended(cx, tag.0, reason),
+            Effect::Ended { tag: None, session, id, .. } => self.session_expired(cx, session, id),
             // No session here bears a name of its own, and the others are performed elsewhere.
             Effect::Claimed { .. } | Effect::Agreed { .. } | Effect::Done { .. } => {}
             Effect::Taken { .. } | Effect::Misstep { .. } | Effect::Page { .. } | Effect::Placed { .. } => {}

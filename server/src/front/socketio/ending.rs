@@ -15,7 +15,7 @@ use super::reasons::{self, Farewell};
 use super::socket::{Socket, Stage};
 use super::upgrade::close_websocket;
 use super::{SocketIo, owner};
-use crate::mail::{PeerMail, Upcall};
+use crate::mail::{PeerMail, Speaks, Upcall};
 use crate::shard::Cx;
 
 /// What a client is told when its engine session ends.
@@ -130,18 +130,21 @@ impl SocketIo {
     }
 
     /// The hub keeps the session for a client that may come back.
-    pub(super) fn session_detached(&mut self, cx: &mut Cx<'_>, tag: u32, reason: Reason) {
+    pub(super) fn session_detached(&mut self, cx: &mut Cx<'_>, tag: u32, (reason, left_ms): (Reason, u64)) {
         self.let_go(cx, tag);
+        if let Some(session) = self.socket(tag).map(|socket| socket.session) {
+            self.bind_detached(tag, session);
+        }
         let Some(socket) = self.remove_socket_kept(tag) else { return };
         let namespace = socket.variant.namespace;
         self.detached.insert(socket.session, (socket.id, namespace));
         let name = Arc::clone(&self.namespaces.known(namespace).name);
         cx.io.upcall(Upcall::Disconnected {
             session: socket.id,
-            namespace: name,
+            speaks: Speaks::SocketIo(name),
             reason,
             text: reasons::text(reason),
-            resumable: true,
+            resumable_ms: Some(left_ms),
         });
     }
 
@@ -156,10 +159,10 @@ impl SocketIo {
         if reason != Reason::Refused {
             cx.io.upcall(Upcall::Disconnected {
                 session,
-                namespace: Arc::clone(&namespace),
+                speaks: Speaks::SocketIo(Arc::clone(&namespace)),
                 reason,
                 text: reasons::text(reason),
-                resumable: false,
+                resumable_ms: None,
             });
         }
         match reasons::farewell(reason) {
@@ -175,10 +178,12 @@ impl SocketIo {
     /// A session that waited to be resumed is gone.
     pub(super) fn session_expired(&mut self, cx: &mut Cx<'_>, key: SessionKey, session: SessionId) {
         self.old_pids.remove(&key);
+        self.bound.remove(&key);
         let Some((_, namespace)) = self.detached.remove(&key) else { return };
         let name = Arc::clone(&self.namespaces.known(namespace).name);
         self.namespaces.leave(namespace);
-        cx.io.upcall(Upcall::Expired { session, namespace: name });
+        let (speaks, reason) = (Speaks::SocketIo(name), Reason::Expired);
+        cx.io.upcall(Upcall::Expired { session, speaks, reason, text: reasons::text(reason) });
     }
 
     /// Takes a socket away: off its engine's list, out of its namespace.

@@ -1,18 +1,19 @@
-//! What the tokens of sockets say, while they are connected.
+//! What the tokens of sockets say, or the back end said of them, while they are connected.
 //!
 //! Owns where a token of this protocol is: `auth.token` of CONNECT, else what came with the connection's first request. Must
 //! not know how a token is read ([`crate::auth`]). Start at [`SocketIo::look_at_token`].
 
 use std::sync::Arc;
 
-use hub::{Millis, Reason};
+use hub::{Millis, Reason, SessionKey};
 use wire::socketio::Refusal;
 use wire::values::JsonText;
 
 use super::SocketIo;
-use super::connect::Admission;
 use super::ending::Told;
 use crate::auth::{Action, Asker, Grant, Permissions, Verdict, unix_now};
+use crate::config::AuthMode;
+use crate::mail::Known;
 use crate::shard::Cx;
 
 /// The header under which a token of the first request is kept.
@@ -33,7 +34,7 @@ impl Shown {
     }
 }
 
-/// Of one socket whose client has shown a token.
+/// Of one socket whose client has shown a token, or of which the back end has said what it may.
 #[derive(Debug)]
 pub(super) struct Held {
     permissions: Option<Arc<Permissions>>,
@@ -106,13 +107,46 @@ impl SocketIo {
         }
     }
 
+    /// Keeps what the back end says that a socket may do, and until when.
+    pub(super) fn hold_said(&mut self, cx: &mut Cx<'_>, tag: u32, said: &Grant) {
+        if said.permissions.is_none() && said.expires.is_none() {
+            return;
+        }
+        let permissions = said.permissions.clone().map(|permissions| self.gate.intern(permissions));
+        let grant = Grant { permissions, expires: said.expires, ..Grant::default() };
+        self.hold_grant(cx, tag, Some(Box::new(grant)));
+    }
+
+    /// What holds for a session while it has no connection: it comes back without being asked about.
+    pub(super) fn bind_detached(&mut self, tag: u32, session: SessionKey) {
+        if self.config.auth.mode == AuthMode::BackEnd
+            && let Some(held) = self.held.remove(&tag)
+        {
+            self.bound.insert(session, held);
+        }
+    }
+
+    /// The same once it has a connection again, whether or not it was known to have lost the one before.
+    pub(super) fn bind_attached(&mut self, tag: u32, session: SessionKey, displaced: Option<u32>) {
+        let displaced = displaced.filter(|_| self.config.auth.mode == AuthMode::BackEnd);
+        let held = displaced.and_then(|old| self.held.remove(&old));
+        if let Some(held) = self.bound.remove(&session).or(held) {
+            self.held.insert(tag, held);
+        }
+    }
+
+    /// Whether the back end has said of a session what it may do. Nobody else keeps that, so it does not outlive the process.
+    pub(super) fn is_bound(&self, tag: u32) -> bool {
+        self.config.auth.mode == AuthMode::BackEnd && self.held.contains_key(&tag)
+    }
+
     /// What a token adds to what the back end says of a session, which comes first.
-    pub(super) fn with_grant(&mut self, tag: u32, admission: Admission) -> Admission {
+    pub(super) fn with_grant(&mut self, tag: u32, said: Grant) -> Grant {
         let grant = self.held.get_mut(&tag).and_then(|held| held.grant.take());
-        let Some(grant) = grant else { return admission };
-        let Admission { user, info, mut subscriptions } = admission;
+        let Some(grant) = grant else { return said };
+        let Grant { user, info, mut subscriptions, .. } = said;
         subscriptions.extend(grant.subscriptions);
-        Admission { user: user.or(grant.user), info: info.or(grant.info), subscriptions }
+        Grant { user: user.or(grant.user), info: info.or(grant.info), subscriptions, ..Grant::default() }
     }
 
     /// When the first of the tokens of an engine session is over.
@@ -126,7 +160,7 @@ impl SocketIo {
 
     /// Whether a socket may publish to the channel of its namespace.
     pub(super) fn may_publish(&self, cx: &Cx<'_>, tag: u32, channel: &str) -> bool {
-        if self.gate.is_open() {
+        if self.gate.is_open() && !self.held.contains_key(&tag) {
             return true;
         }
         let Some(socket) = self.socket(tag) else { return false };
@@ -135,6 +169,11 @@ impl SocketIo {
         let asker = Asker { user: user.as_deref(), client: None, permissions };
         self.gate.may(asker, Action::Publish, channel)
     }
+}
+
+/// What a token says of its client to the back end.
+pub(super) fn known(grant: Option<&Grant>) -> Known {
+    grant.map(|grant| Known { user: grant.user.clone(), state: grant.state.clone() }).unwrap_or_default()
 }
 
 /// The member `token` of a CONNECT's credentials.

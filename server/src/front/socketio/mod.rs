@@ -82,6 +82,8 @@ pub(super) struct SocketIo {
     tags: Vec<u32>,
     /// Sessions that wait to be resumed.
     detached: HashMap<SessionKey, (SessionId, NamespaceKey)>,
+    /// What the back end said that some of them may do.
+    bound: HashMap<SessionKey, Held>,
     /// Pids of sessions that came from an earlier process, until each of those ends.
     old_pids: HashMap<SessionKey, sid::OldPid>,
     /// Sids of sessions that were made on another shard, by that shard and its slot.
@@ -121,6 +123,7 @@ impl SocketIo {
             held: HashMap::new(),
             tags: Vec::new(),
             detached: HashMap::new(),
+            bound: HashMap::new(),
             old_pids: HashMap::new(),
             adopted: HashMap::new(),
             answers: Vec::new(),
@@ -131,7 +134,11 @@ impl SocketIo {
 
     /// Whether nothing is kept of any client.
     pub(super) fn is_idle(&self) -> bool {
-        let waits = self.detached.len() + self.old_pids.len() + self.adopted.len() + self.connecting.len();
+        let waits = self.detached.len()
+            + self.bound.len()
+            + self.old_pids.len()
+            + self.adopted.len()
+            + self.connecting.len();
         let waits = waits + self.held.len();
         self.engines.is_empty() && self.sockets.is_empty() && waits == 0
     }

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use wire::engineio::Version;
 
 use super::SocketIo;
-use super::connect::Admission;
 use super::engine::{Carrier, Engine};
 use crate::mail::{Inspection, Mail};
 use crate::shard::{ConnKey, Cx};
@@ -18,12 +17,12 @@ impl SocketIo {
         match mail {
             Mail::Hub(command) => self.apply(cx, command),
             Mail::Commands(commands) => commands.into_iter().for_each(|command| self.apply(cx, command)),
-            Mail::Admit { session, user, info, subscriptions } => {
+            Mail::Admit { session, admission } => {
                 if let Some(tag) = self.tag_of(session) {
-                    self.admit(cx, tag, Admission { user, info, subscriptions });
+                    self.admit(cx, tag, *admission);
                 }
             }
-            Mail::Refuse { session, message, data } => {
+            Mail::Refuse { session, message, data, .. } => {
                 if let Some(tag) = self.tag_of(session) {
                     self.denied(cx, tag, &message, data.as_ref());
                 }
@@ -60,6 +59,7 @@ impl SocketIo {
             | Mail::Own(_) => {}
             // Of MQTT clients.
             Mail::Ban { .. } | Mail::Unban { .. } | Mail::BanOf { .. } | Mail::Bans { .. } => {}
+            Mail::Greet { .. } => {}
         }
     }
 

@@ -14,10 +14,11 @@ use super::SocketIo;
 use super::ending::Told;
 use super::engine::NONE;
 use super::namespaces::NamespaceKey;
+use super::reasons;
 use super::sid::{OldPid, ShownPid};
 use super::socket::{Offsets, Socket};
 use crate::config::RecoveryMode;
-use crate::mail::Upcall;
+use crate::mail::{Speaks, Upcall};
 use crate::shard::Cx;
 use crate::state::{SavedClient, ShardState};
 
@@ -136,7 +137,8 @@ impl SocketIo {
             }
             self.namespaces.leave(namespace);
         }
-        cx.io.upcall(Upcall::Expired { session, namespace: name });
+        let (speaks, reason) = (Speaks::SocketIo(name), Reason::Expired);
+        cx.io.upcall(Upcall::Expired { session, speaks, reason, text: reasons::text(reason) });
         if fit == Fit::Taken {
             self.apply(cx, Command::End { session: key, reason: Reason::Expired });
         }
@@ -147,7 +149,8 @@ impl SocketIo {
         let mut snapshot = cx.hub.hub.snapshot(cx.io.now());
         let mut clients = Vec::with_capacity(snapshot.sessions.len());
         snapshot.sessions.retain(|session| {
-            let namespace = self.namespace_of(session.id);
+            let is_bound = self.bound.contains_key(&SessionKey(session.id.slot()));
+            let namespace = self.namespace_of(session.id).filter(|_| !is_bound);
             let proof = || self.old_pid(session.id).map_or_else(|| self.key.proof(session.id), OldPid::proof);
             clients.extend(namespace.map(|namespace| {
                 let namespace = self.namespaces.known(namespace);
@@ -190,6 +193,7 @@ impl SocketIo {
         if let Some((_, namespace)) = self.detached.remove(&session) {
             self.namespaces.leave(namespace);
         }
+        self.bind_attached(tag, session, displaced.map(|old| old.0));
         if let Some(old) = displaced.and_then(|old| self.remove_socket(old.0)) {
             self.close_engine(cx, old.engine, Reason::TakenOver, Told::Close);
         }

@@ -1,7 +1,7 @@
 //! Bounds: time, connections, mailboxes.
 
 use super::rig::{PATIENCE, Plan, Rig, Seen, masked};
-use crate::mail::Upcall;
+use crate::mail::{Hello, Upcall};
 use crate::shard::{Closed, Owner};
 use hub::Millis;
 
@@ -142,7 +142,9 @@ fn while_the_back_office_is_behind_clients_are_not_read_and_nothing_is_lost() {
     let mut next = 0;
     while next < 60_000 {
         for event in rig.uplink.blocking_recv().unwrap() {
-            let Upcall::Connect { namespace, .. } = event else { panic!("only these were sent") };
+            let Upcall::Connect { hello: Hello::SocketIo { namespace, .. }, .. } = event else {
+                panic!("only these were sent")
+            };
             assert_eq!(namespace.parse(), Ok(next));
             next += 1;
         }

@@ -3,7 +3,7 @@
 
 use crate::config::Config;
 use crate::front::Migration;
-use crate::mail::{Handshake, Mail, PeerMail, Upcall, Upcalls};
+use crate::mail::{Handshake, Hello, Known, Mail, PeerMail, Upcall, Upcalls};
 use crate::shard::{
     Closed, ConnKey, Cx, Handler, HubPort, Owner, Request, Response, Seats, Sender, Shard, ShardHandle,
     ShardSetup, Stats, Takes, Time, inlet, listeners,
@@ -138,7 +138,8 @@ impl Double {
 
 pub(in crate::shard) fn upcall(text: &str) -> Upcall {
     let handshake = Arc::new(Handshake::default());
-    Upcall::Connect { session: SessionId([0; 15]), namespace: text.into(), auth: None, handshake }
+    let hello = Hello::SocketIo { namespace: text.into(), auth: None };
+    Upcall::Connect { session: SessionId([0; 15]), hello, known: Known::default(), handshake }
 }
 
 /// A packet of the streams of the tests: its kind, the length of its text in four bytes, its text.
