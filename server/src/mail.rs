@@ -185,6 +185,8 @@ pub enum Speaks {
     SocketIo(Arc<str>),
     /// MQTT, under a client id.
     Mqtt(Arc<str>),
+    /// A stream: `sse`, `ndjson`, `poll` or `websocket`.
+    Stream(&'static str),
 }
 
 /// What a client says that wants to connect.
@@ -199,6 +201,17 @@ pub enum Hello {
     },
     /// CONNECT of MQTT.
     Mqtt(Box<MqttHello>),
+    /// A request for a stream.
+    Stream(Box<StreamHello>),
+}
+
+/// A request for a stream.
+#[derive(Debug)]
+pub struct StreamHello {
+    /// `sse`, `ndjson`, `poll` or `websocket`.
+    pub protocol: &'static str,
+    /// Channels and filters that it names; none: those of its user.
+    pub channels: Vec<String>,
 }
 
 /// CONNECT of MQTT.
@@ -344,6 +357,7 @@ impl Upcall {
 impl Hello {
     fn len_bytes(&self) -> usize {
         match self {
+            Self::Stream(hello) => hello.len_bytes(),
             Self::SocketIo { namespace, auth } => namespace.len() + auth.as_ref().map_or(0, Bytes::len),
             Self::Mqtt(hello) => {
                 let pairs = hello.user_properties.iter().map(|(name, value)| name.len() + value.len());
@@ -352,6 +366,13 @@ impl Hello {
                 size_of::<MqttHello>() + hello.client_id.len() + name + password + pairs.sum::<usize>()
             }
         }
+    }
+}
+
+impl StreamHello {
+    fn len_bytes(&self) -> usize {
+        let names: usize = self.channels.iter().map(|channel| size_of::<String>() + channel.len()).sum();
+        size_of::<Self>() + names
     }
 }
 

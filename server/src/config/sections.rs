@@ -206,6 +206,9 @@ section! {
         heartbeat_ms: u64 = 15_000, 100..=3_600_000 "milliseconds";
         /// How soon an `EventSource` is told to come back when its stream has ended.
         retry_ms: u64 = 2_000, 0..=3_600_000 "milliseconds";
+        /// How long a client waits for the back end to say whether it may come in (`auth.mode = "back_end"`); then it is put off, and
+        /// comes back. At most `limits.unjoined_max` clients of a shard wait.
+        connect_timeout_ms: u64 = 45_000, 100..=600_000 "milliseconds";
         /// How long a poll waits for a message unless it asks for less (`wait`); then it is answered without any.
         poll_wait_ms: u64 = 25_000, 100..=600_000 "milliseconds";
     }

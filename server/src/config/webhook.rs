@@ -41,7 +41,8 @@ section! {
         /// the answer. It is told `session.event` without one, `session.connected`, `session.disconnected` and `session.ended`:
         /// these wait in a queue until it has heard them, in order within a session, at least once, over restarts with a store.
         types: Vec<WebhookType> = required, example ["session.connect", "session.event"];
-        /// Only of clients that speak these. Empty takes all.
+        /// Only of clients that speak these. Empty takes all, but of long polls only `session.connect`: each poll is a session of
+        /// its own, so to hear of their coming and going name them.
         protocols: Vec<WebhookProtocol> = [], example ["mqtt"];
         /// Only of these Socket.IO namespaces; `*` stands for one or more characters other than `/`. Empty takes all,
         /// and clients that have no namespace.
@@ -112,6 +113,14 @@ words! {
         SocketIo = "socketio",
         /// MQTT
         Mqtt = "mqtt",
+        /// server-sent events
+        Sse = "sse",
+        /// lines of JSON
+        Ndjson = "ndjson",
+        /// long polls
+        Poll = "poll",
+        /// events in WebSockets
+        WebSocket = "websocket",
     }
 }
 
@@ -381,12 +390,25 @@ impl Setting for WebhookUrl {
     }
 }
 
+impl WebhookProtocol {
+    /// Of a stream that is called so.
+    pub fn of_stream(name: &str) -> Self {
+        match name {
+            "sse" => Self::Sse,
+            "ndjson" => Self::Ndjson,
+            "poll" => Self::Poll,
+            _ => Self::WebSocket,
+        }
+    }
+}
+
 impl Webhook {
     /// Whether it takes such an event of a client of that protocol, and namespace if it has those.
     pub fn takes(&self, kind: WebhookType, protocol: WebhookProtocol, namespace: Option<&str>) -> bool {
         let is_of = |namespace: &str| self.namespaces.iter().any(|names| names.matches(namespace));
+        let is_usual = protocol != WebhookProtocol::Poll || kind == WebhookType::SessionConnect;
         self.types.contains(&kind)
-            && (self.protocols.is_empty() || self.protocols.contains(&protocol))
+            && (self.protocols.is_empty() && is_usual || self.protocols.contains(&protocol))
             && (self.namespaces.is_empty() || namespace.is_some_and(is_of))
     }
 

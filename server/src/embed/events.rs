@@ -10,7 +10,9 @@ use crate::auth::Grant;
 use crate::back::checked::{check_body, check_identity};
 use crate::back::office::{Office, OfficeError};
 use crate::back::turns::UpcallStream;
-use crate::mail::{Admission, Denial, Handshake, Hello, Mail, MqttHello, Speaks, Upcall, Upcalls};
+use crate::mail::{
+    Admission, Denial, Handshake, Hello, Mail, MqttHello, Speaks, StreamHello, Upcall, Upcalls,
+};
 use bytes::Bytes;
 use futures_core::Stream;
 use hub::{Body, Command, Reason, SessionId};
@@ -48,6 +50,8 @@ pub struct Connect {
     pub session: Session,
     /// Of MQTT: what it says. `auth` is `Null` then.
     pub mqtt: Option<Box<MqttHello>>,
+    /// Of a stream: what it asks for. `auth` is `Null` then.
+    pub stream: Option<Box<StreamHello>>,
     /// The client's `auth` payload, JSON object; `Null` when it sent none.
     pub auth: Value,
     /// Query, allow-listed headers and address of its first request.
@@ -137,12 +141,18 @@ impl Events {
         let session = |id: SessionId, namespace: Arc<str>| self.handle.session_of(id, namespace);
         match upcall {
             Upcall::Connect { session: id, hello, handshake, .. } => {
+                let mut stream = None;
                 let (namespace, auth, mqtt) = match hello {
                     Hello::SocketIo { namespace, auth } => (namespace, auth, None),
                     Hello::Mqtt(hello) => (no_namespace(), None, Some(hello)),
+                    Hello::Stream(hello) => {
+                        stream = Some(hello);
+                        (no_namespace(), None, None)
+                    }
                 };
                 let auth = auth.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
-                ClientEvent::Connect(Connect { session: session(id, namespace), mqtt, auth, handshake })
+                let session = session(id, namespace);
+                ClientEvent::Connect(Connect { session, mqtt, stream, auth, handshake })
             }
             Upcall::Claimed { session: id, client_id, resumed, .. } => {
                 let session = session(id, no_namespace());
@@ -180,7 +190,7 @@ fn no_namespace() -> Arc<str> {
 fn namespace_of(speaks: Speaks) -> Arc<str> {
     match speaks {
         Speaks::SocketIo(namespace) => namespace,
-        Speaks::Mqtt(_) => no_namespace(),
+        Speaks::Mqtt(_) | Speaks::Stream(_) => no_namespace(),
     }
 }
 

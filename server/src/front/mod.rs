@@ -8,6 +8,7 @@ mod apply;
 mod content;
 mod copies;
 mod cors;
+mod facts;
 mod mqtt;
 mod rate;
 pub mod socketio;
@@ -251,6 +252,17 @@ impl Handler for Front {
             Mail::Ban { ban, reply } => drop(reply.send(self.mqtt.ban(cx, ban))),
             Mail::Unban { of, reply } => drop(reply.send(self.mqtt.unban(cx, &of))),
             Mail::BanOf { of, reply } => drop(reply.send(self.mqtt.ban_of(cx, of))),
+            Mail::Admit { session, admission } if self.streams.has(session) => {
+                let user = admission.grant.user.as_ref();
+                if user.is_some_and(|user| self.mqtt.bars_user(cx, user)) {
+                    self.streams.deny(cx, session, (Denial::Forbidden, "blocked"));
+                } else {
+                    self.streams.admit(cx, session, *admission);
+                }
+            }
+            Mail::Refuse { session, denial, message, .. } if self.streams.has(session) => {
+                self.streams.deny(cx, session, (denial, &message));
+            }
             Mail::Admit { session, admission } if self.mqtt.asks(session) => {
                 self.mqtt.admit(cx, session, *admission);
             }

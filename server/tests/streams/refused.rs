@@ -31,18 +31,27 @@ async fn what_cannot_be_asked_for_is_refused_with_its_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn where_nobody_is_let_in_unasked_or_others_have_rules_nobody_reads() {
-    for (settings, status) in [
-        (("auth.mode", "back_end"), 401),
-        (("mqtt.acl_default", "deny"), 403),
-        (("streams.enabled", "false"), 404),
-    ] {
+async fn where_others_have_rules_nobody_reads() {
+    for (settings, status) in [(("mqtt.acl_default", "deny"), 403), (("streams.enabled", "false"), 404)] {
         let server = Server::start(config(&[settings])).await.unwrap();
         let address = server.public_addr();
         assert_eq!(Http::connect(address).get("/sse?channel=a").status, status, "{settings:?}");
         assert_eq!(Http::connect(address).post("/publish?channel=a", "").status, status, "{settings:?}");
         server.drain().await;
     }
+}
+
+/// Without an answer of the back end, and with nobody whom it could be asked about.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_the_back_end_in_vain_comes_back() {
+    let settings = [("auth.mode", "back_end"), ("streams.connect_timeout_ms", "100")];
+    let server = Server::start(config(&settings)).await.unwrap();
+    let address = server.public_addr();
+    let mut stream = super::support::stream::Stream::get(address, "/sse?channel=a", &[]);
+    assert_eq!((stream.status, stream.rest().as_str()), (200, "retry: 2000\n\n"));
+    assert_eq!(Http::connect(address).get("/poll?channel=a").status, 503);
+    assert_eq!(Http::connect(address).post("/publish?channel=a", "").status, 401);
+    server.drain().await;
 }
 
 /// An `EventSource` stops for good on every status but 200.

@@ -7,6 +7,7 @@ mod support;
 
 mod back_end;
 mod mqtt;
+mod streams;
 mod told;
 
 use std::net::SocketAddr;

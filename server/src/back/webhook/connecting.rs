@@ -93,13 +93,14 @@ impl Connecting {
         match &self.hello {
             Hello::SocketIo { namespace, .. } => Speaks::SocketIo(Arc::clone(namespace)),
             Hello::Mqtt(hello) => Speaks::Mqtt(Arc::clone(&hello.client_id)),
+            Hello::Stream(hello) => Speaks::Stream(hello.protocol),
         }
     }
 
     /// Whether its session is there already.
     fn has_session(&self) -> bool {
         match &self.hello {
-            Hello::SocketIo { .. } => true,
+            Hello::SocketIo { .. } | Hello::Stream(_) => true,
             Hello::Mqtt(_) => false,
         }
     }

@@ -53,6 +53,7 @@ struct Kept<'a> {
 enum KeptSpeaks<'a> {
     SocketIo { namespace: &'a str },
     Mqtt { client_id: &'a str },
+    Stream { protocol: &'a str },
 }
 
 impl Rows {
@@ -98,6 +99,7 @@ impl Rows {
             speaks: match &life.speaks {
                 Speaks::SocketIo(namespace) => KeptSpeaks::SocketIo { namespace },
                 Speaks::Mqtt(client_id) => KeptSpeaks::Mqtt { client_id },
+                Speaks::Stream(protocol) => KeptSpeaks::Stream { protocol },
             },
             user: life.user.as_deref(),
             state: life.state.as_deref(),
@@ -124,6 +126,10 @@ fn former(key: &[u8], body: &[u8]) -> Option<Former> {
     let speaks = match speaks {
         KeptSpeaks::SocketIo { namespace } => Speaks::SocketIo(namespace.into()),
         KeptSpeaks::Mqtt { client_id } => Speaks::Mqtt(client_id.into()),
+        KeptSpeaks::Stream { protocol } => {
+            let known = ["sse", "ndjson", "poll", "websocket"];
+            Speaks::Stream(known.into_iter().find(|known| *known == protocol)?)
+        }
     };
     let (user, state) = (user.map(Arc::from), state.map(Arc::from));
     let life = Life { user, state, generation, is_admitted: true, ..Life::new(speaks) };

@@ -384,6 +384,7 @@ fn takes(config: &Webhook, kind: WebhookType, speaks: &Speaks) -> bool {
     match speaks {
         Speaks::SocketIo(namespace) => config.takes(kind, WebhookProtocol::SocketIo, Some(namespace)),
         Speaks::Mqtt(_) => config.takes(kind, WebhookProtocol::Mqtt, None),
+        Speaks::Stream(name) => config.takes(kind, WebhookProtocol::of_stream(name), None),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::back::gather::message_id;
 use crate::back::values::text_of;
 use crate::config::{Config, SendPasswords, WebhookType};
 use crate::front::socketio::rooms;
-use crate::mail::{Handshake, Hello, MqttHello, Speaks};
+use crate::mail::{Handshake, Hello, MqttHello, Speaks, StreamHello};
 
 /// Something that a session did, and what goes with it.
 pub(super) struct Telling<'a> {
@@ -58,6 +58,8 @@ impl Telling<'_> {
         let kind = format!("{type_prefix}.{}", self.kind.as_str());
         let (source, partition) = match (&session, speaks) {
             (Some((session, _)), _) => (format!("/sessions/{session}"), session.as_str()),
+            // They have sessions.
+            (None, Speaks::Stream(name)) => (format!("/clients/{name}"), *name),
             (None, Speaks::Mqtt(name) | Speaks::SocketIo(name)) => {
                 let mut source = "/clients/".to_owned();
                 percent_encode(name, &mut source);
@@ -82,6 +84,10 @@ impl Telling<'_> {
                 extensions.push(("protocol", Attribute::Text("mqtt")));
                 extensions.push(("clientid", Attribute::Text(client_id)));
                 client_id.to_string()
+            }
+            Speaks::Stream(protocol) => {
+                extensions.push(("protocol", Attribute::Text(protocol)));
+                String::new()
             }
         };
         extensions.extend(user.as_deref().map(|user| ("userid", Attribute::Text(user))));
@@ -109,7 +115,20 @@ pub(super) fn connect_data(hello: &Hello, handshake: &Handshake, passwords: Send
     match hello {
         Hello::SocketIo { namespace, auth } => socketio_data(namespace, auth.as_ref(), handshake),
         Hello::Mqtt(hello) => mqtt_data(hello, handshake, passwords),
+        Hello::Stream(hello) => stream_data(hello, handshake),
     }
+}
+
+fn stream_data(hello: &StreamHello, handshake: &Handshake) -> String {
+    let (query, headers) = shown(handshake);
+    json!({
+        "channels": hello.channels,
+        "query": query,
+        "headers": headers,
+        "remote": handshake.remote.map(|remote| remote.to_string()),
+        "secure": handshake.secure,
+    })
+    .to_string()
 }
 
 fn mqtt_data(hello: &MqttHello, handshake: &Handshake, passwords: SendPasswords) -> String {
@@ -137,6 +156,18 @@ fn mqtt_data(hello: &MqttHello, handshake: &Handshake, passwords: SendPasswords)
 fn socketio_data(namespace: &str, auth: Option<&Bytes>, handshake: &Handshake) -> String {
     let auth = auth.and_then(|auth| serde_json::from_slice::<Box<RawValue>>(auth).ok());
     let auth = auth.as_ref().map_or("null", |auth| auth.get());
+    let (query, headers) = shown(handshake);
+    let remote = handshake.remote.map(|remote| remote.to_string());
+    let namespace = Value::from(namespace);
+    let (query, headers, remote) = (Value::Object(query), Value::Object(headers), Value::from(remote));
+    let is_secure = handshake.secure;
+    format!(
+        r#"{{"namespace":{namespace},"auth":{auth},"query":{query},"headers":{headers},"remote":{remote},"secure":{is_secure}}}"#
+    )
+}
+
+/// Parameters as lists by name, and headers.
+fn shown(handshake: &Handshake) -> (Map<String, Value>, Map<String, Value>) {
     let mut query: Map<String, Value> = Map::new();
     for (name, value) in &handshake.query {
         let values = query.entry(name.to_string()).or_insert_with(|| Value::Array(Vec::new()));
@@ -154,13 +185,7 @@ fn socketio_data(namespace: &str, auth: Option<&Bytes>, handshake: &Handshake) -
             _ => drop(headers.insert(name.to_string(), Value::from(value.as_ref()))),
         }
     }
-    let remote = handshake.remote.map(|remote| remote.to_string());
-    let namespace = Value::from(namespace);
-    let (query, headers, remote) = (Value::Object(query), Value::Object(headers), Value::from(remote));
-    let is_secure = handshake.secure;
-    format!(
-        r#"{{"namespace":{namespace},"auth":{auth},"query":{query},"headers":{headers},"remote":{remote},"secure":{is_secure}}}"#
-    )
+    (query, headers)
 }
 
 /// Name and arguments of an event; the front lets only events through that have a name.

@@ -13,11 +13,9 @@ use super::SocketIo;
 use super::ending::Told;
 use crate::auth::{Action, Asker, Grant, Permissions, Verdict, unix_now};
 use crate::config::AuthMode;
+use crate::front::facts::TOKEN_HEADER;
 use crate::mail::Known;
 use crate::shard::Cx;
-
-/// The header under which a token of the first request is kept.
-pub(super) const TOKEN_HEADER: &str = "authorization";
 
 /// What a client has shown that wants to join a namespace.
 #[derive(Debug, Default)]

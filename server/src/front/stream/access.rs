@@ -15,6 +15,9 @@ use crate::auth::{self, Action, Asker, Grant, Permissions, Verdict, is_reserved,
 use crate::config::Permission;
 use crate::shard::{ConnKey, Cx};
 
+/// A request to publish has no session that the back end could be asked about.
+pub(super) const NO_SESSION: &str = "with `auth.mode = \"back_end\"` clients publish in a WebSocket (/ws)";
+
 /// Of a reader whose client has shown a token.
 #[derive(Debug)]
 pub(super) struct Held {
@@ -50,15 +53,16 @@ impl Streams {
             }
             Verdict::Refused(refusal) => Err(Refusal::bad_token(refusal.text()).into()),
             Verdict::Later(_) => Err(Turned::Off(Later::Unknown)),
-            Verdict::Ask => {
-                Err(Refusal::nobody("streams are not for clients whom the back end lets in (`auth.mode`)")
-                    .into())
-            }
+            // Later, when there is a session.
+            Verdict::Ask => Ok(Box::default()),
         }
     }
 
     /// Whether a request shows nothing where something has to be shown, which its head tells: its body is not read.
     pub(super) fn shows_nothing(&self, head: &Head<'_>) -> Option<Refusal> {
+        if self.asks() {
+            return Some(Refusal::nobody(NO_SESSION));
+        }
         let cookies = head.header("cookie");
         let shown = || token_in(head.header("authorization"), pairs(head.query), cookies, self.gate.cookie());
         (self.gate.wants_tokens() && shown().is_none())

@@ -87,6 +87,12 @@ impl Refusal {
         Self::new(422, "invalid-channel", detail)
     }
 
+    /// It names no channel, and has none of its own.
+    pub(super) fn no_channel() -> Self {
+        let detail = "`channel` is missing: name one, or several; only a stream of a user does without";
+        Self::new(400, "malformed", detail)
+    }
+
     /// What it asks for is not for it.
     pub(super) fn forbidden(detail: &str) -> Self {
         Self::new(403, "forbidden", detail.to_owned())

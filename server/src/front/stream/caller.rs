@@ -9,6 +9,7 @@ use wire::stream::{Form, Mark, Positions};
 use super::open::Asked;
 use super::reading::Reading;
 use super::socket::Doing;
+use crate::config::WebhookProtocol;
 use crate::front::rate::Rate;
 use crate::shard::ConnKey;
 
@@ -167,6 +168,10 @@ impl Kind {
         }
     }
 
+    pub(super) fn webhook_protocol(self) -> WebhookProtocol {
+        WebhookProtocol::of_stream(self.protocol())
+    }
+
     /// As the back office knows it.
     pub(super) fn protocol(self) -> &'static str {
         match self {
@@ -193,6 +198,11 @@ impl Reader {
 
     pub(super) fn origin(&self) -> Option<&str> {
         self.rare.as_ref()?.origin.as_deref()
+    }
+
+    /// How long it waits for the back end, if it does.
+    pub(super) fn waits_until(&self) -> Option<Millis> {
+        self.rare.as_ref()?.asked.as_ref()?.until
     }
 
     /// Frees what is empty.

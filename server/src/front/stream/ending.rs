@@ -45,6 +45,7 @@ impl Streams {
 
     /// The hub hears of the end.
     pub(super) fn end_session(&mut self, cx: &mut Cx<'_>, reader: &Reader, reason: Reason) {
+        self.tell_end(cx, reader, reason);
         self.apply(cx, Command::End { session: reader.session, reason });
     }
 
@@ -52,6 +53,7 @@ impl Streams {
     pub(super) fn session_ended(&mut self, cx: &mut Cx<'_>, id: SessionId, reason: Reason) {
         let Some(index) = self.index_of(id) else { return };
         let Some(reader) = self.take_reader(cx, index) else { return };
+        self.tell_end(cx, &reader, reason);
         self.part(cx, &reader, reason);
     }
 
@@ -61,7 +63,7 @@ impl Streams {
         if kind == Kind::Poll || stage == Stage::Opening {
             let later = match reason {
                 Reason::Draining => Later::Draining,
-                Reason::CredentialsExpired => Later::Unknown,
+                Reason::CredentialsExpired | Reason::NeverAdmitted | Reason::Disconnected => Later::Unknown,
                 _ => Later::Full,
             };
             return cx.io.respond(conn, self.site.put_off(later, Some(kind), reader.origin()));
@@ -111,6 +113,7 @@ impl Streams {
         let at = reader.poll().map_or(beat, |poll| if poll.until > now { poll.until } else { beat });
         let at = drain.map_or(at, |drain| at.min(drain.at(id)));
         let at = token_ends.map_or(at, |ends| at.min(ends));
+        let at = reader.waits_until().unwrap_or(at);
         let rate = reader.rare.as_ref().and_then(|rare| rare.rate.as_ref());
         let at = rate.map_or(at, |rate| at.min(rate.paused_until().unwrap_or(rate.full_at())));
         cx.io.arm(owner(index), at);
@@ -121,6 +124,9 @@ impl Streams {
         let Some(reader) = self.reader_mut(index) else { return };
         let (conn, id, stage) = (reader.conn, reader.id, reader.stage);
         let (kind, framing) = (reader.kind, reader.framing);
+        if stage == Stage::Opening && reader.waits_until().is_some_and(|until| until <= now) {
+            return self.finish(cx, index, Reason::NeverAdmitted);
+        }
         let is_over = reader.poll().is_some_and(|poll| poll.until <= now);
         if is_over && stage == Stage::Live {
             return self.answer_poll(cx, index);

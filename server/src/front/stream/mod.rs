@@ -3,7 +3,7 @@
 //!
 //! One `Streams` per shard owns its callers (`caller`): readers, which are connections with a session of the hub, and publishers,
 //! which wait for an answer. The code is split by what happens: `request` (a request comes, and who is turned away, in the form of
-//! `answer`), `access` (who a client is), `open` and `reading` (a session begins: first what channels keep, then what comes), `publish`, `effects` and `deliver`
+//! `answer`), `access` and `asking` (who a client is), `open` and `reading` (a session begins: first what channels keep, then what comes), `publish`, `effects` and `deliver`
 //! (from the hub), `poll`, `socket` (in WebSockets clients speak, too), `ending`, `office` (what the back office asks).
 //!
 //! It must not know sockets or the framing of HTTP beyond chunks, and it decides nothing the hub decides. Every hub command goes
@@ -16,6 +16,7 @@
 
 mod access;
 mod answer;
+mod asking;
 mod caller;
 mod deliver;
 mod effects;
@@ -70,6 +71,8 @@ pub(super) struct Streams {
     heartbeats: Vec<((caller::Kind, caller::Framing), Bytes)>,
     /// What tokens of readers say, by index: readers without one pay nothing for it.
     held: HashMap<u32, Held>,
+    /// Readers that wait for the back end.
+    waiting: usize,
     drain: Option<ending::Drain>,
     figures: Figures,
 }
@@ -88,6 +91,7 @@ impl Streams {
             due: Vec::new(),
             heartbeats: Vec::new(),
             held: HashMap::new(),
+            waiting: 0,
             drain: None,
             figures: Figures::default(),
         }
@@ -150,6 +154,7 @@ impl Streams {
         self.figures.left(&caller);
         self.held.remove(&index);
         if let Caller::Reader(reader) = &caller {
+            self.waiting -= usize::from(reader.waits_until().is_some());
             let place = self.indexes.get_mut(reader.id.slot() as usize);
             if let Some(place) = place.filter(|place| **place == index) {
                 *place = NONE;

@@ -11,8 +11,11 @@ use super::answer::Later;
 use super::caller::{Caller, Framing, Kind, Poll, Reader, Scope, Stage, to_hub, to_wire};
 use super::reading::{Found, Reading};
 use super::{BUDGET, Streams, owner};
+use std::sync::Arc;
+
 use crate::auth::{Action, Grant};
 use crate::front::apply::tag_of;
+use crate::mail::Handshake;
 use crate::shard::{ConnKey, Cx, Door};
 
 /// A position that no history has.
@@ -33,6 +36,10 @@ pub(super) struct Asked {
     pub(super) grant: Box<Grant>,
     /// The answer by which its connection becomes a WebSocket.
     pub(super) upgrade: Option<Vec<u8>>,
+    /// What the back end may see of the request, if it is told of it.
+    pub(super) handshake: Option<Arc<Handshake>>,
+    /// How long its answer is waited for, from when it is asked.
+    pub(super) until: Option<Millis>,
 }
 
 /// What is to be done about one channel before what comes is given.
@@ -55,7 +62,7 @@ impl Streams {
         (limit, wait_seconds): (Option<u32>, Option<u32>),
     ) {
         let scope = match asked.channels.as_slice() {
-            [] if asked.grant.user.is_some() => Scope::Own,
+            [] if asked.grant.user.is_some() || self.asks() => Scope::Own,
             // It may ask for others.
             [only] if !is_filter(only) && kind != Kind::WebSocket => Scope::One,
             _ => Scope::Several,
@@ -108,12 +115,22 @@ impl Streams {
     pub(super) fn opened(&mut self, cx: &mut Cx<'_>, index: u32, (session, id): (SessionKey, SessionId)) {
         let Some(reader) = self.reader_mut(index) else { return };
         (reader.session, reader.id) = (session, id);
+        self.note_index(id, index);
+        if self.ask(cx, index) {
+            return;
+        }
+        self.let_session_in(cx, index);
+    }
+
+    /// Who its client is is known: it is subscribed.
+    pub(super) fn let_session_in(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let Some(reader) = self.reader_mut(index) else { return };
+        let session = reader.session;
         let Some(asked) = reader.rare.as_mut().and_then(|rare| rare.asked.as_mut()) else { return };
         let named_only = !asked.channels.is_empty();
         let by_token = std::mem::take(&mut asked.grant.subscriptions);
         let subscriptions = if named_only { asked.channels.clone() } else { by_token };
         let (user, info) = (asked.grant.user.clone(), asked.grant.info.take());
-        self.note_index(id, index);
         let keepsake = bytes::Bytes::new();
         let admit = Admit { session, user, info, subscriptions, named_only, keepsake };
         self.apply(cx, Command::Admit(admit));

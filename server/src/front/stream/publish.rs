@@ -11,7 +11,7 @@ use ulid::Ulid;
 use wire::http::pairs;
 use wire::stream::Said;
 
-use super::access::Turned;
+use super::access::{NO_SESSION, Turned};
 use super::answer::{Later, Refusal};
 use super::caller::{Asks, Caller, Publisher};
 use super::reading::text_of;
@@ -60,6 +60,10 @@ impl Streams {
         }
         if !cx.io.allow_publish(conn) {
             return Err(Turned::Off(Later::Often));
+        }
+        if self.asks() {
+            // Nobody knows who it is: a request has no session that the back end could be asked about.
+            return Err(Refusal::nobody(NO_SESSION).into());
         }
         let grant = self.look(head)?;
         let parcel = self.parcel(&grant, request)?;

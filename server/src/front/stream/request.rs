@@ -112,7 +112,8 @@ impl Streams {
         self.check_channels(kind, &params, &grant)?;
         self.check_permissions(&params, &grant)?;
         let (limit, wait_seconds) = (params.limit, params.wait_seconds);
-        let asked = self.asked(params, grant);
+        let handshake = self.facts(cx, (conn, kind), head)?;
+        let asked = Asked { handshake, ..self.asked(params, grant) };
         self.open(cx, (conn, kind, head.header("origin")), asked, (limit, wait_seconds));
         Ok(())
     }
@@ -121,14 +122,14 @@ impl Streams {
     pub(super) fn asked(&self, params: Params, grant: Box<Grant>) -> Asked {
         let history = params.history.unwrap_or(0).min(self.config.limits.stream_history_max);
         let Params { channels, resume, retained, .. } = params;
-        Asked { channels, resume, history, retained, grant, upgrade: None }
+        Asked { channels, resume, history, retained, grant, upgrade: None, handshake: None, until: None }
     }
 
     pub(super) fn check_channels(&self, kind: Kind, params: &Params, grant: &Grant) -> Result<(), Refusal> {
         let limits = &self.config.limits;
-        if params.channels.is_empty() && grant.user.is_none() && kind != Kind::WebSocket {
-            let detail = "`channel` is missing: name one, or several; only a stream of a user does without";
-            return Err(Refusal::new(400, "malformed", detail));
+        let may_be_own = grant.user.is_some() || kind == Kind::WebSocket || self.asks();
+        if params.channels.is_empty() && !may_be_own {
+            return Err(Refusal::no_channel());
         }
         if params.channels.len() > limits.stream_channels_max.min(limits.channels_per_session_max as usize) {
             let detail = format!("at most {} channels in one stream", limits.stream_channels_max);
@@ -151,6 +152,10 @@ impl Streams {
     }
 
     pub(super) fn check_permissions(&self, params: &Params, grant: &Grant) -> Result<(), Refusal> {
+        if self.asks() {
+            // They come with the answer.
+            return Ok(());
+        }
         let reads = params.history.unwrap_or(0);
         params.channels.iter().try_for_each(|channel| self.check_reading(grant, channel, reads))
     }
@@ -160,7 +165,8 @@ impl Streams {
         if self.drain.is_some() {
             return Some(Later::Draining);
         }
-        if self.callers.len() >= self.config.limits.sessions_max as usize {
+        let is_full = self.callers.len() >= self.config.limits.sessions_max as usize;
+        if is_full || self.waiting >= self.config.limits.unjoined_max {
             return Some(Later::Full);
         }
         (!cx.io.allow_handshake(conn)).then_some(Later::Often)

@@ -68,7 +68,8 @@ impl Streams {
         self.check_permissions(&params, &grant)?;
         let mut answer = Vec::new();
         accepted.respond(Some(SUBPROTOCOL), &mut answer);
-        let asked = Asked { upgrade: Some(answer), ..self.asked(params, grant) };
+        let handshake = self.facts(cx, (conn, Kind::WebSocket), head)?;
+        let asked = Asked { upgrade: Some(answer), handshake, ..self.asked(params, grant) };
         self.open(cx, (conn, Kind::WebSocket, head.header("origin")), asked, (None, None));
         Ok(())
     }
@@ -186,6 +187,8 @@ impl Streams {
                     retained: doing.retained,
                     grant: Box::default(),
                     upgrade: None,
+                    handshake: None,
+                    until: None,
                 };
                 self.start_reading(cx, index, Scope::One, asked);
             }
