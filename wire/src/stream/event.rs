@@ -250,6 +250,7 @@ impl MessageEvent<'_> {
 mod tests {
     use super::*;
     use crate::stream::Position;
+    use proptest::prelude::*;
 
     fn read(rest: &str) -> Result<Wish, WishError> {
         Wish::read(&format!(r#"{{"specversion":"1.0","id":"7","source":"/me",{rest}}}"#))
@@ -330,5 +331,35 @@ mod tests {
             message.to_json(),
             r#"{"specversion":"1.0","id":"01M","source":"/channels","type":"trunkline.channel.message","subject":"tea","time":"2026-11-22T04:00:00.000Z","event":"say","sequence":"00000000000000000007","position":"e1-7","datacontenttype":"text/plain; charset=utf-8","data":"hi"}"#
         );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_heard_can_be_said_again(
+            payload in prop_oneof![any::<Vec<u8>>(), "\\PC*".prop_map(String::into_bytes)],
+            media in proptest::option::of("[a-z]{1,9}/[a-z]{1,9}"),
+            channel in "\\PC{1,20}",
+        ) {
+            let message = MessageEvent {
+                id: "1",
+                time_ms: 0,
+                channel: &channel,
+                event: None,
+                media: media.as_deref(),
+                payload: &payload,
+                place: None,
+            };
+            let wish = Wish::read(&message.to_json()).unwrap();
+            prop_assert_eq!(wish.channel, channel);
+            let Deed::Publish { payload: again, .. } = wish.deed else { panic!() };
+            // White space around JSON is none of its value.
+            prop_assert_eq!(again.trim_ascii(), payload.trim_ascii());
+        }
+
+        #[test]
+        fn whatever_comes_is_read_or_refused(text in "\\PC*", rest in "[\"a-z:,{}0-9.]{0,60}") {
+            let _ = Wish::read(&text);
+            let _ = Wish::read(&format!("{{\"specversion\":\"1.0\",\"id\":\"1\",{rest}"));
+        }
     }
 }
