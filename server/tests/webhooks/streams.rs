@@ -9,7 +9,7 @@ use super::mqtt::script;
 use super::support::client::{Answer, Http, Said, WebSocket};
 use super::support::stream::Stream;
 use super::told::{ALL, kinds};
-use super::{start, until};
+use super::{start, start_with_tokens, token, until};
 
 fn get(address: std::net::SocketAddr, target: &str) -> Answer {
     Http::connect(address).get(target)
@@ -57,6 +57,30 @@ async fn a_stream_is_what_the_back_end_says_it_is() {
     assert_eq!(kinds(&told), wanted);
     assert!(told[1..].iter().all(|hook| hook.event["userid"] == "ada" && hook.event["state"] == "s1"));
     assert_eq!(told[2].event["data"]["cause"], "client");
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_tokens_let_clients_in_the_back_end_is_told_of_them() {
+    let back_end = BackEnd::start(|_| Act::Answer(204, String::new())).await;
+    let server = start_with_tokens(back_end.address, ALL).await;
+    script(&server, |address| {
+        let token = token(&json!({"sub": "bob", "trunkline": {
+            "state": "s2", "permissions": [{ "filters": ["tea"], "allow": ["subscribe"] }] }}));
+        let refused = get(address, &format!("/sse?channel=coffee&access_token={token}"));
+        assert_eq!(refused.status, 403);
+        let mut stream = Stream::get(address, &format!("/ndjson?channel=tea&access_token={token}"), &[]);
+        assert_eq!(stream.status, 200);
+        let message = Http::connect(address).post(&format!("/publish?channel=tea&access_token={token}"), "x");
+        assert_eq!(message.status, 403, "it may read");
+        stream.socket().shutdown(std::net::Shutdown::Both).unwrap();
+        assert!(stream.line().is_none());
+    })
+    .await;
+    until("it has left", || back_end.of("session.ended").len() == 1).await;
+    let hooks = back_end.hooks();
+    assert_eq!(kinds(&hooks), ["session.connected", "session.disconnected", "session.ended"]);
+    assert!(hooks.iter().all(|hook| hook.event["userid"] == "bob" && hook.event["state"] == "s2"));
     server.drain().await;
 }
 
