@@ -16,7 +16,7 @@
 use crate::command::Options;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::hub::Hub;
-use crate::hub_mail::HubMail;
+use crate::hub_mail::{HolderChange, HubMail};
 use crate::ids::{ChannelName, Partition, SessionId, SessionKey, ShardId, Token};
 use crate::interest::{Waiter, shards_in};
 use crate::limits::StoredLimits;
@@ -35,31 +35,45 @@ impl Hub {
 
     /// The session of a user begins, or goes on: what is stored of the user is asked for, and its admission waits for that.
     pub(crate) fn arrive(&mut self, key: SessionKey, effects: &mut Effects) {
-        let session = self.sessions.known_mut(key);
-        let (id, Some(user)) = (session.id, session.user().filter(|_| session.part != Part::Reader)) else {
-            return;
-        };
+        let session = self.sessions.known(key);
+        let wants = session.part != Part::Reader || self.has_quotas();
+        let (id, Some(user)) = (session.id, session.user().filter(|_| wants)) else { return };
         let partition = ChannelName::user(&user).partition(&self.config.topology);
         let home = self.config.topology.owner(partition);
-        if home == self.config.shard {
+        if home == self.config.shard && !self.has_quotas() {
             let list = self.stored.list(partition, &user);
             return self.join_stored(key, &list, effects);
         }
-        session.held |= ARRIVING;
-        effects.list.push(Effect::Mail { to: home, mail: HubMail::Arrives { user, session: id } });
+        self.sessions.known_mut(key).held |= ARRIVING;
+        self.post_quota(home, HubMail::Arrives { user, session: id }, effects);
     }
 
     /// At the user's home.
-    pub(crate) fn arrives(&mut self, from: ShardId, user: &str, session: SessionId, effects: &mut Effects) {
-        let partition = ChannelName::user(user).partition(&self.config.topology);
-        let list = self.stored.list(partition, user);
+    pub(crate) fn arrives(
+        &mut self,
+        from: ShardId,
+        user: Arc<str>,
+        session: SessionId,
+        effects: &mut Effects,
+    ) {
+        if self.has_quotas() {
+            return self.quota_arrives(from, user, session, effects);
+        }
+        let partition = ChannelName::user(&user).partition(&self.config.topology);
+        let list = self.stored.list(partition, &user);
         effects.list.push(Effect::Mail { to: from, mail: HubMail::Welcome { session, list } });
     }
 
     /// From the user's home.
     pub(crate) fn welcome(&mut self, id: SessionId, list: &StoredList, effects: &mut Effects) {
         let Some(key) = self.sessions.key_of(&id) else { return };
-        self.join_stored(key, list, effects);
+        if self.sessions.known(key).part != Part::Reader {
+            self.join_stored(key, list, effects);
+        }
+        if !self.sessions.known(key).is_connected() {
+            // It had no place to lose when it lost its connection.
+            self.tell_quota(key, HolderChange::LosesConnection, effects);
+        }
         let session = self.sessions.known_mut(key);
         if session.held & ARRIVING > 0 {
             // As one of what is counted.

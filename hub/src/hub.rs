@@ -15,6 +15,7 @@ use crate::ledger::Ledger;
 use crate::limits::{Allowance, Config, StoredLimits};
 use crate::pact::Names;
 use crate::queue::{QueueConfig, Queues};
+use crate::quota::Quotas;
 use crate::recovery::Log;
 use crate::retained::Retained;
 use crate::roster::{RosterKey, Rosters};
@@ -54,6 +55,7 @@ pub struct Hub {
     pub(crate) shares: Shares,
     pub(crate) queues: Queues,
     pub(crate) bindings: Vec<Binding>,
+    pub(crate) quotas: Quotas,
     pub(crate) stored: StoredUsers,
     pub(crate) stored_limits: StoredLimits,
     pub(crate) journal: Journal,
@@ -91,6 +93,7 @@ impl Hub {
             shares: Shares::default(),
             queues: Queues::new(config.shard, config.topology, epoch),
             bindings: Vec::new(),
+            quotas: Quotas::default(),
             stored: StoredUsers::new(config.topology, config.epoch),
             stored_limits: StoredLimits::default(),
             journal: Journal::default(),
@@ -108,6 +111,7 @@ impl Hub {
     pub fn apply(&mut self, now: Millis, command: Command, effects: &mut Effects) {
         self.now = now;
         self.decide(command, effects);
+        self.settle_quotas(effects);
         self.deliver_own_mail(effects);
         self.journal.hand_over(effects);
     }
@@ -230,6 +234,7 @@ impl Hub {
             && self.delayed.is_empty()
             && self.shares.is_empty()
             && self.queues.is_empty()
+            && self.quotas.is_empty()
             && self.stored.is_empty()
             && self.journal.is_idle()
     }

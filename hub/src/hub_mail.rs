@@ -7,6 +7,7 @@ use crate::effect::Outcome;
 use crate::ids::{ChannelName, Millis, Position, SessionId, ShardId, Token};
 use crate::message::{Message, MessageId};
 use crate::queue::QueueMail;
+use crate::reason::Reason;
 use crate::stored::{StoredChange, StoredList};
 use std::sync::Arc;
 
@@ -106,6 +107,15 @@ pub enum HubMail {
         /// What.
         list: StoredList,
     },
+    /// To a user's home, where sessions are counted: something happened to one of them.
+    Holder(Box<HolderMail>),
+    /// From there: this session ends.
+    MakesRoom {
+        /// The session.
+        session: SessionId,
+        /// Why.
+        reason: Reason,
+    },
     /// From a user's home: what is stored has changed. Acknowledged by `InterestKnown` when the sessions here have followed.
     UserChanged {
         /// The user.
@@ -115,6 +125,30 @@ pub enum HubMail {
         /// Echoed.
         token: u64,
     },
+}
+
+/// What a user's home hears of a session of the user, where it counts them.
+#[derive(Clone, Debug)]
+pub struct HolderMail {
+    /// The user.
+    pub user: Arc<str>,
+    /// The session.
+    pub session: SessionId,
+    /// What happened.
+    pub change: HolderChange,
+}
+
+/// What happened to a session of a user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HolderChange {
+    /// It is gone.
+    Departs,
+    /// It has no connection.
+    LosesConnection,
+    /// It has one again.
+    Returns,
+    /// It is of an earlier hub, and has no connection yet.
+    Remains,
 }
 
 /// What a session wants of the history of a channel, as its home is asked.

@@ -197,7 +197,9 @@ impl Hub {
                 self.dealt(member, (&message, watch), (options, group), effects);
             }
             HubMail::Queue(mail) => self.queue_mail(from, *mail, effects),
-            HubMail::Arrives { user, session } => self.arrives(from, &user, session, effects),
+            HubMail::Arrives { user, session } => self.arrives(from, user, session, effects),
+            HubMail::Holder(mail) => self.quota_changes(from, *mail, effects),
+            HubMail::MakesRoom { session, reason } => self.make_room(session, reason, effects),
             HubMail::Welcome { session, list } => self.welcome(session, &list, effects),
             HubMail::UserChanged { user, change, token } => {
                 self.user_changed((from, token), &user, &change, effects);

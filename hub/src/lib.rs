@@ -38,6 +38,7 @@ mod publish;
 mod query;
 mod question;
 pub mod queue;
+mod quota;
 mod reading;
 mod reason;
 mod recall;
@@ -66,13 +67,14 @@ pub use effect::{
 };
 pub use filter::{check_filter, filter_matches};
 pub use hub::Hub;
-pub use hub_mail::{HistoryPage, HubMail, PageAsk, ShareChange, ShareMail, Walk};
+pub use hub_mail::{HistoryPage, HolderChange, HolderMail, HubMail, PageAsk, ShareChange, ShareMail, Walk};
 pub use ids::{
     AskId, ChannelName, Millis, Offset, Partition, Position, SessionId, SessionKey, ShardId, Tag, Token,
     Topology,
 };
 pub use limits::{
-    Allowance, ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, StoredLimits, WhenFull,
+    Allowance, ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, StoredLimits, UserFull, UserLimits,
+    WhenFull,
 };
 pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Quality, Traits};
 pub use names::{InvalidText, home_partition, name_hash};

@@ -4,6 +4,7 @@
 use crate::command::{Admit, Attach, Members, Open};
 use crate::effect::{Effect, Effects, Report};
 use crate::hub::Hub;
+use crate::hub_mail::HolderChange;
 use crate::ids::{ChannelName, Millis, Partition, SessionId, SessionKey, Token};
 use crate::message::{Body, Outgoing};
 use crate::outbox::Outbox;
@@ -148,6 +149,7 @@ impl Hub {
             session.closing = false;
             effects.list.push(Effect::Detached { tag: session.tag, id: session.id, name, left_ms, reason });
             self.sessions.detached += 1;
+            self.tell_quota(key, HolderChange::LosesConnection, effects);
             return self.leave_behind(key, effects);
         }
         let Some(recovery) = session.recovery.as_mut().filter(|_| admitted && reason.recoverable()) else {
@@ -167,6 +169,7 @@ impl Hub {
         session.outbox = None;
         self.sessions.queued -= waited;
         self.sessions.detached += 1;
+        self.tell_quota(key, HolderChange::LosesConnection, effects);
     }
 
     pub(crate) fn attach(&mut self, attach: &Attach, effects: &mut Effects) {
@@ -194,6 +197,9 @@ impl Hub {
         self.sessions.queued -= waited;
         self.sessions.detached -= u32::from(displaced.is_none());
         self.hold_until_based(key);
+        if displaced.is_none() {
+            self.tell_quota(key, HolderChange::Returns, effects);
+        }
         effects.list.push(Effect::Attached { tag: attach.tag, session: key, displaced });
     }
 
@@ -226,6 +232,7 @@ impl Hub {
         let name = self.sessions.known(key).pact.as_ref().map(|pact| Arc::clone(&pact.name));
         let will = self.end_pact(key, effects);
         self.leave_all(key, effects);
+        self.tell_quota(key, HolderChange::Departs, effects);
         let session = self.sessions.known(key);
         let tag = session.is_connected().then_some(session.tag);
         let id = session.id;

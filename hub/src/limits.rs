@@ -123,6 +123,25 @@ impl Default for StoredLimits {
     }
 }
 
+/// How many sessions a user may have at once, detached ones included ([`Hub::limit_users`](crate::Hub::limit_users)).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UserLimits {
+    /// 0 = any number.
+    pub sessions_max: u32,
+    /// What happens when there is one more. One without a connection makes room in any case, the oldest first.
+    pub when_full: UserFull,
+}
+
+/// What happens when a user has one session more than it may.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UserFull {
+    /// It ends with `UserFull` before its client is told of it.
+    #[default]
+    Refuse,
+    /// The oldest ends with `Superseded`, and then the client of the new one is told.
+    EndOldest,
+}
+
 impl Limits {
     /// How much may wait for a session of which nothing else is said.
     pub(crate) fn allowance(&self) -> Allowance {

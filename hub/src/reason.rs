@@ -36,6 +36,10 @@ pub enum Reason {
     CredentialsExpired,
     /// The server is shutting down.
     Draining,
+    /// The user has a newer session, and may have only so many.
+    Superseded,
+    /// The user has as many sessions as it may; the client was told nothing yet.
+    UserFull,
 }
 
 impl Reason {
@@ -61,7 +65,9 @@ impl Reason {
             | Self::Kicked
             | Self::Refused
             | Self::NeverAdmitted
-            | Self::Expired => false,
+            | Self::Expired
+            | Self::Superseded
+            | Self::UserFull => false,
         }
     }
 }

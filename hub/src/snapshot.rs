@@ -240,6 +240,7 @@ impl Hub {
         self.restore_claims((claims, &recalled_ids), &messages, elapsed_ms, effects);
         self.recall(past, effects);
         self.restore_marks(rosters, unkept);
+        self.restore_quotas(effects);
         self.trim_log();
         self.forget_log_if_unused();
         self.journal.hand_over(effects);

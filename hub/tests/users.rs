@@ -1,5 +1,5 @@
-//! Stored subscriptions of users against a naive model: random logins, changes, crashes, with mail and the disk in any order
-//! that they may have.
+//! Stored subscriptions of users, and how many sessions each may have, against a naive model: random logins, changes, crashes,
+//! with mail and the disk in any order that they may have.
 
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests and their helpers")]
 
@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use trunkline_hub::{
     Admit, ChannelName, Claim, Command, Config, Effect, Effects, Entry, Hub, HubMail, Limits, Members,
     Millis, Open, Outgoing, Partition, Place, Quality, Query, Reason, Record, RecoveryLimits, Report,
-    SessionId, SessionKey, ShardId, Tag, Token, Topology, UserChange, UserDeed, claim_home,
+    SessionId, SessionKey, ShardId, Tag, Token, Topology, UserChange, UserDeed, UserFull, UserLimits,
+    claim_home,
 };
 
 const SHARDS: u8 = 3;
@@ -82,6 +83,7 @@ struct World {
     doubtful: BTreeSet<usize>,
     tokens: u64,
     lives: u64,
+    quota: UserLimits,
 }
 
 fn limits() -> Limits {
@@ -103,11 +105,12 @@ fn limits() -> Limits {
     }
 }
 
-fn hub(shard: u8, life: u64) -> Hub {
+fn hub(shard: u8, life: u64, quota: UserLimits) -> Hub {
     let rules = Vec::new();
     let mut hub =
         Hub::new(Config { shard: ShardId(shard), topology: TOPOLOGY, epoch: life, limits: limits(), rules });
     hub.limit_stored(trunkline_hub::StoredLimits { per_user_max: NAMES_PER_USER, ..Default::default() });
+    hub.limit_users(quota);
     hub
 }
 
@@ -130,6 +133,7 @@ impl World {
             doubtful: BTreeSet::new(),
             tokens: 0,
             lives: 0,
+            quota: quota_of(seed),
         };
         world.begin();
         world
@@ -141,7 +145,7 @@ impl World {
         (self.hubs, self.entries, self.safe) = (Vec::new(), Vec::new(), Vec::new());
         self.mail.clear();
         for shard in 0..SHARDS {
-            let mut hub = hub(shard, self.lives);
+            let mut hub = hub(shard, self.lives, self.quota);
             let is_own = |partition: Partition| TOPOLOGY.owner(partition) == ShardId(shard);
             let last: Vec<_> = self.last.iter().map(|(partition, number)| (*partition, *number)).collect();
             let last: Vec<_> = last.into_iter().filter(|(partition, _)| is_own(*partition)).collect();
@@ -195,6 +199,7 @@ impl World {
         for effect in effects.list {
             match effect {
                 Effect::Mail { to, mail } => self.mail.entry((shard, to.0)).or_default().push_back(mail),
+                Effect::Report { token: Token(0), .. } => {}
                 Effect::Report { token, report: Report::UsersChanged { refused, .. } } => {
                     self.acknowledged(token.0, refused.is_empty());
                 }
@@ -208,10 +213,42 @@ impl World {
                         self.admitted(tag.0);
                     }
                 }
-                Effect::Ended { .. } | Effect::Detached { .. } => {}
+                Effect::Ended { tag, reason, .. } => self.ended(tag, reason),
+                Effect::Detached { .. } => {}
                 other => panic!("{other:?}"),
             }
         }
+    }
+
+    fn ended(&mut self, tag: Option<Tag>, reason: Reason) {
+        let Some(client) = tag.and_then(|tag| self.clients.remove(&tag.0)) else { return };
+        if reason == Reason::UserFull {
+            assert!(!client.is_admitted && self.quota.when_full == UserFull::Refuse);
+        }
+        assert!(reason != Reason::Superseded || self.quota.sessions_max > 0);
+    }
+
+    /// However mail goes, no more clients know of a session than may have one.
+    fn count_admitted(&self, user: usize) {
+        let count = self.clients.values().filter(|client| client.user == user && client.is_admitted).count();
+        let most = self.quota.sessions_max as usize;
+        assert!(most == 0 || count <= most, "{} has {count} sessions, not {most}", USERS[user]);
+    }
+
+    /// All sessions of a user, with a connection or without.
+    fn count_sessions(&mut self, user: usize) -> usize {
+        let mut count = 0;
+        for hub in &mut self.hubs {
+            let of = Some(Members::User(USERS[user].into()));
+            let query = Query::Sessions { of, after: None, limit: 1000 };
+            let mut effects = Effects::default();
+            hub.apply(Millis(self.now), Command::Query { token: Token(0), query }, &mut effects);
+            let Some(Effect::Report { report: Report::Sessions(page), .. }) = effects.list.pop() else {
+                panic!()
+            };
+            count += page.items.len();
+        }
+        count
     }
 
     fn placed(&mut self, tag: u32, key: SessionKey, id: SessionId) {
@@ -245,6 +282,9 @@ impl World {
     fn admitted(&mut self, tag: u32) {
         let Some(client) = self.clients.get_mut(&tag) else { return };
         client.is_admitted = true;
+        let user = client.user;
+        self.count_admitted(user);
+        let client = self.clients.get_mut(&tag).unwrap();
         let (user, shard, id) = (client.user, client.shard.0, client.id);
         let due = std::mem::take(&mut client.due);
         let now = self.states[user].last().unwrap().clone();
@@ -335,7 +375,7 @@ impl World {
         let tag = self.client(user, shard, Some(name.clone()));
         let claim = Claim {
             tag: Tag(tag),
-            name: name.into(),
+            name: name.as_str().into(),
             fresh: self.rng.next(4) == 0,
             keep_ms: self.rng.pick(&[0, u64::MAX]),
             window: 10,
@@ -347,9 +387,8 @@ impl World {
         let before: Vec<u32> = self.clients.keys().copied().filter(|known| *known != tag).collect();
         self.apply(shard, Command::Claim(Box::new(claim)));
         // Whoever had the name has lost it.
-        let name = self.clients[&tag].name.clone();
         for other in before {
-            if self.clients.get(&other).is_some_and(|client| client.name == name) {
+            if self.clients.get(&other).is_some_and(|client| client.name.as_ref() == Some(&name)) {
                 self.clients.remove(&other);
             }
         }
@@ -463,6 +502,9 @@ impl World {
         }
         for user in 0..USERS.len() {
             assert_eq!(self.stored(user), *self.states[user].last().unwrap());
+            let (count, most) = (self.count_sessions(user), self.quota.sessions_max as usize);
+            // What a crash brings back makes room only when somebody comes.
+            assert!(most == 0 || count <= most || self.lives > 1, "{} has {count} sessions", USERS[user]);
         }
         let users = self.log.values().filter(|record| matches!(record, Record::User { .. })).count();
         let wanted = self.states.iter().filter(|states| !states.last().unwrap().is_empty()).count();
@@ -490,7 +532,33 @@ impl World {
             }
         }
         self.settle();
+        self.leave_nothing();
     }
+
+    /// Nothing is remembered of whom nothing is left.
+    fn leave_nothing(&mut self) {
+        for user in USERS {
+            let change = UserChange { user: user.into(), deed: UserDeed::Replace, subscriptions: Vec::new() };
+            let home = ChannelName::user(user).home(&TOPOLOGY).0;
+            self.apply(home, Command::ChangeUsers { changes: vec![change], token: Token(0) });
+            for shard in 0..SHARDS {
+                let (of, reason) = (Members::User(user.into()), Reason::Kicked);
+                self.apply(shard, Command::EndMembers { of, reason, token: Token(0) });
+            }
+        }
+        for _ in 0..10_000 {
+            self.deliver();
+            self.write(1000);
+        }
+        assert!(self.hubs.iter().all(Hub::is_idle));
+    }
+}
+
+/// One run in three without a limit.
+fn quota_of(seed: u64) -> UserLimits {
+    let when_full = if seed % 3 == 1 { UserFull::Refuse } else { UserFull::EndOldest };
+    let sessions_max = if seed.is_multiple_of(3) { 0 } else { 1 + (seed / 3 % 3) as u32 };
+    UserLimits { sessions_max, when_full }
 }
 
 /// No two sessions have the same, though they have the same place.

@@ -11,7 +11,7 @@ use super::problem::{Problem, Problems};
 use super::raw::Raw;
 use super::sections::{
     Auth, AuthMode, ChannelRule, EventRoute, Log, NamespaceEntry, Private, Recovery, RecoveryMode, Server,
-    SocketIo, Store, Streams, TlsFiles,
+    SocketIo, Store, Streams, TlsFiles, Users,
 };
 use super::sqs::{Binding, DeclaredQueue, Sqs, SqsCredential};
 use super::table::Section;
@@ -27,6 +27,7 @@ pub(super) const SECTIONS: &[Section] = &[
     TlsFiles::SECTION,
     Auth::SECTION,
     Jwt::SECTION,
+    Users::SECTION,
     Private::SECTION,
     PrivateKey::SECTION,
     SocketIo::SECTION,
@@ -85,13 +86,14 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
     let tls = tls(raw);
     let auth = Auth::read(&mut raw.table(&Auth::SECTION));
     let jwt = Jwt::read(&mut raw.table(&Jwt::SECTION));
+    let users = Users::read(&mut raw.table(&Users::SECTION));
     let private = Private::read(&mut raw.table(&Private::SECTION));
     let private_keys = private_keys(raw);
     let socketio = SocketIo::read(&mut raw.table(&SocketIo::SECTION));
     let namespaces = namespaces(raw);
     let streams = Streams::read(&mut raw.table(&Streams::SECTION));
     let mqtt = Mqtt::read(&mut raw.table(&Mqtt::SECTION));
-    let mqtt_users = users(raw);
+    let mqtt_users = mqtt_users(raw);
     let mqtt_auto_subscribe = auto_subscribe(raw);
     let mqtt_acl = acl(raw);
     let bridges = bridge::read(raw);
@@ -109,6 +111,7 @@ fn assemble(raw: &mut Raw) -> Option<Config> {
         tls,
         auth: auth?,
         jwt: jwt?,
+        users: users?,
         private: private?,
         private_keys,
         socketio: socketio?,
@@ -154,7 +157,7 @@ fn private_keys(raw: &mut Raw) -> Vec<PrivateKey> {
     (0..count).filter_map(|index| PrivateKey::read(&mut raw.element(section, index))).collect()
 }
 
-fn users(raw: &mut Raw) -> Vec<MqttUser> {
+fn mqtt_users(raw: &mut Raw) -> Vec<MqttUser> {
     let count = raw.element_count(&MqttUser::SECTION);
     let (mut users, mut names) = (Vec::with_capacity(count), HashSet::with_capacity(count));
     for index in 0..count {

@@ -45,7 +45,7 @@ pub use problem::{Place, Problem, Problems};
 pub use reference::{config_reference, example, limits_reference};
 pub use sections::{
     Auth, AuthMode, ChannelRule, EventRoute, FsyncPolicy, Log, LogFormat, Private, Recovery, RecoveryMode,
-    Server, SocketIo, Store, Streams, Transport, Transports, WhenFull,
+    Server, SocketIo, Store, Streams, Transport, Transports, Users, WhenFull, WhenUserFull,
 };
 pub use sqs::{
     AccessSecret, Binding, BindingGroup, DeclaredQueue, QueuePattern, QueueText, QueueUrlTemplate, ScopeName,
@@ -74,6 +74,8 @@ pub struct Config {
     pub auth: Auth,
     /// `[auth.jwt]`; with `auth.mode = "jwt"` it has a key, or where to get some.
     pub jwt: Jwt,
+    /// `[users]`.
+    pub users: Users,
     /// `[private]`; keys are present here or below whenever the private port is reachable from other machines.
     pub private: Private,
     /// `[[private.key]]`.

@@ -75,6 +75,30 @@ section! {
     }
 }
 
+section! {
+    /// Users: whom the back end, a token or MQTT's user name and password name. A user may have many sessions at once.
+    pub struct Users at Once "users" {
+        /// Sessions of one user at once, whatever their protocols; 0 means any number. Sessions count from their start until
+        /// they cannot be come back to any more, and each Socket.IO namespace of a client is one. A session without a connection
+        /// (`recovery` of a namespace, Session Expiry of MQTT) makes room for a new one, with what waits for it.
+        max_sessions: u32 = 0, 0..=1_000_000 "sessions";
+        /// What happens when a user has them all and connects once more.
+        when_full: WhenUserFull = "refuse";
+    }
+}
+
+words! {
+    /// What happens when a user with `users.max_sessions` connects once more.
+    pub enum WhenUserFull {
+        /// the new one is refused: CONNECT_ERROR (Socket.IO), CONNACK 0x97 or 5 (MQTT), 403 (streams)
+        Refuse = "refuse",
+        /// the oldest session ends before the new one is let in: DISCONNECT (Socket.IO, whose clients then stay away), DISCONNECT
+        /// 0x98 (MQTT 5), the end of a stream. Clients that come back by themselves after that, as MQTT's and `EventSource` do,
+        /// end the other in their turn, unless their programs look at the reason
+        EndOldest = "end_oldest",
+    }
+}
+
 words! {
     /// When what is written is forced to the disk.
     pub enum FsyncPolicy {

@@ -6,7 +6,7 @@
 use crate::auth::Shared;
 use crate::back::bridge::client_id;
 use crate::back::sqs::BATCH_MAX;
-use crate::config::{self, Config, WhenFull};
+use crate::config::{self, Config, WhenFull, WhenUserFull};
 use crate::front::{Ban, Fit, Front, PidKey, Returning};
 use crate::journal::{JournalInlet, Kept};
 use crate::mail::Upcalls;
@@ -16,7 +16,7 @@ use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
     Allowance, Binding, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis,
-    RecoveryLimits, Report, SessionId, ShardId, StoredLimits, Token, Topology,
+    RecoveryLimits, Report, SessionId, ShardId, StoredLimits, Token, Topology, UserFull, UserLimits,
 };
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -51,6 +51,7 @@ impl NodeSetup {
         for place in &mut places {
             place.hub.configure_queues(self.queues.clone());
             place.hub.limit_stored(stored_limits(&self.config));
+            place.hub.limit_users(user_limits(&self.config));
             place.hub.bind(bindings(&self.config));
             for bridge in &self.config.bridges {
                 let (messages_max, bytes_max) = (bridge.queue_messages_max, bridge.queue_bytes_max);
@@ -281,6 +282,14 @@ fn bindings(config: &Config) -> Vec<Binding> {
         events: binding.events.iter().map(|event| event.as_str().to_owned()).collect(),
     };
     config.bindings.iter().map(binding).collect()
+}
+
+fn user_limits(config: &Config) -> UserLimits {
+    let when_full = match config.users.when_full {
+        WhenUserFull::Refuse => UserFull::Refuse,
+        WhenUserFull::EndOldest => UserFull::EndOldest,
+    };
+    UserLimits { sessions_max: config.users.max_sessions, when_full }
 }
 
 fn stored_limits(config: &Config) -> StoredLimits {

@@ -13,6 +13,7 @@ mod floods;
 mod malformed;
 mod moving;
 mod publishing;
+mod quotas;
 mod restarting;
 mod retained;
 #[path = "../support/mqtt.rs"]

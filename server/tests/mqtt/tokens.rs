@@ -11,11 +11,11 @@ fn site_with(shards: u16, jwt: &str, more: &str) -> Site {
     Site::start(config_of(shards, &format!("auth.mode = \"jwt\"\n{more}\n[auth.jwt]\n{jwt}")))
 }
 
-fn site(more: &str) -> Site {
+pub(super) fn site(more: &str) -> Site {
     site_with(2, &format!("secret = \"{SECRET}\"\ncookie = \"session\""), more)
 }
 
-fn opening<'a>(id: &'a str, token: &'a str) -> Opening<'a> {
+pub(super) fn opening<'a>(id: &'a str, token: &'a str) -> Opening<'a> {
     Opening { user: Some("any"), password: Some(token.as_bytes()), ..Opening::v5(id) }
 }
 
@@ -26,7 +26,7 @@ fn connected(site: &Site, id: &str, token: &str) -> Client {
 }
 
 /// What came of a CONNECT to a namespace over a WebSocket.
-fn joined(site: &Site, target: &str, headers: &[(&str, &str)], connect: &str) -> (Client, String) {
+pub(super) fn joined(site: &Site, target: &str, headers: &[(&str, &str)], connect: &str) -> (Client, String) {
     let target = format!("/socket.io/?EIO=4&transport=websocket{target}");
     let (mut client, status, _) = site.upgrade(0, &target, headers);
     assert_eq!(status, 101);
@@ -35,7 +35,7 @@ fn joined(site: &Site, target: &str, headers: &[(&str, &str)], connect: &str) ->
     (client, said)
 }
 
-fn auth(token: &str) -> String {
+pub(super) fn auth(token: &str) -> String {
     format!("40{{\"token\":\"{token}\"}}")
 }
 

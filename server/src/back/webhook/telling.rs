@@ -267,8 +267,12 @@ pub(super) fn cause(reason: Reason) -> &'static str {
         Reason::Silent => "timeout",
         Reason::Malformed | Reason::Misbehaved => "protocol",
         Reason::SlowConsumer | Reason::OverLimit => "slow",
-        Reason::Kicked | Reason::Disconnected | Reason::Refused | Reason::NeverAdmitted => "kicked",
-        Reason::TakenOver => "taken_over",
+        Reason::Kicked
+        | Reason::Disconnected
+        | Reason::Refused
+        | Reason::NeverAdmitted
+        | Reason::UserFull => "kicked",
+        Reason::TakenOver | Reason::Superseded => "taken_over",
         Reason::Expired | Reason::CredentialsExpired => "expired",
         Reason::Draining => "drain",
     }

@@ -36,7 +36,7 @@ impl Performer for Mqtt {
             Effect::Ended { tag, id, name, reason, .. } => {
                 let Some(tag) = tag else { return self.tell_of_end(cx, (id, name, reason)) };
                 self.tell_of_loss(cx, (id, name, reason), None);
-                self.let_go(cx, stream_index(tag), ending::code(reason));
+                self.session_ended(cx, stream_index(tag), reason);
             }
             Effect::CloseConnection { to, reason } => {
                 self.part(cx, stream_index(to.tag), ending::code(reason), reason);

@@ -95,6 +95,27 @@ impl Mqtt {
         self.goodbye(cx, index, Some((code, "")));
     }
 
+    /// The hub has ended the session. A client that waits for CONNACK is told there that there is no place for it: it should not
+    /// come back as if the connection had failed.
+    pub(super) fn session_ended(&mut self, cx: &mut Cx<'_>, index: u32, reason: Reason) {
+        let text = match reason {
+            Reason::Superseded => "the user has a newer session",
+            Reason::UserFull => "the user has as many sessions as it may",
+            reason => return self.let_go(cx, index, code(reason)),
+        };
+        let Some(client) = self.client(index) else { return };
+        if client.is_greeted() {
+            return self.goodbye(cx, index, Some((code(reason), text)));
+        }
+        let (conn, encoder) = (client.conn, client.encoder);
+        let code = match encoder.version() {
+            Version::V3 => ReasonCode::NotAuthorized,
+            Version::V5 => ReasonCode::QuotaExceeded,
+        };
+        self.remove(cx, index);
+        self.refuse(cx, conn, encoder, (code, Some(text)));
+    }
+
     /// DISCONNECT, where the version has it; what is staged is written before the connection goes.
     fn goodbye(&mut self, cx: &mut Cx<'_>, index: u32, told: Option<(ReasonCode, &'static str)>) {
         let Some(client) = self.client(index) else { return };
@@ -211,11 +232,11 @@ impl Mqtt {
 pub(super) fn code(reason: Reason) -> ReasonCode {
     match reason {
         Reason::TakenOver => ReasonCode::SessionTakenOver,
-        Reason::Kicked | Reason::Disconnected => ReasonCode::AdministrativeAction,
+        Reason::Kicked | Reason::Disconnected | Reason::Superseded => ReasonCode::AdministrativeAction,
         Reason::Silent => ReasonCode::KeepAliveTimeout,
         Reason::Malformed => ReasonCode::MalformedPacket,
         Reason::Misbehaved => ReasonCode::ProtocolError,
-        Reason::SlowConsumer | Reason::OverLimit => ReasonCode::QuotaExceeded,
+        Reason::SlowConsumer | Reason::OverLimit | Reason::UserFull => ReasonCode::QuotaExceeded,
         Reason::Refused | Reason::NeverAdmitted | Reason::CredentialsExpired => ReasonCode::NotAuthorized,
         Reason::Draining => ReasonCode::ServerShuttingDown,
         Reason::ClientLeft | Reason::ConnectionClosed | Reason::ConnectionFailed | Reason::Expired => {

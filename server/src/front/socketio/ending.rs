@@ -8,6 +8,7 @@ use std::sync::Arc;
 use hub::{Command, Millis, Reason, SessionId, SessionKey};
 use slab::Slab;
 use wire::engineio::{HandshakeError, Packet};
+use wire::socketio::Refusal;
 
 use super::engine::{Carrier, Engine, NONE, Polling, ProbeState, Queued};
 use super::migrate::Migration;
@@ -153,6 +154,7 @@ impl SocketIo {
         self.let_go(cx, tag);
         let Some(socket) = self.socket(tag) else { return };
         let (slot, key, session, variant) = (socket.engine, socket.session, socket.id, socket.variant);
+        let is_joined = socket.stage == Stage::Joined;
         let namespace = Arc::clone(&self.namespaces.known(variant.namespace).name);
         self.old_pids.remove(&key);
         self.remove_socket(tag);
@@ -167,7 +169,11 @@ impl SocketIo {
         }
         match reasons::farewell(reason) {
             Farewell::Nothing => self.joining_over(slot),
-            Farewell::Goodbye => {
+            Farewell::Goodbye(message) if !is_joined => {
+                self.refuse(cx, slot, &namespace, &Refusal::Denied { message, data: None });
+                self.joining_over(slot);
+            }
+            Farewell::Goodbye(_) => {
                 self.send_own(cx, slot, Queued::Message(variant.codec.disconnected(&namespace)));
                 self.joining_over(slot);
             }

@@ -23,6 +23,8 @@ pub(super) fn text(reason: Reason) -> &'static str {
         Reason::Expired => "recovery expired",
         Reason::CredentialsExpired => "credentials expired",
         Reason::Draining => "server shutting down",
+        Reason::Superseded => "newer session",
+        Reason::UserFull => "too many sessions",
     }
 }
 
@@ -31,8 +33,9 @@ pub(super) fn text(reason: Reason) -> &'static str {
 pub(super) enum Farewell {
     /// The client knows already, or was told by another packet.
     Nothing,
-    /// DISCONNECT on this namespace; the connection and its other namespaces stay.
-    Goodbye,
+    /// DISCONNECT on this namespace, or CONNECT_ERROR with these words if it is not joined yet; the connection and its other
+    /// namespaces stay.
+    Goodbye(&'static str),
     /// The transport closes, so that the client comes back by itself.
     CloseTransport,
 }
@@ -41,7 +44,9 @@ pub(super) enum Farewell {
 pub(super) fn farewell(reason: Reason) -> Farewell {
     match reason {
         Reason::ClientLeft | Reason::Refused => Farewell::Nothing,
-        Reason::Kicked => Farewell::Goodbye,
+        Reason::Kicked => Farewell::Goodbye("disconnected by the server"),
+        Reason::Superseded => Farewell::Goodbye("The user has a newer session"),
+        Reason::UserFull => Farewell::Goodbye("Too many sessions"),
         Reason::ConnectionClosed
         | Reason::ConnectionFailed
         | Reason::Silent
@@ -77,6 +82,8 @@ pub(super) fn may_come_back(reason: Reason) -> bool {
         | Reason::Misbehaved
         | Reason::Kicked
         | Reason::Refused
+        | Reason::Superseded
+        | Reason::UserFull
         | Reason::TakenOver => false,
     }
 }
@@ -104,8 +111,10 @@ mod tests {
     }
 
     #[test]
-    fn only_a_kick_says_goodbye() {
-        assert_eq!(farewell(Reason::Kicked), Farewell::Goodbye);
+    fn who_is_not_to_come_back_is_told_goodbye() {
+        for reason in [Reason::Kicked, Reason::Superseded, Reason::UserFull] {
+            assert!(matches!(farewell(reason), Farewell::Goodbye(_)));
+        }
         assert_eq!(farewell(Reason::ClientLeft), Farewell::Nothing);
         assert_eq!(farewell(Reason::Disconnected), Farewell::CloseTransport);
     }

@@ -82,6 +82,8 @@ pub(super) fn is_told(reason: Reason) -> bool {
         | Reason::TakenOver
         | Reason::Expired
         | Reason::CredentialsExpired
+        | Reason::Superseded
+        | Reason::UserFull
         | Reason::Draining => true,
     }
 }

@@ -8,7 +8,7 @@ use hub::{Command, Millis, Reason, SessionId};
 use wire::http::write_last_chunk;
 use wire::websocket::{Opcode, frame};
 
-use super::answer::Later;
+use super::answer::{Later, Refusal};
 use super::caller::{Caller, Framing, Kind, Reader, Stage};
 use super::deliver::framed;
 use super::effects::is_told;
@@ -60,6 +60,10 @@ impl Streams {
     /// The end of an answer, or an answer that there will be none.
     fn part(&mut self, cx: &mut Cx<'_>, reader: &Reader, reason: Reason) {
         let Reader { conn, kind, framing, stage, .. } = *reader;
+        if let (Reason::Superseded | Reason::UserFull, Stage::Opening) = (reason, stage) {
+            let refusal = Refusal::new(403, "over-limit", "the user has as many sessions as it may");
+            return cx.io.respond(conn, self.site.refuse(&refusal, reader.origin()));
+        }
         if kind == Kind::Poll || stage == Stage::Opening {
             let later = match reason {
                 Reason::Draining => Later::Draining,
