@@ -110,7 +110,7 @@ pub enum HubMail {
     /// To a user's home, where sessions are counted: something happened to one of them.
     Holder(Box<HolderMail>),
     /// From there: this session ends.
-    MakesRoom {
+    MakesWay {
         /// The session.
         session: SessionId,
         /// Why.

@@ -199,7 +199,7 @@ impl Hub {
             HubMail::Queue(mail) => self.queue_mail(from, *mail, effects),
             HubMail::Arrives { user, session } => self.arrives(from, user, session, effects),
             HubMail::Holder(mail) => self.quota_changes(from, *mail, effects),
-            HubMail::MakesRoom { session, reason } => self.make_room(session, reason, effects),
+            HubMail::MakesWay { session, reason } => self.make_way(session, reason, effects),
             HubMail::Welcome { session, list } => self.welcome(session, &list, effects),
             HubMail::UserChanged { user, change, token } => {
                 self.user_changed((from, token), &user, &change, effects);

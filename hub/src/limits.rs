@@ -128,7 +128,7 @@ impl Default for StoredLimits {
 pub struct UserLimits {
     /// 0 = any number.
     pub sessions_max: u32,
-    /// What happens when there is one more. One without a connection makes room in any case, the oldest first.
+    /// What happens when there is one more. One without a connection makes way in any case, the oldest first.
     pub when_full: UserFull,
 }
 

@@ -1,10 +1,10 @@
 //! How many sessions a user has at once, decided at the user's home, which hears of every session of the user in one order.
 //!
 //! ```text
-//!              arrives            there is room
+//!              arrives            a place is free
 //!  nobody ------------> Waits -----------------------> Sits <----> Away (no connection)
 //!                         |                             |            |
-//!                         | no room, `Refuse`           | a newer one arrives, `EndOldest`;
+//!                         | no place, `Refuse`           | a newer one arrives, `EndOldest`;
 //!                         v                             v            v  without a connection always
 //!                       Leaves <----------------------- Leaves <-----+          (any) departs: gone
 //! ```
@@ -101,7 +101,7 @@ impl Quotas {
         self.settle(&user)
     }
 
-    /// Ends whoever has to, and lets in whoever there is room for.
+    /// Ends whoever has to, and lets in whoever there is a place for.
     fn settle(&mut self, user: &str) -> Vec<Verdict> {
         let UserLimits { sessions_max, when_full } = self.limits;
         let Some(holders) = self.users.get_mut(user) else { return Vec::new() };
@@ -166,7 +166,7 @@ impl Hub {
     fn tell_verdicts(&mut self, user: &str, verdicts: Vec<Verdict>, effects: &mut Effects) {
         for (session, shard, reason) in verdicts {
             let mail = match reason {
-                Some(reason) => HubMail::MakesRoom { session, reason },
+                Some(reason) => HubMail::MakesWay { session, reason },
                 None => {
                     let partition = ChannelName::user(user).partition(&self.config.topology);
                     HubMail::Welcome { session, list: self.stored.list(partition, user) }
@@ -204,7 +204,7 @@ impl Hub {
     }
 
     /// At the session's hub: it has to end. A client that was not told of it leaves nothing behind.
-    pub(crate) fn make_room(&mut self, id: SessionId, reason: Reason, effects: &mut Effects) {
+    pub(crate) fn make_way(&mut self, id: SessionId, reason: Reason, effects: &mut Effects) {
         let Some(key) = self.sessions.key_of(&id) else { return };
         if self.sessions.known(key).held & ARRIVING > 0 {
             self.drop_will(key);
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_connection_makes_room_for_who_has_one() {
+    fn who_has_no_connection_makes_way_for_who_has_one() {
         let mut quotas = quotas(1, UserFull::Refuse);
         assert_eq!(arrives(&mut quotas, 1), [(1, None)]);
         assert_eq!(arrives(&mut quotas, 2), [(2, Some(Reason::UserFull))]);

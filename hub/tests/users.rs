@@ -503,7 +503,7 @@ impl World {
         for user in 0..USERS.len() {
             assert_eq!(self.stored(user), *self.states[user].last().unwrap());
             let (count, most) = (self.count_sessions(user), self.quota.sessions_max as usize);
-            // What a crash brings back makes room only when somebody comes.
+            // What a crash brings back makes way only when somebody comes.
             assert!(most == 0 || count <= most || self.lives > 1, "{} has {count} sessions", USERS[user]);
         }
         let users = self.log.values().filter(|record| matches!(record, Record::User { .. })).count();

@@ -613,6 +613,7 @@ impl Site {
                 self.welcomed(id, effects);
             }
             HubMail::UserChanged { .. } => panic!("nothing is stored"),
+            HubMail::Holder(_) | HubMail::MakesWay { .. } => panic!("no user has a limit"),
             HubMail::Publish(_)
             | HubMail::Published { .. }
             | HubMail::Stored { .. }
