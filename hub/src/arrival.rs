@@ -45,7 +45,7 @@ impl Hub {
             return self.join_stored(key, &list, effects);
         }
         self.sessions.known_mut(key).held |= ARRIVING;
-        self.post_quota(home, HubMail::Arrives { user, session: id }, effects);
+        self.post(home, HubMail::Arrives { user, session: id }, effects);
     }
 
     /// At the user's home.

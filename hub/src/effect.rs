@@ -217,6 +217,13 @@ pub enum Effect {
     },
     /// What became of a copy, for whoever counts.
     Copied(Box<Copied>),
+    /// Somebody came to a channel, or left it, whose home this hub is: to be published there.
+    Attendance {
+        /// The channel.
+        channel: ChannelName,
+        /// What is told.
+        attendance: Box<Attendance>,
+    },
 }
 
 /// What became of a request of a session.
@@ -327,8 +334,8 @@ pub enum Report {
     Sessions(Page<SessionView>),
     /// Answer to `Query::Channels`.
     Channels(Page<ChannelView>),
-    /// Answer to `Query::Presence`.
-    Presence(Page<PresenceMember>),
+    /// Answer to `Query::Presence`; the second field is how many there are here.
+    Presence(Page<PresenceMember>, u32),
     /// Answer to `Query::History`; the second field is the newest position.
     History(Page<Arc<Message>>, Option<Position>),
     /// Answer to `Query::Totals`.
@@ -424,6 +431,17 @@ pub struct ChannelView {
     pub sessions: u32,
     /// Newest position; only from the home, when it keeps history.
     pub position: Option<Position>,
+}
+
+/// Who comes to a channel and leaves it.
+#[derive(Clone, Debug)]
+pub enum Attendance {
+    /// It is a member now.
+    Joined(PresenceMember),
+    /// It was one.
+    Left(PresenceMember),
+    /// There are so many members, more than each would be told of; or as many as that again, who can be listed.
+    Count(u32),
 }
 
 /// A member of a channel.

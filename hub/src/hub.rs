@@ -2,12 +2,13 @@
 //! No rule is decided here.
 
 use crate::ask::Asks;
+use crate::attendance::Attendances;
 use crate::binding::Binding;
 use crate::command::Command;
 use crate::delayed::Delayed;
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::history::Histories;
-use crate::hub_mail::Walk;
+use crate::hub_mail::{HubMail, Walk};
 use crate::ids::{Millis, SessionId, SessionKey, Token};
 use crate::interest::Interests;
 use crate::journal::Journal;
@@ -23,7 +24,7 @@ use crate::session::Sessions;
 use crate::share::Shares;
 use crate::stored::StoredUsers;
 use bytes::Bytes;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The state machine of one shard; see the crate's documentation.
@@ -55,10 +56,13 @@ pub struct Hub {
     pub(crate) shares: Shares,
     pub(crate) queues: Queues,
     pub(crate) bindings: Vec<Binding>,
+    pub(crate) attendances: Attendances,
     pub(crate) quotas: Quotas,
     pub(crate) stored: StoredUsers,
     pub(crate) stored_limits: StoredLimits,
     pub(crate) journal: Journal,
+    /// What this hub says to itself.
+    pub(crate) inbox: VecDeque<HubMail>,
     /// Walks of sessions here over values here, to go on at the next `Tick`.
     pub(crate) walking: Vec<Walk>,
     /// Owned partition that the next session is named after.
@@ -93,10 +97,12 @@ impl Hub {
             shares: Shares::default(),
             queues: Queues::new(config.shard, config.topology, epoch),
             bindings: Vec::new(),
+            attendances: Attendances::default(),
             quotas: Quotas::default(),
             stored: StoredUsers::new(config.topology, config.epoch),
             stored_limits: StoredLimits::default(),
             journal: Journal::default(),
+            inbox: VecDeque::new(),
             walking: Vec::new(),
             next_partition: u16::from(config.shard.0),
             stamp: 0,
@@ -111,7 +117,7 @@ impl Hub {
     pub fn apply(&mut self, now: Millis, command: Command, effects: &mut Effects) {
         self.now = now;
         self.decide(command, effects);
-        self.settle_quotas(effects);
+        self.empty_inbox(effects);
         self.deliver_own_mail(effects);
         self.journal.hand_over(effects);
     }
@@ -234,7 +240,9 @@ impl Hub {
             && self.delayed.is_empty()
             && self.shares.is_empty()
             && self.queues.is_empty()
+            && self.attendances.is_empty()
             && self.quotas.is_empty()
+            && self.inbox.is_empty()
             && self.stored.is_empty()
             && self.journal.is_idle()
     }

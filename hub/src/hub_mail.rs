@@ -2,8 +2,9 @@
 //!
 //! Owns the form alone; what is done about it is in the file that is named after it. Start at [`HubMail`].
 
+use crate::attendance::Attends;
 use crate::command::{Options, Publish, ReadFrom, Receipt};
-use crate::effect::Outcome;
+use crate::effect::{Outcome, PresenceMember};
 use crate::ids::{ChannelName, Millis, Position, SessionId, ShardId, Token};
 use crate::message::{Message, MessageId};
 use crate::queue::QueueMail;
@@ -107,6 +108,8 @@ pub enum HubMail {
         /// What.
         list: StoredList,
     },
+    /// To a channel's home: a session joins or leaves.
+    Attends(Box<AttendMail>),
     /// To a user's home, where sessions are counted: something happened to one of them.
     Holder(Box<HolderMail>),
     /// From there: this session ends.
@@ -125,6 +128,17 @@ pub enum HubMail {
         /// Echoed.
         token: u64,
     },
+}
+
+/// A session joins or leaves a channel.
+#[derive(Clone, Debug)]
+pub struct AttendMail {
+    /// Which.
+    pub channel: ChannelName,
+    /// Who.
+    pub member: PresenceMember,
+    /// What it does.
+    pub attends: Attends,
 }
 
 /// What a user's home hears of a session of the user, where it counts them.

@@ -198,12 +198,29 @@ impl Hub {
             }
             HubMail::Queue(mail) => self.queue_mail(from, *mail, effects),
             HubMail::Arrives { user, session } => self.arrives(from, user, session, effects),
+            HubMail::Attends(mail) => self.attended(*mail, effects),
             HubMail::Holder(mail) => self.quota_changes(from, *mail, effects),
             HubMail::MakesWay { session, reason } => self.make_way(session, reason, effects),
             HubMail::Welcome { session, list } => self.welcome(session, &list, effects),
             HubMail::UserChanged { user, change, token } => {
                 self.user_changed((from, token), &user, &change, effects);
             }
+        }
+    }
+
+    /// To a hub, which may be this one: then it comes after the command that it follows from, as with others.
+    pub(crate) fn post(&mut self, to: ShardId, mail: HubMail, effects: &mut Effects) {
+        if to == self.config.shard {
+            self.inbox.push_back(mail);
+        } else {
+            effects.list.push(Effect::Mail { to, mail });
+        }
+    }
+
+    /// What this hub has said to itself.
+    pub(crate) fn empty_inbox(&mut self, effects: &mut Effects) {
+        while let Some(mail) = self.inbox.pop_front() {
+            self.mail(self.config.shard, mail, effects);
         }
     }
 

@@ -11,6 +11,7 @@
 
 mod arrival;
 mod ask;
+mod attendance;
 mod binding;
 mod claim;
 mod command;
@@ -55,6 +56,7 @@ mod stored;
 mod subscription;
 mod trie;
 
+pub use attendance::Attends;
 pub use binding::Binding;
 pub use claim::claim_home;
 pub use command::{
@@ -62,19 +64,21 @@ pub use command::{
     ReadFrom, Receipt, SessionReceipt, Span, Step, Target, Will,
 };
 pub use effect::{
-    ChannelView, Counts, Effect, Effects, Outcome, Page, PresenceMember, Recipient, Refusal, Report,
-    SessionView,
+    Attendance, ChannelView, Counts, Effect, Effects, Outcome, Page, PresenceMember, Recipient, Refusal,
+    Report, SessionView,
 };
 pub use filter::{check_filter, filter_matches};
 pub use hub::Hub;
-pub use hub_mail::{HistoryPage, HolderChange, HolderMail, HubMail, PageAsk, ShareChange, ShareMail, Walk};
+pub use hub_mail::{
+    AttendMail, HistoryPage, HolderChange, HolderMail, HubMail, PageAsk, ShareChange, ShareMail, Walk,
+};
 pub use ids::{
     AskId, ChannelName, Millis, Offset, Partition, Position, SessionId, SessionKey, ShardId, Tag, Token,
     Topology,
 };
 pub use limits::{
-    Allowance, ChannelRule, Config, HistoryRule, Limits, RecoveryLimits, StoredLimits, UserFull, UserLimits,
-    WhenFull,
+    Allowance, ChannelRule, Config, HistoryRule, Limits, Presence, RecoveryLimits, StoredLimits, UserFull,
+    UserLimits, WhenFull,
 };
 pub use message::{Body, Except, Grade, Labels, Message, MessageId, Outgoing, Quality, Traits};
 pub use names::{InvalidText, home_partition, name_hash};

@@ -25,10 +25,22 @@ pub struct ChannelRule {
     pub filter: String,
     /// What is kept for those who come later.
     pub history: Option<HistoryRule>,
-    /// Whether members may be listed with their info.
-    pub presence: bool,
+    /// What is said of who is there.
+    pub presence: Presence,
     /// What goes when too much waits for a claimed session.
     pub when_full: WhenFull,
+}
+
+/// What is said of the members of a channel.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// Nothing.
+    #[default]
+    Off,
+    /// They may be listed with their info.
+    Listed,
+    /// Besides, `Effect::Attendance` tells of who comes and goes.
+    Told,
 }
 
 /// Which message goes when too much waits for a claimed session.

@@ -9,6 +9,7 @@ use crate::effect::{ChannelView, Effects, Page, PresenceMember, Refusal, Report,
 use crate::filter::filter_matches;
 use crate::hub::Hub;
 use crate::ids::{ChannelName, Millis, SessionId, SessionKey, Token};
+use crate::limits::Presence;
 use crate::roster::{Roster, RosterKey};
 use crate::session::Session;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ impl Hub {
             }
             Query::Presence { channel, after, limit } => {
                 match self.presence(channel, *after, *limit as usize) {
-                    Ok(page) => effects.report(token, Report::Presence(page)),
+                    Ok((page, count)) => effects.report(token, Report::Presence(page, count)),
                     Err(refusal) => effects.refuse(token, refusal),
                 }
             }
@@ -152,11 +153,14 @@ impl Hub {
         channel: &ChannelName,
         after: Option<SessionId>,
         limit: usize,
-    ) -> Result<Page<PresenceMember>, Refusal> {
-        if !self.rosters.rule(channel.as_str()).is_some_and(|rule| rule.presence) {
+    ) -> Result<(Page<PresenceMember>, u32), Refusal> {
+        let rule = self.rosters.rule(channel.as_str());
+        if rule.is_none_or(|rule| rule.presence == Presence::Off) {
             return Err(Refusal::NotFound);
         }
-        let page = page_of_members(self.members(&Members::Channel(channel.clone())), after, limit);
+        let members = self.members(&Members::Channel(channel.clone()));
+        let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
+        let page = page_of_members(members, after, limit);
         let member = |key: &SessionKey| {
             let session = self.sessions.known(*key);
             PresenceMember {
@@ -166,7 +170,7 @@ impl Hub {
                 since: session.since,
             }
         };
-        Ok(Page { items: page.items.iter().map(member).collect(), more: page.more })
+        Ok((Page { items: page.items.iter().map(member).collect(), more: page.more }, count))
     }
 
     fn totals(&self) -> Report {

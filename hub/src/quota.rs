@@ -13,7 +13,7 @@
 //! of it. Owns that order; nothing is kept unless there is a limit, and then some 100 bytes per user. Must not know what a
 //! session is told. Start at [`Hub::quota_arrives`].
 
-use crate::effect::{Effect, Effects};
+use crate::effect::Effects;
 use crate::hub::Hub;
 use crate::hub_mail::{HolderChange, HolderMail, HubMail};
 use crate::ids::{ChannelName, SessionId, SessionKey, ShardId};
@@ -21,7 +21,7 @@ use crate::limits::{UserFull, UserLimits};
 use crate::reason::Reason;
 use crate::session::ARRIVING;
 use smallvec::SmallVec;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// Who has sessions, of the users whose home this is.
@@ -29,8 +29,6 @@ use std::sync::Arc;
 pub(crate) struct Quotas {
     pub(crate) limits: UserLimits,
     users: BTreeMap<Arc<str>, SmallVec<[Holder; 1]>>,
-    /// What this hub says to itself: it comes after the command that it follows from, as with other hubs.
-    inbox: VecDeque<HubMail>,
 }
 
 /// A session of a user, in order of arrival.
@@ -60,7 +58,7 @@ type Verdict = (SessionId, ShardId, Option<Reason>);
 
 impl Quotas {
     pub(crate) fn is_empty(&self) -> bool {
-        self.users.is_empty() && self.inbox.is_empty()
+        self.users.is_empty()
     }
 
     fn arrives(&mut self, user: Arc<str>, session: SessionId, shard: ShardId) -> Vec<Verdict> {
@@ -172,7 +170,7 @@ impl Hub {
                     HubMail::Welcome { session, list: self.stored.list(partition, user) }
                 }
             };
-            self.post_quota(shard, mail, effects);
+            self.post(shard, mail, effects);
         }
     }
 
@@ -185,22 +183,7 @@ impl Hub {
         let (session, Some(user)) = (session.id, session.user()) else { return };
         let home = ChannelName::user(&user).home(&self.config.topology);
         let mail = HubMail::Holder(Box::new(HolderMail { user, session, change }));
-        self.post_quota(home, mail, effects);
-    }
-
-    pub(crate) fn post_quota(&mut self, to: ShardId, mail: HubMail, effects: &mut Effects) {
-        if to == self.config.shard {
-            self.quotas.inbox.push_back(mail);
-        } else {
-            effects.list.push(Effect::Mail { to, mail });
-        }
-    }
-
-    /// What this hub has said to itself.
-    pub(crate) fn settle_quotas(&mut self, effects: &mut Effects) {
-        while let Some(mail) = self.quotas.inbox.pop_front() {
-            self.mail(self.config.shard, mail, effects);
-        }
+        self.post(home, mail, effects);
     }
 
     /// At the session's hub: it has to end. A client that was not told of it leaves nothing behind.
@@ -217,7 +200,6 @@ impl Hub {
         if self.has_quotas() {
             let keys: Vec<SessionKey> = self.sessions.iter_from(0).map(|(key, _)| key).collect();
             keys.into_iter().for_each(|key| self.tell_quota(key, HolderChange::Remains, effects));
-            self.settle_quotas(effects);
         }
     }
 }

@@ -241,6 +241,7 @@ impl Hub {
         self.recall(past, effects);
         self.restore_marks(rosters, unkept);
         self.restore_quotas(effects);
+        self.empty_inbox(effects);
         self.trim_log();
         self.forget_log_if_unused();
         self.journal.hand_over(effects);

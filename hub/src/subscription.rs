@@ -1,6 +1,7 @@
 //! Subscription records: who joins and leaves which roster, and when the answer to that may be given.
 //! Telling other shards is `interest`'s business.
 
+use crate::attendance::Attends;
 use crate::command::{CatchUp, Join, Members, Options};
 use crate::effect::{Effect, Effects, Outcome, Refusal, Report};
 use crate::filter::{check_client_filter, check_filter, is_channel_name};
@@ -295,6 +296,7 @@ impl Hub {
                 self.announce(roster, effects);
             }
         }
+        self.tell_attendance(key, roster, Attends::Joins, effects);
         true
     }
 
@@ -314,12 +316,14 @@ impl Hub {
             pact.tidy();
         }
         self.end_span((key, at), roster);
+        self.tell_attendance(key, roster, Attends::Leaves, effects);
         self.remove_member(subscription, effects);
     }
 
     pub(crate) fn leave_all(&mut self, key: SessionKey, effects: &mut Effects) {
         let subscriptions = std::mem::take(&mut self.sessions.known_mut(key).subscriptions);
         for subscription in subscriptions {
+            self.tell_attendance(key, subscription.roster, Attends::Leaves, effects);
             self.remove_member(subscription, effects);
         }
     }

@@ -39,7 +39,7 @@ impl Bench {
         let rules = vec![ChannelRule {
             filter: "kept".into(),
             history,
-            presence: false,
+            presence: trunkline_hub::Presence::Off,
             when_full: WhenFull::Newest,
         }];
         let hub = Hub::new(Config { shard: ShardId(0), topology, epoch: 5, limits, rules });

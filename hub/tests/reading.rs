@@ -61,7 +61,7 @@ impl Node {
         let rule = ChannelRule {
             filter: "kept/#".into(),
             history,
-            presence: false,
+            presence: trunkline_hub::Presence::Off,
             when_full: hub::WhenFull::Newest,
         };
         let hub = |shard| {
@@ -323,7 +323,7 @@ fn who_has_seen_what_a_crash_took_does_not_take_what_comes_for_it() {
         let rules = vec![ChannelRule {
             filter: "kept/#".into(),
             history,
-            presence: false,
+            presence: trunkline_hub::Presence::Off,
             when_full: hub::WhenFull::Newest,
         }];
         let mut hub = Hub::new(Config { shard: ShardId(0), topology, epoch, limits: limits(), rules });

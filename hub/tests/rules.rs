@@ -160,7 +160,12 @@ fn counts(effects: Effects) -> (Counts, u32) {
 
 fn kept(messages_max: u32, age_ms_max: u64) -> Vec<ChannelRule> {
     let history = Some(HistoryRule { messages_max, age_ms_max, durable: true });
-    vec![ChannelRule { filter: "kept/#".to_owned(), history, presence: true, when_full: WhenFull::Newest }]
+    vec![ChannelRule {
+        filter: "kept/#".to_owned(),
+        history,
+        presence: trunkline_hub::Presence::Listed,
+        when_full: WhenFull::Newest,
+    }]
 }
 
 #[test]
@@ -285,7 +290,8 @@ fn presence_needs_a_rule() {
     let mut bench = Bench::with(limits(), kept(1, 1), 1);
     let (_, id) = bench.join(false, &["kept/a", "other"]);
     let ask = |channel| Query::Presence { channel: name(channel), after: None, limit: 5 };
-    let Report::Presence(page) = report(bench.apply(Command::Query { token: TOKEN, query: ask("kept/a") }))
+    let Report::Presence(page, 1..) =
+        report(bench.apply(Command::Query { token: TOKEN, query: ask("kept/a") }))
     else {
         panic!()
     };

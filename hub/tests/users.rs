@@ -1,4 +1,4 @@
-//! Stored subscriptions of users, and how many sessions each may have, against a naive model: random logins, changes, crashes,
+//! Stored subscriptions of users, how many sessions each may have, and who is in a channel, against a naive model: random logins, changes, crashes,
 //! with mail and the disk in any order that they may have.
 
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests and their helpers")]
@@ -6,10 +6,10 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use trunkline_hub::{
-    Admit, ChannelName, Claim, Command, Config, Effect, Effects, Entry, Hub, HubMail, Limits, Members,
-    Millis, Open, Outgoing, Partition, Place, Quality, Query, Reason, Record, RecoveryLimits, Report,
-    SessionId, SessionKey, ShardId, Tag, Token, Topology, UserChange, UserDeed, UserFull, UserLimits,
-    claim_home,
+    Admit, Attendance, ChannelName, ChannelRule, Claim, Command, Config, Effect, Effects, Entry, Hub,
+    HubMail, Limits, Members, Millis, Open, Outgoing, Partition, Place, Presence, Quality, Query, Reason,
+    Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Token, Topology, UserChange,
+    UserDeed, UserFull, UserLimits, WhenFull, claim_home,
 };
 
 const SHARDS: u8 = 3;
@@ -84,6 +84,8 @@ struct World {
     tokens: u64,
     lives: u64,
     quota: UserLimits,
+    /// As it was told.
+    present: BTreeMap<String, BTreeSet<SessionId>>,
 }
 
 fn limits() -> Limits {
@@ -106,7 +108,13 @@ fn limits() -> Limits {
 }
 
 fn hub(shard: u8, life: u64, quota: UserLimits) -> Hub {
-    let rules = Vec::new();
+    let rule = |filter: &str| ChannelRule {
+        filter: filter.to_owned(),
+        history: None,
+        presence: Presence::Told,
+        when_full: WhenFull::Newest,
+    };
+    let rules = vec![rule("c"), rule("b/#")];
     let mut hub =
         Hub::new(Config { shard: ShardId(shard), topology: TOPOLOGY, epoch: life, limits: limits(), rules });
     hub.limit_stored(trunkline_hub::StoredLimits { per_user_max: NAMES_PER_USER, ..Default::default() });
@@ -134,6 +142,7 @@ impl World {
             tokens: 0,
             lives: 0,
             quota: quota_of(seed),
+            present: BTreeMap::new(),
         };
         world.begin();
         world
@@ -144,6 +153,7 @@ impl World {
         self.lives += 1;
         (self.hubs, self.entries, self.safe) = (Vec::new(), Vec::new(), Vec::new());
         self.mail.clear();
+        self.present.clear();
         for shard in 0..SHARDS {
             let mut hub = hub(shard, self.lives, self.quota);
             let is_own = |partition: Partition| TOPOLOGY.owner(partition) == ShardId(shard);
@@ -215,6 +225,7 @@ impl World {
                 }
                 Effect::Ended { tag, reason, .. } => self.ended(tag, reason),
                 Effect::Detached { .. } => {}
+                Effect::Attendance { channel, attendance } => self.attended(channel.as_str(), &attendance),
                 other => panic!("{other:?}"),
             }
         }
@@ -228,6 +239,27 @@ impl World {
         assert!(reason != Reason::Superseded || self.quota.sessions_max > 0);
     }
 
+    fn attended(&mut self, channel: &str, attendance: &Attendance) {
+        let present = self.present.entry(channel.to_owned()).or_default();
+        match attendance {
+            Attendance::Joined(member) => assert!(present.insert(member.session), "twice in {channel}"),
+            Attendance::Left(member) => assert!(present.remove(&member.session), "not in {channel}"),
+            Attendance::Count(_) => panic!("there are few"),
+        }
+    }
+
+    /// Who is there, and who was told of, are the same.
+    fn compare_presence(&mut self) {
+        for (name, told) in [("c", true), ("b/1", true), ("a", false), ("b/+", false)] {
+            let present = self.present.get(name).cloned().unwrap_or_default();
+            let mut there = BTreeSet::new();
+            if told {
+                there.extend(self.sessions_of(&Members::Channel(ChannelName::parse(name, 100).unwrap())));
+            }
+            assert_eq!(present, there, "in {name}");
+        }
+    }
+
     /// However mail goes, no more clients know of a session than may have one.
     fn count_admitted(&self, user: usize) {
         let count = self.clients.values().filter(|client| client.user == user && client.is_admitted).count();
@@ -237,18 +269,22 @@ impl World {
 
     /// All sessions of a user, with a connection or without.
     fn count_sessions(&mut self, user: usize) -> usize {
-        let mut count = 0;
+        self.sessions_of(&Members::User(USERS[user].into())).len()
+    }
+
+    fn sessions_of(&mut self, of: &Members) -> Vec<SessionId> {
+        let mut found = Vec::new();
         for hub in &mut self.hubs {
-            let of = Some(Members::User(USERS[user].into()));
+            let of = Some(of.clone());
             let query = Query::Sessions { of, after: None, limit: 1000 };
             let mut effects = Effects::default();
             hub.apply(Millis(self.now), Command::Query { token: Token(0), query }, &mut effects);
             let Some(Effect::Report { report: Report::Sessions(page), .. }) = effects.list.pop() else {
                 panic!()
             };
-            count += page.items.len();
+            found.extend(page.items.iter().map(|view| view.id));
         }
-        count
+        found
     }
 
     fn placed(&mut self, tag: u32, key: SessionKey, id: SessionId) {
@@ -506,6 +542,7 @@ impl World {
             // What a crash brings back makes way only when somebody comes.
             assert!(most == 0 || count <= most || self.lives > 1, "{} has {count} sessions", USERS[user]);
         }
+        self.compare_presence();
         let users = self.log.values().filter(|record| matches!(record, Record::User { .. })).count();
         let wanted = self.states.iter().filter(|states| !states.last().unwrap().is_empty()).count();
         assert_eq!(users, wanted, "one record per user of whom something is stored");

@@ -63,7 +63,7 @@ impl Node {
         let history = Some(HistoryRule { messages_max: 2, age_ms_max: 50, durable: true });
         let rule = |filter: &str, history, when_full| {
             let filter = filter.to_owned();
-            ChannelRule { filter, history, presence: false, when_full }
+            ChannelRule { filter, history, presence: trunkline_hub::Presence::Off, when_full }
         };
         let rules = vec![rule("kept/#", history, WhenFull::Newest), rule("last/#", None, WhenFull::Oldest)];
         let hub = |shard| {

@@ -26,7 +26,7 @@ fn hub_with_histories() -> Hub {
     config.limits.history_bytes_max = 1 << 30;
     let history = Some(HistoryRule { messages_max: 100_000, age_ms_max: 1 << 40, durable: true });
     let (filter, when_full) = ("#".to_owned(), WhenFull::Newest);
-    let rule = ChannelRule { filter, history, presence: false, when_full };
+    let rule = ChannelRule { filter, history, presence: trunkline_hub::Presence::Off, when_full };
     config.rules.push(rule);
     Hub::new(config)
 }

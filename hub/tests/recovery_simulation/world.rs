@@ -131,7 +131,7 @@ fn limits(rng: &mut Rng, is_roomy: bool) -> Limits {
 fn hubs(topology: Topology, limits: &Limits, life: u64) -> Vec<Hub> {
     let history = Some(HistoryRule { messages_max: HISTORY, age_ms_max: u64::MAX, durable: true });
     let (filter, when_full) = (WITH_HISTORY.to_owned(), WhenFull::Newest);
-    let rule = ChannelRule { filter, history, presence: false, when_full };
+    let rule = ChannelRule { filter, history, presence: trunkline_hub::Presence::Off, when_full };
     let config = |shard| Config {
         shard: ShardId(shard),
         topology,

@@ -54,7 +54,7 @@ fn config(rng: &mut Rng, shard: u8, topology: Topology, limits: &Limits) -> Conf
     let rule = |filter: &str, history| ChannelRule {
         filter: filter.to_owned(),
         history,
-        presence: false,
+        presence: trunkline_hub::Presence::Off,
         when_full: WhenFull::Newest,
     };
     let rules = vec![

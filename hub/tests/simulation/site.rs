@@ -614,6 +614,7 @@ impl Site {
             }
             HubMail::UserChanged { .. } => panic!("nothing is stored"),
             HubMail::Holder(_) | HubMail::MakesWay { .. } => panic!("no user has a limit"),
+            HubMail::Attends(_) => panic!("no rule asks who comes and goes"),
             HubMail::Publish(_)
             | HubMail::Published { .. }
             | HubMail::Stored { .. }

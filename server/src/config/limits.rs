@@ -16,6 +16,9 @@ section! {
         /// Sessions, connected or kept for recovery; and transports, whether they have joined a namespace or not. At the
         /// limit a handshake is answered 503 and a CONNECT closes the transport, so that clients come back later.
         sessions_max: u32 = 2_000_000, 1..=100_000_000 "sessions per shard";
+        /// Members of a channel that are told of one by one as they come and go (`presence_events`), and listed by
+        /// `GET /v1/presence`. Where there are more there are only counts: each coming told to each would be too much.
+        presence_members_max: u32 = 1000, 0..=1_000_000 "members per channel";
         /// Channels with subscribers, history or presence. At the limit a join or publish that would make a new one
         /// fails: 503 for the back end, an event is dropped and counted.
         channels_max: u32 = 1_000_000, 1..=100_000_000 "channels per shard";

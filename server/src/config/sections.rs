@@ -339,6 +339,10 @@ section! {
         history_durable: bool = true;
         /// Whether the members of the channel can be asked for.
         presence: bool = false;
+        /// Whether besides a message of event `presence` on the channel tells who comes and goes: `{"action":"join"|"leave",
+        /// "session","user","info","since"}`, or only `{"action":"count","count"}` above `limits.presence_members_max`. With a
+        /// history, `GET /v1/presence` says behind which message its list is true. It needs `presence`.
+        presence_events: bool = false;
         /// Whether the payload of an MQTT message that is said to be text (Payload Format Indicator 1) must be UTF-8. One that
         /// is not is refused with 0x99, at QoS 0 without a word; a will with one at CONNECT.
         payload_format_check: bool = false;

@@ -16,7 +16,8 @@ use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
     Allowance, Binding, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis,
-    RecoveryLimits, Report, SessionId, ShardId, StoredLimits, Token, Topology, UserFull, UserLimits,
+    Presence, RecoveryLimits, Report, SessionId, ShardId, StoredLimits, Token, Topology, UserFull,
+    UserLimits,
 };
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -51,6 +52,7 @@ impl NodeSetup {
         for place in &mut places {
             place.hub.configure_queues(self.queues.clone());
             place.hub.limit_stored(stored_limits(&self.config));
+            place.hub.limit_attendance(self.config.limits.presence_members_max);
             place.hub.limit_users(user_limits(&self.config));
             place.hub.bind(bindings(&self.config));
             for bridge in &self.config.bridges {
@@ -313,7 +315,11 @@ fn hub_config(config: &Config, shard: ShardId, topology: Topology, epoch: u64) -
             },
             durable: rule.history_durable,
         }),
-        presence: rule.presence,
+        presence: match (rule.presence, rule.presence_events) {
+            (false, _) => Presence::Off,
+            (true, false) => Presence::Listed,
+            (true, true) => Presence::Told,
+        },
         when_full: match rule.when_full {
             WhenFull::Newest => hub::WhenFull::Newest,
             WhenFull::Oldest => hub::WhenFull::Oldest,

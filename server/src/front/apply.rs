@@ -7,7 +7,7 @@
 
 use hub::{Command, Effect, Effects, Recipient, Tag};
 
-use super::copies;
+use super::{copies, presence};
 use crate::mail::PeerMail;
 use crate::shard::{Cx, Deferred, Door};
 
@@ -82,6 +82,7 @@ pub(super) fn decide(
                 copies::of_message(cx, binding, (&channel, &*message), waiter);
             }
             Effect::Copied(copied) => copies::note(cx, &copied),
+            Effect::Attendance { channel, attendance } => presence::publish(cx, channel, &attendance),
             Effect::Deliver { message, ask, offset, to } => {
                 let to = recipients.get(to).unwrap_or_default();
                 perform(cx, Effect::Deliver { message, ask, offset, to: 0..to.len() }, to);
@@ -143,7 +144,7 @@ pub(super) fn door(effect: &Effect) -> Door {
         | Effect::More { to } => Some(to.tag),
         Effect::Placed { .. } => return Door::Feed,
         Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => None,
-        Effect::Copy { .. } | Effect::Copied(_) => None,
+        Effect::Copy { .. } | Effect::Copied(_) | Effect::Attendance { .. } => None,
     };
     tag.map_or(Door::Http, door_of)
 }

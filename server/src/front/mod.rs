@@ -2,7 +2,8 @@
 //!
 //! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`], then [`socketio`], `mqtt` and
 //! `stream`, which do not know each other; `apply` is how all reach the hub, `rate` what clients may send, `cors` which web pages
-//! they may be, `content` what a message of one is to the others, `copies` what of all goes into queues.
+//! they may be, `content` what a message of one is to the others, `copies` what of all goes into queues, `presence` who
+//! comes and goes.
 
 mod apply;
 mod content;
@@ -10,6 +11,7 @@ mod copies;
 mod cors;
 mod facts;
 mod mqtt;
+mod presence;
 mod rate;
 pub mod socketio;
 mod stream;

@@ -9,6 +9,7 @@ mod support;
 mod ending;
 mod forms;
 mod polling;
+mod presence;
 mod publishing;
 mod recovering;
 mod refused;
@@ -22,9 +23,10 @@ use support::client::Http;
 use trunkline::config::{Argument, Machine, SourceFile, Sources};
 use trunkline::{Config, Server};
 
-/// Channels below `log/` keep a hundred messages, those below `few/` three.
+/// Channels below `log/` keep a hundred messages, those below `few/` three; below `hall/` it is told who comes and goes.
 const RULES: &str = "[[channel]]\nfilter = \"log/#\"\nhistory_messages_max = 100\n\
-    [[channel]]\nfilter = \"few/#\"\nhistory_messages_max = 3\n";
+    [[channel]]\nfilter = \"few/#\"\nhistory_messages_max = 3\n\
+    [[channel]]\nfilter = \"hall/#\"\nhistory_messages_max = 100\npresence = true\npresence_events = true\n";
 
 fn config(settings: &[(&str, &str)]) -> Config {
     let presets = vec![

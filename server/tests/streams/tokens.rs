@@ -247,3 +247,25 @@ async fn whoever_cannot_be_known_now_comes_back() {
     assert_eq!(post(address, "/publish?channel=a", &token).status, 503);
     server.drain().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_user_that_has_all_its_sessions_is_refused_and_one_that_is_superseded_ends() {
+    for shards in ["1", "2"] {
+        let token = token_for("u1", r#""log/#""#, r#""subscribe""#, "");
+        let server = with_tokens(&[("server.shards", shards), ("users.max_sessions", "1")]).await;
+        let address = server.public_addr();
+        let _first = stream(address, "/sse?channel=log/a", &token);
+        for target in ["/sse?channel=log/a", "/ndjson?channel=log/a", "/poll?channel=log/a&wait=0", "/sse"] {
+            let refused = get(address, target, &[("authorization", &bearer(&token))]);
+            assert_eq!(code(&refused), (403, "over-limit".to_owned()), "{target}");
+        }
+        server.drain().await;
+        let replacing = [("users.max_sessions", "1"), ("users.when_full", "end_oldest")];
+        let server = with_tokens(&[replacing[0], replacing[1], ("server.shards", shards)]).await;
+        let mut first = stream(server.public_addr(), "/ndjson?channel=log/a", &token);
+        let _second = stream(server.public_addr(), "/ndjson?channel=log/a", &token);
+        first.rest();
+        assert!(first.is_ended());
+        server.drain().await;
+    }
+}

@@ -7,11 +7,13 @@ use super::{Cursor, Desk, Page, Taken, limit_of};
 use crate::back::OfficeError;
 use axum::Json;
 use axum::extract::State;
-use hub::{ChannelName, ChannelView, Command, PresenceMember, Refusal, Report};
+use hub::{ChannelName, ChannelView, Command, PresenceMember, Refusal, Report, SessionId, ShardId, Span};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 use utoipa::{IntoParams, ToSchema};
+use wire::cloudevent::timestamp;
 
 /// Which channels.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -125,6 +127,27 @@ pub(super) struct PresenceQuery {
     /// Items of a page, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
     #[param(minimum = 1)]
     limit: Option<u32>,
+    /// `true`: no list, only how many there are.
+    #[serde(default)]
+    count_only: bool,
+}
+
+/// Who is in a channel.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Members {
+    /// Empty where there are more than `limits.presence_members_max`.
+    items: Vec<MemberItem>,
+    /// Pass it as `cursor` for the next page; absent on the last one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next: Option<String>,
+    /// All of them; on the first page only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    count: Option<u64>,
+    /// Where to go on from, on the first page of a channel that keeps history: messages of event `presence` behind this
+    /// position tell all that has changed since (`after` of a stream or of `GET /v1/messages`). What one of them says may be in
+    /// the list already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    position: Option<String>,
 }
 
 /// A member of a channel.
@@ -137,41 +160,90 @@ pub(super) struct MemberItem {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Object>)]
     info: Option<Value>,
-    /// Seconds since the session was opened.
+    /// When the session was opened.
+    #[schema(format = DateTime)]
+    since: String,
+    /// Seconds since then.
     age_seconds: u64,
 }
 
 /// List a channel's members
+///
+/// With `presence_events` in the channel's rule and a history, list and stream have no gap between them: read the list, then the
+/// channel from `position` on.
 #[utoipa::path(
     get, path = "/v1/presence", tag = "channels", operation_id = "listMembers",
     security(("key" = ["read"])), params(PresenceQuery),
     responses(
-        (status = 200, description = "A page.", body = Page<MemberItem>),
+        (status = 200, description = "A page.", body = Members),
         One,
     )
 )]
 pub(super) async fn presence(
     State(desk): State<Desk>,
     Query(query): Query<PresenceQuery>,
-) -> Result<Json<Page<MemberItem>>, Problem> {
+) -> Result<Json<Members>, Problem> {
     let limit = limit_of(&desk, query.limit)?;
     let channel = desk.channel(&query.channel)?;
     let mut cursor = Cursor::parse(query.cursor.as_deref())?;
+    let (mut count, mut position) = (None, None);
+    if query.cursor.is_none() {
+        // Before the list: what comes and goes meanwhile is behind it.
+        position = desk.newest_position(&channel).await?;
+        count = Some(desk.count_members(&channel).await?);
+    }
+    let members_max = u64::from(desk.config.limits.presence_members_max);
+    if query.count_only || count.is_some_and(|count| count > members_max) {
+        return Ok(Json(Members { items: Vec::new(), next: None, count, position }));
+    }
     let now_ms = desk.now_ms();
     let mut items: Vec<MemberItem> = Vec::new();
     for shard in desk.office.shards().skip(usize::from(cursor.shard)) {
         let room = limit - u32::try_from(items.len()).unwrap_or(limit);
-        let ask = hub::Query::Presence { channel: channel.clone(), after: cursor.after.take(), limit: room };
-        let report = desk.office.ask(shard, |token| Command::Query { token, query: ask }).await;
-        let Report::Presence(page) = report.map_err(presence_problem)? else { break };
+        let (page, _) = desk.members_at(shard, (&channel, cursor.after.take()), room).await?;
         let last = page.items.last().map(|member| member.session);
         items.extend(page.items.into_iter().map(|member| member_of(member, now_ms)));
         let taken = Taken { last, more: page.more, full: items.len() >= limit as usize };
         if let Some(next) = Cursor::behind(&desk, shard, &taken) {
-            return Ok(Json(Page { items, next: Some(next.to_string()) }));
+            return Ok(Json(Members { items, next: Some(next.to_string()), count, position }));
         }
     }
-    Ok(Json(Page { items, next: None }))
+    Ok(Json(Members { items, next: None, count, position }))
+}
+
+impl Desk {
+    /// Of the history that the channel keeps, if it does.
+    async fn newest_position(&self, channel: &ChannelName) -> Result<Option<String>, Problem> {
+        let home = self.office.home_of_channel(channel);
+        let query = hub::Query::History { channel: channel.clone(), span: Span::after(None, 0) };
+        match self.office.ask(home, |token| Command::Query { token, query }).await? {
+            Report::History(_, newest) => Ok(newest.map(|position| position.to_string())),
+            _ => Ok(None),
+        }
+    }
+
+    async fn count_members(&self, channel: &ChannelName) -> Result<u64, Problem> {
+        let mut count = 0;
+        for shard in self.office.shards() {
+            count += u64::from(self.members_at(shard, (channel, None), 0).await?.1);
+        }
+        Ok(count)
+    }
+
+    /// A page of the members on a shard, and how many are there.
+    async fn members_at(
+        &self,
+        shard: ShardId,
+        (channel, after): (&ChannelName, Option<SessionId>),
+        limit: u32,
+    ) -> Result<(hub::Page<PresenceMember>, u32), Problem> {
+        let query = hub::Query::Presence { channel: channel.clone(), after, limit };
+        let report = self.office.ask(shard, |token| Command::Query { token, query }).await;
+        match report.map_err(presence_problem)? {
+            Report::Presence(page, count) => Ok((page, count)),
+            _ => Err(Refusal::NotFound.into()),
+        }
+    }
 }
 
 /// Of a channel without presence the hub says that it is not found.
@@ -185,11 +257,19 @@ fn presence_problem(error: OfficeError) -> Problem {
     }
 }
 
+/// Milliseconds since 1970.
+fn wall_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn member_of(member: PresenceMember, now_ms: u64) -> MemberItem {
+    let age_ms = now_ms.saturating_sub(member.since.0);
     MemberItem {
         session: member.session.to_string(),
         user: member.user.as_deref().map(str::to_owned),
         info: member.info.as_deref().and_then(|json| serde_json::from_slice(json).ok()),
-        age_seconds: now_ms.saturating_sub(member.since.0) / 1000,
+        since: timestamp(wall_ms().saturating_sub(age_ms)),
+        age_seconds: age_ms / 1000,
     }
 }

@@ -49,7 +49,7 @@ impl Performer for Mqtt {
             Effect::Opened { .. } | Effect::Attached { .. } | Effect::AttachRefused { .. } => {}
             Effect::Page { .. } | Effect::Placed { .. } => {}
             Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => {}
-            Effect::Copy { .. } | Effect::Copied(_) => {}
+            Effect::Copy { .. } | Effect::Copied(_) | Effect::Attendance { .. } => {}
         }
     }
 }

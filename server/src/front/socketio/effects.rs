@@ -52,7 +52,8 @@ impl SocketIo {
             | Effect::Report { .. }
             | Effect::Load { .. }
             | Effect::Copy { .. }
-            | Effect::Copied(_) => {}
+            | Effect::Copied(_)
+            | Effect::Attendance { .. } => {}
         }
     }
 

@@ -28,7 +28,7 @@ impl Performer for Streams {
             Effect::Claimed { .. } | Effect::Agreed { .. } => {}
             Effect::Taken { .. } | Effect::Misstep { .. } => {}
             Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => {}
-            Effect::Copy { .. } | Effect::Copied(_) => {}
+            Effect::Copy { .. } | Effect::Copied(_) | Effect::Attendance { .. } => {}
         }
     }
 }

@@ -404,7 +404,7 @@ fn made([shards, rest]: [u8; 2]) -> Config {
         history_messages_max: 0,
         history_age_seconds_max: 0,
         history_durable: false,
-        presence: false,
+        presence: hub::Presence::Off,
         payload_format_check: false,
         when_full: WhenFull::Oldest,
     });
