@@ -65,6 +65,14 @@ impl Key {
         }
     }
 
+    /// The signature of a message by a shared secret; others are not here to sign.
+    pub(super) fn sign(&self, message: &[u8]) -> Option<hmac::Tag> {
+        match &self.material {
+            Material::Secret(key) => Some(hmac::sign(key, message)),
+            Material::Rsa(_) | Material::Point(_) | Material::P521(_) => None,
+        }
+    }
+
     /// A shared secret.
     ///
     /// # Errors

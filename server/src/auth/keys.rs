@@ -12,10 +12,18 @@ use tokio::sync::Notify;
 use super::UnixMs;
 use super::jwk::{Secrets, keys_of_set};
 use super::key::{Key, keys_of_pem};
-use crate::config::{Config, JwtAlgorithm};
+use crate::config::{Config, Jwt, JwtAlgorithm};
 
 /// So often a set is fetched for keys that are not known, at most. Milliseconds.
 pub(crate) const ASK_PAUSE_MS: u64 = 10_000;
+
+/// What the secret of the configuration is good for.
+pub(super) fn secret_algorithm(jwt: &Jwt) -> JwtAlgorithm {
+    let is_hmac = |algorithm: &JwtAlgorithm| {
+        matches!(algorithm, JwtAlgorithm::Hs256 | JwtAlgorithm::Hs384 | JwtAlgorithm::Hs512)
+    };
+    jwt.algorithm.filter(is_hmac).unwrap_or(JwtAlgorithm::Hs256)
+}
 
 /// The keys of a node. Shards read the present set without a lock; the back office puts another in its place.
 #[derive(Debug)]
@@ -63,11 +71,7 @@ impl Keys {
         let jwt = &config.jwt;
         let mut own = Vec::new();
         if let Some(secret) = &jwt.secret {
-            let is_hmac = |algorithm: &JwtAlgorithm| {
-                matches!(algorithm, JwtAlgorithm::Hs256 | JwtAlgorithm::Hs384 | JwtAlgorithm::Hs512)
-            };
-            let algorithm = jwt.algorithm.filter(is_hmac).unwrap_or(JwtAlgorithm::Hs256);
-            let key = Key::secret(None, algorithm, secret.expose());
+            let key = Key::secret(None, secret_algorithm(jwt), secret.expose());
             own.push(key.map_err(|text| format!("auth.jwt.secret: {text}"))?);
         }
         if let Some(path) = &jwt.key_file {

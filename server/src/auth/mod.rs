@@ -16,7 +16,7 @@
 //! the caller's thread; keys are behind an `Arc` that the back office swaps ([`Keys`]), so nothing waits.
 //!
 //! `jwt` reads tokens, `claims` what is in them, `key` and `jwk` the keys, `permissions` and `filters` who may what, `rules`
-//! what the configuration says of channels. Start at [`Gate`].
+//! what the configuration says of channels, `mint` makes tokens. Start at [`Gate`].
 
 mod claims;
 mod filters;
@@ -25,6 +25,7 @@ mod jwk;
 mod jwt;
 mod key;
 mod keys;
+mod mint;
 mod permissions;
 mod rules;
 mod source;
@@ -42,6 +43,7 @@ pub use jwt::Refusal;
 pub(crate) use key::Key;
 pub(crate) use keys::ASK_PAUSE_MS;
 pub use keys::Keys;
+pub(crate) use mint::{MintError, mint};
 pub(crate) use permissions::PermissionEntry;
 pub use permissions::{Action, Asker, Permissions};
 pub(crate) use rules::is_reserved;

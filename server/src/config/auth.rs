@@ -28,6 +28,8 @@ section! {
         /// File with public keys: PEM (`PUBLIC KEY` or `CERTIFICATE`, one or more), or a JWK or JWK set (RFC 7517). It is read
         /// at the start.
         key_file: Option<PathBuf> = none, example "/etc/trunkline/tokens.pem";
+        /// Whether `POST /v1/tokens` makes tokens for clients, signed by `secret`. Whoever may use it (scope `admin`) may be anybody.
+        sign_tokens: bool = false;
         /// The algorithm of `secret`, and of the RSA keys in a PEM file; without it HS256 and RS256.
         algorithm: Option<JwtAlgorithm> = none, example "HS512";
         /// Where an identity provider has its JWK set. It is fetched at the start, then as its `Cache-Control` says, and when a

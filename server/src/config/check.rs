@@ -329,7 +329,15 @@ fn tokens_contradict(raw: &mut Raw, config: &Config) {
         let text = format!("must be at least {wanted} bytes long for its algorithm, got {len}");
         raw.problem(raw.place("auth.jwt.secret"), "auth.jwt.secret", text);
     }
+    if jwt.sign_tokens && jwt.secret.is_none() {
+        let text = "must be set when sign_tokens is";
+        raw.problem(raw.place("auth.jwt.sign_tokens"), "auth.jwt.secret", text);
+    }
     for (index, rule) in config.channels.iter().enumerate() {
+        if rule.presence_events && !rule.presence {
+            let path = format!("channel[{index}].presence_events");
+            raw.problem(raw.place(&path), &path, "needs presence");
+        }
         let is_own = [rule.subscribe, rule.publish].contains(&Some(Who::Own));
         let has_mark = rule.filter.as_str().split('/').any(|level| matches!(level, "{user}" | "{client}"));
         let path = format!("channel[{index}].filter");

@@ -269,3 +269,73 @@ async fn a_user_that_has_all_its_sessions_is_refused_and_one_that_is_superseded_
         server.drain().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_back_end_that_cannot_sign_has_tokens_made() {
+    let server = with_tokens(&[("auth.jwt.sign_tokens", "true"), ("auth.jwt.issuer", "[\"here\"]")]).await;
+    let grant = json!({ "permissions": [{ "filters": ["log/#"], "allow": ["subscribe"] }] });
+    let wanted = json!({ "claims": { "sub": "u1", "trunkline": grant }, "lifetime_seconds": 60 });
+    let (status, made) = back_end(&server, "POST", "/v1/tokens", Some(&wanted));
+    assert_eq!(status, 201, "{made}");
+    assert!(made["expires_at"].as_str().unwrap().ends_with('Z'));
+    let bearer = bearer(made["token"].as_str().unwrap());
+    let read = |target: &str| get(server.public_addr(), target, &[("authorization", &bearer)]).status;
+    assert_eq!(read("/poll?channel=log/a&wait=0"), 200);
+    assert_eq!(read("/poll?channel=else&wait=0"), 403);
+    for wrong in [
+        json!({ "claims": { "sub": "" } }),
+        json!({ "claims": { "sub": "u1", "exp": 1 } }),
+        json!({ "claims": { "trunkline": { "permissions": [{ "filters": ["#/x"], "allow": [] }] } } }),
+        json!({ "claims": {}, "lifetime_seconds": 0 }),
+        json!({ "claims": {}, "lifetime_seconds": 31_536_001 }),
+        json!({}),
+    ] {
+        let (status, problem) = back_end(&server, "POST", "/v1/tokens", Some(&wrong));
+        assert_eq!((status, &problem["code"]), (400, &json!("malformed")), "{wrong}");
+    }
+    server.drain().await;
+    let server = with_tokens(&[]).await;
+    let (status, problem) = back_end(&server, "POST", "/v1/tokens", Some(&wanted));
+    assert_eq!(
+        (status, &problem["code"]),
+        (404, &json!("not-found")),
+        "nobody is anybody unless it is wanted"
+    );
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_are_found_and_ended_by_what_their_fronts_know() {
+    let server = with_tokens(&[("server.shards", "2")]).await;
+    let token = token_for("u1", r#""log/#""#, r#""subscribe""#, "");
+    let mut lines = stream(server.public_addr(), "/ndjson?channel=log/a", &token);
+    let mut events = stream(server.public_addr(), "/sse?channel=log/a", &token);
+    let count = |query: &str| {
+        let (status, found) = back_end(&server, "GET", &format!("/v1/sessions?{query}"), None);
+        assert_eq!(status, 200, "{found}");
+        found["items"].as_array().unwrap().len()
+    };
+    for (query, expected) in [
+        ("", 2),
+        ("protocol=ndjson", 1),
+        ("protocol=sse&user=u1", 1),
+        ("protocol=mqtt", 0),
+        ("protocol=ndjson&user=u2", 0),
+        ("connected=true&channel=log/a", 2),
+        ("connected=false", 0),
+        ("namespace=/", 0),
+    ] {
+        assert_eq!(count(query), expected, "{query}");
+    }
+    let (status, ended) = back_end(&server, "DELETE", "/v1/sessions?protocol=ndjson&connected=true", None);
+    assert_eq!((status, &ended["count"]), (200, &json!(1)));
+    lines.rest();
+    assert!(lines.is_ended());
+    assert_eq!(count(""), 1);
+    let (status, _) = back_end(&server, "DELETE", "/v1/sessions?reconnect=true", None);
+    assert_eq!(status, 400, "all of them have to be said");
+    let (status, ended) = back_end(&server, "DELETE", "/v1/sessions?connected=true", None);
+    assert_eq!((status, &ended["count"]), (200, &json!(1)));
+    events.rest();
+    server.drain().await;
+}

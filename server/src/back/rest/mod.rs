@@ -22,6 +22,7 @@ mod server;
 mod sessions;
 mod store;
 mod tail;
+mod tokens;
 mod users;
 mod webhooks;
 
@@ -287,6 +288,7 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(sessions::list, sessions::end_many))
         .routes(routes!(sessions::show, sessions::end))
         .routes(routes!(sessions::slowest))
+        .routes(routes!(tokens::make))
         .routes(routes!(users::list))
         .routes(routes!(users::show))
         .routes(routes!(users::end_sessions))

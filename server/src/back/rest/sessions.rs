@@ -14,7 +14,8 @@ use serde_json::Value;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
 
-/// Which sessions. At most one of `user`, `client_id` and `channel`.
+/// Which sessions. At most one of `user`, `client_id` and `channel`; with `namespace`, `protocol` or `connected` pages may have
+/// fewer items than they could.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -25,6 +26,12 @@ pub(super) struct SessionsQuery {
     client_id: Option<String>,
     /// Only those subscribed to this channel by name.
     channel: Option<String>,
+    /// Only those in this Socket.IO namespace.
+    namespace: Option<String>,
+    /// Only those of this protocol, with its revision or without: `mqtt`, `socketio/5`.
+    protocol: Option<String>,
+    /// `true`: only those with a connection; `false`: only those without.
+    connected: Option<bool>,
     /// From the page before.
     cursor: Option<String>,
     /// Items of a page, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
@@ -103,6 +110,7 @@ pub(super) async fn list(
 ) -> Result<Json<Page<SessionItem>>, Problem> {
     let limit = limit_of(&desk, query.limit)?;
     let of = members(&desk, (query.user, query.client_id, query.channel))?;
+    let filter = Filter { namespace: query.namespace, protocol: query.protocol, connected: query.connected };
     let mut cursor = Cursor::parse(query.cursor.as_deref())?;
     let mut items = Vec::new();
     for shard in desk.office.shards().skip(usize::from(cursor.shard)) {
@@ -111,7 +119,8 @@ pub(super) async fn list(
         let report = desk.office.ask(shard, |token| Command::Query { token, query: ask }).await?;
         let Report::Sessions(page) = report else { break };
         let last = page.items.last().map(|view| view.id);
-        items.extend(desk.describe(shard, page.items).await);
+        let known = desk.describe(shard, page.items).await;
+        items.extend(known.into_iter().filter(|item| filter.takes(item)));
         let taken = Taken { last, more: page.more, full: items.len() >= limit as usize };
         if let Some(next) = Cursor::behind(&desk, shard, &taken) {
             return Ok(Json(Page { items, next: Some(next.to_string()) }));
@@ -219,7 +228,8 @@ pub(super) async fn end(
     Ok(Json(Count { count }))
 }
 
-/// Which sessions to end. Exactly one of `user`, `client_id` and `channel`.
+/// Which sessions to end: those that all of it is true of. At most one of `user`, `client_id` and `channel`, and something has to
+/// be said.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
@@ -230,6 +240,12 @@ pub(super) struct EndManyQuery {
     client_id: Option<String>,
     /// All subscribed to this channel by name.
     channel: Option<String>,
+    /// Only those in this Socket.IO namespace.
+    namespace: Option<String>,
+    /// Only those of this protocol, with its revision or without: `mqtt`, `socketio/5`.
+    protocol: Option<String>,
+    /// `true`: only those with a connection; `false`: only those without.
+    connected: Option<bool>,
     /// As for one session.
     #[serde(default)]
     reconnect: bool,
@@ -262,9 +278,17 @@ pub(super) async fn end_many(
     Query(query): Query<EndManyQuery>,
 ) -> Result<Json<Count>, Problem> {
     let of = members(&desk, (query.user, query.client_id, query.channel))?;
-    let of = of.ok_or_else(|| Problem::new(&MALFORMED, "user, client_id or channel is missing"))?;
+    let filter = Filter { namespace: query.namespace, protocol: query.protocol, connected: query.connected };
     let reason = if query.reconnect { Reason::Disconnected } else { Reason::Kicked };
-    Ok(Json(Count { count: desk.end(of, reason).await? }))
+    let count = match of {
+        Some(of) if filter == Filter::default() => desk.end(of, reason).await?,
+        None if filter == Filter::default() => {
+            let text = "user, client_id, channel, namespace, protocol or connected is missing";
+            return Err(Problem::new(&MALFORMED, text));
+        }
+        of => desk.end_each(of, &filter, reason).await?,
+    };
+    Ok(Json(Count { count }))
 }
 
 /// Who joins or leaves what. Exactly one of `session`, `client_id`, `user` and `members_of`.
@@ -421,7 +445,47 @@ fn members(desk: &Desk, chosen: Chosen) -> Result<Option<Members>, Problem> {
     }
 }
 
+/// What of a session only its front knows.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Filter {
+    namespace: Option<String>,
+    protocol: Option<String>,
+    connected: Option<bool>,
+}
+
+impl Filter {
+    fn takes(&self, item: &SessionItem) -> bool {
+        let is_of = |protocol: &String| {
+            let known = item.protocol.unwrap_or_default();
+            let family = known.split('/').next().unwrap_or_default();
+            known == protocol || family == protocol
+        };
+        self.namespace.as_ref().is_none_or(|name| item.namespace.as_ref() == Some(name))
+            && self.protocol.as_ref().is_none_or(is_of)
+            && self.connected.is_none_or(|connected| item.connected == connected)
+    }
+}
+
 impl Desk {
+    /// Looks at all of them, and ends those that the filter takes.
+    async fn end_each(&self, of: Option<Members>, filter: &Filter, reason: Reason) -> Result<u64, Problem> {
+        let mut count = 0;
+        for shard in self.office.shards() {
+            let (mut after, mut more) = (None, true);
+            while more {
+                let query = hub::Query::Sessions { of: of.clone(), after, limit: 1000 };
+                let report = self.office.ask(shard, |token| Command::Query { token, query }).await?;
+                let Report::Sessions(page) = report else { break };
+                more = page.more;
+                after = page.items.last().map(|view| view.id);
+                for item in self.describe(shard, page.items).await.iter().filter(|item| filter.takes(item)) {
+                    count += self.end(Members::Session(in_path(&item.id)?), reason).await?;
+                }
+            }
+        }
+        Ok(count)
+    }
+
     pub(super) async fn end(&self, of: Members, reason: Reason) -> Result<u64, Problem> {
         Ok(self.office.end_members(of, reason).await?)
     }

@@ -96,6 +96,14 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:2:8: auth.jwt: must have `secret`, `key_file` or `jwks_url`, since auth.mode is \"jwt\"",
     ),
     (
+        "[auth.jwt]\nsign_tokens = true",
+        "trunkline.toml:2:15: auth.jwt.secret: must be set when sign_tokens is",
+    ),
+    (
+        "[[channel]]\nfilter = \"a\"\npresence_events = true",
+        "trunkline.toml:3:19: channel[0].presence_events: needs presence",
+    ),
+    (
         "[auth.jwt]\nsecret = \"sesame\"",
         "trunkline.toml:2:10: auth.jwt.secret: must be at least 32 bytes long, got 6",
     ),

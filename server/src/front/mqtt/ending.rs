@@ -257,6 +257,8 @@ fn text(reason: Reason) -> &'static str {
         Reason::CredentialsExpired => "credentials expired",
         Reason::OverLimit => "over limit",
         Reason::SlowConsumer => "slow consumer",
+        Reason::Superseded => "newer session",
+        Reason::UserFull => "too many sessions",
         Reason::TakenOver
         | Reason::Kicked
         | Reason::Disconnected

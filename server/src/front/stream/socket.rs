@@ -354,6 +354,8 @@ pub(super) fn close_code(reason: Reason) -> (CloseCode, &'static str) {
         Reason::Refused => (4501, "refused"),
         Reason::TakenOver => (4502, "taken over"),
         Reason::Malformed | Reason::Misbehaved => (4503, "against the protocol"),
+        Reason::Superseded => (4504, "the user has a newer session"),
+        Reason::UserFull => (4505, "the user has as many sessions as it may"),
     };
     (CloseCode(code), text)
 }
