@@ -404,7 +404,8 @@ fn made([shards, rest]: [u8; 2]) -> Config {
         history_messages_max: 0,
         history_age_seconds_max: 0,
         history_durable: false,
-        presence: hub::Presence::Off,
+        presence: false,
+        presence_events: false,
         payload_format_check: false,
         when_full: WhenFull::Oldest,
     });
