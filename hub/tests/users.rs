@@ -536,11 +536,11 @@ impl World {
             let has = self.subscriptions(shard, id);
             self.compare(user, &has, if named_only { &NOTHING } else { &wanted });
         }
-        for user in 0..USERS.len() {
+        for (user, name) in USERS.iter().enumerate() {
             assert_eq!(self.stored(user), *self.states[user].last().unwrap());
             let (count, most) = (self.count_sessions(user), self.quota.sessions_max as usize);
             // What a crash brings back makes way only when somebody comes.
-            assert!(most == 0 || count <= most || self.lives > 1, "{} has {count} sessions", USERS[user]);
+            assert!(most == 0 || count <= most || self.lives > 1, "{name} has {count} sessions");
         }
         self.compare_presence();
         let users = self.log.values().filter(|record| matches!(record, Record::User { .. })).count();
