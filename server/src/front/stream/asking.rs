@@ -181,5 +181,7 @@ fn text(reason: Reason) -> &'static str {
         Reason::TakenOver => "taken over",
         Reason::CredentialsExpired => "the token is over",
         Reason::Draining => "the server stops",
+        Reason::Superseded => "newer session",
+        Reason::UserFull => "too many sessions",
     }
 }
