@@ -21,10 +21,12 @@ use crate::ids::{ChannelName, Partition, SessionId, SessionKey, ShardId, Token};
 use crate::interest::{Waiter, shards_in};
 use crate::limits::StoredLimits;
 use crate::message::Quality;
+use crate::reason::Reason;
 use crate::record::{Place, Record};
 use crate::session::{ARRIVING, Part};
 use crate::stored::UserChange;
 use crate::stored::{StoredChange, StoredList};
+use crate::watch::SubscriptionChange;
 use std::sync::Arc;
 
 impl Hub {
@@ -108,6 +110,9 @@ impl Hub {
             Some(known) if !is_new => Options { quality: known.quality.max(quality), ..known },
             _ => Options { quality, ..Options::default() },
         };
+        if is_new {
+            self.tell_joined(key, roster, SubscriptionChange::Given, effects);
+        }
         if is_new || known.is_some_and(|known| known != options) {
             self.set_options(key, roster, options);
             self.keep_subscription(key, roster);
@@ -192,6 +197,7 @@ impl Hub {
             let Some(roster) = self.rosters.find(name) else { continue };
             for key in &sessions {
                 if self.sessions.known(*key).is_subscribed(roster) {
+                    self.tell_left(*key, roster, Reason::Kicked, effects);
                     self.leave(*key, roster, effects);
                 }
             }

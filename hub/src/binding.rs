@@ -11,6 +11,7 @@
 //! Whoever is told that a message was taken is told when its copies are safe. Until then its publisher, or the record of
 //! its publisher's offer, has it, so that a crash costs no copy, and may make one twice.
 
+use crate::command::Receipt;
 use crate::effect::{Effect, Effects};
 use crate::filter::filter_matches;
 use crate::hub::Hub;
@@ -28,16 +29,36 @@ pub struct Binding {
     pub filter: String,
     /// Only messages with an event of one of these names; without any, all messages.
     pub events: Vec<String>,
+    /// Whose messages.
+    pub publishers: Publishers,
+}
+
+/// Who publishes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Publishers {
+    /// Everybody, the back end included.
+    All,
+    /// Clients only.
+    Clients,
 }
 
 /// Which bindings copy a message, by their places, and as a message of which channel. Nearly always none does.
 pub(crate) type Copies = SmallVec<[(u32, ChannelName); 1]>;
 
 impl Binding {
-    fn concerns(&self, channel: &ChannelName, event: Option<&str>) -> bool {
+    fn concerns(&self, channel: &ChannelName, (event, by): (Option<&str>, Publishers)) -> bool {
+        if self.publishers == Publishers::Clients && by == Publishers::All {
+            return false;
+        }
         let is_named = self.events.is_empty() || self.events.iter().any(|name| Some(name.as_str()) == event);
         is_named && filter_matches(&self.filter, channel.as_str())
     }
+}
+
+/// Who has published a message: the back end has neither a session nor a front that waits.
+fn publishers(message: &Message, receipt: Option<&Receipt>) -> Publishers {
+    let is_client = message.traits.origin.is_some() || matches!(receipt, Some(Receipt::Front { .. }));
+    if is_client { Publishers::Clients } else { Publishers::All }
 }
 
 /// The user of who publishes, as a message takes it along: only copies say it.
@@ -52,17 +73,18 @@ impl Hub {
     }
 
     /// Of a message to one channel.
-    pub(crate) fn copies_of(&self, message: &Message) -> Copies {
-        let (channel, event) = (&message.channel, message.event.as_deref());
-        let all = (0..).zip(&self.bindings).filter(|(_, binding)| binding.concerns(channel, event));
+    pub(crate) fn copies_of(&self, message: &Message, receipt: Option<&Receipt>) -> Copies {
+        let (channel, what) = (&message.channel, (message.event.as_deref(), publishers(message, receipt)));
+        let all = (0..).zip(&self.bindings).filter(|(_, binding)| binding.concerns(channel, what));
         all.map(|(place, _)| (place, channel.clone())).collect()
     }
 
     /// Of a message to several: each binding copies it once, at the home of the first channel that it matches.
-    pub(crate) fn copies_of_union(&self, channels: &[ChannelName], event: Option<&str>) -> Copies {
+    pub(crate) fn copies_of_union(&self, channels: &[ChannelName], message: &Message) -> Copies {
+        let what = (message.event.as_deref(), publishers(message, None));
         let first = |binding: &Binding| {
             let mut named = channels.iter().filter(|channel| channel.session().is_none());
-            let first = named.find(|channel| binding.concerns(channel, event))?;
+            let first = named.find(|channel| binding.concerns(channel, what))?;
             (first.home(&self.config.topology) == self.config.shard).then(|| first.clone())
         };
         (0..).zip(&self.bindings).filter_map(|(place, binding)| Some((place, first(binding)?))).collect()

@@ -63,6 +63,7 @@ impl Hub {
         agree(&mut session, claim);
         let key = self.sessions.insert(session);
         self.names.insert(&self.sessions, key);
+        self.user_comes(key, effects);
         if let Some(user) = &user {
             let roster = self.rosters.find_or_insert(ChannelName::user(user).as_str());
             self.join(key, roster, effects);
@@ -106,6 +107,9 @@ impl Hub {
         }
         self.sessions.queued -= waited;
         self.sessions.detached -= u32::from(displaced.is_none());
+        if displaced.is_none() {
+            self.user_comes(key, effects);
+        }
         self.tell_shares(key, |_| ShareChange::Back { window }, effects);
         self.keep_session(key);
         self.arrive(key, effects);

@@ -7,6 +7,7 @@ use crate::queue::{Answer, Copied, MoveId, Waiter};
 use crate::reason::Reason;
 use crate::record::{Entry, Place};
 use crate::stored::StoredList;
+use crate::watch::{Sighting, Subscribed};
 use bytes::Bytes;
 use std::sync::Arc;
 
@@ -224,6 +225,10 @@ pub enum Effect {
         /// What is told.
         attendance: Box<Attendance>,
     },
+    /// A subscription that is watched has begun or ended.
+    Subscribed(Box<Subscribed>),
+    /// A user or channel that is watched has come or gone on this hub.
+    Sighted(Sighting),
 }
 
 /// What became of a request of a session.

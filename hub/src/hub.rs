@@ -24,7 +24,7 @@ use crate::session::Sessions;
 use crate::share::Shares;
 use crate::stored::StoredUsers;
 use bytes::Bytes;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// The state machine of one shard; see the crate's documentation.
@@ -58,6 +58,10 @@ pub struct Hub {
     pub(crate) bindings: Vec<Binding>,
     pub(crate) attendances: Attendances,
     pub(crate) quotas: Quotas,
+    /// What subscriptions are watched, as filters.
+    pub(crate) told: Vec<String>,
+    /// Connected sessions of each user, if users are watched.
+    pub(crate) present: Option<BTreeMap<Arc<str>, u32>>,
     pub(crate) stored: StoredUsers,
     pub(crate) stored_limits: StoredLimits,
     pub(crate) journal: Journal,
@@ -99,6 +103,8 @@ impl Hub {
             bindings: Vec::new(),
             attendances: Attendances::default(),
             quotas: Quotas::default(),
+            told: Vec::new(),
+            present: None,
             stored: StoredUsers::new(config.topology, config.epoch),
             stored_limits: StoredLimits::default(),
             journal: Journal::default(),
@@ -244,6 +250,7 @@ impl Hub {
             && self.quotas.is_empty()
             && self.inbox.is_empty()
             && self.stored.is_empty()
+            && self.present.as_ref().is_none_or(BTreeMap::is_empty)
             && self.journal.is_idle()
     }
 

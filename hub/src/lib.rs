@@ -55,9 +55,10 @@ mod snapshot;
 mod stored;
 mod subscription;
 mod trie;
+mod watch;
 
 pub use attendance::Attends;
-pub use binding::Binding;
+pub use binding::{Binding, Publishers};
 pub use claim::claim_home;
 pub use command::{
     Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Order, Publish, Query, Read,
@@ -93,3 +94,4 @@ pub use saved::{
 pub use snapshot::{SavedEntry, SavedRecovery, SavedRoster, SavedSession, SavedSpan, Snapshot};
 pub use stored::{StoredChange, StoredList};
 pub use stored::{UserChange, UserDeed};
+pub use watch::{Sighting, Subject, Subscribed, SubscriptionChange, Watch};

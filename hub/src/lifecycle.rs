@@ -70,6 +70,7 @@ impl Hub {
         session.outbox.get_or_insert_default().push_first(Outgoing::Admitted { recovered: false });
         self.sessions.pending -= 1;
         self.sessions.queued += 1;
+        self.user_comes(key, effects);
         self.keep_resumable(key, admit.keepsake);
         if self.subscribe_at_start(key, &names, effects).is_err() {
             return self.end(key, Reason::OverLimit, effects);
@@ -150,6 +151,7 @@ impl Hub {
             effects.list.push(Effect::Detached { tag: session.tag, id: session.id, name, left_ms, reason });
             self.sessions.detached += 1;
             self.tell_quota(key, HolderChange::LosesConnection, effects);
+            self.user_goes(key, effects);
             return self.leave_behind(key, effects);
         }
         let Some(recovery) = session.recovery.as_mut().filter(|_| admitted && reason.recoverable()) else {
@@ -170,6 +172,7 @@ impl Hub {
         self.sessions.queued -= waited;
         self.sessions.detached += 1;
         self.tell_quota(key, HolderChange::LosesConnection, effects);
+        self.user_goes(key, effects);
     }
 
     pub(crate) fn attach(&mut self, attach: &Attach, effects: &mut Effects) {
@@ -199,6 +202,7 @@ impl Hub {
         self.hold_until_based(key);
         if displaced.is_none() {
             self.tell_quota(key, HolderChange::Returns, effects);
+            self.user_comes(key, effects);
         }
         effects.list.push(Effect::Attached { tag: attach.tag, session: key, displaced });
     }
@@ -230,12 +234,16 @@ impl Hub {
         self.close_window(key);
         self.drop_resumable(key);
         let name = self.sessions.known(key).pact.as_ref().map(|pact| Arc::clone(&pact.name));
+        self.tell_all_left(key, reason, effects);
         let will = self.end_pact(key, effects);
         self.leave_all(key, effects);
         self.tell_quota(key, HolderChange::Departs, effects);
         let session = self.sessions.known(key);
         let tag = session.is_connected().then_some(session.tag);
         let id = session.id;
+        if tag.is_some() {
+            self.user_goes(key, effects);
+        }
         effects.list.push(Effect::Ended { tag, session: key, id, name, reason });
         self.forget_asked(key, effects);
         self.sessions.remove(key);

@@ -54,7 +54,7 @@ impl Hub {
         }
         let mut rosters = self.take_concerned([&message.channel]);
         let shards = self.shards_concerned(&rosters);
-        let copies = self.copies_of(&message);
+        let copies = self.copies_of(&message, receipt.as_ref());
         let routed = self.report_routed(token, (shards, position), (before, &copies), effects);
         let outcome = Outcome::Published { matched: shards != 0 || !copies.is_empty(), position };
         let watch = self.watch_publish(&message, (receipt, outcome), &copies);
@@ -128,7 +128,7 @@ impl Hub {
         for channel in channels.iter().filter(|channel| channel.session().is_none()) {
             self.keep_copy(channel, &message);
         }
-        let copies = self.copies_of_union(&channels, message.event.as_deref());
+        let copies = self.copies_of_union(&channels, &message);
         let named = channels.iter().filter_map(ChannelName::session);
         let sessions: Vec<SessionKey> = named.filter_map(|id| self.sessions.key_of(&id)).collect();
         let mut rosters = self.take_concerned(&channels);

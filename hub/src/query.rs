@@ -26,6 +26,10 @@ impl Hub {
                 let page = self.page_of_channels(filter.as_deref(), after.as_ref(), *limit as usize);
                 effects.report(token, Report::Channels(page));
             }
+            Query::Watched { after, limit } => {
+                let page = self.page_of_watched(after.as_ref(), *limit as usize);
+                effects.report(token, Report::Channels(page));
+            }
             Query::Presence { channel, after, limit } => {
                 match self.presence(channel, *after, *limit as usize) {
                     Ok((page, count)) => effects.report(token, Report::Presence(page, count)),
@@ -133,7 +137,19 @@ impl Hub {
                 && after.is_none_or(|after| roster.name > *after)
                 && filter.is_none_or(|filter| filter_matches(filter, roster.name.as_str()))
         };
-        let mut found: Vec<_> = self.rosters.iter().filter(|(_, roster)| listed(roster)).collect();
+        self.page_of_rosters(listed, limit)
+    }
+
+    fn page_of_watched(&self, after: Option<&ChannelName>, limit: usize) -> Page<ChannelView> {
+        let is_behind = |roster: &Roster| after.is_none_or(|after| roster.name > *after);
+        self.page_of_rosters(
+            |roster| roster.is_watched && is_behind(roster) && self.is_occupied(roster),
+            limit,
+        )
+    }
+
+    fn page_of_rosters(&self, wanted: impl Fn(&Roster) -> bool, limit: usize) -> Page<ChannelView> {
+        let mut found: Vec<_> = self.rosters.iter().filter(|(_, roster)| wanted(roster)).collect();
         let more = keep_smallest_by(&mut found, limit, |a, b| a.1.name.cmp(&b.1.name));
         let view = |(key, roster): (RosterKey, &Roster)| ChannelView {
             channel: roster.name.clone(),

@@ -56,6 +56,14 @@ pub enum Query {
         /// At most.
         limit: u32,
     },
+    /// Channels with subscribers here that are watched ([`Hub::watch`](crate::Hub::watch)), in order of name; answered by
+    /// `Report::Channels`.
+    Watched {
+        /// Continue after this one.
+        after: Option<ChannelName>,
+        /// At most.
+        limit: u32,
+    },
     /// Members of a channel on this shard; answered by `Report::Presence`, or `Refusal::NotFound` when no rule allows
     /// presence there.
     Presence {

@@ -36,6 +36,8 @@ pub(crate) struct Roster {
     pub(crate) groups: Option<Box<[Arc<str>]>>,
     /// Index of the first rule that matches the channel.
     pub(crate) rule: Option<u16>,
+    /// Somebody wants to hear whether there is anybody.
+    pub(crate) is_watched: bool,
 }
 
 impl Roster {
@@ -68,6 +70,8 @@ pub(crate) struct Rosters {
     trie: Trie,
     hasher: FixedState,
     rules: Vec<ChannelRule>,
+    /// Channels that match one of these filters are watched.
+    watched: Vec<String>,
     /// Rosters that `is_listed`; those who change members or history keep it.
     pub(crate) listed: u32,
 }
@@ -81,6 +85,7 @@ impl Rosters {
             trie: Trie::new(seed),
             hasher: FixedState::with_seed(seed),
             rules,
+            watched: Vec::new(),
             listed: 0,
         }
     }
@@ -105,7 +110,7 @@ impl Rosters {
     /// Adds a roster for a name that has none.
     pub(crate) fn insert(&mut self, name: ChannelName) -> RosterKey {
         let hash = self.hash(name.as_str());
-        let rule = self.rule_index(name.as_str());
+        let (rule, is_watched) = (self.rule_index(name.as_str()), self.watches(name.as_str()));
         let key = RosterKey(u32::try_from(self.slab.vacant_key()).expect("fewer rosters than 2^32"));
         if is_filter(name.as_str()) {
             self.trie.insert(name.as_str(), key);
@@ -120,6 +125,7 @@ impl Rosters {
             history: None,
             groups: None,
             rule,
+            is_watched,
         });
         let (slab, hasher) = (&self.slab, &self.hasher);
         let rehash = |key: &RosterKey| hasher.hash_one(name_in(slab, *key));
@@ -181,6 +187,19 @@ impl Rosters {
         self.rules.get(usize::from(self.known(key).rule?))
     }
 
+    /// Watches the channels that match one of these filters.
+    pub(crate) fn watch(&mut self, filters: Vec<String>) {
+        self.watched = filters;
+        let watched = &self.watched;
+        self.slab
+            .iter_mut()
+            .for_each(|(_, roster)| roster.is_watched = is_among(watched, roster.name.as_str()));
+    }
+
+    fn watches(&self, name: &str) -> bool {
+        is_among(&self.watched, name)
+    }
+
     /// A key from one of the hub's own records.
     pub(crate) fn known(&self, key: RosterKey) -> &Roster {
         self.slab.get(key.0 as usize).expect("records name only rosters in use")
@@ -199,6 +218,11 @@ impl Rosters {
     pub(crate) fn capacity(&self) -> usize {
         self.slab.capacity() + self.index.capacity() + usize::from(!self.trie.is_empty())
     }
+}
+
+/// Whether a roster of this name is one of a channel that matches a filter.
+fn is_among(filters: &[String], name: &str) -> bool {
+    filters.iter().any(|filter| filter_matches(filter, name)) && !is_filter(name)
 }
 
 fn name_in(slab: &Slab<Roster>, key: RosterKey) -> &str {

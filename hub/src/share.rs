@@ -281,6 +281,9 @@ impl Hub {
         if is_first {
             self.announce(roster, effects);
         }
+        if self.rosters.known(roster).is_watched {
+            self.channel_is_shared(roster, effects);
+        }
         roster
     }
 
@@ -296,7 +299,11 @@ impl Hub {
         let place = self.rosters.known_mut(roster);
         let left: Vec<_> = place.groups.iter().flatten().filter(|group| *group != key).cloned().collect();
         place.groups = (!left.is_empty()).then(|| left.into());
-        if place.is_unwanted_here() {
+        let (is_watched, is_unwanted) = (place.is_watched, place.is_unwanted_here());
+        if is_watched {
+            self.channel_lost(roster, effects);
+        }
+        if is_unwanted {
             self.retract(roster, effects);
             self.drop_empty_history(roster);
             self.rosters.remove_if_unused(roster);

@@ -9,11 +9,13 @@ use crate::hub::Hub;
 use crate::hub_mail::{ShareChange, ShareMail, Walk};
 use crate::ids::{ChannelName, SessionKey, Token};
 use crate::interest::{Joined, Waiter};
+use crate::reason::Reason;
 use crate::record::Record;
 use crate::recovery::Span;
 use crate::roster::RosterKey;
 use crate::session::{State, Subscription};
 use crate::share::group_key;
+use crate::watch::SubscriptionChange;
 use std::sync::Arc;
 
 impl Hub {
@@ -32,7 +34,9 @@ impl Hub {
         }
         let roster = self.rosters.find_or_insert(filter);
         for member in &members {
-            self.join(*member, roster, effects);
+            if self.join(*member, roster, effects) {
+                self.tell_joined(*member, roster, SubscriptionChange::Given, effects);
+            }
             self.keep_subscription(*member, roster);
         }
         self.when_known(roster, Waiter::Report(token, members.len() as u64), effects);
@@ -64,6 +68,9 @@ impl Hub {
         }
         let roster = self.rosters.find_or_insert(&filter);
         let is_new = self.join(key, roster, effects);
+        if is_new {
+            self.tell_joined(key, roster, SubscriptionChange::Asked(options.quality), effects);
+        }
         self.set_options(key, roster, options);
         self.keep_subscription(key, roster);
         let wanted = match catch_up {
@@ -97,11 +104,15 @@ impl Hub {
         if joined.is_new && !has_place {
             return Err(Refusal::OverLimit);
         }
+        let is_new = joined.is_new;
         match existing.and_then(|at| rare.shares.get_mut(at)) {
             Some((_, known)) => *known = options,
             None => rare.shares.push((Arc::clone(&group), options)),
         }
         self.keep_share(joined.session, existing, &group, options);
+        if is_new {
+            self.tell_shared(joined.session, &group, SubscriptionChange::Asked(options.quality), effects);
+        }
         let token = self.interests.expect(Waiter::Join(Box::new(joined)));
         let change = ShareChange::Joins { options, window, token };
         self.tell_share(ShareMail { group, member, change }, effects);
@@ -121,6 +132,7 @@ impl Hub {
         let existed = match group {
             Some(group) => {
                 let group = group_key(group, filter);
+                let has_left = SubscriptionChange::Ended(Reason::ClientLeft);
                 let shares = session.rare().map(|rare| &mut rare.shares);
                 let at =
                     shares.as_ref().and_then(|shares| shares.iter().position(|(known, _)| *known == group));
@@ -130,6 +142,7 @@ impl Hub {
                         self.journal.drop_record(member.partition(), records.shares.swap_remove(at));
                     }
                     session.pact.as_mut().into_iter().for_each(|pact| pact.tidy());
+                    self.tell_shared(key, &group, has_left, effects);
                     self.tell_share(ShareMail { group, member, change: ShareChange::Leaves }, effects);
                 }
                 at.is_some()
@@ -138,6 +151,7 @@ impl Hub {
                 let roster = self.rosters.find(filter);
                 let roster = roster.filter(|roster| self.sessions.known(key).is_subscribed(*roster));
                 if let Some(roster) = roster {
+                    self.tell_left(key, roster, Reason::ClientLeft, effects);
                     self.leave(key, roster, effects);
                 }
                 roster.is_some()
@@ -192,6 +206,7 @@ impl Hub {
         if let Some(roster) = self.rosters.find(filter) {
             for member in self.members(of) {
                 if self.sessions.known(member).is_subscribed(roster) {
+                    self.tell_left(member, roster, Reason::Kicked, effects);
                     self.leave(member, roster, effects);
                     count += 1;
                 }
@@ -214,6 +229,7 @@ impl Hub {
             let leaving = self.members(&Members::Channel(channel.clone())).into_iter();
             for key in leaving.filter(|key| staying.binary_search(key).is_err()) {
                 left.push(self.sessions.known(key).id);
+                self.tell_left(key, roster, Reason::Kicked, effects);
                 self.leave(key, roster, effects);
             }
         }
@@ -240,6 +256,7 @@ impl Hub {
             if !self.join(key, roster, effects) {
                 continue;
             }
+            self.tell_joined(key, roster, SubscriptionChange::Given, effects);
             if self
                 .interests
                 .hold(self.rosters.known(roster), Waiter::Session(key, self.sessions.known(key).id))
@@ -297,6 +314,9 @@ impl Hub {
             }
         }
         self.tell_attendance(key, roster, Attends::Joins, effects);
+        if self.rosters.known(roster).is_watched {
+            self.channel_has(key, roster, effects);
+        }
         true
     }
 
@@ -340,6 +360,9 @@ impl Hub {
             let mut records = self.sessions.known_mut(moved).subscriptions.iter_mut();
             let record = records.find(|record| record.roster == left.roster);
             record.expect("a member has a record").index = left.index;
+        }
+        if self.rosters.known(left.roster).is_watched {
+            self.channel_lost(left.roster, effects);
         }
         if self.rosters.known(left.roster).members.is_empty() {
             let roster = self.rosters.known_mut(left.roster);

@@ -6,7 +6,7 @@
 use crate::auth::Grant;
 use crate::front::{Ban, Banned};
 use bytes::Bytes;
-use hub::{Command, Reason, SessionId};
+use hub::{Command, Reason, SessionId, ShardId, Sighting};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::net::SocketAddr;
@@ -387,6 +387,8 @@ impl Luggage {
 #[derive(Debug)]
 pub struct Upcalls {
     events: Vec<Upcall>,
+    shard: ShardId,
+    sightings: Vec<Sighting>,
     bytes: usize,
     under_way_bytes: Arc<AtomicUsize>,
 }
@@ -396,7 +398,20 @@ impl Upcalls {
     #[must_use]
     pub fn new(events: Vec<Upcall>, bytes: usize, under_way_bytes: &Arc<AtomicUsize>) -> Self {
         under_way_bytes.fetch_add(bytes, Ordering::Relaxed);
-        Self { events, bytes, under_way_bytes: Arc::clone(under_way_bytes) }
+        let under_way_bytes = Arc::clone(under_way_bytes);
+        Self { events, shard: ShardId(0), sightings: Vec::new(), bytes, under_way_bytes }
+    }
+
+    /// And what was noticed on this shard, in order; between it and the events there is none.
+    #[must_use]
+    pub fn with_sightings(mut self, shard: ShardId, sightings: Vec<Sighting>) -> Self {
+        (self.shard, self.sightings) = (shard, sightings);
+        self
+    }
+
+    /// What was noticed, and where.
+    pub fn take_sightings(&mut self) -> (ShardId, Vec<Sighting>) {
+        (self.shard, std::mem::take(&mut self.sightings))
     }
 }
 

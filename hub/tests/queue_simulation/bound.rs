@@ -29,6 +29,7 @@ pub fn bindings() -> Vec<Binding> {
     let binding = |(filter, event, _): &(&str, Option<&str>, &str)| Binding {
         filter: (*filter).to_owned(),
         events: event.iter().map(|event| (*event).to_owned()).collect(),
+        publishers: hub::Publishers::All,
     };
     BINDINGS.iter().map(binding).collect()
 }

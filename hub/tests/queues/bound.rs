@@ -5,8 +5,8 @@ use hub::queue::{
     Waiter,
 };
 use hub::{
-    Binding, Body, ChannelName, Command, Effect, Effects, Except, Hub, MessageId, Millis, Publish, Quality,
-    Refusal, Report, Target, Token, Traits,
+    Binding, Body, ChannelName, Command, Effect, Effects, Except, Hub, MessageId, Millis, Publish,
+    Publishers, Quality, Refusal, Report, Target, Token, Traits,
 };
 use std::sync::Arc;
 
@@ -28,6 +28,7 @@ impl Rig {
         let binding = |filter: &str, events: &[&str]| Binding {
             filter: filter.to_owned(),
             events: events.iter().map(|name| (*name).to_owned()).collect(),
+            publishers: Publishers::All,
         };
         hub.bind(vec![binding("c/#", &[]), binding("+/1", &["say", "cry"])]);
         hub.keep_queues();

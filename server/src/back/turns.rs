@@ -7,7 +7,7 @@ use super::office::Office;
 use crate::mail::{Mail, Upcall, Upcalls};
 use futures_core::Stream;
 use futures_util::{FutureExt as _, StreamExt as _};
-use hub::SessionId;
+use hub::{SessionId, ShardId, Sighting};
 use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -47,11 +47,20 @@ impl Doing for Upcall {
 pub(crate) struct UpcallStream {
     batches: mpsc::Receiver<Upcalls>,
     ready: VecDeque<Upcall>,
+    watching: Option<Watching>,
 }
+
+/// Who is told of users and channels that shards see coming and going; must not wait for anything.
+pub(crate) type Watching = Box<dyn Fn(ShardId, Vec<Sighting>) + Send>;
 
 impl UpcallStream {
     pub(crate) fn new(batches: mpsc::Receiver<Upcalls>) -> Self {
-        Self { batches, ready: VecDeque::new() }
+        Self { batches, ready: VecDeque::new(), watching: None }
+    }
+
+    /// Sightings go there on the way. Without this they go nowhere.
+    pub(crate) fn watching(self, watching: Watching) -> Self {
+        Self { watching: Some(watching), ..self }
     }
 }
 
@@ -64,7 +73,13 @@ impl Stream for UpcallStream {
                 return Poll::Ready(Some(upcall));
             }
             match self.batches.poll_recv(cx) {
-                Poll::Ready(Some(batch)) => self.ready.extend(batch),
+                Poll::Ready(Some(mut batch)) => {
+                    let (shard, sightings) = batch.take_sightings();
+                    if let Some(watching) = self.watching.as_ref().filter(|_| !sightings.is_empty()) {
+                        watching(shard, sightings);
+                    }
+                    self.ready.extend(batch);
+                }
                 Poll::Ready(None) => return Poll::Ready(None),
                 Poll::Pending => return Poll::Pending,
             }

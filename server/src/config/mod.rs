@@ -234,6 +234,18 @@ impl Config {
         !self.private.keys.is_empty() || !self.private_keys.is_empty()
     }
 
+    /// The webhooks that are told of what clients publish, each with a filter, behind [`Config::bindings`] in the order of places
+    /// that hubs know.
+    pub fn published_to(&self) -> impl Iterator<Item = (&Webhook, &ChannelFilter)> {
+        let telling = self.webhooks.iter().filter(|webhook| webhook.takes_publishes());
+        telling.flat_map(|webhook| webhook.filters.iter().map(move |filter| (webhook, filter)))
+    }
+
+    /// Whether what clients publish may be copied somewhere.
+    pub fn copies_publishes(&self) -> bool {
+        !self.bindings.is_empty() || self.published_to().next().is_some()
+    }
+
     /// The rule for a namespace: exact names first, then patterns in their order; `None` is `Invalid namespace`.
     /// A scan of the rules, done once per CONNECT.
     pub fn namespace(&self, name: &str) -> Option<&NamespaceRule> {

@@ -11,7 +11,7 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::NamespaceMatch;
 use super::mqtt::{Password, Text};
-use super::names::{NamespaceName, NamespacePattern};
+use super::names::{ChannelFilter, NamespaceName, NamespacePattern};
 use super::raw::Raw;
 use super::table::{Flaw, Kind, Setting, Value, section, words};
 
@@ -40,6 +40,9 @@ section! {
         /// `session.event` (what clients of namespaces with `events = "back_end"` send) that asks for an acknowledgement, which is
         /// the answer. It is told `session.event` without one, `session.connected`, `session.disconnected` and `session.ended`:
         /// these wait in a queue until it has heard them, in order within a session, at least once, over restarts with a store.
+        /// So it is told `user.online` and `user.offline`, in order for a user, and `channel.occupied` and `channel.vacated` of
+        /// channels that match `filters`, and `channel.subscribed` and `channel.unsubscribed` of what is subscribed to there, in
+        /// order for a channel.
         types: Vec<WebhookType> = required, example ["session.connect", "session.event"];
         /// Only of clients that speak these. Empty takes all, but of long polls only `session.connect`: each poll is a session of
         /// its own, so to hear of their coming and going name them.
@@ -47,10 +50,19 @@ section! {
         /// Only of these Socket.IO namespaces; `*` stands for one or more characters other than `/`. Empty takes all,
         /// and clients that have no namespace.
         namespaces: Vec<NamespaceMatch> = [], example ["/chat", "/team-*"];
-        /// Of `session.event` only events of these names. Empty takes all.
+        /// Of `session.event` only events of these names; what has no name is not among them. Empty takes all.
         events: Vec<Text> = [], example ["order", "say"];
         /// Whether `session.connect` of MQTT clients has their passwords.
         send_passwords: SendPasswords = "never";
+        /// Which channels events of channels are about: `+` is one level, a last `#` is all levels below.
+        /// A subscription by a filter is about them if that filter's text is such a channel. And
+        /// what clients publish there, in whatever protocol, it is told as `session.event`, if that is among the types; they hear
+        /// that their message was taken when the event is stored.
+        filters: Vec<ChannelFilter> = [], example ["chat/#", "prices/+"];
+        /// How long a user has to be without a connection before `user.offline` is told. Whoever comes back before was not away.
+        offline_after_ms: u64 = 10_000, 0..=3_600_000 "milliseconds";
+        /// How long a channel has to be without subscribers before `channel.vacated` is told; likewise.
+        vacated_after_ms: u64 = 5_000, 0..=3_600_000 "milliseconds";
         /// What the types of events begin with; CloudEvents advises a domain in reverse.
         type_prefix: TypePrefix = "trunkline", example "com.example.trunkline";
         /// Who is told to send the requests (`WebHook-Request-Origin`, of the HTTP binding of CloudEvents), usually a name of DNS.
@@ -103,6 +115,18 @@ words! {
         SessionDisconnected = "session.disconnected",
         /// a session cannot go on any more
         SessionEnded = "session.ended",
+        /// a user has a connection, and had none
+        UserOnline = "user.online",
+        /// a user has had no connection for `offline_after_ms`
+        UserOffline = "user.offline",
+        /// a session is subscribed to a channel, by its name, and none was
+        ChannelOccupied = "channel.occupied",
+        /// none has been for `vacated_after_ms`
+        ChannelVacated = "channel.vacated",
+        /// a session is subscribed to a channel or filter
+        ChannelSubscribed = "channel.subscribed",
+        /// it is no more, or is over
+        ChannelUnsubscribed = "channel.unsubscribed",
     }
 }
 
@@ -412,6 +436,29 @@ impl Webhook {
             && (self.namespaces.is_empty() || namespace.is_some_and(is_of))
     }
 
+    /// Whether it is told of users who come and go.
+    pub fn watches_users(&self) -> bool {
+        self.types.iter().any(|kind| matches!(kind, WebhookType::UserOnline | WebhookType::UserOffline))
+    }
+
+    /// Whether it is told of channels that come and go.
+    pub fn watches_channels(&self) -> bool {
+        let is_it = |kind| matches!(kind, &WebhookType::ChannelOccupied | &WebhookType::ChannelVacated);
+        self.types.iter().any(is_it)
+    }
+
+    /// Whether it is told of single subscriptions.
+    pub fn takes_subscriptions(&self) -> bool {
+        let is_it =
+            |kind| matches!(kind, &WebhookType::ChannelSubscribed | &WebhookType::ChannelUnsubscribed);
+        self.types.iter().any(is_it)
+    }
+
+    /// Whether it is told of what clients publish.
+    pub fn takes_publishes(&self) -> bool {
+        self.types.contains(&WebhookType::SessionEvent) && !self.filters.is_empty()
+    }
+
     /// Whether it takes `session.event` of that name, if it takes any.
     pub fn takes_event(&self, name: &str) -> bool {
         self.events.is_empty() || self.events.iter().any(|event| event.as_str() == name)
@@ -432,6 +479,9 @@ fn read_one(raw: &mut Raw, index: usize) -> Option<Webhook> {
     if webhook.retry_ms_min > webhook.retry_ms_max {
         let text = format!("must not be above retry_ms_max {}", webhook.retry_ms_max);
         raw.problem(place.clone(), &path("retry_ms_min"), text);
+    }
+    if (webhook.watches_channels() || webhook.takes_subscriptions()) && webhook.filters.is_empty() {
+        raw.problem(place.clone(), &path("filters"), "must name the channels that `types` are about");
     }
     if webhook.ca_file.is_some() && !webhook.url.is_secure {
         raw.problem(place, &path("ca_file"), "needs a url with https://");

@@ -16,8 +16,8 @@ use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
     Allowance, Binding, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis,
-    Presence, RecoveryLimits, Report, SessionId, ShardId, StoredLimits, Token, Topology, UserFull,
-    UserLimits,
+    Presence, Publishers, RecoveryLimits, Report, SessionId, ShardId, StoredLimits, Token, Topology,
+    UserFull, UserLimits, Watch,
 };
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -55,6 +55,7 @@ impl NodeSetup {
             place.hub.limit_attendance(self.config.limits.presence_members_max);
             place.hub.limit_users(user_limits(&self.config));
             place.hub.bind(bindings(&self.config));
+            place.hub.watch(watch(&self.config));
             for bridge in &self.config.bridges {
                 let (messages_max, bytes_max) = (bridge.queue_messages_max, bridge.queue_bytes_max);
                 place.hub.allow(&client_id(bridge), Allowance { messages_max, bytes_max });
@@ -282,8 +283,28 @@ fn bindings(config: &Config) -> Vec<Binding> {
     let binding = |binding: &config::Binding| Binding {
         filter: binding.filter.as_str().to_owned(),
         events: binding.events.iter().map(|event| event.as_str().to_owned()).collect(),
+        publishers: Publishers::All,
     };
-    config.bindings.iter().map(binding).collect()
+    let told = |(webhook, filter): (&config::Webhook, &config::ChannelFilter)| Binding {
+        filter: filter.as_str().to_owned(),
+        events: webhook.events.iter().map(|event| event.as_str().to_owned()).collect(),
+        publishers: Publishers::Clients,
+    };
+    config.bindings.iter().map(binding).chain(config.published_to().map(told)).collect()
+}
+
+/// What webhooks want to hear of.
+fn watch(config: &Config) -> Watch {
+    let webhooks = config.webhooks.iter();
+    let filters = |is_one: fn(&config::Webhook) -> bool| {
+        let some = webhooks.clone().filter(move |webhook| is_one(webhook));
+        some.flat_map(|webhook| &webhook.filters).map(|filter| filter.as_str().to_owned()).collect()
+    };
+    Watch {
+        users: webhooks.clone().any(config::Webhook::watches_users),
+        channels: filters(config::Webhook::watches_channels),
+        subscriptions: filters(config::Webhook::takes_subscriptions),
+    }
 }
 
 fn user_limits(config: &Config) -> UserLimits {

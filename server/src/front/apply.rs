@@ -83,6 +83,8 @@ pub(super) fn decide(
             }
             Effect::Copied(copied) => copies::note(cx, &copied),
             Effect::Attendance { channel, attendance } => presence::publish(cx, channel, &attendance),
+            Effect::Subscribed(subscribed) => copies::of_subscription(cx, &subscribed),
+            Effect::Sighted(sighting) => cx.io.sighting(sighting),
             Effect::Deliver { message, ask, offset, to } => {
                 let to = recipients.get(to).unwrap_or_default();
                 perform(cx, Effect::Deliver { message, ask, offset, to: 0..to.len() }, to);
@@ -144,7 +146,11 @@ pub(super) fn door(effect: &Effect) -> Door {
         | Effect::More { to } => Some(to.tag),
         Effect::Placed { .. } => return Door::Feed,
         Effect::Deliver { .. } | Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => None,
-        Effect::Copy { .. } | Effect::Copied(_) | Effect::Attendance { .. } => None,
+        Effect::Copy { .. }
+        | Effect::Copied(_)
+        | Effect::Attendance { .. }
+        | Effect::Subscribed(_)
+        | Effect::Sighted(_) => None,
     };
     tag.map_or(Door::Http, door_of)
 }

@@ -5,16 +5,20 @@
 //! at [`of_message`].
 
 use bytes::Bytes;
-use hub::queue::{Copied, QueueCopy, QueueRefusal, Waiter};
-use hub::{Body, ChannelName, Command, Message, MessageId, SessionId};
+use hub::queue::{Copied, QueueCopy, QueueName, QueueRefusal, Waiter};
+use hub::{
+    Body, ChannelName, Command, Message, MessageId, Reason, SessionId, Subscribed, SubscriptionChange,
+    filter_matches,
+};
 use wire::cloudevent::{Attribute, CHANNEL_MESSAGE, CloudEvent, Data, SESSION_EVENT, sequence};
 use wire::mqtt::Forwarded;
 use wire::sqs::{Content, Md5, MessageAttributes, QueueKind, id_of, legal_json};
 use wire::values::Values;
 
-use crate::back::sqs::declared_name;
+use crate::back::sqs::{declared_name, own_name};
 use crate::back::values::{text_of, text_of_id};
-use crate::config::BindingGroup;
+use crate::back::webhook::cause;
+use crate::config::{BindingGroup, ChannelFilter, Config, Webhook, WebhookType};
 use crate::shard::Cx;
 
 /// An event that a client sent to the back end.
@@ -39,25 +43,17 @@ pub(super) fn of_message(
     (channel, message): (&ChannelName, &Message),
     waiter: Waiter,
 ) {
-    let config = cx.io.config();
-    let Some(binding) = config.bindings.get(binding as usize) else { return };
-    let (queue, name) = (binding.queue.as_str(), declared_name(config, binding.queue.as_str()));
+    let Some(way) = way_of(cx.io.config(), binding, (channel, message)) else { return };
     let session = message.traits.origin.map(|session| session.to_string());
-    let (session, user) = (session.as_deref(), message.traits.user.as_deref());
-    // The back end has no session, and nobody need have a user.
-    let group = match binding.group {
-        BindingGroup::Channel => None,
-        BindingGroup::Session => session,
-        BindingGroup::User => user.or(session),
-    };
-    let group = group.unwrap_or(channel.as_str());
-    let place = message.position.map(|position| sequence(position.offset));
+    // A back end that is told has places of its own in mind: those of a session.
+    let place = message.position.filter(|_| way.kind == CHANNEL_MESSAGE);
+    let place = place.map(|position| sequence(position.offset));
     let known = [
         ("event", message.event.as_deref()),
-        ("sessionid", session),
-        ("userid", user),
+        ("sessionid", session.as_deref()),
+        ("userid", message.traits.user.as_deref()),
         ("sequence", place.as_deref()),
-        ("partitionkey", Some(group)),
+        ("partitionkey", Some(way.group.as_str())),
     ];
     let extensions = present(&known);
     let forwarded = Forwarded::from_bytes(message.traits.attributes.clone()).unwrap_or(Forwarded::NONE);
@@ -73,15 +69,105 @@ pub(super) fn of_message(
     let id = text_of_id(message.id);
     let event = CloudEvent {
         id: &id,
-        source: "/channels",
-        kind: CHANNEL_MESSAGE,
+        source: &way.source,
+        kind: &way.kind,
         subject: channel.as_str(),
         time_ms: time_ms(message.id),
         extensions: &extensions,
         data,
     };
-    let copy = copy_of(message.id, &event, QueueKind::of(queue), group);
-    send(cx, QueueCopy { queue: name, message: copy, waiter });
+    let copy = copy_of(message.id, &event, way.queue_kind, &way.group);
+    send(cx, QueueCopy { queue: way.queue, message: copy, waiter });
+}
+
+/// Where a copy goes, and what it is there.
+struct Way {
+    queue: QueueName,
+    queue_kind: QueueKind,
+    group: String,
+    source: String,
+    kind: String,
+}
+
+/// Of a binding, which is known by its place: those of the configuration come first, then those of webhooks.
+fn way_of(config: &Config, at: u32, (channel, message): (&ChannelName, &Message)) -> Option<Way> {
+    let session = message.traits.origin.map(|session| session.to_string());
+    let user = || message.traits.user.as_deref().map(str::to_owned);
+    let Some(binding) = config.bindings.get(at as usize) else {
+        let (webhook, _) = config.published_to().nth(at as usize - config.bindings.len())?;
+        return Some(Way {
+            queue: own_name(config, &format!("{}.fifo", webhook.name.as_str())),
+            queue_kind: QueueKind::Fifo,
+            source: session.as_ref().map_or("/publish".to_owned(), |session| format!("/sessions/{session}")),
+            group: session.or_else(user).unwrap_or_else(|| channel.as_str().to_owned()),
+            kind: format!("{}.{}", webhook.type_prefix.as_str(), WebhookType::SessionEvent.as_str()),
+        });
+    };
+    // The back end has no session, and nobody need have a user.
+    let group = match binding.group {
+        BindingGroup::Channel => None,
+        BindingGroup::Session => session,
+        BindingGroup::User => user().or(session),
+    };
+    Some(Way {
+        queue: declared_name(config, binding.queue.as_str()),
+        queue_kind: QueueKind::of(binding.queue.as_str()),
+        group: group.unwrap_or_else(|| channel.as_str().to_owned()),
+        source: "/channels".to_owned(),
+        kind: CHANNEL_MESSAGE.to_owned(),
+    })
+}
+
+/// Tells the back ends that want to hear it of a subscription.
+pub(super) fn of_subscription(cx: &mut Cx<'_>, subscribed: &Subscribed) {
+    let kind = match subscribed.change {
+        SubscriptionChange::Asked(_) | SubscriptionChange::Given => WebhookType::ChannelSubscribed,
+        SubscriptionChange::Ended(_) => WebhookType::ChannelUnsubscribed,
+    };
+    let takes = |webhook: &&Webhook| {
+        let mut filters = webhook.filters.iter();
+        let matches = |filter: &ChannelFilter| filter_matches(filter.as_str(), &subscribed.filter);
+        webhook.types.contains(&kind) && filters.any(matches)
+    };
+    let (id, config) = (super::message_id(cx), cx.io.config());
+    let tell = |webhook: &Webhook| {
+        let queue = own_name(config, &format!("{}.fifo", webhook.name.as_str()));
+        let kind = format!("{}.{}", webhook.type_prefix.as_str(), kind.as_str());
+        QueueCopy { queue, message: subscription_copy(id, &kind, subscribed), waiter: Waiter::Nobody }
+    };
+    let copies: Vec<QueueCopy> = config.webhooks.iter().filter(takes).map(tell).collect();
+    copies.into_iter().for_each(|copy| send(cx, copy));
+}
+
+fn subscription_copy(id: MessageId, kind: &str, subscribed: &Subscribed) -> hub::queue::Message {
+    let (session, text) = (subscribed.session.to_string(), text_of_id(id));
+    let known = [
+        ("sessionid", Some(session.as_str())),
+        ("userid", subscribed.user.as_deref()),
+        ("partitionkey", Some(&*subscribed.filter)),
+    ];
+    let (qos, cause) = match subscribed.change {
+        SubscriptionChange::Asked(quality) => (Some(quality as u8), "client"),
+        SubscriptionChange::Given => (None, "back_end"),
+        SubscriptionChange::Ended(Reason::Kicked) => (None, "back_end"),
+        SubscriptionChange::Ended(reason) => (None, cause(reason)),
+    };
+    let mut data = serde_json::json!({ "channel": &*subscribed.filter, "cause": cause });
+    if let serde_json::Value::Object(data) = &mut data {
+        data.extend(qos.map(|qos| ("qos".to_owned(), qos.into())));
+        data.extend(subscribed.group.as_deref().map(|group| ("group".to_owned(), group.into())));
+    }
+    let (data, extensions) = (data.to_string(), present(&known));
+    let event = CloudEvent {
+        id: &text,
+        source: &format!("/sessions/{session}"),
+        kind,
+        subject: &subscribed.filter,
+        time_ms: time_ms(id),
+        extensions: &extensions,
+        data: Data::Json(&data),
+    };
+    copy_of(id, &event, QueueKind::Fifo, &format!("channel/{}", subscribed.filter))
 }
 
 /// Puts an event of a client into a queue of this name.

@@ -18,7 +18,7 @@ use super::timers::{Clock, Deadlines, OwnerTimers};
 use crate::config::Config;
 use crate::mail::{PeerMail, Upcall};
 use hub::queue::MoveId;
-use hub::{Entry, Millis, Place, Report, ShardId, Token};
+use hub::{Entry, Millis, Place, Report, ShardId, Sighting, Token};
 use mio::unix::SourceFd;
 use mio::{Interest, Token as PollToken};
 use rustls::pki_types::CertificateDer;
@@ -184,6 +184,12 @@ impl Io {
     pub fn upcall(&mut self, event: Upcall) {
         self.stats.upcalls += 1;
         self.outbox.upcall(event);
+    }
+
+    /// For the back office; leaves in this turn.
+    pub fn sighting(&mut self, sighting: Sighting) {
+        self.stats.upcalls += 1;
+        self.outbox.sighting(sighting);
     }
 
     /// For the back office; leaves in this turn.

@@ -9,7 +9,7 @@ use super::stats::Stats;
 use crate::journal::JournalInlet;
 use crate::mail::{PeerMail, Upcall, Upcalls};
 use hub::queue::MoveId;
-use hub::{Entry, Place, Report, ShardId, Token};
+use hub::{Entry, Place, Report, ShardId, Sighting, Token};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
@@ -36,6 +36,8 @@ pub(super) struct Outbox {
     reporter: mpsc::UnboundedSender<Vec<(Token, Report)>>,
     peers: Vec<Sender>,
     upcalls: Vec<Upcall>,
+    sightings: Vec<Sighting>,
+    /// Of both.
     upcalls_bytes: usize,
     /// Of batches that were handed over and not taken.
     under_way_bytes: Arc<AtomicUsize>,
@@ -77,6 +79,7 @@ impl Outbox {
             reporter,
             peers,
             upcalls,
+            sightings: Vec::new(),
             upcalls_bytes: 0,
             under_way_bytes: Arc::default(),
             reports,
@@ -94,7 +97,18 @@ impl Outbox {
     pub(super) fn upcall(&mut self, event: Upcall) {
         self.upcalls_bytes += event.len_bytes();
         self.upcalls.push(event);
-        let full = self.upcalls.len() >= UPCALL_BATCH_MAX || self.upcalls_bytes >= UPCALL_BATCH_BYTES_MAX;
+        self.push_upcalls_if_full();
+    }
+
+    /// Leaves with the events of clients, and counts as one.
+    pub(super) fn sighting(&mut self, sighting: Sighting) {
+        self.upcalls_bytes += size_of::<Sighting>();
+        self.sightings.push(sighting);
+        self.push_upcalls_if_full();
+    }
+
+    fn push_upcalls_if_full(&mut self) {
+        let full = self.upcalls_waiting() >= UPCALL_BATCH_MAX || self.upcalls_bytes >= UPCALL_BATCH_BYTES_MAX;
         if full && !self.upcalls_refused {
             self.push_upcalls();
         }
@@ -186,7 +200,7 @@ impl Outbox {
     }
 
     pub(super) fn upcalls_waiting(&self) -> usize {
-        self.upcalls.len()
+        self.upcalls.len() + self.sightings.len()
     }
 
     /// Changes that are not safe.
@@ -199,7 +213,7 @@ impl Outbox {
     }
 
     fn push_upcalls(&mut self) {
-        if self.upcalls.is_empty() {
+        if self.upcalls_waiting() == 0 {
             self.upcalls_refused = false;
             return;
         }
@@ -212,13 +226,16 @@ impl Outbox {
                 // While a shard is busy the next batch is likely as long, and growing to it costs several copies.
                 let next = Vec::with_capacity(self.upcalls.len().min(UPCALL_BATCH_MAX) / 2);
                 let upcalls = std::mem::replace(&mut self.upcalls, next);
-                permit.send(Upcalls::new(upcalls, bytes, &self.under_way_bytes));
+                let sightings = std::mem::take(&mut self.sightings);
+                let upcalls = Upcalls::new(upcalls, bytes, &self.under_way_bytes);
+                permit.send(upcalls.with_sightings(self.shard, sightings));
                 self.upcalls_refused = false;
             }
             Err(mpsc::error::TrySendError::Full(())) => self.upcalls_refused = true,
             // The back office has ended: there is nobody to tell.
             Err(mpsc::error::TrySendError::Closed(())) => {
                 self.upcalls.clear();
+                self.sightings.clear();
                 self.upcalls_bytes = 0;
             }
         }

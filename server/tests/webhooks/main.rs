@@ -6,7 +6,9 @@
 mod support;
 
 mod back_end;
+mod coming;
 mod mqtt;
+mod published;
 mod streams;
 mod told;
 

@@ -271,21 +271,33 @@ async fn an_event_without_answer_may_be_acknowledged_once_it_waits() {
 }
 
 /// The program, to be killed.
-struct Program {
+pub(super) struct Program {
     child: Child,
     folder: PathBuf,
     public: String,
+    /// Of the webhook, from its types on.
+    webhook: String,
     keys: &'static str,
 }
 
 impl Program {
     /// `keys` are further ones of its configuration.
     fn start(folder: &Path, public: &str, back_end: &BackEnd, keys: &'static str) -> Self {
+        Self::start_with((folder, public), back_end, ALL, keys)
+    }
+
+    /// `webhook` has keys of the webhook, from its types on.
+    pub(super) fn start_with(
+        (folder, public): (&Path, &str),
+        back_end: &BackEnd,
+        webhook: &str,
+        keys: &'static str,
+    ) -> Self {
         let (config, ready) = (folder.join("trunkline.toml"), folder.join("ready"));
         let text = format!(
             "[auth]\nmode = \"back_end\"\n[server]\npublic_listen = \"{public}\"\nprivate_listen = \"127.0.0.1:0\"\n\
              shards = 2\n[store]\ndir = \"{}\"\n[[webhook]]\nname = \"app\"\nurl = \"http://{}/\"\n\
-             secrets = [\"{SECRET}\"]\n{ALL}[[socketio.namespace]]\nname = \"/\"\nrecovery = \"opt_in\"\n{keys}",
+             secrets = [\"{SECRET}\"]\n{webhook}[[socketio.namespace]]\nname = \"/\"\nrecovery = \"opt_in\"\n{keys}",
             folder.join("store").display(),
             back_end.address
         );
@@ -302,17 +314,17 @@ impl Program {
         }
         let ready: Value = serde_json::from_slice(&std::fs::read(ready).unwrap()).unwrap();
         let public = ready["public"].as_str().unwrap().to_owned();
-        Self { child, folder: folder.to_owned(), public, keys }
+        Self { child, folder: folder.to_owned(), public, webhook: webhook.to_owned(), keys }
     }
 
     /// SIGKILL, and the next one on the same port.
-    fn kill(mut self, back_end: &BackEnd) -> Self {
+    pub(super) fn kill(mut self, back_end: &BackEnd) -> Self {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
-        Self::start(&self.folder, &self.public, back_end, self.keys)
+        Self::start_with((&self.folder, &self.public), back_end, &self.webhook, self.keys)
     }
 
-    fn connect(&self) -> WebSocket {
+    pub(super) fn connect(&self) -> WebSocket {
         let mut socket = WebSocket::connect(self.public.parse().unwrap(), SOCKET);
         socket.next_text();
         socket

@@ -91,6 +91,7 @@ pub(super) struct DeliveryItem {
     id: String,
     webhook: String,
     r#type: String,
+    /// Its session; of what is about a user or channel `user/` or `channel/` and the name.
     session: String,
     /// When it was tried, in milliseconds since 1970; absent of dead letters.
     #[serde(skip_serializing_if = "Option::is_none")]

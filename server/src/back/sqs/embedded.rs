@@ -18,14 +18,10 @@ use wire::sqs::{
 use super::messages::{Outgoing, rules};
 use super::receive::Wanted;
 use super::refusal::About;
-use super::{Door, Trouble, declared, name_of};
+use super::{Door, Trouble, declared, name_of, own};
 
 /// Messages in one call. More are refused with `TooManyEntriesInBatchRequest`, and one receive gives no more.
 pub(crate) const BATCH_MAX: u32 = 1000;
-
-/// The account of the server's own queues: none that a client of SQS could name.
-const OWN_ACCOUNT: &str = "$webhook";
-
 /// Who sends what the program sends, as receivers are told.
 const SENDER: &str = "";
 
@@ -246,7 +242,7 @@ impl Queue {
 
     /// A queue of the server's own, which the API of SQS has no address for.
     pub(crate) fn of_server(door: Door, name: &str) -> Self {
-        let arn = QueueArn { account: OWN_ACCOUNT.to_owned(), ..declared(&door.config, name) };
+        let arn = own(&door.config, name);
         Self { door, arn }
     }
 

@@ -43,6 +43,9 @@ use crate::config::Config;
 use caller::Caller;
 use http::Port;
 
+/// The account of the server's own queues: none that a client of SQS could name.
+const OWN_ACCOUNT: &str = "$webhook";
+
 /// Everything that requests need; clones share it, and each is one count.
 #[derive(Clone)]
 pub(crate) struct Door(Arc<Means>);
@@ -214,6 +217,15 @@ fn name_of(queue: &QueueArn) -> QueueName {
 /// The hub's name of a queue that the configuration names.
 pub(crate) fn declared_name(config: &Config, name: &str) -> QueueName {
     name_of(&declared(config, name))
+}
+
+/// A queue of the server's own.
+pub(crate) fn own_name(config: &Config, name: &str) -> QueueName {
+    name_of(&own(config, name))
+}
+
+fn own(config: &Config, name: &str) -> QueueArn {
+    QueueArn { account: OWN_ACCOUNT.to_owned(), ..declared(config, name) }
 }
 
 /// A queue that is named without account and region.

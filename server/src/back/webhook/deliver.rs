@@ -21,6 +21,7 @@ use super::endpoint::{Endpoint, Urgency};
 use super::failure::Failure;
 use super::fate::{Fate, fate};
 use super::history::{Attempt, History};
+use super::lives::{Life, Lives};
 use super::outbox::Outbox;
 use super::reply;
 use crate::back::rest::Desk;
@@ -40,6 +41,7 @@ pub(super) struct Deliverer {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) history: History,
+    lives: Arc<Lives>,
     desk: Desk,
     /// Whether events leave.
     is_enabled: AtomicBool,
@@ -84,13 +86,22 @@ pub(super) struct Head {
     pub(super) id: String,
     #[serde(rename = "type")]
     pub(super) kind: String,
+    #[serde(rename = "sessionid")]
+    session: Option<String>,
+    generation: Option<u32>,
 }
 
 impl Deliverer {
-    pub(super) fn new(endpoint: Arc<Endpoint>, outbox: Arc<Outbox>, desk: Desk) -> Arc<Self> {
+    pub(super) fn new(
+        endpoint: Arc<Endpoint>,
+        outbox: Arc<Outbox>,
+        lives: &Arc<Lives>,
+        desk: Desk,
+    ) -> Arc<Self> {
         Arc::new(Self {
             endpoint,
             outbox,
+            lives: Arc::clone(lives),
             history: History::default(),
             desk,
             is_enabled: AtomicBool::new(true),
@@ -224,7 +235,7 @@ impl Deliverer {
         let Ok(head) = serde_json::from_str::<Head>(&message.body) else { return (Fate::Dead, 0) };
         let number = self.tries.next(&head.id);
         let begun = Instant::now();
-        let body = Bytes::copy_from_slice(message.body.as_bytes());
+        let body = self.completed(&head, &message.body);
         let result = self.endpoint.call((&head.id, body), wait, Urgency::Patient).await;
         let age = now_ms().saturating_sub(message.sent_ms);
         let about = (number, Duration::from_millis(age));
@@ -238,6 +249,16 @@ impl Deliverer {
         }
         self.note(head, (message, number), (&result, fate, begun.elapsed()));
         (fate, number)
+    }
+
+    /// A shard that put an event here knew neither the state of its session nor which connection it was on: it gets what holds now.
+    fn completed(&self, head: &Head, body: &str) -> Bytes {
+        let session = head.session.as_ref().filter(|_| head.generation.is_none());
+        let life = session.and_then(|session| self.lives.get(session.parse().ok()?));
+        match (life, body.strip_prefix('{')) {
+            (Some(life), Some(rest)) => with_life(&life, rest).into(),
+            _ => Bytes::copy_from_slice(body.as_bytes()),
+        }
     }
 
     /// What the back end wants done, before the next event of the session leaves. An answer that says nothing of that, or cannot
@@ -300,6 +321,12 @@ impl Deliverer {
             count.fetch_add(1, Ordering::Relaxed);
         }
     }
+}
+
+/// An event without its first brace, and what goes with it of a session.
+fn with_life(life: &Life, rest: &str) -> String {
+    let state = life.state.as_deref().map(|state| format!("\"state\":{},", serde_json::Value::from(state)));
+    format!("{{\"generation\":{},{}{rest}", life.generation, state.unwrap_or_default())
 }
 
 fn now_ms() -> u64 {

@@ -3,7 +3,7 @@
 //! Owns the way from what shards tell to requests and from answers to what clients get: `teller` decides who is asked and what
 //! an answer means (`connecting` of clients that connect), `telling` writes events, `reply` and `actions` read answers, `endpoint` with its `line`s makes requests,
 //! `outbox` and `deliver` have what is only told wait and leave, `lives` knows sessions, and `rows` those of an earlier process
-//! (`former`). Must not know shards or sockets of clients: everything goes through the office. Start at
+//! (`former`); `watcher` tells of users and channels that come and go, as `presence` finds. Must not know shards or sockets of clients: everything goes through the office. Start at
 //! [`Webhooks::start`], then [`Teller`].
 
 mod actions;
@@ -21,14 +21,17 @@ mod line;
 mod lives;
 mod look;
 mod outbox;
+mod presence;
 mod reply;
 mod rows;
 mod sign;
 mod teller;
 mod telling;
+mod watcher;
 
 use std::sync::{Arc, Weak};
 
+use hub::Sighting;
 use rustls::ClientConfig;
 use store::Table;
 use tokio::sync::mpsc;
@@ -44,6 +47,8 @@ pub(crate) use self::look::{Delivery, LookTrouble, View};
 use self::outbox::Outbox;
 use self::rows::Rows;
 use self::teller::Teller;
+pub(crate) use self::telling::cause;
+use self::watcher::Watcher;
 use super::rest::Desk;
 use super::sqs::Door;
 use super::turns::{Turns, UpcallStream};
@@ -54,6 +59,8 @@ use crate::mail::Upcalls;
 #[derive(Clone)]
 pub(crate) struct Webhooks {
     teller: Arc<Teller>,
+    /// Of those that are told who comes and goes.
+    watchers: Vec<Arc<Watcher>>,
 }
 
 impl Webhooks {
@@ -68,20 +75,22 @@ impl Webhooks {
         (door, table): (&Door, Option<Weak<dyn Table>>),
     ) -> Result<Self, String> {
         let (office, config) = (desk.office().clone(), Arc::clone(desk.config()));
-        let mut webhooks = Vec::with_capacity(config.webhooks.len());
+        let (mut webhooks, lives) = (Vec::with_capacity(config.webhooks.len()), Arc::<Lives>::default());
         for (webhook, tls) in config.webhooks.iter().zip(trust.0) {
             let name = webhook.name.as_str();
             let outbox = Outbox::open(door, &office, name).await;
             let outbox = outbox.map_err(|error| format!("webhook {name}: {error}"))?;
             let endpoint = Endpoint::new(webhook.clone(), tls);
-            webhooks.push(Deliverer::new(endpoint, outbox, desk.clone()));
+            webhooks.push(Deliverer::new(endpoint, outbox, &lives, desk.clone()));
         }
-        let teller = Teller { desk, webhooks, lives: Lives::default(), rows: Rows::new(table) };
+        let rows = Rows::new(table);
+        let watchers = Watcher::open(&webhooks, &rows, &office).await?;
+        let teller = Teller { desk, webhooks, lives, rows };
         teller.tell_of_former().await?;
         for webhook in &teller.webhooks {
             tokio::spawn(Arc::clone(webhook).run());
         }
-        Ok(Self { teller: Arc::new(teller) })
+        Ok(Self { teller: Arc::new(teller), watchers })
     }
 
     /// Handles what shards tell, until they have ended. Must be called on a tokio runtime.
@@ -91,7 +100,14 @@ impl Webhooks {
         let turns = Turns::new(teller.desk.office().clone(), waiting_max, move |upcall| {
             Arc::clone(&teller).handle(upcall)
         });
-        tokio::spawn(turns.run(UpcallStream::new(upcalls)))
+        let watchers = self.watchers.clone();
+        for watcher in &watchers {
+            tokio::spawn(Arc::clone(watcher).run());
+        }
+        let watching = move |shard, sightings: Vec<Sighting>| {
+            watchers.iter().for_each(|watcher| watcher.note(shard, &sightings));
+        };
+        tokio::spawn(turns.run(UpcallStream::new(upcalls).watching(Box::new(watching))))
     }
 }
 

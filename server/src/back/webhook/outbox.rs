@@ -61,19 +61,23 @@ impl Outbox {
 
     /// An event of a session, behind those before it; done when it is stored. `false`: it is not.
     pub(super) async fn put(&self, session: SessionId, told: &Told) -> bool {
+        self.put_of(session.to_string(), told).await
+    }
+
+    /// An event behind those before it with the same key.
+    pub(super) async fn put_of(&self, key: String, told: &Told) -> bool {
         let (done, stored) = oneshot::channel();
-        self.enter(session, told, Some(done)).await && stored.await.unwrap_or(false)
+        self.enter(key, told, Some(done)).await && stored.await.unwrap_or(false)
     }
 
     /// The same without waiting until it is stored.
     pub(super) async fn hand_in(&self, session: SessionId, told: &Told) {
-        self.enter(session, told, None).await;
+        self.enter(session.to_string(), told, None).await;
     }
 
-    async fn enter(&self, session: SessionId, told: &Told, done: Option<oneshot::Sender<bool>>) -> bool {
+    async fn enter(&self, key: String, told: &Told, done: Option<oneshot::Sender<bool>>) -> bool {
         let Ok(json) = str::from_utf8(&told.body) else { return false };
-        let message =
-            QueueMessage::new(legal_json(json)).group(session.to_string()).deduplication(told.id.as_str());
+        let message = QueueMessage::new(legal_json(json)).group(key).deduplication(told.id.as_str());
         self.entries.send(Entry { message, done }).await.is_ok()
     }
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use hub::SessionId;
 use serde::{Deserialize, Serialize};
-use store::{Change, Completion, Completions, Done, Expect, RowOp, StoreError, Tab, Table, Token};
+use store::{Change, Completion, Completions, Done, Expect, Row, RowOp, StoreError, Tab, Table, Token};
 use tokio::sync::oneshot;
 
 use super::lives::Life;
@@ -84,14 +84,31 @@ impl Rows {
     /// # Errors
     /// The store cannot be read.
     pub(super) fn former(&self) -> Result<Vec<Former>, StoreError> {
+        self.scan(PREFIX, |row| former(&row.key, &row.body))
+    }
+
+    /// Reads every row whose key begins so. Reads files.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub(super) fn scan<T>(
+        &self,
+        prefix: &[u8],
+        read: impl Fn(&Row) -> Option<T>,
+    ) -> Result<Vec<T>, StoreError> {
         let Some(table) = self.0.as_ref().and_then(Weak::upgrade) else { return Ok(Vec::new()) };
         let (mut all, mut after) = (Vec::new(), None::<Bytes>);
         loop {
-            let page = table.scan(Tab::Sessions, PREFIX, after.as_deref(), PAGE)?;
+            let page = table.scan(Tab::Sessions, prefix, after.as_deref(), PAGE)?;
             let Some(last) = page.last() else { return Ok(all) };
             after = Some(last.key.clone());
-            all.extend(page.iter().filter_map(|row| former(&row.key, &row.body)));
+            all.extend(page.iter().filter_map(&read));
         }
+    }
+
+    /// Whether what is put is kept at all.
+    pub(super) fn are_kept(&self) -> bool {
+        self.0.is_some()
     }
 
     fn begin_put(&self, session: SessionId, life: &Life, link: Link) -> Option<oneshot::Receiver<bool>> {
@@ -111,8 +128,12 @@ impl Rows {
     }
 
     fn change(&self, session: SessionId, change: Change) -> Option<oneshot::Receiver<bool>> {
+        self.change_at(Bytes::from([PREFIX, &session.0].concat()), change)
+    }
+
+    /// Changes a row of anything; tells when it is safe. `None`: there is no store.
+    pub(super) fn change_at(&self, key: Bytes, change: Change) -> Option<oneshot::Receiver<bool>> {
         let table = self.0.as_ref()?.upgrade()?;
-        let key = Bytes::from([PREFIX, &session.0].concat());
         let (sender, done) = oneshot::channel();
         let op = RowOp { tab: Tab::Sessions, key, expect: Expect::Any, change };
         table.change(vec![op], Done::new(Arc::new(Answer(Mutex::new(Some(sender)))), Token(0)));

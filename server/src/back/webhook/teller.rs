@@ -38,7 +38,7 @@ pub(super) struct Teller {
     pub(super) desk: Desk,
     /// In the order in which they are asked. Each is told, too.
     pub(super) webhooks: Vec<Arc<Deliverer>>,
-    pub(super) lives: Lives,
+    pub(super) lives: Arc<Lives>,
     pub(super) rows: Rows,
 }
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use hub::{Body, Reason, SessionId};
+use hub::{Body, Reason, SessionId, Subject};
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use wire::cloudevent::{Attribute, CloudEvent, Data, sequence, timestamp};
@@ -108,6 +108,33 @@ impl Telling<'_> {
         let body = Bytes::from(event.to_json());
         Told { id: self.id.to_owned(), body }
     }
+}
+
+/// What is told of a user or channel that came or went. Each has a `sequence` above those before it, also of earlier processes
+/// whose clock was right.
+pub(super) fn tell_presence(kind: WebhookType, subject: &Subject, sequence: &str, type_prefix: &str) -> Told {
+    let (id, time_ms) = new_id();
+    let (source, name, data) = match subject {
+        Subject::User(user) => ("/users", &**user, json!({ "user": &**user })),
+        Subject::Channel(channel) => ("/channels", channel.as_str(), json!({ "channel": channel.as_str() })),
+    };
+    let mut extensions =
+        vec![("sequence", Attribute::Text(sequence)), ("partitionkey", Attribute::Text(name))];
+    if let Subject::User(user) = subject {
+        extensions.push(("userid", Attribute::Text(user)));
+    }
+    let (kind, data) = (format!("{type_prefix}.{}", kind.as_str()), data.to_string());
+    let event = CloudEvent {
+        id: &id,
+        source,
+        kind: &kind,
+        subject: name,
+        time_ms,
+        extensions: &extensions,
+        data: Data::Json(&data),
+    };
+    let body = Bytes::from(event.to_json());
+    Told { id, body }
 }
 
 /// The data of `session.connect`; passwords are in it only if they are asked for.
@@ -261,7 +288,7 @@ pub(super) fn ended_data(why: &Why) -> String {
 }
 
 /// The cause that a reason is.
-pub(super) fn cause(reason: Reason) -> &'static str {
+pub(crate) fn cause(reason: Reason) -> &'static str {
     match reason {
         Reason::ClientLeft | Reason::ConnectionClosed | Reason::ConnectionFailed => "client",
         Reason::Silent => "timeout",

@@ -49,7 +49,11 @@ impl Performer for Mqtt {
             Effect::Opened { .. } | Effect::Attached { .. } | Effect::AttachRefused { .. } => {}
             Effect::Page { .. } | Effect::Placed { .. } => {}
             Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => {}
-            Effect::Copy { .. } | Effect::Copied(_) | Effect::Attendance { .. } => {}
+            Effect::Copy { .. }
+            | Effect::Copied(_)
+            | Effect::Attendance { .. }
+            | Effect::Subscribed(_)
+            | Effect::Sighted(_) => {}
         }
     }
 }

@@ -53,7 +53,9 @@ impl SocketIo {
             | Effect::Load { .. }
             | Effect::Copy { .. }
             | Effect::Copied(_)
-            | Effect::Attendance { .. } => {}
+            | Effect::Attendance { .. }
+            | Effect::Subscribed(_)
+            | Effect::Sighted(_) => {}
         }
     }
 

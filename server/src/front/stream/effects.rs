@@ -28,7 +28,11 @@ impl Performer for Streams {
             Effect::Claimed { .. } | Effect::Agreed { .. } => {}
             Effect::Taken { .. } | Effect::Misstep { .. } => {}
             Effect::Mail { .. } | Effect::Report { .. } | Effect::Load { .. } => {}
-            Effect::Copy { .. } | Effect::Copied(_) | Effect::Attendance { .. } => {}
+            Effect::Copy { .. }
+            | Effect::Copied(_)
+            | Effect::Attendance { .. }
+            | Effect::Subscribed(_)
+            | Effect::Sighted(_) => {}
         }
     }
 }

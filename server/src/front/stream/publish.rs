@@ -170,7 +170,7 @@ impl Streams {
             return Err(Refusal::forbidden("this channel is not for this client to publish to"));
         }
         // Who has published, for whoever takes it out of a queue.
-        let user = grant.user.clone().filter(|_| !self.config.bindings.is_empty());
+        let user = grant.user.clone().filter(|_| self.config.copies_publishes());
         Ok(Parcel { channel: name, event: event.map(Box::from), attributes, payload, user })
     }
 

@@ -1,0 +1,96 @@
+//! What clients publish on channels that the back end takes, whatever they speak.
+
+use load::mqtt::Qos;
+use serde_json::{Value, json};
+use trunkline::Server;
+use trunkline::config::{Config, Machine, SourceFile, Sources};
+
+use super::back_end::{Act, BackEnd, yes};
+use super::support::client::Http;
+use super::support::whole::publisher::{self, message};
+use super::support::whole::until::PATIENCE;
+use super::{SECRET, until};
+
+async fn start(back_end: &BackEnd, keys: &str) -> Server {
+    let text = format!(
+        "[auth]\nmode = \"anonymous\"\n[server]\npublic_listen = \"127.0.0.1:0\"\nprivate_listen = \"127.0.0.1:0\"\n\
+         drain_window_ms = 0\nshards = 2\n[mqtt]\nsys_interval_seconds = 0\n[[webhook]]\nname = \"app\"\n\
+         url = \"http://{}/\"\nsecrets = [\"{SECRET}\"]\ntypes = [\"session.event\"]\n\
+         filters = [\"in/+\", \"in/#\"]\nretry_ms_min = 20\nretry_ms_max = 40\n{keys}",
+        back_end.address
+    );
+    let file = Some(SourceFile { name: "test.toml".into(), text });
+    let machine = Machine { cores: 2, open_files_max: 100_000 };
+    let loaded = Config::load(&Sources { file, ..Sources::default() }, machine);
+    Server::start(loaded.unwrap_or_else(|problems| panic!("{problems}")).config).await.unwrap()
+}
+
+/// What was heard, each event once.
+fn heard(back_end: &BackEnd) -> Vec<Value> {
+    let mut heard: Vec<Value> = Vec::new();
+    for hook in back_end.hooks() {
+        if heard.iter().all(|before| before["id"] != hook.event["id"]) {
+            heard.push(hook.event);
+        }
+    }
+    heard
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_client_of_mqtt_publishes_is_told_once_and_in_order() {
+    let tries = std::sync::atomic::AtomicU32::new(0);
+    let back_end =
+        BackEnd::start(move |_| match tries.fetch_add(1, std::sync::atomic::Ordering::Relaxed) % 3 {
+            0 => Act::Answer(500, String::new()),
+            _ => yes(json!({})),
+        })
+        .await;
+    let server = start(&back_end, "breaker_failures = 1000\n").await;
+    let mut client = publisher::client(&server, "");
+    let payloads: [&[u8]; 4] = [b"{\"a\": 1}", b"tea", &[255, 0], b"3"];
+    for (payload, qos) in
+        payloads.iter().zip([Qos::AtLeastOnce, Qos::ExactlyOnce, Qos::AtLeastOnce, Qos::AtLeastOnce])
+    {
+        client.publish(&message("in/1", payload, qos)).unwrap();
+        client.wait_published(0, PATIENCE).unwrap();
+    }
+    client.publish(&message("out/1", "x", Qos::AtLeastOnce)).unwrap();
+    client.wait_published(0, PATIENCE).unwrap();
+    until("all is told", || heard(&back_end).len() == 4).await;
+    let events = heard(&back_end);
+    for event in &events {
+        assert_eq!((&event["type"], &event["subject"]), (&json!("trunkline.session.event"), &json!("in/1")));
+        let session = event["sessionid"].as_str().unwrap();
+        assert_eq!(event["source"], format!("/sessions/{session}"));
+        assert_eq!(event["partitionkey"], session);
+    }
+    let data: Vec<&Value> = events.iter().map(|event| &event["data"]).collect();
+    assert_eq!(data, [&json!({ "a": 1 }), &json!("tea"), &Value::Null, &json!(3)]);
+    assert_eq!(events[2]["data_base64"], "/wA=");
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_posted_is_told_and_what_the_back_end_publishes_is_not() {
+    let back_end = BackEnd::start(|_| yes(json!({}))).await;
+    let server = start(&back_end, "events = [\"say\"]\n").await;
+    let (public, private) = (server.public_addr(), server.private_addr());
+    tokio::task::spawn_blocking(move || {
+        let mut http = Http::connect(private);
+        let json = [("content-type", "application/json")];
+        http.send("POST", "/v1/messages", &json, Some(br#"{"channel":"in/1","event":"say","data":0}"#));
+        assert_eq!(http.answer().status, 200);
+        let mut http = Http::connect(public);
+        assert_eq!(http.post("/publish?channel=in/1&event=whisper", "1").status, 200);
+        assert_eq!(http.post("/publish?channel=in/1&event=say", "2").status, 200);
+    })
+    .await
+    .unwrap();
+    until("it is told", || !heard(&back_end).is_empty()).await;
+    let events = heard(&back_end);
+    assert_eq!(events.len(), 1, "{events:?}");
+    let event = &events[0];
+    assert_eq!((&event["data"], &event["event"]), (&json!(2), &json!("say")));
+    assert_eq!((&event["source"], &event["partitionkey"]), (&json!("/publish"), &json!("in/1")));
+    server.drain().await;
+}
