@@ -199,6 +199,7 @@ impl World {
             window: 2,
             will: None,
             user,
+            info: None,
             random: self.random(),
         }))
     }
