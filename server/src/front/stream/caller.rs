@@ -18,8 +18,8 @@ use crate::shard::ConnKey;
 pub(super) enum Caller {
     /// It reads channels.
     Reader(Reader),
-    /// It waits to hear what became of its message.
-    Publisher(Publisher),
+    /// It waits to hear what became of its message. Boxed: readers are many, and would be as large.
+    Publisher(Box<Publisher>),
 }
 
 /// A connection with a session: 72 bytes, and the boxes only while there is something in them.

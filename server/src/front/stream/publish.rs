@@ -102,7 +102,8 @@ impl Streams {
         self.publishers = self.publishers.wrapping_add(1);
         let number = self.publishers;
         let (_, message) = time_and_text(id);
-        let index = self.insert(Caller::Publisher(Publisher { conn, number, message: message.into(), asks }));
+        let publisher = Box::new(Publisher { conn, number, message: message.into(), asks });
+        let index = self.insert(Caller::Publisher(publisher));
         let Parcel { channel, event, attributes, payload, user } = parcel;
         let home = channel.home(&self.topology);
         let request = u64::from(number) << 32 | u64::from(index);
