@@ -35,7 +35,9 @@ def handle(server, event):
     """One event: `data` is the list of arguments of the client's `emit`."""
     if event["event"] != "order":
         return
-    order = event["data"][0]
+    order = event["data"][0] if event["data"] else None
+    if not isinstance(order, dict) or "items" not in order:
+        return answer(server, event["sessionid"], "refused", {"error": "an order has items"})
     total = sum(item["price"] * item["count"] for item in order["items"])
     answer(server, event["sessionid"], "accepted", {"order": order["id"], "total": total})
 

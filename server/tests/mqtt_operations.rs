@@ -562,15 +562,8 @@ async fn bans_by_client_id_user_and_address_are_kept_listed_and_lifted() {
 
 #[test]
 fn what_is_said_to_sessions_of_socket_io_means_nothing_to_those_of_mqtt() {
-    let config = Config::embedded_with(&["auth.mode=back_end", "server.shards=1"]).unwrap();
-    let mut node = support::Node::start(config, |_, upcall| panic!("nobody asks: {upcall:?}"));
-    let (mut client, told) = Client::open_at(node.address, Opening::v5("c1"));
-    assert_eq!(told, "CONNACK new 87", "without users nobody is let in by `auth.mode` = back_end");
-    assert_eq!(client.next(), "END");
-    node.stop();
-
     let config = Config::embedded_with(&["auth.mode=anonymous", "server.shards=1"]).unwrap();
-    node = support::Node::start(config, |_, upcall| panic!("nobody asks: {upcall:?}"));
+    let mut node = support::Node::start(config, |_, upcall| panic!("nobody asks: {upcall:?}"));
     let (mut client, told) = Client::open_at(node.address, Opening::v5("c1"));
     assert_eq!(told, "CONNACK new 00");
     let query = Query::Sessions { of: None, after: None, limit: 9 };

@@ -88,7 +88,7 @@ pub(super) fn spawn(
         let Place { id, hub, returning, bans } = place;
         let spawned = Shard::spawn(setup, move || {
             let front = Front::new(config, (id, topology), key, &gate).with_heir(heir);
-            (front.with_returning(returning).with_bans(bans), HubPort::new(hub))
+            (front.with_returning(returning), HubPort::new(hub).with_bans(bans))
         });
         match spawned {
             Ok(handle) => handles.push(handle),
@@ -108,11 +108,10 @@ pub(super) fn by_hand(node: &NodeSetup, places: Vec<Place>) -> io::Result<Vec<(S
         let (config, key) = (Arc::clone(&node.config), node.key.clone());
         let front = Front::new(config, (place.id, node.topology), key, &node.gate)
             .with_heir(node.heir.clone())
-            .with_returning(place.returning)
-            .with_bans(place.bans);
+            .with_returning(place.returning);
         let own = setup.peers.get(usize::from(place.id.0)).cloned();
         let sender = own.ok_or_else(|| io::Error::other("a shard is among its peers"))?;
-        Ok((sender, Shard::by_hand(setup, front, HubPort::new(place.hub))?))
+        Ok((sender, Shard::by_hand(setup, front, HubPort::new(place.hub).with_bans(place.bans))?))
     };
     setups.into_iter().zip(places).map(start).collect()
 }

@@ -35,23 +35,23 @@ impl Cors {
     /// that keeps pages of others from what their visitors' cookies would open.
     pub(super) fn allows_socket(&self, head: &Head<'_>) -> bool {
         let Some(origin) = head.header("origin") else { return true };
-        let is_own = |host: &str| {
-            origin.split_once("://").is_some_and(|(_, authority)| authority.eq_ignore_ascii_case(host))
-        };
         let is_listed = self.origins != Origins::Unlisted && self.origins.allow(origin);
-        is_listed || head.header("host").is_some_and(is_own)
+        is_listed || is_own(origin, head)
     }
 
     /// Whether a page of another site sends a request that changes something, as any page may without being asked first, although
-    /// it is not listed. Browsers say where a request comes from (`Sec-Fetch-Site`); who says nothing is no browser, or an old one.
+    /// it is not listed. Browsers say where a request comes from (`Sec-Fetch-Site`), or at sites without TLS only of which origin.
     pub(super) fn is_foreign(&self, head: &Head<'_>) -> bool {
         let is_listed = match &self.origins {
             Origins::Unlisted => false,
             Origins::Any => true,
             Origins::Listed(_) => head.header("origin").is_some_and(|origin| self.origins.allow(origin)),
         };
-        let is_elsewhere = |site: &str| matches!(site, "cross-site" | "same-site");
-        !is_listed && head.header("sec-fetch-site").is_some_and(is_elsewhere)
+        let is_elsewhere = match head.header("sec-fetch-site") {
+            Some(site) => matches!(site, "cross-site" | "same-site"),
+            None => head.header("origin").is_some_and(|origin| !is_own(origin, head)),
+        };
+        !is_listed && is_elsewhere
     }
 
     /// The answer to a preflight request (Fetch standard, CORS-preflight); `None` if this is none or CORS is off.
@@ -77,4 +77,10 @@ impl Cors {
         let response = response.header("access-control-allow-origin", origin.to_owned());
         if self.credentials { response.header("access-control-allow-credentials", "true") } else { response }
     }
+}
+
+/// Whether an origin is of the host that is asked.
+fn is_own(origin: &str, head: &Head<'_>) -> bool {
+    let authority = origin.split_once("://").map(|(_, authority)| authority);
+    authority.zip(head.header("host")).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }

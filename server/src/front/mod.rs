@@ -6,6 +6,7 @@
 //! comes and goes.
 
 mod apply;
+mod bans;
 mod content;
 mod copies;
 mod cors;
@@ -35,7 +36,8 @@ use crate::mail::{Denial, Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
 use crate::state::{End, ShardState};
 
-pub use mqtt::{Ban, Banned, FAMILIES, Family, Figures, OWN_NAMES, attributes};
+pub use bans::{Ban, Banned, Bans};
+pub use mqtt::{FAMILIES, Family, Figures, OWN_NAMES, attributes};
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
 pub use stream::{FAMILIES as STREAM_FAMILIES, Family as StreamFamily, Figures as StreamFigures};
 
@@ -81,13 +83,6 @@ impl Front {
     #[must_use]
     pub fn with_returning(self, returning: Vec<Returning>) -> Self {
         Self { returning, ..self }
-    }
-
-    /// Those whom an earlier process refused are refused by this one, too.
-    #[must_use]
-    pub fn with_bans(mut self, bans: Vec<Ban>) -> Self {
-        self.mqtt.take_bans(bans);
-        self
     }
 
     /// What the clients of MQTT send and get.
@@ -255,8 +250,7 @@ impl Handler for Front {
             Mail::Unban { of, reply } => drop(reply.send(self.mqtt.unban(cx, &of))),
             Mail::BanOf { of, reply } => drop(reply.send(self.mqtt.ban_of(cx, of))),
             Mail::Admit { session, admission } if self.streams.has(session) => {
-                let user = admission.grant.user.as_ref();
-                if user.is_some_and(|user| self.mqtt.bars_user(cx, user)) {
+                if cx.hub.bans.bar_user(cx.io.now(), admission.grant.user.as_ref()) {
                     self.streams.deny(cx, session, (Denial::Forbidden, "blocked"));
                 } else {
                     self.streams.admit(cx, session, *admission);
@@ -269,7 +263,7 @@ impl Handler for Front {
                 self.mqtt.admit(cx, session, *admission);
             }
             Mail::Admit { session, admission }
-                if admission.grant.user.as_ref().is_some_and(|user| self.mqtt.bars_user(cx, user)) =>
+                if cx.hub.bans.bar_user(cx.io.now(), admission.grant.user.as_ref()) =>
             {
                 let (denial, message) = (Denial::Forbidden, "blocked".into());
                 self.socketio.mail(cx, Mail::Refuse { session, denial, message, data: None });

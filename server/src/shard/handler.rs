@@ -5,6 +5,7 @@
 use super::connection::NONE;
 use super::io::{ConnKey, Io};
 use super::response::Response;
+use crate::front::{Ban, Bans};
 use crate::mail::{Mail, PeerMail};
 use crate::state::End;
 use hub::{Command, Effect, Effects, Millis, Recipient, ShardId};
@@ -79,6 +80,8 @@ pub struct HubPort {
     pub is_performing: bool,
     /// Wait for the protocol whose they are; empty between two callbacks.
     pub deferred: VecDeque<Deferred>,
+    /// Who is kept out, which every door asks.
+    pub bans: Bans,
 }
 
 /// An effect of a command that another protocol gave.
@@ -100,7 +103,17 @@ impl HubPort {
             commands: VecDeque::new(),
             is_performing: false,
             deferred: VecDeque::new(),
+            bans: Bans::default(),
         }
+    }
+
+    /// Those whom an earlier process refused are refused by this one, too, whatever the limit is now.
+    #[must_use]
+    pub fn with_bans(mut self, bans: Vec<Ban>) -> Self {
+        for ban in bans {
+            self.bans.add(Millis(0), ban, usize::MAX);
+        }
+        self
     }
 }
 

@@ -61,6 +61,19 @@ async fn pages_of_other_sites_publish_only_where_they_are_listed() {
     };
     assert_eq!(say("https://b.example", "cross-site").status, 403);
     assert_eq!(say("https://own.example", "same-origin").status, 200);
+    // Without TLS browsers do not say from where, but of which origin.
+    let by_origin = |origin: &str| {
+        let mut http = Http::connect(address);
+        http.send(
+            "POST",
+            "/publish?channel=c",
+            &[("origin", origin), ("content-type", "text/plain")],
+            Some(b"x"),
+        );
+        http.answer().status
+    };
+    let origins = ["http://b.example", "null", "http://localhost", "https://a.example"];
+    assert_eq!(origins.map(by_origin), [403, 403, 200, 200]);
     let answer = say("https://a.example", "cross-site");
     assert_eq!(
         (answer.status, answer.header("access-control-allow-origin")),

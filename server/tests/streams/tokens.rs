@@ -339,3 +339,65 @@ async fn sessions_are_found_and_ended_by_what_their_fronts_know() {
     events.rest();
     server.drain().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_blocked_user_with_a_token_is_kept_out_whatever_it_speaks() {
+    let server = with_tokens(&[]).await;
+    let address = server.public_addr();
+    let ann = token_for("ann", r#""log/#""#, r#""subscribe","publish""#, "");
+    let enter = || {
+        let mut http = Http::connect(address);
+        let path = "/socket.io/?EIO=4&transport=polling";
+        http.send("GET", path, &[], None);
+        let opened: Value = serde_json::from_str(http.answer().text().trim_start_matches('0')).unwrap();
+        let path = format!("{path}&sid={}", opened["sid"].as_str().unwrap());
+        http.send("POST", &path, &[], Some(format!("40{{\"token\":\"{ann}\"}}").as_bytes()));
+        assert_eq!(http.answer().status, 200);
+        http.send("GET", &path, &[], None);
+        http.answer().text().to_owned()
+    };
+    assert_eq!(back_end(&server, "PUT", "/v1/blocks/ann", Some(&json!({}))).0, 204);
+    let forbidden = (403, "forbidden".to_owned());
+    for path in ["/sse", "/ndjson", "/poll"] {
+        let answer =
+            get(address, &format!("{path}?channel=log/a&wait=0"), &[("authorization", &bearer(&ann))]);
+        assert_eq!(code(&answer), forbidden, "{path}");
+    }
+    assert_eq!(code(&post(address, "/publish?channel=log/a", &ann)), forbidden);
+    assert_eq!(enter(), r#"44{"message":"blocked","data":{"status":403}}"#);
+    assert_eq!(back_end(&server, "DELETE", "/v1/blocks/ann", None).0, 204);
+    assert_eq!(post(address, "/publish?channel=log/a", &ann).status, 200);
+    assert!(enter().starts_with("40"));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poll_that_the_back_end_ends_is_told_so() {
+    let server = with_tokens(&[]).await;
+    let ann = token_for("ann", r#""log/#""#, r#""subscribe""#, "");
+    let mut http = Http::connect(server.public_addr());
+    http.send("GET", "/poll?channel=log/a&wait=60", &[("authorization", &bearer(&ann))], None);
+    while back_end(&server, "DELETE", "/v1/users/ann/sessions", None).1["count"] != 1 {}
+    assert_eq!(code(&http.answer()), (403, "forbidden".to_owned()));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_others_change_nothing_on_a_private_port_without_keys() {
+    let server = with_tokens(&[]).await;
+    let say = |target: &str, headers: &[(&str, &str)], body: &str| {
+        let mut http = Http::connect(server.private_addr());
+        http.send("POST", target, headers, Some(body.as_bytes()));
+        http.answer()
+    };
+    let form = ("content-type", "application/x-www-form-urlencoded");
+    let create = "Action=CreateQueue&QueueName=evil&Version=2012-11-05";
+    assert_eq!(say("/", &[form, ("origin", "http://evil.example")], create).status, 403);
+    assert_eq!(say("/", &[form, ("sec-fetch-site", "cross-site")], create).status, 403);
+    assert_eq!(say("/v1/deliveries/attempts", &[("origin", "null")], "").status, 403);
+    assert_eq!(say("/", &[form], create).status, 200);
+    // What curl says to REST unless it is told otherwise is no request of SQS.
+    let answer = say("/v1/messages", &[form], r#"{"channel":"a","data":1}"#);
+    assert_eq!(code(&answer), (415, "media-type".to_owned()));
+    server.drain().await;
+}

@@ -137,6 +137,9 @@ fn rights_of(headers: &HeaderMap, config: &Config) -> Option<Rights> {
 /// Without keys the port is bound to loopback. A web page could still reach it through a name of its own that resolves
 /// to 127.0.0.1, so the Host must be a loopback one.
 fn loopback_host(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_of_foreign_page(headers) {
+        return Err(Problem::new(&FORBIDDEN, "without private.keys no page of another origin is served"));
+    }
     if is_loopback_host(headers) {
         return Ok(());
     }
@@ -144,6 +147,20 @@ fn loopback_host(headers: &HeaderMap) -> Result<(), Problem> {
         &FORBIDDEN,
         "without private.keys the Host header must be localhost or a loopback address",
     ))
+}
+
+/// Whether a web page of another origin sends it, as any page may send what needs no preflight. Browsers say so, where they say
+/// where a request comes from; else by its origin.
+pub(crate) fn is_of_foreign_page(headers: &HeaderMap) -> bool {
+    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
+    match text("sec-fetch-site") {
+        Some(site) => matches!(site, "cross-site" | "same-site"),
+        None => text("origin").is_some_and(|origin| {
+            let authority = origin.split_once("://").map(|(_, authority)| authority);
+            authority
+                .is_none_or(|authority| !text("host").unwrap_or_default().eq_ignore_ascii_case(authority))
+        }),
+    }
 }
 
 /// Whether the Host names this machine.
@@ -183,6 +200,26 @@ mod tests {
             assert!(loopback_host(&with(header::HOST, host)).is_err(), "{host}");
         }
         assert!(loopback_host(&HeaderMap::new()).is_err());
+    }
+
+    #[test]
+    fn pages_of_other_origins_are_told_apart() {
+        let said = |fields: &[(&'static str, &str)]| {
+            let named = |(name, value): &(&'static str, &str)| {
+                (header::HeaderName::from_static(name), value.parse().unwrap())
+            };
+            is_of_foreign_page(&fields.iter().map(named).collect())
+        };
+        let host = ("host", "localhost:9000");
+        assert!(!said(&[host]), "no browser");
+        assert!(!said(&[host, ("origin", "http://LOCALHOST:9000")]));
+        assert!(!said(&[host, ("origin", "http://localhost:9000"), ("sec-fetch-site", "same-origin")]));
+        assert!(!said(&[host, ("sec-fetch-site", "none")]), "typed by a person");
+        for origin in ["http://evil.example", "http://localhost:9001", "null", ""] {
+            assert!(said(&[host, ("origin", origin)]), "{origin}");
+        }
+        assert!(said(&[host, ("sec-fetch-site", "cross-site")]), "an image has no origin");
+        assert!(said(&[host, ("sec-fetch-site", "same-site")]));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use wire::sqs::{Clock, Error, ErrorKind, QueueArn, Request, Signature, SignedReq
 
 use super::Door;
 use super::http::Port;
-use crate::back::rest::{bears_admin_key, is_loopback_host};
+use crate::back::rest::{bears_admin_key, is_loopback_host, is_of_foreign_page};
 use crate::config::SqsCredential;
 
 /// How far a client's clock may be off. Seconds.
@@ -64,6 +64,10 @@ impl Door {
         if port == Port::Private && self.config.has_private_keys() {
             let text = "Where there are private.keys this port takes only requests that have one as bearer token or are signed by an sqs.credential.";
             return Err(Error::new(ErrorKind::InvalidClientTokenId, text));
+        }
+        if is_of_foreign_page(&parts.headers) {
+            let text = "Without an sqs.credential no page of another origin is served.";
+            return Err(Error::new(ErrorKind::AccessDeniedException, text));
         }
         if is_loopback_host(&parts.headers) {
             return Ok(());

@@ -29,11 +29,13 @@ pub(crate) async fn serve_or_pass(State(door): State<Door>, request: Request, ne
     if is_meant(&request) { door.serve(request, Port::Private).await } else { next.run(request).await }
 }
 
-/// REST takes no forms, and knows neither the field nor the media type nor the parameter.
+/// REST takes no forms, and says so below `/v1/`, and knows neither the field nor the media type nor the parameter.
 fn is_meant(request: &Request) -> bool {
     let fields = request.headers();
     let media = text(fields, header::CONTENT_TYPE.as_str()).unwrap_or_default();
-    let is_form = media.starts_with("application/x-www-form-urlencoded") && request.method() == Method::POST;
+    let is_form = media.starts_with("application/x-www-form-urlencoded")
+        && request.method() == Method::POST
+        && !request.uri().path().starts_with("/v1/");
     let has_action = |query: &str| query.split('&').any(|pair| pair.starts_with("Action="));
     fields.contains_key("x-amz-target")
         || media.starts_with(CONTENT_TYPE_JSON)

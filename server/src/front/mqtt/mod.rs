@@ -14,7 +14,6 @@ mod access;
 mod asking;
 mod auth;
 mod availability;
-mod bans;
 mod certified;
 mod client;
 mod connect;
@@ -46,8 +45,6 @@ use self::access::Access;
 pub use self::access::OWN_NAMES;
 use self::asking::Petitions;
 use self::auth::Exchanges;
-use self::bans::Bans;
-pub use self::bans::{Ban, Banned};
 use self::client::Client;
 use self::connect::Welcome;
 pub use self::figures::{FAMILIES, Family, Figures};
@@ -97,7 +94,6 @@ pub(super) struct Mqtt {
     /// Clients of whose sessions the back end was told.
     told: u64,
     figures: Figures,
-    bans: Bans,
     flapping: Flapping,
 }
 
@@ -122,7 +118,6 @@ impl Mqtt {
             drain: None,
             told: 0,
             figures: Figures::default(),
-            bans: Bans::default(),
             flapping: Flapping::default(),
         }
     }

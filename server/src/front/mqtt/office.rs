@@ -8,10 +8,10 @@ use std::sync::Arc;
 use hub::{Millis, Page, SessionId};
 use wire::mqtt::Level;
 
-use super::bans::{Ban, Banned};
 use super::client::Client;
 use super::flapping::Measure;
 use super::{Figures, Mqtt};
+use crate::front::{Ban, Banned};
 use crate::mail::Inspection;
 use crate::shard::{ConnKey, Cx};
 use crate::state::SavedBan;
@@ -23,27 +23,22 @@ impl Mqtt {
     }
 
     /// Refuses somebody from now on; `false`: `limits.bans_max`.
-    pub(in crate::front) fn ban(&mut self, cx: &Cx<'_>, ban: Ban) -> bool {
-        self.bans.add(cx.io.now(), ban, self.config.limits.bans_max)
+    pub(in crate::front) fn ban(&self, cx: &mut Cx<'_>, ban: Ban) -> bool {
+        cx.hub.bans.add(cx.io.now(), ban, self.config.limits.bans_max)
     }
 
     /// Whether there was such a ban.
-    pub(in crate::front) fn unban(&mut self, cx: &Cx<'_>, of: &Banned) -> bool {
-        self.bans.lift(cx.io.now(), of)
+    pub(in crate::front) fn unban(&self, cx: &mut Cx<'_>, of: &Banned) -> bool {
+        cx.hub.bans.lift(cx.io.now(), of)
     }
 
     /// A ban that holds.
     pub(in crate::front) fn ban_of(&self, cx: &Cx<'_>, of: Banned) -> Option<Ban> {
-        self.bans.find(cx.io.now(), of)
-    }
-
-    /// Whether a user is kept out, whatever it speaks.
-    pub(in crate::front) fn bars_user(&mut self, cx: &Cx<'_>, user: &Arc<str>) -> bool {
-        !self.bans.is_empty() && self.bans.bar(cx.io.now(), &Banned::User(Arc::clone(user)))
+        cx.hub.bans.find(cx.io.now(), of)
     }
 
     pub(in crate::front) fn bans(&self, cx: &Cx<'_>, after: Option<&Banned>, limit: usize) -> Page<Ban> {
-        self.bans.page(cx.io.now(), after, limit)
+        cx.hub.bans.page(cx.io.now(), after, limit)
     }
 
     /// As the next process goes on with them.
@@ -51,32 +46,30 @@ impl Mqtt {
         let now = cx.io.now();
         let left_ms = |until: Millis| until.0.saturating_sub(now.0);
         let saved = |ban: Ban| SavedBan { of: ban.of, left_ms: ban.until.map(left_ms), reason: ban.reason };
-        self.bans.page(now, None, usize::MAX).items.into_iter().map(saved).collect()
-    }
-
-    /// Whatever the limit is now: they held.
-    pub(in crate::front) fn take_bans(&mut self, bans: Vec<Ban>) {
-        for ban in bans {
-            self.bans.add(Millis(0), ban, usize::MAX);
-        }
+        cx.hub.bans.page(now, None, usize::MAX).items.into_iter().map(saved).collect()
     }
 
     /// Whether a client is refused before anything else is asked: for its name, or for where it comes from.
-    pub(super) fn is_barred(&mut self, cx: &Cx<'_>, conn: ConnKey, name: &Arc<str>) -> bool {
-        if self.bans.is_empty() {
+    pub(super) fn is_barred(&self, cx: &mut Cx<'_>, conn: ConnKey, name: &Arc<str>) -> bool {
+        if cx.hub.bans.is_empty() {
             return false;
         }
         let now = cx.io.now();
         let address = cx.io.peer_addr(conn).map(|address| Banned::Address(address.ip().to_canonical()));
-        self.bans.bar(now, &Banned::Client(Arc::clone(name)))
-            || address.is_some_and(|address| self.bans.bar(now, &address))
+        cx.hub.bans.bar(now, &Banned::Client(Arc::clone(name)))
+            || address.is_some_and(|address| cx.hub.bans.bar(now, &address))
     }
 
     /// Whether a client that has proved who it is is refused all the same: for its user, or since it connects too often,
     /// which bans it for a while. Who proves nothing cannot have others banned.
-    pub(super) fn is_user_barred(&mut self, cx: &Cx<'_>, name: &Arc<str>, user: Option<&Arc<str>>) -> bool {
+    pub(super) fn is_user_barred(
+        &mut self,
+        cx: &mut Cx<'_>,
+        name: &Arc<str>,
+        user: Option<&Arc<str>>,
+    ) -> bool {
         let (now, config) = (cx.io.now(), &self.config.mqtt);
-        if user.is_some_and(|user| self.bans.bar(now, &Banned::User(Arc::clone(user)))) {
+        if cx.hub.bans.bar_user(now, user) {
             return true;
         }
         let measure = Measure {
@@ -90,7 +83,7 @@ impl Mqtt {
         let reason = Some(Arc::from("flapping"));
         let ban = Ban { of: Banned::Client(Arc::clone(name)), until: Some(until), reason };
         tracing::info!(client_id = &**name, "an MQTT client id is banned for connecting too often");
-        self.bans.add(now, ban, self.config.limits.bans_max);
+        cx.hub.bans.add(now, ban, self.config.limits.bans_max);
         true
     }
 

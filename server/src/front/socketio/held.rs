@@ -69,6 +69,10 @@ impl SocketIo {
             scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
         });
         match self.gate.admit(own.as_deref().or(kept), unix_now()) {
+            Verdict::Granted(grant) if cx.hub.bans.bar_user(cx.io.now(), grant.user.as_ref()) => {
+                self.turn_down(cx, slot, name, ("blocked", 403));
+                Looked::Over
+            }
             Verdict::Granted(grant) if grant.has_namespace(name) => Looked::On(Some(grant)),
             Verdict::Granted(_) => {
                 self.turn_down(cx, slot, name, ("the token is not for this namespace", 403));

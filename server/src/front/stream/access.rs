@@ -43,10 +43,13 @@ impl From<Refusal> for Turned {
 
 impl Streams {
     /// Looks at the token of a request: who its client is.
-    pub(super) fn look(&mut self, head: &Head<'_>) -> Result<Box<Grant>, Turned> {
+    pub(super) fn look(&mut self, cx: &mut Cx<'_>, head: &Head<'_>) -> Result<Box<Grant>, Turned> {
         let cookies = head.header("cookie");
         let token = token_in(head.header("authorization"), pairs(head.query), cookies, self.gate.cookie());
         match self.gate.admit(token.as_deref(), unix_now()) {
+            Verdict::Granted(grant) if cx.hub.bans.bar_user(cx.io.now(), grant.user.as_ref()) => {
+                Err(Refusal::forbidden("the user is blocked").into())
+            }
             Verdict::Granted(grant) => Ok(grant),
             Verdict::Refused(auth::Refusal::Missing) => {
                 Err(Refusal::nobody(auth::Refusal::Missing.text()).into())
@@ -117,7 +120,7 @@ impl Streams {
         // Before the token, whose verification is work.
         match self.put_off(cx, conn) {
             Some(later) => Err(Turned::Off(later)),
-            None => self.look(head),
+            None => self.look(cx, head),
         }
     }
 

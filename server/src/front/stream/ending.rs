@@ -64,6 +64,10 @@ impl Streams {
             let refusal = Refusal::new(403, "over-limit", "the user has as many sessions as it may");
             return cx.io.respond(conn, self.site.refuse(&refusal, reader.origin()));
         }
+        if matches!(reason, Reason::Kicked) && (kind == Kind::Poll || stage == Stage::Opening) {
+            let refusal = Refusal::forbidden("ended by the back end");
+            return cx.io.respond(conn, self.site.refuse(&refusal, reader.origin()));
+        }
         if kind == Kind::Poll || stage == Stage::Opening {
             let later = match reason {
                 Reason::Draining => Later::Draining,

@@ -65,7 +65,7 @@ impl Streams {
             // Nobody knows who it is: a request has no session that the back end could be asked about.
             return Err(Refusal::nobody(NO_SESSION).into());
         }
-        let grant = self.look(head)?;
+        let grant = self.look(cx, head)?;
         let parcel = self.parcel(&grant, request)?;
         let asks = Asks::Request(head.header("origin").map(Box::from));
         let index = self.put(cx, (conn, asks), parcel);

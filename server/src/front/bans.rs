@@ -1,6 +1,6 @@
-//! Who is refused for a while, whatever else would let them in.
+//! Who is refused for a while, whatever else would let them in, and whatever they speak.
 //!
-//! Owns the list, in the order of who it is about. Must not know who puts somebody on it, nor what a refusal looks like.
+//! Owns the list, in the order of who it is about; each shard has its own, at its hub. Must not know who puts somebody on it, nor what a refusal looks like.
 //! Start at [`Bans`].
 
 use std::collections::BTreeMap;
@@ -34,7 +34,7 @@ pub struct Ban {
 
 /// The bans that one shard knows.
 #[derive(Debug, Default)]
-pub(super) struct Bans {
+pub struct Bans {
     list: BTreeMap<Banned, Terms>,
 }
 
@@ -51,12 +51,12 @@ impl Terms {
 }
 
 impl Bans {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
     /// Adds or changes one; `false`: there are too many.
-    pub(super) fn add(&mut self, now: Millis, ban: Ban, most: usize) -> bool {
+    pub(crate) fn add(&mut self, now: Millis, ban: Ban, most: usize) -> bool {
         if self.list.len() >= most {
             self.list.retain(|_, terms| terms.hold(now));
         }
@@ -68,12 +68,12 @@ impl Bans {
     }
 
     /// Whether there was one.
-    pub(super) fn lift(&mut self, now: Millis, of: &Banned) -> bool {
+    pub(crate) fn lift(&mut self, now: Millis, of: &Banned) -> bool {
         self.list.remove(of).is_some_and(|terms| terms.hold(now))
     }
 
     /// Whether somebody is banned. A ban that is over goes.
-    pub(super) fn bar(&mut self, now: Millis, of: &Banned) -> bool {
+    pub(crate) fn bar(&mut self, now: Millis, of: &Banned) -> bool {
         let Some(terms) = self.list.get(of) else { return false };
         let holds = terms.hold(now);
         if !holds {
@@ -82,13 +82,18 @@ impl Bans {
         holds
     }
 
+    /// Whether a user is kept out.
+    pub(crate) fn bar_user(&mut self, now: Millis, user: Option<&Arc<str>>) -> bool {
+        !self.is_empty() && user.is_some_and(|user| self.bar(now, &Banned::User(Arc::clone(user))))
+    }
+
     /// One that holds.
-    pub(super) fn find(&self, now: Millis, of: Banned) -> Option<Ban> {
+    pub(crate) fn find(&self, now: Millis, of: Banned) -> Option<Ban> {
         let terms = self.list.get(&of).filter(|terms| terms.hold(now))?;
         Some(Ban { until: terms.until, reason: terms.reason.clone(), of })
     }
 
-    pub(super) fn page(&self, now: Millis, after: Option<&Banned>, limit: usize) -> Page<Ban> {
+    pub(crate) fn page(&self, now: Millis, after: Option<&Banned>, limit: usize) -> Page<Ban> {
         let start = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut holding = self.list.range((start, Bound::Unbounded)).filter(|(_, terms)| terms.hold(now));
         let ban = |(of, terms): (&Banned, &Terms)| Ban {
