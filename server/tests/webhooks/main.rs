@@ -414,6 +414,29 @@ async fn a_connection_that_fails_is_tried_twice_more_under_the_same_id() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_back_end_that_asked_to_be_left_alone_for_long_is_asked_once_it_is_enabled() {
+    let back_end = BackEnd::start(|hook| match hook.event["data"]["auth"]["first"].as_bool() {
+        Some(true) => Act::AnswerWith(503, "retry-after: 31536000", String::new()),
+        _ => yes(json!({})),
+    })
+    .await;
+    let server = start(back_end.address, "timeout_ms = 300\n").await;
+    assert_eq!(client(&server, |mut socket| join(&mut socket, r#"{"first":true}"#)).await, None);
+    assert_eq!(client(&server, |mut socket| join(&mut socket, "")).await, None, "it is left alone");
+    assert_eq!(back_end.hooks().len(), 1);
+    let private = server.private_addr();
+    let enable = move || {
+        let mut http = support::client::Http::connect(private);
+        let json = [("content-type", "application/json")];
+        http.send("PUT", "/v1/webhooks/app", &json, Some(br#"{"enabled":true}"#));
+        http.answer().status
+    };
+    assert_eq!(tokio::task::spawn_blocking(enable).await.unwrap(), 200);
+    assert!(client(&server, |mut socket| join(&mut socket, "")).await.unwrap().starts_with("40"));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn webhooks_take_their_namespaces_and_events_and_the_first_that_matches_is_asked() {
     let first =
         BackEnd::start(|hook| yes(json!({ "result": (hook.kind() == "session.event").then_some("first") })))

@@ -98,6 +98,13 @@ impl Breaker {
             _ => State::Open { until },
         };
     }
+
+    /// Somebody knows better: the next request tries.
+    pub(super) fn release(&mut self, now: Instant) {
+        if let State::Open { until } = &mut self.state {
+            *until = now.min(*until);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -137,5 +144,9 @@ mod tests {
         breaker.hold_until(start + PAUSE * 9);
         breaker.hold_until(start + PAUSE);
         assert_eq!(breaker.permit(start + PAUSE * 5), Permit::NotBefore(start + PAUSE * 9));
+        breaker.release(start + PAUSE * 5);
+        assert_eq!(breaker.permit(start + PAUSE * 5), Permit::Go, "an operator knows better");
+        breaker.release(start + PAUSE * 5);
+        assert_eq!(breaker.permit(start + PAUSE * 5), Permit::Wait, "one at a time");
     }
 }

@@ -150,6 +150,9 @@ impl Deliverer {
     pub(super) fn set(&self, flow: Flow) {
         self.is_enabled.store(flow == Flow::Leaves, Ordering::Relaxed);
         self.enabled.notify_one();
+        if flow == Flow::Leaves {
+            self.endpoint.try_again();
+        }
     }
 
     /// Events done, sent again, and given up.

@@ -63,8 +63,8 @@ struct Pool {
     /// Names lines.
     next_line: u64,
     breaker: Breaker,
-    /// Somebody will look when the breaker's time has come.
-    is_watched: bool,
+    /// When somebody will look whether the breaker's time has come.
+    watched: Option<Instant>,
 }
 
 /// What to do with the call whose turn it is.
@@ -155,7 +155,7 @@ impl Endpoint {
             lines: 0,
             next_line: 0,
             breaker,
-            is_watched: false,
+            watched: None,
         };
         Arc::new(Self {
             config,
@@ -217,6 +217,12 @@ impl Endpoint {
         }
     }
 
+    /// Whatever the back end asked for, the next request tries whether it is there.
+    pub(super) fn try_again(self: &Arc<Self>) {
+        self.pool().breaker.release(Instant::now());
+        self.dispatch();
+    }
+
     /// Whether requests leave as they come.
     pub(super) fn is_open(&self) -> bool {
         self.pool().breaker.is_closed()
@@ -266,7 +272,8 @@ impl Endpoint {
                     let endpoint = Arc::clone(self);
                     tokio::spawn(async move {
                         tokio::time::sleep_until(at).await;
-                        endpoint.pool().is_watched = false;
+                        // Another may look earlier by now.
+                        endpoint.pool().watched.take_if(|watched| *watched == at);
                         endpoint.dispatch();
                     });
                     return;
@@ -292,9 +299,9 @@ impl Pool {
         match self.breaker.permit(Instant::now()) {
             Permit::Go => {}
             Permit::Wait => return Turn::Over,
-            Permit::NotBefore(_) if self.is_watched => return Turn::Over,
+            Permit::NotBefore(at) if self.watched.is_some_and(|watched| watched <= at) => return Turn::Over,
             Permit::NotBefore(at) => {
-                self.is_watched = true;
+                self.watched = Some(at);
                 return Turn::NotBefore(at);
             }
         }
