@@ -1,8 +1,8 @@
 """Webhooks while the back end is bad and the server is killed.
 
-Clients of python-socketio connect, send events with and without acknowledgement, and disconnect; the back end (`crash_back_end.py`) is
-killed, slow, answers garbage, redirects or fails half of the time. In each round the server is killed in the middle of that. Then the back
-end is well again, everybody rests, and this must hold:
+Clients of python-socketio connect, send events with and without acknowledgement, and disconnect; those of paho-mqtt come and go, to
+their sessions or to new ones. The back end (`crash_back_end.py`) is killed, slow, answers garbage, redirects or fails half of the time.
+In each round the server is killed in the middle of that. Then the back end is well again, everybody rests, and this must hold:
 
 - No client was turned away or lost its connection but by the kill; whoever asked had an answer, or none, in time.
 - What had to be told has been: all that waits in the outbox, and all that was sent to a server that lives on; once or more, by its id.
@@ -24,13 +24,18 @@ import sys
 import threading
 import time
 
+import paho.mqtt.client as mqtt
 import requests
 import socketio
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
 
+from .crash_ledger import Ledger
 from .crash_mqtt import SETTLE_S
 from .killed import START_S
 
 SECRET = "whsec_" + base64.b64encode(b"not so secret, but long enough..").decode()
+NAMES = ["app", "queued", "phones"]
 CONCURRENCY = 4
 ANSWER_S = 1
 # Beyond the server's own bound, on a machine that does other things.
@@ -53,7 +58,7 @@ name = "{name}"
 url = "http://127.0.0.1:{port}/{name}"
 secrets = ["{secret}"]
 types = ["session.connect", "session.event", "session.connected", "session.disconnected", "session.ended"]
-namespaces = ["{namespace}"]
+{whose}
 event_without_answer = "{without}"
 concurrency = {concurrency}
 timeout_ms = {answer_ms}
@@ -68,68 +73,9 @@ retry_ms_max = 200
 def config(port):
     """In `/` an event that is not answered has no acknowledgement; in `/queued` it has one once it waits in the outbox."""
     common = {"port": port, "secret": SECRET, "concurrency": CONCURRENCY, "answer_ms": ANSWER_S * 1000}
-    app = WEBHOOK.format(name="app", namespace="/", without="retry", **common)
-    return HEAD + app + WEBHOOK.format(name="queued", namespace="/queued", without="queue", **common)
-
-
-class Ledger:
-    """What the back end has heard."""
-
-    def __init__(self):
-        self.lock, self.faults = threading.Lock(), []
-        self.arrived, self.taken = set(), set()
-        # Of each session: the last place, the newest connection that was told and the newest that ended, and what it sent.
-        self.places, self.connected, self.lost = {}, {}, {}
-        self.welcome, self.sent = set(), collections.defaultdict(set)
-        self.again = 0
-        # The latest that was told of each session, for people.
-        self.stories = collections.defaultdict(lambda: collections.deque(maxlen=8))
-
-    def came(self, event, taken):
-        kind, session = event["type"].removeprefix("trunkline."), event["sessionid"]
-        is_asked = kind == "session.connect" or event.get("ackrequested", False)
-        with self.lock:
-            if event["id"] not in self.arrived and not is_asked:
-                self.in_order(session, kind, event)
-            self.arrived.add(event["id"])
-            if not taken:
-                return
-            self.again += event["id"] in self.taken
-            if event["id"] not in self.taken:
-                self.taken.add(event["id"])
-                self.take(session, kind, event)
-
-    def in_order(self, session, kind, event):
-        """Of what a session did only what is told is in order: what is asked about may pass it."""
-        place = event["sequence"]
-        self.stories[session].append(f"{kind.removeprefix('session.')} {event['generation']} {int(place) & 0xffffffff} {event['data']}")
-        if self.places.get(session, "") >= place:
-            self.faults.append(f"out of order in {session}: {self.stories[session]}")
-        self.places[session] = place
-        # Of whom was being let in when the server was killed it may hear the end alone; nobody has told that client of it.
-        was_coming = kind in ("session.disconnected", "session.ended") and event["data"]["cause"] == "restart"
-        if kind != "session.connected" and event["generation"] > self.connected.get(session, 0) and not was_coming:
-            self.faults.append(f"{kind} came before its connection in {session}: {self.stories[session]}")
-        if kind == "session.connected" and session not in self.welcome:
-            self.faults.append(f"{session} was let in without a yes")
-
-    def take(self, session, kind, event):
-        if kind == "session.connect":
-            self.welcome.add(session)
-        elif kind == "session.connected":
-            self.connected[session] = max(self.connected.get(session, 0), event["generation"])
-        elif kind in ("session.disconnected", "session.ended"):
-            self.lost[session] = max(self.lost.get(session, 0), event["generation"])
-        else:
-            self.sent[session].update(event["data"])
-
-    def online(self):
-        with self.lock:
-            return {session for session, newest in self.connected.items() if newest > self.lost.get(session, 0)}
-
-    def has(self, session, payloads):
-        with self.lock:
-            return session in self.connected and payloads <= self.sent[session]
+    app = WEBHOOK.format(name="app", whose='namespaces = ["/"]', without="retry", **common)
+    queued = WEBHOOK.format(name="queued", whose='namespaces = ["/queued"]', without="queue", **common)
+    return HEAD + app + queued + WEBHOOK.format(name="phones", whose='protocols = ["mqtt"]', without="retry", **common)
 
 
 class BackEnd:
@@ -433,6 +379,101 @@ class Visitor(Client):
         time.sleep(self.chance.uniform(0, 0.1))
 
 
+class Phone(Client):
+    """Speaks MQTT. Its session outlives its connections, but for those that it ends itself."""
+
+    def __init__(self, world, name, version):
+        super().__init__(world, name, "mqtt")
+        self.version = version
+
+    def work(self):
+        self.is_resting = False
+        if not self.connection:
+            return self.come_in()
+        time.sleep(self.chance.uniform(0.02, 0.3))
+        if self.chance.random() < 0.3:
+            self.leave()
+        self.look()
+
+    def come_in(self):
+        connection = PhoneConnection(self.world, self.name, self.version, is_new=self.chance.random() < 0.3)
+        if connection.join():
+            self.connection = connection
+        else:
+            connection.end()
+            time.sleep(self.chance.uniform(0.02, 0.1))
+
+    def leave(self):
+        self.connection.end()
+        self.connection = None
+
+    def rest(self):
+        if not self.is_resting and not self.connection:
+            self.work()
+        self.is_resting = self.connection is not None
+        self.look()
+        time.sleep(0.01)
+
+    def look(self):
+        if self.connection and not self.connection.is_open():
+            if self.world.is_alive(self.connection.life):
+                self.world.ledger.faults.append(f"{self.name} lost its connection")
+            self.leave()
+
+
+class PhoneConnection:
+    """One connection, which is not mended."""
+
+    def __init__(self, world, name, version, is_new):
+        self.world, self.name = world, name
+        with world.lock:
+            self.life = world.lives
+        self.code, self.has_ended = None, threading.Event()
+        options = {} if version == 5 else {"clean_session": is_new}
+        kind = mqtt.MQTTv5 if version == 5 else mqtt.MQTTv311
+        self.client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, name, protocol=kind, reconnect_on_failure=False, **options)
+        self.client.on_connect, self.client.on_disconnect = self.connected, lambda *_: self.has_ended.set()
+        self.more = {}
+        if version == 5:
+            properties = Properties(PacketTypes.CONNECT)
+            properties.SessionExpiryInterval = 3600
+            self.more = {"clean_start": is_new, "properties": properties}
+
+    @property
+    def joined(self):
+        """Its session as the back end knows it."""
+        with self.world.ledger.lock:
+            return self.world.ledger.named.get(self.name, ("", None))[1]
+
+    def connected(self, _client, _data, _flags, code, _properties):
+        self.code = code
+
+    def is_open(self):
+        return self.code is not None and not self.has_ended.is_set()
+
+    def join(self):
+        """True once it is let in. That, or its end, comes in time."""
+        try:
+            self.client.connect(*self.world.server.address, keepalive=60, **self.more)
+        except OSError:
+            return False
+        self.client.loop_start()
+        end = time.monotonic() + ANSWER_S + SLACK_S
+        while self.code is None and not self.has_ended.wait(0.005) and time.monotonic() < end:
+            pass
+        if self.code is not None and self.code.is_failure:
+            self.world.ledger.faults.append(f"{self.name} was turned away: {self.code}")
+        elif self.code is None and not self.has_ended.is_set() and self.world.is_alive(self.life):
+            self.world.ledger.faults.append(f"{self.name} waits to be let in")
+        return self.is_open()
+
+    def end(self):
+        self.client.disconnect()
+        self.client.loop_stop()
+
+    disconnect = end
+
+
 class Round:
     """What happens in a round, and what must hold in the end."""
 
@@ -508,6 +549,7 @@ def run(start, rounds, chance, progress):
     names = ["/", "/queued"]
     world.clients = [Keeper(world, f"k{at}", names[at % 2], recovers=at < 4) for at in range(6)]
     world.clients += [Visitor(world, f"v{at}", names[at % 2]) for at in range(4)]
+    world.clients += [Phone(world, f"p{at}", [4, 5][at % 2]) for at in range(4)]
     try:
         for client in world.clients:
             client.start()
@@ -515,7 +557,7 @@ def run(start, rounds, chance, progress):
         for turn in range(rounds):
             one.run()
             progress(f"round {turn + 1} of {rounds}, {len(ledger.taken)} events heard")
-        assert not (dead := dead_letters(server, ["app", "queued"])), f"dead letters: {dead[:3]}"
+        assert not (dead := dead_letters(server, NAMES)), f"dead letters: {dead[:3]}"
         return told(world)
     finally:
         world.stopping = True

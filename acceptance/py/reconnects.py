@@ -17,7 +17,8 @@ import tempfile
 import threading
 import time
 
-from .crash_webhooks import SECRET, BackEnd, Ledger, dead_letters
+from .crash_ledger import Ledger
+from .crash_webhooks import SECRET, BackEnd, dead_letters
 from .killed import Server
 
 CONCURRENCY = 64

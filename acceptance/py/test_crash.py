@@ -10,7 +10,7 @@ import unittest
 import requests
 from standardwebhooks import Webhook
 
-from . import crash, crash_webhooks, reconnects
+from . import crash, crash_ledger, crash_webhooks, reconnects
 from .sut import BINARY, eventually, ours
 
 ROUNDS = 3
@@ -54,7 +54,7 @@ class LedgerCheck(unittest.TestCase):
     """What the ledger of a back end would find."""
 
     def setUp(self):
-        self.ledger = crash_webhooks.Ledger()
+        self.ledger = crash_ledger.Ledger()
 
     def came(self, kind, place, generation=1, taken=True, **more):
         event = {"id": f"{generation}-{place}", "type": f"trunkline.session.{kind}", "sessionid": "s", "generation": generation}
@@ -107,7 +107,7 @@ class BadBackEnd(unittest.TestCase):
     """The back end finds what is wrong with requests."""
 
     def setUp(self):
-        self.ledger, self.count = crash_webhooks.Ledger(), 0
+        self.ledger, self.count = crash_ledger.Ledger(), 0
         self.back_end = crash_webhooks.BackEnd(self.ledger, random.Random(1))
         self.addCleanup(self.back_end.close)
 
