@@ -12,6 +12,8 @@ class Ledger:
         self.arrived, self.taken = set(), set()
         # Of each session: the last place, the newest connection that was told and the newest that ended, and what it sent.
         self.places, self.connected, self.lost = {}, {}, {}
+        # The connection of each session of which the end alone was told, since it had only begun when the server was killed.
+        self.coming = {}
         self.welcome, self.sent = set(), collections.defaultdict(set)
         # The newest session of each client of MQTT.
         self.named = {}
@@ -43,7 +45,10 @@ class Ledger:
         self.places[session] = place
         # Of whom was being let in when the server was killed it may hear the end alone; nobody has told that client of it.
         was_coming = kind in ("session.disconnected", "session.ended") and event["data"]["cause"] == "restart"
-        if kind != "session.connected" and event["generation"] > self.connected.get(session, 0) and not was_coming:
+        if was_coming:
+            self.coming[session] = event["generation"]
+        known = max(self.connected.get(session, 0), self.coming.get(session, 0))
+        if kind != "session.connected" and event["generation"] > known:
             self.faults.append(f"{kind} came before its connection in {session}: {self.stories[session]}")
         if kind == "session.connected" and session not in self.welcome and event.get("clientid") not in self.welcome:
             self.faults.append(f"{session} was let in without a yes")

@@ -97,6 +97,11 @@ class LedgerCheck(unittest.TestCase):
             self.came("disconnected", 1, generation, data={"cause": cause})
         self.assertEqual(len(self.ledger.faults), 1)
 
+    def test_the_end_of_a_session_whose_last_connection_had_only_begun(self):
+        self.came("disconnected", 1, data={"cause": "restart"})
+        self.came("ended", 2, data={"cause": "taken_over"})
+        self.assertEqual(self.ledger.faults, [])
+
     def test_who_is_let_in_without_a_yes(self):
         self.came("connect", 1, taken=False)
         self.came("connected", 2)
