@@ -17,6 +17,7 @@ mod socketio;
 mod split;
 mod sqs;
 mod stream;
+mod stream_socket;
 mod websocket;
 
 pub use engineio::{engineio_packet, engineio_payload};
@@ -28,6 +29,7 @@ pub use socketio::{msgpack, socketio_packet};
 pub use split::Split;
 pub use sqs::sqs;
 pub use stream::stream;
+pub use stream_socket::stream_socket;
 pub use websocket::websocket;
 
 /// A target: the name of its binary and of its folder of seeds, and how many mutations of those a short run tries.
@@ -52,6 +54,7 @@ pub const TARGETS: &[Target] = &[
     ("mqtt_session", FEW, mqtt_session),
     ("sqs", MANY, sqs),
     ("stream", MANY, stream),
+    ("stream_socket", MANY, stream_socket),
 ];
 
 /// Runs a target on the files named on the command line, to reproduce a finding on stable.
