@@ -6,6 +6,7 @@
 use std::convert::Infallible;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Token};
@@ -22,6 +23,9 @@ const LISTENER: Token = Token(usize::MAX);
 /// Largest event taken.
 const EVENT_BYTES_MAX: u64 = 16 << 20;
 
+/// How long those wait for whom there was no file, unless one is closed before.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
 /// Read at once.
 const READ_BYTES: usize = 64 << 10;
 
@@ -33,6 +37,8 @@ pub struct BackEnd {
     address: SocketAddr,
     connections: Slab<Connection>,
     space: Vec<u8>,
+    /// Connections wait that could not be accepted.
+    is_behind: bool,
 }
 
 #[derive(Debug)]
@@ -65,7 +71,7 @@ impl BackEnd {
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let (connections, space) = (Slab::new(), vec![0; READ_BYTES]);
-        Ok(Self { poll, listener, address, connections, space })
+        Ok(Self { poll, listener, address, connections, space, is_behind: false })
     }
 
     /// Where it listens.
@@ -80,7 +86,7 @@ impl BackEnd {
     pub fn run(mut self) -> Result<Infallible, Error> {
         let mut events = Events::with_capacity(1024);
         loop {
-            match self.poll.poll(&mut events, None) {
+            match self.poll.poll(&mut events, self.is_behind.then_some(ACCEPT_AGAIN)) {
                 Err(error) if error.kind() != ErrorKind::Interrupted => {
                     return Err(Error::io("waiting for requests", &error));
                 }
@@ -92,17 +98,36 @@ impl BackEnd {
                     Token(place) => self.serve(place),
                 }
             }
+            if self.is_behind {
+                self.accept();
+            }
         }
     }
 
+    /// All that wait. The system tells once that some do, so what could not be taken for now is remembered.
     fn accept(&mut self) {
-        while let Ok((mut stream, _)) = self.listener.accept() {
-            let entry = self.connections.vacant_entry();
-            let interest = Interest::READABLE | Interest::WRITABLE;
-            let is_watched = self.poll.registry().register(&mut stream, Token(entry.key()), interest).is_ok();
-            if is_watched && stream.set_nodelay(true).is_ok() {
-                entry.insert(Connection { stream, held: Vec::new(), out: Vec::new() });
+        self.is_behind = false;
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => self.take(stream),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                // There is no place for another file.
+                Err(_) => {
+                    self.is_behind = true;
+                    return;
+                }
             }
+        }
+    }
+
+    fn take(&mut self, mut stream: TcpStream) {
+        let entry = self.connections.vacant_entry();
+        let interest = Interest::READABLE | Interest::WRITABLE;
+        let is_watched = self.poll.registry().register(&mut stream, Token(entry.key()), interest).is_ok();
+        if is_watched && stream.set_nodelay(true).is_ok() {
+            entry.insert(Connection { stream, held: Vec::new(), out: Vec::new() });
         }
     }
 

@@ -107,6 +107,19 @@ fn ask_under(server: &Server, key: &str, body: &Value) -> (u16, String) {
     (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
 }
 
+/// One shard, and these settings.
+fn with(settings: &[&str]) -> Config {
+    let usual =
+        ["server.public_listen=127.0.0.1:0", "server.private_listen=127.0.0.1:0", "auth.mode=anonymous"];
+    let argument = |setting: &&str| {
+        let (key, value) = setting.split_once('=').unwrap();
+        Argument { shown: key.to_owned(), key: key.to_owned(), value: value.to_owned() }
+    };
+    let arguments = usual.iter().chain(settings).map(argument).collect();
+    let sources = Sources { arguments, ..Sources::default() };
+    Config::load(&sources, Machine { cores: 1, open_files_max: 10_000 }).unwrap().config
+}
+
 /// Two shards, and channels below `kept/` keep what is published.
 fn keeping() -> Config {
     let text = "[[channel]]\nfilter = \"kept/#\"\nhistory_messages_max = 1000\n";
@@ -238,5 +251,100 @@ async fn cloudevents_are_published_in_each_of_their_modes() {
     assert_eq!(post(&server, "/v1/events", "content-type: application/json\r\n", &event("")).0, 415);
     let without = r#"{"specversion":"1.0","id":"1","source":"/s","type":"made"}"#;
     assert_eq!(post(&server, "/v1/events", structured, without).1["code"], json!("invalid-channel"));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_byte_order_mark_is_not_part_of_the_first_user_of_an_import() {
+    let server = start().await;
+    for (media, lines) in [
+        ("text/csv", "\u{feff}ada,tea\r\nbob,tea\r\n"),
+        ("application/x-ndjson", "\u{feff}{\"user\":\"ada\",\"channel\":\"tea\"}\n"),
+    ] {
+        let (status, view) = post(&server, "/v1/imports", &format!("content-type: {media}\r\n"), lines);
+        assert_eq!((status, &view["state"], &view["rejected"]), (202, &json!("done"), &json!(0)), "{view}");
+        let (status, _, stored) = ask(&server, "GET", "/v1/users/ada/subscriptions", None);
+        assert_eq!((status, &stored["items"][0]["channel"]), (200, &json!("tea")), "{stored}");
+    }
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_name_that_clients_cannot_be_told_is_refused() {
+    let server = start().await;
+    for name in ["", "a\0b", "a\nb", "a\r"] {
+        let message = json!({ "channel": "tea", "event": name });
+        let event = json!({ "specversion": "1.0", "id": "1", "source": "/s", "type": "t", "subject": "tea", "event": name });
+        let media = "content-type: application/cloudevents+json\r\n";
+        let (status, answer) = post(&server, "/v1/events", media, &event.to_string());
+        // An attribute of an event is never empty nor has control characters: the codec says so before.
+        assert!(matches!(status, 400 | 422), "{name:?}: {answer}");
+        let retained = ask(&server, "PUT", "/v1/retained?channel=tea", Some(json!({ "event": name })));
+        for (status, _, answer) in [ask(&server, "POST", "/v1/messages", Some(message)), retained] {
+            assert_eq!((status, &answer["code"]), (422, &json!("invalid-event")), "{name:?}: {answer}");
+        }
+    }
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_query_that_is_not_utf_8_gets_a_problem_document() {
+    let server = start().await;
+    for target in ["/v1/sessions?user=%ff", "/v1/channels?filter=%c3", "/v1/messages?channel=a&cursor=%80"] {
+        let (status, _, body) = ask(&server, "GET", target, None);
+        assert_eq!((status, &body["code"]), (400, &json!("malformed")), "{target}: {body}");
+    }
+    assert_eq!(ask(&server, "GET", "/v1/sessions?user=%c3%a9", None).0, 200);
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn problems_say_which_field_and_what_is_wanted_of_it() {
+    let server = start().await;
+    let detail = |(_, _, body): (u16, String, Value)| body["detail"].as_str().unwrap().to_owned();
+    let post = |body: Value| detail(ask(&server, "POST", "/v1/messages", Some(body)));
+    assert_eq!(post(json!({ "channel": 7 })), "`channel` must be a string, not integer `7`");
+    assert_eq!(post(json!({ "channel": "a", "reply": {} })), "`reply.wait_ms` is missing");
+    let unknown = post(json!({ "channel": "a", "colour": 1 }));
+    assert!(unknown.starts_with("there is no `colour`; there is `channel`, "), "{unknown}");
+    let get = |target: &str| detail(ask(&server, "GET", target, None));
+    assert_eq!(get("/v1/sessions?limit=many"), "`limit` must be a whole number that is not negative");
+    assert_eq!(get("/v1/presence"), "`channel` is missing");
+    server.drain().await;
+}
+
+/// What comes until the server closes the connection.
+fn until_closed(server: &Server, said: &str) -> String {
+    let mut stream = TcpStream::connect(server.private_addr()).unwrap();
+    stream.write_all(said.as_bytes()).unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    answer
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_send_a_request_to_its_end_does_not_keep_a_connection() {
+    let times = ["limits.head_timeout_ms=100", "limits.body_timeout_ms=150", "limits.keep_alive_seconds=1"];
+    let server = Server::start(with(&times)).await.unwrap();
+    assert_eq!(until_closed(&server, ""), "");
+    assert_eq!(until_closed(&server, "GET /v1/server HTTP/1.1\r\nhost: localhost\r\nx-a: "), "");
+    // There is more time for the next request, and that ends, too.
+    let alive = until_closed(&server, "GET /health/live HTTP/1.1\r\nhost: localhost\r\n\r\nGET /v1");
+    assert!(alive.starts_with("HTTP/1.1 200") && alive.ends_with("ok\n"), "{alive}");
+    let head = |target: &str, media: &str| {
+        format!(
+            "POST {target} HTTP/1.1\r\nhost: localhost\r\ncontent-type: {media}\r\ncontent-length: 99\r\n\r\n{{"
+        )
+    };
+    for said in [
+        head("/v1/messages", "application/json"),
+        head("/v1/messages", "application/json")
+            .replace("content-type", "idempotency-key: \"a\"\r\ncontent-type"),
+        head("/v1/imports", "text/csv"),
+        head("/", "application/x-www-form-urlencoded"),
+    ] {
+        let answer = until_closed(&server, &said);
+        assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"code\":\"timeout\""), "{answer}");
+    }
     server.drain().await;
 }

@@ -205,6 +205,9 @@ impl Importer {
     fn take_line(&mut self, line: &[u8]) {
         self.next_line();
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Spreadsheets write a byte order mark at the start of their text.
+        let mark = if self.line == 1 { "\u{feff}".as_bytes() } else { &[] };
+        let line = line.strip_prefix(mark).unwrap_or(line);
         if line.iter().all(u8::is_ascii_whitespace) {
             return;
         }

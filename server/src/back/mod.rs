@@ -13,6 +13,7 @@ pub(crate) mod keys;
 mod members;
 pub mod metrics;
 pub mod office;
+pub(crate) mod port;
 pub(crate) mod queues;
 pub mod rest;
 pub(crate) mod sqs;

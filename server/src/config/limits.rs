@@ -52,10 +52,10 @@ section! {
         /// them. 0 switches it off.
         publishes_per_address_per_second: u32 = 0, 0..=10_000_000 "messages per second";
         /// Time to send the complete head of a request, from its first byte or from accept. Then the connection is
-        /// closed.
+        /// closed. On the private port and that of SQS, too; after an answer there is `keep_alive_seconds` for the next head.
         head_timeout_ms: u64 = 10_000, 100..=600_000 "milliseconds";
         /// Time to send the complete body of a request after its head. Then it is answered 408 and the connection is
-        /// closed.
+        /// closed. On the private port and that of SQS it is for each begun 64 KiB, since imports may be long.
         body_timeout_ms: u64 = 30_000, 100..=600_000 "milliseconds";
         /// A keep-alive connection without a request is closed after this time.
         keep_alive_seconds: u32 = 75, 1..=3600 "seconds";

@@ -8,6 +8,7 @@ use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::auth::Shared;
 use crate::back::bridge::{Bridges, Tasks};
+use crate::back::port::Served;
 use crate::back::rest::{self, Desk};
 use crate::back::sqs::{self, Door};
 use crate::back::webhook::{Trust, Webhooks};
@@ -18,7 +19,6 @@ use crate::mail::Mail;
 use crate::shard::{Sender, ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
 use crate::tls::{self, TlsError};
-use axum::Router;
 use futures_util::future::OptionFuture;
 use hub::{ShardId, Topology};
 use std::io;
@@ -28,7 +28,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use store::disk::Faults;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
@@ -40,8 +40,8 @@ const EVENT_BATCHES_MAX: usize = 1024;
 /// How much longer than the drain window the shards may take to end.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
 
-/// How long answers of the back office may take to be written, once nothing is behind it any more.
-const ANSWERS_WAIT: Duration = Duration::from_secs(1);
+/// How long webhooks may take to be told of the end.
+const TELLING_WAIT: Duration = Duration::from_secs(1);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -113,14 +113,6 @@ struct Opened {
     /// To queues, for those who use them.
     door: Option<Door>,
     webhooks: Option<Webhooks>,
-}
-
-/// A port of the back office.
-struct Served {
-    addr: SocketAddr,
-    /// Dropped to end it.
-    stop: oneshot::Sender<()>,
-    serving: JoinHandle<()>,
 }
 
 /// What is left to the next process, and where.
@@ -251,8 +243,9 @@ impl Server {
         let bridges = Bridges::start(&office, &config, zero);
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
         let desk = desk.with(bridges.bridges()).with_webhooks(webhooks.clone());
-        let private = Served::start("private", rest::router(desk, door.clone()), private);
-        let sqs = door.clone().zip(sqs).map(|(door, port)| Served::start("SQS", door.router(), port));
+        let limits = &config.limits;
+        let private = Served::start(rest::router(desk, door.clone()), private, limits);
+        let sqs = door.clone().zip(sqs).map(|(door, port)| Served::start(door.router(), port, limits));
         let minders =
             publish_figures(&office, &config).into_iter().chain(keys::watch(&gate, &config)).collect();
         let handle = Handle::new(office, Arc::clone(&config), door);
@@ -367,7 +360,7 @@ impl Server {
         if let Some(telling) = telling {
             // It ends by itself once the shards have, unless the back end is slow.
             let abort = telling.abort_handle();
-            if tokio::time::timeout(ANSWERS_WAIT, telling).await.is_err() {
+            if tokio::time::timeout(TELLING_WAIT, telling).await.is_err() {
                 abort.abort();
             }
         }
@@ -424,29 +417,6 @@ impl Running {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || estate.leave()).await;
         }
-    }
-}
-
-impl Served {
-    fn start(port: &'static str, router: Router, (listener, addr): (TcpListener, SocketAddr)) -> Self {
-        let (stop, stopped) = oneshot::channel::<()>();
-        let serving = tokio::spawn(async move {
-            let serving = axum::serve(listener, router).with_graceful_shutdown(async move {
-                // Ends by the sender being dropped.
-                let _ = stopped.await;
-            });
-            if let Err(error) = serving.await {
-                tracing::error!(%error, port, "a port of the back office ended");
-            }
-        });
-        Self { addr, stop, serving }
-    }
-
-    /// Takes no more requests. Answers that are being written have a little time.
-    async fn end(self) {
-        drop(self.stop);
-        // An error says that it was not enough, or that it has ended by a panic, which was reported.
-        let _ = tokio::time::timeout(ANSWERS_WAIT, self.serving).await;
     }
 }
 

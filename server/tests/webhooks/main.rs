@@ -249,6 +249,28 @@ async fn a_list_of_actions_that_is_wrong_anywhere_is_not_begun() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_action_that_subscribes_to_a_reserved_channel_is_refused() {
+    let back_end = BackEnd::start(|hook| match hook.kind() {
+        "session.connect" => yes(json!({})),
+        _ if hook.event["event"] == "wrong" => yes(json!({
+            "result": "never",
+            "actions": [{ "subscribe": { "channel": "$user/42" } }],
+        })),
+        _ => yes(json!({ "result": "right" })),
+    })
+    .await;
+    let server = start(back_end.address, "").await;
+    client(&server, |mut socket| {
+        join(&mut socket, "").unwrap();
+        socket.text(r#"421["wrong"]"#);
+        socket.text(r#"422["right"]"#);
+        assert_eq!(socket.next_text(), r#"432["right"]"#, "the first answer is none");
+    })
+    .await;
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_error_fails_the_event_and_never_the_connection() {
     for (errors, expected) in
         [("none", None), ("ack", Some(r#"431[{"error":{"code":"no","data":{"a":1},"message":"m"}}]"#))]

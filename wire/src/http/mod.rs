@@ -18,7 +18,7 @@ pub use body::{BodyDecoder, BodyError, Progress};
 pub use client::{Request, ResponseHead, parse_response_head, write_request};
 pub use fields::{Field, Fields};
 pub use head::{BodyLength, Head, HeadError, HeadLimits, parse_head};
-pub use query::{lookup, pairs, percent_decode, percent_encode};
+pub use query::{is_utf_8, lookup, pairs, percent_decode, percent_encode};
 pub(crate) use response::push_field;
 pub use response::{BodyForm, CONTINUE, Reply, ResponseWriter, reason, write_chunk, write_last_chunk};
 

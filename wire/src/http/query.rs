@@ -31,6 +31,18 @@ pub fn percent_decode(text: &str) -> Cow<'_, str> {
     if !text.contains('%') {
         return Cow::Borrowed(text);
     }
+    Cow::Owned(
+        String::from_utf8(bytes_of(text))
+            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+    )
+}
+
+/// Whether what is percent-encoded there is UTF-8: for those who refuse what [`percent_decode`] replaces.
+pub fn is_utf_8(text: &str) -> bool {
+    !text.contains('%') || String::from_utf8(bytes_of(text)).is_ok()
+}
+
+fn bytes_of(text: &str) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.as_bytes();
     while let Some((&byte, after)) = rest.split_first() {
@@ -38,10 +50,7 @@ pub fn percent_decode(text: &str) -> Cow<'_, str> {
         bytes.push(escaped.unwrap_or(byte));
         rest = if escaped.is_some() { after.get(2..).unwrap_or_default() } else { after };
     }
-    Cow::Owned(
-        String::from_utf8(bytes)
-            .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
-    )
+    bytes
 }
 
 /// The byte two hexadecimal digits at the start of `digits` stand for.

@@ -486,6 +486,7 @@ fn queries() {
     assert_eq!(lookup("a=1&a=2", "a"), Some(Cow::Borrowed("1")));
     assert_eq!(lookup("sid=a", "si"), None);
     assert_eq!(percent_decode("a+b%2Fc"), "a+b/c");
+    assert!(is_utf_8("a%C3%A9&b=%zz%2") && !is_utf_8("a%C3&b=%A9") && !is_utf_8("%ff"));
     let mut encoded = String::new();
     percent_encode("a b/é~%", &mut encoded);
     assert_eq!(encoded, "a%20b%2F%C3%A9~%25");

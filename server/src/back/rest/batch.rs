@@ -4,7 +4,7 @@
 
 use super::Desk;
 use super::document::{Batch, ProblemDocument};
-use super::extract::{JsonBytes, bad_json};
+use super::extract::{JsonBytes, from_json};
 use super::messages::{Accepted, PublishRequest, PublishResponse, Told};
 use super::problem::{MALFORMED, OVER_LIMIT, Problem};
 use crate::back::batch::{BATCH_MESSAGES_MAX, Published, Want};
@@ -63,8 +63,7 @@ pub(super) type Read = Result<(Outline, Want), Problem>;
 
 impl Desk {
     fn read(&self, request: &RawValue) -> Read {
-        let request: PublishRequest =
-            serde_json::from_str(request.get()).map_err(|error| bad_json(&error))?;
+        let request: PublishRequest = from_json(request.get().as_bytes())?;
         let want = request.want();
         Ok((request.outline(self)?, want))
     }

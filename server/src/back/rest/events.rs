@@ -6,7 +6,7 @@ use super::Desk;
 use super::batch::{BatchItem, Read};
 use super::document::Publish;
 use super::extract::{Query, unreadable};
-use super::messages::{Accepted, PublishResponse, Told};
+use super::messages::{Accepted, PublishResponse, Told, checked_event};
 use super::problem::{INVALID_CHANNEL, MALFORMED, MEDIA_TYPE, Problem, TOO_LARGE};
 use crate::back::batch::Want;
 use crate::back::gather::{Outline, target_of};
@@ -199,7 +199,7 @@ impl Desk {
         };
         let outline = Outline {
             target,
-            event: Some(name.unwrap_or("message").into()),
+            event: Some(checked_event(name.map(str::to_owned))?),
             body,
             volatile: false,
             except: None,

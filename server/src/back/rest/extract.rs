@@ -1,6 +1,7 @@
 //! Reading requests: JSON bodies and query strings, every failure as a [`Problem`] that names what is wrong.
 
-use super::problem::{MALFORMED, MEDIA_TYPE, Problem, TOO_LARGE, UNKNOWN_FIELD};
+use super::problem::{MALFORMED, MEDIA_TYPE, Problem, TOO_LARGE};
+use super::wording;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -47,7 +48,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
         let JsonBytes(bytes) = JsonBytes::from_request(request, state).await?;
-        serde_json::from_slice(&bytes).map(Self).map_err(|error| bad_json(&error))
+        from_json(&bytes).map(Self)
     }
 }
 
@@ -55,13 +56,12 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        axum::extract::Query::try_from_uri(&parts.uri).map(|axum::extract::Query(query)| Self(query)).map_err(
-            |error| {
-                let text = error.body_text();
-                let kind = if text.contains("unknown field") { &UNKNOWN_FIELD } else { &MALFORMED };
-                Problem::new(kind, text)
-            },
-        )
+        if !wire::http::is_utf_8(parts.uri.query().unwrap_or_default()) {
+            return Err(Problem::new(&MALFORMED, "the query is not UTF-8"));
+        }
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(query)| Self(query))
+            .map_err(|error| wording::of_query(&error.body_text()))
     }
 }
 
@@ -77,8 +77,7 @@ pub(super) fn unreadable(rejection: &BytesRejection) -> Problem {
     Problem::new(&MALFORMED, rejection.body_text())
 }
 
-pub(super) fn bad_json(error: &serde_json::Error) -> Problem {
-    let text = error.to_string();
-    let kind = if text.starts_with("unknown field") { &UNKNOWN_FIELD } else { &MALFORMED };
-    Problem::new(kind, text)
+/// What JSON says.
+pub(super) fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(json).map_err(|error| wording::of_json::<T>(json, &error))
 }

@@ -3,7 +3,7 @@
 use super::Desk;
 use super::document::Publish;
 use super::extract::Body;
-use super::problem::{MALFORMED, Problem, REPLY_TIMEOUT};
+use super::problem::{INVALID_EVENT, MALFORMED, Problem, REPLY_TIMEOUT};
 use crate::back::batch::Want;
 use crate::back::gather::{Delivery, Outline, target_of, usual_traits};
 use crate::back::values;
@@ -36,6 +36,7 @@ pub(in crate::back) struct PublishRequest {
     #[serde(default)]
     channels: Vec<String>,
     /// The event's name; `message` when it is left out.
+    #[schema(min_length = 1, pattern = r"^[^\u0000\r\n]+$")]
     event: Option<String>,
     /// The only argument of the event: any JSON value. Binary inside as `{"$binary":"<base64>"}`.
     #[serde(default, deserialize_with = "present")]
@@ -233,7 +234,7 @@ impl PublishRequest {
         let traits = Traits { retain: self.retain, attributes, ..desk.traits(self.qos, self.expires_in_ms)? };
         let outline = Outline {
             target,
-            event: Some(self.event.unwrap_or_else(|| "message".to_owned()).into()),
+            event: Some(checked_event(self.event)?),
             body,
             volatile: self.volatile,
             except: (except != Except::default()).then(|| Box::new(except)),
@@ -365,6 +366,19 @@ impl Desk {
             channel => Members::Channel(channel),
         })
     }
+}
+
+/// An event's name, `message` if there is none. Clients of some protocols could not be told an empty name, and a stream ends a
+/// line where the name does.
+pub(super) fn checked_event(event: Option<String>) -> Result<Box<str>, Problem> {
+    let event = event.unwrap_or_else(|| "message".to_owned());
+    if event.is_empty() || event.contains(['\0', '\r', '\n']) {
+        return Err(Problem::new(
+            &INVALID_EVENT,
+            "event must not be empty, nor have NUL or an end of line in it",
+        ));
+    }
+    Ok(event.into())
 }
 
 pub(super) fn session_id(text: &str) -> Result<SessionId, Problem> {

@@ -25,6 +25,7 @@ mod tail;
 mod tokens;
 mod users;
 mod webhooks;
+mod wording;
 
 use crate::back::bridge::Bridges;
 use crate::back::sqs::{self, Door};
@@ -33,12 +34,14 @@ use crate::back::{Office, Storage};
 use crate::config::Config;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
+use axum::http::{HeaderValue, header};
+use axum::response::{IntoResponse as _, Response};
 use document::Keys;
 use guard::Needs;
 use hub::{SessionId, ShardId};
 use idempotency::Book;
 use imports::Imports;
-use problem::{MALFORMED, Problem};
+use problem::{MALFORMED, Problem, TIMEOUT};
 use serde::Serialize;
 use std::fmt;
 use std::ops::Deref;
@@ -270,6 +273,13 @@ pub(crate) fn router(desk: Desk, door: Option<Door>) -> Router {
         Some(door) => router.layer(axum::middleware::from_fn_with_state(door, sqs::serve_or_pass)),
         None => router,
     }
+}
+
+/// What a request is told whose body did not come in time. The rest of it is not read.
+pub(crate) fn late_body() -> Response {
+    let mut response = Problem::new(&TIMEOUT, "limits.body_timeout_ms is over").into_response();
+    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    response
 }
 
 /// The OpenAPI document as it is served.

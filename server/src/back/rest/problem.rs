@@ -43,6 +43,8 @@ kinds! {
     NOT_FOUND = "not-found", 404, "There is no such resource.";
     /// Not this verb.
     METHOD = "method-not-allowed", 405, "This resource does not know that method.";
+    /// The body did not come.
+    TIMEOUT = "timeout", 408, "The body of the request did not come in time.";
     /// Something of that name is there.
     EXISTS = "exists", 409, "There is one of that name already.";
     /// The first request of that key is under way.
@@ -57,8 +59,8 @@ kinds! {
     INVALID_CHANNEL = "invalid-channel", 422, "That is not a valid channel name.";
     /// Bad filter.
     INVALID_FILTER = "invalid-filter", 422, "That is not a valid filter.";
-    /// Reserved event name.
-    INVALID_EVENT = "invalid-event", 422, "Clients keep that event name for themselves.";
+    /// Bad or reserved event name.
+    INVALID_EVENT = "invalid-event", 422, "That is not a valid name of an event, or clients keep it for themselves.";
     /// The key was another request's.
     MISMATCH = "idempotency-mismatch", 422, "Another request had that Idempotency-Key.";
     /// A limit of the server.

@@ -3,7 +3,7 @@
 use super::Desk;
 use super::document::{One, Remove, Replace};
 use super::extract::{Body, Query};
-use super::messages::present;
+use super::messages::{checked_event, present};
 use super::problem::{NOT_FOUND, Problem};
 use crate::back::gather::{Outline, target_of};
 use crate::back::values;
@@ -48,6 +48,7 @@ pub(super) struct RetainedView {
 #[serde(deny_unknown_fields)]
 pub(super) struct RetainedRequest {
     /// The event's name; `message` when it is left out.
+    #[schema(min_length = 1, pattern = r"^[^\u0000\r\n]+$")]
     event: Option<String>,
     /// The only argument of the event: any JSON value. Binary inside as `{"$binary":"<base64>"}`.
     #[serde(default, deserialize_with = "present")]
@@ -117,7 +118,7 @@ pub(super) async fn put(
     let traits = Traits { retain: true, ..desk.traits(request.qos, request.expires_in_ms)? };
     let outline = Outline {
         target: target_of(desk.channel(&query.channel)?),
-        event: Some(request.event.unwrap_or_else(|| "message".to_owned()).into()),
+        event: Some(checked_event(request.event)?),
         body,
         volatile: false,
         except: None,

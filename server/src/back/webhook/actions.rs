@@ -81,6 +81,11 @@ impl Actions {
             Written::Send(request) => Action::Publish(Box::new(sent(&request, own)?.unanswered(desk)?)),
             Written::Subscribe(request) => {
                 let (of, channel) = request.of_session(own, desk)?;
+                if channel.starts_with('$') {
+                    return Err(format!(
+                        "\"{channel}\": only the server subscribes sessions to this channel"
+                    ));
+                }
                 Action::Subscribe(of, channel)
             }
             Written::Unsubscribe(request) => {
