@@ -3,7 +3,7 @@
 //! Owns sockets and times of HTTP/1.1; what is asked is the router's. Start at [`Served::start`].
 
 use super::rest;
-use crate::config::Limits;
+use crate::config::Config;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{Request, Response};
@@ -59,8 +59,9 @@ impl Served {
     pub(crate) fn start(
         router: Router,
         (listener, addr): (TcpListener, SocketAddr),
-        limits: &Limits,
+        config: &Config,
     ) -> Self {
+        let limits = &config.limits;
         let head = Duration::from_millis(limits.head_timeout_ms);
         let times = Times {
             head,

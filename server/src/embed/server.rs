@@ -243,9 +243,8 @@ impl Server {
         let bridges = Bridges::start(&office, &config, zero);
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
         let desk = desk.with(bridges.bridges()).with_webhooks(webhooks.clone());
-        let private = Served::start(rest::router(desk, door.clone()), private, &config.limits);
-        let sqs =
-            door.clone().zip(sqs).map(|(door, port)| Served::start(door.router(), port, &config.limits));
+        let private = Served::start(rest::router(desk, door.clone()), private, &config);
+        let sqs = door.clone().zip(sqs).map(|(door, port)| Served::start(door.router(), port, &config));
         let minders =
             publish_figures(&office, &config).into_iter().chain(keys::watch(&gate, &config)).collect();
         let handle = Handle::new(office, Arc::clone(&config), door);
