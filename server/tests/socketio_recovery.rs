@@ -9,8 +9,10 @@ use std::sync::mpsc::{Receiver, channel};
 use hub::{SessionId, Target};
 use support::client::{Http, WebSocket, field, get, post};
 use support::{Node, args, message};
+use trunkline::auth::Grant;
 use trunkline::config::{Config, NamespaceMatch, NamespaceName, RecoveryMode};
-use trunkline::mail::{Hello, Upcall};
+use trunkline::front::{Ban, Banned};
+use trunkline::mail::{Admission, Hello, Mail, Upcall};
 
 const POLL: &str = "/socket.io/?EIO=4&transport=polling";
 const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
@@ -302,6 +304,39 @@ fn a_polling_client_recovers() {
     offset(packets[0], 7);
     assert_eq!(field(packets[1], "sid"), Some(sid));
     bench.node.stop();
+}
+
+/// It is asked about like anybody else, and kept out like them.
+#[test]
+fn a_user_that_is_kept_out_by_now_does_not_come_back() {
+    let (tell, seen) = channel();
+    let node = Node::start(config(), move |office, upcall| match upcall {
+        Upcall::Connect { session, .. } => {
+            let grant = Grant { user: Some("ann".into()), ..Grant::default() };
+            let admission = Box::new(Admission { grant, ..Admission::default() });
+            office.to_session(session, Mail::Admit { session, admission });
+        }
+        Upcall::Disconnected { session, .. } => drop(tell.send(session)),
+        _ => {}
+    });
+    let socket = || {
+        let mut socket = WebSocket::connect(node.address, SOCKET);
+        socket.next_text();
+        socket
+    };
+    let mut first = socket();
+    first.text("40");
+    let pid = field(&first.next_text(), "pid").unwrap();
+    drop(first);
+    seen.recv_timeout(support::client::PATIENCE).unwrap();
+    let (reply, is_there) = tokio::sync::oneshot::channel();
+    let ban = Ban { of: Banned::User("ann".into()), until: None, reason: None };
+    node.office.send(hub::ShardId(0), Mail::Ban { ban, reply });
+    assert!(is_there.blocking_recv().unwrap());
+    let mut back = socket();
+    back.text(&format!(r#"40{{"pid":"{pid}"}}"#));
+    assert_eq!(back.next_text(), r#"44{"message":"blocked"}"#);
+    node.stop();
 }
 
 /// The engine session moves to the shard of the session it names, by either transport.

@@ -523,6 +523,34 @@ async fn what_the_back_end_grants_holds_also_after_a_recovery() {
     server.drain().await;
 }
 
+/// A client that comes back to its session is not asked about, so what was said of it must not outlive its end that way.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_back_end_grants_ends_also_after_a_recovery() {
+    let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 3;
+    let back_end = BackEnd::start(move |hook| match hook.event["data"]["auth"]["again"].as_bool() {
+        Some(true) => yes(json!({})),
+        _ => yes(json!({ "result": { "expires_at": seconds } })),
+    })
+    .await;
+    let keys = "[[socketio.namespace]]\nname = \"/\"\nrecovery = \"always\"\n";
+    let server = start(back_end.address, keys).await;
+    let connects = || back_end.of("session.connect").len();
+    let pid = client(&server, |mut socket| field(&join(&mut socket, "").unwrap(), "pid").unwrap()).await;
+    let back = format!(r#"{{"pid":"{pid}","again":true}}"#);
+    let again = back.clone();
+    let recovered = client(&server, move |mut socket| {
+        let reply = join(&mut socket, &again).unwrap();
+        assert_eq!(socket.next_text_or_end(), None, "it is closed then, before anything else is said to it");
+        field(&reply, "pid")
+    })
+    .await;
+    assert_eq!((recovered, connects()), (Some(pid.clone()), 1));
+    let anew = client(&server, move |mut socket| field(&join(&mut socket, &back).unwrap(), "pid")).await;
+    assert_eq!(connects(), 2);
+    assert!(anew.is_some_and(|anew| anew != pid), "and asked about");
+    server.drain().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_clients_do_goes_to_webhooks_and_to_nobody_else() {
     let back_end = BackEnd::start(|_| yes(json!({}))).await;

@@ -54,8 +54,7 @@ impl SocketIo {
         let wish = self.wish(slot, namespace, auth.as_ref());
         let shown = Shown { auth, grant };
         match wish {
-            // A session goes on for the user that it is of.
-            Wish::Here(session, _) if !shown.is_of(cx.hub.hub.user_of(&session).as_deref()) => {
+            Wish::Here(session, _) if !self.may_go_on(cx, &shown, session) => {
                 let Some(tag) = self.add_socket(cx, slot, namespace, Offsets::Appended) else { return };
                 self.connecting.insert(tag, shown);
                 self.ask_hub(cx, tag);

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use hub::{Millis, Reason, SessionKey};
+use hub::{Millis, Reason, SessionId, SessionKey};
 use wire::socketio::Refusal;
 use wire::values::JsonText;
 
@@ -103,10 +103,7 @@ impl SocketIo {
         let left_ms = grant.expires.map(|at| at.0.saturating_sub(unix_now().0));
         let until = left_ms.map(|left_ms| Millis(cx.io.now().0.saturating_add(left_ms)));
         let permissions = grant.permissions.clone();
-        self.held.insert(tag, Held { permissions, until, grant: Some(grant) });
-        if let Some(slot) = self.socket(tag).map(|socket| socket.engine) {
-            self.arm(cx, slot);
-        }
+        self.keep_held(cx, tag, Held { permissions, until, grant: Some(grant) });
     }
 
     /// Keeps what the back end says that a socket may do, and until when.
@@ -129,12 +126,34 @@ impl SocketIo {
     }
 
     /// The same once it has a connection again, whether or not it was known to have lost the one before.
-    pub(super) fn bind_attached(&mut self, tag: u32, session: SessionKey, displaced: Option<u32>) {
+    pub(super) fn bind_attached(
+        &mut self,
+        cx: &mut Cx<'_>,
+        tag: u32,
+        (session, displaced): (SessionKey, Option<u32>),
+    ) {
         let displaced = displaced.filter(|_| self.config.auth.mode == AuthMode::BackEnd);
         let held = displaced.and_then(|old| self.held.remove(&old));
         if let Some(held) = self.bound.remove(&session).or(held) {
-            self.held.insert(tag, held);
+            self.keep_held(cx, tag, held);
         }
+    }
+
+    /// From now on a socket is closed when it is over.
+    fn keep_held(&mut self, cx: &mut Cx<'_>, tag: u32, held: Held) {
+        self.held.insert(tag, held);
+        if let Some(slot) = self.socket(tag).map(|socket| socket.engine) {
+            self.arm(cx, slot);
+        }
+    }
+
+    /// Whether a client may come back to a session: it goes on for the user that it is of, unless that is kept out by now, and no
+    /// longer than the back end has said. Whoever may not gets a new session, and is asked about.
+    pub(super) fn may_go_on(&self, cx: &mut Cx<'_>, shown: &Shown, session: SessionId) -> bool {
+        let (user, now) = (cx.hub.hub.user_of(&session), cx.io.now());
+        let until = self.bound.get(&SessionKey(session.slot())).and_then(|held| held.until);
+        let is_over = until.is_some_and(|until| until <= now);
+        !is_over && shown.is_of(user.as_deref()) && !cx.hub.bans.bar_user(now, user.as_ref())
     }
 
     /// Whether the back end has said of a session what it may do. Nobody else keeps that, so it does not outlive the process.

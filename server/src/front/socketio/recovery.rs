@@ -193,7 +193,7 @@ impl SocketIo {
         if let Some((_, namespace)) = self.detached.remove(&session) {
             self.namespaces.leave(namespace);
         }
-        self.bind_attached(tag, session, displaced.map(|old| old.0));
+        self.bind_attached(cx, tag, (session, displaced.map(|old| old.0)));
         if let Some(old) = displaced.and_then(|old| self.remove_socket(old.0)) {
             self.close_engine(cx, old.engine, Reason::TakenOver, Told::Close);
         }
