@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::mpsc::{Receiver, channel};
 
-use hub::{SessionId, Target};
+use hub::{Command, Members, Reason, SessionId, Target};
 use support::client::{Http, WebSocket, field, get, post};
 use support::{Node, args, message};
 use trunkline::auth::Grant;
@@ -22,7 +22,7 @@ enum Seen {
     Connect(SessionId, Option<String>),
     Recovered(SessionId),
     Disconnected(SessionId, &'static str, bool),
-    Expired(SessionId),
+    Expired(SessionId, &'static str),
 }
 
 struct Bench {
@@ -53,7 +53,7 @@ fn start(config: Config) -> Bench {
             Upcall::Disconnected { session, text, resumable_ms, .. } => {
                 Seen::Disconnected(session, text, resumable_ms.is_some())
             }
-            Upcall::Expired { session, .. } => Seen::Expired(session),
+            Upcall::Expired { session, text, .. } => Seen::Expired(session, text),
             Upcall::Event { session, values, .. } => {
                 return office.emit(session, "back", &values.as_event().unwrap().args());
             }
@@ -239,9 +239,22 @@ fn a_session_expires_after_its_window() {
     let client = bench.client();
     drop(client.socket);
     assert_eq!(bench.seen(), Seen::Disconnected(client.sid, "transport close", true));
-    assert_eq!(bench.seen(), Seen::Expired(client.sid));
+    assert_eq!(bench.seen(), Seen::Expired(client.sid, "recovery expired"));
     let (_socket, packets) = bench.back(&client.pid, None);
     assert_ne!(field(&packets[0], "pid").as_deref(), Some(&*client.pid));
+    bench.node.stop();
+}
+
+#[test]
+fn a_session_that_is_ended_while_it_waits_did_not_expire() {
+    let bench = start(config());
+    let client = bench.client();
+    drop(client.socket);
+    assert_eq!(bench.seen(), Seen::Disconnected(client.sid, "transport close", true));
+    let (of, token) = (Members::Session(client.sid), hub::Token(3));
+    let end = Command::EndMembers { of, reason: Reason::Kicked, token };
+    bench.node.office.to_session(client.sid, Mail::Hub(end));
+    assert_eq!(bench.seen(), Seen::Expired(client.sid, "server namespace disconnect"));
     bench.node.stop();
 }
 

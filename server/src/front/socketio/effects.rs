@@ -42,7 +42,9 @@ impl SocketIo {
                 self.session_detached(cx, tag.0, (reason, left_ms));
             }
             Effect::Ended { tag: Some(tag), reason, .. } => self.session_ended(cx, tag.0, reason),
-            Effect::Ended { tag: None, session, id, .. } => self.session_expired(cx, session, id),
+            Effect::Ended { tag: None, session, id, reason, .. } => {
+                self.session_lapsed(cx, (session, id), reason);
+            }
             // No session here bears a name of its own, and the others are performed elsewhere.
             Effect::Claimed { .. } | Effect::Agreed { .. } | Effect::Done { .. } => {}
             Effect::Taken { .. } | Effect::Misstep { .. } | Effect::Page { .. } | Effect::Placed { .. } => {}

@@ -181,15 +181,20 @@ impl SocketIo {
         }
     }
 
-    /// A session that waited to be resumed is gone.
-    pub(super) fn session_expired(&mut self, cx: &mut Cx<'_>, key: SessionKey, session: SessionId) {
+    /// A session that waited to be resumed is gone: its time is over, or somebody has ended it.
+    pub(super) fn session_lapsed(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (key, session): (SessionKey, SessionId),
+        reason: Reason,
+    ) {
         self.old_pids.remove(&key);
         self.bound.remove(&key);
         let Some((_, namespace)) = self.detached.remove(&key) else { return };
         let name = Arc::clone(&self.namespaces.known(namespace).name);
         self.namespaces.leave(namespace);
-        let (speaks, reason) = (Speaks::SocketIo(name), Reason::Expired);
-        cx.io.upcall(Upcall::Expired { session, speaks, reason, text: reasons::text(reason) });
+        let (speaks, text) = (Speaks::SocketIo(name), reasons::text(reason));
+        cx.io.upcall(Upcall::Expired { session, speaks, reason, text });
     }
 
     /// Takes a socket away: off its engine's list, out of its namespace.
