@@ -10,6 +10,8 @@ use std::sync::Arc;
 
 use hub::{Millis, Page};
 
+use crate::state::SavedBan;
+
 /// Whom a ban is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Banned {
@@ -103,6 +105,13 @@ impl Bans {
         };
         let items = holding.by_ref().take(limit).map(ban).collect();
         Page { items, more: holding.next().is_some() }
+    }
+
+    /// All that hold, as the next process goes on with them.
+    pub(crate) fn saved(&self, now: Millis) -> Vec<SavedBan> {
+        let left_ms = |until: Millis| until.0.saturating_sub(now.0);
+        let saved = |ban: Ban| SavedBan { of: ban.of, left_ms: ban.until.map(left_ms), reason: ban.reason };
+        self.page(now, None, usize::MAX).items.into_iter().map(saved).collect()
     }
 }
 

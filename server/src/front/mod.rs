@@ -2,8 +2,8 @@
 //!
 //! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`], then [`socketio`], `mqtt` and
 //! `stream`, which do not know each other; `apply` is how all reach the hub, `rate` what clients may send, `cors` which web pages
-//! they may be, `content` what a message of one is to the others, `copies` what of all goes into queues, `presence` who
-//! comes and goes.
+//! they may be, `bans` who is kept out of all, `facts` what of a first request is shown, `content` what a message of one is to the
+//! others, `copies` what of all goes into queues, `presence` who comes and goes.
 
 mod apply;
 mod bans;
@@ -22,7 +22,8 @@ use std::sync::Arc;
 use std::sync::mpsc::Sender;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hub::{Command, MessageId, ShardId, Topology};
+use bytes::Bytes;
+use hub::{Command, MessageId, SessionId, ShardId, Topology};
 use wire::http::Head;
 use wire::websocket::Event;
 
@@ -32,7 +33,7 @@ use self::socketio::SocketIo;
 use self::stream::Streams;
 use crate::auth::{Gate, Shared};
 use crate::config::Config;
-use crate::mail::{Denial, Mail, PeerMail};
+use crate::mail::{Admission, Denial, Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
 use crate::state::{End, ShardState};
 
@@ -132,6 +133,36 @@ impl Front {
 
     fn mqtt_or_defer(&mut self, cx: &mut Cx<'_>, effect: hub::Effect, to: &[hub::Recipient]) {
         apply::perform_or_defer(&mut self.mqtt, cx, effect, to);
+    }
+
+    /// The back end lets a client in, unless its user is kept out.
+    fn admit(&mut self, cx: &mut Cx<'_>, session: SessionId, admission: Box<Admission>) {
+        if self.mqtt.asks(session) {
+            // There it is looked at with all else that keeps a client out.
+            self.mqtt.admit(cx, session, *admission);
+        } else if cx.hub.bans.bar_user(cx.io.now(), admission.grant.user.as_ref()) {
+            self.deny(cx, session, (Denial::Forbidden, "blocked".into()), None);
+        } else if self.streams.has(session) {
+            self.streams.admit(cx, session, *admission);
+        } else {
+            self.socketio.mail(cx, Mail::Admit { session, admission });
+        }
+    }
+
+    fn deny(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: SessionId,
+        (denial, message): (Denial, Box<str>),
+        data: Option<Bytes>,
+    ) {
+        if self.streams.has(session) {
+            self.streams.deny(cx, session, (denial, &message));
+        } else if self.mqtt.asks(session) {
+            self.mqtt.deny(cx, session, (denial, &message));
+        } else {
+            self.socketio.mail(cx, Mail::Refuse { session, denial, message, data });
+        }
     }
 }
 
@@ -246,35 +277,20 @@ impl Handler for Front {
             }
             // The asker may have given up.
             Mail::Figures { reply } => drop(reply.send((self.mqtt.figures(), self.streams.figures()))),
-            Mail::Ban { ban, reply } => drop(reply.send(self.mqtt.ban(cx, ban))),
-            Mail::Unban { of, reply } => drop(reply.send(self.mqtt.unban(cx, &of))),
-            Mail::BanOf { of, reply } => drop(reply.send(self.mqtt.ban_of(cx, of))),
-            Mail::Admit { session, admission } if self.streams.has(session) => {
-                if cx.hub.bans.bar_user(cx.io.now(), admission.grant.user.as_ref()) {
-                    self.streams.deny(cx, session, (Denial::Forbidden, "blocked"));
-                } else {
-                    self.streams.admit(cx, session, *admission);
-                }
+            Mail::Ban { ban, reply } => {
+                let most = cx.io.config().limits.bans_max;
+                let _ = reply.send(cx.hub.bans.add(cx.io.now(), ban, most));
             }
-            Mail::Refuse { session, denial, message, .. } if self.streams.has(session) => {
-                self.streams.deny(cx, session, (denial, &message));
+            Mail::Unban { of, reply } => drop(reply.send(cx.hub.bans.lift(cx.io.now(), &of))),
+            Mail::BanOf { of, reply } => drop(reply.send(cx.hub.bans.find(cx.io.now(), of))),
+            Mail::Bans { after, limit, reply } => {
+                drop(reply.send(cx.hub.bans.page(cx.io.now(), after.as_ref(), limit)));
             }
-            Mail::Admit { session, admission } if self.mqtt.asks(session) => {
-                self.mqtt.admit(cx, session, *admission);
-            }
-            Mail::Admit { session, admission }
-                if cx.hub.bans.bar_user(cx.io.now(), admission.grant.user.as_ref()) =>
-            {
-                let (denial, message) = (Denial::Forbidden, "blocked".into());
-                self.socketio.mail(cx, Mail::Refuse { session, denial, message, data: None });
-            }
-            Mail::Refuse { session, denial, message, .. } if self.mqtt.asks(session) => {
-                self.mqtt.deny(cx, session, (denial, &message));
+            Mail::Admit { session, admission } => self.admit(cx, session, admission),
+            Mail::Refuse { session, denial, message, data } => {
+                self.deny(cx, session, (denial, message), data);
             }
             Mail::Greet { session, number } => self.mqtt.may_be_greeted(cx, session, number),
-            Mail::Bans { after, limit, reply } => {
-                drop(reply.send(self.mqtt.bans(cx, after.as_ref(), limit)));
-            }
             Mail::Disconnect { session } => {
                 self.mqtt.disconnect(cx, session);
                 self.streams.disconnect(cx, session);
@@ -320,7 +336,7 @@ impl Handler for Front {
     fn ended(&mut self, cx: &mut Cx<'_>, end: End) {
         if let Some(heir) = self.heir.take() {
             // Fails only when nobody waits for it any more.
-            let state = ShardState { bans: self.mqtt.saved_bans(cx), ..self.socketio.state(cx) };
+            let state = ShardState { bans: cx.hub.bans.saved(cx.io.now()), ..self.socketio.state(cx) };
             let _ = heir.send((state, end));
         }
     }

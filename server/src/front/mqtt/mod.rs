@@ -4,7 +4,7 @@
 //! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `asking` (the back end is asked), `auth` with `scram` and `certified`, `publish` and
 //! `subscribe` (from the client), `effects` and `deliver` (from the hub), `access` (who may what) and `held` (what tokens say), `availability` (what is
 //! switched off), `payload` (contents of other protocols), `replies` and `delayed` (topics with a meaning), `office` (what the
-//! back office asks), `rate`, `bans` and `flapping` (who sends or connects too much), `figures`, `ending`.
+//! back office asks), `rate` and `flapping` (who sends or connects too much), `figures`, `ending`.
 //!
 //! It must not know sockets or how a packet is cut, and it decides nothing the hub decides: sessions, windows, numbers of
 //! exchanges, wills, retained values and share groups are the hub's under other names. Every hub command goes through

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use hub::{Millis, Page, SessionId};
+use hub::{Millis, SessionId};
 use wire::mqtt::Level;
 
 use super::client::Client;
@@ -14,39 +14,11 @@ use super::{Figures, Mqtt};
 use crate::front::{Ban, Banned};
 use crate::mail::Inspection;
 use crate::shard::{ConnKey, Cx};
-use crate::state::SavedBan;
 
 impl Mqtt {
     /// What was counted since the shard started.
     pub(in crate::front) fn figures(&self) -> Figures {
         self.figures.clone()
-    }
-
-    /// Refuses somebody from now on; `false`: `limits.bans_max`.
-    pub(in crate::front) fn ban(&self, cx: &mut Cx<'_>, ban: Ban) -> bool {
-        cx.hub.bans.add(cx.io.now(), ban, self.config.limits.bans_max)
-    }
-
-    /// Whether there was such a ban.
-    pub(in crate::front) fn unban(&self, cx: &mut Cx<'_>, of: &Banned) -> bool {
-        cx.hub.bans.lift(cx.io.now(), of)
-    }
-
-    /// A ban that holds.
-    pub(in crate::front) fn ban_of(&self, cx: &Cx<'_>, of: Banned) -> Option<Ban> {
-        cx.hub.bans.find(cx.io.now(), of)
-    }
-
-    pub(in crate::front) fn bans(&self, cx: &Cx<'_>, after: Option<&Banned>, limit: usize) -> Page<Ban> {
-        cx.hub.bans.page(cx.io.now(), after, limit)
-    }
-
-    /// As the next process goes on with them.
-    pub(in crate::front) fn saved_bans(&self, cx: &Cx<'_>) -> Vec<SavedBan> {
-        let now = cx.io.now();
-        let left_ms = |until: Millis| until.0.saturating_sub(now.0);
-        let saved = |ban: Ban| SavedBan { of: ban.of, left_ms: ban.until.map(left_ms), reason: ban.reason };
-        cx.hub.bans.page(now, None, usize::MAX).items.into_iter().map(saved).collect()
     }
 
     /// Whether a client is refused before anything else is asked: for its name, or for where it comes from.

@@ -54,11 +54,14 @@ impl SocketIo {
             // For all protocols, or the shard's own.
             Mail::Inspect { .. }
             | Mail::Figures { .. }
+            | Mail::Ban { .. }
+            | Mail::Unban { .. }
+            | Mail::BanOf { .. }
+            | Mail::Bans { .. }
             | Mail::Stats { .. }
             | Mail::Tls(_)
             | Mail::Own(_) => {}
             // Of MQTT clients.
-            Mail::Ban { .. } | Mail::Unban { .. } | Mail::BanOf { .. } | Mail::Bans { .. } => {}
             Mail::Greet { .. } => {}
         }
     }
