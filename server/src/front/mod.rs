@@ -23,7 +23,7 @@ use std::sync::mpsc::Sender;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use hub::{Command, MessageId, SessionId, ShardId, Topology};
+use hub::{Command, MessageId, Millis, SessionId, ShardId, Topology};
 use wire::http::Head;
 use wire::websocket::Event;
 
@@ -31,7 +31,7 @@ use self::apply::{Performer as _, decide, door};
 use self::mqtt::Mqtt;
 use self::socketio::SocketIo;
 use self::stream::Streams;
-use crate::auth::{Gate, Shared};
+use crate::auth::{Gate, Grant, Shared, unix_now};
 use crate::config::Config;
 use crate::mail::{Admission, Denial, Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
@@ -306,7 +306,7 @@ impl Handler for Front {
         self.settle(cx);
     }
 
-    fn hub_deadline(&self, cx: &Cx<'_>) -> Option<hub::Millis> {
+    fn hub_deadline(&self, cx: &Cx<'_>) -> Option<Millis> {
         cx.hub.hub.next_deadline()
     }
 
@@ -340,6 +340,12 @@ impl Handler for Front {
             let _ = heir.send((state, end));
         }
     }
+}
+
+/// When what a client is granted ends, on the clock of its shard.
+fn ends_at(cx: &Cx<'_>, grant: &Grant) -> Option<Millis> {
+    let left_ms = grant.expires?.0.saturating_sub(unix_now().0);
+    Some(Millis(cx.io.now().0.saturating_add(left_ms)))
 }
 
 /// Time of publication in the upper 48 bits, random bits below.

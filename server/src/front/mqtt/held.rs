@@ -10,7 +10,8 @@ use wire::mqtt::{Auth, Property, PropertyBuf, Qos, ReasonCode, Value, parse_shar
 
 use super::access::{Asker, Identity, Shown, substituted};
 use super::{Mqtt, availability};
-use crate::auth::{Grant, Permissions, UnixMs, unix_now};
+use crate::auth::{Grant, Permissions};
+use crate::front::ends_at;
 use crate::shard::{ConnKey, Cx};
 
 /// Of one client that has shown a token, or of which the back end has said more than who it is.
@@ -32,14 +33,6 @@ pub(super) fn token_method(named: Option<&str>) -> Option<&'static str> {
     METHODS.into_iter().find(|method| named == Some(method))
 }
 
-impl Held {
-    fn of(grant: Grant, now: Millis) -> Self {
-        let left_ms = |at: UnixMs| at.0.saturating_sub(unix_now().0);
-        let until = grant.expires.map(|at| Millis(now.0.saturating_add(left_ms(at))));
-        Self { permissions: grant.permissions, until, subscriptions: grant.subscriptions }
-    }
-}
-
 impl Mqtt {
     /// Keeps what a client is granted, if that is anything.
     pub(super) fn hold_grant(&mut self, cx: &Cx<'_>, index: u32, grant: Option<Box<Grant>>) {
@@ -49,7 +42,9 @@ impl Mqtt {
         let Some(grant) = grant.filter(|grant| says(grant)) else { return };
         if let Some(client) = self.client_mut(index) {
             client.kind.holds = true;
-            self.held.insert(index, Held::of(*grant, cx.io.now()));
+            let until = ends_at(cx, &grant);
+            let Grant { permissions, subscriptions, .. } = *grant;
+            self.held.insert(index, Held { permissions, until, subscriptions });
         }
     }
 

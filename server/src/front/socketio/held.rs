@@ -13,6 +13,7 @@ use super::SocketIo;
 use super::ending::Told;
 use crate::auth::{Action, Asker, Grant, Permissions, Verdict, unix_now};
 use crate::config::AuthMode;
+use crate::front::ends_at;
 use crate::front::facts::TOKEN_HEADER;
 use crate::mail::Known;
 use crate::shard::Cx;
@@ -100,9 +101,7 @@ impl SocketIo {
     /// Keeps what a socket's token says, from when it has a session.
     pub(super) fn hold_grant(&mut self, cx: &mut Cx<'_>, tag: u32, grant: Option<Box<Grant>>) {
         let Some(grant) = grant else { return };
-        let left_ms = grant.expires.map(|at| at.0.saturating_sub(unix_now().0));
-        let until = left_ms.map(|left_ms| Millis(cx.io.now().0.saturating_add(left_ms)));
-        let permissions = grant.permissions.clone();
+        let (until, permissions) = (ends_at(cx, &grant), grant.permissions.clone());
         self.keep_held(cx, tag, Held { permissions, until, grant: Some(grant) });
     }
 

@@ -13,6 +13,7 @@ use super::answer::{Later, Refusal};
 use super::caller::Kind;
 use crate::auth::{self, Action, Asker, Grant, Permissions, Verdict, is_reserved, token_in, unix_now};
 use crate::config::Permission;
+use crate::front::ends_at;
 use crate::shard::{ConnKey, Cx};
 
 /// A request to publish has no session that the back end could be asked about.
@@ -94,8 +95,7 @@ impl Streams {
 
     /// Keeps when a reader's token is over, and what it lets the client do later.
     pub(super) fn hold_grant(&mut self, cx: &Cx<'_>, (index, kind): (u32, Kind), grant: &Grant) {
-        let left_ms = grant.expires.map(|at| at.0.saturating_sub(unix_now().0));
-        let until = left_ms.map(|left_ms| Millis(cx.io.now().0.saturating_add(left_ms)));
+        let until = ends_at(cx, grant);
         let permissions = grant.permissions.clone().filter(|_| kind == Kind::WebSocket);
         if until.is_some() || permissions.is_some() {
             self.held.insert(index, Held { until, permissions });
