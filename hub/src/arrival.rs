@@ -61,9 +61,13 @@ impl Hub {
         if self.has_quotas() {
             return self.quota_arrives(from, user, session, effects);
         }
-        let partition = ChannelName::user(&user).partition(&self.config.topology);
-        let list = self.stored.list(partition, &user);
+        let list = self.stored_of(&user);
         effects.list.push(Effect::Mail { to: from, mail: HubMail::Welcome { session, list } });
+    }
+
+    /// What a user is subscribed to from the start, whose home this is.
+    pub(crate) fn stored_of(&self, user: &str) -> StoredList {
+        self.stored.list(ChannelName::user(user).partition(&self.config.topology), user)
     }
 
     /// From the user's home.
@@ -239,8 +243,7 @@ impl Hub {
 
     /// See [`Query::Stored`](crate::Query).
     pub(crate) fn query_stored(&self, token: Token, user: &str, effects: &mut Effects) {
-        let partition = ChannelName::user(user).partition(&self.config.topology);
-        effects.report(token, Report::Stored(self.stored.list(partition, user)));
+        effects.report(token, Report::Stored(self.stored_of(user)));
     }
 }
 

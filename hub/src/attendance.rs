@@ -118,13 +118,7 @@ impl Hub {
         if session.is_observer() || roster.is_filter() {
             return;
         }
-        let member = PresenceMember {
-            session: session.id,
-            user: session.user(),
-            info: session.info(),
-            since: session.since,
-        };
-        let channel = roster.name.clone();
+        let (member, channel) = (session.member(), roster.name.clone());
         let to = channel.home(&self.config.topology);
         let mail = HubMail::Attends(Box::new(AttendMail { channel, member, attends }));
         self.post(to, mail, effects);

@@ -177,16 +177,8 @@ impl Hub {
         let members = self.members(&Members::Channel(channel.clone()));
         let count = u32::try_from(members.len()).unwrap_or(u32::MAX);
         let page = page_of_members(members, after, limit);
-        let member = |key: &SessionKey| {
-            let session = self.sessions.known(*key);
-            PresenceMember {
-                session: session.id,
-                user: session.user(),
-                info: session.info(),
-                since: session.since,
-            }
-        };
-        Ok((Page { items: page.items.iter().map(member).collect(), more: page.more }, count))
+        let items = page.items.iter().map(|key| self.sessions.known(*key).member()).collect();
+        Ok((Page { items, more: page.more }, count))
     }
 
     fn totals(&self) -> Report {

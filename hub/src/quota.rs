@@ -165,10 +165,7 @@ impl Hub {
         for (session, shard, reason) in verdicts {
             let mail = match reason {
                 Some(reason) => HubMail::MakesWay { session, reason },
-                None => {
-                    let partition = ChannelName::user(user).partition(&self.config.topology);
-                    HubMail::Welcome { session, list: self.stored.list(partition, user) }
-                }
+                None => HubMail::Welcome { session, list: self.stored_of(user) },
             };
             self.post(shard, mail, effects);
         }

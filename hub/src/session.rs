@@ -1,7 +1,7 @@
 //! The sessions of a hub and their look-up. Owns the layout of a session, since it decides the memory per client;
 //! knows nothing of what changes a session (see `lifecycle`, `subscription`, `deliver`).
 
-use crate::effect::Recipient;
+use crate::effect::{PresenceMember, Recipient};
 use crate::exchange::Handed;
 use crate::ids::{Millis, SessionId, SessionKey, Tag};
 use crate::message::Grade;
@@ -134,6 +134,11 @@ impl Session {
 
     pub(crate) fn info(&self) -> Option<Bytes> {
         self.identity.as_ref()?.info.clone()
+    }
+
+    /// The session as one of the members of a channel.
+    pub(crate) fn member(&self) -> PresenceMember {
+        PresenceMember { session: self.id, user: self.user(), info: self.info(), since: self.since }
     }
 
     pub(crate) fn is_subscribed(&self, roster: RosterKey) -> bool {
