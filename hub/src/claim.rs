@@ -14,6 +14,7 @@ use crate::reason::Reason;
 use crate::record::{Record, SessionRecord, WillRecord};
 use crate::saved::unpublished_message;
 use crate::session::{Identity, OWED, Session, State};
+use crate::watch::SubscriptionChange;
 use smallvec::SmallVec;
 use std::sync::Arc;
 
@@ -67,6 +68,7 @@ impl Hub {
         if let Some(user) = &user {
             let roster = self.rosters.find_or_insert(ChannelName::user(user).as_str());
             self.join(key, roster, effects);
+            self.tell_joined(key, roster, SubscriptionChange::Given, effects);
         }
         self.keep_session(key);
         self.arrive(key, effects);

@@ -71,7 +71,8 @@ fn config() -> Config {
 impl World {
     fn new(seed: u64) -> Self {
         let mut hub = Hub::new(config());
-        hub.watch(Watch { users: true, channels: vec!["w/#".into()], subscriptions: vec!["w/#".into()] });
+        let subscriptions = vec!["w/#".into(), "$user/#".into()];
+        hub.watch(Watch { users: true, channels: vec!["w/#".into()], subscriptions });
         Self {
             rng: Rng(seed),
             hub,
@@ -118,7 +119,7 @@ impl World {
             let own = view.subscriptions.iter().map(|name| (None, name.as_str()));
             let shared = view.shares.iter().map(|share| share.split_once('/').unwrap());
             let all = own.chain(shared.map(|(group, filter)| (Some(Box::from(group)), filter)));
-            let watched = all.filter(|(_, filter)| filter.starts_with("w/"));
+            let watched = all.filter(|(_, filter)| filter.starts_with("w/") || filter.starts_with("$user/"));
             watched.map(|(group, filter)| (view.id.to_string(), group, Box::from(filter))).collect::<Vec<_>>()
         });
         assert_eq!(self.subscribed, subscriptions.collect());
