@@ -43,17 +43,18 @@ pub(super) fn of_message(
     (channel, message): (&ChannelName, &Message),
     waiter: Waiter,
 ) {
-    let Some(way) = way_of(cx.io.config(), binding, (channel, message)) else { return };
     let session = message.traits.origin.map(|session| session.to_string());
+    let of = (session.as_deref(), message.traits.user.as_deref());
+    let Some(way) = way_of(cx.io.config(), binding, channel, of) else { return };
     // A back end that is told has places of its own in mind: those of a session.
     let place = message.position.filter(|_| way.kind == CHANNEL_MESSAGE);
     let place = place.map(|position| sequence(position.offset));
     let known = [
         ("event", message.event.as_deref()),
-        ("sessionid", session.as_deref()),
-        ("userid", message.traits.user.as_deref()),
+        ("sessionid", of.0),
+        ("userid", of.1),
         ("sequence", place.as_deref()),
-        ("partitionkey", Some(way.group.as_str())),
+        ("partitionkey", Some(way.group)),
     ];
     let extensions = present(&known);
     let forwarded = Forwarded::from_bytes(message.traits.attributes.clone()).unwrap_or(Forwarded::NONE);
@@ -76,46 +77,56 @@ pub(super) fn of_message(
         extensions: &extensions,
         data,
     };
-    let copy = copy_of(message.id, &event, way.queue_kind, &way.group);
+    let copy = copy_of(message.id, &event, way.queue_kind, way.group);
     send(cx, QueueCopy { queue: way.queue, message: copy, waiter });
 }
 
 /// Where a copy goes, and what it is there.
-struct Way {
+struct Way<'a> {
     queue: QueueName,
     queue_kind: QueueKind,
-    group: String,
+    group: &'a str,
     source: String,
     kind: String,
 }
 
 /// Of a binding, which is known by its place: those of the configuration come first, then those of webhooks.
-fn way_of(config: &Config, at: u32, (channel, message): (&ChannelName, &Message)) -> Option<Way> {
-    let session = message.traits.origin.map(|session| session.to_string());
-    let user = || message.traits.user.as_deref().map(str::to_owned);
+fn way_of<'a>(
+    config: &Config,
+    at: u32,
+    channel: &'a ChannelName,
+    (session, user): (Option<&'a str>, Option<&'a str>),
+) -> Option<Way<'a>> {
     let Some(binding) = config.bindings.get(at as usize) else {
         let (webhook, _) = config.published_to().nth(at as usize - config.bindings.len())?;
+        let (queue, kind) = told(config, webhook, WebhookType::SessionEvent);
         return Some(Way {
-            queue: own_name(config, &format!("{}.fifo", webhook.name.as_str())),
+            queue,
             queue_kind: QueueKind::Fifo,
-            source: session.as_ref().map_or("/publish".to_owned(), |session| format!("/sessions/{session}")),
-            group: session.or_else(user).unwrap_or_else(|| channel.as_str().to_owned()),
-            kind: format!("{}.{}", webhook.type_prefix.as_str(), WebhookType::SessionEvent.as_str()),
+            source: session.map_or("/publish".to_owned(), |session| format!("/sessions/{session}")),
+            group: session.or(user).unwrap_or(channel.as_str()),
+            kind,
         });
     };
     // The back end has no session, and nobody need have a user.
     let group = match binding.group {
         BindingGroup::Channel => None,
         BindingGroup::Session => session,
-        BindingGroup::User => user().or(session),
+        BindingGroup::User => user.or(session),
     };
     Some(Way {
         queue: declared_name(config, binding.queue.as_str()),
         queue_kind: QueueKind::of(binding.queue.as_str()),
-        group: group.unwrap_or_else(|| channel.as_str().to_owned()),
+        group: group.unwrap_or(channel.as_str()),
         source: "/channels".to_owned(),
         kind: CHANNEL_MESSAGE.to_owned(),
     })
+}
+
+/// Where events for a webhook wait, and the type of one as it is told.
+fn told(config: &Config, webhook: &Webhook, kind: WebhookType) -> (QueueName, String) {
+    let queue = own_name(config, &format!("{}.fifo", webhook.name.as_str()));
+    (queue, format!("{}.{}", webhook.type_prefix.as_str(), kind.as_str()))
 }
 
 /// Tells the back ends that want to hear it of a subscription.
@@ -131,8 +142,7 @@ pub(super) fn of_subscription(cx: &mut Cx<'_>, subscribed: &Subscribed) {
     };
     let (id, config) = (super::message_id(cx), cx.io.config());
     let tell = |webhook: &Webhook| {
-        let queue = own_name(config, &format!("{}.fifo", webhook.name.as_str()));
-        let kind = format!("{}.{}", webhook.type_prefix.as_str(), kind.as_str());
+        let (queue, kind) = told(config, webhook, kind);
         QueueCopy { queue, message: subscription_copy(id, &kind, subscribed), waiter: Waiter::Nobody }
     };
     let copies: Vec<QueueCopy> = config.webhooks.iter().filter(takes).map(tell).collect();
