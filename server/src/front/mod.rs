@@ -20,7 +20,6 @@ mod tail;
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use hub::{Command, MessageId, Millis, SessionId, ShardId, Topology};
@@ -350,9 +349,8 @@ fn ends_at(cx: &Cx<'_>, grant: &Grant) -> Option<Millis> {
 
 /// Time of publication in the upper 48 bits, random bits below.
 fn message_id(cx: &mut Cx<'_>) -> MessageId {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let random = u128::from_be_bytes(cx.io.random());
-    MessageId(since.as_millis() << 80 | random >> 48)
+    MessageId(u128::from(unix_now().0) << 80 | random >> 48)
 }
 
 fn not_found() -> Response {

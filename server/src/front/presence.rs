@@ -2,14 +2,13 @@
 //!
 //! Owns what they say. Must not know who is told, nor who counts: that is the hub's. Start at [`publish`].
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use hub::{Attendance, Body, ChannelName, Command, Millis, PresenceMember, Publish, Target, Traits};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use wire::cloudevent::timestamp;
 
 use super::message_id;
+use crate::auth::unix_now;
 use crate::shard::Cx;
 
 /// What a message says. Of the members of a channel with more than `limits.presence_members_max` there is only the count.
@@ -56,15 +55,13 @@ pub(super) fn publish(cx: &mut Cx<'_>, channel: ChannelName, attendance: &Attend
 
 fn of_member<'a>(action: &'static str, member: &'a PresenceMember, now: Millis) -> Told<'a> {
     let info = member.info.as_deref().and_then(|json| serde_json::from_slice(json).ok());
-    let age_ms = u128::from(now.0.saturating_sub(member.since.0));
-    let wall_ms = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-    let since_ms = u64::try_from(wall_ms.saturating_sub(age_ms)).unwrap_or(u64::MAX);
+    let age_ms = now.0.saturating_sub(member.since.0);
     Told {
         action,
         session: Some(member.session.to_string()),
         user: member.user.as_deref(),
         info,
-        since: Some(timestamp(since_ms)),
+        since: Some(timestamp(unix_now().0.saturating_sub(age_ms))),
         count: None,
     }
 }

@@ -4,6 +4,7 @@ use super::document::{Listing, One};
 use super::extract::Query;
 use super::problem::{NOT_FOUND, Problem};
 use super::{Cursor, Desk, Page, Taken, limit_of};
+use crate::auth::unix_now;
 use crate::back::OfficeError;
 use axum::Json;
 use axum::extract::State;
@@ -11,7 +12,6 @@ use hub::{ChannelName, ChannelView, Command, PresenceMember, Refusal, Report, Se
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::time::{SystemTime, UNIX_EPOCH};
 use utoipa::{IntoParams, ToSchema};
 use wire::cloudevent::timestamp;
 
@@ -257,19 +257,13 @@ fn presence_problem(error: OfficeError) -> Problem {
     }
 }
 
-/// Milliseconds since 1970.
-fn wall_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
-}
-
 fn member_of(member: PresenceMember, now_ms: u64) -> MemberItem {
     let age_ms = now_ms.saturating_sub(member.since.0);
     MemberItem {
         session: member.session.to_string(),
         user: member.user.as_deref().map(str::to_owned),
         info: member.info.as_deref().and_then(|json| serde_json::from_slice(json).ok()),
-        since: timestamp(wall_ms().saturating_sub(age_ms)),
+        since: timestamp(unix_now().0.saturating_sub(age_ms)),
         age_seconds: age_ms / 1000,
     }
 }
