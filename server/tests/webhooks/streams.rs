@@ -168,6 +168,19 @@ async fn what_waits_for_the_back_end_is_bounded_and_goes_with_its_client() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_waits_for_the_back_end_is_answered_when_the_server_stops() {
+    let back_end = BackEnd::start(|_| Act::Silence).await;
+    let server = start(back_end.address, "timeout_ms = 15000\n").await;
+    let mut http = Http::connect(server.public_addr());
+    http.send("GET", "/poll?channel=a", &[], None);
+    until("it is asked about", || back_end.hooks().len() == 1).await;
+    let answer = tokio::task::spawn_blocking(move || http.answer());
+    server.drain().await;
+    let answer = answer.await.unwrap();
+    assert_eq!((answer.status, answer.text()), (503, "the server stops"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_the_back_end_grants_has_an_end() {
     let seconds = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs() + 2;
     let back_end = BackEnd::start(move |_| yes(json!({ "result": { "expires_at": seconds } }))).await;

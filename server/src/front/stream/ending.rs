@@ -110,7 +110,8 @@ impl Streams {
         self.go_on(cx, owner.index());
     }
 
-    /// Sets the timer of a reader: its next sign of life, the end of a poll, or its turn in a shutdown.
+    /// Sets the timer of a reader: its next sign of life, the end of a poll or of its wait for the back end, or its turn in a
+    /// shutdown.
     pub(super) fn arm(&mut self, cx: &mut Cx<'_>, index: u32) {
         let now = cx.io.now();
         let beat = Millis(now.0 + self.config.streams.heartbeat_ms);
@@ -121,7 +122,7 @@ impl Streams {
         let at = reader.poll().map_or(beat, |poll| if poll.until > now { poll.until } else { beat });
         let at = drain.map_or(at, |drain| at.min(drain.at(id)));
         let at = token_ends.map_or(at, |ends| at.min(ends));
-        let at = reader.waits_until().unwrap_or(at);
+        let at = reader.waits_until().map_or(at, |until| at.min(until));
         let rate = reader.rare.as_ref().and_then(|rare| rare.rate.as_ref());
         let at = rate.map_or(at, |rate| at.min(rate.paused_until().unwrap_or(rate.full_at())));
         cx.io.arm(owner(index), at);
