@@ -124,7 +124,6 @@ impl Hub {
         self.now = now;
         self.decide(command, effects);
         self.empty_inbox(effects);
-        self.deliver_own_mail(effects);
         self.journal.hand_over(effects);
     }
 

@@ -74,7 +74,7 @@ impl Hub {
     /// All records of queues were read.
     pub(crate) fn start_queues(&mut self, effects: &mut Effects) {
         self.with_queues(effects, Queues::start);
-        self.deliver_own_mail(effects);
+        self.empty_inbox(effects);
     }
 
     fn with_queues(&mut self, effects: &mut Effects, work: impl FnOnce(&mut Queues)) {
@@ -102,18 +102,8 @@ impl Hub {
     pub(crate) fn let_go(&mut self, leaving: Leaving, effects: &mut Effects) {
         match leaving {
             Leaving::Answer(token, answer) => effects.report(token, Report::Queue(answer)),
-            Leaving::Mail(to, mail) if to == self.config.shard => self.queues.inbox.push_back(mail),
-            Leaving::Mail(to, mail) => {
-                effects.list.push(Effect::Mail { to, mail: HubMail::Queue(mail) });
-            }
+            Leaving::Mail(to, mail) => self.post(to, HubMail::Queue(mail), effects),
             Leaving::Load(id, place) => effects.list.push(Effect::Load { id, place }),
-        }
-    }
-
-    /// Between two queues of this hub.
-    pub(crate) fn deliver_own_mail(&mut self, effects: &mut Effects) {
-        while let Some(mail) = self.queues.inbox.pop_front() {
-            self.queue_mail(self.config.shard, *mail, effects);
         }
     }
 }

@@ -57,7 +57,7 @@ use receive::Numbers;
 use replay::Replay;
 use rubbish::Rubbish;
 use slab::Slab;
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 use waiters::{QueueKey, Waiters};
 
 /// All queues of one hub.
@@ -69,8 +69,6 @@ pub(crate) struct Queues {
     /// Makes places in memory unguessable.
     seed: u64,
     desk: Desk,
-    /// From queues of this hub to queues of this hub.
-    inbox: VecDeque<Box<QueueMail>>,
     all: Slab<Queue>,
     names: BTreeMap<QueueName, QueueKey>,
     /// Target and source of dead letters.
@@ -94,7 +92,6 @@ impl Queues {
             topology,
             seed: epoch,
             desk: Desk::default(),
-            inbox: VecDeque::new(),
             all: Slab::new(),
             names: BTreeMap::new(),
             sources: BTreeSet::new(),
