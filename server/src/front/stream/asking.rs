@@ -16,6 +16,7 @@ use wire::http::Head;
 use super::Streams;
 use super::answer::Refusal;
 use super::caller::{Kind, Reader, Stage};
+use super::open::Asked;
 use crate::auth::Grant;
 use crate::config::{AuthMode, WebhookType};
 use crate::front::facts::{facts, kept_bytes};
@@ -67,7 +68,7 @@ impl Streams {
         let until = Millis(cx.io.now().0 + self.config.streams.connect_timeout_ms);
         let Some(reader) = self.reader_mut(index) else { return false };
         let (id, kind) = (reader.id, reader.kind);
-        let Some(asked) = reader.rare.as_mut().and_then(|rare| rare.asked.as_mut()) else { return false };
+        let Some(asked) = reader.asked() else { return false };
         let Some(handshake) = asked.handshake.take() else { return false };
         asked.until = Some(until);
         let hello = StreamHello { protocol: kind.protocol(), channels: asked.channels.clone() };
@@ -90,33 +91,35 @@ impl Streams {
 
     /// The back end lets a client in.
     pub(in crate::front) fn admit(&mut self, cx: &mut Cx<'_>, id: SessionId, admission: Admission) {
-        let asks = self.asks();
         let Some((index, reader)) = self.waiting_reader(id) else { return };
         let kind = reader.kind;
-        let Some(asked) = reader.rare.as_mut().and_then(|rare| rare.asked.as_mut()) else { return };
+        let Some(asked) = reader.asked() else { return };
         asked.until = None;
-        let channels = asked.channels.clone();
-        let history = asked.history;
         self.waiting -= 1;
-        if asks {
+        if self.asks() {
             let Admission { mut grant, .. } = admission;
             grant.permissions = grant.permissions.map(|permissions| self.gate.intern(permissions));
-            let is_nothing = channels.is_empty() && grant.user.is_none() && kind != Kind::WebSocket;
-            let checked = if is_nothing { Err(Refusal::no_channel()) } else { Ok(()) };
-            let mut each = channels.iter();
-            let checked = checked
-                .and_then(|()| each.try_for_each(|channel| self.check_reading(&grant, channel, history)));
-            if let Err(refusal) = checked {
+            if let Err(refusal) = self.check_granted(index, &grant) {
                 return self.turn_down(cx, index, &refusal);
             }
             self.hold_grant(cx, (index, kind), &grant);
-            let Some(reader) = self.reader_mut(index) else { return };
-            if let Some(asked) = reader.rare.as_mut().and_then(|rare| rare.asked.as_mut()) {
+            if let Some(asked) = self.reader_mut(index).and_then(Reader::asked) {
                 *asked.grant = grant;
             }
         }
         self.let_session_in(cx, index);
         self.arm(cx, index);
+    }
+
+    /// Whether a reader that is let in may have what it asks for.
+    fn check_granted(&self, index: u32, grant: &Grant) -> Result<(), Refusal> {
+        let Some(reader) = self.reader(index) else { return Ok(()) };
+        let asked = reader.rare.as_ref().and_then(|rare| rare.asked.as_ref());
+        let Some(Asked { channels, history, .. }) = asked.map(Box::as_ref) else { return Ok(()) };
+        if channels.is_empty() && grant.user.is_none() && reader.kind != Kind::WebSocket {
+            return Err(Refusal::no_channel());
+        }
+        channels.iter().try_for_each(|channel| self.check_reading(grant, channel, *history))
     }
 
     /// The back end does not, for good.

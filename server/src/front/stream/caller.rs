@@ -192,6 +192,10 @@ impl Reader {
         self.rare.as_mut()?.reading.as_deref_mut()
     }
 
+    pub(super) fn asked(&mut self) -> Option<&mut Asked> {
+        self.rare.as_mut()?.asked.as_deref_mut()
+    }
+
     pub(super) fn poll(&mut self) -> Option<&mut Poll> {
         self.rare.as_mut()?.poll.as_mut()
     }

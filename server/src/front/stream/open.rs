@@ -126,7 +126,7 @@ impl Streams {
     pub(super) fn let_session_in(&mut self, cx: &mut Cx<'_>, index: u32) {
         let Some(reader) = self.reader_mut(index) else { return };
         let session = reader.session;
-        let Some(asked) = reader.rare.as_mut().and_then(|rare| rare.asked.as_mut()) else { return };
+        let Some(asked) = reader.asked() else { return };
         let named_only = !asked.channels.is_empty();
         let by_token = std::mem::take(&mut asked.grant.subscriptions);
         let subscriptions = if named_only { asked.channels.clone() } else { by_token };
