@@ -36,6 +36,8 @@ async fn a_stream_is_what_the_back_end_says_it_is() {
         assert_eq!((stream.status, stream.message().data.as_str()), (200, "\"hello\""));
         let refused = get(address, "/ndjson?channel=coffee");
         assert_eq!(refused.status, 403, "it is not granted");
+        let long = get(address, &format!("/poll?channel=tea/a{}", "&x=1".repeat(150)));
+        assert_eq!(long.status, 413, "more than is kept while the back end is asked");
         let mut own = Stream::get(address, "/ndjson", &[]);
         assert!(own.status == 200 && own.line().unwrap()["position"].is_string(), "where it stands");
         assert_eq!(own.line().unwrap()["data"], "hello");
@@ -70,7 +72,10 @@ async fn where_tokens_let_clients_in_the_back_end_is_told_of_them() {
             "state": "s2", "permissions": [{ "filters": ["tea"], "allow": ["subscribe"] }] }}));
         let refused = get(address, &format!("/sse?channel=coffee&access_token={token}"));
         assert_eq!(refused.status, 403);
-        let mut stream = Stream::get(address, &format!("/ndjson?channel=tea&access_token={token}"), &[]);
+        // What it says besides is not kept for a back end that is not asked.
+        let besides = "&x=1".repeat(150);
+        let target = format!("/ndjson?channel=tea&access_token={token}{besides}");
+        let mut stream = Stream::get(address, &target, &[]);
         assert_eq!(stream.status, 200);
         let message = Http::connect(address).post(&format!("/publish?channel=tea&access_token={token}"), "x");
         assert_eq!(message.status, 403, "it may read");

@@ -46,7 +46,7 @@ impl Streams {
         self.asks() || TOLD.into_iter().any(takes)
     }
 
-    /// What of a request the back end may see.
+    /// What of a request the back end may see. One that is only told of a stream hears where it comes from.
     pub(super) fn facts(
         &self,
         cx: &Cx<'_>,
@@ -56,10 +56,13 @@ impl Streams {
         if !self.is_told(kind) {
             return Ok(None);
         }
+        let (remote, secure) = (cx.io.peer_addr(conn), cx.io.is_secure(conn));
+        if !self.asks() {
+            return Ok(Some(Arc::new(Handshake { remote, secure, ..Handshake::default() })));
+        }
         if kept_bytes(head.query, &PARAMETERS) > self.config.limits.handshake_bytes_max {
             return Err(Refusal::new(413, "too-large", "the query is over limits.handshake_bytes_max"));
         }
-        let (remote, secure) = (cx.io.peer_addr(conn), cx.io.is_secure(conn));
         Ok(Some(Arc::new(Handshake { remote, secure, ..facts(head, &self.config, &PARAMETERS) })))
     }
 
