@@ -3,6 +3,10 @@
 
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests and their helpers")]
 
+#[path = "simulation/rng.rs"]
+#[expect(dead_code, unreachable_pub, reason = "a module of simulations, which need more of it")]
+mod rng;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use trunkline_hub::{
@@ -11,6 +15,8 @@ use trunkline_hub::{
     Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Token, Topology, UserChange,
     UserDeed, UserFull, UserLimits, WhenFull, claim_home,
 };
+
+use rng::Rng;
 
 const SHARDS: u8 = 3;
 const PARTITIONS: u16 = 8;
@@ -23,23 +29,6 @@ type List = BTreeMap<String, Quality>;
 
 /// What is stored, to a session that has named what it wants.
 static NOTHING: BTreeSet<String> = BTreeSet::new();
-
-/// A pseudo random sequence (SplitMix64).
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-
-    fn pick<T: Copy>(&mut self, from: &[T]) -> T {
-        from[self.next(from.len() as u64) as usize]
-    }
-}
 
 struct Client {
     user: usize,
@@ -125,7 +114,7 @@ fn hub(shard: u8, life: u64, quota: UserLimits) -> Hub {
 impl World {
     fn new(seed: u64) -> Self {
         let mut world = Self {
-            rng: Rng(seed),
+            rng: Rng::new(seed),
             hubs: Vec::new(),
             now: 0,
             mail: BTreeMap::new(),
@@ -379,14 +368,14 @@ impl World {
     }
 
     fn login(&mut self) {
-        let user = self.rng.next(USERS.len() as u64) as usize;
-        let shard = self.rng.next(u64::from(SHARDS)) as u8;
+        let user = self.rng.below(USERS.len() as u64) as usize;
+        let shard = self.rng.below(u64::from(SHARDS)) as u8;
         let tag = self.client(user, shard, None);
         self.apply(
             shard,
             Command::Open(Open { tag: Tag(tag), random: random(tag), recover: false, observer: false }),
         );
-        let named_only = self.rng.next(6) == 0;
+        let named_only = self.rng.below(6) == 0;
         let client = self.clients.get_mut(&tag).unwrap();
         client.named_only = named_only;
         client.due.retain(|_| !named_only);
@@ -405,15 +394,15 @@ impl World {
 
     /// The same name is always the same user's.
     fn claim(&mut self) {
-        let number = self.rng.next(8) as usize;
+        let number = self.rng.below(8) as usize;
         let (user, name) = (number % USERS.len(), format!("client{number}"));
         let shard = claim_home(&name, &TOPOLOGY).0;
         let tag = self.client(user, shard, Some(name.clone()));
         let claim = Claim {
             tag: Tag(tag),
             name: name.as_str().into(),
-            fresh: self.rng.next(4) == 0,
-            keep_ms: self.rng.pick(&[0, u64::MAX]),
+            fresh: self.rng.below(4) == 0,
+            keep_ms: *self.rng.pick(&[0, u64::MAX]).unwrap(),
             window: 10,
             will: None,
             user: Some(USERS[user].into()),
@@ -435,10 +424,10 @@ impl World {
         if tags.is_empty() {
             return;
         }
-        let tag = self.rng.pick(&tags);
+        let tag = *self.rng.pick(&tags).unwrap();
         let Some(client) = self.clients.remove(&tag) else { return };
         let (session, reason) = (client.key, Reason::ConnectionClosed);
-        let command = match self.rng.next(3) {
+        let command = match self.rng.below(3) {
             0 => Command::End { session, reason: Reason::Kicked },
             _ => Command::Detach { session, reason },
         };
@@ -446,16 +435,17 @@ impl World {
     }
 
     fn change(&mut self) {
-        let user = self.rng.next(USERS.len() as u64) as usize;
-        let deed = match self.rng.next(8) {
+        let user = self.rng.below(USERS.len() as u64) as usize;
+        let deed = match self.rng.below(8) {
             0 => UserDeed::Replace,
-            1 => UserDeed::Import(1 + self.rng.next(2) as u32 + 10 * self.lives as u32),
+            1 => UserDeed::Import(1 + self.rng.below(2) as u32 + 10 * self.lives as u32),
             2 | 3 => UserDeed::Remove,
             _ => UserDeed::Add,
         };
-        let mut names: Vec<&str> = NAMES.into_iter().filter(|_| self.rng.next(3) == 0).collect();
+        let mut names: Vec<&str> = NAMES.into_iter().filter(|_| self.rng.below(3) == 0).collect();
         names.dedup();
-        let quality = self.rng.pick(&[Quality::AtMostOnce, Quality::AtLeastOnce, Quality::ExactlyOnce]);
+        let quality =
+            *self.rng.pick(&[Quality::AtMostOnce, Quality::AtLeastOnce, Quality::ExactlyOnce]).unwrap();
         let subscriptions = names.iter().map(|name| (Box::from(*name), quality)).collect();
         let change = UserChange { user: USERS[user].into(), deed, subscriptions };
         self.tokens += 1;
@@ -493,7 +483,7 @@ impl World {
         if pairs.is_empty() {
             return false;
         }
-        let (from, to) = self.rng.pick(&pairs);
+        let (from, to) = *self.rng.pick(&pairs).unwrap();
         let mail = self.mail.get_mut(&(from, to)).unwrap().pop_front().unwrap();
         self.apply(to, Command::Mail { from: ShardId(from), mail });
         true
@@ -501,7 +491,7 @@ impl World {
 
     /// Some changes of a shard reach the disk, in their order.
     fn write(&mut self, most: usize) -> bool {
-        let shard = self.rng.next(u64::from(SHARDS)) as usize;
+        let shard = self.rng.below(u64::from(SHARDS)) as usize;
         let count = self.entries[shard].len().min(most);
         for entry in self.entries[shard].drain(..count).collect::<Vec<_>>() {
             match entry {
@@ -551,17 +541,17 @@ impl World {
     fn run(&mut self, steps: u32) {
         for _ in 0..steps {
             self.now += 1;
-            match self.rng.next(30) {
+            match self.rng.below(30) {
                 0..=3 => self.login(),
                 4..=6 => self.claim(),
                 7..=9 => self.logout(),
                 10..=14 => self.change(),
                 15..=23 => drop(self.deliver()),
                 24..=28 => {
-                    let most = 1 + self.rng.next(5) as usize;
+                    let most = 1 + self.rng.below(5) as usize;
                     self.write(most);
                 }
-                _ => match self.rng.next(6) {
+                _ => match self.rng.below(6) {
                     0 => self.crash(),
                     1 => self.settle(),
                     _ => {}

@@ -2,6 +2,10 @@
 
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests and their helpers")]
 
+#[path = "simulation/rng.rs"]
+#[expect(dead_code, unreachable_pub, reason = "a module of simulations, which need more of it")]
+mod rng;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -11,27 +15,12 @@ use trunkline_hub::{
     Subject, SubscriptionChange, Tag, Token, Topology, Watch,
 };
 
+use rng::Rng;
+
 const TOKEN: Token = Token(7);
 const USERS: [&str; 3] = ["ann", "bob", "eve"];
 const CHANNELS: [&str; 4] = ["w/1", "w/2", "w/+", "other"];
 const WINDOW_MS: u64 = 50;
-
-/// A pseudo random sequence (SplitMix64).
-struct Rng(u64);
-
-impl Rng {
-    fn next(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % below
-    }
-
-    fn pick(&mut self, from: &[&'static str]) -> &'static str {
-        from[self.next(from.len() as u64) as usize]
-    }
-}
 
 struct World {
     rng: Rng,
@@ -74,7 +63,7 @@ impl World {
         let subscriptions = vec!["w/#".into(), "$user/#".into()];
         hub.watch(Watch { users: true, channels: vec!["w/#".into()], subscriptions });
         Self {
-            rng: Rng(seed),
+            rng: Rng::new(seed),
             hub,
             now: 0,
             next_tag: 0,
@@ -149,7 +138,7 @@ impl World {
     }
 
     fn some_session(&mut self) -> Option<(SessionKey, SessionId)> {
-        let at = self.rng.next(self.known.len().max(1) as u64) as usize;
+        let at = self.rng.below(self.known.len().max(1) as u64) as usize;
         // A key is used only while it is of that session, as by fronts.
         let (key, id) = *self.known.get(at)?;
         let view = Query::Sessions { of: Some(Members::Session(id)), after: None, limit: 1 };
@@ -167,16 +156,16 @@ impl World {
     }
 
     fn random(&mut self) -> [u8; 9] {
-        std::array::from_fn(|_| self.rng.next(256) as u8)
+        std::array::from_fn(|_| self.rng.below(256) as u8)
     }
 
     fn step(&mut self) {
-        self.now += self.rng.next(20);
-        let deed = self.rng.next(11);
+        self.now += self.rng.below(20);
+        let deed = self.rng.below(11);
         let command = match deed {
             0 => {
                 let (tag, random) = (self.tag(), self.random());
-                let (recover, observer) = (self.rng.next(2) == 0, self.rng.next(8) == 0);
+                let (recover, observer) = (self.rng.below(2) == 0, self.rng.below(8) == 0);
                 Command::Open(Open { tag, random, recover, observer })
             }
             1 => self.claim(),
@@ -190,13 +179,13 @@ impl World {
     }
 
     fn claim(&mut self) -> Command {
-        let name = self.rng.pick(&["n1", "n2", "n3"]);
-        let user = (self.rng.next(4) > 0).then(|| Arc::from(self.rng.pick(&USERS)));
+        let name = *self.rng.pick(&["n1", "n2", "n3"]).unwrap();
+        let user = (self.rng.below(4) > 0).then(|| Arc::from(*self.rng.pick(&USERS).unwrap()));
         Command::Claim(Box::new(Claim {
             tag: self.tag(),
             name: name.into(),
-            fresh: self.rng.next(3) == 0,
-            keep_ms: self.rng.next(2) * 100,
+            fresh: self.rng.below(3) == 0,
+            keep_ms: self.rng.below(2) * 100,
             window: 2,
             will: None,
             user,
@@ -206,14 +195,14 @@ impl World {
     }
 
     fn deed(&mut self, deed: u64, (session, id): (SessionKey, SessionId)) -> Command {
-        let filter = self.rng.pick(&CHANNELS).to_owned();
+        let filter = (*self.rng.pick(&CHANNELS).unwrap()).to_owned();
         let of = Members::Session(id);
-        let group = (self.rng.next(3) == 0).then(|| "g".into());
-        let has_user = self.rng.next(4) > 0 && !self.observers.contains(&id);
+        let group = (self.rng.below(3) == 0).then(|| "g".into());
+        let has_user = self.rng.below(4) > 0 && !self.observers.contains(&id);
         match deed {
             3 | 4 => Command::Admit(Admit {
                 session,
-                user: has_user.then(|| Arc::from(self.rng.pick(&USERS))),
+                user: has_user.then(|| Arc::from(*self.rng.pick(&USERS).unwrap())),
                 info: None,
                 subscriptions: vec![filter],
                 named_only: false,
@@ -224,7 +213,7 @@ impl World {
             7 => Command::End { session, reason: Reason::Kicked },
             8 => Command::Subscribe { of, filter, token: TOKEN },
             9 => Command::Unsubscribe { of, filter, token: TOKEN },
-            _ if self.rng.next(2) == 0 => Command::Leave { session, filter, group, request: 1 },
+            _ if self.rng.below(2) == 0 => Command::Leave { session, filter, group, request: 1 },
             _ => Command::Join(Join {
                 session,
                 filter,
