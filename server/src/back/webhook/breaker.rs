@@ -7,6 +7,9 @@
 //!    '------------------------------------------ a success --------------'
 //! ```
 //!
+//! From anywhere it is `Held` where the back end asks to be left alone: like `Open`, but a success of a request that left before
+//! changes nothing.
+//!
 //! Must not know requests. Start at [`Breaker::permit`].
 
 use std::time::Duration;
@@ -27,6 +30,7 @@ pub(super) struct Breaker {
 enum State {
     Closed,
     Open { until: Instant },
+    Held { until: Instant },
     Trying,
 }
 
@@ -55,8 +59,8 @@ impl Breaker {
     pub(super) fn permit(&mut self, now: Instant) -> Permit {
         match self.state {
             State::Closed => Permit::Go,
-            State::Open { until } if now < until => Permit::NotBefore(until),
-            State::Open { .. } => {
+            State::Open { until } | State::Held { until } if now < until => Permit::NotBefore(until),
+            State::Open { .. } | State::Held { .. } => {
                 self.state = State::Trying;
                 Permit::Go
             }
@@ -67,7 +71,9 @@ impl Breaker {
     /// The back end answered.
     pub(super) fn succeeded(&mut self) {
         self.failures = 0;
-        self.state = State::Closed;
+        if !matches!(self.state, State::Held { .. }) {
+            self.state = State::Closed;
+        }
     }
 
     /// It did not, or that it is in trouble.
@@ -77,7 +83,7 @@ impl Breaker {
             State::Closed => self.failures >= self.failures_max,
             State::Trying => true,
             // Requests that left before.
-            State::Open { .. } => false,
+            State::Open { .. } | State::Held { .. } => false,
         };
         if is_over {
             self.state = State::Open { until: now + self.pause };
@@ -93,15 +99,16 @@ impl Breaker {
 
     /// The back end wants to be left alone until then.
     pub(super) fn hold_until(&mut self, until: Instant) {
-        self.state = match self.state {
-            State::Open { until: other } if other > until => self.state,
-            _ => State::Open { until },
+        let until = match self.state {
+            State::Open { until: other } | State::Held { until: other } => until.max(other),
+            State::Closed | State::Trying => until,
         };
+        self.state = State::Held { until };
     }
 
     /// Somebody knows better: the next request tries.
     pub(super) fn release(&mut self, now: Instant) {
-        if let State::Open { until } = &mut self.state {
+        if let State::Open { until } | State::Held { until } = &mut self.state {
             *until = now.min(*until);
         }
     }
@@ -148,5 +155,20 @@ mod tests {
         assert_eq!(breaker.permit(start + PAUSE * 5), Permit::Go, "an operator knows better");
         breaker.release(start + PAUSE * 5);
         assert_eq!(breaker.permit(start + PAUSE * 5), Permit::Wait, "one at a time");
+    }
+
+    #[test]
+    fn a_request_that_left_before_does_not_end_what_the_back_end_asked_for() {
+        let (mut breaker, start) = (Breaker::new(1, PAUSE), Instant::now());
+        breaker.failed(start);
+        breaker.hold_until(start + PAUSE / 2);
+        breaker.succeeded();
+        assert_eq!(breaker.permit(start), Permit::NotBefore(start + PAUSE));
+        breaker.hold_until(start + PAUSE * 9);
+        breaker.succeeded();
+        assert_eq!(breaker.permit(start + PAUSE * 5), Permit::NotBefore(start + PAUSE * 9));
+        assert_eq!(breaker.permit(start + PAUSE * 9), Permit::Go);
+        breaker.succeeded();
+        assert!(breaker.is_closed(), "it was asked after that time");
     }
 }
