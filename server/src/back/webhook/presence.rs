@@ -31,13 +31,21 @@ pub(super) struct Presence {
 struct Place {
     /// The shards it is on, one bit each.
     shards: u64,
-    /// When its absence is long enough.
+    /// When its absence is long enough; until then it is there.
     due: Option<Instant>,
-    /// What is to be told.
-    state: Told,
     /// What was told last.
     told: Told,
     is_queued: bool,
+}
+
+/// Something to tell.
+#[derive(Debug)]
+pub(super) struct Step {
+    pub(super) subject: Subject,
+    /// That it is there, or gone.
+    pub(super) told: Told,
+    /// What the back end believes until it hears that.
+    before: Told,
 }
 
 /// What the back end believes of one.
@@ -52,6 +60,13 @@ pub(super) enum Told {
     Unsure,
 }
 
+impl Place {
+    /// What is true of it, whatever was told.
+    fn state(&self) -> Told {
+        if self.shards != 0 || self.due.is_some() { Told::Here } else { Told::Gone }
+    }
+}
+
 impl Presence {
     /// One has come to a shard.
     pub(super) fn comes(&mut self, shard: ShardId, subject: Subject) {
@@ -60,22 +75,22 @@ impl Presence {
         if let Some(due) = place.due.take() {
             self.due.remove(&(due, subject.clone()));
         }
-        place.state = Told::Here;
         self.queue(subject);
     }
 
     /// One has gone from a shard; what is long enough is when `now` is `pause` later.
     pub(super) fn goes(&mut self, shard: ShardId, subject: Subject, (now, pause): (Instant, Duration)) {
         let Some(place) = self.all.get_mut(&subject) else { return };
+        let was_on = place.shards;
         place.shards &= !(1 << shard.0);
-        if place.shards == 0 && place.due.is_none() && place.state == Told::Here {
+        if was_on != 0 && place.shards == 0 {
             self.expect_end(subject, now + pause);
         }
     }
 
     /// One of whom something was told by an earlier process, and who may come back by `until`.
     pub(super) fn restore(&mut self, subject: Subject, told: Told, until: Instant) {
-        self.all.insert(subject.clone(), Place { state: Told::Here, told, ..Place::default() });
+        self.all.insert(subject.clone(), Place { told, ..Place::default() });
         self.expect_end(subject, until);
     }
 
@@ -85,31 +100,32 @@ impl Presence {
     }
 
     /// Of whom something is to be told now, and what; it counts as told.
-    pub(super) fn next(&mut self, now: Instant) -> Option<(Subject, Told)> {
+    pub(super) fn next(&mut self, now: Instant) -> Option<Step> {
         while let Some((_, subject)) = self.due.first().filter(|(due, _)| *due <= now).cloned() {
             self.due.pop_first();
-            let place = self.all.get_mut(&subject);
-            place.into_iter().for_each(|place| (place.due, place.state) = (None, Told::Gone));
+            if let Some(place) = self.all.get_mut(&subject) {
+                place.due = None;
+            }
             self.queue(subject);
         }
         loop {
             let subject = self.untold.pop_front()?;
             let Some(place) = self.all.get_mut(&subject) else { continue };
             place.is_queued = false;
-            let (state, told) = (place.state, std::mem::replace(&mut place.told, place.state));
-            if state == Told::Gone && place.shards == 0 {
+            let told = place.state();
+            let before = std::mem::replace(&mut place.told, told);
+            if told == Told::Gone {
                 self.all.remove(&subject);
             }
-            if state != told {
-                return Some((subject, state));
+            if told != before {
+                return Some(Step { subject, told, before });
             }
         }
     }
 
-    /// What was given could not be told.
-    pub(super) fn failed(&mut self, subject: Subject, told: Told) {
-        let place = self.all.entry(subject.clone()).or_default();
-        place.told = if told == Told::Here { Told::Gone } else { Told::Here };
+    /// What was given could not be told: the back end believes what it did before.
+    pub(super) fn failed(&mut self, Step { subject, before, .. }: Step) {
+        self.all.entry(subject.clone()).or_default().told = before;
         self.queue(subject);
     }
 
@@ -121,7 +137,7 @@ impl Presence {
 
     fn queue(&mut self, subject: Subject) {
         let Some(place) = self.all.get_mut(&subject) else { return };
-        if place.state != place.told && !std::mem::replace(&mut place.is_queued, true) {
+        if place.state() != place.told && !std::mem::replace(&mut place.is_queued, true) {
             self.untold.push_back(subject);
         }
     }
@@ -138,7 +154,7 @@ mod tests {
     }
 
     fn all(presence: &mut Presence, now: Instant) -> Vec<(Subject, Told)> {
-        std::iter::from_fn(|| presence.next(now)).collect()
+        std::iter::from_fn(|| presence.next(now)).map(|step| (step.subject, step.told)).collect()
     }
 
     #[test]
@@ -176,6 +192,26 @@ mod tests {
         presence.comes(ShardId(0), user(2));
         assert_eq!(all(&mut presence, zero), [(user(2), Told::Here)]);
         assert_eq!(all(&mut presence, zero + PAUSE), [(user(1), Told::Gone), (user(3), Told::Gone)]);
+    }
+
+    #[test]
+    fn who_was_unsure_is_told_whatever_could_not_be_told_before() {
+        let (mut presence, zero) = (Presence::default(), Instant::now());
+        presence.restore(user(1), Told::Unsure, zero + PAUSE);
+        presence.comes(ShardId(0), user(1));
+        let coming = presence.next(zero).unwrap();
+        presence.goes(ShardId(0), user(1), (zero, PAUSE));
+        presence.failed(coming);
+        assert_eq!(
+            all(&mut presence, zero + PAUSE),
+            [(user(1), Told::Gone)],
+            "it may have been told to be there"
+        );
+        presence.restore(user(2), Told::Unsure, zero + PAUSE);
+        let going = presence.next(zero + PAUSE).unwrap();
+        presence.comes(ShardId(0), user(2));
+        presence.failed(going);
+        assert_eq!(all(&mut presence, zero + PAUSE), [(user(2), Told::Here)], "it may never have been told");
     }
 
     /// A pseudo random sequence (SplitMix64).
@@ -219,12 +255,13 @@ mod tests {
                 if random(&mut rng, 3) > 0 {
                     continue;
                 }
-                for (subject, told) in all(&mut presence, at(now)) {
-                    let who = (0..3).find(|n| user(*n) == subject).unwrap() as usize;
+                for step in std::iter::from_fn(|| presence.next(at(now))).collect::<Vec<_>>() {
+                    let who = (0..3).find(|n| user(*n) == step.subject).unwrap() as usize;
                     if random(&mut rng, 4) == 0 {
-                        presence.failed(subject, told);
+                        presence.failed(step);
                         continue;
                     }
+                    let told = step.told;
                     assert_ne!(believed[who], told == Told::Here, "seed {seed}: nothing is told twice");
                     believed[who] = told == Told::Here;
                     let (shards, since) = model[who];

@@ -19,7 +19,7 @@ use wire::cloudevent::sequence;
 use wire::sqs::id_of;
 
 use super::deliver::Deliverer;
-use super::presence::{Presence, Told};
+use super::presence::{Presence, Step, Told};
 use super::rows::Rows;
 use super::telling::{new_id, tell_presence};
 use crate::back::office::Office;
@@ -140,20 +140,20 @@ impl Watcher {
         }
     }
 
-    fn take(&self) -> (Vec<(Subject, Told)>, Option<Instant>) {
+    fn take(&self) -> (Vec<Step>, Option<Instant>) {
         let (now, mut presence) = (Instant::now(), self.presence());
         let batch: Vec<_> = std::iter::from_fn(|| presence.next(now)).take(BATCH).collect();
         (batch, presence.next_deadline())
     }
 
     /// Each is another one, so they need not wait for each other.
-    async fn tell(&self, batch: Vec<(Subject, Told)>) {
-        let results = join_all(batch.iter().map(|(subject, told)| self.tell_one(subject, *told))).await;
+    async fn tell(&self, batch: Vec<Step>) {
+        let results = join_all(batch.iter().map(|step| self.tell_one(step))).await;
         let mut is_lost = false;
-        for ((subject, told), is_stored) in batch.into_iter().zip(results) {
+        for (step, is_stored) in batch.into_iter().zip(results) {
             if !is_stored {
                 is_lost = true;
-                self.presence().failed(subject, told);
+                self.presence().failed(step);
             }
         }
         if is_lost && !self.office.is_draining() {
@@ -162,8 +162,8 @@ impl Watcher {
     }
 
     /// `true` once it is stored.
-    async fn tell_one(&self, subject: &Subject, told: Told) -> bool {
-        let is_here = told == Told::Here;
+    async fn tell_one(&self, Step { subject, told, .. }: &Step) -> bool {
+        let is_here = *told == Told::Here;
         if is_here && !self.keep(subject, Told::Unsure).await {
             return false;
         }
