@@ -63,10 +63,7 @@ impl Rows {
 
     /// Keeps what is known of a session; `false` if it is not safe. Without a store there is nothing to keep.
     pub(super) async fn put(&self, session: SessionId, life: &Life, link: Link) -> bool {
-        match self.begin_put(session, life, link) {
-            Some(done) => done.await.unwrap_or(false),
-            None => self.0.is_none(),
-        }
+        self.is_safe(self.begin_put(session, life, link)).await
     }
 
     /// The same without waiting until it is safe.
@@ -106,9 +103,12 @@ impl Rows {
         }
     }
 
-    /// Whether what is put is kept at all.
-    pub(super) fn are_kept(&self) -> bool {
-        self.0.is_some()
+    /// Waits for a change that was begun; `false` if it is not safe. Without a store there is nothing to keep.
+    pub(super) async fn is_safe(&self, begun: Option<oneshot::Receiver<bool>>) -> bool {
+        match begun {
+            Some(done) => done.await.unwrap_or(false),
+            None => self.0.is_none(),
+        }
     }
 
     fn begin_put(&self, session: SessionId, life: &Life, link: Link) -> Option<oneshot::Receiver<bool>> {

@@ -164,7 +164,7 @@ impl Watcher {
     /// `true` once it is stored.
     async fn tell_one(&self, Step { subject, told, .. }: &Step) -> bool {
         let is_here = *told == Told::Here;
-        if is_here && !self.keep(subject, Told::Unsure).await {
+        if is_here && !self.rows.is_safe(self.keep(subject, Told::Unsure)).await {
             return false;
         }
         let kind = match (subject, is_here) {
@@ -182,22 +182,14 @@ impl Watcher {
         }
         // Changes are done in their order, so neither needs to be waited for.
         if is_here {
-            drop(self.begin_keep(subject, Told::Here));
+            drop(self.keep(subject, Told::Here));
         } else {
             drop(self.rows.change_at(self.key(subject), Change::Delete));
         }
         true
     }
 
-    /// Safe when this is over, or the store is in trouble.
-    async fn keep(&self, subject: &Subject, told: Told) -> bool {
-        match self.begin_keep(subject, told) {
-            Some(done) => done.await.unwrap_or(false),
-            None => !self.rows.are_kept(),
-        }
-    }
-
-    fn begin_keep(&self, subject: &Subject, told: Told) -> Option<oneshot::Receiver<bool>> {
+    fn keep(&self, subject: &Subject, told: Told) -> Option<oneshot::Receiver<bool>> {
         let (is_user, name) = match subject {
             Subject::User(user) => (true, &**user),
             Subject::Channel(channel) => (false, channel.as_str()),
