@@ -270,7 +270,7 @@ impl Teller {
     }
 
     /// Keeps and tells that a session has a connection; `true` once both are safe.
-    async fn connected(
+    pub(super) async fn connected(
         &self,
         session: SessionId,
         coming: Coming,

@@ -20,9 +20,7 @@ use super::failure::Failure;
 use super::lives::{Life, Lives};
 use super::reply::{self, DisconnectReply, ErrorReply, Reply, StateChange, Verdict};
 use super::rows::{Link, Rows};
-use super::telling::{
-    Coming, Telling, Told, Why, cause, connected_data, disconnected_data, ended_data, event_parts, new_id,
-};
+use super::telling::{Coming, Telling, Told, Why, cause, disconnected_data, ended_data, event_parts, new_id};
 use crate::back::checked::check_body;
 use crate::back::office::OfficeError;
 use crate::back::rest::Desk;
@@ -110,9 +108,8 @@ impl Teller {
             self.lives.begin(session, life);
         }
         self.lives.change(session, Life::resume);
-        let data = connected_data(Coming::Recovered, None);
-        self.keep(session, Link::Connected).await;
-        self.put(session, &News::new(WebhookType::SessionConnected, &data)).await;
+        // Its client has its answer already, so there is nobody to send away.
+        self.connected(session, Coming::Recovered, None).await;
     }
 
     async fn disconnected(&self, session: SessionId, why: &Why, resumable_ms: Option<u64>) {
