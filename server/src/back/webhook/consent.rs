@@ -16,8 +16,8 @@ use hyper_util::rt::TokioIo;
 use rustls::ClientConfig;
 
 use super::Trust;
-use crate::back::dial::{self, Stream};
-use crate::config::{Config, Webhook, is_near};
+use super::line;
+use crate::config::{Config, Webhook};
 
 /// How long a back end has for its answer.
 const WAIT: Duration = Duration::from_secs(5);
@@ -57,14 +57,7 @@ fn is_allowed(allowed: &str, origin: &str) -> bool {
 /// The header of that name in the answer to OPTIONS, whatever its status.
 async fn allowed_origin(webhook: &Webhook, tls: Option<Arc<ClientConfig>>) -> Result<Option<String>, String> {
     let url = &webhook.url;
-    let is_usable = |address| url.is_secure || is_near(address);
-    let failed = |error: &dyn std::fmt::Debug| format!("{error:?}");
-    let socket = dial::connect((url.host.as_str(), url.port), WAIT, is_usable).await;
-    let socket = socket.map_err(|error| failed(&error))?;
-    let stream: Box<dyn Stream> = match tls {
-        Some(tls) => Box::new(dial::secure(tls, &url.host, socket).await.map_err(|error| failed(&error))?),
-        None => Box::new(socket),
-    };
+    let stream = line::reach(url, tls.as_ref(), WAIT).await.map_err(|error| error.to_string())?;
     let (mut sender, driver) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
     let driver = tokio::spawn(driver);

@@ -9,13 +9,14 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use http_body_util::Full;
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use rustls::ClientConfig;
 
 use super::connection::{Answer, Connection, Trouble};
 use super::consent::REQUEST_ORIGIN;
 use super::endpoint::{Call, Endpoint, Next};
 use super::failure::Failure;
 use crate::back::dial::{self, Stream};
-use crate::config::is_near;
+use crate::config::{WebhookUrl, is_near};
 
 /// How long a line without a call keeps its connection.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -128,15 +129,23 @@ async fn attempt(
 }
 
 async fn connect(endpoint: &Endpoint) -> Result<Connection, Failure> {
-    let url = &endpoint.config.url;
-    let is_usable = |address| url.is_secure || is_near(address);
-    let socket = dial::connect((url.host.as_str(), url.port), CONNECT_MAX, is_usable).await?;
-    let stream: Box<dyn Stream> = match &endpoint.tls {
-        Some(tls) => Box::new(dial::secure(Arc::clone(tls), &url.host, socket).await?),
-        None => Box::new(socket),
-    };
+    let stream = reach(&endpoint.config.url, endpoint.tls.as_ref(), CONNECT_MAX).await?;
     endpoint.count_connection();
     Connection::new(stream).await
+}
+
+/// The way to a back end: without TLS to loopback and private addresses only, whatever the name of its host resolves to.
+pub(super) async fn reach(
+    url: &WebhookUrl,
+    tls: Option<&Arc<ClientConfig>>,
+    wait: Duration,
+) -> Result<Box<dyn Stream>, Failure> {
+    let is_usable = |address| url.is_secure || is_near(address);
+    let socket = dial::connect((url.host.as_str(), url.port), wait, is_usable).await?;
+    Ok(match tls {
+        Some(tls) => Box::new(dial::secure(Arc::clone(tls), &url.host, socket).await?),
+        None => Box::new(socket),
+    })
 }
 
 /// The request, signed as of now.
