@@ -36,22 +36,18 @@ impl Cors {
     pub(super) fn allows_socket(&self, head: &Head<'_>) -> bool {
         let Some(origin) = head.header("origin") else { return true };
         let is_listed = self.origins != Origins::Unlisted && self.origins.allow(origin);
-        is_listed || is_own(origin, head)
+        is_listed || is_own(origin, head.header("host"))
     }
 
     /// Whether a page of another site sends a request that changes something, as any page may without being asked first, although
-    /// it is not listed. Browsers say where a request comes from (`Sec-Fetch-Site`), or at sites without TLS only of which origin.
+    /// it is not listed.
     pub(super) fn is_foreign(&self, head: &Head<'_>) -> bool {
         let is_listed = match &self.origins {
             Origins::Unlisted => false,
             Origins::Any => true,
             Origins::Listed(_) => head.header("origin").is_some_and(|origin| self.origins.allow(origin)),
         };
-        let is_elsewhere = match head.header("sec-fetch-site") {
-            Some(site) => matches!(site, "cross-site" | "same-site"),
-            None => head.header("origin").is_some_and(|origin| !is_own(origin, head)),
-        };
-        !is_listed && is_elsewhere
+        !is_listed && is_of_other_page(|name| head.header(name))
     }
 
     /// The answer to a preflight request (Fetch standard, CORS-preflight); `None` if this is none or CORS is off.
@@ -79,8 +75,17 @@ impl Cors {
     }
 }
 
+/// Whether a web page of another origin sends a request with these fields. Browsers say where a request comes from
+/// (`Sec-Fetch-Site`), or at sites without TLS only of which origin.
+pub(crate) fn is_of_other_page<'h>(field: impl Fn(&str) -> Option<&'h str>) -> bool {
+    match field("sec-fetch-site") {
+        Some(site) => matches!(site, "cross-site" | "same-site"),
+        None => field("origin").is_some_and(|origin| !is_own(origin, field("host"))),
+    }
+}
+
 /// Whether an origin is of the host that is asked.
-fn is_own(origin: &str, head: &Head<'_>) -> bool {
+fn is_own(origin: &str, host: Option<&str>) -> bool {
     let authority = origin.split_once("://").map(|(_, authority)| authority);
-    authority.zip(head.header("host")).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
+    authority.zip(host).is_some_and(|(authority, host)| authority.eq_ignore_ascii_case(host))
 }

@@ -37,6 +37,7 @@ use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request,
 use crate::state::{End, ShardState};
 
 pub use bans::{Ban, Banned, Bans};
+pub(crate) use cors::is_of_other_page;
 pub use mqtt::{FAMILIES, Family, Figures, OWN_NAMES, attributes};
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
 pub use stream::{FAMILIES as STREAM_FAMILIES, Family as StreamFamily, Figures as StreamFigures};

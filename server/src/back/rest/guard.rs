@@ -7,6 +7,7 @@
 use super::Desk;
 use super::problem::{FORBIDDEN, Problem, UNAUTHENTICATED};
 use crate::config::{Config, Scope};
+use crate::front::is_of_other_page;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, Method, header};
 use axum::middleware::Next;
@@ -90,7 +91,8 @@ pub(super) async fn check(
     next: Next,
 ) -> Result<Response, Problem> {
     if !desk.config.has_private_keys() {
-        loopback_host(request.headers())?;
+        check_without_keys(request.headers())
+            .map_err(|wrong| Problem::new(&FORBIDDEN, format!("without private.keys {wrong}")))?;
         return Ok(next.run(request).await);
     }
     let need = desk.needs.find(request.method(), request.extensions().get::<MatchedPath>());
@@ -134,37 +136,28 @@ fn rights_of(headers: &HeaderMap, config: &Config) -> Option<Rights> {
     }
 }
 
-/// Without keys the port is bound to loopback. A web page could still reach it through a name of its own that resolves
-/// to 127.0.0.1, so the Host must be a loopback one.
-fn loopback_host(headers: &HeaderMap) -> Result<(), Problem> {
+/// Without keys a port is bound to loopback, and who reaches it may do everything. A web page could reach it through a name of
+/// its own that resolves to 127.0.0.1, so the Host must be a loopback one, or by what it may send without a preflight.
+///
+/// # Errors
+/// What is wrong.
+pub(crate) fn check_without_keys(headers: &HeaderMap) -> Result<(), &'static str> {
     if is_of_foreign_page(headers) {
-        return Err(Problem::new(&FORBIDDEN, "without private.keys no page of another origin is served"));
+        return Err("no page of another origin is served");
     }
     if is_loopback_host(headers) {
         return Ok(());
     }
-    Err(Problem::new(
-        &FORBIDDEN,
-        "without private.keys the Host header must be localhost or a loopback address",
-    ))
+    Err("the Host header must be localhost or a loopback address")
 }
 
-/// Whether a web page of another origin sends it, as any page may send what needs no preflight. Browsers say so, where they say
-/// where a request comes from; else by its origin.
-pub(crate) fn is_of_foreign_page(headers: &HeaderMap) -> bool {
-    let text = |name: &str| headers.get(name).map(|value| value.to_str().unwrap_or_default());
-    match text("sec-fetch-site") {
-        Some(site) => matches!(site, "cross-site" | "same-site"),
-        None => text("origin").is_some_and(|origin| {
-            let authority = origin.split_once("://").map(|(_, authority)| authority);
-            authority
-                .is_none_or(|authority| !text("host").unwrap_or_default().eq_ignore_ascii_case(authority))
-        }),
-    }
+fn is_of_foreign_page(headers: &HeaderMap) -> bool {
+    // What is no text is of no origin that is known.
+    is_of_other_page(|name| headers.get(name).map(|value| value.to_str().unwrap_or_default()))
 }
 
 /// Whether the Host names this machine.
-pub(crate) fn is_loopback_host(headers: &HeaderMap) -> bool {
+fn is_loopback_host(headers: &HeaderMap) -> bool {
     let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
     let name = match host.strip_prefix('[') {
         Some(v6) => v6.split(']').next().unwrap_or_default(),
@@ -194,12 +187,12 @@ mod tests {
     #[test]
     fn only_loopback_hosts_pass_without_keys() {
         for host in ["localhost", "LOCALHOST:9000", "127.0.0.1:9000", "127.9.9.9", "[::1]:9000"] {
-            assert!(loopback_host(&with(header::HOST, host)).is_ok(), "{host}");
+            assert!(check_without_keys(&with(header::HOST, host)).is_ok(), "{host}");
         }
         for host in ["evil.example", "evil.example:9000", "10.0.0.1", "localhost.evil.example", ""] {
-            assert!(loopback_host(&with(header::HOST, host)).is_err(), "{host}");
+            assert!(check_without_keys(&with(header::HOST, host)).is_err(), "{host}");
         }
-        assert!(loopback_host(&HeaderMap::new()).is_err());
+        assert!(check_without_keys(&HeaderMap::new()).is_err());
     }
 
     #[test]

@@ -55,7 +55,7 @@ use utoipa_axum::routes;
 pub(in crate::back) use messages::PublishRequest;
 pub(in crate::back) use sessions::SubscriptionRequest;
 
-pub(crate) use guard::{bears_admin_key, is_loopback_host, is_of_foreign_page};
+pub(crate) use guard::{bears_admin_key, check_without_keys};
 pub use tail::TailSink;
 
 /// What every handler works with; clones share everything. A request takes several, so a clone is one count.

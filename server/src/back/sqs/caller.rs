@@ -9,7 +9,7 @@ use wire::sqs::{Clock, Error, ErrorKind, QueueArn, Request, Signature, SignedReq
 
 use super::Door;
 use super::http::Port;
-use crate::back::rest::{bears_admin_key, is_loopback_host, is_of_foreign_page};
+use crate::back::rest::{bears_admin_key, check_without_keys};
 use crate::config::SqsCredential;
 
 /// How far a client's clock may be off. Seconds.
@@ -65,15 +65,9 @@ impl Door {
             let text = "Where there are private.keys this port takes only requests that have one as bearer token or are signed by an sqs.credential.";
             return Err(Error::new(ErrorKind::InvalidClientTokenId, text));
         }
-        if is_of_foreign_page(&parts.headers) {
-            let text = "Without an sqs.credential no page of another origin is served.";
-            return Err(Error::new(ErrorKind::AccessDeniedException, text));
-        }
-        if is_loopback_host(&parts.headers) {
-            return Ok(());
-        }
-        let text = "Without an sqs.credential the Host must be localhost or a loopback address.";
-        Err(Error::new(ErrorKind::AccessDeniedException, text))
+        check_without_keys(&parts.headers).map_err(|wrong| {
+            Error::new(ErrorKind::AccessDeniedException, format!("Without an sqs.credential {wrong}."))
+        })
     }
 
     fn anybody(&self, signature: Option<&Signature<'_>>) -> Caller<'_> {
