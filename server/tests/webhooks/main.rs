@@ -168,7 +168,8 @@ async fn a_back_end_lets_in_answers_acts_and_keeps_its_state_with_the_session() 
 /// What a client hears whose connect is answered so: its refusal, or `None` when the transport is closed.
 async fn connect_answered(act: Act) -> Option<String> {
     let back_end = BackEnd::start(move |_| act.clone()).await;
-    let server = start(back_end.address, "timeout_ms = 300\n").await;
+    let keys = "timeout_ms = 300\n[limits]\nmessage_bytes_max = 65536\n";
+    let server = start(back_end.address, keys).await;
     let heard = client(&server, |mut socket| join(&mut socket, "")).await;
     server.drain().await;
     heard
@@ -199,6 +200,7 @@ async fn only_a_no_is_a_refusal_and_only_a_yes_lets_in() {
         (yes(json!({ "result": {}, "error": {} })), None),
         (yes(json!({ "actions": [{ "publish": { "channel": "a" } }, { "fly": {} }] })), None),
         (yes(json!({ "result": { "subscriptions": ["$sys/x"] } })), None),
+        (yes(json!({ "result": { "info": "x".repeat(70_000) } })), None),
         (Act::Raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}"), None),
         (Act::Raw("hello\r\n\r\n"), None),
         (Act::Raw(""), None),

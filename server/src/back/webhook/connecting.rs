@@ -7,6 +7,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use hub::{Command, Members, SessionId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -21,6 +22,7 @@ use super::rows::Link;
 use super::teller::{Checked, News, REFUSED, Teller, note};
 use super::telling::{Coming, connect_data, connected_data};
 use crate::auth::{Grant, PermissionEntry, Permissions, UnixMs};
+use crate::back::checked::check_identity;
 use crate::config::{AuthMode, ConnectWithoutAnswer, WebhookType};
 use crate::mail::{Admission, Denial, Handshake, Hello, Known, Luggage, Mail, Speaks, Wanted};
 
@@ -201,7 +203,9 @@ impl Teller {
         }
         let permissions = permissions.map(Permissions::of_entries).transpose();
         let permissions = permissions.map_err(|error| format!("result.permissions: {error}"))?;
-        let info = info.filter(|info| !info.is_null()).map(|info| info.to_string().into());
+        let info: Option<Bytes> = info.filter(|info| !info.is_null()).map(|info| info.to_string().into());
+        check_identity(user.as_deref(), info.as_deref(), &self.desk.config().limits)
+            .map_err(|error| format!("result: {error}"))?;
         let grant = Grant {
             user: user.map(Arc::from),
             info,
