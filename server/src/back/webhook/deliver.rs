@@ -7,7 +7,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hub::SessionId;
@@ -24,6 +24,7 @@ use super::history::{Attempt, History};
 use super::lives::{Life, Lives};
 use super::outbox::Outbox;
 use super::reply;
+use crate::auth::unix_now;
 use crate::back::rest::Desk;
 use crate::back::sqs::{QueueMessage, ReceivedMessage};
 
@@ -240,7 +241,7 @@ impl Deliverer {
         let begun = Instant::now();
         let body = self.completed(&head, &message.body);
         let result = self.endpoint.call((&head.id, body), wait, Urgency::Patient).await;
-        let age = now_ms().saturating_sub(message.sent_ms);
+        let age = unix_now().0.saturating_sub(message.sent_ms);
         let about = (number, Duration::from_millis(age));
         let fate = fate(&self.endpoint.config, about, &result, chance());
         if let (Fate::Done, Ok(answer)) = (fate, &result) {
@@ -291,7 +292,7 @@ impl Deliverer {
             id: head.id,
             kind: head.kind,
             session: message.group.clone().unwrap_or_default(),
-            at_ms: now_ms(),
+            at_ms: unix_now().0,
             number,
             took,
             result: result.clone(),
@@ -330,11 +331,6 @@ impl Deliverer {
 fn with_life(life: &Life, rest: &str) -> String {
     let state = life.state.as_deref().map(|state| format!("\"state\":{},", serde_json::Value::from(state)));
     format!("{{\"generation\":{},{}{rest}", life.generation, state.unwrap_or_default())
-}
-
-fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Between 0 and 1.
