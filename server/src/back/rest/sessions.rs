@@ -8,6 +8,7 @@ use super::{Cursor, Desk, Page, Taken, limit_of};
 use crate::mail::{Inspection, Mail};
 use axum::Json;
 use axum::extract::State;
+use futures_util::future::join_all;
 use hub::{Command, Members, Reason, Refusal, Report, SessionId, SessionView, ShardId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -478,8 +479,13 @@ impl Desk {
                 let Report::Sessions(page) = report else { break };
                 more = page.more;
                 after = page.items.last().map(|view| view.id);
-                for item in self.describe(shard, page.items).await.iter().filter(|item| filter.takes(item)) {
-                    count += self.end(Members::Session(in_path(&item.id)?), reason).await?;
+                let ids: Vec<SessionId> = page.items.iter().map(|view| view.id).collect();
+                let known = ids.into_iter().zip(self.describe(shard, page.items).await);
+                let chosen = known.filter(|(_, item)| filter.takes(item));
+                // Beside each other: a shard ends many in one turn.
+                let ends = chosen.map(|(session, _)| self.end(Members::Session(session), reason));
+                for ended in join_all(ends).await {
+                    count += ended?;
                 }
             }
         }
