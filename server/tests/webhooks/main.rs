@@ -19,7 +19,7 @@ use std::time::Duration;
 
 use back_end::{Act, BackEnd, Hook, yes};
 use base64::Engine as _;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use support::client::{Said, WebSocket, field};
 use trunkline::config::{Machine, SourceFile, Sources};
@@ -36,20 +36,10 @@ async fn start(back_end: SocketAddr, keys: &str) -> Server {
     start_with(back_end, "mode = \"back_end\"", keys).await
 }
 
-/// A server that lets in who has a token of [`token`].
+/// A server that lets in who has a token of [`support::token::token`].
 async fn start_with_tokens(back_end: SocketAddr, keys: &str) -> Server {
-    let auth = format!("mode = \"jwt\"\n[auth.jwt]\nsecret = \"{TOKEN_SECRET}\"");
+    let auth = format!("mode = \"jwt\"\n[auth.jwt]\nsecret = \"{}\"", support::token::SECRET);
     start_with(back_end, &auth, keys).await
-}
-
-const TOKEN_SECRET: &str = "0123456789abcdef0123456789abcdef";
-
-/// With these claims.
-fn token(claims: &Value) -> String {
-    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let signed = format!("{}.{}", part(r#"{"alg":"HS256"}"#), part(&claims.to_string()));
-    let key = ring::hmac::Key::new(ring::hmac::HMAC_SHA256, TOKEN_SECRET.as_bytes());
-    format!("{signed}.{}", URL_SAFE_NO_PAD.encode(ring::hmac::sign(&key, signed.as_bytes())))
 }
 
 async fn start_with(back_end: SocketAddr, auth: &str, keys: &str) -> Server {

@@ -349,7 +349,7 @@ async fn webhooks_may_take_one_protocol_alone() {
 async fn users_of_tokens_are_in_what_is_told() {
     let back_end = BackEnd::start(|_| Act::Answer(204, String::new())).await;
     let claims = json!({ "sub": "ada", "trunkline": { "state": "t" } });
-    let token = super::token(&claims);
+    let token = super::support::token::token(&claims.to_string());
     let types = ALL.replace("\"session.connect\", ", "");
     let server = super::start_with_tokens(back_end.address, &types).await;
     let shown = token.clone();

@@ -3,26 +3,19 @@
 use load::mqtt::Qos;
 use serde_json::{Value, json};
 use trunkline::Server;
-use trunkline::config::{Config, Machine, SourceFile, Sources};
 
 use super::back_end::{Act, BackEnd, yes};
 use super::support::client::Http;
 use super::support::whole::publisher::{self, message};
 use super::support::whole::until::PATIENCE;
-use super::{SECRET, until};
+use super::{start_with, until};
 
 async fn start(back_end: &BackEnd, keys: &str) -> Server {
-    let text = format!(
-        "[auth]\nmode = \"anonymous\"\n[server]\npublic_listen = \"127.0.0.1:0\"\nprivate_listen = \"127.0.0.1:0\"\n\
-         drain_window_ms = 0\nshards = 2\n[mqtt]\nsys_interval_seconds = 0\n[[webhook]]\nname = \"app\"\n\
-         url = \"http://{}/\"\nsecrets = [\"{SECRET}\"]\ntypes = [\"session.event\"]\n\
-         filters = [\"in/+\", \"in/#\"]\nretry_ms_min = 20\nretry_ms_max = 40\n{keys}",
-        back_end.address
+    let keys = format!(
+        "types = [\"session.event\"]\nfilters = [\"in/+\", \"in/#\"]\nretry_ms_min = 20\nretry_ms_max = 40\n{keys}\
+         [mqtt]\nsys_interval_seconds = 0\n"
     );
-    let file = Some(SourceFile { name: "test.toml".into(), text });
-    let machine = Machine { cores: 2, open_files_max: 100_000 };
-    let loaded = Config::load(&Sources { file, ..Sources::default() }, machine);
-    Server::start(loaded.unwrap_or_else(|problems| panic!("{problems}")).config).await.unwrap()
+    start_with(back_end.address, "mode = \"anonymous\"", &keys).await
 }
 
 /// What was heard, each event once.

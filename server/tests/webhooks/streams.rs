@@ -8,8 +8,9 @@ use super::back_end::{Act, BackEnd, yes};
 use super::mqtt::script;
 use super::support::client::{Answer, Http, Said, WebSocket};
 use super::support::stream::Stream;
+use super::support::token::token;
 use super::told::{ALL, kinds};
-use super::{start, start_with_tokens, token, until};
+use super::{start, start_with_tokens, until};
 
 fn get(address: std::net::SocketAddr, target: &str) -> Answer {
     Http::connect(address).get(target)
@@ -68,8 +69,9 @@ async fn where_tokens_let_clients_in_the_back_end_is_told_of_them() {
     let types = "types = [\"session.connected\", \"session.disconnected\", \"session.ended\"]\n";
     let server = start_with_tokens(back_end.address, types).await;
     script(&server, |address| {
-        let token = token(&json!({"sub": "bob", "trunkline": {
-            "state": "s2", "permissions": [{ "filters": ["tea"], "allow": ["subscribe"] }] }}));
+        let claims = json!({"sub": "bob", "trunkline": {
+            "state": "s2", "permissions": [{ "filters": ["tea"], "allow": ["subscribe"] }] }});
+        let token = token(&claims.to_string());
         let refused = get(address, &format!("/sse?channel=coffee&access_token={token}"));
         assert_eq!(refused.status, 403);
         // What it says besides is not kept for a back end that is not asked.
