@@ -141,14 +141,10 @@ impl Events {
         let session = |id: SessionId, namespace: Arc<str>| self.handle.session_of(id, namespace);
         match upcall {
             Upcall::Connect { session: id, hello, handshake, .. } => {
-                let mut stream = None;
-                let (namespace, auth, mqtt) = match hello {
-                    Hello::SocketIo { namespace, auth } => (namespace, auth, None),
-                    Hello::Mqtt(hello) => (no_namespace(), None, Some(hello)),
-                    Hello::Stream(hello) => {
-                        stream = Some(hello);
-                        (no_namespace(), None, None)
-                    }
+                let (namespace, auth, mqtt, stream) = match hello {
+                    Hello::SocketIo { namespace, auth } => (namespace, auth, None, None),
+                    Hello::Mqtt(hello) => (no_namespace(), None, Some(hello), None),
+                    Hello::Stream(hello) => (no_namespace(), None, None, Some(hello)),
                 };
                 let auth = auth.and_then(|json| serde_json::from_slice(&json).ok()).unwrap_or_default();
                 let session = session(id, namespace);
