@@ -416,13 +416,9 @@ impl Setting for WebhookUrl {
 
 impl WebhookProtocol {
     /// Of a stream that is called so.
-    pub fn of_stream(name: &str) -> Self {
-        match name {
-            "sse" => Self::Sse,
-            "ndjson" => Self::Ndjson,
-            "poll" => Self::Poll,
-            _ => Self::WebSocket,
-        }
+    pub fn of_stream(name: &str) -> Option<Self> {
+        let streams = [Self::Sse, Self::Ndjson, Self::Poll, Self::WebSocket];
+        streams.into_iter().find(|stream| stream.as_str() == name)
     }
 }
 

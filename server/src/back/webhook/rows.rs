@@ -11,6 +11,7 @@ use store::{Change, Completion, Completions, Done, Expect, Row, RowOp, StoreErro
 use tokio::sync::oneshot;
 
 use super::lives::Life;
+use crate::config::WebhookProtocol;
 use crate::mail::Speaks;
 
 /// Keys begin so: others may keep things of sessions, too.
@@ -147,10 +148,7 @@ fn former(key: &[u8], body: &[u8]) -> Option<Former> {
     let speaks = match speaks {
         KeptSpeaks::SocketIo { namespace } => Speaks::SocketIo(namespace.into()),
         KeptSpeaks::Mqtt { client_id } => Speaks::Mqtt(client_id.into()),
-        KeptSpeaks::Stream { protocol } => {
-            let known = ["sse", "ndjson", "poll", "websocket"];
-            Speaks::Stream(known.into_iter().find(|known| *known == protocol)?)
-        }
+        KeptSpeaks::Stream { protocol } => Speaks::Stream(WebhookProtocol::of_stream(protocol)?.as_str()),
     };
     let (user, state) = (user.map(Arc::from), state.map(Arc::from));
     let life = Life { user, state, generation, is_admitted: true, ..Life::new(speaks) };

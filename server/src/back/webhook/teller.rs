@@ -381,7 +381,9 @@ fn takes(config: &Webhook, kind: WebhookType, speaks: &Speaks) -> bool {
     match speaks {
         Speaks::SocketIo(namespace) => config.takes(kind, WebhookProtocol::SocketIo, Some(namespace)),
         Speaks::Mqtt(_) => config.takes(kind, WebhookProtocol::Mqtt, None),
-        Speaks::Stream(name) => config.takes(kind, WebhookProtocol::of_stream(name), None),
+        Speaks::Stream(name) => {
+            WebhookProtocol::of_stream(name).is_some_and(|protocol| config.takes(kind, protocol, None))
+        }
     }
 }
 

@@ -169,17 +169,17 @@ impl Kind {
     }
 
     pub(super) fn webhook_protocol(self) -> WebhookProtocol {
-        WebhookProtocol::of_stream(self.protocol())
+        match self {
+            Self::Sse | Self::SseEnvelope => WebhookProtocol::Sse,
+            Self::Ndjson => WebhookProtocol::Ndjson,
+            Self::Poll => WebhookProtocol::Poll,
+            Self::WebSocket => WebhookProtocol::WebSocket,
+        }
     }
 
     /// As the back office knows it.
     pub(super) fn protocol(self) -> &'static str {
-        match self {
-            Self::Sse | Self::SseEnvelope => "sse",
-            Self::Ndjson => "ndjson",
-            Self::Poll => "poll",
-            Self::WebSocket => "websocket",
-        }
+        self.webhook_protocol().as_str()
     }
 }
 
