@@ -44,13 +44,12 @@ impl CheckConfig {
         let Loaded { config, warnings } = check(&sources)?;
         service::check(&config)?;
         unreadable_files(&config)?;
-        let unheard: String =
-            without_back_end(&config)?.iter().map(|warning| format!("warning: {warning}\n")).collect();
+        let unheard = without_back_end(&config)?;
         let unwanted =
             if self.offline || config.webhooks.is_empty() { Vec::new() } else { unwanted(&config)? };
-        let unwanted: String = unwanted.iter().map(|warning| format!("warning: {warning}\n")).collect();
-        let warnings: String = warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
-        print(&format!("{warnings}{unheard}{unwanted}{name}: OK\n"))
+        let warnings = warnings.iter().map(ToString::to_string).chain(unheard).chain(unwanted);
+        let warnings: String = warnings.map(|warning| format!("warning: {warning}\n")).collect();
+        print(&format!("{warnings}{name}: OK\n"))
     }
 }
 
