@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use trunkline::Server;
 
 use super::back_end::{Act, BackEnd, yes};
-use super::support::client::Http;
+use super::support::client::{Http, field};
 use super::support::whole::publisher::{self, message};
 use super::support::whole::until::PATIENCE;
-use super::{start_with, until};
+use super::{client, join, start_with, until};
 
 async fn start(back_end: &BackEnd, keys: &str) -> Server {
     let keys = format!(
@@ -85,5 +85,34 @@ async fn what_is_posted_is_told_and_what_the_back_end_publishes_is_not() {
     let event = &events[0];
     assert_eq!((&event["data"], &event["event"]), (&json!(2), &json!("say")));
     assert_eq!((&event["source"], &event["partitionkey"]), (&json!("/publish"), &json!("in/1")));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_channel_that_is_called_as_a_session_is_none() {
+    let back_end = BackEnd::start(|_| {
+        yes(json!({ "actions": [{ "send": { "data": "not for you" } }, { "disconnect": {} }] }))
+    })
+    .await;
+    let keys = "types = [\"session.event\"]\nfilters = [\"+\"]\n";
+    let server = start_with(back_end.address, "mode = \"anonymous\"", keys).await;
+    let (mut socket, session) = client(&server, |mut socket| {
+        let session = field(&join(&mut socket, "").unwrap(), "sid").unwrap();
+        (socket, session)
+    })
+    .await;
+    let (public, path) = (server.public_addr(), format!("/publish?channel={session}"));
+    tokio::task::spawn_blocking(move || {
+        let mut http = Http::connect(public);
+        assert_eq!((http.post(&path, "1").status, http.post(&path, "2").status), (200, 200));
+    })
+    .await
+    .unwrap();
+    until("both are told", || heard(&back_end).len() == 2).await;
+    // What the answer to the first wants is done before the second leaves.
+    let owner = server.handle().session(session.parse().unwrap(), "/");
+    owner.emit("yours", json!([3])).await.unwrap();
+    let first = tokio::task::spawn_blocking(move || socket.next_text());
+    assert_eq!(first.await.unwrap(), r#"42["yours",3]"#);
     server.drain().await;
 }

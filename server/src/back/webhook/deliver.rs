@@ -92,6 +92,12 @@ pub(super) struct Head {
     generation: Option<u32>,
 }
 
+impl Head {
+    fn session(&self) -> Option<SessionId> {
+        self.session.as_ref()?.parse().ok()
+    }
+}
+
 impl Deliverer {
     pub(super) fn new(
         endpoint: Arc<Endpoint>,
@@ -245,7 +251,7 @@ impl Deliverer {
         let about = (number, Duration::from_millis(age));
         let fate = fate(&self.endpoint.config, about, &result, chance());
         if let (Fate::Done, Ok(answer)) = (fate, &result) {
-            self.act(answer, message.group.as_deref()).await;
+            self.act(answer, &head).await;
         }
         self.count(fate);
         if matches!(fate, Fate::Done | Fate::Dead) {
@@ -257,8 +263,8 @@ impl Deliverer {
 
     /// A shard that put an event here knew neither the state of its session nor which connection it was on: it gets what holds now.
     fn completed(&self, head: &Head, body: &str) -> Bytes {
-        let session = head.session.as_ref().filter(|_| head.generation.is_none());
-        let life = session.and_then(|session| self.lives.get(session.parse().ok()?));
+        let session = head.session().filter(|_| head.generation.is_none());
+        let life = session.and_then(|session| self.lives.get(session));
         match (life, body.strip_prefix('{')) {
             (Some(life), Some(rest)) => with_life(&life, rest).into(),
             _ => Bytes::copy_from_slice(body.as_bytes()),
@@ -267,8 +273,9 @@ impl Deliverer {
 
     /// What the back end wants done, before the next event of the session leaves. An answer that says nothing of that, or cannot
     /// be understood, is one all the same. Only what it is asked about changes a session's state.
-    async fn act(&self, answer: &Answer, group: Option<&str>) {
-        let Some(own) = group.and_then(|group| group.parse::<SessionId>().ok()) else { return };
+    async fn act(&self, answer: &Answer, head: &Head) {
+        // The event says of which session it is. What it waits behind may be a name that a client chose.
+        let Some(own) = head.session() else { return };
         let Ok(reply) = reply::read(answer) else { return };
         match Actions::check(&reply.actions, own, &self.desk) {
             Ok(actions) => drop(actions.run(&self.desk).await),
