@@ -1,6 +1,6 @@
 //! A back end that does what a test tells it to, also what no back end should do.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -99,6 +99,12 @@ impl BackEnd {
     /// What has come so far.
     pub(crate) fn hooks(&self) -> Vec<Hook> {
         self.hooks.lock().unwrap().clone()
+    }
+
+    /// Each event once, in the order in which it was first heard.
+    pub(crate) fn heard(&self) -> Vec<Hook> {
+        let mut ids = HashSet::new();
+        self.hooks().into_iter().filter(|hook| ids.insert(hook.event["id"].to_string())).collect()
     }
 
     /// Of one type.

@@ -1,11 +1,10 @@
 //! What the back end is told of users and channels that come and go.
 
-use std::path::PathBuf;
-
 use serde_json::{Value, json};
 
 use super::back_end::{BackEnd, Hook, yes};
 use super::support::client::WebSocket;
+use super::support::whole::folder::Folder;
 use super::told::Program;
 use super::{WAIT, client, join, start, until};
 
@@ -34,14 +33,8 @@ fn enter(socket: &mut WebSocket, user: &str, channel: &str) {
 
 /// What was told of one user or channel, each event once.
 fn heard(back_end: &BackEnd, subject: &str) -> Vec<Hook> {
-    let mut heard: Vec<Hook> = Vec::new();
-    for hook in back_end.hooks() {
-        let is_new = heard.iter().all(|before| before.event["id"] != hook.event["id"]);
-        if is_new && hook.event["subject"] == subject && hook.kind() != "session.connect" {
-            heard.push(hook);
-        }
-    }
-    heard
+    let is_told = |hook: &Hook| hook.event["subject"] == subject && hook.kind() != "session.connect";
+    back_end.heard().into_iter().filter(is_told).collect()
 }
 
 fn kinds(back_end: &BackEnd, subject: &str) -> Vec<String> {
@@ -86,13 +79,12 @@ async fn users_and_channels_are_told_to_come_and_to_go() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_those_who_stay_away_are_told_to_be_gone_and_the_others_were_never_away() {
-    let folder = std::env::temp_dir().join(format!("trunkline-coming-{}", std::process::id()));
-    let _not_there = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
+    let folder = Folder::new("coming");
     let back_end = back_end().await;
     let keys = format!("{TYPES}offline_after_ms = 3000\nvacated_after_ms = 3000\n");
-    let script = move |back_end: BackEnd, folder: PathBuf| {
-        let program = Program::start_with((&folder, "127.0.0.1:0"), &back_end, &keys, "");
+    let path = folder.path().to_owned();
+    let script = move |back_end: BackEnd| {
+        let program = Program::start_with((&path, "127.0.0.1:0"), &back_end, &keys, "");
         let mut sockets = [program.connect(), program.connect()];
         enter(&mut sockets[0], "ada", "chat/1");
         enter(&mut sockets[1], "bob", "chat/2");
@@ -106,10 +98,7 @@ async fn after_a_kill_those_who_stay_away_are_told_to_be_gone_and_the_others_wer
         enter(&mut socket, "ada", "chat/1");
         (back_end, program, socket)
     };
-    let scripted = tokio::task::spawn_blocking({
-        let folder = folder.clone();
-        move || script(back_end, folder)
-    });
+    let scripted = tokio::task::spawn_blocking(move || script(back_end));
     let (back_end, program, socket) = tokio::time::timeout(WAIT, scripted).await.unwrap().unwrap();
     let gone = ["user.online", "user.offline"];
     until("bob is told to be gone", || kinds(&back_end, "bob") == gone).await;
@@ -120,5 +109,4 @@ async fn after_a_kill_those_who_stay_away_are_told_to_be_gone_and_the_others_wer
         heard(&back_end, "bob").iter().map(|hook| hook.event["sequence"].clone()).collect();
     assert!(told[0].as_str() < told[1].as_str(), "{told:?}");
     drop(program);
-    std::fs::remove_dir_all(&folder).unwrap();
 }

@@ -20,13 +20,7 @@ async fn start(back_end: &BackEnd, keys: &str) -> Server {
 
 /// What was heard, each event once.
 fn heard(back_end: &BackEnd) -> Vec<Value> {
-    let mut heard: Vec<Value> = Vec::new();
-    for hook in back_end.hooks() {
-        if heard.iter().all(|before| before["id"] != hook.event["id"]) {
-            heard.push(hook.event);
-        }
-    }
-    heard
+    back_end.heard().into_iter().map(|hook| hook.event).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use trunkline::Server;
 
 use super::back_end::{Act, BackEnd, Hook, yes};
 use super::support::client::{PATIENCE, WebSocket, field, get};
+use super::support::whole::folder::Folder;
 use super::{SECRET, SOCKET, WAIT, client, join, start, until};
 
 pub(crate) const ALL: &str = "types = [\"session.connect\", \"session.event\", \"session.connected\", \"session.disconnected\", \
@@ -18,14 +19,8 @@ pub(crate) const ALL: &str = "types = [\"session.connect\", \"session.event\", \
 
 /// What was told of one session, each event once, in the order in which it was first heard.
 pub(crate) fn heard(back_end: &BackEnd, sid: &str) -> Vec<Hook> {
-    let mut heard: Vec<Hook> = Vec::new();
-    for hook in back_end.hooks() {
-        let is_new = heard.iter().all(|before| before.event["id"] != hook.event["id"]);
-        if is_new && hook.event["sessionid"] == sid && hook.kind() != "session.connect" {
-            heard.push(hook);
-        }
-    }
-    heard
+    let is_told = |hook: &Hook| hook.event["sessionid"] == sid && hook.kind() != "session.connect";
+    back_end.heard().into_iter().filter(is_told).collect()
 }
 
 pub(crate) fn kinds(hooks: &[Hook]) -> Vec<&str> {
@@ -339,25 +334,18 @@ impl Drop for Program {
     }
 }
 
-/// An empty one of its own.
-fn folder(name: &str) -> PathBuf {
-    let folder = std::env::temp_dir().join(format!("trunkline-webhooks-{name}-{}", std::process::id()));
-    let _not_there = std::fs::remove_dir_all(&folder);
-    std::fs::create_dir_all(&folder).unwrap();
-    folder
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_kill_the_back_end_hears_of_every_session_that_is_gone() {
-    let folder = folder("gone");
+    let folder = Folder::new("gone");
     let back_end = BackEnd::start(|hook| match hook.kind() {
         "session.connect" => yes(json!({ "result": { "user": "ada" }, "state": "kept" })),
         "session.event" => yes(json!({ "result": hook.event["state"] })),
         _ => yes(json!({})),
     })
     .await;
-    let script = |back_end: BackEnd, folder: PathBuf| {
-        let mut program = Program::start(&folder, "127.0.0.1:0", &back_end, "");
+    let path = folder.path().to_owned();
+    let script = move |back_end: BackEnd| {
+        let mut program = Program::start(&path, "127.0.0.1:0", &back_end, "");
         let (mut lost, mut recoverable) = (program.connect(), program.connect());
         let gone = field(&join(&mut lost, "").unwrap(), "sid").unwrap();
         let answer = join(&mut recoverable, r#"{"csr":true}"#).unwrap();
@@ -370,10 +358,7 @@ async fn after_a_kill_the_back_end_hears_of_every_session_that_is_gone() {
         assert_eq!(back.next_text(), r#"431["kept"]"#, "the state outlived the process");
         (back_end, program, back, gone, sid)
     };
-    let scripted = tokio::task::spawn_blocking({
-        let folder = folder.clone();
-        move || script(back_end, folder)
-    });
+    let scripted = tokio::task::spawn_blocking(move || script(back_end));
     let (back_end, program, back, gone, sid) = tokio::time::timeout(WAIT, scripted).await.unwrap().unwrap();
     until("both are told", || heard(&back_end, &gone).len() == 3 && heard(&back_end, &sid).len() >= 4).await;
     let hooks = heard(&back_end, &gone);
@@ -402,14 +387,13 @@ async fn after_a_kill_the_back_end_hears_of_every_session_that_is_gone() {
         .collect();
     assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
     drop((program, back));
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_end_of_a_session_that_was_lost_before_a_kill_comes_behind_all_that_was_told_before_it() {
-    let folder = folder("lost");
+    let folder = Folder::new("lost");
     let back_end = BackEnd::start(|_| yes(json!({}))).await;
-    let first = Program::start(&folder, "127.0.0.1:0", &back_end, "[recovery]\nwindow_ms = 1000\n");
+    let first = Program::start(folder.path(), "127.0.0.1:0", &back_end, "[recovery]\nwindow_ms = 1000\n");
     let scripted = tokio::task::spawn_blocking(move || {
         let mut socket = first.connect();
         let sid = field(&join(&mut socket, r#"{"csr":true}"#).unwrap(), "sid").unwrap();
@@ -431,7 +415,6 @@ async fn the_end_of_a_session_that_was_lost_before_a_kill_comes_behind_all_that_
         heard(&back_end, &sid).iter().map(|hook| hook.event["sequence"].to_string()).collect();
     assert!(places.is_sorted_by(|a, b| a < b), "{places:?}");
     drop(second);
-    std::fs::remove_dir_all(&folder).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
