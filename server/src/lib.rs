@@ -25,4 +25,4 @@ pub use embed::{
     Replies, Server, Session, StartError,
 };
 pub use hub::{Reason, Refusal, SessionId};
-pub use mail::{Handshake, MqttHello};
+pub use mail::{Handshake, MqttHello, StreamHello};

@@ -1,5 +1,5 @@
 //! Client events as a `Stream`: who asks to connect, what they send, who left. Of Socket.IO clients and, with `auth.mode =
-//! "back_end"`, of the coming and going of MQTT clients.
+//! "back_end"`, of the coming and going of MQTT clients and streams.
 //!
 //! Taking the stream makes the program the back end. It is bounded: a program that does not read it slows its
 //! clients down (the shards stop reading from them) instead of filling memory.
@@ -42,7 +42,7 @@ pub enum ClientEvent {
     Expired(Session),
 }
 
-/// A client that asks to connect to a namespace, or by MQTT.
+/// A client that asks to connect to a namespace, by MQTT, or for a stream.
 #[derive(Debug)]
 pub struct Connect {
     /// The session it will have when accepted; its id is known already. A client of MQTT gets its session later
@@ -240,8 +240,8 @@ impl Connect {
         Ok(self.session)
     }
 
-    /// Refuses for good: the client gets `connect_error` with this message and data, or CONNACK 5 or 0x87, and does not try
-    /// again.
+    /// Refuses for good: the client gets `connect_error` with this message and data, CONNACK 5 or 0x87, or 403, and does not
+    /// try again.
     ///
     /// # Errors
     /// [`OfficeError::Busy`], [`OfficeError::Stopped`].

@@ -15,9 +15,9 @@ use crate::mail::Speaks;
 #[derive(Clone, Debug)]
 pub(super) struct Life {
     pub(super) speaks: Speaks,
-    /// Named by the back end.
+    /// Named by the back end, or by the client's token.
     pub(super) user: Option<Arc<str>>,
-    /// Of the back end, opaque here.
+    /// Of the back end, or of that token; opaque here.
     pub(super) state: Option<Arc<str>>,
     /// Its connections so far, this one included.
     pub(super) generation: u32,

@@ -1,5 +1,5 @@
 //! What the back end is to be told and is not asked about waits here until it has heard it: in a FIFO queue of the server, where
-//! each session is a group. What could not be told in the end is in a second one, its dead letters.
+//! each session is a group, and each user and channel that comes and goes. What could not be told in the end is in a second one, its dead letters.
 //!
 //! Owns the names of both queues and the way in. Must not know how events leave (`deliver`), nor what they say. Start at
 //! [`Outbox::put`].

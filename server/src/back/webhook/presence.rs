@@ -8,7 +8,7 @@
 //!                          ^-------------------------------------------------------+
 //! ```
 //!
-//! Owns pauses and what was told of whom, over all shards. Reads no clock and waits for nothing. Start at [`Presence::note`].
+//! Owns pauses and what was told of whom, over all shards. Reads no clock and waits for nothing. Start at [`Presence::comes`].
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::time::Duration;

@@ -1,6 +1,6 @@
 //! Tells one back end of users and channels that come and go.
 //!
-//! Owns the way from what shards sighting to the outbox, and the rows by which a process knows who was told to be there by the one
+//! Owns the way from what shards notice to the outbox, and the rows by which a process knows who was told to be there by the one
 //! before. Such a row is safe before the back end hears that one is there, and goes when it has been told that it is gone: so
 //! nobody stays there for ever. Must not know pauses (`presence`). Start at [`Watcher::open`].
 
