@@ -11,7 +11,8 @@ use hub::{Command, Millis, Query, Report, SessionId};
 use super::lives::Life;
 use super::rows::{Former, Link};
 use super::teller::{News, Teller};
-use super::telling::{EXPIRED, RESTART, disconnected_data, ended_data, new_id};
+use super::telling::{EXPIRED, RESTART, disconnected_data, ended_data};
+use crate::auth::unix_now;
 use crate::config::WebhookType;
 
 /// Sessions that a shard tells at a time.
@@ -58,7 +59,7 @@ impl Teller {
         if link == Link::Lost && is_there {
             return;
         }
-        let id = |what: &str| Some((format!("{session}-{generation}-{what}"), new_id().1));
+        let id = |what: &str| Some((format!("{session}-{generation}-{what}"), unix_now().0));
         let mut is_stored = true;
         if link == Link::Connected {
             let data = disconnected_data(&RESTART, left_ms, None);

@@ -18,6 +18,7 @@ use wire::http::percent_encode;
 use wire::values::Values;
 
 use super::lives::Life;
+use crate::auth::unix_now;
 use crate::back::gather::message_id;
 use crate::back::values::text_of;
 use crate::config::{Config, SendPasswords, WebhookType};
@@ -274,7 +275,7 @@ pub(super) fn disconnected_data(why: &Why, resumable_ms: Option<u64>, lasted: Op
     let Why { reason, cause } = why;
     // A session that is kept for ever has no such time.
     let until = resumable_ms.filter(|ms| *ms < u64::MAX);
-    let until = until.map(|ms| timestamp(new_id().1.saturating_add(ms).min(LAST_MS)));
+    let until = until.map(|ms| timestamp(unix_now().0.saturating_add(ms).min(LAST_MS)));
     let lasted = lasted.map(|lasted| u64::try_from(lasted.as_millis()).unwrap_or(u64::MAX));
     json!({
         "reason": reason, "cause": cause, "resumable": resumable_ms.is_some(), "resumable_until": until, "duration_ms": lasted,

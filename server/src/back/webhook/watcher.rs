@@ -21,7 +21,8 @@ use wire::sqs::id_of;
 use super::deliver::Deliverer;
 use super::presence::{Presence, Step, Told};
 use super::rows::Rows;
-use super::telling::{new_id, tell_presence};
+use super::telling::tell_presence;
+use crate::auth::unix_now;
 use crate::back::office::Office;
 use crate::config::{ChannelFilter, Webhook, WebhookType};
 
@@ -44,7 +45,7 @@ pub(super) struct Watcher {
     rows: Rows,
     presence: Mutex<Presence>,
     changed: Notify,
-    /// The place of the latest event.
+    /// The place of the next event, unless the clock says a later one.
     place: AtomicU64,
 }
 
@@ -212,10 +213,8 @@ impl Watcher {
 
     /// Rises, over processes too where the clock is right.
     fn next_place(&self) -> u64 {
-        let now = new_id().1 << 12;
-        let next = |last: u64| Some(now.max(last.saturating_add(1)));
-        let last = self.place.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default();
-        now.max(last.saturating_add(1))
+        self.place.fetch_max(unix_now().0 << 12, Ordering::Relaxed);
+        self.place.fetch_add(1, Ordering::Relaxed)
     }
 
     fn config(&self) -> &Webhook {
