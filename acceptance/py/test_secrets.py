@@ -66,8 +66,7 @@ class Secrets(unittest.TestCase):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.back_end = BackEnd()
-        self.addCleanup(self.back_end.server_close)
-        self.addCleanup(self.back_end.shutdown)
+        self.addCleanup(self.back_end.close)
         types = [kind for kind in TYPES if mode == "back_end" or kind != "session.connect"]
         port = self.back_end.server_address[1]
         config = CONFIG.format(mode=mode, jwt=JWT if mode == "jwt" else "", port=port, types=json.dumps(types))
@@ -122,8 +121,7 @@ class Secrets(unittest.TestCase):
 
     def check(self, key):
         """The back end goes away, clients come to grief, and the server is killed and started again; then all is looked through."""
-        self.back_end.shutdown()
-        self.back_end.server_close()
+        self.back_end.close()
         self.server.kill()
         self.server.start()
         # It tells of the sessions that are gone.

@@ -5,7 +5,6 @@ import base64
 import http.server
 import json
 import os
-import pathlib
 import queue
 import subprocess
 import tempfile
@@ -20,7 +19,8 @@ from cloudevents.core.formats.json import JSONFormat
 from paho.mqtt.enums import MQTTProtocolVersion
 from standardwebhooks import Webhook, WebhookVerificationError
 
-from .sut import HERE, REFERENCE, WAIT_S, eventually
+from .killed import Server
+from .sut import BINARY, HERE, WAIT_S, eventually, ours
 
 OLD, NEW = ("whsec_" + base64.b64encode(os.urandom(32)).decode() for _ in range(2))
 TYPES = ["session.connect", "session.event", "session.connected", "session.disconnected", "session.ended"]
@@ -34,6 +34,10 @@ class BackEnd(http.server.ThreadingHTTPServer):
         self.requests, self.events, self.faults = [], [], []
         self.on_connect = lambda event: (200, {"result": {"user": "ada"}, "state": "s"})
         threading.Thread(target=self.serve_forever, daemon=True).start()
+
+    def close(self):
+        self.shutdown()
+        self.server_close()
 
 
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -69,24 +73,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@unittest.skipIf(REFERENCE, "a rule of this server")
+@ours
 class Webhooks(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        folder = pathlib.Path(folder.name)
         self.back_end = BackEnd()
-        self.addCleanup(self.back_end.server_close)
-        self.addCleanup(self.back_end.shutdown)
-        config, ready = folder / "trunkline.toml", folder / "ready"
-        config.write_text(
-            f"""
+        self.addCleanup(self.back_end.close)
+        config = f"""
             [auth]
             mode = "back_end"
-            [server]
-            public_listen = "127.0.0.1:0"
-            private_listen = "127.0.0.1:0"
-            drain_window_ms = 0
             [[webhook]]
             name = "app"
             url = "http://127.0.0.1:{self.back_end.server_address[1]}/hook"
@@ -95,19 +91,9 @@ class Webhooks(unittest.TestCase):
             send_passwords = "base64"
             types = {json.dumps(TYPES)}
             """
-        )
-        binary = os.path.join(os.environ.get("TRUNKLINE_BIN_DIR", HERE / "../target/debug"), "trunkline")
-        command = [binary, "serve", "--config", config, "--ready-file", ready, "--memory"]
-        server = subprocess.Popen(command)
-        self.addCleanup(server.wait, timeout=20)
-        self.addCleanup(server.terminate)
-        end = time.monotonic() + WAIT_S
-        while not ready.exists():
-            if server.poll() is not None or time.monotonic() > end:
-                raise AssertionError("the server did not start")
-            time.sleep(0.01)
-        self.public = json.loads(ready.read_text())["public"]
-        self.url = f"http://{self.public}"
+        self.server = Server(BINARY, folder.name, ["server.drain_window_ms=0"], config, word="serve")
+        self.addCleanup(self.server.close)
+        self.url = f"http://{self.server.public}"
 
     def by_type(self, count):
         """What the back end was told once it was so much, by type."""
@@ -117,7 +103,7 @@ class Webhooks(unittest.TestCase):
 
     def knocking(self, version):
         """What MQTT.js does until it is connected or gives up, a line each."""
-        command = ["node", HERE / "lib/mqtt-knocking.mjs", f"mqtt://{self.public}", "knocker", str(version)]
+        command = ["node", HERE / "lib/mqtt-knocking.mjs", f"mqtt://{self.server.public}", "knocker", str(version)]
         return subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, check=True).stdout.split("\n")[:-1]
 
     def test_what_is_sent_is_what_the_standards_say(self):
@@ -171,8 +157,7 @@ class Webhooks(unittest.TestCase):
 
                 client.on_connect = on_connect
                 client.on_message = lambda _client, _data, message: messages.put(message)
-                host, port = self.public.rsplit(":", 1)
-                client.connect(host, int(port))
+                client.connect(*self.server.address)
                 client.loop_start()
                 self.assertTrue(connected.wait(WAIT_S))
                 message = messages.get(timeout=WAIT_S)

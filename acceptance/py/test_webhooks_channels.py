@@ -1,18 +1,15 @@
 """What a back end is told of channels and users, with clients (paho-mqtt) and libraries (standardwebhooks, cloudevents) that others wrote."""
 
 import json
-import os
-import pathlib
-import subprocess
 import tempfile
-import time
 import unittest
 import urllib.request
 
 import paho.mqtt.client as mqtt
 
 from . import test_webhooks as hooks
-from .sut import HERE, REFERENCE, WAIT_S, eventually
+from .killed import Server
+from .sut import BINARY, WAIT_S, eventually, ours
 
 TYPES = [
     "session.event",
@@ -25,32 +22,16 @@ TYPES = [
 ]
 
 
-@unittest.skipIf(REFERENCE, "a rule of this server")
+@ours
 class Channels(unittest.TestCase):
     def setUp(self):
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
-        self.folder = pathlib.Path(folder.name)
         self.back_end = hooks.BackEnd()
-        self.addCleanup(self.back_end.server_close)
-        self.addCleanup(self.back_end.shutdown)
-        self.server = None
-        self.addCleanup(self.end)
-        self.start("127.0.0.1:0")
-
-    def start(self, public):
-        config, ready = self.folder / "trunkline.toml", self.folder / "ready"
-        ready.unlink(missing_ok=True)
-        config.write_text(
-            f"""
+        self.addCleanup(self.back_end.close)
+        config = f"""
             [auth]
             mode = "anonymous"
-            [server]
-            public_listen = "{public}"
-            private_listen = "127.0.0.1:0"
-            drain_window_ms = 0
-            [store]
-            dir = "{self.folder / "store"}"
             [[mqtt.user]]
             name = "ada"
             password = "pencil"
@@ -63,26 +44,13 @@ class Channels(unittest.TestCase):
             offline_after_ms = 1000
             vacated_after_ms = 1000
             """
-        )
-        binary = os.path.join(os.environ.get("TRUNKLINE_BIN_DIR", HERE / "../target/debug"), "trunkline")
-        self.server = subprocess.Popen([binary, "serve", "--config", config, "--ready-file", ready])
-        end = time.monotonic() + WAIT_S
-        while not ready.exists():
-            if self.server.poll() is not None or time.monotonic() > end:
-                raise AssertionError("the server did not start")
-            time.sleep(0.01)
-        self.public = json.loads(ready.read_text())["public"]
-
-    def end(self):
-        if self.server is not None:
-            self.server.kill()
-            self.server.wait(timeout=20)
+        self.server = Server(BINARY, folder.name, ["server.drain_window_ms=0"], config, word="serve")
+        self.addCleanup(self.server.close)
 
     def client(self, version=mqtt.MQTTv5):
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=version)
         client.username_pw_set("ada", "pencil")
-        host, port = self.public.rsplit(":", 1)
-        client.connect(host, int(port))
+        client.connect(*self.server.address)
         client.loop_start()
         self.addCleanup(client.loop_stop)
         eventually(client.is_connected, "CONNACK")
@@ -123,7 +91,7 @@ class Channels(unittest.TestCase):
 
     def test_what_is_posted(self):
         body = b'{"a":1}'
-        request = urllib.request.Request(f"http://{self.public}/publish?channel=chat/9&event=say", data=body, method="POST")
+        request = urllib.request.Request(f"http://{self.server.public}/publish?channel=chat/9&event=say", data=body, method="POST")
         with urllib.request.urlopen(request, timeout=WAIT_S) as answer:
             self.assertEqual(answer.status, 200)
         eventually(lambda: self.told("session.event"), "the event")
@@ -138,8 +106,8 @@ class Channels(unittest.TestCase):
             client.publish("chat/1", str(number), 1).wait_for_publish(WAIT_S)
         # It does not come back.
         client.loop_stop()
-        self.end()
-        self.start(self.public)
+        self.server.kill()
+        self.server.start()
         eventually(lambda: self.told("user.offline") and self.told("channel.vacated"), "word of the end")
         eventually(lambda: len(self.told("session.event")) == 20, "all that was acknowledged")
         self.assertEqual([event.get_data() for event in self.told("session.event")], list(range(20)))
