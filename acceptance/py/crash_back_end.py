@@ -99,7 +99,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return self.garbage(event)
         if way == "redirect":
             tell(came=event, taken=False)
-            return self.send(random.choice([301, 302, 307, 308]), b"", f"http://{self.headers['host']}/elsewhere")
+            return self.send(self.server.chance.choice([301, 302, 307, 308]), b"", f"http://{self.headers['host']}/elsewhere")
         if way == "half" and self.server.chance.random() < 0.5:
             tell(came=event, taken=False)
             return self.send(500, b"no")
