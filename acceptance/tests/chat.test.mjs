@@ -1,6 +1,6 @@
 // The chats of ../examples, as their README says: a page in Chromium, a phone that speaks MQTT, and curl, on one channel.
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { cp, mkdtemp, readFile, rm, symlink } from "node:fs/promises";
@@ -9,8 +9,10 @@ import { dirname, join } from "node:path";
 import { createInterface } from "node:readline";
 import { after, test } from "node:test";
 import { fileURLToPath } from "node:url";
+import { promisify } from "node:util";
 import { browser } from "../lib/browser.mjs";
 import { Inbox, mosquitto } from "../lib/mqtt-clients.mjs";
+import { freePort } from "../lib/port.mjs";
 import { BIN_DIR, REFERENCE, start } from "../lib/sut.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
@@ -67,29 +69,18 @@ async function line(lines, pattern) {
   }
 }
 
-async function curl(...args) {
-  const child = spawn("curl", ["-sS", "--fail", ...args], { stdio: ["ignore", "pipe", "inherit"] });
-  let text = "";
-  child.stdout.on("data", (data) => (text += data));
-  const [code] = await once(child, "close");
-  assert.equal(code, 0, `curl ${args.join(" ")}`);
-  return text;
-}
+const curl = async (...args) => (await promisify(execFile)("curl", ["-sS", "--fail", ...args], { timeout: PATIENCE_MS })).stdout;
 
-/** A back end of a web application, and the server that asks it. `run(trunkline, port)` begins the first and gives its port. */
+/** A back end of a web application, and the server that asks it. `run(trunkline, port)` begins the first. */
 async function behindWebhooks(t, folder, run) {
   const config = await readFile(join(EXAMPLES, folder, "trunkline.toml"), "utf8");
   assert.ok(config.includes("127.0.0.1:3000"));
   // Each has to know the other: a port that is free now stands in for the one that the files name.
-  const { createServer } = await import("node:net");
-  const holder = createServer().listen(0, "127.0.0.1");
-  await once(holder, "listening");
-  const { port } = holder.address();
-  await new Promise((resolve) => holder.close(resolve));
+  const port = await freePort();
   const server = await start("serve", config.replace("127.0.0.1:3000", `127.0.0.1:${port}`));
   t.after(() => server.stop());
   const begin = async () => {
-    const running = await run(server.privateUrl, port);
+    const running = run(server.privateUrl, port);
     await line(running.lines, /^webhooks on (.*)$/);
     return running;
   };

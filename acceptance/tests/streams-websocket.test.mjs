@@ -5,6 +5,8 @@ import { after } from "node:test";
 import WebSocket from "ws";
 import { browser } from "../lib/browser.mjs";
 import { cuttable } from "../lib/cuttable.mjs";
+import { Inbox } from "../lib/mqtt-clients.mjs";
+import { within } from "../lib/raw.mjs";
 import { REFERENCE, ours, shared, start } from "../lib/sut.mjs";
 
 const server = await shared("mqtt", { shards: 2 });
@@ -21,14 +23,12 @@ const wsUrl = (url, query = "") => `${url.replace("http", "ws")}/ws${query}`;
 /** A client that says and hears events. */
 function client(url) {
   const socket = new WebSocket(url, ["cloudevents.json"]);
-  const heard = [];
-  let wake = () => {};
+  const heard = new Inbox();
   socket.on("message", (data, isBinary) => {
     assert.equal(isBinary, false);
     const event = JSON.parse(data);
     assert.equal(event.specversion, "1.0");
-    heard.push(event);
-    wake();
+    heard.put(event);
   });
   return {
     socket,
@@ -37,9 +37,8 @@ function client(url) {
     /** The next event of this type; those before it are passed over. */
     async next(type) {
       for (;;) {
-        const event = heard.shift();
-        if (event?.type === `trunkline.${type}`) return event;
-        if (event === undefined) await new Promise((resolve) => (wake = resolve));
+        const event = await heard.next();
+        if (event.type === `trunkline.${type}`) return event;
       }
     },
   };
@@ -65,11 +64,12 @@ ours("npm ws: whoever comes back by its last position loses nothing, however oft
   const proxy = await cuttable(server);
   const seen = [];
   let position;
+  const say = async (from, to) => {
+    for (let n = from; n <= to; n++) await publish(server.url, "log/js-cut", String(n));
+  };
   try {
-    const writer = (async () => {
-      for (let n = 1; n <= 60; n++) await publish(server.url, "log/js-cut", String(n));
-    })();
-    while (seen.length < 60) {
+    for (let ten = 10; ten <= 60; ten += 10) {
+      await say(ten - 9, ten - 5);
       const query = position ? `&after=${position}` : "&history=100";
       const socket = new WebSocket(wsUrl(proxy.url, `?channel=log/js-cut${query}`), ["cloudevents.json"]);
       socket.on("error", () => {});
@@ -79,19 +79,23 @@ ours("npm ws: whoever comes back by its last position loses nothing, however oft
         if (event.type !== "trunkline.channel.message") return;
         seen.push(event.data);
         position = event.position;
-        if (seen.length % 10 === 0) socket.terminate();
+        if (seen.length === ten) proxy.cut();
       });
-      await once(socket, "close");
+      const closed = once(socket, "close");
+      // Some are said while it is away, some while it comes or is there, and all are heard before the next cut.
+      await say(ten - 4, ten);
+      await within(closed, 30_000, `cut: ${seen}`);
     }
-    await writer;
     assert.deepEqual(seen, Array.from({ length: 60 }, (_, i) => i + 1));
+    assert.equal(proxy.count(), 6);
   } finally {
     proxy.close();
   }
 });
 
-ours("npm ws: a server that stops says that its clients should come back", async () => {
+ours("npm ws: a server that stops says that its clients should come back", async (t) => {
   const stopping = await start("mqtt", { drainMs: 0 });
+  t.after(() => stopping.stop());
   const { socket, next } = client(wsUrl(stopping.url, "?channel=a"));
   await next("stream.opened");
   const closed = once(socket, "close");
@@ -100,22 +104,19 @@ ours("npm ws: a server that stops says that its clients should come back", async
   assert.equal(code, 4002);
 });
 
-ours("Chromium's WebSocket hears and says events", async () => {
+ours("Chromium's WebSocket hears and says events", async (t) => {
   const page = await chromium.page("<!doctype html>");
   const listed = await start("mqtt", { streamsCorsOrigins: [page.origin] });
-  try {
-    const heard = await page.run(`new Promise((resolve, reject) => {
-      const socket = new WebSocket("${wsUrl(listed.url, "?channel=log/page")}", "cloudevents.json");
-      socket.onerror = () => reject(new Error("refused"));
-      socket.onmessage = ({ data }) => {
-        const event = JSON.parse(data);
-        if (event.type === "trunkline.stream.opened")
-          socket.send(JSON.stringify({ specversion: "1.0", id: "1", source: "/page", type: "greeting", subject: "log/page", data: { t: "hi" } }));
-        if (event.type === "trunkline.channel.message") resolve([event.event, event.data]);
-      };
-    })`);
-    assert.deepEqual(heard, ["greeting", { t: "hi" }]);
-  } finally {
-    await listed.stop();
-  }
+  t.after(() => listed.stop());
+  const heard = await page.run(`new Promise((resolve, reject) => {
+    const socket = new WebSocket("${wsUrl(listed.url, "?channel=log/page")}", "cloudevents.json");
+    socket.onerror = () => reject(new Error("refused"));
+    socket.onmessage = ({ data }) => {
+      const event = JSON.parse(data);
+      if (event.type === "trunkline.stream.opened")
+        socket.send(JSON.stringify({ specversion: "1.0", id: "1", source: "/page", type: "greeting", subject: "log/page", data: { t: "hi" } }));
+      if (event.type === "trunkline.channel.message") resolve([event.event, event.data]);
+    };
+  })`);
+  assert.deepEqual(heard, ["greeting", { t: "hi" }]);
 });
