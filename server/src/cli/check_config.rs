@@ -13,8 +13,8 @@ use super::{Failure, print, service};
 /// Check a configuration file as `serve` would read it, environment included
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Prints every error with line, column and key. Exit status: 0 usable, 1 not.
-Each webhook is asked by OPTIONS whether it takes events from here (CloudEvents, HTTP binding, section 4): one
-that does not say so is a warning.
+Each webhook is asked by OPTIONS whether it takes events from here (CloudEvents, HTTP binding,
+section 4): one that does not say so is a warning.
 
 Examples:
   trunkline check-config trunkline.toml

@@ -24,7 +24,7 @@ Examples:
   trunkline bench echo --hold 0s                      only the bursts
   trunkline bench echo --rate 20000 --duration 10s    one rate
   trunkline bench echo --outstanding 1 --duration 10s each message when the one before is back
-  trunkline bench echo --ack --outstanding 4          as acknowledgements, of the back end of `trunkline bench back-end`
+  trunkline bench echo --ack --outstanding 4          as acknowledgements, of `bench back-end`
   trunkline bench echo --protocol mqtt --rate 20000 --duration 10s --target mqtt://127.0.0.1:1883",
     mut_arg("protocol", |arg| arg.help("What clients speak: socketio or mqtt")),
     mut_arg("topic", |arg| arg.help("Topic to which each client of mqtt is subscribed and publishes [default: echo/%{i}]"))
