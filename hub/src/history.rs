@@ -12,14 +12,21 @@ use crate::limits::HistoryRule;
 use crate::message::{Message, Quality};
 use crate::record::{Place, Record};
 use crate::roster::RosterKey;
+use foldhash::fast::FixedState;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 /// How long an empty history that somebody asked about is kept without subscribers, so that a client that was cut off finds what
 /// was published meanwhile. Milliseconds.
 const AWAITED_MS: u64 = 120_000;
 
-/// One channel's history. Its epoch ends with it and with the process, so that no position names two messages.
+/// Places that are remembered of histories that ran empty and went, in one hub: some 1 MB. Beyond it the oldest is forgotten, and
+/// whoever comes back to that channel is told of a gap, although nothing need be missing.
+const ENDED_MAX: usize = 16_384;
+
+/// One channel's history. No position names two messages: its epoch ends with the process, and with the history, unless that goes
+/// on from where it ran empty.
 #[derive(Debug)]
 pub(crate) struct History {
     /// Of its channel.
@@ -48,7 +55,48 @@ pub(crate) struct Histories {
     epoch: u64,
     bytes: u64,
     expiries: BTreeSet<(Millis, RosterKey)>,
+    ended: Ended,
     topology: Topology,
+}
+
+/// Where histories stood that ran empty and went, so that their positions stay good: whoever has seen the last message misses
+/// nothing. The name of a channel is a hash here. Should two have the same, one of them begins a new epoch, which is never wrong.
+#[derive(Debug)]
+struct Ended {
+    hasher: FixedState,
+    /// With when it went.
+    places: BTreeMap<u64, (Position, u64)>,
+    /// In the order in which they went.
+    order: BTreeMap<u64, u64>,
+}
+
+impl Ended {
+    fn new(seed: u64) -> Self {
+        Self { hasher: FixedState::with_seed(seed), places: BTreeMap::new(), order: BTreeMap::new() }
+    }
+
+    fn find(&self, channel: &ChannelName) -> Option<Position> {
+        self.places.get(&self.hasher.hash_one(channel.as_str())).map(|(place, _)| *place)
+    }
+
+    fn take(&mut self, channel: &ChannelName) -> Option<Position> {
+        let (place, at) = self.places.remove(&self.hasher.hash_one(channel.as_str()))?;
+        self.order.remove(&at);
+        Some(place)
+    }
+
+    fn put(&mut self, channel: &ChannelName, place: Position) {
+        self.take(channel);
+        let (hash, at) = (self.hasher.hash_one(channel.as_str()), self.order.last_key_value());
+        let at = at.map_or(0, |(last, _)| last + 1);
+        self.places.insert(hash, (place, at));
+        self.order.insert(at, hash);
+        if self.order.len() > ENDED_MAX
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
+            self.places.remove(&oldest);
+        }
+    }
 }
 
 impl History {
@@ -56,6 +104,11 @@ impl History {
     fn readable(&self, journal: &Journal) -> u64 {
         let is_doubtful = |kept: &&Kept| !journal.is_safe(self.partition, kept.record);
         self.newest - self.kept.iter().rev().take_while(is_doubtful).count() as u64
+    }
+
+    fn newest_position(&self, journal: &Journal) -> Option<Position> {
+        let offset = self.readable(journal);
+        (offset > 0).then_some(Position { epoch: self.epoch, offset })
     }
 
     fn pop(&mut self, histories: &mut Histories, journal: &mut Journal) -> bool {
@@ -129,7 +182,7 @@ impl History {
 
 impl Histories {
     pub(crate) fn new(epoch: u64, topology: Topology) -> Self {
-        Self { epoch, bytes: 0, expiries: BTreeSet::new(), topology }
+        Self { epoch, bytes: 0, expiries: BTreeSet::new(), ended: Ended::new(epoch), topology }
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -140,10 +193,28 @@ impl Histories {
         self.expiries.first().map(|(at, _)| *at)
     }
 
+    /// Without messages; it goes on where the one before ran empty, if that is known.
     fn new_history(&mut self, channel: &ChannelName) -> Box<History> {
-        self.epoch = self.epoch.wrapping_add(1);
-        let (partition, epoch) = (channel.partition(&self.topology), self.epoch);
-        Box::new(History { partition, epoch, newest: 0, kept: VecDeque::new(), is_scheduled: false })
+        let place = self.ended.take(channel).unwrap_or_else(|| {
+            self.epoch = self.epoch.wrapping_add(1);
+            Position { epoch: self.epoch, offset: 0 }
+        });
+        Box::new(self.empty(channel, place))
+    }
+
+    fn empty(&self, channel: &ChannelName, Position { epoch, offset: newest }: Position) -> History {
+        let partition = channel.partition(&self.topology);
+        History { partition, epoch, newest, kept: VecDeque::new(), is_scheduled: false }
+    }
+
+    /// Of a channel that has no history: the empty one that it would have, if where that stood is known.
+    fn ended_history(&self, channel: &ChannelName) -> Option<History> {
+        self.ended.find(channel).map(|place| self.empty(channel, place))
+    }
+
+    /// Something is published on a channel that has no history, and is not kept: whoever comes back misses it.
+    pub(crate) fn forget_ended(&mut self, channel: &ChannelName) {
+        self.ended.take(channel);
     }
 }
 
@@ -259,22 +330,24 @@ impl Hub {
         schedule(&mut self.histories, history, key);
     }
 
-    /// A history without messages lives on while somebody is subscribed, so that positions they know stay good.
+    /// A history without messages lives on while somebody is subscribed. Then only where it stood is remembered, so that positions
+    /// that are known stay good.
     pub(crate) fn drop_empty_history(&mut self, key: RosterKey) {
         let roster = self.rosters.known_mut(key);
-        let is_empty = |history: &History| history.kept.is_empty() && !history.is_scheduled;
-        if roster.is_unwanted_here() && roster.wanted == 0 && roster.history.as_deref().is_some_and(is_empty)
+        let is_empty = |history: &mut Box<History>| history.kept.is_empty() && !history.is_scheduled;
+        if roster.is_unwanted_here()
+            && roster.wanted == 0
+            && let Some(history) = roster.history.take_if(is_empty)
         {
-            roster.history = None;
+            let place = Position { epoch: history.epoch, offset: history.newest };
+            self.histories.ended.put(&roster.name, place);
             self.rosters.listed -= 1;
         }
     }
 
     /// Of the newest message that may be read.
     pub(crate) fn newest_position(&self, key: RosterKey) -> Option<Position> {
-        let history = self.rosters.known(key).history.as_deref()?;
-        let offset = history.readable(&self.journal);
-        (offset > 0).then_some(Position { epoch: history.epoch, offset })
+        self.rosters.known(key).history.as_deref()?.newest_position(&self.journal)
     }
 
     /// The back end takes away what a channel keeps: everything, so that a later message begins a new epoch, or what is older
@@ -287,7 +360,11 @@ impl Hub {
         let key = self.rosters.find(channel.as_str());
         let has_one = |key: &RosterKey| self.rosters.known(*key).history.is_some();
         let Some(key) = key.filter(has_one) else {
-            return before.map_or(Ok(0), |_| Err(Refusal::PositionLost));
+            if before.is_some() {
+                return Err(Refusal::PositionLost);
+            }
+            self.histories.forget_ended(channel);
+            return Ok(0);
         };
         let roster = self.rosters.known_mut(key);
         let was_listed = roster.is_listed();
@@ -349,15 +426,16 @@ impl Hub {
     ) {
         let key = self.rosters.find(channel.as_str());
         let history = key.and_then(|key| self.rosters.known(key).history.as_deref());
+        let ended = if history.is_none() { self.histories.ended_history(channel) } else { None };
+        let history = history.or(ended.as_ref());
         let page = match history {
             Some(history) => history.page(span, history.readable(&self.journal)),
             None if span.after.or(span.before).is_none() => Ok(Page { items: Vec::new(), more: false }),
             None => Err(Refusal::PositionLost),
         };
+        let newest = history.and_then(|history| history.newest_position(&self.journal));
         match page {
-            Ok(page) => {
-                effects.report(token, Report::History(page, key.and_then(|key| self.newest_position(key))))
-            }
+            Ok(page) => effects.report(token, Report::History(page, newest)),
             Err(refusal) => effects.refuse(token, refusal),
         }
     }
@@ -368,5 +446,28 @@ fn schedule(histories: &mut Histories, history: &mut History, key: RosterKey) {
     let Some(oldest) = history.kept.front().filter(|_| !history.is_scheduled) else { return };
     if oldest.until.0 < u64::MAX {
         history.is_scheduled = histories.expiries.insert((oldest.until, key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn channel(number: usize) -> ChannelName {
+        ChannelName::parse(&format!("kept/{number}"), 100).unwrap()
+    }
+
+    #[test]
+    fn of_very_many_that_ended_the_oldest_is_forgotten() {
+        let mut ended = Ended::new(7);
+        let place = |offset: usize| Position { epoch: 1, offset: offset as u64 };
+        (0..ENDED_MAX).for_each(|n| ended.put(&channel(n), place(n)));
+        // It ends anew: another one is the oldest now.
+        ended.put(&channel(0), place(9));
+        assert_eq!(ended.find(&channel(1)), Some(place(1)));
+        ended.put(&channel(ENDED_MAX), place(ENDED_MAX));
+        assert_eq!((ended.find(&channel(1)), ended.find(&channel(0))), (None, Some(place(9))));
+        assert_eq!(ended.take(&channel(ENDED_MAX)), Some(place(ENDED_MAX)));
+        assert_eq!((ended.places.len(), ended.order.len()), (ENDED_MAX - 1, ENDED_MAX - 1));
     }
 }

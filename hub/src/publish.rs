@@ -244,10 +244,14 @@ impl Hub {
         if channel.home(&self.config.topology) != self.config.shard {
             return;
         }
-        if let Ok(Some((roster, rule))) = self.history_for(channel, message) {
-            let position = Some(self.next_position(roster));
-            let copy = Message { channel: channel.clone(), position, ..message.clone() };
-            self.keep(roster, rule, Arc::new(copy));
+        match self.history_for(channel, message) {
+            Ok(Some((roster, rule))) => {
+                let position = Some(self.next_position(roster));
+                let copy = Message { channel: channel.clone(), position, ..message.clone() };
+                self.keep(roster, rule, Arc::new(copy));
+            }
+            Ok(None) => {}
+            Err(_) => self.histories.forget_ended(channel),
         }
         if message.traits.retain {
             let value = Arc::new(Message { channel: channel.clone(), ..message.clone() });

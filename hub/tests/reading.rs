@@ -276,6 +276,28 @@ fn a_reader_of_an_empty_channel_that_is_cut_off_finds_the_first_message() {
 }
 
 #[test]
+fn a_reader_that_has_seen_all_misses_nothing_when_the_history_runs_empty() {
+    let (mut node, channel) = (Node::new(), kept(ShardId(0)));
+    (0..2).for_each(|n| node.publish(&channel, &n.to_string()));
+    node.settle();
+    let newest = node.newest(&channel);
+    let run_empty = |node: &mut Node| {
+        node.now += 600_000;
+        node.apply(ShardId(0), Command::Tick);
+        assert!(node.hubs[0].is_idle());
+    };
+    run_empty(&mut node);
+    assert_eq!(node.page(&channel, ReadFrom::After(newest), 9), page(&[], 2, 2));
+    run_empty(&mut node);
+    node.publish(&channel, "third");
+    node.settle();
+    assert_eq!(node.page(&channel, ReadFrom::After(newest), 9), page(&[3], 3, 2));
+    let lost = Seen::Page { offsets: vec![], more: false, is_lost: true, newest: Some(3), earliest: Some(2) };
+    let before = Position { offset: 1, ..newest };
+    assert_eq!(node.page(&channel, ReadFrom::After(before), 9), lost, "the second is gone");
+}
+
+#[test]
 fn the_value_that_a_channel_retains_is_read_wherever_its_home_is() {
     for shard in [ShardId(0), ShardId(1)] {
         let (mut node, channel) = (Node::new(), kept(shard));

@@ -266,7 +266,7 @@ fn asks_are_limited_per_session_and_per_hub() {
 }
 
 #[test]
-fn positions_survive_an_empty_history_while_somebody_is_subscribed() {
+fn positions_survive_an_empty_history_also_when_nobody_is_subscribed() {
     let mut bench = Bench::with(limits(), kept(2, 100), 1);
     let (session, _) = bench.join(false, &["kept/a"]);
     (0..3).for_each(|_| drop(bench.publish("kept/a")));
@@ -280,9 +280,40 @@ fn positions_survive_an_empty_history_while_somebody_is_subscribed() {
     assert_eq!((page.items.len(), still), (0, newest));
     bench.apply(Command::End { session, reason: Reason::ClientLeft });
     assert!(bench.hub.is_idle());
+    let Report::History(page, Some(still)) = bench.history("kept/a", Some(newest)) else { panic!() };
+    assert_eq!((page.items.len(), still), (0, newest));
+    let before = trunkline_hub::Position { offset: 2, ..newest };
+    assert!(matches!(bench.history("kept/a", Some(before)), Report::Refused(Refusal::PositionLost)));
+    bench.publish("kept/a");
+    let Report::History(page, Some(next)) = bench.history("kept/a", Some(newest)) else { panic!() };
+    assert_eq!(next, trunkline_hub::Position { offset: 4, ..newest }, "no position is used twice");
+    assert_eq!(page.items.len(), 1);
+    // What the back end takes away is gone, also where nothing was left.
+    bench.now = 200;
+    bench.apply(Command::Tick);
+    assert!(bench.hub.is_idle());
+    assert!(matches!(forget(&mut bench, "kept/a", None), Report::Count(0)));
     bench.publish("kept/a");
     let Report::History(_, Some(anew)) = bench.history("kept/a", None) else { panic!() };
-    assert!(anew.epoch != newest.epoch && anew.offset == 1, "no position is used twice");
+    assert!(anew.epoch != newest.epoch && anew.offset == 1, "{anew:?}");
+    assert!(matches!(bench.history("kept/a", Some(next)), Report::Refused(Refusal::PositionLost)));
+}
+
+#[test]
+fn what_is_published_and_not_kept_is_missed_by_who_comes_back() {
+    let one = Limits { channels_max: 1, ..limits() };
+    let mut bench = Bench::with(one, kept(2, 100), 1);
+    bench.publish("kept/a");
+    let Report::History(_, Some(newest)) = bench.history("kept/a", None) else { panic!() };
+    bench.now = 100;
+    bench.apply(Command::Tick);
+    bench.publish("kept/b");
+    // There is no place for a history more, and nobody is told.
+    bench.publish_to(Target::Union(vec![name("kept/a"), name("kept/b")]), |_| {});
+    bench.now = 200;
+    bench.apply(Command::Tick);
+    bench.publish("kept/a");
+    assert!(matches!(bench.history("kept/a", Some(newest)), Report::Refused(Refusal::PositionLost)));
 }
 
 #[test]
