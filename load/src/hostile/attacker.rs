@@ -129,7 +129,13 @@ impl Attacker {
     }
 
     /// See [`crate::session::Session::connected`].
-    pub(crate) fn connected(&mut self, target: &Target, out: &mut Vec<u8>, sink: &mut impl Sink) {
+    pub(crate) fn connected(
+        &mut self,
+        script: &Script,
+        target: &Target,
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) {
         let mut head = Vec::new();
         let path = "/socket.io/?EIO=4&transport=websocket";
         let key = client_key([7; 16]);
@@ -149,7 +155,7 @@ impl Attacker {
                 out.extend_from_slice(head.get(..bytes).unwrap_or_default());
                 sink.ready();
             }
-            _ => self.client.connected(target, out, sink),
+            _ => self.client.connected(script, target, out, sink),
         }
     }
 

@@ -133,7 +133,7 @@ impl Visitor {
         let (held, seen) = (Vec::new(), Seen::default());
         let mut visitor = Self { stream, session: WebSocket::new(0), script, held, seen };
         let mut out = Vec::new();
-        visitor.session.connected(target, &mut out, &mut visitor.seen);
+        visitor.session.connected(&visitor.script, target, &mut out, &mut visitor.seen);
         visitor.write(&out)?;
         while !visitor.seen.ready {
             visitor.read(until)?;

@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde::{Deserialize, Serialize};
+use wire::http::percent_encode;
 use wire::socketio::{AckId, Codec, Parser, Revision, Suffix};
 use wire::values::{Bounds, JsonText, Values};
 
@@ -49,6 +50,8 @@ pub enum Protocol {
     Sse,
     /// Lines of JSON, at `/ndjson` or the path of the target.
     Ndjson,
+    /// The same as CloudEvents in the frames of a WebSocket, at `/ws` or the path of the target.
+    CloudEvents,
     /// MQTT, over TCP or WebSocket as the target says; rooms are topic filters.
     Mqtt(Options),
     /// Frames of a WebSocket without any handshake, as the floor's writer sends them.
@@ -64,6 +67,7 @@ impl Protocol {
             Self::WebSocket => "websocket",
             Self::Sse => "sse",
             Self::Ndjson => "ndjson",
+            Self::CloudEvents => "cloudevents",
             Self::Mqtt(_) => "mqtt",
             Self::Frames => "frames",
         }
@@ -83,7 +87,7 @@ impl Protocol {
         match self {
             Self::Mqtt(options) => options,
             Self::SocketIo | Self::SocketIoPoll | Self::WebSocket | Self::Frames => Options::default(),
-            Self::Sse | Self::Ndjson => Options::default(),
+            Self::Sse | Self::Ndjson | Self::CloudEvents => Options::default(),
         }
     }
 
@@ -112,7 +116,8 @@ impl Protocol {
     pub(crate) fn check_targets(self, targets: &[Target]) -> Result<(), Error> {
         let is_bare = targets.iter().any(|target| target.scheme == Scheme::Mqtt);
         match self {
-            Self::SocketIo | Self::SocketIoPoll | Self::WebSocket | Self::Sse | Self::Ndjson if is_bare => {
+            Self::Mqtt(_) | Self::Frames => Ok(()),
+            _ if is_bare => {
                 Err(Error::new(format!("a target mqtt:// is for clients of mqtt, not of {}", self.name())))
             }
             _ => Ok(()),
@@ -126,7 +131,7 @@ impl Protocol {
         match self {
             Self::SocketIoPoll => Err(Error::new(
                 "clients of socketio-poll are away between two pings here, so this scenario is for socketio, websocket, \
-                 sse, ndjson and mqtt",
+                 sse, ndjson, cloudevents and mqtt",
             )),
             _ => Ok(()),
         }
@@ -135,10 +140,9 @@ impl Protocol {
     /// Refuses clients that have nothing to say.
     pub(crate) fn check_speaking(self) -> Result<(), Error> {
         match self {
-            Self::WebSocket | Self::Sse | Self::Ndjson | Self::Frames => Err(Error::new(format!(
-                "clients of {} only listen; this scenario is for socketio and mqtt",
-                self.name()
-            ))),
+            Self::WebSocket | Self::Sse | Self::Ndjson | Self::CloudEvents | Self::Frames => Err(Error::new(
+                format!("clients of {} only listen; this scenario is for socketio and mqtt", self.name()),
+            )),
             Self::SocketIo | Self::SocketIoPoll | Self::Mqtt(_) => self.check_live(),
         }
     }
@@ -154,8 +158,11 @@ impl FromStr for Protocol {
             "websocket" => Ok(Self::WebSocket),
             "sse" => Ok(Self::Sse),
             "ndjson" => Ok(Self::Ndjson),
+            "cloudevents" => Ok(Self::CloudEvents),
             "mqtt" => Ok(Self::Mqtt(Options::default())),
-            _ => Err("known are socketio, socketio-poll, websocket, sse, ndjson and mqtt".into()),
+            _ => {
+                Err("known are socketio, socketio-poll, websocket, sse, ndjson, cloudevents and mqtt".into())
+            }
         }
     }
 }
@@ -289,6 +296,17 @@ impl Script {
         CODEC.connect("/", auth.as_ref()).text.to_vec()
     }
 
+    /// Where client `index` asks for a stream: at the path of the target, else at `path` for the channel that it joins.
+    pub(crate) fn stream_path(&self, target: &Target, (path, index): (&str, u32)) -> String {
+        if !target.path.is_empty() {
+            return filled(&target.path, index);
+        }
+        let mut at = format!("{path}?channel=");
+        let channel = self.join.as_ref().map(|join| join.room_of(index)).unwrap_or_default();
+        percent_encode(&channel, &mut at);
+        at
+    }
+
     /// The Engine.IO packet that joins client `index`.
     pub(crate) fn join_packet(&self, index: u32) -> Option<Vec<u8>> {
         let join = self.join.as_ref()?;
@@ -367,6 +385,7 @@ impl Session {
             (Some(attack), _) => Self::Attacker(Box::new(Attacker::new(attack, script.join.clone(), index))),
             (None, Protocol::SocketIo) => Self::WebSocket(WebSocket::with_recovery(index, script.recovery())),
             (None, Protocol::WebSocket) => Self::WebSocket(WebSocket::bare(index)),
+            (None, Protocol::CloudEvents) => Self::WebSocket(WebSocket::stream(index)),
             (None, Protocol::Frames) => Self::WebSocket(WebSocket::without_handshake(index)),
             (None, Protocol::SocketIoPoll) => Self::Polling(Polling::new(index)),
             (None, Protocol::Sse) => Self::Streaming(Streaming::new(index, Lines::Events)),
@@ -384,11 +403,11 @@ impl Session {
         sink: &mut impl Sink,
     ) {
         match self {
-            Self::WebSocket(session) => session.connected(target, out, sink),
+            Self::WebSocket(session) => session.connected(script, target, out, sink),
             Self::Polling(session) => session.connected(target, out),
             Self::Streaming(session) => session.connected(script, target, out),
             Self::Mqtt(session) => session.connected(script, target, out),
-            Self::Attacker(session) => session.connected(target, out, sink),
+            Self::Attacker(session) => session.connected(script, target, out, sink),
         }
     }
 

@@ -2,11 +2,9 @@
 //!
 //! Owns what is a message in either. It is ready with the head of the answer. Start at [`Streaming::received`].
 
-use wire::http::{
-    BodyDecoder, BodyLength, HeadLimits, Request, parse_response_head, percent_encode, write_request,
-};
+use wire::http::{BodyDecoder, BodyLength, HeadLimits, Request, parse_response_head, write_request};
 
-use super::{Next, Script, Sink, Took, filled};
+use super::{Next, Script, Sink, Took};
 use crate::message::Marker;
 use crate::target::Target;
 
@@ -47,25 +45,13 @@ impl Streaming {
     /// See [`super::Session::connected`].
     pub(crate) fn connected(&mut self, script: &Script, target: &Target, out: &mut Vec<u8>) {
         (self.body, self.rest) = (None, Vec::new());
-        let at =
-            if target.path.is_empty() { self.own_path(script) } else { filled(&target.path, self.index) };
-        let accept = match self.lines {
-            Lines::Events => "text/event-stream",
-            Lines::Objects => "application/x-ndjson",
+        let (path, accept) = match self.lines {
+            Lines::Events => ("/sse", "text/event-stream"),
+            Lines::Objects => ("/ndjson", "application/x-ndjson"),
         };
+        let at = script.stream_path(target, (path, self.index));
         let headers = &[("accept", accept)];
         write_request(out, &Request { method: "GET", target: &at, host: &target.host, headers, body: None });
-    }
-
-    /// What the client joins is the channel.
-    fn own_path(&self, script: &Script) -> String {
-        let mut at = String::from(match self.lines {
-            Lines::Events => "/sse?channel=",
-            Lines::Objects => "/ndjson?channel=",
-        });
-        let channel = script.join.as_ref().map(|join| join.room_of(self.index)).unwrap_or_default();
-        percent_encode(&channel, &mut at);
-        at
     }
 
     /// See [`super::Session::received`].

@@ -1,10 +1,12 @@
-//! A client that begins with a WebSocket: of Socket.IO, or bare.
+//! A client that begins with a WebSocket: of Socket.IO, a stream of CloudEvents, or bare.
 //!
-//! Owns the way from the upgrade request to the acknowledged join, and the answers to pings. A bare one is ready with the
-//! answer to its upgrade request. Start at [`WebSocket::received`].
+//! Owns the way from the upgrade request to the acknowledged join, and the answers to pings. A bare one and a stream are ready with the
+//! answer to their upgrade request. Start at [`WebSocket::received`].
 
+use wire::cloudevent::CHANNEL_MESSAGE;
 use wire::engineio::{Handshake, Packet, Version};
 use wire::http::{HeadLimits, parse_response_head};
+use wire::stream::SUBPROTOCOL;
 use wire::websocket::{
     CloseCode, Decoded, Decoder, Event, Opcode, Role, UpgradeRequest, check_response, client_key,
     masked_close_frame, masked_frame, write_upgrade_request,
@@ -28,6 +30,7 @@ pub(crate) const NONCE: [u8; 16] = *b"trunkline bench\0";
 /// Upgrading ──101──> Opening ──"0{..}"──> Joining the namespace ──"40{..}"──> Ready
 ///                                                  └─(with a join)─> Joining a room ──"430[..]"──> Ready
 /// UpgradingBare ──101──> Listening
+/// UpgradingStream ──101──> Stream
 /// Ready ──"41", close──> Leaving ──close──> Left
 /// ```
 /// A new connection begins at the left again. A client that the server recovers is in its room already; what it missed
@@ -49,6 +52,10 @@ enum Phase {
     UpgradingBare,
     /// Every message is a delivery.
     Listening,
+    /// On the way to [`Phase::Stream`].
+    UpgradingStream,
+    /// Every event that is a message of a channel is a delivery.
+    Stream,
     Upgrading,
     Opening,
     Namespace,
@@ -76,6 +83,11 @@ impl WebSocket {
         Self { phase: Phase::UpgradingBare, ..Self::new(index) }
     }
 
+    /// Client `index` of `/ws`.
+    pub(crate) fn stream(index: u32) -> Self {
+        Self { phase: Phase::UpgradingStream, ..Self::new(index) }
+    }
+
     /// A receiver of bare frames.
     pub(crate) fn without_handshake(index: u32) -> Self {
         Self { phase: Phase::Frames, ..Self::new(index) }
@@ -89,13 +101,12 @@ impl WebSocket {
     /// See [`super::Session::phase`].
     pub(crate) fn phase(&self) -> &'static str {
         match self.phase {
-            Phase::Upgrading | Phase::UpgradingBare => "the upgrade request",
+            Phase::Upgrading | Phase::UpgradingBare | Phase::UpgradingStream => "the upgrade request",
             Phase::Opening => "the opened WebSocket",
             Phase::Namespace => "the packet that enters the namespace",
             Phase::Room => "the event that joins",
-            Phase::Frames | Phase::Listening | Phase::Ready | Phase::Leaving | Phase::Left => {
-                "what was said last"
-            }
+            Phase::Frames | Phase::Listening | Phase::Stream => "what was said last",
+            Phase::Ready | Phase::Leaving | Phase::Left => "what was said last",
         }
     }
 
@@ -125,7 +136,13 @@ impl WebSocket {
     }
 
     /// See [`super::Session::connected`].
-    pub(crate) fn connected(&mut self, target: &Target, out: &mut Vec<u8>, sink: &mut impl Sink) {
+    pub(crate) fn connected(
+        &mut self,
+        script: &Script,
+        target: &Target,
+        out: &mut Vec<u8>,
+        sink: &mut impl Sink,
+    ) {
         if self.phase == Phase::Frames {
             self.phase = Phase::Ready;
             return sink.ready();
@@ -133,7 +150,13 @@ impl WebSocket {
         let path = |default| if target.path.is_empty() { default } else { target.path.as_str() };
         // What a connection that was cut left half done is worth nothing.
         self.decoder = decoder();
+        let mut headers: &[(&str, &str)] = &[];
         let at = match self.phase {
+            Phase::UpgradingStream | Phase::Stream => {
+                self.phase = Phase::UpgradingStream;
+                headers = &[("sec-websocket-protocol", SUBPROTOCOL)];
+                script.stream_path(target, ("/ws", self.index))
+            }
             Phase::UpgradingBare | Phase::Listening => {
                 self.phase = Phase::UpgradingBare;
                 filled(path("/"), self.index)
@@ -144,10 +167,7 @@ impl WebSocket {
             }
         };
         let key = client_key(NONCE);
-        write_upgrade_request(
-            out,
-            &UpgradeRequest { target: &at, host: &target.host, key: &key, headers: &[] },
-        );
+        write_upgrade_request(out, &UpgradeRequest { target: &at, host: &target.host, key: &key, headers });
     }
 
     /// See [`super::Session::received`].
@@ -159,7 +179,7 @@ impl WebSocket {
         sink: &mut impl Sink,
     ) -> Result<Took, String> {
         let mut start = 0;
-        if matches!(self.phase, Phase::Upgrading | Phase::UpgradingBare) {
+        if matches!(self.phase, Phase::Upgrading | Phase::UpgradingBare | Phase::UpgradingStream) {
             start = self.upgraded(buf, sink)?;
             if start == 0 {
                 return Ok(Took { consumed: 0, next: Next::Continue });
@@ -191,11 +211,13 @@ impl WebSocket {
         };
         check_response(&head, &client_key(NONCE))
             .map_err(|error| format!("upgrade refused with {}: {error}", head.status))?;
-        if self.phase == Phase::UpgradingBare {
-            self.phase = Phase::Listening;
+        self.phase = match self.phase {
+            Phase::UpgradingBare => Phase::Listening,
+            Phase::UpgradingStream => Phase::Stream,
+            _ => Phase::Opening,
+        };
+        if self.phase != Phase::Opening {
             sink.ready();
-        } else {
-            self.phase = Phase::Opening;
         }
         Ok(head.len)
     }
@@ -220,6 +242,7 @@ fn handle<S: Sink>(phase: &mut Phase, event: Event<'_>, turn: Turn<'_, S>) -> Re
             turn.sink.message(Marker::find(text.as_bytes()));
             Ok(())
         }
+        Event::Text(text) if *phase == Phase::Stream => cloud_event(&text, turn.sink),
         Event::Text(text) => packet(phase, &text, turn),
         Event::Ping(payload) => {
             masked_frame(Opcode::Pong, payload, mask(turn.index), turn.out);
@@ -243,6 +266,18 @@ fn handle<S: Sink>(phase: &mut Phase, event: Event<'_>, turn: Turn<'_, S>) -> Re
             Err(format!("closed by the server: {} {reason}", code.map_or(1005, |code| code.0)))
         }
     }
+}
+
+/// What a stream is told: a message, that it has begun, or that something could not be done. The type is before the content, so
+/// that no content can look like it.
+fn cloud_event(text: &str, sink: &mut impl Sink) -> Result<(), String> {
+    let (_, rest) = text.split_once("\"type\":\"").unwrap_or_default();
+    match rest.split('"').next() {
+        Some(CHANNEL_MESSAGE) => sink.message(Marker::find(text.as_bytes())),
+        Some("trunkline.stream.opened") => {}
+        _ => return Err(format!("unexpected event {text:.200}")),
+    }
+    Ok(())
 }
 
 fn packet<S: Sink>(phase: &mut Phase, text: &str, turn: Turn<'_, S>) -> Result<(), String> {
@@ -382,7 +417,7 @@ mod tests {
         let script = Script::new(Protocol::SocketIo, join);
         let target = "http://127.0.0.1:9".parse().unwrap();
         let (mut client, mut out, mut seen) = (WebSocket::new(5), Vec::new(), Seen::default());
-        client.connected(&target, &mut out, &mut seen);
+        client.connected(&script, &target, &mut out, &mut seen);
         let head = parse_head(&out, &HeadLimits::default()).unwrap().unwrap();
         assert_eq!(head.query, "EIO=4&transport=websocket");
         let mut reply = Vec::new();
@@ -415,7 +450,7 @@ mod tests {
     fn connect(client: &mut WebSocket, script: &Script, seen: &mut Seen) -> Vec<String> {
         let target = "http://127.0.0.1:9".parse().unwrap();
         let (mut out, mut reply) = (Vec::new(), Vec::new());
-        client.connected(&target, &mut out, seen);
+        client.connected(script, &target, &mut out, seen);
         accept(&parse_head(&out, &HeadLimits::default()).unwrap().unwrap())
             .unwrap()
             .respond(None, &mut reply);
@@ -466,7 +501,7 @@ mod tests {
         let script = Script::new(Protocol::WebSocket, None);
         let target = "http://127.0.0.1:9/sub/room-%{i%100}".parse().unwrap();
         let (mut client, mut out, mut seen) = (WebSocket::bare(1207), Vec::new(), Seen::default());
-        client.connected(&target, &mut out, &mut seen);
+        client.connected(&script, &target, &mut out, &mut seen);
         let head = parse_head(&out, &HeadLimits::default()).unwrap().unwrap();
         assert_eq!((head.path, head.query), ("/sub/room-7", ""));
         let mut reply = Vec::new();
@@ -485,6 +520,35 @@ mod tests {
         let mut decoder = Decoder::new(Role::Server, 1 << 20);
         let answered = decoder.decode(&mut out).unwrap();
         assert!(matches!(answered, Decoded::Event { event: Event::Pong(b"p"), .. }), "{answered:?}");
+    }
+
+    #[test]
+    fn a_stream_asks_for_its_channel_and_counts_what_is_published_there() {
+        let script = Script::new(Protocol::CloudEvents, Some(Join::to_filter("comet/%{i}")));
+        let target = "http://127.0.0.1:9".parse().unwrap();
+        let (mut client, mut out, mut seen) = (WebSocket::stream(7), Vec::new(), Seen::default());
+        client.connected(&script, &target, &mut out, &mut seen);
+        let head = parse_head(&out, &HeadLimits::default()).unwrap().unwrap();
+        assert_eq!((head.path, head.query), ("/ws", "channel=comet%2F7"));
+        assert_eq!(head.header("sec-websocket-protocol"), Some("cloudevents.json"));
+        let mut reply = Vec::new();
+        accept(&head).unwrap().respond(Some("cloudevents.json"), &mut reply);
+        out.clear();
+        let event = |kind: &str, data: &str| {
+            format!(
+                r#"{{"specversion":"1.0","id":"1","source":"/","type":"trunkline.{kind}","data":{data}}}"#
+            )
+        };
+        let data = Marker { number: 4, due_ns: 0 }.data(20);
+        for (kind, data) in [("stream.opened", "{}"), ("channel.message", &format!("\"{data}\""))] {
+            frame(Opcode::Text, event(kind, data).as_bytes(), &mut reply);
+        }
+        client.received(&script, &mut reply, &mut out, &mut seen).unwrap();
+        assert_eq!(seen, Seen { ready: 1, numbers: vec![Some(4)], ..Seen::default() });
+        let mut refused = Vec::new();
+        frame(Opcode::Text, event("refused", "{\"code\":\"over-limit\"}").as_bytes(), &mut refused);
+        let error = client.received(&script, &mut refused, &mut out, &mut seen).unwrap_err();
+        assert!(error.contains("over-limit"), "{error}");
     }
 
     #[test]

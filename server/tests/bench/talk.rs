@@ -72,6 +72,10 @@ fn users_are_reached_and_visitors_leave_nothing_behind() {
     assert_eq!(report["figures"]["delivered"], 250, "{report}");
     let report = server.measure(&format!("{words} --room-event join --room r%{{i}} --channel r%{{i}}"));
     assert_eq!(report["figures"]["delivered"], 250, "{report}");
+    for protocol in ["sse", "ndjson", "cloudevents"] {
+        let report = server.measure(&format!("{words} --protocol {protocol}"));
+        assert_eq!(report["figures"]["delivered"], 250, "{protocol}: {report}");
+    }
     let report = server.measure("churn --rate 200 --duration 500ms --metrics-url PRIVATE");
     let figures = &report["figures"];
     assert_eq!((&figures["completed"], &figures["sessions_left"]), (&100.into(), &0.into()), "{report}");

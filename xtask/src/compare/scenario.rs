@@ -97,6 +97,8 @@ pub(crate) enum Who {
     Events,
     /// Whoever has streams of lines of JSON.
     Lines,
+    /// Whoever has streams of CloudEvents.
+    CloudEvents,
     /// Whoever does not speak MQTT alone.
     All,
 }
@@ -110,6 +112,7 @@ impl Who {
             Self::Mqtt => server.does_speak(Speaks::Mqtt),
             Self::Events => server.does_speak(Speaks::Events) || server.does_speak(Speaks::EventsByPath),
             Self::Lines => server.does_speak(Speaks::Lines),
+            Self::CloudEvents => server.does_speak(Speaks::CloudEvents),
             Self::All => server.speaks != [Speaks::Mqtt],
         }
     }
@@ -119,6 +122,7 @@ impl Who {
         match (self, server.speaks) {
             (Self::Mqtt, _) | (_, []) => Speaks::Mqtt,
             (Self::Lines, _) => Speaks::Lines,
+            (Self::CloudEvents, _) => Speaks::CloudEvents,
             (Self::Events, _) if server.does_speak(Speaks::Events) => Speaks::Events,
             (Self::Events, _) => Speaks::EventsByPath,
             (_, [first, ..]) => *first,

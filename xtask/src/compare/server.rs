@@ -14,6 +14,8 @@ pub(crate) enum Speaks {
     Events,
     /// The same as lines of JSON at `/ndjson?channel=`.
     Lines,
+    /// The same as CloudEvents in a WebSocket at `/ws?channel=`.
+    CloudEvents,
     /// Server-sent events at `/events/<channel>`, and a POST of the data to `/pub/<channel>`.
     EventsByPath,
     /// MQTT 3.1.1, which all of them know; the back end is a client as well.
@@ -77,7 +79,7 @@ pub(crate) const SERVERS: [Server; 9] = [
         setup: "`trunkline dev` with its defaults: one shard per core, ping every 25 s, its built-in back end; for MQTT `auth.mode = \
                 \"anonymous\"`",
         program: Program::Ours,
-        speaks: &[Speaks::SocketIo, Speaks::Mqtt, Speaks::Events, Speaks::Lines],
+        speaks: &[Speaks::SocketIo, Speaks::Mqtt, Speaks::Events, Speaks::Lines, Speaks::CloudEvents],
         recovery: Recovery::Has,
     },
     Server {
@@ -202,15 +204,21 @@ impl Reach {
                 let protocol = ["--protocol".to_owned(), "websocket".to_owned()];
                 [protocol.to_vec(), option("--target", &urls("http", &self.public, path))].concat()
             }
-            ("{target}", Speaks::Events | Speaks::Lines) => {
-                let name = if speaks == Speaks::Lines { "ndjson" } else { "sse" };
+            ("{target}", Speaks::Events | Speaks::Lines | Speaks::CloudEvents) => {
+                let name = match speaks {
+                    Speaks::Lines => "ndjson",
+                    Speaks::CloudEvents => "cloudevents",
+                    _ => "sse",
+                };
                 [option("--protocol", name), option("--target", &urls("http", &self.public, ""))].concat()
             }
             ("{target}", Speaks::EventsByPath) => {
                 let target = urls("http", &self.public, "/events/comet/%{i}");
                 [option("--protocol", "sse"), option("--target", &target)].concat()
             }
-            ("{own}", Speaks::Events | Speaks::Lines) => option("--topic", "comet/%{i}"),
+            ("{own}", Speaks::Events | Speaks::Lines | Speaks::CloudEvents) => {
+                option("--topic", "comet/%{i}")
+            }
             ("{own}", _) => Vec::new(),
             ("{target}", Speaks::Mqtt) => {
                 let protocol = ["--protocol".to_owned(), "mqtt".to_owned()];
@@ -221,12 +229,14 @@ impl Reach {
             ("{publish}", Speaks::Mqtt) => Vec::new(),
             ("{room}", Speaks::SocketIo) => option("--room-event", "join"),
             ("{room}", Speaks::WebSocket | Speaks::EventsByPath) => Vec::new(),
-            ("{room}", Speaks::Events | Speaks::Lines) => option("--topic", "room-%{i%100}"),
+            ("{room}", Speaks::Events | Speaks::Lines | Speaks::CloudEvents) => {
+                option("--topic", "room-%{i%100}")
+            }
             ("{publish}", Speaks::EventsByPath) => {
                 let raw = option("--publish-body", "raw");
                 [option("--publish-url", &urls("http", &self.private, "/pub/{channel}")), raw].concat()
             }
-            ("{publish}", Speaks::SocketIo | Speaks::Events | Speaks::Lines) => {
+            ("{publish}", Speaks::SocketIo | Speaks::Events | Speaks::Lines | Speaks::CloudEvents) => {
                 option("--publish-url", &urls("http", &self.private, ""))
             }
             ("{publish}", Speaks::WebSocket) => {
@@ -295,6 +305,10 @@ mod tests {
         assert_eq!(
             filled(comet, Speaks::Lines, 1),
             "comet --protocol ndjson --target http://127.0.0.1:8000 --topic comet/%{i} --publish-url http://127.0.0.1:9000"
+        );
+        assert_eq!(
+            filled("idle {target} {own}", Speaks::CloudEvents, 1),
+            "idle --protocol cloudevents --target http://127.0.0.1:8000 --topic comet/%{i}"
         );
         assert_eq!(
             filled(comet, Speaks::EventsByPath, 1),

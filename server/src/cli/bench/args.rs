@@ -42,7 +42,7 @@ pub(super) struct ClientArgs {
 /// What clients speak
 #[derive(Debug, Args)]
 pub(super) struct SpeakArgs {
-    /// What clients speak: socketio, websocket, sse, ndjson or mqtt
+    /// What clients speak: socketio, websocket, sse, ndjson, cloudevents (streams at /ws) or mqtt
     #[arg(long, default_value = "socketio")]
     protocol: Protocol,
     /// Quality of service of clients of mqtt, of their subscriptions and of what is published: 0, 1 or 2 [default: 0]
@@ -237,7 +237,7 @@ impl RoomArgs {
     /// Clients of MQTT subscribe to `topic` if nothing else was asked for.
     pub(super) fn join(&self, protocol: Protocol, topic: &str) -> Result<Option<Join>, Failure> {
         let is_mqtt = mqtt(protocol).is_some();
-        if matches!(protocol, Protocol::Sse | Protocol::Ndjson) {
+        if matches!(protocol, Protocol::Sse | Protocol::Ndjson | Protocol::CloudEvents) {
             return match (&self.room_event, &self.topic) {
                 (Some(_), _) => Err("--room-event is not for streams, which have --topic".into()),
                 (None, other) => Ok(Some(Join::to_filter(other.as_deref().unwrap_or(topic)))),
@@ -245,7 +245,9 @@ impl RoomArgs {
         }
         match (&self.room_event, &self.topic) {
             (Some(_), _) if is_mqtt => Err("--room-event is not for mqtt, which has --topic".into()),
-            (_, Some(_)) if !is_mqtt => Err("--topic is for --protocol mqtt, sse and ndjson".into()),
+            (_, Some(_)) if !is_mqtt => {
+                Err("--topic is for --protocol mqtt, sse, ndjson and cloudevents".into())
+            }
             (_, other) if is_mqtt => Ok(Some(Join::to_filter(other.as_deref().unwrap_or(topic)))),
             (event, _) => Ok(event.clone().map(|event| Join { event, room: self.room.clone() })),
         }

@@ -78,7 +78,9 @@ impl CometArgs {
         let protocol = self.speak.protocol()?;
         let clients = self.clients.of_one_server((self.connections, protocol), ONE_DOOR)?;
         let (channel, user) = match protocol {
-            Protocol::Mqtt(_) | Protocol::Sse | Protocol::Ndjson => ("comet/%{i}", ""),
+            Protocol::Mqtt(_) | Protocol::Sse | Protocol::Ndjson | Protocol::CloudEvents => {
+                ("comet/%{i}", "")
+            }
             _ => ("$user/u%{i}", "u%{i}"),
         };
         let channel = self.publish.channel_or(channel);

@@ -16,7 +16,7 @@ use crate::cli::Failure;
   trunkline bench idle --connections 60000 --target http://127.0.0.1:8001,http://127.0.0.1:8002 --server-pid 4711,4712
   trunkline bench idle --protocol socketio-poll --connections 5000 --server-pid 4711 --json
   trunkline bench idle --protocol mqtt --qos 1 --connections 15000 --target mqtt://127.0.0.1:1883 --server-pid 4711",
-    mut_arg("protocol", |arg| arg.help("What clients speak: socketio, socketio-poll, websocket, sse, ndjson or mqtt")),
+    mut_arg("protocol", |arg| arg.help("What clients speak: socketio, socketio-poll, websocket, sse, ndjson, cloudevents or mqtt")),
     mut_arg("topic", |arg| arg.help("Filter to which each client of mqtt subscribes, with the same placeholders [default: room-%{i%100}]"))
 )]
 pub(super) struct IdleArgs {

@@ -1,4 +1,4 @@
-//! What is measured of streams for plain HTTP clients.
+//! What is measured of streams, for plain HTTP clients and in WebSockets.
 //!
 //! Owns their two sections; a part of the table in `sections.rs`, and must not know more than that. Start at [`IDLE`].
 
@@ -11,7 +11,7 @@ use Better::{Higher, Lower};
 pub(super) const IDLE: Section = Section {
     name: "streams-idle",
     title: "Idle streams",
-    about: "Streams for plain HTTP clients, each of a channel of its own, that hear nothing: what one costs in the server.",
+    about: "Streams for plain HTTP clients and in WebSockets, each of a channel of its own, that hear nothing: what one costs in the server.",
     figures: &[
         BYTES,
         figure("pss_per_session_bytes", "PSS, bytes each", Lower),
@@ -30,6 +30,13 @@ pub(super) const IDLE: Section = Section {
             title: "10,000 of lines of JSON",
             command: "idle --connections 10000|200 {target} {own} {pids}",
             who: Who::Lines,
+            ..RUN
+        },
+        Run {
+            name: "cloudevents",
+            title: "10,000 of CloudEvents in WebSockets",
+            command: "idle --connections 10000|200 {target} {own} {pids}",
+            who: Who::CloudEvents,
             ..RUN
         },
     ],
@@ -62,6 +69,14 @@ pub(super) const COMET: Section = Section {
             title: "10,000 of lines of JSON for 2 minutes",
             command: "comet --connections 10000|200 --duration 2m|2s --stats-every 5s|500ms {target} {own} {publish} {pids}",
             who: Who::Lines,
+            minutes_max: 5,
+            ..RUN
+        },
+        Run {
+            name: "cloudevents",
+            title: "10,000 of CloudEvents in WebSockets for 2 minutes",
+            command: "comet --connections 10000|200 --duration 2m|2s --stats-every 5s|500ms {target} {own} {publish} {pids}",
+            who: Who::CloudEvents,
             minutes_max: 5,
             ..RUN
         },
