@@ -1,6 +1,7 @@
 // Helpers around foreign Socket.IO clients: what a test opens is closed when the test ends.
 import { io } from "socket.io-client";
 import { createRequire } from "node:module";
+import { PATIENCE_MS } from "./raw.mjs";
 
 const require = createRequire(import.meta.url);
 /** socket.io-client 2.x: Engine.IO 3. */
@@ -27,7 +28,7 @@ export function open2(t, server, nsp = "/", options = {}) {
 }
 
 /** Resolves with the arguments of the next `event`; fails after `ms`. */
-export function next(emitter, event, ms = 5_000) {
+export function next(emitter, event, ms = PATIENCE_MS) {
   return new Promise((resolve, reject) => {
     const done = (...args) => (clearTimeout(timer), resolve(args));
     const timer = setTimeout(() => (emitter.off(event, done), reject(new Error(`no "${event}" in ${ms} ms`))), ms);
@@ -38,7 +39,7 @@ export function next(emitter, event, ms = 5_000) {
 /** Opens, waits for CONNECT and for the `auth` event behind it. */
 export async function connected(t, server, nsp, options) {
   const socket = open(t, server, nsp, options);
-  const failed = next(socket, "connect_error", 6_000).then(([e]) => Promise.reject(e));
+  const failed = next(socket, "connect_error", 2 * PATIENCE_MS).then(([e]) => Promise.reject(e));
   failed.catch(() => {});
   await Promise.race([next(socket, "auth"), failed]);
   return socket;
@@ -54,7 +55,7 @@ export function collect(socket, event) {
 /** Emits with an ack and resolves with its arguments. */
 export function ask(socket, event, ...args) {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`no ack of "${event}"`)), 5_000);
+    const timer = setTimeout(() => reject(new Error(`no ack of "${event}"`)), PATIENCE_MS);
     socket.emit(event, ...args, (...reply) => (clearTimeout(timer), resolve(reply)));
   });
 }

@@ -10,10 +10,10 @@ import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import mqtt from "mqtt";
 import { name } from "./mqtt.mjs";
-import { within } from "./raw.mjs";
+import { PATIENCE_MS, within } from "./raw.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
-const WAIT_MS = 10_000;
+const WAIT_MS = PATIENCE_MS;
 const LEVELS = { 3: "mqttv31", 4: "mqttv311", 5: "mqttv5" };
 
 /** A list that can be waited on. */

@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process";
 import net from "node:net";
 import { generate, parser } from "mqtt-packet";
 import WebSocket from "ws";
-import { within } from "./raw.mjs";
+import { PATIENCE_MS, within } from "./raw.mjs";
 import { REFERENCE, both, ours } from "./sut.mjs";
 
 export const MOSQUITTO = process.env.MOSQUITTO ?? "mosquitto";
@@ -13,7 +13,7 @@ export const recent = OLD ? ours : both;
 /** A test that a reference since 2.1 fails by faults of its own. */
 export const early = OLD || !REFERENCE ? both : ours;
 
-const WAIT_MS = 8_000;
+const WAIT_MS = PATIENCE_MS;
 let unique = 0;
 /** A name no other test uses; letters and digits only. */
 export const name = (word = "n") => `${word}${process.pid}x${++unique}`;

@@ -4,7 +4,9 @@ import net from "node:net";
 import WebSocket from "ws";
 
 const RS = "\x1e";
-const REQUEST_MS_MAX = 10_000;
+/** How long anything may take that has to come: whoever is late is only told so later, and a busy machine makes late. */
+export const PATIENCE_MS = 30_000;
+const REQUEST_MS_MAX = PATIENCE_MS;
 
 /**
  * One HTTP request; by default on a new TCP connection.
@@ -100,7 +102,7 @@ export class Ws {
     this.socket.send(data);
   }
   /** The next message; fails after `ms` or when the socket closes. */
-  next(ms = 5_000) {
+  next(ms = PATIENCE_MS) {
     if (this.queue.length) return Promise.resolve(this.queue.shift());
     if (this.socket.readyState >= WebSocket.CLOSING) return Promise.reject(new Error("closed"));
     return new Promise((resolve, reject) => {
@@ -123,7 +125,7 @@ export class Ws {
     }
   }
   /** Resolves with the close if it comes within `ms`, else fails. */
-  close_within(ms) {
+  close_within(ms = PATIENCE_MS) {
     return within(this.closed, ms, "close");
   }
   end() {
@@ -156,7 +158,7 @@ export function tcp(server) {
   socket.ended = new Promise((r) => socket.once("close", r));
   socket.ready = new Promise((r) => socket.once("connect", r));
   /** Resolves once `text` was received. */
-  socket.seen = (text, ms = 5_000) =>
+  socket.seen = (text, ms = PATIENCE_MS) =>
     within(new Promise((resolve, reject) => {
       const look = () => socket.received.includes(text) && resolve(socket.received.toString("latin1"));
       socket.on("data", look);

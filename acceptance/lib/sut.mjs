@@ -9,15 +9,15 @@ import { toToml } from "./config.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 export const BIN_DIR = resolve(process.env.TRUNKLINE_BIN_DIR ?? join(HERE, "../../target/debug"));
-const READY_MS_MAX = 15_000;
-const STOP_MS_MAX = 10_000;
+const READY_MS_MAX = 60_000;
+const STOP_MS_MAX = 30_000;
 
 export const REFERENCE = process.env.SUT === "reference";
 
 /** A test of a rule where Trunkline differs from the reference on purpose, or which the reference does not have. */
-export const ours = (name, fn) => test(name, { skip: REFERENCE && "rule of Trunkline", timeout: 30_000 }, fn);
+export const ours = (name, fn) => test(name, { skip: REFERENCE && "rule of Trunkline", timeout: 120_000 }, fn);
 /** A test that holds for both. */
-export const both = (name, fn) => test(name, { timeout: 30_000 }, fn);
+export const both = (name, fn) => test(name, { timeout: 120_000 }, fn);
 
 function command(kind, files) {
   const io = ["--ready-file", files.ready];

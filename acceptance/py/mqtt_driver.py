@@ -13,7 +13,7 @@ import paho.mqtt.client as mqtt
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-WAIT_S = 10
+WAIT_S = 60
 output = threading.Lock()
 subscribers = {}
 

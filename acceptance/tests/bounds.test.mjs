@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { both, ours, shared } from "../lib/sut.mjs";
-import { Polling, Ws, joined, request, tcp, within } from "../lib/raw.mjs";
+import { PATIENCE_MS, Polling, Ws, joined, request, tcp, within } from "../lib/raw.mjs";
 
 const MIB = 1024 * 1024;
 const server = await shared("acceptance", {
@@ -44,7 +44,7 @@ ours("a websocket client that never reads is closed, the server's memory stays b
   for (let i = 0; i < 20; i++) await alive();
   assert.ok(residentBytes() - before < 24 * MIB, `grew by ${(residentBytes() - before) / MIB} MiB`);
   socket.resume();
-  await within(socket.ended, 5_000, "end");
+  await within(socket.ended, PATIENCE_MS, "end");
   assert.ok(socket.bytesRead - read < 40e6, `${socket.bytesRead - read} bytes were sent to a client that did not read`);
 });
 
@@ -69,7 +69,7 @@ ours("a request head that never ends is cut at the handshake time-out, silent or
   slow.write("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\nX-Pad: ");
   // One byte per interval, for ever: each byte must not start the time anew.
   const drip = setInterval(() => slow.write("a"), 50);
-  await within(Promise.all([silent.ended, slow.ended]), 5_000, "end").finally(() => clearInterval(drip));
+  await within(Promise.all([silent.ended, slow.ended]), PATIENCE_MS, "end").finally(() => clearInterval(drip));
   const took = Date.now() - began;
   assert.ok(took > 500, `${took} ms`);
 });
@@ -79,7 +79,7 @@ ours("500 half-open handshakes do not keep others out, and end", async () => {
   await Promise.all(sockets.map((s) => s.ready));
   for (const s of sockets) s.write("GET /socket.io/?EIO=4&tr");
   await alive();
-  await within(Promise.all(sockets.map((s) => s.ended)), 5_000, "end of all");
+  await within(Promise.all(sockets.map((s) => s.ended)), PATIENCE_MS, "end of all");
 });
 
 ours("a websocket that upgrades and sends half a frame per second is not charged more than its frame", async () => {
@@ -102,7 +102,7 @@ both("a frame header of 1 GiB ends the connection", async () => {
   socket.write(UPGRADE);
   await socket.seen("maxPayload");
   socket.write(Buffer.from([0x82, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0]));
-  await within(socket.ended, 3_000, "end");
+  await within(socket.ended, PATIENCE_MS, "end");
   await alive();
 });
 
@@ -111,7 +111,7 @@ both("fragments without end are bounded by maxPayload", async () => {
   const part = "x".repeat(60_000);
   ws.socket.send(`42["${part}`, { fin: false });
   const send = setInterval(() => ws.socket.readyState === 1 && ws.socket.send(part, { fin: false }), 1);
-  await ws.close_within(5_000).finally(() => clearInterval(send));
+  await ws.close_within(PATIENCE_MS).finally(() => clearInterval(send));
   await alive();
 });
 
@@ -121,7 +121,7 @@ both("a request head of 1 MiB is refused", async () => {
   socket.write("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: x\r\n");
   const line = `X-Pad: ${"a".repeat(1_000)}\r\n`;
   for (let i = 0; i < 1_050 && !socket.destroyed; i++) socket.write(line);
-  await within(socket.ended, 5_000, "end");
+  await within(socket.ended, PATIENCE_MS, "end");
   assert.match(socket.received.toString().slice(0, 20), /^(HTTP\/1\.1 4|$)/);
   await alive();
 });
@@ -130,7 +130,7 @@ both("what is no HTTP is answered 400 or cut", async () => {
   for (const text of ["\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "HELLO\r\n\r\n", "GET / HTTP/9.9\r\n\r\n", "GET /\x00 HTTP/1.1\r\nHost: x\r\n\r\n", "\r\n".repeat(5_000) + "x\r\n\r\n"]) {
     const socket = tcp(server);
     socket.write(Buffer.from(text, "latin1"));
-    await within(socket.ended, 5_000, `end after ${JSON.stringify(text.slice(0, 20))}`);
+    await within(socket.ended, PATIENCE_MS, `end after ${JSON.stringify(text.slice(0, 20))}`);
   }
   await alive();
 });
@@ -140,7 +140,7 @@ both("a body with both Content-Length and Transfer-Encoding, or two lengths, is 
   for (const heads of ["Content-Length: 2\r\nTransfer-Encoding: chunked", "Content-Length: 2\r\nContent-Length: 3", "Content-Length: -1", "Content-Length: 1x"]) {
     const socket = tcp(server);
     socket.write(`POST ${s.path} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\n${heads}\r\n\r\n40`);
-    const text = await within(socket.ended.then(() => socket.received.toString()), 5_000, `end after ${heads}`);
+    const text = await within(socket.ended.then(() => socket.received.toString()), PATIENCE_MS, `end after ${heads}`);
     assert.match(text, /^HTTP\/1\.1 400/, heads);
   }
 });

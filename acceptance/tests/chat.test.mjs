@@ -17,7 +17,7 @@ import { BIN_DIR, REFERENCE, start } from "../lib/sut.mjs";
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const EXAMPLES = join(HERE, "../../examples");
-const PATIENCE_MS = 15_000;
+const PATIENCE_MS = 30_000;
 
 const chromium = REFERENCE ? null : await browser();
 after(() => chromium?.close());

@@ -4,11 +4,11 @@ import { execFile, spawn } from "node:child_process";
 import { promisify } from "node:util";
 import { BIN_DIR, ours, REFERENCE, shared } from "../lib/sut.mjs";
 import { ask, collect, next, open, open2 } from "../lib/clients.mjs";
-import { within } from "../lib/raw.mjs";
+import { PATIENCE_MS, within } from "../lib/raw.mjs";
 import { api } from "../lib/rest.mjs";
 
 const server = REFERENCE ? {} : await shared("dev");
-const trunkline = (...args) => promisify(execFile)(`${BIN_DIR}/trunkline`, args, { timeout: 10_000 });
+const trunkline = (...args) => promisify(execFile)(`${BIN_DIR}/trunkline`, args, { timeout: 60_000 });
 /** Without the acceptance back end nothing is emitted behind CONNECT. */
 async function enter(t, options) {
   const socket = open(t, server, "/", options);
@@ -113,7 +113,7 @@ ours("it listens on loopback only, and says so", async () => {
   const child = spawn(`${BIN_DIR}/trunkline`, ["dev", "--public", "0.0.0.0:0", "--private", "127.0.0.1:0"], { stdio: ["ignore", "ignore", "pipe"] });
   let text = "";
   child.stderr.on("data", (d) => (text += d));
-  const code = await within(new Promise((r) => child.once("exit", r)), 5_000, "exit").catch((e) => (child.kill(), Promise.reject(e)));
+  const code = await within(new Promise((r) => child.once("exit", r)), PATIENCE_MS, "exit").catch((e) => (child.kill(), Promise.reject(e)));
   assert.notEqual(code, 0);
   assert.match(text, /loopback/);
 });

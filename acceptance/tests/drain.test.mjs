@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import http from "node:http";
 import { ours, start } from "../lib/sut.mjs";
 import { connected, next } from "../lib/clients.mjs";
-import { Ws, joined, request, within } from "../lib/raw.mjs";
+import { PATIENCE_MS, Ws, joined, request, within } from "../lib/raw.mjs";
 
 const DRAIN_MS = 1_500;
 const settings = { drainMs: DRAIN_MS };
@@ -17,13 +17,13 @@ async function drained(t) {
 ours("idle: exit code 0 soon", async (t) => {
   const server = await drained(t);
   server.child.kill("SIGTERM");
-  assert.deepEqual(await within(server.exited, DRAIN_MS + 3_000, "exit"), { code: 0, signal: null });
+  assert.deepEqual(await within(server.exited, DRAIN_MS + PATIENCE_MS, "exit"), { code: 0, signal: null });
 });
 
 ours("SIGINT does the same", async (t) => {
   const server = await drained(t);
   server.child.kill("SIGINT");
-  assert.deepEqual(await within(server.exited, DRAIN_MS + 3_000, "exit"), { code: 0, signal: null });
+  assert.deepEqual(await within(server.exited, DRAIN_MS + PATIENCE_MS, "exit"), { code: 0, signal: null });
 });
 
 ours("transports are closed spread over the drain time, then exit code 0", async (t) => {
@@ -31,8 +31,8 @@ ours("transports are closed spread over the drain time, then exit code 0", async
   const sockets = await Promise.all(Array.from({ length: 40 }, () => joined(server)));
   const began = performance.now();
   server.child.kill("SIGTERM");
-  const times = await Promise.all(sockets.map((ws) => within(ws.closed, DRAIN_MS + 3_000, "close").then(() => performance.now() - began)));
-  assert.deepEqual(await within(server.exited, 4_000, "exit"), { code: 0, signal: null });
+  const times = await Promise.all(sockets.map((ws) => within(ws.closed, DRAIN_MS + PATIENCE_MS, "close").then(() => performance.now() - began)));
+  assert.deepEqual(await within(server.exited, PATIENCE_MS, "exit"), { code: 0, signal: null });
   const spread = Math.max(...times) - Math.min(...times);
   assert.ok(spread > DRAIN_MS * 0.4, `all within ${spread} ms`);
   assert.ok(Math.max(...times) < DRAIN_MS + 3_000, `last after ${Math.max(...times)} ms`);
@@ -53,7 +53,7 @@ ours("new handshakes get 503, on open connections and on new ones", async (t) =>
   assert.equal(fresh.status, 503);
   assert.deepEqual([fresh.headers["connection"], Number(fresh.headers["retry-after"]) > 0], ["close", true]);
   await assert.rejects(Ws.open(server));
-  await within(server.exited, DRAIN_MS + 4_000, "exit");
+  await within(server.exited, DRAIN_MS + PATIENCE_MS, "exit");
 });
 
 ours("the health endpoint says not ready while draining, and still alive", async (t) => {

@@ -1,7 +1,7 @@
 // HTTP long-polling by hand: handshake, payloads, POST rules, errors.
 import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
-import { Polling, arrived, request, tcp, within } from "../lib/raw.mjs";
+import { PATIENCE_MS, Polling, arrived, request, tcp, within } from "../lib/raw.mjs";
 
 const RS = "\x1e";
 const server = await shared("echo", { maxPayloadBytes: 1_000_000 });
@@ -171,7 +171,7 @@ both("one keep-alive connection serves several sessions, pipelined requests are 
   const post = (s, body) => `POST ${s.path} HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
   const get = (s, last = "") => `GET ${s.path} HTTP/1.1\r\nHost: x\r\n${last}\r\n`;
   socket.write(post(a, "4to-a") + post(b, "4to-b") + get(b) + get(a, "Connection: close\r\n"));
-  await within(socket.ended, 5_000, "end");
+  await within(socket.ended, PATIENCE_MS, "end");
   const text = socket.received.toString();
   const places = ["ok", "ok", "4to-b", "4to-a"].map((x, i, list) => text.indexOf(`\r\n\r\n${x}`, i && text.indexOf(`\r\n\r\n${list[i - 1]}`) + 5));
   assert.ok(places.every((p, i) => p > (places[i - 1] ?? 0)), text);
@@ -181,13 +181,13 @@ both("a client that closes its sending side still gets its answer", async () => 
   const socket = tcp(server);
   socket.end(`GET ${Q} HTTP/1.1\r\nHost: x\r\n\r\n`);
   assert.match(await socket.seen("maxPayload"), /^HTTP\/1\.1 200/);
-  await within(socket.ended, 5_000, "end");
+  await within(socket.ended, PATIENCE_MS, "end");
 });
 
 both("HTTP/1.0 without keep-alive: the connection ends behind the answer", async () => {
   const socket = tcp(server);
   socket.write(`GET ${Q} HTTP/1.0\r\nHost: x\r\n\r\n`);
-  await within(socket.ended, 5_000, "end");
+  await within(socket.ended, PATIENCE_MS, "end");
   assert.match(socket.received.toString(), /^HTTP\/1\.[01] 200 [^]*maxPayload/);
 });
 

@@ -1,7 +1,7 @@
 // WebSocket transport by hand, and upgrades by hand.
 import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
-import { Polling, Ws, arrived, request, tcp, within } from "../lib/raw.mjs";
+import { PATIENCE_MS, Polling, Ws, arrived, request, tcp, within } from "../lib/raw.mjs";
 
 const server = await shared("echo", { maxPayloadBytes: 1_000_000, upgradeTimeoutMs: 500 });
 const PATH = "/engine.io/";
@@ -47,7 +47,7 @@ both("a message of maxPayload passes; a larger one closes with 1009", async () =
   ws.send("4" + "x".repeat(999_999));
   assert.equal((await ws.next()).length, 1_000_000);
   ws.send("4" + "x".repeat(1_000_001));
-  assert.equal((await ws.close_within(3_000)).code, 1009);
+  assert.equal((await ws.close_within(PATIENCE_MS)).code, 1009);
 });
 
 both("a frame header that announces 1 GiB is refused at once, before its payload", async () => {
@@ -56,7 +56,7 @@ both("a frame header that announces 1 GiB is refused at once, before its payload
   await socket.seen("maxPayload");
   socket.write(Buffer.from([0x81, 0xff, 0, 0, 0, 0, 0x40, 0, 0, 0, 1, 2, 3, 4]));
   // Close frame 1009 = 88 02 03 f1, possibly with a reason, or the end of the connection.
-  await within(socket.ended, 3_000, "end");
+  await within(socket.ended, PATIENCE_MS, "end");
 });
 
 for (const [name, data] of [["a bad packet type", "abc"], ["an empty text frame", ""], ["a ping of the client", "2"]]) {
@@ -64,7 +64,7 @@ for (const [name, data] of [["a bad packet type", "abc"], ["an empty text frame"
     const ws = await open();
     await ws.next();
     ws.send(data);
-    await ws.close_within(2_000);
+    await ws.close_within(PATIENCE_MS);
   });
 }
 
@@ -72,7 +72,7 @@ ours("packet 1 closes at once", async () => {
   const ws = await open();
   await ws.next();
   ws.send("1");
-  await ws.close_within(1_000);
+  await ws.close_within(PATIENCE_MS);
 });
 
 both("packets 6, 0 and 5 on an established websocket are ignored", async () => {
@@ -98,7 +98,7 @@ both("websocket protocol violations close: unmasked frame, reserved bit, bad opc
     socket.write(`GET ${PATH}?EIO=4&transport=websocket HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n`);
     await socket.seen("maxPayload");
     socket.write(Buffer.from(bytes));
-    await within(socket.ended, 3_000, `end after ${name}`);
+    await within(socket.ended, PATIENCE_MS, `end after ${name}`);
   }
 });
 
@@ -162,7 +162,7 @@ both("upgrade: another packet than the probe closes that websocket, polling goes
   const s = await poll();
   const ws = await upgrade(s);
   ws.send("4early");
-  await ws.close_within(2_000);
+  await ws.close_within(PATIENCE_MS);
   await s.post("4x");
   assert.ok((await s.until((p) => p === "4x")).includes("4x"));
 });
@@ -173,7 +173,7 @@ both("upgrade: no 5 in time closes that websocket, polling goes on", async () =>
   const ws = await upgrade(s);
   ws.send("2probe");
   assert.equal(await ws.next(), "3probe");
-  await ws.close_within(2_000);
+  await ws.close_within(PATIENCE_MS);
   assert.ok(Date.now() - began > 300);
   await s.post("4x");
   await s.until((p) => p === "4x");
@@ -198,7 +198,7 @@ both("upgrade: a second websocket of an upgraded session is closed, the first go
   ws.send("4x");
   await ws.next();
   const second = new Ws(`${server.ws}${PATH}?EIO=4&transport=websocket&sid=${s.sid}`);
-  await second.close_within(2_000);
+  await second.close_within(PATIENCE_MS);
   ws.send("4y");
   assert.equal(await ws.next(), "4y");
   ws.end();

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { both, shared } from "../lib/sut.mjs";
 import { connected, next } from "../lib/clients.mjs";
-import { Polling, Ws, request } from "../lib/raw.mjs";
+import { PATIENCE_MS, Polling, Ws, request } from "../lib/raw.mjs";
 
 const INTERVAL = 300;
 const TIMEOUT = 400;
@@ -34,7 +34,7 @@ both("websocket: no pong, closed after pingInterval + pingTimeout", async () => 
   const ws = await Ws.open(server);
   await ws.next();
   assert.equal(await ws.next(), "2");
-  await ws.close_within(2_000);
+  await ws.close_within(PATIENCE_MS);
   about(since(began), INTERVAL + TIMEOUT);
 });
 
@@ -94,7 +94,7 @@ both("EIO3: the client pings, the server answers and never pings; silence ends t
     ws.send("2");
     assert.equal(await ws.next(), "3");
   }
-  await ws.close_within(2_000);
+  await ws.close_within(PATIENCE_MS);
   about(since(began), INTERVAL + TIMEOUT);
 });
 

@@ -10,7 +10,7 @@ import { ask, next, open } from "../lib/clients.mjs";
 import { connect, connectPacket, dial, hex, name, payloads, quiet } from "../lib/mqtt.mjs";
 import { api } from "../lib/rest.mjs";
 
-const rule = (what, fn) => test(what, { skip: REFERENCE && "rule of Trunkline", timeout: 30_000 }, fn);
+const rule = (what, fn) => test(what, { skip: REFERENCE && "rule of Trunkline", timeout: 120_000 }, fn);
 async function serving(t, settings) {
   const server = await start("mqtt", { shards: 2, drainMs: 50, ...settings });
   t.after(() => server.stop());

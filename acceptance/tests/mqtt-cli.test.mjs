@@ -3,11 +3,11 @@ import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
 import { elapsed, name } from "../lib/mqtt.mjs";
 import { mosquittoSub, run } from "../lib/mqtt-clients.mjs";
-import { within } from "../lib/raw.mjs";
+import { PATIENCE_MS, within } from "../lib/raw.mjs";
 
 const server = await shared("mqtt", { shards: 4 });
 const VERSIONS = [3, 4, 5];
-const done = (child) => within(child.done, 10_000, "end of the program");
+const done = (child) => within(child.done, PATIENCE_MS, "end of the program");
 async function pub(version, ...args) {
   const { code, errors } = await done(run("mosquitto_pub", server, version, args));
   assert.equal(code, 0, errors);

@@ -10,7 +10,7 @@ import mqtt from "mqtt";
 import { REFERENCE, both, ours, shared } from "../lib/sut.mjs";
 import { mosquittoSub, run } from "../lib/mqtt-clients.mjs";
 import { bytes, connect, connectPacket, dial, hex, name } from "../lib/mqtt.mjs";
-import { within } from "../lib/raw.mjs";
+import { PATIENCE_MS, within } from "../lib/raw.mjs";
 
 const folder = mkdtempSync(join(tmpdir(), "trunkline-mqtt-tls-"));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -31,7 +31,7 @@ for (const protocolVersion of [4, 5]) {
       const sizes = [];
       const all = new Promise((resolve) => client.on("message", (_topic, payload) => sizes.push(payload.length) === 4 && resolve()));
       for (const [qos, size] of [[0, 1], [1, 10], [2, 100], [1, 100_000]]) await client.publishAsync(topic, Buffer.alloc(size), { qos });
-      await within(all, 10_000, "messages");
+      await within(all, PATIENCE_MS, "messages");
       assert.deepEqual(sizes, [1, 10, 100, 100_000]);
     });
   }
@@ -41,7 +41,7 @@ for (const version of [3, 4, 5]) {
   both(`mosquitto_pub and mosquitto_sub over TLS, -V ${version}`, async (t) => {
     const topic = name();
     const { next } = await mosquittoSub(t, server, version, ["--cafile", cert, "-t", topic, "-q", "2"]);
-    const { code, errors } = await within(run("mosquitto_pub", server, version, ["--cafile", cert, "-t", topic, "-m", "safe", "-q", "2"]).done, 10_000);
+    const { code, errors } = await within(run("mosquitto_pub", server, version, ["--cafile", cert, "-t", topic, "-m", "safe", "-q", "2"]).done, PATIENCE_MS);
     assert.equal(code, 0, errors);
     assert.equal((await next()).payload, "safe");
   });
@@ -57,7 +57,7 @@ both("CONNECT with more behind it in one TLS record", async (t) => {
     if (received.length >= Buffer.concat(expected).length) resolve();
   }));
   socket.write(Buffer.concat([connectPacket(4), { cmd: "subscribe", messageId: 1, subscriptions: [{ topic: "t", qos: 0 }] }, { cmd: "pingreq" }].map((p) => bytes(p, 4))));
-  await within(all, 5_000);
+  await within(all, PATIENCE_MS);
   assert.ok(received.subarray(0, 4).equals(expected[0]), hex(received));
   for (const packet of expected) assert.ok(received.includes(packet), hex(received));
 });
@@ -73,10 +73,10 @@ ours("ports of MQTT's own, without and with TLS, are the same broker", async (t)
   const topic = name();
   const plain = await connect(t, at(server.mqtt));
   await plain.subscribe(topic, { qos: 1 });
-  const { code, errors } = await within(run("mosquitto_pub", at(server.mqttTls), 5, ["--cafile", cert, "-t", topic, "-m", "tls", "-q", "1"]).done, 10_000);
+  const { code, errors } = await within(run("mosquitto_pub", at(server.mqttTls), 5, ["--cafile", cert, "-t", topic, "-m", "tls", "-q", "1"]).done, PATIENCE_MS);
   assert.equal(code, 0, errors);
   assert.equal((await plain.message()).payload.toString(), "tls");
-  assert.equal((await within(run("mosquitto_pub", at(server.mqtt), 4, ["-t", topic, "-m", "plain", "-q", "1"]).done, 10_000)).code, 0);
+  assert.equal((await within(run("mosquitto_pub", at(server.mqtt), 4, ["-t", topic, "-m", "plain", "-q", "1"]).done, PATIENCE_MS)).code, 0);
   assert.equal((await plain.message()).payload.toString(), "plain");
 });
 
@@ -113,7 +113,7 @@ const door = () => ({ ...guarded, host: guarded.mqttTls.split(":")[0], port: Num
 
 for (const version of [4, 5]) {
   ours(`mosquitto's clients prove by a certificate who they are, -V ${version}`, async (t) => {
-    const say = (topic, ...more) => within(run("mosquitto_pub", door(), version, ["--cafile", cert, "-t", topic, "-m", "x", "-q", "1", ...more]).done, 10_000);
+    const say = (topic, ...more) => within(run("mosquitto_pub", door(), version, ["--cafile", cert, "-t", topic, "-m", "x", "-q", "1", ...more]).done, PATIENCE_MS);
     const { next } = await mosquittoSub(t, door(), version, ["--cafile", cert, ...card("bob"), "-t", "of/bob/#", "-q", "1"]);
     assert.equal((await say("of/bob/1", ...card("bob"))).code, 0);
     assert.equal((await next()).payload, "x");

@@ -4,7 +4,7 @@ import mqtt from "mqtt";
 import WebSocket from "ws";
 import { REFERENCE, both, ours, shared } from "../lib/sut.mjs";
 import { bytes, connect, connectPacket, early, hex, name, payloads, recent } from "../lib/mqtt.mjs";
-import { request, within } from "../lib/raw.mjs";
+import { PATIENCE_MS, request, within } from "../lib/raw.mjs";
 
 const server = await shared("mqtt", { shards: 4 });
 const websocket = true;
@@ -19,7 +19,7 @@ function upgrade(t, protocols, url = server.mqttWs) {
     socket.once("error", reject);
   }), 5_000);
 }
-const closed = (socket) => within(new Promise((resolve) => socket.once("close", resolve)), 5_000, "close");
+const closed = (socket) => within(new Promise((resolve) => socket.once("close", resolve)), PATIENCE_MS, "close");
 
 early("the subprotocol mqtt is returned, also among others", async (t) => {
   for (const protocols of [["mqtt"], ["x", "mqtt"]]) {
@@ -118,7 +118,7 @@ both("what the server sends are binary frames", async (t) => {
   const kinds = [];
   const first = new Promise((resolve) => socket.on("message", (data, binary) => (kinds.push(binary), resolve(data))));
   socket.send(bytes(connectPacket(4), 4));
-  assert.equal(hex(await within(first, 5_000)), "20 02 00 00");
+  assert.equal(hex(await within(first, PATIENCE_MS)), "20 02 00 00");
   assert.deepEqual(kinds, [true]);
 });
 
@@ -156,7 +156,7 @@ for (const protocolVersion of [4, 5]) {
       const messages = [];
       const all = new Promise((resolve) => client.on("message", (at, payload) => messages.push([at, payload.toString()]) === 3 && resolve()));
       for (const qos of [0, 1, 2]) await client.publishAsync(topic, `q${qos}`, { qos });
-      await within(all, 5_000);
+      await within(all, PATIENCE_MS);
       assert.deepEqual(messages, [0, 1, 2].map((qos) => [topic, `q${qos}`]));
       await client.endAsync();
     }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
 import { TRANSPORTS, ask, collect, connected, next, open, settled, upgraded } from "../lib/clients.mjs";
-import { Ws, arrived, joined, within } from "../lib/raw.mjs";
+import { PATIENCE_MS, Ws, arrived, joined, within } from "../lib/raw.mjs";
 
 const server = await shared("acceptance", { csrWindowMs: 1_500, shards: 4, pingIntervalMs: 600, pingTimeoutMs: 400 });
 
@@ -191,7 +191,7 @@ ours("the old connection is not known to be dead: the session is taken over, the
   const b = await resume({ pid: a.connect.pid, offset: a.offset });
   assert.deepEqual(b.connect, a.connect);
   assert.deepEqual(only(b.before, e).map((m) => args(m)[1]), [1]);
-  await a.close_within(2_000);
+  await a.close_within(PATIENCE_MS);
   // The time-out of the old connection would come now: the session must not notice.
   const until = Date.now() + 1_300;
   for (let i = 2; Date.now() < until; i++) {
@@ -370,5 +370,5 @@ both("the pid of one namespace is worth nothing in another", async () => {
   const b = await resume({ pid: a.connect.pid, offset: a.offset, csr: true }, "/csr-opt");
   assert.notEqual(b.connect.pid, a.connect.pid);
   b.end();
-  await within(b.closed, 2_000);
+  await within(b.closed, PATIENCE_MS);
 });

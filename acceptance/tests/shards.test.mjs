@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import http from "node:http";
 import { both, shared } from "../lib/sut.mjs";
-import { Polling, Ws, tcp, within } from "../lib/raw.mjs";
+import { PATIENCE_MS, Polling, Ws, tcp, within } from "../lib/raw.mjs";
 
 const SESSIONS = 60;
 const ROUNDS = 15;
@@ -54,7 +54,7 @@ both("requests of many sessions pipelined on one connection, on 10 such connecti
     // The last request asks for the end of the connection.
     for (const s of [...mine].reverse()) lines.push(`GET ${s.path} HTTP/1.1\r\nHost: x\r\n${s === mine[0] ? "Connection: close\r\n" : ""}\r\n`);
     socket.write(lines.join(""));
-    await within(socket.ended, 8_000, "end of the pipelined connection");
+    await within(socket.ended, PATIENCE_MS, "end of the pipelined connection");
     const text = socket.received.toString();
     assert.equal(text.match(/HTTP\/1\.1 200/g)?.length, 2 * mine.length, text);
     assert.equal(text.split(`4${lane}!`).length - 1, mine.length);

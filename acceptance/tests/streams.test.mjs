@@ -8,7 +8,7 @@ import { ours, shared } from "../lib/sut.mjs";
 import { api } from "../lib/rest.mjs";
 
 const server = await shared("mqtt", { streamsRetryMs: 50, shards: 2 });
-const PATIENCE_MS = 10_000;
+const PATIENCE_MS = 30_000;
 
 async function publish(channel, body, event) {
   const query = new URLSearchParams({ channel, ...(event && { event }) });

@@ -58,14 +58,14 @@ async function connack(t, server, token, options) {
     client.once("connect", resolve);
     client.once("error", (error) => resolve({ reasonCode: error.code }));
   });
-  const packet = await within(answer, 10_000, "CONNACK");
+  const packet = await within(answer, PATIENCE_MS, "CONNACK");
   return packet.reasonCode ?? packet.returnCode;
 }
 
 /** "connected", or the connect_error. */
 async function joining(t, server, options) {
   const socket = open(t, server, "/", { transports: ["websocket"], reconnection: false, ...options });
-  return within(Promise.race([next(socket, "connect").then(() => "connected"), next(socket, "connect_error").then(([e]) => e)]), 10_000, "an answer");
+  return within(Promise.race([next(socket, "connect").then(() => "connected"), next(socket, "connect_error").then(([e]) => e)]), PATIENCE_MS, "an answer");
 }
 
 /** An identity provider: a JWK set over HTTP. */
@@ -190,9 +190,9 @@ ours("a connection ends with its token, and comes back with another", async (t) 
   const [reason] = await next(socket, "disconnect", 10_000);
   assert.equal(reason, "transport close");
   await next(socket, "connect", 10_000);
-  const [packet] = await within(told, 10_000, "DISCONNECT");
+  const [packet] = await within(told, PATIENCE_MS, "DISCONNECT");
   assert.equal(packet.reasonCode, 0x87);
-  await within(once(client, "connect"), 10_000, "another connection");
+  await within(once(client, "connect"), PATIENCE_MS, "another connection");
 });
 
 slow("the provider's keys change: whoever has the new one is let in once it was asked", async (t) => {
@@ -200,7 +200,7 @@ slow("the provider's keys change: whoever has the new one is let in once it was 
   const idp = await provider(t, [one]);
   const server = await serving(t, { jwtUrl: idp.url, jwtAudience: [AUDIENCE] });
   const first = mqttClient(t, server, await sign(one));
-  await within(once(first, "connect"), 10_000, "CONNACK");
+  await within(once(first, "connect"), PATIENCE_MS, "CONNACK");
   idp.keys = [two];
   const token = await sign(two);
   const refused = [];
@@ -242,17 +242,17 @@ ours("streams take tokens as an EventSource can show them, and say what a client
   const token = await sign(key, { trunkline: grants(["inbox/{user}"]) });
   const source = new EventSource(`${server.url}/sse?channel=inbox/u1&access_token=${token}`);
   t.after(() => source.close());
-  await within(once(source, "open"), 10_000, "the stream");
+  await within(once(source, "open"), PATIENCE_MS, "the stream");
   const heard = once(source, "message");
   const publish = (headers, channel = "inbox/u1") =>
     fetch(`${server.url}/publish?channel=${channel}`, { method: "POST", body: "hi", headers }).then((res) => res.status);
   assert.equal(await publish({ cookie: `a=b; session=${token}` }), 200);
-  assert.equal((await within(heard, 10_000, "the message"))[0].data, "hi");
+  assert.equal((await within(heard, PATIENCE_MS, "the message"))[0].data, "hi");
   assert.deepEqual([await publish({}), await publish({ authorization: `Bearer ${token}` }, "inbox/u2")], [401, 403]);
   // For good: an EventSource does not come back from it.
   for (const [query, code] of [[`channel=inbox/u2&access_token=${token}`, 403], ["channel=inbox/u1", 401]]) {
     const refused = new EventSource(`${server.url}/sse?${query}`);
-    const [error] = await within(once(refused, "error"), 10_000, "the refusal");
+    const [error] = await within(once(refused, "error"), PATIENCE_MS, "the refusal");
     assert.deepEqual([error.code, refused.readyState], [code, EventSource.CLOSED]);
   }
 });
@@ -265,7 +265,7 @@ slow("whoever a stream's provider cannot vouch for yet comes back, and is let in
   const token = await sign(key, { trunkline: grants(["a"]) });
   const source = new EventSource(`${server.url}/sse?channel=a&access_token=${token}`);
   t.after(() => source.close());
-  await within(once(source, "error"), 10_000, "the end of an answer");
+  await within(once(source, "error"), PATIENCE_MS, "the end of an answer");
   assert.equal(source.readyState, EventSource.CONNECTING);
   idp.status = 200;
   const status = () => fetch(`${server.url}/poll?channel=a&wait=0&access_token=${token}`).then((res) => res.status);
