@@ -213,7 +213,10 @@ impl Deliverer {
                 self.attempt(&message, wait).await
             };
             let done = match fate {
-                Fate::Done => self.outbox.queue.delete(message.receipt).await,
+                Fate::Done => {
+                    self.outbox.delete(message.receipt).await;
+                    Ok(())
+                }
                 Fate::Dead => self.bury(&message, tries).await,
                 Fate::Later(pause) => self.outbox.queue.change_visibility(message.receipt, pause).await,
                 Fate::Disabled => {

@@ -13,12 +13,12 @@ use wire::sqs::legal_json;
 
 use super::telling::Told;
 use crate::back::office::Office;
-use crate::back::sqs::{Door, Queue, QueueError, QueueMessage};
+use crate::back::sqs::{Door, Queue, QueueError, QueueMessage, QueueReceipt};
 
 /// Events that wait to be stored; more make whoever tells them wait.
 const WAITING_MAX: usize = 4096;
 
-/// Events that are stored at once.
+/// Events that are stored, or deleted, at once.
 const BATCH: usize = 500;
 
 /// Before what the store did not take is tried again.
@@ -30,6 +30,7 @@ const RETENTION_SECONDS: &str = "1209600";
 /// The outbox of one webhook.
 pub(super) struct Outbox {
     entries: mpsc::Sender<Entry>,
+    heard: mpsc::Sender<Heard>,
     /// What waits.
     pub(super) queue: Queue,
     /// What is given up.
@@ -41,6 +42,12 @@ pub(super) struct Outbox {
 struct Entry {
     message: QueueMessage,
     done: Option<oneshot::Sender<bool>>,
+}
+
+/// An event that was told.
+struct Heard {
+    receipt: QueueReceipt,
+    done: oneshot::Sender<()>,
 }
 
 impl Outbox {
@@ -56,7 +63,9 @@ impl Outbox {
         made(&queue, &kept).await?;
         let (entries, waiting) = mpsc::channel(WAITING_MAX);
         tokio::spawn(store(queue.clone(), office.clone(), waiting));
-        Ok(Arc::new(Self { entries, queue, dead, door: door.clone() }))
+        let (heard, told) = mpsc::channel(WAITING_MAX);
+        tokio::spawn(delete(queue.clone(), told));
+        Ok(Arc::new(Self { entries, heard, queue, dead, door: door.clone() }))
     }
 
     /// An event of a session, behind those before it; done when it is stored. `false`: it is not.
@@ -73,6 +82,15 @@ impl Outbox {
     /// The same without waiting until it is stored.
     pub(super) async fn hand_in(&self, session: SessionId, told: &Told) {
         self.enter(session.to_string(), told, None).await;
+    }
+
+    /// An event need not be told any more; done when that is stored. Should it fail, the event comes back by itself.
+    pub(super) async fn delete(&self, receipt: QueueReceipt) {
+        let (done, deleted) = oneshot::channel();
+        if self.heard.send(Heard { receipt, done }).await.is_ok() {
+            // The process ends if nobody answers.
+            let _ = deleted.await;
+        }
     }
 
     async fn enter(&self, key: String, told: &Told, done: Option<oneshot::Sender<bool>>) -> bool {
@@ -105,6 +123,23 @@ async fn store(queue: Queue, office: Office, mut waiting: mpsc::Receiver<Entry>)
         if lost > 0 {
             let queue = queue.name();
             tracing::warn!(queue, events = lost, "events for the back end could not be stored");
+        }
+    }
+}
+
+/// Deletes what was told, as much at once as there is: what many lanes have told while one commit went on needs one more, not a way to
+/// the queue's shard and back for each.
+async fn delete(queue: Queue, mut waiting: mpsc::Receiver<Heard>) {
+    let mut batch = Vec::with_capacity(BATCH);
+    while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        let results = queue.delete_batch(batch.iter().map(|heard: &Heard| heard.receipt)).await;
+        let errors = results.iter().flatten().filter_map(|result| result.as_ref().err());
+        for error in errors.chain(results.as_ref().err()) {
+            tracing::debug!(%error, "an event for the back end is not settled");
+        }
+        for heard in batch.drain(..) {
+            // Whoever waited may be gone.
+            let _ = heard.done.send(());
         }
     }
 }
