@@ -85,25 +85,6 @@ words! {
     }
 }
 
-impl JwtAlgorithm {
-    /// Every one of them.
-    pub const ALL: &'static [Self] = &[
-        Self::Hs256,
-        Self::Hs384,
-        Self::Hs512,
-        Self::Rs256,
-        Self::Rs384,
-        Self::Rs512,
-        Self::Ps256,
-        Self::Ps384,
-        Self::Ps512,
-        Self::Es256,
-        Self::Es384,
-        Self::Es512,
-        Self::EdDsa,
-    ];
-}
-
 words! {
     /// Who may do something with a channel.
     pub enum Who {

@@ -208,6 +208,9 @@ macro_rules! words {
         impl $name {
             const WORDS: &'static [(&'static str, &'static str)] = &[ $( ($word, concat!($($meaning),+)) ),+ ];
 
+            /// All of them, in this order.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant ),+ ];
+
             /// The word that stands for it in the configuration.
             pub fn as_str(self) -> &'static str {
                 match self { $( Self::$variant => $word, )+ }

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use trunkline::Server;
 
 use super::back_end::{Act, BackEnd, yes};
-use super::support::client::{Http, field};
+use super::support::client::{Http, WebSocket, field};
 use super::support::whole::publisher::{self, message};
 use super::support::whole::until::PATIENCE;
 use super::{client, join, start_with, until};
@@ -108,5 +108,56 @@ async fn a_channel_that_is_called_as_a_session_is_none() {
     owner.emit("yours", json!([3])).await.unwrap();
     let first = tokio::task::spawn_blocking(move || socket.next_text());
     assert_eq!(first.await.unwrap(), r#"42["yours",3]"#);
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_published_in_a_websocket_is_told_of_its_session_with_its_state() {
+    let back_end = BackEnd::start(|hook| match hook.kind() {
+        "session.connect" => yes(json!({ "result": { "user": "ada" }, "state": "s1" })),
+        _ => yes(json!({})),
+    })
+    .await;
+    let keys =
+        "types = [\"session.connect\", \"session.connected\", \"session.event\"]\nfilters = [\"in/#\"]\n";
+    let server = start_with(back_end.address, "mode = \"back_end\"", keys).await;
+    let public = server.public_addr();
+    let mut socket = tokio::task::spawn_blocking(move || {
+        let subprotocol = [("sec-websocket-protocol", "cloudevents.json")];
+        let mut socket = WebSocket::try_connect(public, "/ws?channel=in/1", &subprotocol).unwrap();
+        socket
+            .text(r#"{"specversion":"1.0","id":"1","source":"/x","type":"say","subject":"in/1","data":[1]}"#);
+        socket
+    })
+    .await
+    .unwrap();
+    until("it is told", || back_end.of("session.event").len() == 1).await;
+    let (connected, told) =
+        (&back_end.of("session.connected")[0].event, &back_end.of("session.event")[0].event);
+    for name in ["source", "sessionid", "userid", "partitionkey", "state", "generation"] {
+        assert_eq!(told[name], connected[name], "{name}");
+    }
+    assert_eq!((&told["state"], &told["data"], &told["event"]), (&json!("s1"), &json!([1]), &json!("say")));
+    let private = server.private_addr();
+    let figures = tokio::task::spawn_blocking(move || {
+        assert!(socket.next_text().contains("trunkline.stream.opened"));
+        Http::connect(private).get("/metrics").text().to_owned()
+    })
+    .await
+    .unwrap();
+    for (labels, count) in [
+        (r#"webhook="app",type="session.event",outcome="success""#, 1),
+        (r#"webhook="app",type="session.event",outcome="failed""#, 0),
+        (r#"webhook="app",type="session.connect",outcome="success""#, 1),
+        (r#"webhook="app",type="session.connected",outcome="success""#, 1),
+    ] {
+        let line = format!("\ntrunkline_webhook_requests_total{{{labels}}} {count}\n");
+        assert!(figures.contains(&line), "{line}{figures}");
+    }
+    assert!(
+        figures
+            .contains(r#"trunkline_webhook_request_seconds_total{webhook="app",type="session.connect"} 0."#)
+    );
+    assert!(!figures.contains(r#"type="session.ended""#), "there was none");
     server.drain().await;
 }

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use super::actions::Actions;
 use super::connection::Answer;
-use super::endpoint::{Endpoint, Urgency};
+use super::endpoint::{Endpoint, Event, Urgency};
 use super::failure::Failure;
 use super::fate::{Fate, fate};
 use super::history::{Attempt, History};
@@ -27,6 +27,7 @@ use super::reply;
 use crate::auth::unix_now;
 use crate::back::rest::Desk;
 use crate::back::sqs::{QueueMessage, ReceivedMessage};
+use crate::config::WebhookType;
 
 /// How long one look for events waits for some.
 const LOOK: Duration = Duration::from_secs(20);
@@ -249,7 +250,8 @@ impl Deliverer {
         let number = self.tries.next(&head.id);
         let begun = Instant::now();
         let body = self.completed(&head, &message.body);
-        let result = self.endpoint.call((&head.id, body), wait, Urgency::Patient).await;
+        let event = Event { kind: self.kind_of(&head), id: &head.id, body };
+        let result = self.endpoint.call(event, wait, Urgency::Patient).await;
         let age = unix_now().0.saturating_sub(message.sent_ms);
         let about = (number, Duration::from_millis(age));
         let fate = fate(&self.endpoint.config, about, &result, chance());
@@ -262,6 +264,13 @@ impl Deliverer {
         }
         self.note(head, (message, number), (&result, fate, begun.elapsed()));
         (fate, number)
+    }
+
+    /// What its type is without the prefix, which may have been another one when it was put here.
+    fn kind_of(&self, head: &Head) -> Option<WebhookType> {
+        let prefix = self.endpoint.config.type_prefix.as_str();
+        let name = head.kind.strip_prefix(prefix)?.strip_prefix('.')?;
+        WebhookType::ALL.iter().copied().find(|kind| kind.as_str() == name)
     }
 
     /// A shard that put an event here knew neither the state of its session nor which connection it was on: it gets what holds now.

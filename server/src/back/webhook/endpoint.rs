@@ -19,7 +19,7 @@ use super::connection::Answer;
 use super::failure::Failure;
 use super::line;
 use super::sign::Signer;
-use crate::config::Webhook;
+use crate::config::{Webhook, WebhookType};
 
 /// One URL.
 pub(super) struct Endpoint {
@@ -33,9 +33,21 @@ pub(super) struct Endpoint {
     told: Mutex<Option<Instant>>,
 }
 
+/// What is asked or told.
+pub(super) struct Event<'a> {
+    /// `None`: of another type than webhooks take, which a test is.
+    pub(super) kind: Option<WebhookType>,
+    /// Has no dot.
+    pub(super) id: &'a str,
+    /// Its JSON.
+    pub(super) body: Bytes,
+}
+
 /// One event on its way, until it is answered or its time is over.
 #[derive(Debug)]
 pub(super) struct Call {
+    /// As of [`Event`].
+    pub(super) kind: Option<WebhookType>,
     /// Of the event; has no dot.
     pub(super) id: Box<str>,
     /// The event.
@@ -90,9 +102,31 @@ pub(super) enum Next {
 /// What has happened, for metrics.
 #[derive(Debug, Default)]
 struct Counts {
+    /// By type; the last is of all others.
+    kinds: [KindCounts; KINDS],
+    connections: AtomicU64,
+}
+
+/// Types, and one for all others.
+const KINDS: usize = WebhookType::ALL.len() + 1;
+
+#[derive(Debug, Default)]
+struct KindCounts {
     /// By [`Outcome`].
     outcomes: [AtomicU64; Outcome::ALL.len()],
-    connections: AtomicU64,
+    /// What they took in all.
+    microseconds: AtomicU64,
+}
+
+/// What came of the requests of one type.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OfKind {
+    /// Its name, or `other`.
+    pub(crate) name: &'static str,
+    /// By [`Outcome`].
+    pub(crate) outcomes: [u64; Outcome::ALL.len()],
+    /// What they took in all, from when a line was free.
+    pub(crate) took: Duration,
 }
 
 /// What came of a request.
@@ -132,8 +166,8 @@ impl Outcome {
 /// How an endpoint is doing.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Standing {
-    /// By [`Outcome`].
-    pub(crate) outcomes: [u64; Outcome::ALL.len()],
+    /// By type.
+    pub(crate) kinds: [OfKind; KINDS],
     /// Connections made.
     pub(crate) connections: u64,
     /// Requests under way.
@@ -142,6 +176,20 @@ pub(crate) struct Standing {
     pub(crate) waiting: usize,
     /// Whether requests leave as they come.
     pub(crate) is_closed: bool,
+}
+
+impl Counts {
+    fn of(&self, at: usize) -> OfKind {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let counts = self.kinds.get(at);
+        OfKind {
+            name: WebhookType::ALL.get(at).map_or("other", |kind| kind.as_str()),
+            outcomes: std::array::from_fn(|outcome| {
+                counts.and_then(|counts| counts.outcomes.get(outcome)).map_or(0, read)
+            }),
+            took: Duration::from_micros(counts.map_or(0, |counts| read(&counts.microseconds))),
+        }
+    }
 }
 
 impl Endpoint {
@@ -173,15 +221,16 @@ impl Endpoint {
     /// Why there is none.
     pub(super) async fn call(
         self: &Arc<Self>,
-        (id, body): (&str, Bytes),
+        event: Event<'_>,
         wait: Duration,
         urgency: Urgency,
     ) -> Result<Answer, Failure> {
+        let Event { kind, id, body } = event;
         if body.len() > self.config.event_bytes_max {
             return Err(Failure::LargeEvent);
         }
         let (reply, answered) = oneshot::channel();
-        let call = Call { id: id.into(), body, reply };
+        let call = Call { kind, id: id.into(), body, reply };
         match urgency {
             Urgency::Blocking => self.pool().waiting.push_back(call),
             Urgency::Patient => self.pool().patient.push_back(call),
@@ -209,7 +258,7 @@ impl Endpoint {
         let pool = self.pool();
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         Standing {
-            outcomes: std::array::from_fn(|at| self.counts.outcomes.get(at).map_or(0, read)),
+            kinds: std::array::from_fn(|at| self.counts.of(at)),
             connections: read(&self.counts.connections),
             busy: pool.lines - pool.idle.len(),
             waiting: pool.waiting.len() + pool.patient.len(),
@@ -232,14 +281,21 @@ impl Endpoint {
         self.counts.connections.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// A request is over.
+    pub(super) fn count(&self, kind: Option<WebhookType>, result: &Result<Answer, Failure>, took: Duration) {
+        let Some(counts) = self.counts.kinds.get(kind.map_or(KINDS - 1, |kind| kind as usize)) else {
+            return;
+        };
+        let at = Outcome::ALL.iter().position(|(outcome, _)| *outcome == Outcome::of(result));
+        if let Some(count) = at.and_then(|at| counts.outcomes.get(at)) {
+            count.fetch_add(1, Ordering::Relaxed);
+        }
+        let took = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        counts.microseconds.fetch_add(took, Ordering::Relaxed);
+    }
+
     /// A line is done with a call: `None` when nobody waited for its end.
     pub(super) fn finished(self: &Arc<Self>, result: Option<&Result<Answer, Failure>>) -> Next {
-        if let Some(result) = result {
-            let at = Outcome::ALL.iter().position(|(outcome, _)| *outcome == Outcome::of(result));
-            if let Some(count) = at.and_then(|at| self.counts.outcomes.get(at)) {
-                count.fetch_add(1, Ordering::Relaxed);
-            }
-        }
         let mut pool = self.pool();
         let was_closed = pool.breaker.is_closed();
         pool.note(result);

@@ -10,6 +10,7 @@ use http_body_util::Full;
 use hyper::Request;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use rustls::ClientConfig;
+use tokio::time::Instant;
 
 use super::connection::{Answer, Connection, Trouble};
 use super::consent::REQUEST_ORIGIN;
@@ -32,11 +33,12 @@ pub(super) async fn run(endpoint: Arc<Endpoint>, first: Call) {
     let mut connection = None;
     let mut next = Some(first);
     while let Some(call) = next {
-        let Call { id, body, mut reply } = call;
+        let Call { kind, id, body, mut reply } = call;
         if reply.is_closed() {
             next = follow(&endpoint, &mut connection, endpoint.finished(None)).await;
             continue;
         }
+        let begun = Instant::now();
         let (waits, result) = tokio::select! {
             biased;
             result = answered(&endpoint, &mut connection, (&id, &body)) => (true, result),
@@ -46,6 +48,7 @@ pub(super) async fn run(endpoint: Arc<Endpoint>, first: Call) {
             // Whatever comes on it yet is no answer to another call.
             connection = None;
         }
+        endpoint.count(kind, &result, begun.elapsed());
         let follows = endpoint.finished(Some(&result));
         if waits {
             // Whoever waited may have gone in this moment.

@@ -11,7 +11,7 @@ use wire::cloudevent::{CloudEvent, Data};
 
 use super::Webhooks;
 use super::deliver::{Deliverer, Flow, Head};
-use super::endpoint::{Standing, Urgency};
+use super::endpoint::{Event, Standing, Urgency};
 use super::fate::Fate;
 use super::history::Attempt;
 use super::telling::new_id;
@@ -192,7 +192,8 @@ impl Webhooks {
             data: Data::Json("{}"),
         };
         let (begun, wait) = (Instant::now(), Duration::from_millis(endpoint.config.delivery_timeout_ms));
-        let result = endpoint.call((&id, event.to_json().into()), wait, Urgency::Blocking).await;
+        let said = Event { kind: None, id: &id, body: event.to_json().into() };
+        let result = endpoint.call(said, wait, Urgency::Blocking).await;
         let is_heard = matches!(&result, Ok(answer) if (200..300).contains(&answer.status));
         let (took, fate) = (begun.elapsed(), if is_heard { Fate::Done } else { Fate::Dead });
         let attempt =

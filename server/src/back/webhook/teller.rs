@@ -15,7 +15,7 @@ use wire::values::Values;
 use super::actions::Actions;
 use super::connecting::{Claimed, Connecting};
 use super::deliver::Deliverer;
-use super::endpoint::{Endpoint, Urgency};
+use super::endpoint::{Endpoint, Event, Urgency};
 use super::failure::Failure;
 use super::lives::{Life, Lives};
 use super::reply::{self, DisconnectReply, ErrorReply, Reply, StateChange, Verdict};
@@ -282,7 +282,8 @@ impl Teller {
     ) -> Result<Checked, Failure> {
         let told = telling.tell(self.desk.config(), endpoint.config.type_prefix.as_str());
         let wait = Duration::from_millis(endpoint.config.timeout_ms);
-        let answer = endpoint.call((&told.id, told.body), wait, Urgency::Blocking).await?;
+        let event = Event { kind: Some(telling.kind), id: &told.id, body: told.body };
+        let answer = endpoint.call(event, wait, Urgency::Blocking).await?;
         let Reply { verdict, actions: written, state } = reply::read(&answer)?;
         let mut actions = Actions::check(&written, session, &self.desk).map_err(Failure::Garbage)?;
         if telling.kind == WebhookType::SessionEvent

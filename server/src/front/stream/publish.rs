@@ -5,7 +5,9 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hub::{Body, ChannelName, Command, MessageId, Outcome, Publish, Quality, Receipt, Target, Traits};
+use hub::{
+    Body, ChannelName, Command, MessageId, Outcome, Publish, Quality, Receipt, SessionId, Target, Traits,
+};
 use serde::Serialize;
 use ulid::Ulid;
 use wire::http::pairs;
@@ -41,6 +43,8 @@ struct Parcel {
     attributes: Bytes,
     payload: Bytes,
     user: Option<Arc<str>>,
+    /// Whose it is; a request has no session.
+    origin: Option<SessionId>,
 }
 
 impl Streams {
@@ -87,10 +91,13 @@ impl Streams {
         if payload.len() > bytes_max {
             return Err(Refusal::new(413, "too-large", format!("a message has at most {bytes_max} bytes")));
         }
-        let Some(conn) = self.reader(reader).map(|reader| reader.conn) else { return Ok(()) };
+        let Some((conn, origin)) = self.reader(reader).map(|reader| (reader.conn, reader.id)) else {
+            return Ok(());
+        };
         let grant = self.grant_of(cx, reader);
         let said = (channel, event.as_deref(), media.as_deref());
         let parcel = self.checked(&grant, said, Bytes::from(payload))?;
+        let parcel = Parcel { origin: Some(origin), ..parcel };
         self.under_way(cx, reader);
         self.put(cx, (conn, Asks::Frame { reader, id: id.into(), channel: channel.into() }), parcel);
         Ok(())
@@ -104,7 +111,7 @@ impl Streams {
         let (_, message) = time_and_text(id);
         let publisher = Box::new(Publisher { conn, number, message: message.into(), asks });
         let index = self.insert(Caller::Publisher(publisher));
-        let Parcel { channel, event, attributes, payload, user } = parcel;
+        let Parcel { channel, event, attributes, payload, user, origin } = parcel;
         let home = channel.home(&self.topology);
         let request = u64::from(number) << 32 | u64::from(index);
         let publish = Box::new(Publish {
@@ -116,7 +123,7 @@ impl Streams {
             except: None,
             reply_within_ms: None,
             token: None,
-            traits: Traits { quality: Quality::AtLeastOnce, attributes, user, ..Traits::default() },
+            traits: Traits { quality: Quality::AtLeastOnce, attributes, user, origin, ..Traits::default() },
             receipt: Some(Receipt::Front { shard: self.shard, request }),
         });
         if home == self.shard {
@@ -172,7 +179,7 @@ impl Streams {
         }
         // Who has published, for whoever takes it out of a queue.
         let user = grant.user.clone().filter(|_| self.config.copies_publishes());
-        Ok(Parcel { channel: name, event: event.map(Box::from), attributes, payload, user })
+        Ok(Parcel { channel: name, event: event.map(Box::from), attributes, payload, user, origin: None })
     }
 
     /// The channel's home has answered.
