@@ -33,7 +33,7 @@ class Server:
                 raise RuntimeError(f"the server does not start: {self.told()[-2000:]}")
             time.sleep(0.005)
         told = json.loads(ready.read_text())
-        self.public, self.private = told["public"], told["private"]
+        self.public, self.private, self.addresses = told["public"], told["private"], told
 
     def told(self):
         """Its log."""
@@ -52,6 +52,10 @@ class Server:
         """For good."""
         self.kill()
         self.log.close()
+
+    def port(self, door):
+        """Of `mqtt_tls` and the like, where the configuration opens one."""
+        return int(self.addresses[door].rsplit(":", 1)[1])
 
     @property
     def address(self):

@@ -5,6 +5,7 @@ import base64
 import http.server
 import json
 import os
+import pathlib
 import queue
 import subprocess
 import tempfile
@@ -73,23 +74,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-@ours
-class Webhooks(unittest.TestCase):
-    def setUp(self):
+class HookCase(unittest.TestCase):
+    """A back end, and a server that asks and tells it."""
+
+    def begin(self, config, hook):
+        """`hook` is what is said of the webhook beside its place and secrets; no table may follow."""
         folder = tempfile.TemporaryDirectory()
         self.addCleanup(folder.cleanup)
         self.back_end = BackEnd()
         self.addCleanup(self.back_end.close)
         config = f"""
-            [auth]
-            mode = "back_end"
+            {config}
             [[webhook]]
             name = "app"
             url = "http://127.0.0.1:{self.back_end.server_address[1]}/hook"
             secrets = ["{OLD}", "{NEW}"]
-            timeout_ms = 1000
-            send_passwords = "base64"
-            types = {json.dumps(TYPES)}
+            {hook}
             """
         self.server = Server(BINARY, folder.name, ["server.drain_window_ms=0"], config, word="serve")
         self.addCleanup(self.server.close)
@@ -100,6 +100,22 @@ class Webhooks(unittest.TestCase):
         eventually(lambda: len(self.back_end.events) == count, f"{count} events")
         self.assertEqual(self.back_end.faults, [])
         return {event.get_type().removeprefix("trunkline."): event for event in self.back_end.events}
+
+    def told(self, kind):
+        """Events of that type, each once."""
+        seen = {event.get_id(): event for event in list(self.back_end.events)}
+        return [event for event in seen.values() if event.get_type() == f"trunkline.{kind}"]
+
+
+@ours
+class Webhooks(HookCase):
+    def setUp(self):
+        hook = f"""
+            timeout_ms = 1000
+            send_passwords = "base64"
+            types = {json.dumps(TYPES)}
+            """
+        self.begin('auth.mode = "back_end"', hook)
 
     def knocking(self, version):
         """What MQTT.js does until it is connected or gives up, a line each."""
@@ -217,6 +233,66 @@ class Webhooks(unittest.TestCase):
         for changed in (body + b" ", body.replace(b"connect", b"CONNECT")):
             with self.assertRaises(WebhookVerificationError):
                 Webhook(OLD).verify(changed, headers)
+
+
+def openssl(*arguments):
+    subprocess.run(["openssl", *map(str, arguments)], check=True, capture_output=True)
+
+
+@ours
+class Certificates(HookCase):
+    """Clients of MQTT that prove by a certificate who they are."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
+        self.cards(self.folder)
+        config = f"""
+            auth.mode = "back_end"
+            [tls]
+            certificate = "{self.folder / "server.pem"}"
+            key = "{self.folder / "server.key"}"
+            [mqtt]
+            tls_listen = "127.0.0.1:0"
+            tls_client_ca = "{self.folder / "ca.pem"}"
+            tls_client_certificate = "optional"
+            tls_client_user = "common_name"
+            """
+        self.begin(config, f"types = {json.dumps(TYPES)}")
+
+    def cards(self, folder):
+        """A certificate of the server, an authority, and a client's that it signed."""
+        new = ["req", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"]
+        for name, subject in (("server", "/CN=localhost"), ("ca", "/CN=authority")):
+            openssl(*new, "-x509", "-days", 2, "-subj", subject, "-addext", "subjectAltName=DNS:localhost",
+                    "-keyout", folder / f"{name}.key", "-out", folder / f"{name}.pem")
+        openssl(*new, "-subj", "/O=Works/CN=pump-7", "-addext", "subjectAltName=DNS:pump-7", "-keyout", folder / "pump.key", "-out", folder / "pump.csr")
+        openssl("x509", "-req", "-in", folder / "pump.csr", "-CA", folder / "ca.pem", "-CAkey", folder / "ca.key", "-CAcreateserial",
+                "-copy_extensions", "copy", "-days", 2, "-out", folder / "pump.pem")
+
+    def test_a_back_end_hears_whose_certificate_a_client_has(self):
+        for version in (MQTTProtocolVersion.MQTTv311, MQTTProtocolVersion.MQTTv5):
+            for certificate in ("pump", None):
+                with self.subTest(version=version, certificate=certificate):
+                    self.back_end.events.clear()
+                    self.back_end.on_connect = lambda event: (200, {})
+                    client = paho.Client(paho.CallbackAPIVersion.VERSION2, "pump-client", protocol=version)
+                    of = lambda kind: certificate and str(self.folder / f"{certificate}.{kind}")
+                    client.tls_set(str(self.folder / "server.pem"), of("pem"), of("key"))
+                    connected = threading.Event()
+                    client.on_connect = lambda *_: connected.set()
+                    client.connect("localhost", self.server.port("mqtt_tls"))
+                    client.loop_start()
+                    self.assertTrue(connected.wait(WAIT_S))
+                    client.disconnect()
+                    client.loop_stop()
+                    events = self.by_type(4)
+                    asked = events["session.connect"].get_data()
+                    subject = {"subject": "CN=pump-7,O=Works", "user": "pump-7"} if certificate else None
+                    self.assertEqual((asked["certificate"], asked["secure"]), (subject, True))
+                    user = events["session.connected"].get_attributes().get("userid")
+                    self.assertEqual(user, "pump-7" if certificate else None)
 
 
 if __name__ == "__main__":

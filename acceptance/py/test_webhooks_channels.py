@@ -1,15 +1,13 @@
 """What a back end is told of channels and users, with clients (paho-mqtt) and libraries (standardwebhooks, cloudevents) that others wrote."""
 
 import json
-import tempfile
 import unittest
 import urllib.request
 
 import paho.mqtt.client as mqtt
 
 from . import test_webhooks as hooks
-from .killed import Server
-from .sut import BINARY, WAIT_S, eventually, ours
+from .sut import WAIT_S, eventually, ours
 
 TYPES = [
     "session.event",
@@ -23,29 +21,22 @@ TYPES = [
 
 
 @ours
-class Channels(unittest.TestCase):
+class Channels(hooks.HookCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        self.back_end = hooks.BackEnd()
-        self.addCleanup(self.back_end.close)
-        config = f"""
+        config = """
             [auth]
             mode = "anonymous"
             [[mqtt.user]]
             name = "ada"
             password = "pencil"
-            [[webhook]]
-            name = "app"
-            url = "http://127.0.0.1:{self.back_end.server_address[1]}/hook"
-            secrets = ["{hooks.OLD}", "{hooks.NEW}"]
+            """
+        hook = f"""
             types = {json.dumps(TYPES)}
             filters = ["chat/#"]
             offline_after_ms = 1000
             vacated_after_ms = 1000
             """
-        self.server = Server(BINARY, folder.name, ["server.drain_window_ms=0"], config, word="serve")
-        self.addCleanup(self.server.close)
+        self.begin(config, hook)
 
     def client(self, version=mqtt.MQTTv5):
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=version)
@@ -55,10 +46,6 @@ class Channels(unittest.TestCase):
         self.addCleanup(client.loop_stop)
         eventually(client.is_connected, "CONNACK")
         return client
-
-    def told(self, kind):
-        seen = {event.get_id(): event for event in self.back_end.events}
-        return [event for event in seen.values() if event.get_type() == f"trunkline.{kind}"]
 
     def test_users_channels_subscriptions_and_publishes(self):
         for version in (mqtt.MQTTv311, mqtt.MQTTv5):
