@@ -70,7 +70,7 @@ ours("clients see a lost transport, not a kick, and would come back", async (t) 
   const server = await drained(t);
   for (const transports of [["polling"], ["websocket"]]) {
     const socket = await connected(t, server, "/custom", { transports, reconnectionDelay: 60_000, reconnectionDelayMax: 60_000 });
-    socket.gone = next(socket, "disconnect", DRAIN_MS + 3_000).then(([reason]) => [reason, socket.active]);
+    socket.gone = next(socket, "disconnect", DRAIN_MS + PATIENCE_MS).then(([reason]) => [reason, socket.active]);
     (server.sockets ??= []).push(socket);
   }
   server.child.kill("SIGTERM");

@@ -2,18 +2,40 @@
 import assert from "node:assert/strict";
 import { both, shared } from "../lib/sut.mjs";
 import { connected, next } from "../lib/clients.mjs";
-import { PATIENCE_MS, Polling, Ws, request } from "../lib/raw.mjs";
+import { Polling, Ws, request } from "../lib/raw.mjs";
 
 const INTERVAL = 300;
 const TIMEOUT = 400;
 // A loaded machine delays what a test sees. Times are taken before what starts the server's clock, so that nothing may come early
-// (5 ms are for two clocks that round); late is what would be another interval or time-out.
+// (5 ms are for two clocks that round); late is what would be another interval or time-out. A server that is late is so each time, a
+// machine that is busy is not.
 const SLACK = 380;
+const ATTEMPTS = 5;
 const server = await shared("acceptance", { pingIntervalMs: INTERVAL, pingTimeoutMs: TIMEOUT, eio3: true });
-const about = (ms, expected) => assert.ok(ms >= expected - 5 && ms <= expected + SLACK, `${ms} ms instead of ${expected}`);
+class Late extends Error {}
 const since = (t) => performance.now() - t;
+const soon = (ms, expected) => {
+  if (ms > expected + SLACK) throw new Late(`${ms} ms instead of ${expected}`);
+};
+const about = (ms, expected) => {
+  assert.ok(ms >= expected - 5, `${ms} ms instead of ${expected}`);
+  soon(ms, expected);
+};
 
-both("websocket: the first ping comes after pingInterval, never at once; each pong starts the next interval", async () => {
+/** A test of times, which has to be in time once. */
+function timed(name, fn) {
+  both(name, async (t) => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await fn(t);
+      } catch (error) {
+        if (!(error instanceof Late) || attempt === ATTEMPTS) throw error;
+      }
+    }
+  });
+}
+
+timed("websocket: the first ping comes after pingInterval, never at once; each pong starts the next interval", async () => {
   let began = performance.now();
   const ws = await Ws.open(server);
   await ws.next();
@@ -29,12 +51,12 @@ both("websocket: the first ping comes after pingInterval, never at once; each po
   ws.end();
 });
 
-both("websocket: no pong, closed after pingInterval + pingTimeout", async () => {
+timed("websocket: no pong, closed after pingInterval + pingTimeout", async () => {
   const began = performance.now();
   const ws = await Ws.open(server);
   await ws.next();
   assert.equal(await ws.next(), "2");
-  await ws.close_within(PATIENCE_MS);
+  await ws.close_within();
   about(since(began), INTERVAL + TIMEOUT);
 });
 
@@ -48,7 +70,7 @@ both("polling: the session ends pingTimeout after the ping, whether it was fetch
   }
 });
 
-both("polling: a waiting GET gets the ping, a session that answers lives on", async () => {
+timed("polling: a waiting GET gets the ping, a session that answers lives on", async () => {
   let began = performance.now();
   const s = await Polling.open(server);
   for (let i = 0; i < 4; i++) {
@@ -59,18 +81,19 @@ both("polling: a waiting GET gets the ping, a session that answers lives on", as
   }
 });
 
-both("socket.io-client stays connected over many intervals", async (t) => {
+timed("socket.io-client stays connected over many intervals", async (t) => {
   for (const transports of [["polling"], ["websocket"], ["polling", "websocket"]]) {
     const socket = await connected(t, server, "/", { transports });
     let pings = 0;
     socket.io.on("ping", () => pings++);
-    const lost = next(socket, "disconnect", 1_600).then(([reason]) => assert.fail(reason), () => {});
-    await lost;
+    const reason = await next(socket, "disconnect", 1_600).then(([reason]) => reason, () => {});
+    // It did not answer in time itself.
+    if (reason) throw new Late(reason);
     assert.ok(pings >= 3, `${pings} pings`);
   }
 });
 
-both("socket.io-client behind a dead network: ping timeout, then it reconnects", async (t) => {
+timed("socket.io-client behind a dead network: ping timeout, then it reconnects", async (t) => {
   const socket = await connected(t, server, "/", { transports: ["websocket"] });
   // The server's pings no longer reach the engine.
   socket.io.engine.transport.ws.onmessage = () => {};
@@ -78,11 +101,11 @@ both("socket.io-client behind a dead network: ping timeout, then it reconnects",
   const [reason] = await next(socket, "disconnect");
   // Both ends have the same deadline, whichever sees it first.
   assert.match(reason, /^(ping timeout|transport close)$/);
-  assert.ok(since(began) < INTERVAL + TIMEOUT + SLACK);
+  soon(since(began), INTERVAL + TIMEOUT);
   await next(socket, "auth");
 });
 
-both("EIO3: the client pings, the server answers and never pings; silence ends the session", async () => {
+timed("EIO3: the client pings, the server answers and never pings; silence ends the session", async () => {
   const ws = await Ws.open(server, "EIO=3&transport=websocket");
   await ws.next();
   assert.equal(await ws.next(), "40");
@@ -94,7 +117,7 @@ both("EIO3: the client pings, the server answers and never pings; silence ends t
     ws.send("2");
     assert.equal(await ws.next(), "3");
   }
-  await ws.close_within(PATIENCE_MS);
+  await ws.close_within();
   about(since(began), INTERVAL + TIMEOUT);
 });
 

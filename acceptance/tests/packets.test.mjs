@@ -1,7 +1,7 @@
 // Socket.IO packets by hand: what is accepted, what closes the connection.
 import assert from "node:assert/strict";
 import { both, ours, shared } from "../lib/sut.mjs";
-import { PATIENCE_MS, Polling, Ws, joined } from "../lib/raw.mjs";
+import { Polling, Ws, joined } from "../lib/raw.mjs";
 
 const server = await shared("acceptance", { connectTimeoutMs: 400 });
 const TOO_DEEP = 100_000;
@@ -101,7 +101,7 @@ for (const [name, ...frames] of [
   both(`${name} closes the connection`, async () => {
     const ws = await joined(server);
     for (const frame of frames) ws.send(frame);
-    await ws.close_within(PATIENCE_MS);
+    await ws.close_within();
   });
 }
 
@@ -109,14 +109,14 @@ ours("EVENT with no payload closes the connection", async () => {
   // The reference takes it for an event without a name and goes on.
   const ws = await joined(server);
   ws.send("42");
-  await ws.close_within(PATIENCE_MS);
+  await ws.close_within();
 });
 
 both("an event before CONNECT closes", async () => {
   const ws = await Ws.open(server);
   await ws.next();
   ws.send('42["message"]');
-  await ws.close_within(PATIENCE_MS);
+  await ws.close_within();
 });
 
 both("an event before its CONNECT was answered closes", async () => {
@@ -124,7 +124,7 @@ both("an event before its CONNECT was answered closes", async () => {
   await ws.next();
   ws.send('40{"delayMs":300}');
   ws.send('42["message"]');
-  await ws.close_within(PATIENCE_MS);
+  await ws.close_within();
 });
 
 both("a violation in one namespace ends all namespaces of the connection", async () => {
@@ -132,14 +132,14 @@ both("a violation in one namespace ends all namespaces of the connection", async
   ws.send("40/chat,");
   await ws.until((m) => m.startsWith('42/chat,["auth"'));
   ws.send("42/chat,{}");
-  await ws.close_within(PATIENCE_MS);
+  await ws.close_within();
 });
 
 both("no namespace joined in time: the connection is closed", async () => {
   const began = Date.now();
   const ws = await Ws.open(server);
   await ws.next();
-  await ws.close_within(PATIENCE_MS);
+  await ws.close_within();
   const took = Date.now() - began;
   assert.ok(took >= 380 && took < 3_000, `${took} ms`);
 });
@@ -174,7 +174,7 @@ ours("JSON nested 100,000 deep closes and does no harm", async () => {
   const ws = await joined(server);
   const other = await joined(server);
   ws.send(`42["message",${"[".repeat(TOO_DEEP)}${"]".repeat(TOO_DEEP)}]`);
-  await ws.close_within(PATIENCE_MS);
+  await ws.close_within();
   other.send('421["message-with-ack","alive"]');
   assert.equal(await other.next(), '431["alive"]');
   other.end();

@@ -191,7 +191,7 @@ ours("the old connection is not known to be dead: the session is taken over, the
   const b = await resume({ pid: a.connect.pid, offset: a.offset });
   assert.deepEqual(b.connect, a.connect);
   assert.deepEqual(only(b.before, e).map((m) => args(m)[1]), [1]);
-  await a.close_within(PATIENCE_MS);
+  await a.close_within();
   // The time-out of the old connection would come now: the session must not notice.
   const until = Date.now() + 1_300;
   for (let i = 2; Date.now() < until; i++) {
