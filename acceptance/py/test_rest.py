@@ -77,7 +77,7 @@ class Messages(Rest):
 
     def test_unknown_members_are_errors(self):
         for path, body in (
-            ("/v1/messages", {"channel": "a", "key": "not there"}),
+            ("/v1/messages", {"channel": "a", "keys": "not there"}),
             ("/v1/messages", {"channel": "a", "reply": {"wait_ms": 1, "x": 1}}),
         ):
             self.assertEqual(self.ask("POST", path, 400, json=body).json()["code"], "unknown-field")
@@ -176,25 +176,85 @@ class Users(Rest):
 class MqttUsers(Rest):
     kind = "mqtt"
 
-    def test_stored_subscriptions_hold_for_mqtt(self):
-        self.ask("PUT", "/v1/users/ann/subscriptions", 204, json={"channel": "stored/mqtt", "qos": 1})
-        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, "ann1", protocol=mqtt.MQTTv5)
+    def paho(self, client_id, on_connect=lambda client: None):
+        """A client that is connected, with what it got and how often it connected."""
+        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, client_id, clean_session=False)
+        client.reconnect_delay_set(min_delay=1, max_delay=1)
         client.username_pw_set("ann", "secret")
-        got, known = [], threading.Event()
+        got, connects = [], []
+
+        def connected(*_):
+            on_connect(client)
+            connects.append(1)
+
         client.on_message = lambda _client, _data, message: got.append((message.topic, message.payload, message.qos))
-        client.on_connect = lambda *_: known.set()
+        client.on_connect = connected
         host, port = self.server["url"].removeprefix("http://").rsplit(":", 1)
         client.connect(host, int(port))
         client.loop_start()
         self.addCleanup(client.loop_stop)
         self.addCleanup(client.disconnect)
-        self.assertTrue(known.wait(WAIT_S))
+        eventually(lambda: connects, "it is connected")
+        return client, got, connects
+
+    def test_a_connection_is_found_and_closed_and_its_client_comes_back(self):
+        _, _, connects = self.paho("ann2")
+        found = self.ask("GET", "/v1/connections?client_id=ann2").json()["items"]
+        self.assertEqual([(one["protocol"], one["transport"], one["sessions"][0]["user"]) for one in found], [("mqtt/3.1.1", "tcp", "ann")])
+        self.assertEqual(self.ask("GET", f"/v1/connections/{found[0]['id']}").json()["sessions"], found[0]["sessions"])
+        self.ask("DELETE", f"/v1/connections/{found[0]['id']}", 204)
+        eventually(lambda: len(connects) == 2, "it is back")
+        again = self.ask("GET", "/v1/connections?client_id=ann2&node=0").json()["items"]
+        self.assertEqual(again[0]["sessions"], found[0]["sessions"])
+        self.assertNotEqual(again[0]["id"], found[0]["id"])
+        self.assertEqual(self.ask("DELETE", "/v1/connections?client_id=ann2").json(), {"count": 1})
+        eventually(lambda: len(connects) == 3, "it is back again")
+
+    def test_a_message_of_a_key_takes_the_place_of_one_that_waits(self):
+        client, got, _ = self.paho("ann3", lambda client: client.subscribe("prices/#", 1))
+        eventually(lambda: "prices/#" in self.ask("GET", "/v1/sessions?client_id=ann3").json()["items"][0]["subscriptions"])
+        client.disconnect()
+        client.loop_stop()
+        eventually(lambda: not self.ask("GET", "/v1/sessions?client_id=ann3").json()["items"][0]["connected"], "it is away")
+        for price, key in ((1, "tea"), (2, "coffee"), (3, "tea"), (4, "tea"), (5, None)):
+            message = {"channel": "prices/all", "data": price} | ({"key": key} if key else {})
+            self.ask("POST", "/v1/messages", json=message)
+        self.ask("POST", "/v1/messages", 400, json={"channel": "prices/all", "key": ""})
+        client.reconnect()
+        client.loop_start()
+        eventually(lambda: len(got) >= 3, "what waited")
+        self.assertEqual([payload for _, payload, _ in got], [b"2", b"4", b"5"])
+
+    def test_stored_subscriptions_hold_for_mqtt(self):
+        self.ask("PUT", "/v1/users/ann/subscriptions", 204, json={"channel": "stored/mqtt", "qos": 1})
+        _, got, _ = self.paho("ann1")
         self.ask("POST", "/v1/messages", json={"channel": "stored/mqtt", "data": "hi"})
         eventually(lambda: got, "a message of a stored subscription")
         self.assertEqual(got[0], ("stored/mqtt", b'"hi"', 1))
         self.ask("DELETE", "/v1/users/ann/subscriptions", 204)
         counts = self.ask("POST", "/v1/messages", json={"channel": "stored/mqtt", "data": "hi"}).json()["results"][0]
         self.assertEqual((counts["delivered"], counts["queued"]), (0, 0))
+
+
+@ours
+class Drained(Rest):
+    def test_a_node_sends_its_clients_away_and_takes_them_again(self):
+        client, _ = self.client("drained")
+        gone = threading.Event()
+        client.on("disconnect", lambda *_: gone.set())
+        self.ask("PUT", "/v1/nodes/0/drain", 202, json={"seconds": 0})
+        self.assertTrue(gone.wait(WAIT_S))
+        with self.assertRaises(socketio.exceptions.ConnectionError):
+            self.client("drained")
+        self.ask("GET", "/health/ready", 503)
+        node = self.ask("GET", "/v1/nodes").json()["items"][0]
+        self.assertEqual((node["id"], node["draining"]), (0, True))
+        self.ask("POST", "/v1/messages", json={"channel": "a", "data": 1})
+        self.ask("DELETE", "/v1/nodes/0/drain", 204)
+        self.ask("GET", "/health/ready")
+        _, inbox = self.client("drained")
+        self.ask("POST", "/v1/messages", json={"channel": "$user/drained", "event": "hi", "data": 1})
+        self.assertEqual(inbox.next("hi"), (1,))
 
 
 if __name__ == "__main__":

@@ -67,7 +67,8 @@ pub(crate) fn publisher(bindings: &[Binding], session: &Session) -> Option<Arc<s
 }
 
 impl Hub {
-    /// Binds filters to queues, before anything else. A binding is known by its place in the list.
+    /// Binds filters to queues, at first before anything else. A binding is known by its place in the list: between a command
+    /// and its effects the list stays.
     pub fn bind(&mut self, bindings: Vec<Binding>) {
         self.bindings = bindings;
     }

@@ -148,6 +148,14 @@ pub enum Command {
     /// home. The first is answered by `Report::Routed` and a `Report::Delivered` of each shard it names, the others by
     /// `Report::Delivered` of each hub that got it, all of them possibly by `Report::Refused` instead.
     Publish(Box<Publish>),
+    /// A publish to one channel, at its home, that is refused with `Refusal::Outdated` unless its version is higher than the last one
+    /// of that channel and of the key, if it has one.
+    PublishNewer {
+        /// The publisher's own count.
+        version: u64,
+        /// What.
+        publish: Box<Publish>,
+    },
     /// The back end takes away the value that a channel retains, and nobody is told; this hub is the channel's home. Answered
     /// by `Report::Count`: 1, or 0 if there was none.
     DropRetained {

@@ -290,7 +290,7 @@ impl Pass<'_> {
                 }
             }
             Handed::Waits(_) => self.counts.queued += 1,
-            Handed::Missed | Handed::Dropped => self.counts.dropped += 1,
+            Handed::Missed | Handed::Dropped(_) => self.counts.dropped += 1,
         }
         let is_certain = grade.quality > Quality::AtMostOnce || self.message.traits.quality == grade.quality;
         if self.message.traits.retain && is_certain && matches!(handed, Handed::Now(_) | Handed::Waits(_)) {
@@ -316,6 +316,13 @@ impl Pass<'_> {
             grade: Grade::default(),
             labels: None,
         };
+        let outbox = session.outbox.get_or_insert_default();
+        if self.message.traits.key.is_some() {
+            let outdated = u64::from(outbox.drop_outdated(self.message));
+            self.sessions.queued -= outdated;
+            self.sessions.dropped += outdated;
+        }
+        let session = self.sessions.known_mut(key);
         if session.outbox.get_or_insert_default().push(item, self.limits.allowance()).is_ok() {
             self.sessions.queued += 1;
             return true;

@@ -285,6 +285,8 @@ pub enum Refusal {
     OverLimit,
     /// History no longer reaches back so far, or belongs to another epoch.
     PositionLost,
+    /// Something newer was published.
+    Outdated,
 }
 
 /// One page of a list.

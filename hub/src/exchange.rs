@@ -32,8 +32,8 @@ pub(crate) enum Handed {
     Waits(u32),
     /// There is no connection, and it does not wait for one.
     Missed,
-    /// Too much waits.
-    Dropped,
+    /// Too much waits. So many others, of which it would have taken the place, are gone, too.
+    Dropped(u32),
 }
 
 impl Hub {
@@ -365,7 +365,7 @@ pub(crate) fn hand(session: &mut Session, parcel: &Parcel, limits: &Limits, jour
     let handed = place(session, parcel, limits, journal);
     let lost = match handed {
         Handed::Waits(instead) => instead,
-        Handed::Dropped => 1,
+        Handed::Dropped(outdated) => 1 + outdated,
         Handed::Now(_) | Handed::Missed => return handed,
     };
     let rare = session.pact.as_mut().and_then(|pact| pact.rare.as_mut());
@@ -410,10 +410,15 @@ fn place(session: &mut Session, parcel: &Parcel, limits: &Limits, journal: &mut 
     if parcel.message.volatile {
         return Handed::Missed;
     }
-    if pact.flight.as_ref().is_some_and(|flight| !flight.has_number()) {
-        return Handed::Dropped;
-    }
     let mut instead = 0;
+    if let Some(flight) = pact.flight.as_mut().filter(|_| parcel.outdates()) {
+        let outdated = flight.drop_outdated(&parcel.message);
+        instead = u32::try_from(outdated.len()).unwrap_or(u32::MAX);
+        outdated.into_iter().for_each(|record| journal.drop_record(session.id.partition(), record));
+    }
+    if pact.flight.as_ref().is_some_and(|flight| !flight.has_number()) {
+        return Handed::Dropped(instead);
+    }
     let allowance = pact.allowance(limits);
     let waits = Waiting::of(None, pact.flight.as_deref());
     if !matches!(parcel.source, Source::Retained) && waits.are_too_many_for(parcel, allowance) {
@@ -421,9 +426,9 @@ fn place(session: &mut Session, parcel: &Parcel, limits: &Limits, journal: &mut 
         let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, allowance);
         let gone = flight.map_or(Vec::new(), |flight| flight.make_way(goes));
         if gone.is_empty() {
-            return Handed::Dropped;
+            return Handed::Dropped(instead);
         }
-        instead = u32::try_from(gone.len()).unwrap_or(u32::MAX);
+        instead += u32::try_from(gone.len()).unwrap_or(u32::MAX);
         gone.into_iter().for_each(|record| journal.drop_record(session.id.partition(), record));
     }
     if let Some(outbox) = &mut session.outbox {
@@ -444,22 +449,26 @@ fn hand_once(session: &mut Session, parcel: &Parcel, limits: &Limits) -> Handed 
     if session.state == State::Detached || session.closing || parcel.message.volatile {
         return Handed::Missed;
     }
+    let mut instead = 0;
+    if let Some(outbox) = session.outbox.as_mut().filter(|_| parcel.outdates()) {
+        instead = outbox.drop_outdated(&parcel.message);
+    }
     let pact = session.pact.as_deref();
     let allowance = pact.map_or_else(|| limits.allowance(), |pact| pact.allowance(limits));
     let waits = Waiting::of(session.outbox.as_deref(), pact.and_then(|pact| pact.flight.as_deref()));
-    let mut instead = 0;
     if waits.are_too_many_for(parcel, allowance) {
         let outbox = session.outbox.as_mut().filter(|_| parcel.message.traits.gives_way);
         let goes = |gone: Waiting| !waits.without(gone).are_too_many_for(parcel, allowance);
-        instead = outbox.map_or(0, |outbox| outbox.make_way(goes));
-        if instead == 0 {
-            return Handed::Dropped;
+        let gone = outbox.map_or(0, |outbox| outbox.make_way(goes));
+        instead += gone;
+        if gone == 0 {
+            return Handed::Dropped(instead);
         }
     }
     let outbox = session.outbox.get_or_insert_default();
     match outbox.push(parcel.clone().into_item(), allowance) {
         Ok(()) => Handed::Waits(instead),
-        Err(_) => Handed::Dropped,
+        Err(_) => Handed::Dropped(instead),
     }
 }
 

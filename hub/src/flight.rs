@@ -101,6 +101,11 @@ pub(crate) enum Settled {
 }
 
 impl Parcel {
+    /// Whether it may take the place of what waits: what a channel retains is older than that.
+    pub(crate) fn outdates(&self) -> bool {
+        self.message.traits.key.is_some() && matches!(self.source, Source::Live)
+    }
+
     fn bytes(&self) -> u64 {
         self.message.len_bytes()
     }
@@ -240,6 +245,22 @@ impl Flight {
         let gone = make_way(&mut self.waiting, |parcel| gives_way(parcel).then(|| parcel.bytes()), enough);
         self.bytes -= gone.bytes;
         records.truncate(gone.count);
+        records
+    }
+
+    /// Takes away what waits and says less than this later message; gives the numbers of their records. What a share group dealt
+    /// is not this session's to lose.
+    pub(crate) fn drop_outdated(&mut self, later: &Message) -> Vec<u64> {
+        let (mut records, mut bytes) = (Vec::new(), 0);
+        self.waiting.retain(|parcel| {
+            let is_outdated = matches!(parcel.source, Source::Live) && parcel.message.gives_way_to(later);
+            if is_outdated {
+                records.push(parcel.record);
+                bytes += parcel.bytes();
+            }
+            !is_outdated
+        });
+        self.bytes -= bytes;
         records
     }
 

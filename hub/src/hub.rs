@@ -23,6 +23,7 @@ use crate::roster::{RosterKey, Rosters};
 use crate::session::Sessions;
 use crate::share::Shares;
 use crate::stored::StoredUsers;
+use crate::version::Versions;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -56,6 +57,7 @@ pub struct Hub {
     pub(crate) shares: Shares,
     pub(crate) queues: Queues,
     pub(crate) bindings: Vec<Binding>,
+    pub(crate) versions: Versions,
     pub(crate) attendances: Attendances,
     pub(crate) quotas: Quotas,
     /// What subscriptions are watched, as filters.
@@ -102,6 +104,7 @@ impl Hub {
             queues: Queues::new(config.shard, config.topology, epoch),
             bindings: Vec::new(),
             attendances: Attendances::default(),
+            versions: Versions::default(),
             quotas: Quotas::default(),
             told: Vec::new(),
             present: None,
@@ -161,6 +164,7 @@ impl Hub {
             Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
             Command::Vacate { channel, except, token } => self.vacate(&channel, &except, token, effects),
             Command::Publish(publish) => self.publish(*publish, effects),
+            Command::PublishNewer { version, publish } => self.publish_newer(version, *publish, effects),
             Command::DropRetained { channel, token } => {
                 let report = Report::Count(u64::from(self.drop_retained(&channel)));
                 self.promise_report(token, report, effects);

@@ -55,6 +55,7 @@ mod snapshot;
 mod stored;
 mod subscription;
 mod trie;
+mod version;
 mod watch;
 
 pub use attendance::Attends;

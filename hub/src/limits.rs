@@ -2,6 +2,12 @@
 
 use crate::ids::{ShardId, Topology};
 
+/// Versions that a hub remembers ([`crate::Command::PublishNewer`]). At the limit what would need one more is refused.
+pub(crate) const VERSIONS_MAX: usize = 100_000;
+
+/// How long a version is remembered after its message was published. Milliseconds: a day.
+pub(crate) const VERSION_MS_KEPT: u64 = 24 * 3_600_000;
+
 /// What a hub is made with.
 #[derive(Clone, Debug)]
 pub struct Config {

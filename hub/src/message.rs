@@ -82,6 +82,9 @@ pub struct Traits {
     pub delay_ms: u64,
     /// Whoever published it tells it anew after a restart: as a retained value it is in no snapshot.
     pub told_anew: bool,
+    /// What it is about: while it waits for a session, a later one of its channel about the same takes its place. No record has
+    /// it, so what waits since before a restart stays.
+    pub key: Option<Arc<str>>,
     /// While it waits for a claimed session it makes place for a later one, by the rule of its channel; set by hubs only.
     pub gives_way: bool,
 }
@@ -130,6 +133,11 @@ impl Message {
     #[must_use]
     pub fn len_bytes(&self) -> u64 {
         (self.body.len_bytes() + self.traits.attributes.len()) as u64
+    }
+
+    /// Whether this later one says all that it says.
+    pub(crate) fn gives_way_to(&self, later: &Self) -> bool {
+        later.traits.key.is_some() && self.traits.key == later.traits.key && self.channel == later.channel
     }
 
     /// Whether it is too old to be delivered.

@@ -3,7 +3,7 @@
 use crate::exchange::{Waiting, make_way};
 use crate::ids::Millis;
 use crate::limits::Allowance;
-use crate::message::Outgoing;
+use crate::message::{Message, Outgoing};
 use std::collections::VecDeque;
 
 /// First in, first out; bounded by what its session is allowed.
@@ -78,6 +78,26 @@ impl Outbox {
         self.items.append(&mut counted);
         self.bytes -= gone.bytes;
         u32::try_from(gone.count).unwrap_or(u32::MAX)
+    }
+
+    /// Takes away what waits and says less than this later message; how many. What the hub itself put there stays, and so does
+    /// what is asked.
+    pub(crate) fn drop_outdated(&mut self, later: &Message) -> u32 {
+        let (mut place, exempt) = (0, self.exempt);
+        let (mut count, mut bytes) = (0, 0);
+        self.items.retain(|item| {
+            place += 1;
+            let is_outdated = match item {
+                Outgoing::Message { message, ask: None, .. } => place > exempt && message.gives_way_to(later),
+                _ => false,
+            };
+            if is_outdated {
+                (count, bytes) = (count + 1, bytes + size_of_item(item));
+            }
+            !is_outdated
+        });
+        self.bytes -= bytes;
+        count
     }
 
     fn take_first(&mut self) -> Option<Outgoing> {

@@ -19,20 +19,30 @@ use std::sync::Arc;
 impl Hub {
     pub(crate) fn publish(&mut self, mut publish: Publish, effects: &mut Effects) {
         match std::mem::replace(&mut publish.target, Target::Union(Vec::new())) {
-            Target::Channel(channel) => self.publish_to_channel(channel, publish, effects),
+            Target::Channel(channel) => {
+                self.publish_to_channel(channel, publish, effects);
+            }
             Target::Union(channels) => self.publish_to_union(channels, publish, effects),
             Target::Session(session) => self.publish_to_session(session, publish, effects),
         }
     }
 
-    fn publish_to_channel(&mut self, channel: ChannelName, publish: Publish, effects: &mut Effects) {
+    /// `false`: it was refused.
+    pub(crate) fn publish_to_channel(
+        &mut self,
+        channel: ChannelName,
+        publish: Publish,
+        effects: &mut Effects,
+    ) -> bool {
         if publish.traits.delay_ms > 0 {
-            return self.put_off(channel, publish, effects);
+            self.put_off(channel, publish, effects);
+            return true;
         }
         let (token, receipt, before) = (publish.token, publish.receipt, self.journal.made());
         let reply_until = reply_until(self.now, &publish);
         if reply_until.is_some() && self.asks.len() >= self.config.limits.asks_max as usize {
-            return refuse(token, effects);
+            refuse(token, effects);
+            return false;
         }
         let mut message = message(publish, channel, self.now);
         message.traits.gives_way = self.gives_way(&message.channel);
@@ -42,7 +52,8 @@ impl Hub {
             Ok(history) => history,
             Err(refusal) => {
                 self.decline(receipt, refusal, effects);
-                return refuse(token, effects);
+                refuse(token, effects);
+                return false;
             }
         };
         let position = history.map(|(roster, _)| self.next_position(roster));
@@ -82,6 +93,7 @@ impl Hub {
         }
         rosters.clear();
         self.concerned = rosters;
+        true
     }
 
     /// The back office hears where a message goes, if it wants to; when the copies are safe, if there are any: then that is

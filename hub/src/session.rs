@@ -231,7 +231,10 @@ impl Sessions {
                 self.queued = self.queued + 1 - u64::from(instead);
                 self.dropped += u64::from(instead);
             }
-            Handed::Dropped => self.dropped += 1,
+            Handed::Dropped(outdated) => {
+                self.queued -= u64::from(outdated);
+                self.dropped += 1 + u64::from(outdated);
+            }
         }
     }
 

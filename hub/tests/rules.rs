@@ -210,6 +210,89 @@ fn a_full_outbox_closes_the_connection_once_and_stops() {
 }
 
 #[test]
+fn a_message_of_a_key_takes_the_place_of_the_one_that_waits() {
+    let mut bench = Bench::new();
+    let (session, id) = bench.join(true, &["a", "b"]);
+    bench.apply(Command::Pause(session));
+    let mut publish = |channel: &str, text: &'static str, key: &str| {
+        bench.publish_to(Target::Channel(name(channel)), |publish| {
+            publish.body = Body::Raw(Bytes::from_static(text.as_bytes()));
+            publish.traits.key = Some(key.into());
+        });
+    };
+    // There is room for three.
+    for (channel, text, key) in
+        [("a", "1", "k"), ("a", "2", "k"), ("b", "3", "k"), ("a", "4", "l"), ("a", "5", "k"), ("a", "6", "l")]
+    {
+        publish(channel, text, key);
+    }
+    let of = Some(Members::Session(id));
+    let query = Query::Sessions { of, after: None, limit: 1 };
+    let Report::Sessions(page) = report(bench.apply(Command::Query { token: TOKEN, query })) else {
+        panic!()
+    };
+    assert_eq!(page.items[0].queued, 3);
+    let texts: Vec<_> = bench.resume(session).into_iter().map(|item| body_of(&item)).collect();
+    assert_eq!(texts, ["3", "5", "6"]);
+    let Report::Totals { queued, dropped, .. } =
+        report(bench.apply(Command::Query { token: TOKEN, query: Query::Totals }))
+    else {
+        panic!()
+    };
+    assert_eq!((queued, dropped), (0, 3));
+}
+
+fn body_of(item: &Outgoing) -> String {
+    match item {
+        Outgoing::Message { message, .. } => match &message.body {
+            Body::Raw(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_not_newer_than_the_last_version_of_its_channel_or_key_is_refused() {
+    let mut bench = Bench::with(limits(), kept(9, u64::MAX), 1);
+    let publish = |bench: &mut Bench, version: u64, channel: &str, key: Option<&str>| {
+        let publish = Publish {
+            id: MessageId(1),
+            target: Target::Channel(name(channel)),
+            event: None,
+            body: Body::nothing(),
+            volatile: false,
+            except: None,
+            reply_within_ms: None,
+            token: Some(TOKEN),
+            traits: trunkline_hub::Traits { key: key.map(Into::into), ..Default::default() },
+            receipt: None,
+        };
+        let effects = bench.apply(Command::PublishNewer { version, publish: Box::new(publish) });
+        let report = effects.list.into_iter().find_map(|effect| match effect {
+            Effect::Report { report, .. } => Some(report),
+            _ => None,
+        });
+        !matches!(report.expect("it is told"), Report::Refused(Refusal::Outdated))
+    };
+    for (version, channel, key, is_taken) in [
+        (5, "kept/a", None, true),
+        (5, "kept/a", None, false),
+        (4, "kept/a", None, false),
+        (1, "kept/b", None, true),
+        (2, "kept/a", Some("tea"), true),
+        (3, "kept/a", Some("milk"), true),
+        (2, "kept/a", Some("tea"), false),
+        (6, "kept/a", None, true),
+    ] {
+        assert_eq!(publish(&mut bench, version, channel, key), is_taken, "{version} {channel} {key:?}");
+    }
+    assert!(matches!(bench.history("kept/a", None), Report::History(page, ..) if page.items.len() == 4));
+    bench.now += 24 * 3_600_000;
+    assert!(publish(&mut bench, 1, "kept/a", None), "after a day nobody knows");
+}
+
+#[test]
 fn one_message_may_exceed_the_bytes_of_an_outbox_alone() {
     let mut bench = Bench::new();
     let (session, id) = bench.join(false, &[]);

@@ -4,7 +4,9 @@
 //! reading from clients) and [`hub::Report`]s (answers to what the back office asked, bounded by what it asked).
 
 use crate::auth::Grant;
+use crate::config::BindingGroup;
 use crate::front::{Ban, Banned};
+use crate::shard::{ConnKey, Facts};
 use bytes::Bytes;
 use hub::{Command, Reason, SessionId, ShardId, Sighting};
 use serde_json::value::RawValue;
@@ -119,9 +121,87 @@ pub enum Mail {
     },
     /// New certificates for connections accepted from now on.
     Tls(crate::tls::TlsConfigs),
+    /// Connections are closed within so many milliseconds and nobody is let in; `None`: everybody is welcome again.
+    Drain {
+        /// The window.
+        window_ms: Option<u64>,
+    },
+    /// The bindings that were made while the server runs, all of them; answered once what is published is copied so.
+    Bind {
+        /// In an order that stays.
+        bound: Arc<[Bound]>,
+        /// Done.
+        reply: tokio::sync::oneshot::Sender<()>,
+    },
+    /// What is known of connections; answered through `reply`.
+    Lines {
+        /// Which.
+        of: Lines,
+        /// And whether there are more.
+        reply: tokio::sync::oneshot::Sender<hub::Page<Line>>,
+    },
+    /// Ends a connection, whose client may come back.
+    EndLine {
+        /// Which.
+        conn: ConnKey,
+        /// Whether it was there.
+        reply: tokio::sync::oneshot::Sender<bool>,
+    },
     /// A stream socket whose other end is in this process. Its client is trusted: it is let in by its client id alone, and
     /// neither rules nor rates hold for it.
     Own(std::net::TcpStream),
+}
+
+/// A binding that was made while the server runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bound {
+    /// Its own.
+    pub name: String,
+    /// `+` one level, `#` the rest.
+    pub filter: String,
+    /// The queue, in the account and region of the configuration.
+    pub queue: String,
+    /// Only messages with an event of one of these names; without any, all messages.
+    pub events: Vec<String>,
+    /// Whose messages stay in order in a FIFO queue.
+    pub group: BindingGroup,
+}
+
+/// Which connections.
+#[derive(Clone, Debug)]
+pub enum Lines {
+    /// This one, if it is there.
+    One(ConnKey),
+    /// So many behind this one, in an order that stays.
+    After(Option<ConnKey>, usize),
+    /// Those of sessions, each once.
+    Under(Vec<SessionId>),
+}
+
+/// What is known of a connection.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// Which.
+    pub conn: ConnKey,
+    /// As [`Inspection::protocol`]; `None` while it has no session.
+    pub protocol: Option<&'static str>,
+    /// As [`Inspection::transport`].
+    pub transport: &'static str,
+    /// What the shard knows.
+    pub facts: Facts,
+    /// Those of its client.
+    pub sessions: Vec<LineSession>,
+}
+
+/// A session on a connection.
+#[derive(Clone, Debug)]
+pub struct LineSession {
+    /// Its public id.
+    pub id: SessionId,
+    /// The Socket.IO namespace.
+    pub namespace: Option<Arc<str>>,
+    /// Whose it is.
+    pub user: Option<Arc<str>>,
 }
 
 /// What the front knows of a session.

@@ -10,7 +10,7 @@ use std::time::Duration;
 use load::mqtt::{Connection, Login, Qos};
 use serde_json::{Value, json};
 use store::disk::Fault;
-use support::client::{WebSocket, field, get};
+use support::client::{Http, WebSocket, field, get};
 use support::recovering::SOCKET;
 use support::whole::faults::Switch;
 use support::whole::folder::Folder;
@@ -272,5 +272,82 @@ async fn nothing_is_acknowledged_before_its_copy_is_safe() {
     got.sort_by_key(|event| event["subject"].as_str().map(str::to_owned));
     let said: Vec<&Value> = got.iter().map(|event| &event["data"]).collect();
     assert_eq!(said, [&json!(1), &json!(2), &json!(3)]);
+    server.drain().await;
+}
+
+/// Status and body of a request to the private port.
+fn ask(server: &Server, method: &str, target: &str, body: &Value) -> (u16, Value) {
+    let mut http = Http::connect(server.private_addr());
+    let headers = [("content-type", "application/json")];
+    http.send(method, target, &headers, Some(body.to_string().as_bytes()));
+    let answer = http.answer();
+    (answer.status, serde_json::from_slice(&answer.body).unwrap_or_default())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_that_is_made_by_rest_copies_from_then_on() {
+    let (server, queue) = start(BOUND).await;
+    let publish = |channel: &str, event: &str| {
+        let message = json!({ "channel": channel, "event": event, "data": channel });
+        assert_eq!(ask(&server, "POST", "/v1/messages", &message).0, 200);
+    };
+    publish("tea/1", "placed");
+    let tea = json!({ "filter": "tea/#", "queue": "orders", "events": ["placed"] });
+    assert_eq!(ask(&server, "PUT", "/v1/bindings/tea", &tea).0, 204);
+    publish("tea/2", "placed");
+    publish("tea/3", "drunk");
+    publish("orders/4", "placed");
+    let mut found: Vec<Value> = Vec::new();
+    while found.len() < 2 {
+        found.extend(events(&queue).await.iter().map(|event| event["subject"].clone()));
+    }
+    found.sort_by_key(ToString::to_string);
+    assert_eq!(found, ["orders/4", "tea/2"]);
+    let (_, page) = ask(&server, "GET", "/v1/bindings", &json!(null));
+    assert_eq!(page["items"][0]["name"], "file.0");
+    let shown = json!({ "name": "tea", "origin": "rest", "filter": "tea/#", "queue": "orders", "events": ["placed"], "group": "channel" });
+    assert_eq!(page["items"][1], shown);
+    assert_eq!(ask(&server, "GET", "/v1/bindings/tea", &json!(null)), (200, shown));
+    // A client is known by its user also where the configuration binds nothing that it publishes.
+    let all = json!({ "filter": "tea/#", "queue": "orders", "group": "session" });
+    assert_eq!(ask(&server, "PUT", "/v1/bindings/tea", &all).0, 204);
+    let mut drinker = client(&server);
+    drinker.publish(&message("tea/5", b"hot", Qos::AtLeastOnce)).unwrap();
+    drinker.wait_published(0, PATIENCE).unwrap();
+    let event = events(&queue).await.remove(0);
+    assert_eq!((&event["subject"], event["sessionid"].is_string()), (&json!("tea/5"), true), "{event}");
+    for (name, body, status) in [
+        ("file.0", &tea, 403),
+        ("a.b", &tea, 400),
+        ("a", &json!({ "filter": "tea/#/x", "queue": "orders" }), 422),
+        ("a", &json!({ "filter": "tea", "queue": "coffee" }), 404),
+        ("a", &json!({ "filter": "tea" }), 400),
+    ] {
+        assert_eq!(ask(&server, "PUT", &format!("/v1/bindings/{name}"), body).0, status, "{name} {body}");
+    }
+    assert_eq!(ask(&server, "DELETE", "/v1/bindings/file.0", &json!(null)).0, 403);
+    assert_eq!(ask(&server, "DELETE", "/v1/bindings/tea", &json!(null)).0, 204);
+    assert_eq!(ask(&server, "DELETE", "/v1/bindings/tea", &json!(null)).0, 404);
+    publish("tea/6", "placed");
+    publish("orders/7", "placed");
+    assert_eq!(events(&queue).await.remove(0)["subject"], "orders/7");
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_binding_that_was_made_by_rest_outlives_the_process_with_a_store() {
+    let folder = Folder::new("bound-by-rest");
+    let text = format!("[[queue]]\nname = \"orders\"\n[store]\ndir = {:?}\n", folder.store());
+    let (server, _) = start(&text).await;
+    let tea = json!({ "filter": "tea/#", "queue": "orders" });
+    assert_eq!(ask(&server, "PUT", "/v1/bindings/tea", &tea).0, 204);
+    assert_eq!(ask(&server, "PUT", "/v1/bindings/gone", &tea).0, 204);
+    assert_eq!(ask(&server, "DELETE", "/v1/bindings/gone", &json!(null)).0, 204);
+    server.drain().await;
+    let (server, queue) = start(&text).await;
+    let (_, page) = ask(&server, "GET", "/v1/bindings", &json!(null));
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(1), "{page}");
+    server.handle().channel("tea/1").unwrap().emit("placed", json!([1])).await.unwrap();
+    assert_eq!(events(&queue).await.len(), 1, "once");
     server.drain().await;
 }

@@ -2,10 +2,18 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
+mod support;
+
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
+use std::time::Instant;
 
+use load::mqtt::{Qos, Retained};
 use serde_json::{Value, json};
+use support::client::{WebSocket, field, get};
+use support::stream::Stream;
+use support::whole::publisher;
+use support::whole::until::{PATIENCE, until, until_so};
 use trunkline::config::{Argument, Machine, SourceFile, Sources};
 use trunkline::{Config, OfficeError, Refusal, Server};
 
@@ -210,6 +218,31 @@ async fn a_history_is_read_backwards_and_deleted() {
     server.drain().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_is_not_newer_than_the_last_version_is_refused() {
+    let server = Server::start(keeping()).await.unwrap();
+    let post = |body: Value| ask(&server, "POST", "/v1/messages", Some(body));
+    let of = |version: u64| json!({ "channel": "kept/v", "data": version, "version": version });
+    assert_eq!(post(of(3)).0, 200);
+    let (status, _, problem) = post(of(2));
+    assert_eq!((status, &problem["code"]), (412, &json!("precondition")), "{problem}");
+    let batch = json!([of(3), of(4), { "channel": "kept/v", "version": 1, "key": "k" }]);
+    let (_, _, answer) = ask(&server, "POST", "/v1/messages/batch", Some(batch));
+    let codes: Vec<_> =
+        answer["items"].as_array().unwrap().iter().map(|item| item["code"].as_str()).collect();
+    assert_eq!(codes, [Some("precondition"), None, None], "{answer}");
+    for wrong in [
+        json!({ "channel": "a", "version": 1, "wait": false }),
+        json!({ "channels": ["a", "b"], "version": 1 }),
+        json!({ "channel": "a", "key": "" }),
+        json!({ "channels": ["a", "b"], "key": "k" }),
+        json!({ "channel": "a", "key": "k", "reply": { "wait_ms": 1 } }),
+    ] {
+        assert_eq!(post(wrong.clone()).0, 400, "{wrong}");
+    }
+    server.drain().await;
+}
+
 /// A POST with any headers.
 fn post(server: &Server, target: &str, headers: &str, body: &str) -> (u16, Value) {
     let mut stream = TcpStream::connect(server.private_addr()).unwrap();
@@ -346,5 +379,132 @@ async fn who_does_not_send_a_request_to_its_end_does_not_keep_a_connection() {
         let answer = until_closed(&server, &said);
         assert!(answer.starts_with("HTTP/1.1 408") && answer.contains("\"code\":\"timeout\""), "{answer}");
     }
+    server.drain().await;
+}
+
+const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
+
+/// A client of Socket.IO that is connected, and the id of its session.
+fn socket(server: &Server) -> (WebSocket, String) {
+    let mut socket = WebSocket::connect(server.public_addr(), SOCKET);
+    socket.next_text();
+    socket.text("40");
+    let sid = field(&socket.next_text(), "sid").unwrap();
+    (socket, sid)
+}
+
+/// The connections that a query is answered with, once there are so many.
+fn connections(server: &Server, query: &str, count: usize) -> Vec<Value> {
+    until(query, || {
+        let (status, _, page) = ask(server, "GET", &format!("/v1/connections{query}"), None);
+        assert_eq!(status, 200, "{page}");
+        let items = page["items"].as_array().unwrap();
+        (items.len() == count).then(|| items.clone())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_listed_with_what_is_on_them() {
+    let server = Server::start(with(&["server.shards=2"])).await.unwrap();
+    let (_socket, sid) = socket(&server);
+    let mut device = publisher::client(&server, "device");
+    device.subscribe(&["tea".to_owned()], (Qos::AtMostOnce, Retained::Unwanted), PATIENCE).unwrap();
+    let _stream = Stream::get(server.public_addr(), "/sse?channel=coffee", &[]);
+    let _silent = TcpStream::connect(server.public_addr()).unwrap();
+    let all = connections(&server, "", 4);
+    let of = |protocol: &str| all.iter().find(|one| one["protocol"] == *protocol).unwrap_or(&Value::Null);
+    let (one, other) = (of("socketio/5"), of("mqtt/5"));
+    assert_eq!((&one["transport"], &one["state"]), (&json!("websocket"), &json!("websocket")), "{one}");
+    assert_eq!(one["sessions"], json!([{ "id": sid, "namespace": "/" }]));
+    assert_eq!((&other["transport"], &other["state"]), (&json!("tcp"), &json!("stream")), "{other}");
+    assert_eq!((&of("sse")["transport"], &of("sse")["state"]), (&json!("http"), &json!("answer")));
+    let silent = all.iter().find(|one| one.get("protocol").is_none()).unwrap();
+    assert_eq!((&silent["state"], &silent["sessions"]), (&json!("request"), &json!([])));
+    assert!(all.iter().all(|one| one["remote"].as_str().unwrap().starts_with("127.0.0.1:")));
+    assert!(all.iter().all(|one| one["node"] == 0 && one["secure"] == false && one["unsent_bytes"] == 0));
+    for (query, found) in [
+        ("?protocol=mqtt", vec![other]),
+        ("?client_id=device", vec![other]),
+        ("?channel=tea", vec![other]),
+        ("?namespace=/", vec![one]),
+        ("?node=0&protocol=sse", vec![of("sse")]),
+        ("?node=7", vec![]),
+        ("?user=nobody", vec![]),
+    ] {
+        assert_eq!(connections(&server, query, found.len()).iter().collect::<Vec<_>>(), found, "{query}");
+    }
+    let (mut pages, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let (_, _, page) = ask(&server, "GET", &format!("/v1/connections?limit=1{cursor}"), None);
+        pages.extend(page["items"].as_array().unwrap().clone());
+        let Some(next) = page["next"].as_str() else { break };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(pages, all);
+    let id = one["id"].as_str().unwrap();
+    assert_eq!(ask(&server, "GET", &format!("/v1/connections/{id}"), None).2, *one);
+    for id in ["000000000100000099", "ff0000000000000000", "x"] {
+        assert_eq!(ask(&server, "GET", &format!("/v1/connections/{id}"), None).0, 404, "{id}");
+    }
+    assert_eq!(ask(&server, "GET", "/v1/connections?cursor=x", None).0, 400);
+    assert_eq!(ask(&server, "GET", "/v1/sessions?node=7", None).2["items"], json!([]));
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_is_closed_is_one_whose_client_comes_back() {
+    let server = Server::start(with(&[])).await.unwrap();
+    let _device = publisher::client(&server, "device");
+    let (mut socket, _) = socket(&server);
+    let id = connections(&server, "?protocol=mqtt", 1)[0]["id"].as_str().unwrap().to_owned();
+    let target = format!("/v1/connections/{id}");
+    assert_eq!(ask(&server, "DELETE", &target, None).0, 204);
+    until_so("it is gone", || ask(&server, "DELETE", &target, None).0 == 404);
+    let (_, _, page) = ask(&server, "GET", "/v1/sessions?client_id=device", None);
+    assert_eq!(page["items"][0]["connected"], json!(false), "its session is still there: {page}");
+    assert_eq!(ask(&server, "DELETE", "/v1/connections?node=0", None).0, 400);
+    assert_eq!(
+        ask(&server, "DELETE", "/v1/connections?protocol=socketio&node=7", None).2,
+        json!({ "count": 0 })
+    );
+    assert_eq!(ask(&server, "DELETE", "/v1/connections?protocol=socketio", None).2, json!({ "count": 1 }));
+    socket.until_closed();
+    connections(&server, "", 0);
+    let mut silent = TcpStream::connect(server.public_addr()).unwrap();
+    let id = connections(&server, "", 1)[0]["id"].as_str().unwrap().to_owned();
+    assert_eq!(ask(&server, "DELETE", &format!("/v1/connections/{id}"), None).0, 204);
+    assert_eq!(silent.read(&mut [0]).unwrap_or(0), 0, "nobody speaks to it any more");
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_is_drained_sends_its_clients_away_until_it_is_not() {
+    let server = Server::start(with(&["server.shards=2"])).await.unwrap();
+    let (mut there, _) = socket(&server);
+    let mut device = publisher::client(&server, "device");
+    let drain = |node: &str, body: Value| ask(&server, "PUT", &format!("/v1/nodes/{node}/drain"), Some(body));
+    assert_eq!(drain("7", json!({})).0, 404);
+    assert_eq!(drain("0", json!({ "seconds": 86_401 })).0, 400);
+    assert_eq!(drain("0", json!({ "seconds": 0 })).0, 202);
+    there.until_closed();
+    assert!(device.receive(Some(Instant::now() + PATIENCE)).is_err(), "it has no connection");
+    assert_eq!(get(server.public_addr(), "/socket.io/?EIO=4&transport=polling").status, 503);
+    assert_eq!(ask(&server, "GET", "/health/ready", None).0, 503);
+    let node = until("all have left", || {
+        let (_, _, page) = ask(&server, "GET", "/v1/nodes", None);
+        (page["items"][0]["connections"] == 0).then(|| page["items"][0].clone())
+    });
+    assert_eq!((&node["id"], &node["draining"]), (&json!(0), &json!(true)), "{node}");
+    assert_eq!(ask(&server, "GET", "/v1/server", None).2["draining"], json!(true));
+    assert_eq!(
+        ask(&server, "POST", "/v1/messages", Some(json!({ "channel": "tea" }))).0,
+        200,
+        "the back end goes on"
+    );
+    assert_eq!(ask(&server, "DELETE", "/v1/nodes/0/drain", None).0, 204);
+    assert_eq!(ask(&server, "GET", "/health/ready", None).0, 200);
+    let (mut back, _) = socket(&server);
+    back.text("3");
+    assert_eq!(connections(&server, "", 1)[0]["protocol"], json!("socketio/5"));
     server.drain().await;
 }

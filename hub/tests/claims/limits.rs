@@ -43,6 +43,37 @@ const RULES: &[Rule] = &[
          > office Counts { delivered: 0, queued: 1, dropped: 0 }",
     ),
     (
+        "a message of a key takes the place of those of its channel and key that wait, whatever their quality",
+        "a claims keep=10 window=1
+         > a claimed new
+         a joins # q1
+         > a joined new
+         office publishes x 1 q1 key=tea
+         > a x 1 q1 #1
+         office publishes x 2 q1 key=tea
+         office publishes x 3 q1 key=milk
+         office publishes y 4 q1 key=tea
+         office publishes x 5 q1
+         office publishes x 6 q1 key=tea tell
+         > office Counts { delivered: 0, queued: 1, dropped: 0 }
+         a done 1
+         > a x 3 q1 #3
+         a done 3
+         > a y 4 q1 #4
+         a done 4
+         > a x 5 q1 #5
+         a done 5
+         > a x 6 q1 #6
+         a done 6
+         a pauses
+         office publishes x 7 key=tea
+         office publishes x 8 key=tea
+         office publishes x 9
+         a resumes 9
+         > a x 8
+         > a x 9",
+    ),
+    (
         "what need not be repeated goes first",
         "a claims keep=10 window=1
          > a claimed new

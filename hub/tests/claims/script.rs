@@ -108,7 +108,8 @@ impl Rest<'_> {
 
     fn traits(&self, now: u64) -> Traits {
         let expires = self.number("life").map(|life| Millis(now + life));
-        Traits { quality: self.quality(), retain: self.has("retain"), expires, ..Traits::default() }
+        let key = self.value("key").map(Into::into);
+        Traits { quality: self.quality(), retain: self.has("retain"), expires, key, ..Traits::default() }
     }
 }
 

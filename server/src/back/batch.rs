@@ -88,11 +88,11 @@ impl Office {
             shards.split_last().map_or((None, &[][..]), |(last, others)| (Some(*last), others));
         for shard in others {
             if let Some(part) = parts.get_mut(usize::from(shard.0)) {
-                part.add(place, Command::Publish(Box::new(outline.publish(id, token))));
+                part.add(place, outline.command(id, token));
             }
         }
         if let Some(part) = last.and_then(|shard| parts.get_mut(usize::from(shard.0))) {
-            part.add(place, Command::Publish(Box::new(outline.into_publish(id, token))));
+            part.add(place, outline.into_command(id, token));
         }
         standing
     }

@@ -168,6 +168,7 @@ mod tests {
         let outline = |count: usize, except: usize| {
             let except = Except { sessions: Vec::new(), channels: vec![name.clone(); except] };
             Outline {
+                version: None,
                 target: Target::Union(vec![name.clone(); count]),
                 event: None,
                 body: Body::nothing(),

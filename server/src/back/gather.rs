@@ -34,6 +34,8 @@ pub struct Outline {
     pub reply_within: Option<Duration>,
     /// Quality, retaining, expiry; usually [`usual_traits`]. What is volatile is of quality `AtMostOnce`.
     pub traits: Traits,
+    /// Only if it is newer than the last one of its channel, and of its key; for one channel.
+    pub version: Option<u64>,
 }
 
 /// What a back end wants of a message unless it says otherwise: repeated until the client acknowledges it, and kept for
@@ -80,7 +82,7 @@ impl Office {
         let id = message_id();
         let answers = self.expect().await;
         let shards = self.shards_of(&outline.target);
-        self.tell_all(&shards, || outline.publish(id, Some(answers.token()))).await?;
+        self.tell_all(&shards, || outline.command(id, Some(answers.token()))).await?;
         let mut tally = Tally::new(id, outline.involves(&shards), outline.reply_within);
         let must_be_kept = self.has_to_keep(&outline);
         if must_be_kept {
@@ -108,19 +110,16 @@ impl Office {
         let shards = self.shards_of(&outline.target);
         match shards.as_slice() {
             // The usual case: nothing is copied.
-            [only] => {
-                self.tell(*only, Mail::Hub(Command::Publish(Box::new(outline.into_publish(id, None)))))
-                    .await?
-            }
-            several => self.tell_all(several, || outline.publish(id, None)).await?,
+            [only] => self.tell(*only, Mail::Hub(outline.into_command(id, None))).await?,
+            several => self.tell_all(several, || outline.command(id, None)).await?,
         }
         Ok(id)
     }
 
     /// Once a shard has it, an error of another does not mean that nothing was published.
-    async fn tell_all(&self, shards: &[ShardId], publish: impl Fn() -> Publish) -> Result<(), OfficeError> {
+    async fn tell_all(&self, shards: &[ShardId], command: impl Fn() -> Command) -> Result<(), OfficeError> {
         for (told, shard) in shards.iter().enumerate() {
-            let telling = self.tell(*shard, Mail::Hub(Command::Publish(Box::new(publish())))).await;
+            let telling = self.tell(*shard, Mail::Hub(command())).await;
             telling.map_err(|error| if told == 0 { error } else { OfficeError::Uncertain })?;
         }
         Ok(())
@@ -152,12 +151,21 @@ impl Outline {
         }
     }
 
-    pub(super) fn publish(&self, id: MessageId, token: Option<hub::Token>) -> Publish {
-        self.clone().into_publish(id, token)
+    pub(super) fn command(&self, id: MessageId, token: Option<hub::Token>) -> Command {
+        self.clone().into_command(id, token)
     }
 
-    pub(super) fn into_publish(self, id: MessageId, token: Option<hub::Token>) -> Publish {
-        let Self { target, event, body, volatile, except, reply_within, traits } = self;
+    pub(super) fn into_command(self, id: MessageId, token: Option<hub::Token>) -> Command {
+        let version = self.version;
+        let publish = Box::new(self.into_publish(id, token));
+        match version {
+            None => Command::Publish(publish),
+            Some(version) => Command::PublishNewer { version, publish },
+        }
+    }
+
+    fn into_publish(self, id: MessageId, token: Option<hub::Token>) -> Publish {
+        let Self { target, event, body, volatile, except, reply_within, traits, version: _ } = self;
         let quality = if volatile { Quality::AtMostOnce } else { traits.quality };
         let traits = Traits { quality, ..traits };
         let reply_within_ms = reply_within.map(|wait| u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
@@ -316,6 +324,7 @@ mod tests {
 
     fn to_nobody() -> Outline {
         Outline {
+            version: None,
             target: Target::Union(Vec::new()),
             event: None,
             body: Body::Values { json: "[]".into(), attachments: Vec::new() },

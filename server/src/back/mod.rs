@@ -4,6 +4,7 @@
 //! message looks like to a client is the front's business. Where the server is a client itself, `bridge` speaks MQTT and `webhook` HTTP. Start at [`office`], then [`rest`].
 
 pub mod batch;
+pub(crate) mod bindings;
 pub(crate) mod bridge;
 pub mod checked;
 pub(crate) mod dial;

@@ -74,6 +74,8 @@ struct Inner {
     token_next: AtomicU64,
     pending: Semaphore,
     draining: watch::Sender<bool>,
+    /// Clients are sent away, and the node goes on.
+    leaving: AtomicBool,
     /// What is published is kept in a store.
     keeping: AtomicBool,
 }
@@ -117,6 +119,7 @@ impl Office {
             token_next: AtomicU64::new(1),
             pending: Semaphore::new(PENDING_MAX),
             draining: watch::Sender::new(false),
+            leaving: AtomicBool::new(false),
             keeping: AtomicBool::new(false),
         });
         tokio::spawn(sort_reports(Arc::downgrade(&inner), ports.reports));
@@ -131,6 +134,16 @@ impl Office {
 
     pub(super) fn is_draining(&self) -> bool {
         *self.inner.draining.borrow()
+    }
+
+    /// Clients are sent away from now on, or are welcome again. Everything else goes on.
+    pub(super) fn note_leaving(&self, leaving: bool) {
+        self.inner.leaving.store(leaving, Ordering::Relaxed);
+    }
+
+    /// Whether clients are sent away, be it since the node ends.
+    pub(super) fn sends_away(&self) -> bool {
+        self.is_draining() || self.inner.leaving.load(Ordering::Relaxed)
     }
 
     /// Comes when the node begins to end.

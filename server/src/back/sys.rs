@@ -150,6 +150,7 @@ async fn publish(office: &Office, name: &str, text: String) -> Result<(), Office
         let name = format!("{place}{name}");
         let channel = ChannelName::parse(&name, u32::MAX).map_err(OfficeError::Refused)?;
         let outline = Outline {
+            version: None,
             target: Target::Channel(channel),
             event: None,
             body: Body::Raw(Bytes::from(text.clone())),

@@ -50,7 +50,7 @@ pub(super) const SECTIONS: &[Section] = &[
 ];
 
 /// Bindings; each publish is compared with all of them.
-const BINDINGS_MAX: usize = 1000;
+pub(crate) const BINDINGS_MAX: usize = 1000;
 
 /// Files the process needs besides connections: listeners, event loops, logs, storage, webhooks.
 const FILES_RESERVED: u64 = 256;

@@ -30,6 +30,7 @@ pub use auth::{JwksUrl, Jwt, JwtAlgorithm, JwtSecret, KeyHash, PrivateKey, Scope
 pub use bridge::{
     Bridge, BridgeDirection, BridgeName, BridgePassword, BridgeRule, BridgeUrl, BridgeVersion, RetainedValues,
 };
+pub(crate) use check::BINDINGS_MAX;
 pub use limits::Limits;
 pub(crate) use mqtt::prepared;
 pub use mqtt::{

@@ -95,7 +95,7 @@ section! {
     /// queue as a CloudEvent of type `trunkline.channel.message`. Whoever publishes is told that it is done when the copy is
     /// stored, too. A message whose event is larger than the queue takes is counted, logged and not copied. Where
     /// there is no room (`sqs.messages_max`), or the queue was deleted, its publisher is refused, although it was delivered. At
-    /// most 1,000 bindings; each of them copies a message once.
+    /// most 1,000 bindings, with those of `PUT /v1/bindings`; each of them copies a message once.
     pub struct Binding at Many "binding" {
         /// Which channels: `+` is one level, a last `#` is all levels below.
         filter: ChannelFilter = required, example "orders/#";

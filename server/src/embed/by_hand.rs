@@ -48,6 +48,7 @@ impl ByHand {
         let ms = Arc::new(AtomicU64::new(state.as_ref().map_or(0, NodeState::age_ms_max)));
         let gate = Shared::new(&config).map_err(io::Error::other)?;
         let node = NodeSetup {
+            bound: Arc::default(),
             config: Arc::new(config),
             topology,
             time: Time::Told(Arc::clone(&ms)),

@@ -145,6 +145,7 @@ impl Emit {
         };
         let except = (self.except != Except::default()).then(|| Box::new(self.except));
         let outline = Outline {
+            version: None,
             target,
             event: Some(event.into()),
             body: args.0,

@@ -15,9 +15,11 @@ use store::{Clock, Log, Table, WallClock};
 
 use super::secret;
 use super::server::StartError;
+use crate::back::bindings;
 use crate::back::sqs::Shelf;
-use crate::config::{FsyncPolicy, Store};
+use crate::config::{Config, FsyncPolicy, Store};
 use crate::journal::{self, Found, JournalInlet, JournalOutlet, Kept, Wall, Writer, Writing};
+use crate::mail::Bound;
 use crate::shard::Sender;
 
 /// How often a long start says how far it is.
@@ -31,6 +33,8 @@ pub(super) struct Keeping {
     /// Likewise.
     caretaker: Option<Caretaker>,
     is_memory: bool,
+    /// Bindings that were made while an earlier process ran.
+    bound: Arc<[Bound]>,
     /// Of the handles of receives.
     secret: [u8; 32],
     wall: Wall,
@@ -95,8 +99,9 @@ impl Keeping {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(records, took_ms, path = %directory.display(), "the store is open");
         let secret = secret::kept(&*disk).map_err(|error| fails(directory, &error))?;
+        let bound = bindings::kept(&*disk).map_err(|error| fails(directory, &error))?;
         let (caretaker, table) = (Some(disk.caretaker()), Some(Arc::clone(&disk) as Arc<dyn Table>));
-        Ok(Self { table, caretaker, is_memory: false, ..Self::of(disk, secret, (wall, found)) })
+        Ok(Self { table, caretaker, is_memory: false, bound, ..Self::of(disk, secret, (wall, found)) })
     }
 
     /// Nothing that outlives the process: for queues alone.
@@ -117,7 +122,8 @@ impl Keeping {
 
     fn of(log: Arc<dyn Log>, secret: [u8; 32], (wall, found): (Wall, Found)) -> Self {
         let (inlet, outlet) = journal::inlet();
-        Self { log, table: None, caretaker: None, is_memory: true, secret, wall, found, inlet, outlet }
+        let (table, caretaker, bound) = (None, None, Arc::default());
+        Self { log, table, caretaker, is_memory: true, bound, secret, wall, found, inlet, outlet }
     }
 
     /// Unix time of the hub's zero, in milliseconds.
@@ -134,6 +140,11 @@ impl Keeping {
     /// Where small things are kept that are no state of hubs, on the disk alone. Does not keep the store open.
     pub(super) fn table(&self) -> Option<Weak<dyn Table>> {
         self.table.as_ref().map(Arc::downgrade)
+    }
+
+    /// Bindings of before; none where there are no queues.
+    pub(super) fn bound(&self, config: &Config) -> Arc<[Bound]> {
+        if config.sqs.enabled { Arc::clone(&self.bound) } else { Arc::default() }
     }
 
     /// Where shards put their changes.
@@ -176,7 +187,6 @@ impl Keeper {
 mod tests {
     use super::*;
     use crate::back::checked::{NAMES_BYTES_MAX, USER_BYTES_MAX};
-    use crate::config::Config;
 
     /// A record above the limit ends the journal. Each has a message, or what a session was agreed on with; labels, names and
     /// times stand beside it.

@@ -7,17 +7,16 @@ use crate::auth::Shared;
 use crate::back::bridge::client_id;
 use crate::back::sqs::BATCH_MAX;
 use crate::config::{self, Config, WhenFull, WhenUserFull};
-use crate::front::{Ban, Fit, Front, PidKey, Returning};
+use crate::front::{Ban, Fit, Front, PidKey, Returning, bindings};
 use crate::journal::{JournalInlet, Kept};
-use crate::mail::Upcalls;
+use crate::mail::{Bound, Upcalls};
 use crate::shard::{HubPort, Listener, Seats, Sender, Shard, ShardHandle, ShardSetup, Time, inlet};
 use crate::state::{End, NodeState, SavedBan, SavedClient, ShardState};
 use crate::tls::TlsConfigs;
 use hub::queue::{QueueConfig, QueueLimits, Wall};
 use hub::{
-    Allowance, Binding, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis,
-    Presence, Publishers, RecoveryLimits, Report, SessionId, ShardId, StoredLimits, Token, Topology,
-    UserFull, UserLimits, Watch,
+    Allowance, ChannelRule, Command, Effect, Effects, HistoryRule, Hub, HubMail, Limits, Millis, Presence,
+    RecoveryLimits, Report, SessionId, ShardId, StoredLimits, Token, Topology, UserFull, UserLimits, Watch,
 };
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -41,6 +40,8 @@ pub(super) struct NodeSetup {
     pub(super) key: PidKey,
     /// Who may what.
     pub(super) gate: Arc<Shared>,
+    /// Bindings that were made while an earlier process ran.
+    pub(super) bound: Arc<[Bound]>,
     /// Who gets what the shards leave behind, if anybody.
     pub(super) heir: Option<std::sync::mpsc::Sender<(ShardState, End)>>,
 }
@@ -54,7 +55,7 @@ impl NodeSetup {
             place.hub.limit_stored(stored_limits(&self.config));
             place.hub.limit_attendance(self.config.limits.presence_members_max);
             place.hub.limit_users(user_limits(&self.config));
-            place.hub.bind(bindings(&self.config));
+            place.hub.bind(bindings(&self.config, &self.bound));
             place.hub.watch(watch(&self.config));
             for bridge in &self.config.bridges {
                 let (messages_max, bytes_max) = (bridge.queue_messages_max, bridge.queue_bytes_max);
@@ -85,10 +86,11 @@ pub(super) fn spawn(
     for (setup, place) in shards(node, bound)?.into_iter().zip(places) {
         let (config, topology) = (Arc::clone(&node.config), node.topology);
         let (key, heir, gate) = (node.key.clone(), node.heir.clone(), Arc::clone(&node.gate));
+        let bound = Arc::clone(&node.bound);
         let Place { id, hub, returning, bans } = place;
         let spawned = Shard::spawn(setup, move || {
             let front = Front::new(config, (id, topology), key, &gate).with_heir(heir);
-            (front.with_returning(returning), HubPort::new(hub).with_bans(bans))
+            (front.with_returning(returning), HubPort::new(hub).with_bans(bans).with_bound(bound))
         });
         match spawned {
             Ok(handle) => handles.push(handle),
@@ -111,7 +113,14 @@ pub(super) fn by_hand(node: &NodeSetup, places: Vec<Place>) -> io::Result<Vec<(S
             .with_returning(place.returning);
         let own = setup.peers.get(usize::from(place.id.0)).cloned();
         let sender = own.ok_or_else(|| io::Error::other("a shard is among its peers"))?;
-        Ok((sender, Shard::by_hand(setup, front, HubPort::new(place.hub).with_bans(place.bans))?))
+        Ok((
+            sender,
+            Shard::by_hand(
+                setup,
+                front,
+                HubPort::new(place.hub).with_bans(place.bans).with_bound(Arc::clone(&node.bound)),
+            )?,
+        ))
     };
     setups.into_iter().zip(places).map(start).collect()
 }
@@ -275,21 +284,6 @@ pub(super) fn queue_config(config: &Config, start_ms: u64) -> QueueConfig {
     };
     let pause_ms = if config.sqs.strict_timing { STRICT_PAUSE_MS } else { 0 };
     QueueConfig { start: Wall(start_ms), pause_ms, limits }
-}
-
-/// In the order of the configuration, by which the hub names them.
-fn bindings(config: &Config) -> Vec<Binding> {
-    let binding = |binding: &config::Binding| Binding {
-        filter: binding.filter.as_str().to_owned(),
-        events: binding.events.iter().map(|event| event.as_str().to_owned()).collect(),
-        publishers: Publishers::All,
-    };
-    let told = |(webhook, filter): (&config::Webhook, &config::ChannelFilter)| Binding {
-        filter: filter.as_str().to_owned(),
-        events: webhook.events.iter().map(|event| event.as_str().to_owned()).collect(),
-        publishers: Publishers::Clients,
-    };
-    config.bindings.iter().map(binding).chain(config.published_to().map(told)).collect()
 }
 
 /// What webhooks want to hear of.

@@ -7,6 +7,7 @@ use super::node::{self, NodeSetup};
 use super::ports::{self, Addrs, Ports};
 use super::unheard::Unheard;
 use crate::auth::Shared;
+use crate::back::bindings::Bindings;
 use crate::back::bridge::{Bridges, Tasks};
 use crate::back::port::Served;
 use crate::back::rest::{self, Desk};
@@ -113,6 +114,8 @@ struct Opened {
     /// To queues, for those who use them.
     door: Option<Door>,
     webhooks: Option<Webhooks>,
+    /// Likewise, where there are queues.
+    bindings: Option<Bindings>,
 }
 
 /// What is left to the next process, and where.
@@ -211,15 +214,10 @@ impl Server {
             tls,
             key: PidKey::generate(),
             gate: Arc::clone(&gate),
+            bound: keeping.as_ref().map_or_else(Arc::default, |keeping| keeping.bound(&config)),
             heir,
         };
-        let restoring =
-            tokio::task::spawn_blocking(move || setup.places(state, kept).map(|places| (setup, places)));
-        let (setup, places) = restoring
-            .await
-            .map_err(io::Error::other)
-            .and_then(|restored| restored)
-            .map_err(StartError::Shard)?;
+        let (setup, places) = restored(setup, state, kept).await.map_err(StartError::Shard)?;
         let shards = node::spawn(&setup, listeners, places).map_err(StartError::Shard)?;
         if let Some(taken) = estate.as_mut().and_then(|estate| estate.taken.take()) {
             // Fails only by a panic, which was reported.
@@ -230,7 +228,7 @@ impl Server {
         let office = Office::start(OfficePorts { shards: senders.clone(), topology, reports });
         let mut running = Running { shards, keeper: None, estate };
         let open = running.open((&office, &config), (keeping, senders), (trust, zero));
-        let Opened { door, webhooks } = match open.await {
+        let Opened { door, webhooks, bindings } = match open.await {
             Ok(opened) => opened,
             Err(error) => {
                 // Sessions of the process before were taken in, and are left to the next start.
@@ -242,7 +240,7 @@ impl Server {
         let storage = storage(&office, &config, running.keeper.as_ref());
         let bridges = Bridges::start(&office, &config, zero);
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
-        let desk = desk.with(bridges.bridges()).with_webhooks(webhooks.clone());
+        let desk = desk.with(bridges.bridges()).with_webhooks(webhooks.clone()).with_bindings(bindings);
         let private = Served::start(rest::router(desk, door.clone()), private, &config);
         let sqs = door.clone().zip(sqs).map(|(door, port)| Served::start(door.router(), port, &config));
         let minders =
@@ -377,13 +375,15 @@ impl Running {
         (trust, zero): (Trust, Instant),
     ) -> Result<Opened, StartError> {
         let Some(keeping) = keeping else { return Ok(Opened::default()) };
-        let (shelf, table) = (keeping.shelf(), keeping.table());
+        let (shelf, table, bound) = (keeping.shelf(), keeping.table(), keeping.bound(config));
         self.keeper = Some(keeping.start(shards).map_err(StartError::Shard)?);
         let door = Door::new(office.clone(), Arc::clone(config), shelf).map_err(StartError::Config)?;
         if config.sqs.enabled {
             door.declare().await.map_err(StartError::Queue)?;
         }
         let mut opened = Opened::default();
+        let bindings = || Bindings::new(office.clone(), bound, table.clone());
+        opened.bindings = config.sqs.enabled.then(bindings);
         if !config.webhooks.is_empty() {
             let desk = Desk::new(office.clone(), Arc::clone(config), zero, None);
             let webhooks = Webhooks::open(desk, trust, (&door, table)).await;
@@ -493,6 +493,17 @@ async fn open_store(
     };
     let opened = tokio::task::spawn_blocking(open).await;
     opened.map_err(|error| StartError::Shard(io::Error::other(error)))?.map(Some)
+}
+
+/// What the shards start with. It may take a while.
+async fn restored(
+    setup: NodeSetup,
+    state: Option<NodeState>,
+    kept: Option<Vec<crate::journal::Kept>>,
+) -> io::Result<(NodeSetup, Vec<node::Place>)> {
+    let restoring =
+        tokio::task::spawn_blocking(move || setup.places(state, kept).map(|places| (setup, places)));
+    restoring.await.map_err(io::Error::other)?
 }
 
 /// The store for the back office, which from now on waits for it.

@@ -7,9 +7,10 @@
 use bytes::Bytes;
 use hub::queue::{Copied, QueueCopy, QueueName, QueueRefusal, Waiter};
 use hub::{
-    Body, ChannelName, Command, Message, MessageId, Reason, SessionId, Subscribed, SubscriptionChange,
-    filter_matches,
+    Body, ChannelName, Command, Message, MessageId, Publishers, Reason, SessionId, Subscribed,
+    SubscriptionChange, filter_matches,
 };
+use std::sync::Arc;
 use wire::cloudevent::{Attribute, CHANNEL_MESSAGE, CloudEvent, Data, SESSION_EVENT, sequence};
 use wire::mqtt::Forwarded;
 use wire::sqs::{Content, Md5, MessageAttributes, QueueKind, id_of, legal_json};
@@ -18,7 +19,8 @@ use wire::values::Values;
 use crate::back::sqs::{declared_name, own_name};
 use crate::back::values::{text_of, text_of_id};
 use crate::back::webhook::cause;
-use crate::config::{BindingGroup, ChannelFilter, Config, Webhook, WebhookType};
+use crate::config::{Binding, BindingGroup, ChannelFilter, Config, Text, Webhook, WebhookType};
+use crate::mail::Bound;
 use crate::shard::Cx;
 
 /// An event that a client sent to the back end.
@@ -45,7 +47,8 @@ pub(super) fn of_message(
 ) {
     let session = message.traits.origin.map(|session| session.to_string());
     let of = (session.as_deref(), message.traits.user.as_deref());
-    let Some(way) = way_of(cx.io.config(), binding, channel, of) else { return };
+    let places = (&**cx.io.config(), &*cx.hub.bound);
+    let Some(way) = way_of(places, binding, channel, of) else { return };
     // A back end that is told has places of its own in mind: those of a session.
     let place = message.position.filter(|_| way.kind == CHANNEL_MESSAGE);
     let place = place.map(|position| sequence(position.offset));
@@ -90,15 +93,49 @@ struct Way<'a> {
     kind: String,
 }
 
-/// Of a binding, which is known by its place: those of the configuration come first, then those of webhooks.
+/// All bindings by their places: those of the configuration come first, then those of webhooks, then those that were made since.
+pub(crate) fn bindings(config: &Config, bound: &[Bound]) -> Vec<hub::Binding> {
+    let names = |events: &[Text]| events.iter().map(|event| event.as_str().to_owned()).collect();
+    let declared = |binding: &Binding| hub::Binding {
+        filter: binding.filter.as_str().to_owned(),
+        events: names(&binding.events),
+        publishers: Publishers::All,
+    };
+    let told = |(webhook, filter): (&Webhook, &ChannelFilter)| hub::Binding {
+        filter: filter.as_str().to_owned(),
+        events: names(&webhook.events),
+        publishers: Publishers::Clients,
+    };
+    let made = |bound: &Bound| hub::Binding {
+        filter: bound.filter.clone(),
+        events: bound.events.clone(),
+        publishers: Publishers::All,
+    };
+    let known = config.bindings.iter().map(declared).chain(config.published_to().map(told));
+    known.chain(bound.iter().map(made)).collect()
+}
+
+/// Has the hub bind what is bound now. Nothing is under way between two callbacks, so no place changes its meaning.
+pub(super) fn bind(cx: &mut Cx<'_>, bound: Arc<[Bound]>) {
+    cx.hub.hub.bind(bindings(cx.io.config(), &bound));
+    cx.hub.bound = bound;
+}
+
+/// Whether what clients publish may be copied somewhere.
+pub(super) fn may_be(cx: &Cx<'_>) -> bool {
+    !cx.hub.bound.is_empty() || cx.io.config().copies_publishes()
+}
+
+/// Of a binding by its place, see [`bindings`].
 fn way_of<'a>(
-    config: &Config,
+    (config, bound): (&Config, &[Bound]),
     at: u32,
     channel: &'a ChannelName,
     (session, user): (Option<&'a str>, Option<&'a str>),
 ) -> Option<Way<'a>> {
-    let Some(binding) = config.bindings.get(at as usize) else {
-        let (webhook, _) = config.published_to().nth(at as usize - config.bindings.len())?;
+    let at = at as usize;
+    let behind = at.checked_sub(config.bindings.len());
+    if let Some((webhook, _)) = behind.and_then(|at| config.published_to().nth(at)) {
         let (queue, kind) = told(config, webhook, WebhookType::SessionEvent);
         return Some(Way {
             queue,
@@ -107,16 +144,24 @@ fn way_of<'a>(
             group: session.or(user).unwrap_or(channel.as_str()),
             kind,
         });
+    }
+    let (queue, group) = match (config.bindings.get(at), behind) {
+        (Some(binding), _) => (binding.queue.as_str(), binding.group),
+        (None, Some(at)) => {
+            let made = bound.get(at - config.published_to().count())?;
+            (made.queue.as_str(), made.group)
+        }
+        (None, None) => return None,
     };
     // The back end has no session, and nobody need have a user.
-    let group = match binding.group {
+    let group = match group {
         BindingGroup::Channel => None,
         BindingGroup::Session => session,
         BindingGroup::User => user.or(session),
     };
     Some(Way {
-        queue: declared_name(config, binding.queue.as_str()),
-        queue_kind: QueueKind::of(binding.queue.as_str()),
+        queue: declared_name(config, queue),
+        queue_kind: QueueKind::of(queue),
         group: group.unwrap_or(channel.as_str()),
         source: "/channels".to_owned(),
         kind: CHANNEL_MESSAGE.to_owned(),

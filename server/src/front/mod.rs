@@ -11,6 +11,7 @@ mod content;
 mod copies;
 mod cors;
 mod facts;
+mod lines;
 mod mqtt;
 mod presence;
 mod rate;
@@ -37,6 +38,7 @@ use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request,
 use crate::state::{End, ShardState};
 
 pub use bans::{Ban, Banned, Bans};
+pub(crate) use copies::bindings;
 pub(crate) use cors::is_of_other_page;
 pub use mqtt::{FAMILIES, Family, Figures, OWN_NAMES, attributes};
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
@@ -121,6 +123,13 @@ impl Front {
             }
         }
         cx.hub.is_performing = false;
+    }
+
+    /// The back end closes the connection under a session.
+    fn disconnect(&mut self, cx: &mut Cx<'_>, session: SessionId) {
+        self.mqtt.disconnect(cx, session);
+        self.streams.disconnect(cx, session);
+        self.socketio.mail(cx, Mail::Disconnect { session });
     }
 
     fn perform(&mut self, cx: &mut Cx<'_>, door: Door, effect: hub::Effect, to: &[hub::Recipient]) {
@@ -277,6 +286,12 @@ impl Handler for Front {
             }
             // The asker may have given up.
             Mail::Figures { reply } => drop(reply.send((self.mqtt.figures(), self.streams.figures()))),
+            Mail::Bind { bound, reply } => {
+                copies::bind(cx, bound);
+                let _ = reply.send(());
+            }
+            Mail::Lines { of, reply } => drop(reply.send(self.lines(cx, of))),
+            Mail::EndLine { conn, reply } => drop(reply.send(self.end_line(cx, conn))),
             Mail::Ban { ban, reply } => {
                 let most = cx.io.config().limits.bans_max;
                 let _ = reply.send(cx.hub.bans.add(cx.io.now(), ban, most));
@@ -291,11 +306,7 @@ impl Handler for Front {
                 self.deny(cx, session, (denial, message), data);
             }
             Mail::Greet { session, number } => self.mqtt.may_be_greeted(cx, session, number),
-            Mail::Disconnect { session } => {
-                self.mqtt.disconnect(cx, session);
-                self.streams.disconnect(cx, session);
-                self.socketio.mail(cx, mail);
-            }
+            Mail::Disconnect { session } => self.disconnect(cx, session),
             mail => self.socketio.mail(cx, mail),
         }
         self.settle(cx);
@@ -331,6 +342,12 @@ impl Handler for Front {
         self.mqtt.drain(cx, window_ms);
         self.streams.drain(cx, window_ms);
         self.settle(cx);
+    }
+
+    fn stay(&mut self, _: &mut Cx<'_>) {
+        self.socketio.stay();
+        self.mqtt.stay();
+        self.streams.stay();
     }
 
     fn ended(&mut self, cx: &mut Cx<'_>, end: End) {

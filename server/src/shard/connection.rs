@@ -314,15 +314,20 @@ impl Connections {
         Some(connection)
     }
 
-    /// The keys of all connections, for the end of the shard.
+    /// The keys of all connections.
     pub(super) fn keys(&self) -> Vec<ConnKey> {
+        self.keys_from(0).collect()
+    }
+
+    /// Those from this index on.
+    pub(super) fn keys_from(&self, start: usize) -> impl Iterator<Item = ConnKey> {
         let key = |(index, slot): (usize, &Slot)| match slot {
             Slot::Taken(connection) => {
                 Some(ConnKey { index: index as u32, generation: connection.generation })
             }
             Slot::Vacant { .. } => None,
         };
-        self.slots.iter().enumerate().filter_map(key).collect()
+        self.slots.iter().enumerate().skip(start).filter_map(key)
     }
 }
 

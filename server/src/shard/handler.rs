@@ -6,10 +6,11 @@ use super::connection::NONE;
 use super::io::{ConnKey, Io};
 use super::response::Response;
 use crate::front::{Ban, Bans};
-use crate::mail::{Mail, PeerMail};
+use crate::mail::{Bound, Mail, PeerMail};
 use crate::state::End;
 use hub::{Command, Effect, Effects, Millis, Recipient, ShardId};
 use std::collections::VecDeque;
+use std::sync::Arc;
 use wire::http::Head;
 use wire::websocket::Event;
 
@@ -82,6 +83,8 @@ pub struct HubPort {
     pub deferred: VecDeque<Deferred>,
     /// Who is kept out, which every door asks.
     pub bans: Bans,
+    /// Bindings beside those of the configuration, in the order of their places in the hub.
+    pub bound: Arc<[Bound]>,
 }
 
 /// An effect of a command that another protocol gave.
@@ -104,7 +107,14 @@ impl HubPort {
             is_performing: false,
             deferred: VecDeque::new(),
             bans: Bans::default(),
+            bound: Arc::default(),
         }
+    }
+
+    /// These bindings are the hub's already.
+    #[must_use]
+    pub fn with_bound(self, bound: Arc<[Bound]>) -> Self {
+        Self { bound, ..self }
     }
 
     /// Those whom an earlier process refused are refused by this one, too, whatever the limit is now.
@@ -222,7 +232,7 @@ pub trait Handler {
     /// The owner's deadline has come (see [`Io::arm`]); it is disarmed.
     fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner);
 
-    /// From the back office: everything but `Stats`, `Tls` and `Own`.
+    /// From the back office: everything but `Stats`, `Tls`, `Own` and `Drain`.
     fn mail(&mut self, cx: &mut Cx<'_>, mail: Mail);
 
     /// From another shard: `Hub` and `Engine`.
@@ -242,8 +252,14 @@ pub trait Handler {
     /// The turn ends: what was gathered for polls is answered, before connections are flushed.
     fn flush(&mut self, cx: &mut Cx<'_>);
 
-    /// The process stops: close everything in random order within the window. Connections left after it are closed.
+    /// Close everything in random order within the window, and let nobody in. When the process stops, connections left after it
+    /// are closed.
     fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64);
+
+    /// [`Handler::drain`] is over: everybody may come and stay again.
+    fn stay(&mut self, cx: &mut Cx<'_>) {
+        let _ = cx;
+    }
 
     /// The last call: there are no connections, and nothing comes from anybody any more.
     fn ended(&mut self, cx: &mut Cx<'_>, end: End) {

@@ -23,6 +23,7 @@ mod exchange;
 mod handler;
 mod handover;
 mod io;
+mod look;
 mod mailbox;
 mod outbox;
 mod proxy;
@@ -44,6 +45,7 @@ pub use admission::Seats;
 pub use handler::{Closed, Cx, Deferred, Door, Handler, HubPort, Owner, Request};
 pub use handover::Handover;
 pub use io::{ConnKey, Io};
+pub use look::Facts;
 pub use mailbox::{Sender, Unsent};
 pub use response::Response;
 pub use setup::{Inlet, Listener, ShardHandle, ShardSetup, Takes, inlet, listeners};
@@ -295,6 +297,13 @@ impl<H: Handler> Shard<H> {
             Mail::Stats { reply } => drop(reply.send(self.io.snapshot())),
             Mail::Tls(config) => self.tls = Some(config),
             Mail::Own(stream) => self.take_own(stream),
+            // The end of the node is no other's to take back.
+            Mail::Drain { .. } if self.ending.is_begun() => {}
+            Mail::Drain { window_ms: Some(window_ms) } => self.send_away(window_ms),
+            Mail::Drain { window_ms: None } => {
+                self.io.draining = false;
+                self.call(|handler, cx| handler.stay(cx));
+            }
             mail => self.call(|handler, cx| handler.mail(cx, mail)),
         }
     }
@@ -385,10 +394,14 @@ impl<H: Handler> Shard<H> {
     }
 
     fn drain(&mut self, at: Millis) {
+        self.ending.begin(at);
+        self.send_away(at.0.saturating_sub(self.io.clock.now().0));
+    }
+
+    /// Closes connections within the window, and lets nobody in.
+    fn send_away(&mut self, window_ms: u64) {
         // Who comes now, or came just now, is let in to hear 503: a refused connection would look like a server that is not there.
         self.io.draining = true;
-        self.ending.begin(at);
-        let window_ms = at.0.saturating_sub(self.io.clock.now().0);
         self.call(|handler, cx| handler.drain(cx, window_ms));
         for conn in self.io.connections.keys() {
             let silent = |c: &&Connection| c.phase == Phase::Head && c.partial.is_none();

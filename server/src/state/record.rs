@@ -111,7 +111,7 @@ impl<'a> MessageRecord<'a> {
 impl<'a> TraitsRecord<'a> {
     fn of(traits: &'a Traits) -> Self {
         let Traits { quality, retain, origin, user: _, attributes, expires, delay_ms, .. } = traits;
-        let Traits { told_anew: _, gives_way: _, .. } = traits;
+        let Traits { told_anew: _, gives_way: _, key: _, .. } = traits;
         Self {
             quality: quality_number(*quality),
             retain: *retain,
@@ -133,6 +133,7 @@ impl<'a> TraitsRecord<'a> {
             delay_ms: self.delay_ms,
             told_anew: false,
             // By the rules of whoever takes it in.
+            key: None,
             gives_way: false,
         })
     }

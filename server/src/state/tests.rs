@@ -82,6 +82,7 @@ fn message(quality: Quality, expires: Option<u64>) -> Arc<Message> {
             expires: expires.map(Millis),
             delay_ms: 5,
             told_anew: false,
+            key: None,
             gives_way: false,
         },
     })

@@ -116,6 +116,7 @@ fn made_up() -> String {
 fn to_retain(topic: &str, (text, traits): (&str, Traits)) -> Result<Outline, OfficeError> {
     let channel = ChannelName::parse(topic, u32::MAX).map_err(OfficeError::Refused)?;
     Ok(Outline {
+        version: None,
         target: Target::Channel(channel),
         event: None,
         body: Body::Raw(Bytes::copy_from_slice(text.as_bytes())),

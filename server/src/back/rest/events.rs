@@ -198,6 +198,7 @@ impl Desk {
             ..self.traits(None, None)?
         };
         let outline = Outline {
+            version: None,
             target,
             event: Some(checked_event(name.map(str::to_owned))?),
             body,

@@ -19,11 +19,15 @@ use hub::{ChannelName, Except, Members, Message, Millis, Quality, Refusal, Sessi
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use utoipa::ToSchema;
 
 /// Longest wait for replies: 10 minutes.
 const REPLY_WAIT_MS_MAX: u64 = 600_000;
+
+/// Bytes of a key.
+const KEY_BYTES_MAX: usize = 256;
 
 /// A message to publish. Exactly one of `channel` and `channels`, at most one of `data`, `args` and `data_base64`.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -71,6 +75,13 @@ pub(in crate::back) struct PublishRequest {
     /// Milliseconds until it is too old to be delivered, where delivery has to wait; at least 1.
     #[schema(minimum = 1)]
     expires_in_ms: Option<u64>,
+    /// What it is about, 1 to 256 bytes: where an older one of this channel about the same waits for a session, this one takes
+    /// its place. With one channel only, and not with `reply`.
+    #[schema(min_length = 1, max_length = 256)]
+    key: Option<String>,
+    /// Of the caller's own count: refused with 412 unless it is higher than that of the last message with one on this channel, or
+    /// about this key. Remembered in memory for a day: a restart forgets it. With one channel only, and not with `wait: false`.
+    version: Option<u64>,
     /// Wait for the acknowledgements of the sessions it reaches.
     reply: Option<ReplyRequest>,
     /// `false`: answer 202 at once, without counts.
@@ -230,9 +241,12 @@ impl PublishRequest {
         if self.retain && self.volatile {
             return Err(Problem::new(&MALFORMED, "retain does not go with volatile"));
         }
-        let attributes = self.attributes()?;
-        let traits = Traits { retain: self.retain, attributes, ..desk.traits(self.qos, self.expires_in_ms)? };
+        let (attributes, key) = (self.attributes()?, self.key()?);
+        let traits =
+            Traits { retain: self.retain, attributes, key, ..desk.traits(self.qos, self.expires_in_ms)? };
+        let version = self.version(&target)?;
         let outline = Outline {
+            version,
             target,
             event: Some(checked_event(self.event)?),
             body,
@@ -253,6 +267,26 @@ impl PublishRequest {
         let others = self.user_properties.iter().map(|(name, value)| (name.as_str(), value.as_str()));
         let made = attributes(self.content_type.as_deref(), event.into_iter().chain(others));
         made.map_err(|name| Problem::new(&MALFORMED, format!("{name} cannot be told to MQTT clients")))
+    }
+
+    fn version(&self, target: &Target) -> Result<Option<u64>, Problem> {
+        if self.version.is_some() && (!self.wait || !matches!(target, Target::Channel(_))) {
+            let text =
+                "version goes with one channel, and not with wait: false, where nobody would hear of it";
+            return Err(Problem::new(&MALFORMED, text));
+        }
+        Ok(self.version)
+    }
+
+    fn key(&self) -> Result<Option<Arc<str>>, Problem> {
+        let Some(key) = self.key.as_deref() else { return Ok(None) };
+        if key.is_empty() || key.len() > KEY_BYTES_MAX {
+            return Err(Problem::new(&MALFORMED, "key must have 1 to 256 bytes"));
+        }
+        if self.reply.is_some() || self.channels.len() > 1 {
+            return Err(Problem::new(&MALFORMED, "key goes with one channel, and not with reply"));
+        }
+        Ok(Some(Arc::from(key)))
     }
 
     fn target(&self, desk: &Desk) -> Result<Target, Problem> {

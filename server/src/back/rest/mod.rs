@@ -5,8 +5,10 @@
 
 mod bans;
 mod batch;
+mod bindings;
 mod bridges;
 mod channels;
+mod connections;
 mod document;
 mod events;
 mod extract;
@@ -15,6 +17,7 @@ mod history;
 mod idempotency;
 mod imports;
 mod messages;
+mod nodes;
 mod problem;
 mod queues;
 mod retained;
@@ -27,6 +30,7 @@ mod users;
 mod webhooks;
 mod wording;
 
+use crate::back::bindings::Bindings;
 use crate::back::bridge::Bridges;
 use crate::back::sqs::{self, Door};
 use crate::back::webhook::Webhooks;
@@ -76,6 +80,7 @@ pub(crate) struct Things {
     /// Answers to requests that may come once more.
     book: Book,
     webhooks: Option<Webhooks>,
+    bindings: Option<Bindings>,
     imports: Imports,
     /// The zero of the shards' clock.
     zero: Instant,
@@ -109,6 +114,7 @@ impl Desk {
             door: None,
             bridges: None,
             webhooks: None,
+            bindings: None,
             book,
             imports,
             zero,
@@ -127,6 +133,12 @@ impl Desk {
     #[must_use]
     pub(crate) fn with_webhooks(self, webhooks: Option<Webhooks>) -> Self {
         self.changed(|things| things.webhooks = webhooks)
+    }
+
+    /// With bindings to change, if there are queues.
+    #[must_use]
+    pub(crate) fn with_bindings(self, bindings: Option<Bindings>) -> Self {
+        self.changed(|things| things.bindings = bindings)
     }
 
     /// Another desk, with what it has from this one.
@@ -298,6 +310,8 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(sessions::list, sessions::end_many))
         .routes(routes!(sessions::show, sessions::end))
         .routes(routes!(sessions::slowest))
+        .routes(routes!(connections::list, connections::close_many))
+        .routes(routes!(connections::show, connections::close))
         .routes(routes!(tokens::make))
         .routes(routes!(users::list))
         .routes(routes!(users::show))
@@ -314,8 +328,12 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(queues::list))
         .routes(routes!(queues::show))
         .routes(routes!(queues::peek))
+        .routes(routes!(bindings::list))
+        .routes(routes!(bindings::show, bindings::put, bindings::delete))
         .routes(routes!(tail::tail))
         .routes(routes!(server::info))
+        .routes(routes!(nodes::list))
+        .routes(routes!(nodes::drain, nodes::undrain))
         .routes(routes!(server::live))
         .routes(routes!(server::ready))
         .routes(routes!(server::metrics))

@@ -51,6 +51,8 @@ kinds! {
     IN_PROGRESS = "idempotency-in-progress", 409, "The first request with that Idempotency-Key is not answered yet.";
     /// History was trimmed or lost.
     POSITION_LOST = "position-lost", 410, "The history no longer reaches back to that position.";
+    /// Older than what is there.
+    PRECONDITION = "precondition", 412, "What the request asks for to be so is not so.";
     /// Body over the limit.
     TOO_LARGE = "too-large", 413, "The request is larger than the limit.";
     /// Not JSON.
@@ -151,6 +153,9 @@ impl From<Refusal> for Problem {
                 (&RESERVED_CHANNEL, "only the server subscribes sessions to this channel")
             }
             Refusal::OverLimit => (&OVER_LIMIT, "too many channels, subscriptions or open asks"),
+            Refusal::Outdated => {
+                (&PRECONDITION, "a version that is not older was published on this channel, about this key")
+            }
             Refusal::PositionLost => (&POSITION_LOST, "read from the start, or from the newest position"),
         };
         Self::new(kind, detail)

@@ -117,6 +117,7 @@ pub(super) async fn put(
     let body = desk.content(data, args, request.data_base64.as_deref())?;
     let traits = Traits { retain: true, ..desk.traits(request.qos, request.expires_in_ms)? };
     let outline = Outline {
+        version: None,
         target: target_of(desk.channel(&query.channel)?),
         event: Some(checked_event(request.event)?),
         body,

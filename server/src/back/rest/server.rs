@@ -62,7 +62,7 @@ pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
         node: desk.config.server.node_id,
         uptime_seconds: desk.started.elapsed().as_secs(),
         shards: desk.office.topology().shards,
-        draining: desk.office.is_draining(),
+        draining: desk.office.sends_away(),
         connections: snapshot.connections(),
         sessions: snapshot.totals.sessions,
         detached: snapshot.totals.detached,
@@ -89,7 +89,7 @@ pub(super) async fn live() -> &'static str {
     responses((status = 200, description = "`ok`"), Ready)
 )]
 pub(super) async fn ready(State(desk): State<Desk>) -> Result<&'static str, Problem> {
-    if desk.office.is_draining() {
+    if desk.office.sends_away() {
         return Err(Problem::new(&DRAINING, "the server is closing its connections"));
     }
     for shard in desk.office.shards() {

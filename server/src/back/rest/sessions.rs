@@ -33,6 +33,8 @@ pub(super) struct SessionsQuery {
     protocol: Option<String>,
     /// `true`: only those with a connection; `false`: only those without.
     connected: Option<bool>,
+    /// Only those on this node.
+    node: Option<u16>,
     /// From the page before.
     cursor: Option<String>,
     /// Items of a page, 100 when it is left out; above `limits.rest_page_items_max` it is that many.
@@ -114,6 +116,9 @@ pub(super) async fn list(
     let filter = Filter { namespace: query.namespace, protocol: query.protocol, connected: query.connected };
     let mut cursor = Cursor::parse(query.cursor.as_deref())?;
     let mut items = Vec::new();
+    if desk.is_elsewhere(query.node) {
+        return Ok(Json(Page { items, next: None }));
+    }
     for shard in desk.office.shards().skip(usize::from(cursor.shard)) {
         let room = limit - u32::try_from(items.len()).unwrap_or(limit);
         let ask = hub::Query::Sessions { of: of.clone(), after: cursor.after.take(), limit: room };
@@ -247,15 +252,17 @@ pub(super) struct EndManyQuery {
     protocol: Option<String>,
     /// `true`: only those with a connection; `false`: only those without.
     connected: Option<bool>,
+    /// Only those on this node.
+    node: Option<u16>,
     /// As for one session.
     #[serde(default)]
     reconnect: bool,
 }
 
-/// A number of sessions.
+/// A number of them.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Count {
-    /// Sessions.
+    /// How many.
     count: u64,
 }
 
@@ -282,6 +289,8 @@ pub(super) async fn end_many(
     let filter = Filter { namespace: query.namespace, protocol: query.protocol, connected: query.connected };
     let reason = if query.reconnect { Reason::Disconnected } else { Reason::Kicked };
     let count = match of {
+        Some(_) if desk.is_elsewhere(query.node) => 0,
+        None if filter != Filter::default() && desk.is_elsewhere(query.node) => 0,
         Some(of) if filter == Filter::default() => desk.end(of, reason).await?,
         None if filter == Filter::default() => {
             let text = "user, client_id, channel, namespace, protocol or connected is missing";
@@ -436,7 +445,7 @@ impl SubscriptionRequest {
 /// By user, client id or channel.
 type Chosen = (Option<String>, Option<String>, Option<String>);
 
-fn members(desk: &Desk, chosen: Chosen) -> Result<Option<Members>, Problem> {
+pub(super) fn members(desk: &Desk, chosen: Chosen) -> Result<Option<Members>, Problem> {
     match chosen {
         (None, None, None) => Ok(None),
         (Some(user), None, None) => Ok(Some(Members::User(user.into()))),
@@ -456,15 +465,16 @@ struct Filter {
 
 impl Filter {
     fn takes(&self, item: &SessionItem) -> bool {
-        let is_of = |protocol: &String| {
-            let known = item.protocol.unwrap_or_default();
-            let family = known.split('/').next().unwrap_or_default();
-            known == protocol || family == protocol
-        };
         self.namespace.as_ref().is_none_or(|name| item.namespace.as_ref() == Some(name))
-            && self.protocol.as_ref().is_none_or(is_of)
+            && self.protocol.as_ref().is_none_or(|wanted| is_of_protocol(item.protocol, wanted))
             && self.connected.is_none_or(|connected| item.connected == connected)
     }
+}
+
+/// With its revision or without.
+pub(super) fn is_of_protocol(known: Option<&str>, wanted: &str) -> bool {
+    let known = known.unwrap_or_default();
+    known == wanted || known.split('/').next() == Some(wanted)
 }
 
 impl Desk {

@@ -46,6 +46,7 @@ use self::lives::Lives;
 pub(crate) use self::look::{Delivery, LookTrouble, View};
 use self::outbox::Outbox;
 use self::rows::Rows;
+pub(super) use self::rows::told_when_safe;
 use self::teller::Teller;
 pub(crate) use self::telling::cause;
 use self::watcher::Watcher;

@@ -135,10 +135,9 @@ impl Rows {
     /// Changes a row of anything; tells when it is safe. `None`: there is no store.
     pub(super) fn change_at(&self, key: Bytes, change: Change) -> Option<oneshot::Receiver<bool>> {
         let table = self.0.as_ref()?.upgrade()?;
-        let (sender, done) = oneshot::channel();
-        let op = RowOp { tab: Tab::Sessions, key, expect: Expect::Any, change };
-        table.change(vec![op], Done::new(Arc::new(Answer(Mutex::new(Some(sender)))), Token(0)));
-        Some(done)
+        let (done, safe) = told_when_safe();
+        table.change(vec![RowOp { tab: Tab::Sessions, key, expect: Expect::Any, change }], done);
+        Some(safe)
     }
 }
 
@@ -153,6 +152,12 @@ fn former(key: &[u8], body: &[u8]) -> Option<Former> {
     let (user, state) = (user.map(Arc::from), state.map(Arc::from));
     let life = Life { user, state, generation, is_admitted: true, ..Life::new(speaks) };
     Some(Former { session, life, link })
+}
+
+/// For a change of rows: whether all of it is safe.
+pub(in crate::back) fn told_when_safe() -> (Done, oneshot::Receiver<bool>) {
+    let (sender, safe) = oneshot::channel();
+    (Done::new(Arc::new(Answer(Mutex::new(Some(sender)))), Token(0)), safe)
 }
 
 struct Answer(Mutex<Option<oneshot::Sender<bool>>>);

@@ -210,6 +210,11 @@ impl Mqtt {
         self.arm(cx, index);
     }
 
+    /// Nobody is sent away any more.
+    pub(in crate::front) fn stay(&mut self) {
+        self.drain = None;
+    }
+
     /// No more clients; each connection is closed at a random time within the window.
     pub(in crate::front) fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64) {
         self.drain = Some(Drain { start: cx.io.now(), window_ms });

@@ -60,6 +60,16 @@ impl Mqtt {
     }
 
     /// How the client of a session is connected; `None` while it is not.
+    /// The session of a client.
+    pub(in crate::front) fn session_on(&self, index: u32) -> Option<SessionId> {
+        self.client(index).filter(|client| !client.is_petitioner()).map(|client| client.id)
+    }
+
+    /// The connection of a session.
+    pub(in crate::front) fn connection_under(&self, session: SessionId) -> Option<ConnKey> {
+        Some(self.client(self.index_of(session)?)?.conn)
+    }
+
     pub(in crate::front) fn inspect(&self, cx: &Cx<'_>, session: SessionId) -> Option<Inspection> {
         let client = self.client(self.index_of(session)?)?;
         Some(Inspection {

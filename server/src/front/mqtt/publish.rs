@@ -119,6 +119,7 @@ impl Mqtt {
                 expires,
                 delay_ms,
                 told_anew: false,
+                key: None,
                 gives_way: false,
             },
             receipt: None,
@@ -276,6 +277,6 @@ pub(super) fn refused(refusal: Refusal) -> ReasonCode {
         Refusal::InvalidChannel => ReasonCode::TopicNameInvalid,
         Refusal::InvalidFilter => ReasonCode::TopicFilterInvalid,
         Refusal::ReservedChannel => ReasonCode::NotAuthorized,
-        Refusal::NotFound | Refusal::PositionLost => ReasonCode::UnspecifiedError,
+        Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated => ReasonCode::UnspecifiedError,
     }
 }

@@ -3,6 +3,7 @@
 //! Owns the look-up of sessions by their public id. Start at [`SocketIo::mail`].
 
 use hub::{Reason, SessionId};
+use smallvec::SmallVec;
 use std::sync::Arc;
 use wire::engineio::Version;
 
@@ -60,7 +61,11 @@ impl SocketIo {
             | Mail::Bans { .. }
             | Mail::Stats { .. }
             | Mail::Tls(_)
-            | Mail::Own(_) => {}
+            | Mail::Own(_)
+            | Mail::Drain { .. }
+            | Mail::Bind { .. }
+            | Mail::Lines { .. }
+            | Mail::EndLine { .. } => {}
             // Of MQTT clients.
             Mail::Greet { .. } => {}
         }
@@ -79,6 +84,17 @@ impl SocketIo {
             transport: transport(engine),
             remote: self.connection_of(socket.engine).and_then(|conn| cx.io.peer_addr(conn)),
         })
+    }
+
+    /// The sessions of an engine session.
+    pub(in crate::front) fn sessions_on(&self, slot: u32) -> SmallVec<[SessionId; 2]> {
+        let tags = self.tags_of_engine(slot);
+        tags.iter().filter_map(|tag| self.socket(*tag)).map(|socket| socket.id).collect()
+    }
+
+    /// The connection of a session, if one is open now.
+    pub(in crate::front) fn connection_under(&self, session: SessionId) -> Option<ConnKey> {
+        self.connection_of(self.socket(self.tag_of(session)?)?.engine)
     }
 
     /// The connection of an engine session, if one is open now.

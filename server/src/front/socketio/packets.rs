@@ -174,7 +174,7 @@ impl SocketIo {
         let (json, attachments) = event.args().into_parts();
         let home = channel.home(&self.topology);
         // Who sent it, for whoever takes it out of a queue.
-        let is_bound = self.config.copies_publishes();
+        let is_bound = copies::may_be(cx);
         let user = is_bound.then(|| cx.hub.hub.user_of(&session)).flatten();
         let origin = is_bound.then_some(session);
         // An acknowledgement means that it is kept for whoever can be sent it again.

@@ -124,6 +124,7 @@ impl Refusal {
                 Self::new(422, "over-limit", detail("a limit of the server was reached"))
             }
             hub::Refusal::PositionLost => Self::lost(None),
+            hub::Refusal::Outdated => Self::new(412, "precondition", detail("a newer version was published")),
             hub::Refusal::NotFound => Self::new(404, "not-found", detail("there is no such thing")),
         }
     }

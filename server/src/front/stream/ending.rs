@@ -176,6 +176,11 @@ impl Streams {
         self.heartbeats.push(((kind, framing), bytes));
     }
 
+    /// Nobody is sent away any more.
+    pub(in crate::front) fn stay(&mut self) {
+        self.drain = None;
+    }
+
     /// No more streams; each is ended at a random time within the window, which is short for few.
     pub(in crate::front) fn drain(&mut self, cx: &mut Cx<'_>, window_ms: u64) {
         let window_ms = window_ms.min(DRAIN_MS_EACH.saturating_mul(self.callers.len() as u64));

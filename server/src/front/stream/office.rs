@@ -7,7 +7,7 @@ use hub::SessionId;
 use super::Streams;
 use super::caller::{Caller, Kind};
 use crate::mail::Inspection;
-use crate::shard::{Cx, Stat, StatKind};
+use crate::shard::{ConnKey, Cx, Stat, StatKind};
 
 /// Names of protocols, in the order of figures by protocol.
 const PROTOCOLS: [&str; 4] = ["sse", "ndjson", "poll", "websocket"];
@@ -138,6 +138,16 @@ impl Streams {
     /// What was counted since the shard started.
     pub(in crate::front) fn figures(&self) -> Figures {
         self.figures.clone()
+    }
+
+    /// The session of a reader.
+    pub(in crate::front) fn session_on(&self, index: u32) -> Option<SessionId> {
+        self.reader(index).map(|reader| reader.id)
+    }
+
+    /// The connection of a session.
+    pub(in crate::front) fn connection_under(&self, session: SessionId) -> Option<ConnKey> {
+        Some(self.reader(self.index_of(session)?)?.conn)
     }
 
     /// How the client of a session is connected.

@@ -19,7 +19,7 @@ use super::caller::{Asks, Caller, Publisher};
 use super::reading::text_of;
 use super::{Streams, owner};
 use crate::auth::{Action, Grant};
-use crate::front::{attributes, message_id};
+use crate::front::{attributes, copies, message_id};
 use crate::mail::PeerMail;
 use crate::shard::{ConnKey, Cx, Request};
 
@@ -112,6 +112,7 @@ impl Streams {
         let publisher = Box::new(Publisher { conn, number, message: message.into(), asks });
         let index = self.insert(Caller::Publisher(publisher));
         let Parcel { channel, event, attributes, payload, user, origin } = parcel;
+        let user = user.filter(|_| copies::may_be(cx));
         let home = channel.home(&self.topology);
         let request = u64::from(number) << 32 | u64::from(index);
         let publish = Box::new(Publish {
@@ -177,8 +178,8 @@ impl Streams {
         if !self.may(grant, Action::Publish, channel) {
             return Err(Refusal::forbidden("this channel is not for this client to publish to"));
         }
-        // Who has published, for whoever takes it out of a queue.
-        let user = grant.user.clone().filter(|_| self.config.copies_publishes());
+        // Who publishes, for whoever takes it out of a queue.
+        let user = grant.user.clone();
         Ok(Parcel { channel: name, event: event.map(Box::from), attributes, payload, user, origin: None })
     }
 

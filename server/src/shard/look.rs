@@ -1,0 +1,85 @@
+//! Looking at connections from outside: which there are, and what the shard itself knows of one.
+//!
+//! Owns no state: nothing is kept for this. Must not know what a connection's owner is. Start at [`Io::connections_after`].
+
+use super::connection::{Flags, Phase};
+use super::handler::{Closed, Owner};
+use super::io::{ConnKey, Io};
+use std::net::SocketAddr;
+
+/// What a shard knows of a connection.
+#[derive(Clone, Debug)]
+pub struct Facts {
+    /// Whose it is, if anybody's.
+    pub owner: Option<Owner>,
+    /// `request` (one is awaited or coming), `held` (one waits for its answer), `answer` (an answer goes on), `websocket`,
+    /// `stream`, or `closing`.
+    pub state: &'static str,
+    /// Its bytes are in WebSocket frames.
+    pub is_framed: bool,
+    /// TLS on this connection.
+    pub secure: bool,
+    /// The peer, or the client that a proxy named.
+    pub remote: Option<SocketAddr>,
+    /// Bytes that the socket has not taken.
+    pub unsent_bytes: usize,
+    /// Bytes that came and cannot be used yet.
+    pub unused_bytes: usize,
+}
+
+impl ConnKey {
+    /// As others keep it.
+    #[must_use]
+    pub fn number(self) -> u64 {
+        u64::from(self.generation) << 32 | u64::from(self.index)
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub fn of_number(number: u64) -> Self {
+        Self { index: number as u32, generation: (number >> 32) as u32 }
+    }
+}
+
+impl Io {
+    /// Connections in an order that stays, behind this one, and whether there are more.
+    #[must_use]
+    pub fn connections_after(&self, after: Option<ConnKey>, limit: usize) -> hub::Page<ConnKey> {
+        let start = after.map_or(0, |after| after.index as usize + 1);
+        let mut keys = self.connections.keys_from(start);
+        let items = keys.by_ref().take(limit).collect();
+        hub::Page { items, more: keys.next().is_some() }
+    }
+
+    /// What is known of one.
+    #[must_use]
+    pub fn facts(&self, conn: ConnKey) -> Option<Facts> {
+        let connection = self.connections.get(conn)?;
+        let state = match connection.phase {
+            Phase::Head | Phase::Body | Phase::Asked | Phase::Moving => "request",
+            Phase::Held => "held",
+            Phase::Answer => "answer",
+            Phase::WebSocket => "websocket",
+            Phase::Stream => "stream",
+            Phase::Closing => "closing",
+        };
+        let unused = connection.partial.as_ref().map_or(0, |partial| {
+            let body = partial.body.as_ref().map_or(0, |body| body.head.len() + body.content.len());
+            partial.bytes.len() + partial.inner.len() + body
+        });
+        Some(Facts {
+            owner: connection.owner().filter(|owner| *owner != Owner::NOBODY),
+            state,
+            is_framed: connection.is_framed(),
+            secure: connection.tls.is_some(),
+            remote: self.peer_addr(conn).filter(|_| !connection.flags.has(Flags::OWN)),
+            unsent_bytes: connection.unsent.as_ref().map_or(0, |unsent| unsent.bytes),
+            unused_bytes: unused,
+        })
+    }
+
+    /// Ends a connection as if the network had.
+    pub fn cut(&mut self, conn: ConnKey) {
+        self.fail(conn, Closed::Error);
+    }
+}
