@@ -269,12 +269,13 @@ impl Desk {
             let page = self.lines(shard, Lines::After(spot.after.take(), limit - items.len())).await?;
             let last = page.items.last().map(|line| line.conn);
             items.extend(page.items.into_iter().map(|line| (shard, line)));
-            let next = match items.len() >= limit {
-                _ if page.more => Some(Spot { shard: shard.0, after: last }),
-                true if shard.0 + 1 < self.office.topology().shards => {
-                    Some(Spot { shard: shard.0 + 1, after: None })
-                }
-                _ => None,
+            let is_last = shard.0 + 1 >= self.office.topology().shards;
+            let next = if page.more {
+                Some(Spot { shard: shard.0, after: last })
+            } else if items.len() >= limit && !is_last {
+                Some(Spot { shard: shard.0 + 1, after: None })
+            } else {
+                None
             };
             if let Some(next) = next {
                 return Ok(Page { items, next: Some(next.text()) });
