@@ -220,7 +220,7 @@ fn a_message_of_a_key_takes_the_place_of_the_one_that_waits() {
             publish.traits.key = Some(key.into());
         });
     };
-    // There is room for three.
+    // There is a place for three.
     for (channel, text, key) in
         [("a", "1", "k"), ("a", "2", "k"), ("b", "3", "k"), ("a", "4", "l"), ("a", "5", "k"), ("a", "6", "l")]
     {

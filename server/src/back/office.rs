@@ -136,9 +136,14 @@ impl Office {
         *self.inner.draining.borrow()
     }
 
-    /// Clients are sent away from now on, or are welcome again. Everything else goes on.
-    pub(super) fn note_leaving(&self, leaving: bool) {
-        self.inner.leaving.store(leaving, Ordering::Relaxed);
+    /// Clients are sent away from now on. Everything else goes on.
+    pub(super) fn start_leaving(&self) {
+        self.inner.leaving.store(true, Ordering::Relaxed);
+    }
+
+    /// Clients are welcome again.
+    pub(super) fn stop_leaving(&self) {
+        self.inner.leaving.store(false, Ordering::Relaxed);
     }
 
     /// Whether clients are sent away, be it since the node ends.

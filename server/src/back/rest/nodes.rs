@@ -132,7 +132,10 @@ impl Desk {
     }
 
     async fn send_away(&self, window_ms: Option<u64>) -> Result<(), Problem> {
-        self.office.note_leaving(window_ms.is_some());
+        match window_ms {
+            Some(_) => self.office.start_leaving(),
+            None => self.office.stop_leaving(),
+        }
         for shard in self.office.shards() {
             self.office.tell(shard, Mail::Drain { window_ms }).await?;
         }
