@@ -1,6 +1,6 @@
 //! The private port over HTTP, where a mistake would be answered by something else than this server's own words.
 
-#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests")]
 
 mod support;
 
