@@ -196,6 +196,13 @@ impl Hub {
         self.sessions.known(self.sessions.key_of(session)?).user()
     }
 
+    /// Whether a message of this session has come under a number of an exchange that is not forgotten: what comes under it now
+    /// is the same message.
+    pub fn has_taken(&mut self, session: SessionKey, exchange: u16) -> bool {
+        let pact = self.sessions.find(session).and_then(|session| session.pact.as_ref());
+        pact.and_then(|pact| pact.rare.as_ref()).is_some_and(|rare| rare.taken.contains_key(&exchange))
+    }
+
     /// How much may wait for the session of the client with this name, before anything else: sessions that are restored keep
     /// to it, too.
     pub fn allow(&mut self, name: &str, allowance: Allowance) {

@@ -21,8 +21,8 @@ pub use back::{
 };
 pub use config::Config;
 pub use embed::{
-    Acceptance, Args, ClientEvent, Connect, Connected, Disconnect, Emit, Event, Events, Handle, Replier,
-    Replies, Server, Session, StartError,
+    Acceptance, Args, Ask, Asked, ClientEvent, Connect, Connected, Disconnect, Emit, Event, Events, Handle,
+    Replier, Replies, Server, Session, StartError, Terms,
 };
 pub use hub::{Reason, Refusal, SessionId};
 pub use mail::{Handshake, MqttHello, StreamHello};

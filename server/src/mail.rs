@@ -8,7 +8,7 @@ use crate::config::BindingGroup;
 use crate::front::{Ban, Banned};
 use crate::shard::{ConnKey, Facts};
 use bytes::Bytes;
-use hub::{Command, Reason, SessionId, ShardId, Sighting};
+use hub::{Body, Command, Reason, SessionId, ShardId, Sighting};
 use serde_json::value::RawValue;
 use std::fmt;
 use std::net::SocketAddr;
@@ -47,6 +47,15 @@ pub enum Mail {
         message: Box<str>,
         /// JSON, optional.
         data: Option<Bytes>,
+    },
+    /// What the back end says to an [`Upcall::Ask`].
+    Answer {
+        /// Whose question it is.
+        session: SessionId,
+        /// Which.
+        number: u64,
+        /// What follows.
+        ruling: Box<Ruling>,
     },
     /// The back end is behind with a session's events: its connection is not read from until [`Mail::LetGo`].
     Hold {
@@ -249,6 +258,83 @@ pub struct Luggage {
     pub actions: Vec<Box<RawValue>>,
 }
 
+/// What a client wants to do with a channel that the back end is asked about.
+#[derive(Debug)]
+pub struct Question {
+    /// As what.
+    pub speaks: Speaks,
+    /// Whose client it is.
+    pub user: Option<Arc<str>>,
+    /// The channel or, of a subscription, perhaps a filter.
+    pub channel: Box<str>,
+    /// What.
+    pub deed: Deed,
+}
+
+/// What a client wants to do with a channel.
+#[derive(Debug)]
+pub enum Deed {
+    /// Get its messages.
+    Subscribe {
+        /// The most that it wants of MQTT's qualities of service.
+        qos: Option<u8>,
+        /// Of a shared subscription.
+        group: Option<Box<str>>,
+        /// So many of the last messages first, and those that it missed.
+        history: u32,
+    },
+    /// Send this to it.
+    Publish(Box<Draft>),
+}
+
+/// A message that is not published yet.
+#[derive(Debug)]
+pub struct Draft {
+    /// The event's name, if any.
+    pub event: Option<Box<str>>,
+    /// The content.
+    pub body: Body,
+    /// What travels with it besides.
+    pub attributes: Bytes,
+    /// Of MQTT.
+    pub qos: Option<u8>,
+    /// The channel is to keep it.
+    pub retain: bool,
+    /// When the client is gone without a word.
+    pub is_will: bool,
+}
+
+/// What becomes of it.
+#[derive(Debug)]
+pub enum Ruling {
+    /// It may. Of a message: changed so.
+    Yes(Terms),
+    /// The client is told that its message was taken, and nobody gets it.
+    Drop,
+    /// It may not.
+    No {
+        /// As what it is refused.
+        denial: Denial,
+        /// Shown where the protocol can.
+        message: Box<str>,
+    },
+    /// Nobody can say: the client comes back and asks again.
+    Unknown,
+}
+
+/// As what something may be done.
+#[derive(Debug, Default)]
+pub struct Terms {
+    /// Of a subscription: at most this quality of service.
+    pub qos_max: Option<u8>,
+    /// Of a subscription: whether what the channel keeps from before is given, if the client asked for it.
+    pub recovery: Wanted,
+    /// Of a message: its content instead.
+    pub body: Option<Body>,
+    /// Of a message: the event's name instead.
+    pub event: Option<Box<str>>,
+}
+
 /// As what a client is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denial {
@@ -374,6 +460,16 @@ pub enum Upcall {
         /// The peer.
         remote: Option<SocketAddr>,
     },
+    /// A client wants to do something with a channel that the back end is asked about. Answered by [`Mail::Answer`], or by
+    /// [`Mail::Disconnect`]; until then nothing more is read from it.
+    Ask {
+        /// Who.
+        session: SessionId,
+        /// Of this question, for the answer.
+        number: u64,
+        /// What.
+        question: Box<Question>,
+    },
     /// A client sent an event.
     Event {
         /// Who.
@@ -427,6 +523,7 @@ impl Upcall {
         let content = match self {
             Self::Connect { hello, .. } => hello.len_bytes(),
             Self::Event { values, .. } => values.len_bytes(),
+            Self::Ask { question, .. } => question.len_bytes(),
             Self::Claimed { luggage, .. } => luggage.as_ref().map_or(0, |luggage| luggage.len_bytes()),
             Self::Recovered { .. } | Self::Disconnected { .. } | Self::Expired { .. } => 0,
         };
@@ -446,6 +543,16 @@ impl Hello {
                 size_of::<MqttHello>() + hello.client_id.len() + name + password + pairs.sum::<usize>()
             }
         }
+    }
+}
+
+impl Question {
+    fn len_bytes(&self) -> usize {
+        let content = match &self.deed {
+            Deed::Subscribe { group, .. } => group.as_ref().map_or(0, |group| group.len()),
+            Deed::Publish(draft) => size_of::<Draft>() + draft.body.len_bytes() + draft.attributes.len(),
+        };
+        size_of::<Self>() + self.channel.len() + content
     }
 }
 

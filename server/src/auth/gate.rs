@@ -8,6 +8,7 @@ use super::claims::Grant;
 use super::jwt::{self, Looked, Refusal};
 use super::keys::Keys;
 use super::permissions::{Action, Asker, Permissions, Pool};
+use super::rules::May;
 use super::{UnixMs, rules};
 use crate::config::{AuthMode, Config, CookieName};
 
@@ -121,8 +122,20 @@ impl Gate {
 
     /// Whether somebody may do something with all that a channel or filter matches.
     #[must_use]
+    pub fn weigh(&self, asker: Asker<'_>, action: Action, asked: &str) -> May {
+        self.shared.channels.weigh(asker, action, asked)
+    }
+
+    /// The same where nobody can be asked: then that is a no.
+    #[must_use]
     pub fn may(&self, asker: Asker<'_>, action: Action, asked: &str) -> bool {
-        self.shared.channels.may(asker, action, asked)
+        self.weigh(asker, action, asked) == May::Yes
+    }
+
+    /// Whether [`Gate::weigh`] ever says that the back end is to be asked.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.shared.channels.ask()
     }
 
     /// Whether [`Gate::may`] is yes for everybody without permissions and every name that does not begin with `$`, so that nobody has to ask.
@@ -133,8 +146,8 @@ impl Gate {
 
     /// The same for what another part of the configuration grants already.
     #[must_use]
-    pub fn may_if_granted(&self, asker: Asker<'_>, action: Action, asked: &str) -> bool {
-        self.shared.channels.may_if_granted(asker, action, asked)
+    pub fn weigh_granted(&self, asker: Asker<'_>, action: Action, asked: &str) -> May {
+        self.shared.channels.weigh_granted(asker, action, asked)
     }
 }
 

@@ -7,11 +7,11 @@
 //!                                    Refused(why)    it is not let in, and should not come back with this token (401)
 //!                                    Later(why)      it should come back: nothing is known yet (503, close)
 //!                                    Ask             `auth.mode` = "back_end": the back end decides
-//! what it asks for  --Gate::may----> yes or no, for a channel or a whole filter (403)
+//! what it asks for  --Gate::weigh--> Yes, No (403) or Ask (the back end, each time), for a channel or a whole filter
 //! ```
 //!
 //! A door of plain HTTP finds the token with [`token_in`], calls [`Gate::admit`] with it and [`unix_now`], keeps of the
-//! [`Grant`] its `user`, `permissions` and `expires`, and asks [`Gate::may`] per channel or filter with an [`Asker`] made of
+//! [`Grant`] its `user`, `permissions` and `expires`, and asks [`Gate::weigh`] per channel or filter with an [`Asker`] made of
 //! those. A grant without permissions still asks: rules of the configuration may let anyone. Verification is arithmetic on
 //! the caller's thread; keys are behind an `Arc` that the back office swaps ([`Keys`]), so nothing waits.
 //!
@@ -46,6 +46,7 @@ pub use keys::Keys;
 pub(crate) use mint::{MintError, mint};
 pub(crate) use permissions::PermissionEntry;
 pub use permissions::{Action, Asker, Permissions};
+pub use rules::May;
 pub(crate) use rules::is_reserved;
 pub(crate) use source::PARAMETER;
 pub use source::token_in;

@@ -1,6 +1,6 @@
 //! What the configuration says about who may do what with channels (`[[channel]]`).
 //!
-//! Must not know tokens beyond what they grant. Start at [`Rules::may`].
+//! Must not know tokens beyond what they grant. Start at [`Rules::weigh`].
 
 use super::filters::{covers, overlap};
 use super::permissions::{Action, Asker, covers_for};
@@ -12,12 +12,36 @@ const RESERVED: [&str; 7] = ["$user", "$client", "$sys", "$SYS", "$share", "$bri
 /// First levels that nobody subscribes to: who is meant by them gets what is published there anyway.
 const IMPLICIT: [&str; 4] = ["$user", "$client", "$share", "$delayed"];
 
+/// What the rules say of something that somebody wants to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum May {
+    /// It may.
+    Yes,
+    /// It may not.
+    No,
+    /// If the back end says so, which has to be asked each time.
+    Ask,
+}
+
+/// What is needed for it: all of these.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Needs {
+    /// It cannot be had.
+    nobody: bool,
+    /// A grant of all of it.
+    grant: bool,
+    /// The word of the back end.
+    word: bool,
+}
+
 /// The rules, in their order.
 #[derive(Debug)]
 pub(super) struct Rules {
     list: Vec<Rule>,
     /// What holds without a rule, or where it says nothing.
     default: Who,
+    /// Whether a rule has the back end asked.
+    asks: bool,
 }
 
 #[derive(Debug)]
@@ -44,7 +68,14 @@ impl Rules {
             // They are about other things than who may what.
             list = Vec::new();
         }
-        Self { list, default }
+        let is_asked = |who: Option<Who>| who == Some(Who::Webhook);
+        let asks = list.iter().any(|rule| is_asked(rule.subscribe) || is_asked(rule.publish));
+        Self { list, default, asks }
+    }
+
+    /// Whether they ever say [`May::Ask`].
+    pub(super) fn ask(&self) -> bool {
+        self.asks
     }
 
     /// Whether they say yes to everybody.
@@ -53,29 +84,25 @@ impl Rules {
     }
 
     /// Whether somebody may do something with all that a channel or filter matches.
-    pub(super) fn may(&self, asker: Asker<'_>, action: Action, asked: &str) -> bool {
-        if is_reserved(action, asked) {
-            return false;
-        }
-        match self.who(asker, action, asked) {
-            Who::Anyone => true,
-            Who::Token => asker.permissions.is_some_and(|granted| granted.grant(asker, action, asked)),
-            Who::Nobody | Who::Own => false,
-        }
+    pub(super) fn weigh(&self, asker: Asker<'_>, action: Action, asked: &str) -> May {
+        let needs = self.needs(asker, action, asked);
+        let is_granted = || asker.permissions.is_some_and(|granted| granted.grant(asker, action, asked));
+        needs.met(!needs.grant || is_granted())
     }
 
     /// Whether no rule keeps somebody from what another part of the configuration grants.
-    pub(super) fn may_if_granted(&self, asker: Asker<'_>, action: Action, asked: &str) -> bool {
-        !is_reserved(action, asked) && matches!(self.who(asker, action, asked), Who::Anyone | Who::Token)
+    pub(super) fn weigh_granted(&self, asker: Asker<'_>, action: Action, asked: &str) -> May {
+        self.needs(asker, action, asked).met(true)
     }
 
-    /// The strictest of the rules that have channels of what is asked for, up to the first one that covers it. `Own` is
-    /// answered here: it becomes `Anyone` or `Nobody`.
-    fn who(&self, asker: Asker<'_>, action: Action, asked: &str) -> Who {
+    /// What each of the rules needs that have channels of what is asked for, up to the first one that covers it.
+    fn needs(&self, asker: Asker<'_>, action: Action, asked: &str) -> Needs {
+        if is_reserved(action, asked) {
+            return Needs { nobody: true, ..Needs::default() };
+        }
         // Who has permissions has no others, whoever gave them.
-        let default =
-            if asker.permissions.is_some() { stricter(self.default, Who::Token) } else { self.default };
-        let mut strictest = Who::Anyone;
+        let default = if asker.permissions.is_some() { Who::Token } else { self.default };
+        let mut needs = Needs::default();
         for rule in self.list.iter().filter(|rule| overlap(&rule.plain, asked)) {
             let word = match action {
                 Action::Publish => rule.publish,
@@ -83,23 +110,36 @@ impl Rules {
             };
             let who = match word.unwrap_or(default) {
                 Who::Own if covers_for(asker, &rule.filter, asked) => Who::Anyone,
-                Who::Own => Who::Nobody,
                 who => who,
             };
-            strictest = stricter(strictest, who);
+            needs.add(who);
             if covers(&rule.plain, asked, |level, other| level == other) {
-                return strictest;
+                return needs;
             }
         }
-        stricter(strictest, default)
+        needs.add(default);
+        needs
     }
 }
 
-fn stricter(one: Who, other: Who) -> Who {
-    match (one, other) {
-        (Who::Nobody | Who::Own, _) | (_, Who::Nobody | Who::Own) => Who::Nobody,
-        (Who::Token, _) | (_, Who::Token) => Who::Token,
-        (Who::Anyone, Who::Anyone) => Who::Anyone,
+impl Needs {
+    fn add(&mut self, who: Who) {
+        match who {
+            Who::Nobody | Who::Own => self.nobody = true,
+            Who::Token => self.grant = true,
+            Who::Webhook => self.word = true,
+            Who::Anyone => {}
+        }
+    }
+
+    /// The verdict, given whether what has to be granted is.
+    fn met(self, is_granted: bool) -> May {
+        match self {
+            Self { nobody: true, .. } => May::No,
+            _ if !is_granted => May::No,
+            Self { word: true, .. } => May::Ask,
+            Self { .. } => May::Yes,
+        }
     }
 }
 
@@ -117,6 +157,16 @@ mod tests {
     use super::*;
     use crate::auth::Permissions;
     use crate::config::{Machine, SourceFile, Sources};
+
+    impl Rules {
+        fn may(&self, asker: Asker<'_>, action: Action, asked: &str) -> bool {
+            self.weigh(asker, action, asked) == May::Yes
+        }
+
+        fn may_if_granted(&self, asker: Asker<'_>, action: Action, asked: &str) -> bool {
+            self.weigh_granted(asker, action, asked) == May::Yes
+        }
+    }
 
     fn rules(mode: &str, text: &str) -> Rules {
         let secret = "\n[auth.jwt]\nsecret = \"0123456789abcdef0123456789abcdef\"\n";
@@ -188,6 +238,25 @@ mod tests {
         }
         let nobody = Asker::default();
         assert!(!rules.may(nobody, Action::Subscribe, "inbox/{user}/a"));
+    }
+
+    #[test]
+    fn the_back_end_is_asked_once_nothing_else_says_no() {
+        let text = rule("a/x", "token", "nobody") + &rule("a/#", "webhook", "webhook");
+        let rules = rules("anonymous", &text);
+        assert!(rules.ask());
+        let granted = Permissions::new([(vec!["a/#".to_owned()], vec![Action::Subscribe])]);
+        let (nobody, asker) = (Asker::default(), Asker { permissions: Some(&granted), ..Asker::default() });
+        assert_eq!(rules.weigh(nobody, Action::Subscribe, "a/b"), May::Ask);
+        assert_eq!(rules.weigh(nobody, Action::History, "a/b"), May::Ask);
+        assert_eq!(rules.weigh(nobody, Action::Subscribe, "a/#"), May::No, "some of it needs a grant");
+        assert_eq!(rules.weigh(asker, Action::Subscribe, "a/#"), May::Ask, "and all of it the word");
+        assert_eq!(rules.weigh(asker, Action::Subscribe, "a/x"), May::Yes);
+        assert_eq!(rules.weigh(nobody, Action::Publish, "a/x"), May::No);
+        assert_eq!(rules.weigh(nobody, Action::Publish, "a/y"), May::Ask);
+        assert_eq!(rules.weigh(nobody, Action::Publish, "b"), May::Yes);
+        assert_eq!(rules.weigh_granted(nobody, Action::Subscribe, "a/#"), May::Ask);
+        assert_eq!(rules.weigh_granted(nobody, Action::Publish, "a/x"), May::No);
     }
 
     #[test]

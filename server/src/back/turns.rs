@@ -32,6 +32,7 @@ impl Doing for Upcall {
             Self::Connect { session, .. }
             | Self::Claimed { session, .. }
             | Self::Event { session, .. }
+            | Self::Ask { session, .. }
             | Self::Recovered { session, .. }
             | Self::Disconnected { session, .. }
             | Self::Expired { session, .. } => *session,

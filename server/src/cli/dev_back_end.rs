@@ -14,6 +14,7 @@ pub(super) async fn run(events: Events) {
         .serve(|event| async {
             match event {
                 ClientEvent::Connect(connect) => told(admit(connect).await),
+                ClientEvent::Ask(ask) => told(ask.allow().await),
                 ClientEvent::Event(event) => told(handle(event).await),
                 _ => {}
             }

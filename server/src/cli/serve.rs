@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use trunkline::config::{AuthMode, Config, EventRoute, Loaded, NamespaceRule, Sources, WebhookType};
+use trunkline::config::{AuthMode, Config, EventRoute, Loaded, NamespaceRule, Sources, WebhookType, Who};
 
 use super::Failure;
 use super::load::{Overrides, check, environment, read_file};
@@ -75,6 +75,20 @@ pub(super) fn without_back_end(config: &Config) -> Result<Vec<String>, Failure> 
              Trunkline inside: nobody could connect."
                 .into(),
         ));
+    }
+    for (index, rule) in config.channels.iter().enumerate() {
+        let asked = [
+            ("subscribe", rule.subscribe, WebhookType::ChannelSubscribe),
+            ("publish", rule.publish, WebhookType::ChannelPublish),
+        ];
+        let unasked = |(_, who, kind): &(_, _, _)| *who == Some(Who::Webhook) && !takes(*kind);
+        if let Some((key, _, kind)) = asked.into_iter().find(unasked) {
+            return Err(Failure(format!(
+                "channel[{index}].{key}: \"webhook\" needs a [[webhook]] with \"{}\" among its types, or a Rust program with \
+                 Trunkline inside: nobody could be let",
+                kind.as_str()
+            )));
+        }
     }
     let heard = |rule: &&NamespaceRule| rule.events == EventRoute::BackEnd;
     let warning = |rule: &NamespaceRule| {

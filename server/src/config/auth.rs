@@ -94,6 +94,9 @@ words! {
         Token = "token",
         /// the user, or the client, whose id stands where the filter has `{user}` or `{client}`
         Own = "own",
+        /// whom the back end lets, which is asked each time: a `[[webhook]]` with `channel.subscribe` or `channel.publish` among its
+        /// types, or the Rust program with Trunkline inside
+        Webhook = "webhook",
         /// everybody who is let in
         Anyone = "anyone",
     }

@@ -54,8 +54,8 @@ pub use sqs::{
 };
 pub(crate) use webhook::is_near;
 pub use webhook::{
-    ConnectWithoutAnswer, EventErrors, EventWithoutAnswer, SendPasswords, TypePrefix, Webhook, WebhookName,
-    WebhookProtocol, WebhookSecret, WebhookType, WebhookUrl,
+    ChannelWithoutAnswer, ConnectWithoutAnswer, EventErrors, EventWithoutAnswer, SendPasswords, TypePrefix,
+    Webhook, WebhookName, WebhookProtocol, WebhookSecret, WebhookType, WebhookUrl,
 };
 
 /// The checked configuration: every default filled in, every value in range, nothing contradictory.

@@ -38,13 +38,13 @@ section! {
         ca_file: Option<PathBuf> = none, example "/etc/trunkline/app-ca.pem";
         /// Which events. The back end is asked `session.connect` (who a client is, with `auth.mode = "back_end"`) and
         /// `session.event` (what clients of namespaces with `events = "back_end"` send) that asks for an acknowledgement, which is
-        /// the answer. It is told `session.event` without one, `session.connected`, `session.disconnected` and `session.ended`:
+        /// the answer; and `channel.subscribe` and `channel.publish`, where a rule of channels says `webhook`. It is told `session.event` without one, `session.connected`, `session.disconnected` and `session.ended`:
         /// these wait in a queue until it has heard them, in order within a session, at least once, over restarts with a store.
         /// So it is told `user.online` and `user.offline`, in order for a user, and `channel.occupied` and `channel.vacated` of
         /// channels that match `filters`, and `channel.subscribed` and `channel.unsubscribed` of what is subscribed to there, in
         /// order for a channel.
         types: Vec<WebhookType> = required, example ["session.connect", "session.event"];
-        /// Only of clients that speak these. Empty takes all, but of long polls only `session.connect`: each poll is a session of
+        /// Only of clients that speak these. Empty takes all, but of long polls only what it is asked: each poll is a session of
         /// its own, so to hear of their coming and going name them.
         protocols: Vec<WebhookProtocol> = [], example ["mqtt"];
         /// Only of these Socket.IO namespaces; `*` stands for one or more characters other than `/`. Empty takes all,
@@ -54,7 +54,8 @@ section! {
         events: Vec<Text> = [], example ["order", "say"];
         /// Whether `session.connect` of MQTT clients has their passwords.
         send_passwords: SendPasswords = "never";
-        /// Which channels events of channels are about: `+` is one level, a last `#` is all levels below.
+        /// Which channels events of channels are about: `+` is one level, a last `#` is all levels below. Of `channel.subscribe` and
+        /// `channel.publish` empty takes all.
         /// A subscription by a filter is about them if that filter's text is such a channel. And
         /// what clients publish there, in whatever protocol, it is told as `session.event`, if that is among the types; they hear
         /// that their message was taken when the event is stored.
@@ -82,6 +83,8 @@ section! {
         answer_bytes_max: usize = 1_048_576, 1_024..=268_435_456 "bytes";
         /// What a client that connects is told when there is no answer.
         connect_without_answer: ConnectWithoutAnswer = "retry";
+        /// What becomes of a subscription or a message that the back end was asked about when there is no answer.
+        channel_without_answer: ChannelWithoutAnswer = "retry";
         /// What becomes of an event's acknowledgement when there is no answer.
         event_without_answer: EventWithoutAnswer = "retry";
         /// What a client whose event was answered with an error gets.
@@ -109,6 +112,10 @@ words! {
         SessionConnect = "session.connect",
         /// a client sent an event
         SessionEvent = "session.event",
+        /// a client wants to subscribe to a channel or filter whose rule says `webhook`
+        ChannelSubscribe = "channel.subscribe",
+        /// a client wants to publish on a channel whose rule says `webhook`
+        ChannelPublish = "channel.publish",
         /// a client is connected, for the first time or again
         SessionConnected = "session.connected",
         /// a client has lost its connection or left
@@ -164,6 +171,16 @@ words! {
         /// its connection is closed, so that it comes back by itself
         Retry = "retry",
         /// it is let in, without a user
+        Allow = "allow",
+    }
+}
+
+words! {
+    /// What becomes of a subscription or a message when there is no answer.
+    pub enum ChannelWithoutAnswer {
+        /// its client's connection is closed, so that it comes back and asks again
+        Retry = "retry",
+        /// the client may
         Allow = "allow",
     }
 }
@@ -426,7 +443,11 @@ impl Webhook {
     /// Whether it takes such an event of a client of that protocol, and namespace if it has those.
     pub fn takes(&self, kind: WebhookType, protocol: WebhookProtocol, namespace: Option<&str>) -> bool {
         let is_of = |namespace: &str| self.namespaces.iter().any(|names| names.matches(namespace));
-        let is_usual = protocol != WebhookProtocol::Poll || kind == WebhookType::SessionConnect;
+        let is_asked = matches!(
+            kind,
+            WebhookType::SessionConnect | WebhookType::ChannelSubscribe | WebhookType::ChannelPublish
+        );
+        let is_usual = protocol != WebhookProtocol::Poll || is_asked;
         self.types.contains(&kind)
             && (self.protocols.is_empty() && is_usual || self.protocols.contains(&protocol))
             && (self.namespaces.is_empty() || namespace.is_some_and(is_of))

@@ -5,6 +5,7 @@
 //! clients down (the shards stop reading from them) instead of filling memory.
 
 use super::args::Args;
+use super::asks::Ask;
 use super::handle::{Handle, Session};
 use crate::auth::Grant;
 use crate::back::checked::{check_body, check_identity};
@@ -32,6 +33,9 @@ pub enum ClientEvent {
     Connect(Connect),
     /// A client of MQTT was let in and has a session, or its own again.
     Connected(Connected),
+    /// Wants to subscribe to a channel, or to publish on it, whose rule says `webhook`: say whether it may. Dropped unanswered,
+    /// the client waits for its time-out.
+    Ask(Ask),
     /// Sent an event.
     Event(Event),
     /// Came back with nothing missing (connection state recovery); nothing to decide.
@@ -153,6 +157,10 @@ impl Events {
             Upcall::Claimed { session: id, client_id, resumed, .. } => {
                 let session = session(id, no_namespace());
                 ClientEvent::Connected(Connected { session, client_id, resumed })
+            }
+            Upcall::Ask { session: id, number, question } => {
+                let session = session(id, namespace_of(question.speaks.clone()));
+                ClientEvent::Ask(Ask::new(session, number, *question))
             }
             Upcall::Event { session: id, namespace, values, request } => {
                 let session = session(id, namespace);

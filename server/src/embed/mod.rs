@@ -22,6 +22,7 @@
 //! ```
 
 mod args;
+mod asks;
 mod by_hand;
 mod emit;
 mod events;
@@ -35,6 +36,7 @@ mod server;
 mod unheard;
 
 pub use args::Args;
+pub use asks::{Ask, Asked, Terms};
 pub use by_hand::ByHand;
 pub use emit::{Emit, Replies};
 pub use events::{Acceptance, ClientEvent, Connect, Connected, Disconnect, Event, Events, Replier};

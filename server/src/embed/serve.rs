@@ -43,6 +43,7 @@ impl ClientEvent {
         match self {
             Self::Connect(connect) => &connect.session,
             Self::Event(event) => &event.session,
+            Self::Ask(ask) => &ask.session,
             Self::Disconnect(gone) => &gone.session,
             Self::Connected(connected) => &connected.session,
             Self::Recovered(session) | Self::Expired(session) => session,

@@ -46,12 +46,12 @@ async fn drop_all(upcalls: Slot, handle: Handle) {
     while let Some(batch) = next(&upcalls).await {
         if !std::mem::replace(&mut warned, true) {
             tracing::warn!(
-                "nobody takes the events of clients: they are dropped, and who asks to connect is closed"
+                "nobody takes the events of clients: they are dropped, and who asks for something is closed"
             );
         }
         for upcall in batch {
             // No verdict can be given now: the client comes back.
-            if let Upcall::Connect { session, .. } = upcall
+            if let Upcall::Connect { session, .. } | Upcall::Ask { session, .. } = upcall
                 && let Err(error) = handle.office().tell_home(session, Mail::Disconnect { session }).await
             {
                 tracing::debug!(%error, "a client that nobody hears was not closed");

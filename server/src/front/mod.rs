@@ -3,7 +3,8 @@
 //! Must not know sockets, buffers or threads: those are [`crate::shard`]'s. Start at [`Front`], then [`socketio`], `mqtt` and
 //! `stream`, which do not know each other; `apply` is how all reach the hub, `rate` what clients may send, `cors` which web pages
 //! they may be, `bans` who is kept out of all, `facts` what of a first request is shown, `content` what a message of one is to the
-//! others, `copies` what of all goes into queues, `presence` who comes and goes.
+//! others, `copies` what of all goes into queues, `presence` who comes and goes, `questions` what waits for
+//! the back end's word.
 
 mod apply;
 mod bans;
@@ -14,6 +15,7 @@ mod facts;
 mod lines;
 mod mqtt;
 mod presence;
+mod questions;
 mod rate;
 pub mod socketio;
 mod stream;
@@ -305,6 +307,11 @@ impl Handler for Front {
             Mail::Refuse { session, denial, message, data } => {
                 self.deny(cx, session, (denial, message), data);
             }
+            Mail::Answer { session, number, ruling } if self.mqtt.has(session) => {
+                self.mqtt.ruled(cx, session, (number, *ruling));
+            }
+            // Of a client that is gone.
+            Mail::Answer { .. } => {}
             Mail::Greet { session, number } => self.mqtt.may_be_greeted(cx, session, number),
             Mail::Disconnect { session } => self.disconnect(cx, session),
             mail => self.socketio.mail(cx, mail),

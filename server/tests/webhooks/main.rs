@@ -6,6 +6,7 @@
 mod support;
 
 mod back_end;
+mod channels;
 mod coming;
 mod mqtt;
 mod published;

@@ -83,6 +83,30 @@ impl Mqtt {
         self.next()
     }
 
+    /// The codes of a SUBACK.
+    pub(crate) fn next_codes(&mut self) -> Vec<u8> {
+        let text = self.next();
+        let codes = text.strip_prefix("SUBACK ").unwrap_or_else(|| panic!("{text}"));
+        codes.split(' ').map(|code| u8::from_str_radix(code, 16).unwrap()).collect()
+    }
+
+    /// The packet id and the code of the next PUBACK or PUBREC, whose exchange is ended.
+    pub(crate) fn next_ack(&mut self) -> (u16, u8) {
+        let text = self.next();
+        let parts: Vec<&str> = text.split(' ').collect();
+        let [kind, packet_id, code] = parts[..] else { panic!("{text}") };
+        let (packet_id, code) = (packet_id.parse().unwrap(), u8::from_str_radix(code, 16).unwrap());
+        assert!(matches!(kind, "PUBACK" | "PUBREC"), "{text}");
+        (packet_id, code)
+    }
+
+    /// The next message, which is acknowledged if need be.
+    pub(crate) fn next_publish(&mut self) -> String {
+        let text = self.next();
+        assert!(text.starts_with("PUBLISH "), "{text}");
+        text
+    }
+
     pub(crate) fn leave(mut self) {
         self.say(&ClientPacket::Disconnect(Disconnect::new(ReasonCode::Success)));
         assert_eq!(self.next(), "END");
@@ -119,8 +143,11 @@ fn shown(packet: &ServerPacket<'_>) -> String {
             format!("PUBLISH {} {}", publish.topic, String::from_utf8_lossy(publish.payload))
         }
         ServerPacket::SubAck(suback) => {
-            format!("SUBACK {:02X}", suback.codes.iter().next().unwrap().byte())
+            let codes: Vec<String> = suback.codes.iter().map(|code| format!("{:02X}", code.byte())).collect();
+            format!("SUBACK {}", codes.join(" "))
         }
+        ServerPacket::PubAck(ack) => format!("PUBACK {} {:02X}", ack.packet_id.value(), ack.reason.byte()),
+        ServerPacket::PubRec(ack) => format!("PUBREC {} {:02X}", ack.packet_id.value(), ack.reason.byte()),
         ServerPacket::Disconnect(disconnect) => format!("DISCONNECT {:02X}", disconnect.reason.byte()),
         other => format!("{other:?}"),
     }

@@ -40,6 +40,15 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// Whether the next answer to the same request may well be another.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Dial(_) | Self::Cut(_) | Self::Garbage(_) | Self::LargeAnswer => true,
+            Self::Status(status) => *status >= 500 || *status == 429,
+            Self::NoAddress | Self::Tls(_) | Self::Late | Self::LargeEvent | Self::Stopped => false,
+        }
+    }
+
     /// Whether the same request may be tried again at once: nobody is known to have read it.
     pub(super) fn is_of_connection(&self) -> bool {
         matches!(self, Self::Dial(_) | Self::Cut(_))

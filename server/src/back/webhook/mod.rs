@@ -1,12 +1,13 @@
 //! Webhooks: the back end behind URLs, which is asked and told of what clients do.
 //!
 //! Owns the way from what shards tell to requests and from answers to what clients get: `teller` decides who is asked and what
-//! an answer means (`connecting` of clients that connect), `telling` writes events, `reply` and `actions` read answers, `endpoint` with its `line`s makes requests,
+//! an answer means (`connecting` of clients that connect, `asking` of what they want to do with channels), `telling` writes events, `reply` and `actions` read answers, `endpoint` with its `line`s makes requests,
 //! `outbox` and `deliver` have what is only told wait and leave, `lives` knows sessions, and `rows` those of an earlier process
 //! (`former`); `watcher` tells of users and channels that come and go, as `presence` finds. Must not know shards or sockets of clients: everything goes through the office. Start at
 //! [`Webhooks::start`], then [`Teller`].
 
 mod actions;
+mod asking;
 mod breaker;
 mod connecting;
 mod connection;

@@ -77,6 +77,9 @@ impl Teller {
                 let claimed = Claimed { session, number, client_id, resumed, known, luggage, remote };
                 self.claimed(claimed).await;
             }
+            Upcall::Ask { session, number, question } => {
+                self.ask_about(session, number, &question).await;
+            }
             Upcall::Event { session, values, request: Some(request), .. } => {
                 self.asked(session, &values, request).await;
             }
@@ -184,6 +187,7 @@ impl Teller {
             session: Some((session, place)),
             life: &life,
             event,
+            channel: None,
             data,
         };
         let tell = |webhook: &Arc<Deliverer>| {
@@ -257,9 +261,11 @@ impl Teller {
     ) -> Result<Checked, Failure> {
         let (life, place) = self.lives.tell(session).ok_or(Failure::Stopped)?;
         let (id, time_ms) = new_id();
-        let session_place = Some((session, place));
-        let telling = Telling { id: &id, time_ms, kind, session: session_place, life: &life, event, data };
-        self.checked_answer(endpoint, session, &telling).await
+        let (session_place, channel) = (Some((session, place)), None);
+        let telling =
+            Telling { id: &id, time_ms, kind, session: session_place, life: &life, event, channel, data };
+        let wait = Duration::from_millis(endpoint.config.timeout_ms);
+        self.checked_answer(endpoint, session, &telling, wait).await
     }
 
     /// The same about a client that has no session yet; `own` stands for it in actions.
@@ -270,18 +276,19 @@ impl Teller {
         (kind, event, data): (WebhookType, Option<(&str, bool)>, &str),
     ) -> Result<Checked, Failure> {
         let (id, time_ms) = new_id();
-        let telling = Telling { id: &id, time_ms, kind, session: None, life, event, data };
-        self.checked_answer(endpoint, own, &telling).await
+        let telling = Telling { id: &id, time_ms, kind, session: None, life, event, channel: None, data };
+        let wait = Duration::from_millis(endpoint.config.timeout_ms);
+        self.checked_answer(endpoint, own, &telling, wait).await
     }
 
-    async fn checked_answer(
+    pub(super) async fn checked_answer(
         &self,
         endpoint: &Arc<Endpoint>,
         session: SessionId,
         telling: &Telling<'_>,
+        wait: Duration,
     ) -> Result<Checked, Failure> {
         let told = telling.tell(self.desk.config(), endpoint.config.type_prefix.as_str());
-        let wait = Duration::from_millis(endpoint.config.timeout_ms);
         let event = Event { kind: Some(telling.kind), id: &told.id, body: told.body };
         let answer = endpoint.call(event, wait, Urgency::Blocking).await?;
         let Reply { verdict, actions: written, state } = reply::read(&answer)?;
@@ -304,7 +311,7 @@ impl Teller {
         endpoints.find(|endpoint| takes(&endpoint.config, kind, speaks))
     }
 
-    fn put_state(&self, session: SessionId, state: StateChange) {
+    pub(super) fn put_state(&self, session: SessionId, state: StateChange) {
         if let StateChange::Put(state) = state {
             self.lives.change(session, |life| life.state = state.map(Arc::from));
             if let Some(life) = self.lives.get(session).filter(|life| life.is_admitted) {
@@ -344,7 +351,7 @@ impl Teller {
         self.tell(session, Mail::Disconnect { session }).await;
     }
 
-    async fn disconnect(&self, session: SessionId, disconnect: &DisconnectReply) {
+    pub(super) async fn disconnect(&self, session: SessionId, disconnect: &DisconnectReply) {
         if disconnect.comes_back() {
             return self.close(session).await;
         }
@@ -369,7 +376,7 @@ impl Teller {
 }
 
 /// The arguments of an acknowledgement: a list, or its only value.
-fn arguments(result: Option<&RawValue>) -> String {
+pub(super) fn arguments(result: Option<&RawValue>) -> String {
     match result.map(RawValue::get) {
         None => "[]".to_owned(),
         Some(list) if list.starts_with('[') => list.to_owned(),
@@ -378,7 +385,7 @@ fn arguments(result: Option<&RawValue>) -> String {
 }
 
 /// Whether a webhook takes such an event of a client that speaks so.
-fn takes(config: &Webhook, kind: WebhookType, speaks: &Speaks) -> bool {
+pub(super) fn takes(config: &Webhook, kind: WebhookType, speaks: &Speaks) -> bool {
     match speaks {
         Speaks::SocketIo(namespace) => config.takes(kind, WebhookProtocol::SocketIo, Some(namespace)),
         Speaks::Mqtt(_) => config.takes(kind, WebhookProtocol::Mqtt, None),

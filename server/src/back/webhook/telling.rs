@@ -38,6 +38,8 @@ pub(super) struct Telling<'a> {
     pub(super) life: &'a Life,
     /// The name of the event that the client sent, and whether it waits for an answer.
     pub(super) event: Option<(&'a str, bool)>,
+    /// The channel that it is about, which is its subject then.
+    pub(super) channel: Option<&'a str>,
     /// JSON.
     pub(super) data: &'a str,
 }
@@ -91,6 +93,7 @@ impl Telling<'_> {
                 String::new()
             }
         };
+        let subject = self.channel.map_or(subject, str::to_owned);
         extensions.extend(user.as_deref().map(|user| ("userid", Attribute::Text(user))));
         extensions.extend(state.as_deref().map(|state| ("state", Attribute::Text(state))));
         if let Some((name, is_asked)) = self.event {
@@ -353,6 +356,7 @@ mod tests {
             session: Some((session, 1 << 32 | 42)),
             life: &life,
             event: Some(("say", true)),
+            channel: None,
             data: r#"["hi"]"#,
         };
         let Told { id, body } = telling.tell(&config, "com.example");

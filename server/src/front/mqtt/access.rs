@@ -10,7 +10,7 @@ use hub::{SessionId, Topology};
 use wire::mqtt::ReasonCode;
 
 use super::replies;
-use crate::auth::{self, Action, Gate, Grant, Permissions, Verdict};
+use crate::auth::{self, Action, Gate, Grant, May, Permissions, Verdict};
 use crate::config::{AclAction, AclRule, AuthMode, Config, MqttUser, Permission};
 use crate::mail::Luggage;
 
@@ -67,6 +67,15 @@ pub(super) enum Shown {
     Later,
     /// The back end decides.
     Ask,
+}
+
+/// How a client may do something that it is not refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Leave {
+    /// At once.
+    Given,
+    /// Once the back end has said so.
+    Asked,
 }
 
 /// Who asks.
@@ -171,10 +180,10 @@ impl Access {
     ///
     /// # Errors
     /// The reason of the refusal.
-    pub(super) fn publish(&self, asker: Asker<'_>, topic: &str) -> Result<(), ReasonCode> {
+    pub(super) fn publish(&self, asker: Asker<'_>, topic: &str) -> Result<Leave, ReasonCode> {
         // Whoever answers a request is not known beforehand, and who asked has told this name to those only.
         if replies::reader(topic, &self.topology).is_some() {
-            return Ok(());
+            return Ok(Leave::Given);
         }
         self.check(asker, AclAction::Publish, topic)
     }
@@ -183,10 +192,10 @@ impl Access {
     ///
     /// # Errors
     /// The reason of the refusal.
-    pub(super) fn subscribe(&self, asker: Asker<'_>, filter: &str) -> Result<(), ReasonCode> {
+    pub(super) fn subscribe(&self, asker: Asker<'_>, filter: &str) -> Result<Leave, ReasonCode> {
         match replies::reader(filter, &self.topology) {
             None => self.check(asker, AclAction::Subscribe, filter),
-            reader if reader == asker.session => Ok(()),
+            reader if reader == asker.session => Ok(Leave::Given),
             Some(_) => Err(ReasonCode::NotAuthorized),
         }
     }
@@ -206,7 +215,7 @@ impl Access {
 
     /// The first rule that covers all of it and names the action decides, and then what holds for all protocols: what a rule
     /// here allows needs no token, but nobody is nobody.
-    fn check(&self, asker: Asker<'_>, action: AclAction, filter: &str) -> Result<(), ReasonCode> {
+    fn check(&self, asker: Asker<'_>, action: AclAction, filter: &str) -> Result<Leave, ReasonCode> {
         let what = match action {
             AclAction::Subscribe => Action::Subscribe,
             AclAction::Publish => Action::Publish,
@@ -214,20 +223,24 @@ impl Access {
         if asker.is_own {
             // It is bound by names alone.
             let is_free = !auth::is_reserved(what, filter);
-            return if is_free { Ok(()) } else { Err(ReasonCode::NotAuthorized) };
+            return if is_free { Ok(Leave::Given) } else { Err(ReasonCode::NotAuthorized) };
         }
         let covering = self.rules.iter().filter(|rule| covers(rule.filter.as_str(), filter, asker));
         let mut deciding =
             covering.filter(|rule| rule.allow.contains(&action) || rule.deny.contains(&action));
         let may = match (deciding.next(), self.default) {
             (Some(rule), _) if rule.allow.contains(&action) => {
-                self.gate.may_if_granted(asker.plain(), what, filter)
+                self.gate.weigh_granted(asker.plain(), what, filter)
             }
             (Some(rule), _) => return Err(code(rule)),
-            (None, Permission::Allow) => self.gate.may(asker.plain(), what, filter),
-            (None, Permission::Deny) => false,
+            (None, Permission::Allow) => self.gate.weigh(asker.plain(), what, filter),
+            (None, Permission::Deny) => May::No,
         };
-        if may { Ok(()) } else { Err(ReasonCode::NotAuthorized) }
+        match may {
+            May::Yes => Ok(Leave::Given),
+            May::Ask => Ok(Leave::Asked),
+            May::No => Err(ReasonCode::NotAuthorized),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use wire::mqtt::{AliasesIn, AliasesOut, Encoder, Level, PacketId, ReasonCode, Ve
 use super::access::Asker;
 use super::asking::Petition;
 use super::connect::Welcome;
+use super::ruling::Held;
 use super::scram::Exchange;
 use crate::front::rate::Rate;
 use crate::shard::ConnKey;
@@ -74,6 +75,8 @@ pub(super) struct Rare {
     pub(super) welcome: Option<Box<Welcome>>,
     /// It has no session: the back end is asked whether it may have one.
     pub(super) petition: Option<Box<Petition>>,
+    /// What it wants to do with a channel, and the back end is asked about.
+    pub(super) held: Option<Box<Held>>,
 }
 
 /// An acknowledgement that the client waits for.
@@ -161,8 +164,8 @@ impl Client {
 
     /// Whether nothing is read from it for a while, so that it cannot be heard.
     pub(super) fn is_paused(&self) -> bool {
-        let rate = self.rare.as_ref().and_then(|rare| rare.rate.as_ref());
-        rate.is_some_and(|rate| rate.paused_until().is_some())
+        let pauses = |rare: &Rare| rare.rate.as_ref().is_some_and(|rate| rate.paused_until().is_some());
+        self.rare.as_ref().is_some_and(|rare| rare.held.is_some() || pauses(rare))
     }
 
     /// Whether it knows that it has a session.
@@ -196,6 +199,7 @@ impl Rare {
             && self.rate.is_none()
             && self.welcome.is_none()
             && self.petition.is_none()
+            && self.held.is_none()
     }
 }
 

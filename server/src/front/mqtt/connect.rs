@@ -10,7 +10,7 @@ use wire::mqtt::{
     self, ConnAck, ConnAckProperties, Connect, Encoder, Level, Properties, ReasonCode, Version,
 };
 
-use super::access::{Asker, Identity, OWN_NAMES, Shown};
+use super::access::{Asker, Identity, Leave, OWN_NAMES, Shown};
 use super::client::{Client, Kind};
 use super::held::token_method;
 use super::publish::lifetime_ms;
@@ -235,7 +235,11 @@ impl Mqtt {
             payload: will.payload,
         };
         availability::publish(&self.config.mqtt, &sent)?;
-        let publish = self.message(cx, asker, &sent, will.topic)?;
+        let (publish, leave) = self.message(cx, asker, &sent, will.topic)?;
+        if leave == Leave::Asked {
+            // There is nobody yet about whom to ask.
+            return Err(ReasonCode::NotAuthorized);
+        }
         let put_off_ms = publish.traits.delay_ms;
         let expires_after_ms = lifetime_ms(&will.properties).map(|ms| ms.saturating_add(put_off_ms));
         Ok(Some(Box::new(Will { publish, delay_ms: u64::from(delay) * 1000, expires_after_ms })))
@@ -467,7 +471,8 @@ impl Mqtt {
         let drained_at = self.drain.as_ref().map(|drain| drain.at(client.id).0);
         let over_at = self.token_ends(index).map(|at| at.0);
         let asked_until = self.asked_until(index).map(|at| at.0);
-        let deadlines = [silent_at, drained_at, rate_at, over_at, asked_until];
+        let held_until = self.held_until(index).map(|at| at.0);
+        let deadlines = [silent_at, drained_at, rate_at, over_at, asked_until, held_until];
         if let Some(at) = deadlines.into_iter().flatten().min() {
             cx.io.arm(owner(index), Millis(at));
         }

@@ -200,6 +200,9 @@ impl Mqtt {
         if self.asked_until(index).is_some_and(|at| at <= now) {
             return self.end(cx, index, None, Reason::NeverAdmitted);
         }
+        if self.held_until(index).is_some_and(|at| at <= now) {
+            return self.unanswered(cx, index);
+        }
         if self.token_ends(index).is_some_and(|at| at <= now) {
             // It comes back with another token.
             return self.part(cx, index, ReasonCode::NotAuthorized, Reason::CredentialsExpired);

@@ -4,10 +4,10 @@
 //! Must not know where a message goes. Start at [`Mqtt::publish`].
 
 use bytes::Bytes;
-use hub::{Body, ChannelName, Command, Millis, Offer, Outcome, Quality, Refusal, Target, Traits};
+use hub::{Body, ChannelName, Command, Millis, Offer, Outcome, Quality, Refusal, SessionKey, Target, Traits};
 use wire::mqtt::{self, Forwarded, PacketId, Properties, Qos, ReasonCode, Version};
 
-use super::access::Asker;
+use super::access::{Asker, Leave};
 use super::client::Ack;
 use super::subscribe::Request;
 use super::{Mqtt, availability, delayed};
@@ -19,6 +19,21 @@ use crate::shard::Cx;
 pub(super) struct Asked {
     index: u32,
     request: Request,
+}
+
+/// How a message was sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sent {
+    pub(super) qos: Qos,
+    pub(super) packet_id: Option<PacketId>,
+}
+
+impl Sent {
+    /// Whether it has come before, and was taken.
+    fn is_known(self, cx: &mut Cx<'_>, session: SessionKey) -> bool {
+        let exchange = self.packet_id.filter(|_| self.qos == Qos::ExactlyOnce);
+        exchange.is_some_and(|packet_id| cx.hub.hub.has_taken(session, packet_id.value()))
+    }
 }
 
 /// The two kinds of acknowledgements, each with an order of its own.
@@ -42,14 +57,23 @@ impl Mqtt {
             Ok(Some(topic)) => topic,
             Err(error) => return self.cut_off(cx, index, *error),
         };
-        let Some(client) = self.client(index) else { return };
-        let session = client.session;
+        let Some(session) = self.client(index).map(|client| client.session) else { return };
         let Some(asker) = self.asker(index) else { return };
-        let message = match self.message(cx, asker, publish, topic) {
-            Ok(message) => message,
-            Err(reason) => return self.turned_down(cx, index, publish, reason),
-        };
-        let (request, exchange) = match (publish.qos, publish.packet_id) {
+        let sent = Sent { qos: publish.qos, packet_id: publish.packet_id };
+        match self.message(cx, asker, publish, topic) {
+            // What is known under its number is not asked about again.
+            Ok((message, Leave::Asked)) if !sent.is_known(cx, session) => {
+                self.ask_about_message(cx, index, message, sent);
+            }
+            Ok((message, Leave::Given | Leave::Asked)) => self.offer(cx, index, message, sent),
+            Err(reason) => self.turned_down(cx, index, sent, reason),
+        }
+    }
+
+    /// Publishes a message that its client may publish.
+    pub(super) fn offer(&mut self, cx: &mut Cx<'_>, index: u32, message: hub::Publish, sent: Sent) {
+        let Some(session) = self.client(index).map(|client| client.session) else { return };
+        let (request, exchange) = match (sent.qos, sent.packet_id) {
             (Qos::AtLeastOnce, Some(packet_id)) => (Request::PubAck(packet_id), None),
             (Qos::ExactlyOnce, Some(packet_id)) => (Request::PubRec(packet_id), Some(packet_id.value())),
             _ => {
@@ -89,9 +113,9 @@ impl Mqtt {
         asker: Asker<'_>,
         publish: &mqtt::Publish<'_>,
         topic: &str,
-    ) -> Result<hub::Publish, ReasonCode> {
+    ) -> Result<(hub::Publish, Leave), ReasonCode> {
         let (delay_ms, topic) = self.delay(topic)?;
-        self.access.publish(asker, topic)?;
+        let leave = self.access.publish(asker, topic)?;
         let channel = ChannelName::parse(topic, self.config.limits.channel_name_bytes_max)
             .map_err(|_| ReasonCode::TopicNameInvalid)?;
         if publish.properties.is_payload_text() == Some(true) && !self.may_be_text(topic, publish.payload) {
@@ -101,7 +125,7 @@ impl Mqtt {
         // It begins to age when it is published.
         let born = cx.io.now().0 + delay_ms;
         let expires = lifetime_ms(&publish.properties).map(|ms| Millis(born.saturating_add(ms)));
-        Ok(hub::Publish {
+        let message = hub::Publish {
             id: message_id(cx),
             target: Target::Channel(channel),
             event: forwarded.event().map(Box::from),
@@ -123,7 +147,8 @@ impl Mqtt {
                 gives_way: false,
             },
             receipt: None,
-        })
+        };
+        Ok((message, leave))
     }
 
     /// How long a message waits, and the topic it is for. While nothing may wait, such a topic is as it is, and nobody's.
@@ -141,12 +166,23 @@ impl Mqtt {
     }
 
     /// A message that is not taken: version 3 has no word for that, so it is acknowledged and dropped.
-    fn turned_down(&mut self, cx: &mut Cx<'_>, index: u32, publish: &mqtt::Publish<'_>, reason: ReasonCode) {
-        match (publish.qos, publish.packet_id) {
+    pub(super) fn turned_down(&mut self, cx: &mut Cx<'_>, index: u32, sent: Sent, reason: ReasonCode) {
+        match (sent.qos, sent.packet_id) {
             (Qos::AtLeastOnce, Some(packet_id)) => self.ack(cx, index, (Kind::PubAck, packet_id), reason),
             (Qos::ExactlyOnce, Some(packet_id)) => self.ack(cx, index, (Kind::PubRec, packet_id), reason),
             _ => {}
         }
+    }
+
+    /// A message that is taken, and comes to nobody.
+    pub(super) fn swallowed(&mut self, cx: &mut Cx<'_>, index: u32, sent: Sent) {
+        if sent.qos == Qos::ExactlyOnce
+            && let Some(client) = self.client_mut(index)
+        {
+            // The hub does not know its number, so its release is none of what was counted.
+            client.inbound = client.inbound.saturating_sub(1);
+        }
+        self.turned_down(cx, index, sent, ReasonCode::Success);
     }
 
     /// After the offer: unless the hub has answered, the acknowledgement waits for its turn.

@@ -50,7 +50,7 @@ impl Mqtt {
         let is_over = rare.rate.as_mut().is_some_and(|rate| rate.end_pause(now));
         rare.rate.take_if(|rate| rate.full_at() <= now);
         client.tidy();
-        if is_over {
+        if is_over && !client.is_paused() {
             // What it said meanwhile waits in the socket.
             client.heard = now;
             cx.io.resume_reading(conn);

@@ -2,15 +2,18 @@
 //!
 //! Owns which request of the hub is which packet's. Must not know what a subscription does. Start at [`Mqtt::subscribe`].
 
+use std::collections::VecDeque;
+
 use hub::{CatchUp, Command, Join, Options, Outcome};
 use wire::mqtt::{
     PacketId, Properties, Qos, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions,
     Unsubscribe, Version, parse_share,
 };
 
-use super::access::substituted;
+use super::access::{Leave, substituted};
 use super::client::Question;
 use super::publish::{Kind, quality, refused};
+use super::ruling::Filters;
 use super::{Mqtt, availability};
 use crate::shard::Cx;
 
@@ -71,13 +74,16 @@ impl Mqtt {
         let granted =
             subscribe.subscriptions.iter().map(|(_, options)| options.qos.min(qos_max).granted()).collect();
         self.ask(index, packet_id, true, granted);
+        let mut asked = VecDeque::new();
         for (place, (filter, options)) in (0..).zip(subscribe.subscriptions.iter()) {
             let request = Request::Filter(packet_id, place);
             match self.join(index, filter, (options, label), request.number()) {
-                Ok(join) => self.apply(cx, Command::Join(join)),
+                Ok((join, Leave::Given)) => self.apply(cx, Command::Join(join)),
+                Ok((join, Leave::Asked)) => asked.push_back((place, join)),
                 Err(reason) => self.filter_done(cx, index, (packet_id, place), reason),
             }
         }
+        self.ask_about_filter(cx, index, Filters { packet_id, asked });
     }
 
     /// A client of version 5 knows what is switched off, so to ask for it breaks the protocol.
@@ -94,7 +100,7 @@ impl Mqtt {
         filter: &str,
         (options, label): (SubscribeOptions, u32),
         request: u64,
-    ) -> Result<Join, ReasonCode> {
+    ) -> Result<(Join, Leave), ReasonCode> {
         let client = self.client(index).ok_or(ReasonCode::UnspecifiedError)?;
         let config = &self.config.mqtt;
         if !client.kind.own {
@@ -102,7 +108,7 @@ impl Mqtt {
         }
         let (group, filter) = split_share(filter);
         let asker = self.asker(index).ok_or(ReasonCode::UnspecifiedError)?;
-        self.access.subscribe(asker, filter)?;
+        let leave = self.access.subscribe(asker, filter)?;
         if filter.len() > self.config.limits.channel_name_bytes_max as usize {
             return Err(ReasonCode::TopicFilterInvalid);
         }
@@ -119,7 +125,7 @@ impl Mqtt {
             RetainHandling::DoNotSend => CatchUp::Never,
         };
         let (session, options) = (client.session, client.options(own));
-        Ok(Join { session, filter: filter.to_owned(), group, options, catch_up, request })
+        Ok((Join { session, filter: filter.to_owned(), group, options, catch_up, request }, leave))
     }
 
     /// The subscriptions that a new session begins with (MQTT 5.0, 4.5 allows a server to make some).
@@ -188,7 +194,17 @@ impl Mqtt {
         self.filter_done(cx, index, place, code);
     }
 
-    fn filter_done(
+    /// The back end lets a client have a filter at a lower quality of service than it has asked for.
+    pub(super) fn grant_less(&mut self, index: u32, (packet_id, place): (PacketId, u32), qos: Qos) {
+        let rare = self.client_mut(index).and_then(|client| client.rare.as_mut());
+        let mut questions = rare.into_iter().flat_map(|rare| &mut rare.questions);
+        let question = questions.find(|question| question.packet_id == packet_id);
+        if let Some(granted) = question.and_then(|question| question.granted.get_mut(place as usize)) {
+            *granted = qos.granted();
+        }
+    }
+
+    pub(super) fn filter_done(
         &mut self,
         cx: &mut Cx<'_>,
         index: u32,

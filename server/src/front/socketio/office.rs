@@ -67,7 +67,7 @@ impl SocketIo {
             | Mail::Lines { .. }
             | Mail::EndLine { .. } => {}
             // Of MQTT clients.
-            Mail::Greet { .. } => {}
+            Mail::Greet { .. } | Mail::Answer { .. } => {}
         }
     }
 
