@@ -34,6 +34,8 @@ class BackEnd(http.server.ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.requests, self.events, self.faults = [], [], []
         self.on_connect = lambda event: (200, {"result": {"user": "ada"}, "state": "s"})
+        # Of single subscriptions and messages.
+        self.on_channel = lambda event: (204, None)
         threading.Thread(target=self.serve_forever, daemon=True).start()
 
     def close(self):
@@ -58,6 +60,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.server.events.append(event)
         if event.get_type().endswith("session.connect"):
             return self.answer(*self.server.on_connect(event))
+        if event.get_type().endswith(("channel.subscribe", "channel.publish")):
+            return self.answer(*self.server.on_channel(event))
         if event.get_attributes().get("ackrequested"):
             return self.answer(200, {"result": [event.get_data()]})
         return self.answer(204, None)

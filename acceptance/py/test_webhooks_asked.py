@@ -1,0 +1,101 @@
+"""What a back end is asked about single channels, with clients (paho-mqtt) and libraries (standardwebhooks, cloudevents) that others wrote."""
+
+import json
+import os
+import pathlib
+import subprocess
+import tempfile
+import time
+import unittest
+
+import paho.mqtt.client as mqtt
+
+from . import test_webhooks as hooks
+from .sut import HERE, REFERENCE, WAIT_S, eventually
+
+ANSWERS = {
+    "no": (403, {"error": {"message": "not you"}}),
+    "low": (200, {"result": {"qos": 0}}),
+    "other": (200, {"result": {"data": "else"}}),
+    "drop": (200, {"result": {"drop": True}}),
+}
+
+
+@unittest.skipIf(REFERENCE, "a rule of this server")
+class Asked(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        folder = pathlib.Path(folder.name)
+        self.back_end = hooks.BackEnd()
+        self.addCleanup(self.back_end.server_close)
+        self.addCleanup(self.back_end.shutdown)
+        self.back_end.on_channel = lambda event: ANSWERS.get(event.get_subject().rsplit("/")[-1], (204, None))
+        config, ready = folder / "trunkline.toml", folder / "ready"
+        config.write_text(
+            f"""
+            [auth]
+            mode = "anonymous"
+            [server]
+            public_listen = "127.0.0.1:0"
+            private_listen = "127.0.0.1:0"
+            drain_window_ms = 0
+            [[socketio.namespace]]
+            names = "/"
+            events = "relay"
+            [[channel]]
+            filter = "ask/#"
+            subscribe = "webhook"
+            publish = "webhook"
+            [[webhook]]
+            name = "app"
+            url = "http://127.0.0.1:{self.back_end.server_address[1]}/hook"
+            secrets = ["{hooks.OLD}", "{hooks.NEW}"]
+            timeout_ms = 20000
+            types = ["channel.subscribe", "channel.publish"]
+            """
+        )
+        binary = os.path.join(os.environ.get("TRUNKLINE_BIN_DIR", HERE / "../target/debug"), "trunkline")
+        server = subprocess.Popen([binary, "serve", "--config", config, "--ready-file", ready, "--memory"])
+        self.addCleanup(server.wait, timeout=20)
+        self.addCleanup(server.kill)
+        end = time.monotonic() + WAIT_S
+        while not ready.exists():
+            if server.poll() is not None or time.monotonic() > end:
+                raise AssertionError("the server did not start")
+            time.sleep(0.01)
+        self.public = json.loads(ready.read_text())["public"]
+
+    def client(self, version):
+        client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=version)
+        host, port = self.public.rsplit(":", 1)
+        client.connect(host, int(port))
+        client.loop_start()
+        self.addCleanup(client.loop_stop)
+        eventually(client.is_connected, "CONNACK")
+        return client
+
+    def test_mqtt(self):
+        for version, refused in ((mqtt.MQTTv311, 0x80), (mqtt.MQTTv5, 0x87)):
+            with self.subTest(version=version):
+                client, codes, came, acks = self.client(version), [], [], {}
+                client.on_subscribe = lambda *args: codes.extend(code.value for code in args[3])
+                client.on_message = lambda _client, _data, message: came.append((message.topic, message.payload))
+                client.on_publish = lambda _client, _data, number, code, _properties: acks.update({number: code.value})
+                client.subscribe([("ask/a", 1), ("ask/no", 1), ("ask/low", 2), ("ask/other", 2), ("ask/drop", 1)])
+                eventually(lambda: len(codes) == 5, "SUBACK")
+                self.assertEqual(codes, [1, refused, 0, 2, 1])
+                for qos in (0, 1, 2):
+                    came.clear()
+                    sent = [client.publish(f"ask/{name}", f"{qos}", qos) for name in ("drop", "no", "other", "a")]
+                    eventually(lambda: len(came) == 2, "what may be published")
+                    self.assertEqual(sorted(came), [("ask/a", f"{qos}".encode()), ("ask/other", b"else")])
+                    eventually(lambda: all(one.mid in acks for one in sent), "acknowledgements")
+                    if version == mqtt.MQTTv5 and qos == 1:
+                        self.assertEqual([acks[one.mid] for one in sent], [0, 0x87, 0, 0])
+                client.disconnect()
+                self.assertEqual(self.back_end.faults, [])
+
+
+if __name__ == "__main__":
+    unittest.main()
