@@ -41,7 +41,7 @@ class Asked(unittest.TestCase):
             private_listen = "127.0.0.1:0"
             drain_window_ms = 0
             [[socketio.namespace]]
-            names = "/"
+            name = "/"
             events = "relay"
             [[channel]]
             filter = "ask/#"
