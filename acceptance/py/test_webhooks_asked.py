@@ -13,12 +13,21 @@ import paho.mqtt.client as mqtt
 from . import test_webhooks as hooks
 from .sut import HERE, REFERENCE, WAIT_S, eventually
 
+NO = (403, {"error": {"message": "not you"}})
+# By type, and the last level of the channel.
 ANSWERS = {
-    "no": (403, {"error": {"message": "not you"}}),
-    "low": (200, {"result": {"qos": 0}}),
-    "other": (200, {"result": {"data": "else"}}),
-    "drop": (200, {"result": {"drop": True}}),
+    "subscribe": {"no": NO, "low": (200, {"result": {"qos": 0}})},
+    "publish": {
+        "no": NO,
+        "other": (200, {"result": {"data": "else"}}),
+        "drop": (200, {"result": {"drop": True}}),
+    },
 }
+
+
+def verdict(event):
+    name = event.get_subject().rsplit("/")[-1]
+    return ANSWERS[event.get_type().rsplit(".")[-1]].get(name, (204, None))
 
 
 @unittest.skipIf(REFERENCE, "a rule of this server")
@@ -30,7 +39,7 @@ class Asked(unittest.TestCase):
         self.back_end = hooks.BackEnd()
         self.addCleanup(self.back_end.server_close)
         self.addCleanup(self.back_end.shutdown)
-        self.back_end.on_channel = lambda event: ANSWERS.get(event.get_subject().rsplit("/")[-1], (204, None))
+        self.back_end.on_channel = verdict
         config, ready = folder / "trunkline.toml", folder / "ready"
         config.write_text(
             f"""
