@@ -3,8 +3,6 @@
 //! Back office to shard: [`Mail`]. Shard to back office: [`Upcall`] (client events, bounded, back pressure stops
 //! reading from clients) and [`hub::Report`]s (answers to what the back office asked, bounded by what it asked).
 
-mod question;
-
 use crate::auth::Grant;
 use crate::config::BindingGroup;
 use crate::front::{Ban, Banned};
@@ -18,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::values::Values;
 
-pub use question::{Deed, Draft, Question, Ruling, Terms};
+pub use crate::front::{Deed, Draft, Question, Ruling, Terms};
 
 /// From the back office to one shard.
 #[derive(Debug)]

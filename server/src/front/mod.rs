@@ -4,7 +4,7 @@
 //! `stream`, which do not know each other; `apply` is how all reach the hub, `rate` what clients may send, `cors` which web pages
 //! they may be, `bans` who is kept out of all, `facts` what of a first request is shown, `content` what a message of one is to the
 //! others, `copies` what of all goes into queues, `presence` who comes and goes, `questions` what waits for
-//! the back end's word.
+//! the back end's word (`question`).
 
 mod apply;
 mod bans;
@@ -15,6 +15,7 @@ mod facts;
 mod lines;
 mod mqtt;
 mod presence;
+mod question;
 mod questions;
 mod rate;
 pub mod socketio;
@@ -43,6 +44,7 @@ pub use bans::{Ban, Banned, Bans};
 pub(crate) use copies::bindings;
 pub(crate) use cors::is_of_other_page;
 pub use mqtt::{FAMILIES, Family, Figures, OWN_NAMES, attributes};
+pub use question::{Deed, Draft, Question, Ruling, Terms};
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
 pub use stream::{FAMILIES as STREAM_FAMILIES, Family as StreamFamily, Figures as StreamFigures};
 

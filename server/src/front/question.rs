@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hub::Body;
 
-use super::{Denial, Speaks, Wanted};
+use crate::mail::{Denial, Speaks, Wanted};
 
 /// What a client wants to do with a channel that the back end is asked about.
 #[derive(Debug)]
@@ -87,7 +87,7 @@ pub struct Terms {
 }
 
 impl Question {
-    pub(super) fn len_bytes(&self) -> usize {
+    pub(crate) fn len_bytes(&self) -> usize {
         let content = match &self.deed {
             Deed::Subscribe { group, .. } => group.as_ref().map_or(0, |group| group.len()),
             Deed::Publish(draft) => size_of::<Draft>() + draft.body.len_bytes() + draft.attributes.len(),
