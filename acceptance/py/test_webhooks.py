@@ -115,7 +115,7 @@ class HookCase(unittest.TestCase):
 class Webhooks(HookCase):
     def setUp(self):
         hook = f"""
-            timeout_ms = 1000
+            timeout_ms = 3000
             send_passwords = "base64"
             types = {json.dumps(TYPES)}
             """
@@ -210,7 +210,7 @@ class Webhooks(HookCase):
                 def on_connect(event):
                     if next(late, None):
                         # Longer than the time-out.
-                        time.sleep(1.5)
+                        time.sleep(4)
                         return (200, {})
                     return next(answers, None) or (200, {})
 
@@ -263,7 +263,7 @@ class Certificates(HookCase):
             tls_client_certificate = "optional"
             tls_client_user = "common_name"
             """
-        self.begin(config, f"types = {json.dumps(TYPES)}")
+        self.begin(config, f"types = {json.dumps(TYPES)}\ntimeout_ms = 9000")
 
     def cards(self, folder):
         """A certificate of the server, an authority, and a client's that it signed."""

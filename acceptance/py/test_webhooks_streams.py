@@ -54,6 +54,7 @@ class Streams(hooks.HookCase):
             """
         hook = f"""
             types = {json.dumps(hooks.TYPES)}
+            timeout_ms = 9000
             filters = ["chat/#"]
             """
         self.begin(config, hook)
