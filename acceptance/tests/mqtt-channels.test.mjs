@@ -218,3 +218,18 @@ ours("HTTP polling, MQTT over TCP and MQTT over WebSocket side by side on one po
   assert.deepEqual(await hit, ["both"]);
   assert.equal((await ws.message()).payload.toString(), '"both"');
 });
+
+ours("REST -> MQTT: what is published on several channels comes once, on a topic that the client is subscribed to", async (t) => {
+  const root = name("several");
+  const [a, b, c] = ["a", "b", "c"].map((leaf) => `${root}/${leaf}`);
+  const publisher = await connect(t, server);
+  const clients = await Promise.all([[a], [b], [`${root}/+`], [c, b], [`$share/g/${c}`]].map(async (topics) => {
+    const client = await connect(t, server);
+    await client.subscribe(topics.map((topic) => ({ topic, qos: 1 })));
+    return client;
+  }));
+  const { results } = (await api(server, "POST", "/v1/messages", { channels: [a, b, c], data: "hi" })).json;
+  assert.equal(results[0].delivered, clients.length);
+  const topics = await Promise.all(clients.map(async (client) => (await exactly(client, 1, publisher)).map((m) => m.topic)));
+  assert.deepEqual(topics, [[a], [b], [a], [b], [c]]);
+});

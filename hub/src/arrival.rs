@@ -13,7 +13,7 @@
 //! A pair of hubs keeps the order of its mail, and a session is among the user's before it asks: whatever changes after the
 //! answer, it hears of, and it takes nothing that was sent before. What is stored is `stored`'s business. Start at [`Hub::arrive`] and [`Hub::change_users`].
 
-use crate::command::Options;
+use crate::command::{Options, Part};
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::hub::Hub;
 use crate::hub_mail::{HolderChange, HubMail};
@@ -23,7 +23,7 @@ use crate::limits::StoredLimits;
 use crate::message::Quality;
 use crate::reason::Reason;
 use crate::record::{Place, Record};
-use crate::session::{ARRIVING, Part};
+use crate::session::ARRIVING;
 use crate::stored::UserChange;
 use crate::stored::{StoredChange, StoredList};
 use crate::watch::SubscriptionChange;
@@ -38,7 +38,7 @@ impl Hub {
     /// The session of a user begins, or goes on: what is stored of the user is asked for, and its admission waits for that.
     pub(crate) fn arrive(&mut self, key: SessionKey, effects: &mut Effects) {
         let session = self.sessions.known(key);
-        let wants = session.part != Part::Reader || self.has_quotas();
+        let wants = session.part != Part::NamedReader || self.has_quotas();
         let (id, Some(user)) = (session.id, session.user().filter(|_| wants)) else { return };
         let partition = ChannelName::user(&user).partition(&self.config.topology);
         let home = self.config.topology.owner(partition);
@@ -73,7 +73,7 @@ impl Hub {
     /// From the user's home.
     pub(crate) fn welcome(&mut self, id: SessionId, list: &StoredList, effects: &mut Effects) {
         let Some(key) = self.sessions.key_of(&id) else { return };
-        if self.sessions.known(key).part != Part::Reader {
+        if self.sessions.known(key).part != Part::NamedReader {
             self.join_stored(key, list, effects);
         }
         if !self.sessions.known(key).is_connected() {
@@ -196,7 +196,7 @@ impl Hub {
         let sessions = self.rosters.find(ChannelName::user(user).as_str());
         let mut sessions =
             sessions.map(|roster| self.rosters.known(roster).members.clone()).unwrap_or_default();
-        sessions.retain(|key| self.sessions.known(*key).part != Part::Reader);
+        sessions.retain(|key| self.sessions.known(*key).part != Part::NamedReader);
         for (name, _) in change.left.iter() {
             let Some(roster) = self.rosters.find(name) else { continue };
             for key in &sessions {

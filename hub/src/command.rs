@@ -239,8 +239,21 @@ pub struct Open {
     pub random: [u8; 9],
     /// Whether it may be resumed after its connection is lost (window in `Limits::recovery`).
     pub recover: bool,
-    /// It watches for the back end: gets what is published, and is neither counted, listed nor asked.
-    pub observer: bool,
+    /// What it is there for.
+    pub part: Part,
+}
+
+/// What a session is there for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// A client that is not told the channels of messages.
+    Client,
+    /// A client that is told them: what was published to several channels comes as a message of the first that it is in.
+    Reader,
+    /// The same, of a client that has named all that it wants: what is stored of its user is not for it.
+    NamedReader,
+    /// Watches for the back end: gets what is published, and is neither counted, listed nor asked.
+    Observer,
 }
 
 /// The back end's yes to a session.

@@ -6,7 +6,7 @@ use crate::effect::{Counts, Effect, Effects, Recipient, Report};
 use crate::exchange::{Handed, hand};
 use crate::flight::{Parcel, Source};
 use crate::hub::Hub;
-use crate::ids::{AskId, Millis, Offset, SessionId, SessionKey, Token};
+use crate::ids::{AskId, ChannelName, Millis, Offset, SessionId, SessionKey, Token};
 use crate::journal::{Journal, Promise, Then};
 use crate::limits::Limits;
 use crate::message::{Grade, Labels, Message, Outgoing, Quality};
@@ -40,24 +40,43 @@ pub(crate) struct Delivery<'a> {
 pub(crate) enum Reach<'a> {
     /// Members of any of these, each once.
     Members(&'a [RosterKey]),
-    /// Members of any of these and these sessions, each once.
-    Union(&'a [RosterKey], &'a [SessionKey]),
+    /// Members of several channels, and sessions, each once.
+    Union(&'a Union<'a>),
     /// One session.
     One(SessionKey),
 }
 
-impl Reach<'_> {
-    pub(crate) fn rosters(&self) -> &[RosterKey] {
+/// Whom the names concern under which a message was published.
+pub(crate) struct Union<'a> {
+    /// Each once, in the order of the names.
+    pub(crate) rosters: Vec<RosterKey>,
+    /// Behind the rosters.
+    pub(crate) sessions: Vec<SessionKey>,
+    /// By which name each of the rosters is concerned, and then each of the sessions.
+    pub(crate) names: Vec<&'a ChannelName>,
+}
+
+impl<'a> Reach<'a> {
+    pub(crate) fn rosters(&self) -> &'a [RosterKey] {
         match self {
-            Reach::Members(rosters) | Reach::Union(rosters, _) => rosters,
+            Reach::Members(rosters) => rosters,
+            Reach::Union(union) => &union.rosters,
             Reach::One(_) => &[],
+        }
+    }
+
+    /// The name by which a message reaches the roster in this place, or the session behind the rosters, if it has several.
+    fn name(&self, place: usize) -> Option<&'a ChannelName> {
+        match self {
+            Reach::Union(union) => union.names.get(place).copied(),
+            Reach::Members(_) | Reach::One(_) => None,
         }
     }
 
     fn sessions(&self) -> &[SessionKey] {
         match self {
             Reach::Members(_) => &[],
-            Reach::Union(_, sessions) => sessions,
+            Reach::Union(union) => &union.sessions,
             Reach::One(session) => std::slice::from_ref(session),
         }
     }
@@ -76,6 +95,7 @@ impl Hub {
         let mut pass = Pass {
             limits: &self.config.limits,
             message: delivery.message,
+            to_readers: Arc::clone(delivery.message),
             stamp: self.stamp,
             except: &except,
             ask: asks.then(|| self.asks.next_id()),
@@ -90,12 +110,17 @@ impl Hub {
             journal: &mut self.journal,
             effects,
         };
-        for roster in reach.rosters() {
-            for key in &self.rosters.known(*roster).members {
+        for (place, roster) in reach.rosters().iter().enumerate() {
+            let members = &self.rosters.known(*roster).members;
+            if !members.is_empty() {
+                pass.call(reach.name(place));
+            }
+            for key in members {
                 pass.offer(*key, None);
             }
         }
-        for key in reach.sessions() {
+        for (place, key) in (reach.rosters().len()..).zip(reach.sessions()) {
+            pass.call(reach.name(place));
             pass.offer(*key, Some(Quality::ExactlyOnce));
         }
         let Pass { mut counts, asked, missing, is_recovering, mut offset, ask, start, .. } = pass;
@@ -113,7 +138,7 @@ impl Hub {
         self.copy(&delivery.copies, delivery.message, report, effects);
         if !asks {
             let watch = delivery.watch.or(report);
-            counts = self.deal((delivery.message, watch), reach.rosters(), counts, effects);
+            counts = self.deal_all((delivery.message, watch), reach, counts, effects);
         }
         let expecting = u32::try_from(asked.len()).expect("no more than sessions");
         if let (true, Some(until), Some(token)) = (expecting > 0, delivery.reply_until, delivery.token) {
@@ -125,6 +150,23 @@ impl Hub {
         } else {
             self.report_delivered(delivery.token, counts, expecting, effects);
         }
+    }
+
+    /// To the groups of whom it reaches; adds to the counts.
+    fn deal_all(
+        &mut self,
+        (message, watch): (&Arc<Message>, Option<u64>),
+        reach: Reach<'_>,
+        mut counts: Counts,
+        effects: &mut Effects,
+    ) -> Counts {
+        for (place, roster) in reach.rosters().iter().enumerate() {
+            if self.rosters.known(*roster).groups.is_some() {
+                let message = called(message, reach.name(place));
+                counts = self.deal((&message, watch), *roster, counts, effects);
+            }
+        }
+        counts
     }
 
     /// With a journal, the back office hears of a message of higher quality when it is kept here, and with the members of
@@ -200,6 +242,8 @@ struct Pass<'a> {
     effects: &'a mut Effects,
     limits: &'a Limits,
     message: &'a Arc<Message>,
+    /// The same, by the name that concerns those who are offered it now.
+    to_readers: Arc<Message>,
     stamp: u32,
     except: &'a [RosterKey],
     ask: Option<AskId>,
@@ -219,6 +263,13 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
+    /// From now on readers get it by this name.
+    fn call(&mut self, name: Option<&ChannelName>) {
+        if name.is_some_and(|name| *name != self.to_readers.channel) && self.ask.is_none() {
+            self.to_readers = called(self.message, name);
+        }
+    }
+
     /// `named` is what the message itself grants to a session that it names.
     fn offer(&mut self, key: SessionKey, named: Option<Quality>) {
         let session = self.sessions.known_mut(key);
@@ -245,7 +296,8 @@ impl Pass<'_> {
         }
         self.is_recovering |= session.recovery.is_some();
         if session.state == State::Ready && !session.closing {
-            self.effects.recipients.push(session.recipient(key));
+            let message = if session.is_reader() { &self.to_readers } else { self.message };
+            self.effects.send(session.recipient(key), (self.message, message), None);
             self.counts.delivered += 1;
         } else if self.leave_waiting(key) {
             self.counts.queued += 1;
@@ -275,7 +327,7 @@ impl Pass<'_> {
             self.counts.queued += 1;
             return;
         }
-        let (message, source) = (Arc::clone(self.message), Source::Live);
+        let (message, source) = (Arc::clone(&self.to_readers), Source::Live);
         let parcel = Parcel { message, grade, labels, source, record: 0 };
         let handed = hand(session, &parcel, self.limits, self.journal);
         match handed {
@@ -286,7 +338,7 @@ impl Pass<'_> {
                     let send = parcel.numbered(number).send(to);
                     self.journal.promise_to(session, send, &mut self.effects.list);
                 } else {
-                    self.effects.send(to, self.message, parcel.labels);
+                    self.effects.send(to, (self.message, &self.to_readers), parcel.labels);
                 }
             }
             Handed::Waits(_) => self.counts.queued += 1,
@@ -309,8 +361,9 @@ impl Pass<'_> {
         if session.state == State::Detached || session.closing {
             return may_recover;
         }
+        let message = if session.is_reader() { &self.to_readers } else { self.message };
         let item = Outgoing::Message {
-            message: Arc::clone(self.message),
+            message: Arc::clone(message),
             ask: self.ask,
             offset: self.offset.filter(|_| may_recover),
             grade: Grade::default(),
@@ -332,6 +385,16 @@ impl Pass<'_> {
     }
 }
 
+/// A message by this name, if it has several.
+fn called(message: &Arc<Message>, name: Option<&ChannelName>) -> Arc<Message> {
+    match name {
+        Some(name) if *name != message.channel => {
+            Arc::new(Message { channel: name.clone(), ..Message::clone(message) })
+        }
+        _ => Arc::clone(message),
+    }
+}
+
 /// The connection of a session whose outbox is full ends, once.
 fn close_slow(key: SessionKey, session: &mut Session) -> Effect {
     session.closing = true;
@@ -340,9 +403,9 @@ fn close_slow(key: SessionKey, session: &mut Session) -> Effect {
 }
 
 impl Effects {
-    /// One more recipient of the delivery under way; with labels, which are its own, something for it alone.
-    fn send(&mut self, to: Recipient, message: &Arc<Message>, labels: Labels) {
-        if labels.is_none() {
+    /// One more recipient of the delivery under way; by another name, or with labels, which are its own, something for it alone.
+    fn send(&mut self, to: Recipient, (delivered, message): (&Arc<Message>, &Arc<Message>), labels: Labels) {
+        if labels.is_none() && Arc::ptr_eq(delivered, message) {
             return self.recipients.push(to);
         }
         let message = Arc::clone(message);
@@ -355,8 +418,8 @@ impl Effects {
 mod tests {
     use super::*;
     use crate::{
-        Admit, Body, ChannelName, Command, Config, MessageId, Open, Publish, RecoveryLimits, ShardId, Tag,
-        Target, Topology,
+        Admit, Body, ChannelName, Command, Config, MessageId, Open, Part, Publish, RecoveryLimits, ShardId,
+        Tag, Target, Topology,
     };
 
     fn hub() -> Hub {
@@ -384,7 +447,7 @@ mod tests {
     fn deliveries_go_on_when_their_numbers_start_over() {
         let (mut hub, mut effects) = (hub(), Effects::default());
         let session = SessionKey(0);
-        let open = Open { tag: Tag(0), random: [0; 9], recover: false, observer: false };
+        let open = Open { tag: Tag(0), random: [0; 9], recover: false, part: Part::Client };
         let subscriptions = vec!["a".to_owned(), "#".to_owned()];
         let admit = Admit {
             session,

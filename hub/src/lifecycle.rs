@@ -1,7 +1,7 @@
 //! How a session comes into being, is admitted, loses and regains its connection, and ends.
 //! Its subscriptions are handled in `subscription`, what it missed in `recovery`.
 
-use crate::command::{Admit, Attach, Members, Open};
+use crate::command::{Admit, Attach, Members, Open, Part};
 use crate::effect::{Effect, Effects, Report};
 use crate::hub::Hub;
 use crate::hub_mail::HolderChange;
@@ -10,7 +10,7 @@ use crate::message::{Body, Outgoing};
 use crate::outbox::Outbox;
 use crate::reason::Reason;
 use crate::recovery::Recovery;
-use crate::session::{ARRIVING, Identity, Part, Session, State};
+use crate::session::{ARRIVING, Identity, Session, State};
 use std::sync::Arc;
 
 /// Bytes that count as much as a message does in the budget of a `Resume`.
@@ -35,7 +35,7 @@ impl Hub {
         let id = SessionId::new(self.take_partition(), self.sessions.next_slot(), open.random);
         let session = self.sessions.insert(Session {
             tag: open.tag,
-            part: if open.observer { Part::Observer } else { Part::Client },
+            part: open.part,
             recovery: open.recover.then(|| Box::new(Recovery::starting_at(self.log.last()))),
             ..Session::new(id, State::Pending, self.now)
         });
@@ -65,7 +65,7 @@ impl Hub {
         names.extend(admit.user.as_deref().map(|user| ChannelName::user(user).as_str().to_owned()));
         session.identity = Identity::of(admit.user, admit.info);
         if admit.named_only {
-            session.part = Part::Reader;
+            session.part = Part::NamedReader;
         }
         session.outbox.get_or_insert_default().push_first(Outgoing::Admitted { recovered: false });
         self.sessions.pending -= 1;

@@ -3,7 +3,7 @@
 
 use crate::binding::Copies;
 use crate::command::{Publish, Receipt, Target};
-use crate::deliver::{Delivery, Reach};
+use crate::deliver::{Delivery, Reach, Union};
 use crate::effect::{Counts, Effect, Effects, Outcome, Refusal, Report};
 use crate::hub::Hub;
 use crate::hub_mail::HubMail;
@@ -141,23 +141,38 @@ impl Hub {
             self.keep_copy(channel, &message);
         }
         let copies = self.copies_of_union(&channels, &message);
-        let named = channels.iter().filter_map(ChannelName::session);
-        let sessions: Vec<SessionKey> = named.filter_map(|id| self.sessions.key_of(&id)).collect();
-        let mut rosters = self.take_concerned(&channels);
-        rosters.sort_unstable();
-        rosters.dedup();
+        let channels: Arc<[ChannelName]> = channels.into();
+        let union = self.concerned_by(&channels);
         let delivery = Delivery {
             message: &message,
-            scope: Scope::Union(channels.into()),
+            scope: Scope::Union(Arc::clone(&channels)),
             reply_until,
             token,
             watch: None,
             before,
             copies,
         };
-        self.deliver(&delivery, Reach::Union(&rosters, &sessions), effects);
-        rosters.clear();
-        self.concerned = rosters;
+        self.deliver(&delivery, Reach::Union(&union), effects);
+    }
+
+    fn concerned_by<'a>(&self, channels: &'a [ChannelName]) -> Union<'a> {
+        let (mut found, mut places) = (Vec::new(), Vec::new());
+        for (place, channel) in channels.iter().enumerate() {
+            self.rosters.concerned(channel.as_str(), &mut found);
+            places.resize(found.len(), place);
+        }
+        let mut first: Vec<(RosterKey, usize)> = found.into_iter().zip(places).collect();
+        first.sort_unstable();
+        first.dedup_by_key(|(roster, _)| *roster);
+        first.sort_unstable_by_key(|(_, place)| *place);
+        let session = |name: &'a ChannelName| Some((self.sessions.key_of(&name.session()?)?, name));
+        let (sessions, own): (Vec<SessionKey>, Vec<_>) = channels.iter().filter_map(session).unzip();
+        let by = first.iter().filter_map(|(_, place)| channels.get(*place));
+        Union {
+            names: by.chain(own).collect(),
+            rosters: first.iter().map(|(roster, _)| *roster).collect(),
+            sessions,
+        }
     }
 
     fn publish_to_session(&mut self, id: SessionId, publish: Publish, effects: &mut Effects) {

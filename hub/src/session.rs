@@ -1,6 +1,7 @@
 //! The sessions of a hub and their look-up. Owns the layout of a session, since it decides the memory per client;
 //! knows nothing of what changes a session (see `lifecycle`, `subscription`, `deliver`).
 
+use crate::command::Part;
 use crate::effect::{PresenceMember, Recipient};
 use crate::exchange::Handed;
 use crate::ids::{Millis, SessionId, SessionKey, Tag};
@@ -38,17 +39,6 @@ pub(crate) enum State {
     Paused,
     /// No connection; the recovery log keeps what it misses.
     Detached,
-}
-
-/// What a session is there for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Part {
-    /// A client.
-    Client,
-    /// A client that has named all that it wants: what is stored of its user is not for it.
-    Reader,
-    /// Watches for the back end: not counted, listed or asked.
-    Observer,
 }
 
 /// One session: 96 bytes, however it connects; the rare parts are boxed.
@@ -178,6 +168,11 @@ impl Session {
 
     pub(crate) fn is_observer(&self) -> bool {
         self.part == Part::Observer
+    }
+
+    /// Whether it is told the channels of messages.
+    pub(crate) fn is_reader(&self) -> bool {
+        self.pact.is_some() || matches!(self.part, Part::Reader | Part::NamedReader)
     }
 
     pub(crate) fn is_connected(&self) -> bool {

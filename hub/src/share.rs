@@ -317,33 +317,31 @@ impl Hub {
         }
     }
 
-    /// Gives a message that came by these rosters to one member of each group, and adds to the counts.
+    /// Gives a message that came by this roster to one member of each group, and adds to the counts.
     pub(crate) fn deal(
         &mut self,
         (message, watch): (&Arc<Message>, Option<u64>),
-        rosters: &[RosterKey],
+        roster: RosterKey,
         mut counts: Counts,
         effects: &mut Effects,
     ) -> Counts {
-        for roster in rosters {
-            let Some(groups) = self.rosters.known(*roster).groups.clone() else { continue };
-            for group in groups.iter() {
-                if self.journal.had.as_ref().is_some_and(|had| had.has_group(group, message)) {
-                    counts.queued += 1;
-                    continue;
-                }
-                // A member elsewhere, or one that has left, says so itself.
-                watch.into_iter().for_each(|watch| self.journal.watch_more(watch));
-                let watch = watch.map(|watch| (self.config.shard, watch));
-                let choice = self.deal_to(group, message, watch, effects);
-                if choice.is_none() {
-                    self.stored(watch, effects);
-                }
-                match choice {
-                    Some(Choice { is_connected: true, .. }) => counts.delivered += 1,
-                    Some(_) => counts.queued += 1,
-                    None => counts.dropped += 1,
-                }
+        let groups = self.rosters.known(roster).groups.clone();
+        for group in groups.iter().flat_map(|groups| groups.iter()) {
+            if self.journal.had.as_ref().is_some_and(|had| had.has_group(group, message)) {
+                counts.queued += 1;
+                continue;
+            }
+            // A member elsewhere, or one that has left, says so itself.
+            watch.into_iter().for_each(|watch| self.journal.watch_more(watch));
+            let watch = watch.map(|watch| (self.config.shard, watch));
+            let choice = self.deal_to(group, message, watch, effects);
+            if choice.is_none() {
+                self.stored(watch, effects);
+            }
+            match choice {
+                Some(Choice { is_connected: true, .. }) => counts.delivered += 1,
+                Some(_) => counts.queued += 1,
+                None => counts.dropped += 1,
             }
         }
         counts

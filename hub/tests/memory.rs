@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use trunkline_hub::{
     Admit, Body, CatchUp, ChannelName, Claim, Command, Config, Effect, Effects, Hub, Join, Limits, MessageId,
-    Millis, Open, Options, Publish, Quality, Reason, RecoveryLimits, SessionKey, ShardId, Tag, Target,
+    Millis, Open, Options, Part, Publish, Quality, Reason, RecoveryLimits, SessionKey, ShardId, Tag, Target,
     Topology,
 };
 
@@ -46,7 +46,7 @@ fn apply(hub: &mut Hub, command: Command) -> Effects {
 /// A ready session in one channel for all and one for ten.
 fn connect(hub: &mut Hub, n: u32) {
     let opened =
-        apply(hub, Command::Open(Open { tag: Tag(n), random: [7; 9], recover: false, observer: false }));
+        apply(hub, Command::Open(Open { tag: Tag(n), random: [7; 9], recover: false, part: Part::Client }));
     let [Effect::Opened { session, .. }] = opened.list.as_slice() else { panic!("{opened:?}") };
     let subscriptions = vec!["all".to_owned(), format!("ten/{}", n / 10)];
     apply(

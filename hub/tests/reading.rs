@@ -8,7 +8,7 @@ use bytes::Bytes;
 use trunkline_hub as hub;
 use trunkline_hub::{
     Admit, Body, ChannelName, ChannelRule, Command, Config, Effect, HistoryPage, HistoryRule, Hub, HubMail,
-    Limits, MessageId, Millis, Open, Outcome, Outgoing, Position, Publish, Read, ReadFrom, Receipt,
+    Limits, MessageId, Millis, Open, Outcome, Outgoing, Part, Position, Publish, Read, ReadFrom, Receipt,
     RecoveryLimits, Refusal, SessionKey, ShardId, Tag, Target, Topology, Traits,
 };
 
@@ -120,7 +120,7 @@ impl Node {
     fn open(&mut self, channel: &ChannelName) -> SessionKey {
         self.apply(
             ShardId(0),
-            Command::Open(Open { tag: Tag(0), random: [1; 9], recover: false, observer: false }),
+            Command::Open(Open { tag: Tag(0), random: [1; 9], recover: false, part: Part::Client }),
         );
         let session = SessionKey(self.hubs[0].len() as u32 - 1);
         let subscriptions = vec![channel.as_str().to_owned()];
@@ -379,7 +379,7 @@ fn who_has_seen_what_a_crash_took_does_not_take_what_comes_for_it() {
     };
     let read = |hub: &mut Hub, after| {
         let mut effects = hub::Effects::default();
-        let open = Open { tag: Tag(0), random: [1; 9], recover: false, observer: false };
+        let open = Open { tag: Tag(0), random: [1; 9], recover: false, part: Part::Client };
         hub.apply(Millis(1), Command::Open(open), &mut effects);
         let Some(Effect::Opened { session, .. }) = effects.list.pop() else { panic!("it has room") };
         let from = ReadFrom::After(after);

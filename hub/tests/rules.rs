@@ -5,7 +5,7 @@
 use bytes::Bytes;
 use trunkline_hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Counts, Effect, Effects, HistoryRule,
-    Hub, HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Publish, Query, Reason,
+    Hub, HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Part, Publish, Query, Reason,
     RecoveryLimits, Refusal, Report, SessionId, SessionKey, ShardId, Span, Tag, Target, Token, Topology,
     WhenFull,
 };
@@ -67,13 +67,13 @@ impl Bench {
     }
 
     fn open(&mut self, recover: bool) -> (SessionKey, SessionId) {
+        self.open_as(recover, Part::Client)
+    }
+
+    fn open_as(&mut self, recover: bool, part: Part) -> (SessionKey, SessionId) {
         self.next_tag += 1;
-        let effects = self.apply(Command::Open(Open {
-            tag: Tag(self.next_tag),
-            random: [1; 9],
-            recover,
-            observer: false,
-        }));
+        let (tag, random) = (Tag(self.next_tag), [1; 9]);
+        let effects = self.apply(Command::Open(Open { tag, random, recover, part }));
         let [Effect::Opened { session, id, .. }] = effects.list.as_slice() else { panic!("{effects:?}") };
         (*session, *id)
     }
@@ -322,7 +322,7 @@ fn limits_refuse() {
         bench.open(false);
     }
     let effects =
-        bench.apply(Command::Open(Open { tag: Tag(99), random: [0; 9], recover: false, observer: false }));
+        bench.apply(Command::Open(Open { tag: Tag(99), random: [0; 9], recover: false, part: Part::Client }));
     assert!(matches!(effects.list.as_slice(), [Effect::OpenRefused { tag: Tag(99) }]), "sessions_max");
 }
 
@@ -571,7 +571,7 @@ fn subscribers_of_a_foreign_channel_wait_for_its_home() {
 #[test]
 fn an_observer_sees_without_being_seen() {
     let mut bench = Bench::with(limits(), kept(10, u64::MAX), 1);
-    let open = Open { tag: Tag(77), random: [2; 9], recover: false, observer: true };
+    let open = Open { tag: Tag(77), random: [2; 9], recover: false, part: Part::Observer };
     let effects = bench.apply(Command::Open(open));
     let [Effect::Opened { session, id, .. }] = effects.list.as_slice() else { panic!("{effects:?}") };
     bench.apply(Command::Admit(Admit {
@@ -624,6 +624,47 @@ fn a_union_reaches_the_sessions_among_its_names_once_and_they_recover_it() {
         bench.publish_to(union.clone(), |_| {});
     }
     assert!(come_back(&mut bench, other, None).is_none(), "the log holds four");
+}
+
+#[test]
+fn a_union_comes_to_readers_by_the_first_name_that_they_are_subscribed_to() {
+    let mut bench = Bench::new();
+    let mut reader = |subscriptions: &[&str]| {
+        let (session, id) = bench.open_as(false, Part::Reader);
+        bench.admit(session, subscriptions);
+        bench.resume(session);
+        (session, id)
+    };
+    let (first, second, both) = (reader(&["r"]), reader(&["s/+"]), reader(&["s/1", "r"]));
+    let by_name = reader(&[]);
+    let client = bench.join(false, &["s/1"]);
+    let names = [name("r"), name("s/1"), ChannelName::client(by_name.1)];
+    let effects = bench.publish_to(Target::Union(names.to_vec()), |_| {});
+    let mut came = Vec::new();
+    for effect in &effects.list {
+        match effect {
+            Effect::Deliver { message, to, .. } => {
+                let to = &effects.recipients[to.clone()];
+                came.extend(to.iter().map(|to| (to.session, message.channel.clone())));
+            }
+            Effect::Send { to, item: Outgoing::Message { message, .. } } => {
+                came.push((to.session, message.channel.clone()));
+            }
+            _ => {}
+        }
+    }
+    came.sort_by_key(|(session, _)| session.0);
+    let mut expected = vec![
+        (first.0, name("r")),
+        (second.0, name("s/1")),
+        (both.0, name("r")),
+        (by_name.0, ChannelName::client(by_name.1)),
+        // Whoever is not told the channel shares what the others get.
+        (client.0, name("r")),
+    ];
+    expected.sort_by_key(|(session, _)| session.0);
+    assert_eq!(came, expected);
+    assert_eq!(counts(effects).0, Counts { delivered: 5, ..Counts::default() });
 }
 
 #[test]

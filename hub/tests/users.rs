@@ -11,8 +11,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use trunkline_hub::{
     Admit, Attendance, ChannelName, ChannelRule, Claim, Command, Config, Effect, Effects, Entry, Hub,
-    HubMail, Limits, Members, Millis, Open, Outgoing, Partition, Place, Presence, Quality, Query, Reason,
-    Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Token, Topology, UserChange,
+    HubMail, Limits, Members, Millis, Open, Outgoing, Part, Partition, Place, Presence, Quality, Query,
+    Reason, Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Token, Topology, UserChange,
     UserDeed, UserFull, UserLimits, WhenFull, claim_home,
 };
 
@@ -373,7 +373,7 @@ impl World {
         let tag = self.client(user, shard, None);
         self.apply(
             shard,
-            Command::Open(Open { tag: Tag(tag), random: random(tag), recover: false, observer: false }),
+            Command::Open(Open { tag: Tag(tag), random: random(tag), recover: false, part: Part::Client }),
         );
         let named_only = self.rng.below(6) == 0;
         let client = self.clients.get_mut(&tag).unwrap();

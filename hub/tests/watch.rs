@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use trunkline_hub::{
     Admit, Attach, CatchUp, Claim, Command, Config, Effect, Effects, Hub, Join, Limits, Members, Millis,
-    Open, Options, Query, Reason, RecoveryLimits, Report, SessionId, SessionKey, SessionView, ShardId,
+    Open, Options, Part, Query, Reason, RecoveryLimits, Report, SessionId, SessionKey, SessionView, ShardId,
     Subject, SubscriptionChange, Tag, Token, Topology, Watch,
 };
 
@@ -75,7 +75,7 @@ impl World {
     }
 
     fn apply(&mut self, command: Command) -> Vec<Report> {
-        let is_observer = matches!(&command, Command::Open(open) if open.observer);
+        let is_observer = matches!(&command, Command::Open(open) if open.part == Part::Observer);
         let mut effects = Effects::default();
         self.hub.apply(Millis(self.now), command, &mut effects);
         let mut reports = Vec::new();
@@ -165,8 +165,9 @@ impl World {
         let command = match deed {
             0 => {
                 let (tag, random) = (self.tag(), self.random());
-                let (recover, observer) = (self.rng.below(2) == 0, self.rng.below(8) == 0);
-                Command::Open(Open { tag, random, recover, observer })
+                let recover = self.rng.below(2) == 0;
+                let part = if self.rng.below(8) == 0 { Part::Observer } else { Part::Client };
+                Command::Open(Open { tag, random, recover, part })
             }
             1 => self.claim(),
             2 => Command::Tick,
@@ -252,7 +253,7 @@ fn what_is_noticed_is_what_looking_finds() {
 fn channels_of_restored_sessions_are_found() {
     let mut world = World::new(1);
     let random = world.random();
-    world.apply(Command::Open(Open { tag: Tag(1), random, recover: true, observer: false }));
+    world.apply(Command::Open(Open { tag: Tag(1), random, recover: true, part: Part::Client }));
     let (session, _) = world.known[0];
     let admit = Admit {
         session,

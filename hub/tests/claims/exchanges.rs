@@ -198,7 +198,7 @@ const TO_CLIENTS: &[Rule] = &[
          office publishes $client/a hi q2
          > a $client hi q2 #1
          office publishes y,$client/a hi q1
-         > a y hi q1 #2
+         > a $client hi q1 #2
          > b y hi
          office publishes y,x hi q1
          > b y hi
@@ -207,7 +207,7 @@ const TO_CLIENTS: &[Rule] = &[
          a claims
          > a claimed resumed
          > a $client hi q2 #1 again
-         > a y hi q1 #2 again
+         > a $client hi q1 #2 again
          > a $client later q1 #3",
     ),
     (

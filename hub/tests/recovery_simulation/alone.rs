@@ -3,9 +3,9 @@
 use bytes::Bytes;
 use hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, Entry, HistoryRule, Hub,
-    Limits, MessageId, Millis, Offset, Open, Outgoing, Place, Position, Publish, Quality, Query, Reason,
-    Receipt, Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Snapshot, Span, Tag, Target,
-    Token, Topology, Traits, WhenFull,
+    Limits, MessageId, Millis, Offset, Open, Outgoing, Part, Place, Position, Publish, Quality, Query,
+    Reason, Receipt, Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Snapshot, Span, Tag,
+    Target, Token, Topology, Traits, WhenFull,
 };
 use std::collections::BTreeMap;
 
@@ -104,7 +104,7 @@ impl Bench {
 
     /// A session that is in `a` and `b`, and is not told yet.
     fn session(&mut self) -> (SessionKey, SessionId) {
-        let open = Open { tag: Tag(1), random: [3; 9], recover: true, observer: false };
+        let open = Open { tag: Tag(1), random: [3; 9], recover: true, part: Part::Client };
         let [Effect::Opened { session, id, .. }] = self.apply(Command::Open(open)) else { panic!() };
         let (session, id) = (*session, *id);
         let (subscriptions, keepsake) = (vec!["a".to_owned(), "b".to_owned()], Bytes::from_static(b"k"));

@@ -7,8 +7,9 @@ use crate::store::Store;
 use bytes::Bytes;
 use hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Command, Config, Effect, Effects, HistoryRule, Hub,
-    HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Position, Publish, Quality, Reason,
-    RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology, Traits, WhenFull,
+    HubMail, Limits, Members, MessageId, Millis, Offset, Open, Outgoing, Part, Position, Publish, Quality,
+    Reason, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Target, Token, Topology, Traits,
+    WhenFull,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -410,7 +411,7 @@ impl World {
         let mut random = [0; 9];
         random[..8].copy_from_slice(&self.rng.next().to_be_bytes());
         let mut effects = Effects::default();
-        let open = Open { tag, random, recover: true, observer: false };
+        let open = Open { tag, random, recover: true, part: Part::Client };
         self.hubs[shard].apply(self.now, Command::Open(open), &mut effects);
         let [Effect::Opened { session: key, id, .. }] = effects.list.as_slice() else {
             panic!("{effects:?}")

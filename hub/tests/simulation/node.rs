@@ -6,8 +6,8 @@ use crate::site::Site;
 use bytes::Bytes;
 use hub::{
     Admit, Attach, Body, ChannelName, ChannelRule, Config, Except, HistoryRule, HubMail, Limits, Members,
-    MessageId, Millis, Offset, Open, Publish, Reason, RecoveryLimits, Refusal, Report, SessionId, SessionKey,
-    ShardId, Tag, Target, Token, Topology, WhenFull,
+    MessageId, Millis, Offset, Open, Part, Publish, Reason, RecoveryLimits, Refusal, Report, SessionId,
+    SessionKey, ShardId, Tag, Target, Token, Topology, WhenFull,
 };
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
@@ -439,7 +439,8 @@ impl Node {
         let mut random = [0; 9];
         random[..8].copy_from_slice(&self.rng.next().to_be_bytes());
         self.next += 1;
-        let open = Open { tag: Tag(self.next as u32), random, recover: self.rng.chance(60), observer: false };
+        let open =
+            Open { tag: Tag(self.next as u32), random, recover: self.rng.chance(60), part: Part::Client };
         if let Some((_, id)) = self.sites[shard].open(self.now, open) {
             self.ids.push(id);
         }

@@ -4,7 +4,7 @@
 
 use crate::back::TailSink;
 use bytes::Bytes;
-use hub::{Admit, Command, Effect, Members, Message, Open, Outgoing, SessionKey, Tag, Token};
+use hub::{Admit, Command, Effect, Members, Message, Open, Outgoing, Part, SessionKey, Tag, Token};
 use slab::Slab;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -34,7 +34,7 @@ impl Tails {
     pub(super) fn open(&mut self, (filter, sink): (String, TailSink), random: [u8; 9]) -> Command {
         let index = self.open.insert(Tail { filter, sink, session: None });
         let tag = Tag(TAIL | u32::try_from(index).expect("limits.tails_max is far below"));
-        Command::Open(Open { tag, random, recover: false, observer: true })
+        Command::Open(Open { tag, random, recover: false, part: Part::Observer })
     }
 
     /// The commands that end the tails that nobody reads any more.

@@ -26,6 +26,25 @@ async fn a_message_reaches_every_protocol_with_its_event() {
     server.drain().await;
 }
 
+/// By the first of all, it had reached them by a channel that they had not asked for.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_goes_to_several_channels_comes_by_the_first_that_a_stream_has() {
+    let server = start(&[("server.shards", "2")]).await;
+    let address = server.public_addr();
+    let targets = ["channel=a", "channel=b", "channel=c&channel=b", "channel=%2B", "channel=c"];
+    let mut streams = targets.map(|target| Stream::get(address, &format!("/ndjson?{target}"), &[]));
+    let body = json!({"channels": ["a", "b", "c"], "data": "hi"});
+    let (status, told) = back_end(&server, "POST", "/v1/messages", Some(&body));
+    assert_eq!((status, &told["results"][0]["delivered"]), (200, &json!(5)));
+    // A stream of several channels says first where it stands.
+    let channel_of = |stream: &mut Stream| {
+        std::iter::from_fn(|| stream.line()).find_map(|line| line.get("channel").cloned())
+    };
+    let channels = streams.each_mut().map(channel_of);
+    assert_eq!(channels, ["a", "b", "b", "a", "c"].map(|name| Some(json!(name))));
+    server.drain().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_may_not_be_published_is_refused_with_its_reason() {
     let server = start(&[("limits.message_bytes_max", "2000"), ("socketio.max_payload_bytes", "1000")]).await;

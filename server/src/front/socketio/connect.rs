@@ -13,7 +13,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use hub::{Admit, Command, Millis, Open, Reason, SessionId, SessionKey, Tag};
+use hub::{Admit, Command, Millis, Open, Part, Reason, SessionId, SessionKey, Tag};
 use wire::socketio::Refusal;
 use wire::values::JsonText;
 
@@ -86,7 +86,7 @@ impl SocketIo {
         let Some(socket) = self.socket(tag) else { return };
         let recover = socket.variant.offsets == Offsets::Appended;
         let random = cx.io.random();
-        self.apply(cx, Command::Open(Open { tag: Tag(tag), random, recover, observer: false }));
+        self.apply(cx, Command::Open(Open { tag: Tag(tag), random, recover, part: Part::Client }));
     }
 
     /// Tells a client that it may not join.

@@ -3,7 +3,7 @@
 //!
 //! Owns that order. Must not know what a request looks like. Start at [`Streams::open`].
 
-use hub::{Admit, ChannelName, Command, Millis, Open, Position, ReadFrom, SessionId, SessionKey};
+use hub::{Admit, ChannelName, Command, Millis, Open, Part, Position, ReadFrom, SessionId, SessionKey};
 use wire::http::BodyForm;
 use wire::stream::{Mark, Notice, Positions, Resume, Said, Token, Wanted};
 
@@ -95,7 +95,7 @@ impl Streams {
             reader.rare().asked = Some(Box::new(asked));
         }
         let (tag, random) = (tag_of(Door::Feed, index), cx.io.random());
-        self.apply(cx, Command::Open(Open { tag, random, recover: false, observer: false }));
+        self.apply(cx, Command::Open(Open { tag, random, recover: false, part: Part::Reader }));
         let is_waiting = |reader: &&Reader| {
             reader.conn == conn && (reader.stage == Stage::Opening || reader.kind == Kind::Poll)
         };
