@@ -1,4 +1,4 @@
-"""What a back end is asked about single channels, with clients (paho-mqtt) and libraries (standardwebhooks, cloudevents) that others wrote."""
+"""What a back end is asked about single channels, with clients (paho-mqtt, requests, websockets, python-socketio) and libraries (standardwebhooks, cloudevents) that others wrote."""
 
 import json
 import os
@@ -9,8 +9,12 @@ import time
 import unittest
 
 import paho.mqtt.client as mqtt
+import requests
+import socketio
+from websockets.sync.client import connect
 
 from . import test_webhooks as hooks
+from .test_sockets import Client
 from .sut import HERE, REFERENCE, WAIT_S, eventually
 
 NO = (403, {"error": {"message": "not you"}})
@@ -52,6 +56,9 @@ class Asked(unittest.TestCase):
             [[socketio.namespace]]
             name = "/"
             events = "relay"
+            [[channel]]
+            filter = "main"
+            publish = "webhook"
             [[channel]]
             filter = "ask/#"
             subscribe = "webhook"
@@ -104,6 +111,59 @@ class Asked(unittest.TestCase):
                         self.assertEqual([acks[one.mid] for one in sent], [0, 0x87, 0, 0])
                 client.disconnect()
                 self.assertEqual(self.back_end.faults, [])
+
+    def test_streams(self):
+        url = f"http://{self.public}"
+
+        def status(path, channel):
+            answer = requests.get(f"{url}/{path}", params={"channel": channel, "wait": 0}, stream=True, timeout=WAIT_S)
+            answer.close()
+            return answer.status_code
+
+        def post(channel, **more):
+            answer = requests.post(f"{url}/publish", params={"channel": channel}, data=b"x", timeout=WAIT_S, **more)
+            return answer.status_code
+
+        for path in ("sse", "ndjson", "poll"):
+            self.assertEqual((status(path, "ask/a"), status(path, "ask/no")), (200, 403))
+        with requests.get(f"{url}/sse", params={"channel": "ask/#"}, stream=True, timeout=WAIT_S) as stream:
+            lines = stream.iter_lines(decode_unicode=True)
+            self.assertEqual([post(f"ask/{name}") for name in ("drop", "no", "other", "a")], [200, 403, 200, 200])
+            data = []
+            while len(data) < 2:
+                line = next(lines)
+                if line.startswith("data: ") and "recovered" not in line:
+                    data.append(line)
+            self.assertEqual(sorted(data), ["data: else", "data: x"])
+        self.assertEqual(self.back_end.faults, [])
+
+    def test_web_socket(self):
+        made = connect(f"ws://{self.public}/ws", subprotocols=["cloudevents.json"], open_timeout=WAIT_S)
+        client = Client(self.enterContext(made))
+        client.until("stream.opened")
+        for kind, done in (("subscribe", "channel.subscribed"), ("publish", "channel.published")):
+            asked = client.say(kind, "ask/no", "x", datacontenttype="text/plain")
+            refused, _ = client.until("refused")
+            self.assertEqual((refused.get_attributes()["answers"], refused.get_data()["status"]), (asked, 403))
+            client.say(kind, "ask/a", "x", datacontenttype="text/plain")
+            client.until(done)
+        self.assertEqual(self.back_end.faults, [])
+
+    def test_socketio(self):
+        def verdict(event):
+            return ANSWERS.get(event.get_data()["event"], (204, None))
+
+        self.back_end.on_channel = verdict
+        one, other, came = socketio.Client(), socketio.Client(), []
+        for client in (one, other):
+            client.connect(f"http://{self.public}", transports=["websocket"], wait_timeout=WAIT_S)
+            self.addCleanup(client.disconnect)
+        other.on("*", lambda name, *args: came.append((name, args)))
+        for name in ("no", "drop", "other", "a"):
+            one.emit(name, ("x", 1))
+        eventually(lambda: len(came) == 2, "what may be published")
+        self.assertEqual(came, [("other", ("else",)), ("a", ("x", 1))])
+        self.assertEqual(self.back_end.faults, [])
 
 
 if __name__ == "__main__":

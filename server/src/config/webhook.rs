@@ -152,6 +152,8 @@ words! {
         Poll = "poll",
         /// events in WebSockets
         WebSocket = "websocket",
+        /// requests to publish, which are asked about alone
+        Publish = "publish",
     }
 }
 
@@ -434,7 +436,7 @@ impl Setting for WebhookUrl {
 impl WebhookProtocol {
     /// Of a stream that is called so.
     pub fn of_stream(name: &str) -> Option<Self> {
-        let streams = [Self::Sse, Self::Ndjson, Self::Poll, Self::WebSocket];
+        let streams = [Self::Sse, Self::Ndjson, Self::Poll, Self::WebSocket, Self::Publish];
         streams.into_iter().find(|stream| stream.as_str() == name)
     }
 }

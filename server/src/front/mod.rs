@@ -309,11 +309,12 @@ impl Handler for Front {
             Mail::Refuse { session, denial, message, data } => {
                 self.deny(cx, session, (denial, message), data);
             }
+            Mail::Answer { session, number, ruling } if self.streams.has(session) => {
+                self.streams.ruled(cx, session, (number, *ruling));
+            }
             Mail::Answer { session, number, ruling } if self.mqtt.has(session) => {
                 self.mqtt.ruled(cx, session, (number, *ruling));
             }
-            // Of a client that is gone.
-            Mail::Answer { .. } => {}
             Mail::Greet { session, number } => self.mqtt.may_be_greeted(cx, session, number),
             Mail::Disconnect { session } => self.disconnect(cx, session),
             mail => self.socketio.mail(cx, mail),

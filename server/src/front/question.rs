@@ -7,7 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use hub::Body;
 
-use crate::mail::{Denial, Speaks, Wanted};
+use crate::mail::{Denial, Handshake, Speaks, Wanted};
 
 /// What a client wants to do with a channel that the back end is asked about.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub struct Draft {
     pub retain: bool,
     /// When the client is gone without a word.
     pub is_will: bool,
+    /// The request that it came by, if its client has no session.
+    pub request: Option<Arc<Handshake>>,
 }
 
 /// What becomes of it.

@@ -5,11 +5,13 @@
 //! with its [`Open`] question, and reads nothing more from it until the [`crate::mail::Ruling`] is there, which bounds what waits
 //! and keeps the order of what a client says. Must not know protocols. Start at [`Open::ask`].
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use hub::{Body, Millis, Publish, SessionId, Target};
 use wire::mqtt::{Forwarded, Property, PropertyBuf, Value};
 
-use crate::mail::{Deed, Draft, Question, Terms, Upcall};
+use crate::mail::{Deed, Draft, Handshake, Question, Terms, Upcall};
 use crate::shard::Cx;
 
 /// A question that is not answered yet.
@@ -36,7 +38,11 @@ impl Open {
 }
 
 /// What is asked about a message; `None` if it goes to something else than one channel.
-pub(super) fn publish_deed(publish: &Publish, qos: Option<u8>) -> Option<(Box<str>, Deed)> {
+pub(super) fn publish_deed(
+    publish: &Publish,
+    qos: Option<u8>,
+    request: Option<Arc<Handshake>>,
+) -> Option<(Box<str>, Deed)> {
     let Target::Channel(channel) = &publish.target else { return None };
     let draft = Draft {
         event: publish.event.clone(),
@@ -45,6 +51,7 @@ pub(super) fn publish_deed(publish: &Publish, qos: Option<u8>) -> Option<(Box<st
         qos,
         retain: publish.traits.retain,
         is_will: false,
+        request,
     };
     Some((channel.as_str().into(), Deed::Publish(Box::new(draft))))
 }
@@ -116,7 +123,9 @@ mod tests {
     fn a_message_is_changed_as_the_answer_says_and_keeps_the_rest() {
         let pairs = [("event", "say"), ("a", "1")];
         let mut publish = message(attributes(Some("text/tea"), pairs.into_iter()).unwrap());
-        let (channel, Deed::Publish(draft)) = publish_deed(&publish, Some(1)).unwrap() else { panic!() };
+        let (channel, Deed::Publish(draft)) = publish_deed(&publish, Some(1), None).unwrap() else {
+            panic!()
+        };
         assert_eq!((&*channel, draft.event.as_deref(), draft.qos), ("tea", Some("say"), Some(1)));
         let before = publish.traits.attributes.clone();
         change(

@@ -18,6 +18,8 @@ mod restarting;
 mod retained;
 #[path = "../support/mqtt.rs"]
 mod rig;
+mod ruled;
+mod ruled;
 mod shared;
 mod subscribing;
 mod together;

@@ -319,3 +319,58 @@ async fn who_is_asked_of_nobody_is_refused_and_the_webhook_that_takes_it_is_aske
     until("one was asked about", || back_end.hooks().len() == 1).await;
     server.drain().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_will_is_asked_about_before_its_client_is_let_in() {
+    let back_end = BackEnd::start(as_named).await;
+    let server = start(&back_end, "timeout_ms = 700").await;
+    script(&server, |address| {
+        let mut reader = joined(address, "reader", Level::V5);
+        subscribe(&mut reader, 1, &["ask/#"]);
+        assert_eq!(reader.next(), "SUBACK 01");
+        let open =
+            |id, level, topic| Mqtt::open(address, &Opening { id, level, will: Some(topic), ..OPENING });
+        for (topic, expected) in [
+            ("ask/a", Some("PUBLISH ask/a gone")),
+            ("ask/drop", None),
+            ("ask/other", Some("PUBLISH ask/other else")),
+            ("free", None),
+        ] {
+            let mut client = open("c", Level::V5, topic);
+            // What it says meanwhile waits.
+            publish(&mut client, 0, "ask/first", (Qos::AtMostOnce, b"1"));
+            assert_eq!(client.next(), "CONNACK new 00", "{topic}");
+            assert_eq!(reader.next_publish(), "PUBLISH ask/first 1");
+            client.cut();
+            if let Some(expected) = expected {
+                assert_eq!(reader.next_publish(), expected);
+            }
+        }
+        assert_eq!(open("c", Level::V5, "ask/error").next(), "CONNACK new 87");
+        assert_eq!(open("c", Level::V311, "ask/403").next(), "CONNACK new 87", "code 5 of version 3");
+        assert_eq!(open("c", Level::V5, "ask/none").next(), "END");
+    })
+    .await;
+    // Who comes later has the session, whoever is answered first.
+    let will = Some("ask/slow");
+    let mut early =
+        script(&server, move |address| Mqtt::open(address, &Opening { id: "c", will, ..OPENING })).await;
+    until("it is asked about", || back_end.hooks().iter().any(|hook| hook.event["subject"] == "ask/slow"))
+        .await;
+    script(&server, move |address| {
+        let mut late = joined(address, "c", Level::V5);
+        assert_eq!(early.next(), "END");
+        publish(&mut late, 1, "ask/a", (Qos::AtLeastOnce, b"2"));
+        assert_eq!(late.next_ack(), (1, 0x10), "nobody listens any more");
+    })
+    .await;
+    let wills: Vec<Hook> = back_end
+        .of("channel.publish")
+        .into_iter()
+        .filter(|hook| hook.event["data"]["will"] == true)
+        .collect();
+    let event = &wills[0].event;
+    assert_eq!((&event["source"], &event["clientid"]), (&json!("/clients/c"), &json!("c")));
+    assert!(event["sessionid"].is_null(), "it has none yet");
+    server.drain().await;
+}

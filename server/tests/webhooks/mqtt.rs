@@ -32,10 +32,12 @@ pub(crate) struct Opening<'a> {
     pub(crate) password: Option<&'a [u8]>,
     /// 0: a clean start.
     pub(crate) expiry_seconds: u32,
+    /// The topic of a will that says `gone`.
+    pub(crate) will: Option<&'a str>,
 }
 
 pub(crate) const OPENING: Opening<'_> =
-    Opening { level: Level::V5, id: "c1", user: None, password: None, expiry_seconds: 0 };
+    Opening { level: Level::V5, id: "c1", user: None, password: None, expiry_seconds: 0, will: None };
 
 impl Mqtt {
     pub(crate) fn open(address: SocketAddr, opening: &Opening<'_>) -> Self {
@@ -54,7 +56,13 @@ impl Mqtt {
             clean_start: opening.expiry_seconds == 0,
             keep_alive_seconds: 0,
             client_id: opening.id,
-            will: None,
+            will: opening.will.map(|topic| wire::mqtt::Will {
+                topic,
+                payload: b"gone",
+                qos: Qos::AtLeastOnce,
+                retain: false,
+                properties: Properties::NONE,
+            }),
             user_name: opening.user,
             password: opening.password,
             properties: properties.as_properties(),
@@ -105,6 +113,11 @@ impl Mqtt {
         let text = self.next();
         assert!(text.starts_with("PUBLISH "), "{text}");
         text
+    }
+
+    /// The connection breaks.
+    pub(crate) fn cut(self) {
+        self.stream.shutdown(std::net::Shutdown::Both).unwrap();
     }
 
     pub(crate) fn leave(mut self) {

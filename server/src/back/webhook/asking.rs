@@ -12,6 +12,7 @@ use bytes::Bytes;
 use hub::{Body, SessionId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 use tokio::time::Instant;
 use wire::mqtt::{Forwarded, Qos};
 use wire::socketio::is_reserved_event;
@@ -21,12 +22,12 @@ use super::failure::Failure;
 use super::lives::Life;
 use super::reply::{self, ErrorReply, Verdict};
 use super::teller::{Checked, REFUSED, Teller, arguments, note, takes};
-use super::telling::{Telling, new_id};
+use super::telling::{Telling, new_id, shown};
 use crate::auth::covers;
 use crate::back::checked::check_body;
 use crate::back::values::{body_of, text_of};
 use crate::config::{ChannelWithoutAnswer, WebhookType};
-use crate::mail::{Deed, Denial, Draft, Mail, Question, Ruling, Terms, Wanted};
+use crate::mail::{Deed, Denial, Draft, Handshake, Mail, Question, Ruling, Terms, Wanted};
 
 /// Before an answer that is none is asked for again, if there is time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
@@ -67,6 +68,17 @@ struct Publishing<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     response_topic: Option<&'a str>,
     user_properties: Vec<(&'a str, &'a str)>,
+    #[serde(flatten)]
+    request: Option<Requesting>,
+}
+
+/// Of a client without a session, which shows who it is with each message.
+#[derive(Serialize)]
+struct Requesting {
+    query: Map<String, Value>,
+    headers: Map<String, Value>,
+    remote: Option<String>,
+    secure: bool,
 }
 
 /// What the result of `channel.subscribe` may say.
@@ -298,10 +310,17 @@ fn data_of(question: &Question) -> String {
                 content_type: properties.content_type(),
                 response_topic: properties.response_topic(),
                 user_properties: properties.user_properties().collect(),
+                request: draft.request.as_deref().map(requesting),
             })
         }
     };
     text.unwrap_or_default()
+}
+
+fn requesting(request: &Handshake) -> Requesting {
+    let (query, headers) = shown(request);
+    let remote = request.remote.map(|remote| remote.to_string());
+    Requesting { query, headers, remote, secure: request.secure }
 }
 
 /// Arguments; or a payload that is JSON or text; or one that is neither, as base64.
@@ -309,7 +328,7 @@ fn content(body: &Body) -> (Option<Box<RawValue>>, Option<Box<RawValue>>, Option
     let Body::Raw(bytes) = body else { return (Some(text_of(body)), None, None) };
     let Ok(text) = std::str::from_utf8(bytes) else { return (None, None, Some(STANDARD.encode(bytes))) };
     let json = serde_json::from_str::<Box<RawValue>>(text);
-    let json = json.or_else(|_| RawValue::from_string(serde_json::Value::from(text).to_string()));
+    let json = json.or_else(|_| RawValue::from_string(Value::from(text).to_string()));
     (None, json.ok(), None)
 }
 

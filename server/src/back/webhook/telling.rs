@@ -61,8 +61,8 @@ impl Telling<'_> {
         let kind = format!("{type_prefix}.{}", self.kind.as_str());
         let (source, partition) = match (&session, speaks) {
             (Some((session, _)), _) => (format!("/sessions/{session}"), session.as_str()),
-            // They have sessions.
-            (None, Speaks::Stream(name)) => (format!("/clients/{name}"), *name),
+            // A single request; streams have sessions.
+            (None, Speaks::Stream(name)) => (format!("/{name}"), self.channel.unwrap_or(name)),
             (None, Speaks::Mqtt(name) | Speaks::SocketIo(name)) => {
                 let mut source = "/clients/".to_owned();
                 percent_encode(name, &mut source);
@@ -198,7 +198,7 @@ fn socketio_data(namespace: &str, auth: Option<&Bytes>, handshake: &Handshake) -
 }
 
 /// Parameters as lists by name, and headers.
-fn shown(handshake: &Handshake) -> (Map<String, Value>, Map<String, Value>) {
+pub(super) fn shown(handshake: &Handshake) -> (Map<String, Value>, Map<String, Value>) {
     let mut query: Map<String, Value> = Map::new();
     for (name, value) in &handshake.query {
         let values = query.entry(name.to_string()).or_insert_with(|| Value::Array(Vec::new()));

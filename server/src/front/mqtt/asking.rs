@@ -11,20 +11,26 @@
 //!    └──Mail::Disconnect, `mqtt.connect_timeout_ms`, or the client is gone──> closed without a word
 //! ```
 //!
+//! So a client waits that is known, and about whose will the back end is asked: Upcall::Ask, answered by Mail::Answer.
+//!
 //! There is no session yet, and the one that the client may have had goes on until it has shown who it is. So the question has
 //! an id of its own, which is at home where the session is to be.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use hub::{Millis, Reason, SessionId, SessionKey, home_partition};
+use hub::{Millis, Reason, SessionId, SessionKey, Will, home_partition};
 use wire::mqtt::{ClientPacket, Connect, Encoder, PropertyBuf, ReasonCode, decode_client, frame};
 
 use super::access::{Identity, Said};
 use super::client::{Client, Kind};
-use super::connect::{Begun, level_name};
+use super::connect::{Begun, Proof, level_name};
 use super::{Mqtt, owner};
-use crate::mail::{Admission, Certified, Denial, Handshake, Hello, Hidden, Known, MqttHello, Upcall};
+use crate::front::questions::{Open, change, publish_deed};
+use crate::mail::{
+    Admission, Certified, Deed, Denial, Handshake, Hello, Hidden, Known, MqttHello, Question, Ruling, Speaks,
+    Upcall,
+};
 use crate::shard::{ConnKey, Cx};
 use crate::tls::subject_of;
 
@@ -48,6 +54,17 @@ pub(super) struct Petition {
     user: Option<Arc<str>>,
     /// When it is closed.
     until: Millis,
+    /// It may come in once the back end has said that it may have its will.
+    willing: Option<Box<Willing>>,
+}
+
+/// A client that is known, and its will, about which the back end is asked.
+#[derive(Debug)]
+struct Willing {
+    identity: Identity,
+    will: Box<Will>,
+    proof: Option<Proof>,
+    open: Open,
 }
 
 impl Petitions {
@@ -98,7 +115,7 @@ impl Mqtt {
         let encoder = Encoder::for_client(connect);
         let mut client = Client::new((conn, SessionKey(NO_SLOT), id), (kind, encoder), Arc::clone(&name));
         client.rare().petition =
-            Some(Box::new(Petition { connect: packet.into(), user: user.clone(), until }));
+            Some(Box::new(Petition { connect: packet.into(), user: user.clone(), until, willing: None }));
         let index = u32::try_from(self.clients.insert(client)).expect("fewer clients than `sessions_max`");
         self.petitions.insert(id, &name, index);
         cx.io.own(conn, owner(index));
@@ -108,7 +125,87 @@ impl Mqtt {
         let (remote, secure) = (cx.io.peer_addr(conn), cx.io.is_secure(conn));
         let handshake = Arc::new(Handshake { remote, secure, ..Handshake::default() });
         cx.io.upcall(Upcall::Connect { session: id, hello, known: Known::default(), handshake });
-        Begun::Asked
+        Begun::Asked(0)
+    }
+
+    /// Asks the back end about the will of a client that is known otherwise.
+    pub(super) fn ask_about_will(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (conn, connect): (ConnKey, &Connect<'_>),
+        (name, identity): (Arc<str>, Identity),
+        (will, proof): (Box<Will>, Option<Proof>),
+    ) -> Begun {
+        let encoder = Encoder::for_client(connect);
+        let mut packet = Vec::new();
+        let is_written = encoder.client_packet(&ClientPacket::Connect(*connect), &mut packet).is_ok();
+        let is_full = self.petitions.clients.len() >= self.config.limits.unjoined_max;
+        let Some((channel, deed)) = will_deed(&will).filter(|_| is_written && !is_full) else {
+            cx.io.close(conn);
+            return Begun::Over;
+        };
+        let id = SessionId::new(home_partition(&name, &self.topology), NO_SLOT, cx.io.random());
+        let (speaks, user) = (Speaks::Mqtt(Arc::clone(&name)), identity.user.clone());
+        let question = Question { speaks, user, channel, deed };
+        let open = Open::ask(cx, id, question, self.config.mqtt.connect_timeout_ms);
+        let kind = Kind { websocket: cx.io.is_websocket(conn), ..Kind::default() };
+        let mut client = Client::new((conn, SessionKey(NO_SLOT), id), (kind, encoder), Arc::clone(&name));
+        let until = open.until;
+        let willing = Some(Box::new(Willing { identity, will, proof, open }));
+        client.rare().petition =
+            Some(Box::new(Petition { connect: packet.into(), user: None, until, willing }));
+        let index = u32::try_from(self.clients.insert(client)).expect("fewer clients than `sessions_max`");
+        self.petitions.insert(id, &name, index);
+        cx.io.own(conn, owner(index));
+        cx.io.pause_reading(conn);
+        self.arm(cx, index);
+        Begun::Asked(0)
+    }
+
+    /// The back end has said whether a client may have its will.
+    pub(super) fn will_ruled(&mut self, cx: &mut Cx<'_>, id: SessionId, (number, ruling): (u64, Ruling)) {
+        let Some(&index) = self.petitions.clients.get(&id) else { return };
+        let Some(client) = self.client(index) else { return };
+        let petition = client.rare.as_ref().and_then(|rare| rare.petition.as_ref());
+        let willing = petition.and_then(|petition| petition.willing.as_ref());
+        if willing.is_none_or(|willing| !willing.open.is(number)) {
+            return;
+        }
+        let (name, is_let) = (Arc::clone(&client.name), matches!(ruling, Ruling::Yes(_) | Ruling::Drop));
+        if is_let {
+            self.displace_petitions(cx, &name, index);
+        }
+        let Some((conn, Petition { connect, willing: Some(willing), .. })) = self.answered(cx, index) else {
+            return;
+        };
+        let Some(connect) = read_again(&connect).filter(|_| !cx.io.has_left(conn)) else {
+            return cx.io.close(conn);
+        };
+        let Willing { identity, mut will, proof, .. } = *willing;
+        let will = match ruling {
+            Ruling::Yes(terms) => {
+                change(&mut will.publish, terms);
+                Some(will)
+            }
+            Ruling::Drop => None,
+            Ruling::No { .. } => {
+                self.refuse_connect(cx, conn, &connect, ReasonCode::NotAuthorized);
+                return;
+            }
+            Ruling::Unknown => return cx.io.close(conn),
+        };
+        if let Begun::Here(index, _) = self.claim(cx, (conn, &connect), (name, identity), (will, proof))
+            && self.client(index).is_some_and(Client::is_greeted)
+        {
+            cx.io.resume_reading(conn);
+        }
+    }
+
+    /// Those that asked before this one under its client id give way.
+    pub(super) fn displace_petitions(&mut self, cx: &mut Cx<'_>, name: &str, index: u32) {
+        for older in self.petitions.before(name, index) {
+            self.end(cx, older, None, Reason::TakenOver);
+        }
     }
 
     /// Whether this is the name of an open question.
@@ -125,9 +222,7 @@ impl Mqtt {
     pub(in crate::front) fn admit(&mut self, cx: &mut Cx<'_>, id: SessionId, admission: Admission) {
         let Some(&index) = self.petitions.clients.get(&id) else { return };
         let Some(name) = self.client(index).map(|client| Arc::clone(&client.name)) else { return };
-        for older in self.petitions.before(&name, index) {
-            self.end(cx, older, None, Reason::TakenOver);
-        }
+        self.displace_petitions(cx, &name, index);
         let Some((conn, petition)) = self.answered(cx, index) else { return };
         if cx.io.has_left(conn) {
             // It may have come back already, and is not to be displaced by what it has given up.
@@ -186,6 +281,15 @@ impl Mqtt {
             self.petitions.remove(&client.id, &client.name, index);
         }
     }
+}
+
+/// What is asked about a will.
+fn will_deed(will: &Will) -> Option<(Box<str>, Deed)> {
+    let (channel, mut deed) = publish_deed(&will.publish, Some(will.publish.traits.quality as u8), None)?;
+    if let Deed::Publish(draft) = &mut deed {
+        draft.is_will = true;
+    }
+    Some((channel, deed))
 }
 
 /// CONNECT that was read before.

@@ -153,6 +153,7 @@ impl Mqtt {
             Some(Proof::Scram(data)),
         ) {
             Begun::Here(index, _) => Begun::Here(index, auth_bytes),
+            Begun::Asked(_) => Begun::Asked(auth_bytes),
             other => other,
         }
     }

@@ -15,7 +15,7 @@ use super::client::{Client, Kind};
 use super::held::token_method;
 use super::publish::lifetime_ms;
 use super::scram::METHOD;
-use super::{BUDGET, Mqtt, availability, owner, replies};
+use super::{BUDGET, Mqtt, NONE, availability, owner, replies};
 use crate::front::apply::tag_of;
 use crate::mail::{Known, Luggage, Upcall};
 use crate::shard::{ConnKey, Cx, Door};
@@ -27,8 +27,8 @@ pub(super) enum Begun {
     Here(u32, usize),
     /// The client has to say more before the first packet can be used.
     Waits,
-    /// The back end is asked whether the client may come in.
-    Asked,
+    /// The back end is asked whether the client may come in; so many bytes behind the first packet were used, too.
+    Asked(usize),
     /// Another shard goes on.
     Elsewhere,
     /// The connection ends.
@@ -168,13 +168,20 @@ impl Mqtt {
             return self.refuse_connect(cx, conn, connect, ReasonCode::Banned);
         }
         let will = match self.will(cx, connect, &name, &identity) {
-            Ok(will) => will,
+            Ok(Some((will, Leave::Asked))) => {
+                return self.ask_about_will(cx, (conn, connect), (name, identity), (will, proof));
+            }
+            Ok(will) => will.map(|(will, _)| will),
             Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
         };
+        if identity.said.is_none() {
+            // It has come later than all that wait under its name.
+            self.displace_petitions(cx, &name, NONE);
+        }
         self.claim(cx, (conn, connect), (name, identity), (will, proof))
     }
 
-    fn refuse_connect(
+    pub(super) fn refuse_connect(
         &mut self,
         cx: &mut Cx<'_>,
         conn: ConnKey,
@@ -213,14 +220,14 @@ impl Mqtt {
         }
     }
 
-    /// The will, if the client may publish it.
+    /// The will, if the client may publish it, or may once the back end has said so.
     fn will(
         &self,
         cx: &mut Cx<'_>,
         connect: &Connect<'_>,
         name: &str,
         identity: &Identity,
-    ) -> Result<Option<Box<Will>>, ReasonCode> {
+    ) -> Result<Option<(Box<Will>, Leave)>, ReasonCode> {
         let Some(will) = &connect.will else { return Ok(None) };
         let (user, permissions) = (identity.user.as_deref(), identity.permissions());
         let asker = Asker { name, user, permissions, session: None, is_own: false };
@@ -236,16 +243,13 @@ impl Mqtt {
         };
         availability::publish(&self.config.mqtt, &sent)?;
         let (publish, leave) = self.message(cx, asker, &sent, will.topic)?;
-        if leave == Leave::Asked {
-            // There is nobody yet about whom to ask.
-            return Err(ReasonCode::NotAuthorized);
-        }
         let put_off_ms = publish.traits.delay_ms;
         let expires_after_ms = lifetime_ms(&will.properties).map(|ms| ms.saturating_add(put_off_ms));
-        Ok(Some(Box::new(Will { publish, delay_ms: u64::from(delay) * 1000, expires_after_ms })))
+        let will = Will { publish, delay_ms: u64::from(delay) * 1000, expires_after_ms };
+        Ok(Some((Box::new(will), leave)))
     }
 
-    fn claim(
+    pub(super) fn claim(
         &mut self,
         cx: &mut Cx<'_>,
         (conn, connect): (ConnKey, &Connect<'_>),

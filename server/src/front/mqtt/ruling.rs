@@ -56,7 +56,7 @@ impl Mqtt {
 
     /// Asks about a message.
     pub(super) fn ask_about_message(&mut self, cx: &mut Cx<'_>, index: u32, message: Publish, sent: Sent) {
-        let Some(asked) = publish_deed(&message, Some(sent.qos as u8)) else { return };
+        let Some(asked) = publish_deed(&message, Some(sent.qos as u8), None) else { return };
         self.hold(cx, index, asked, What::Message(Box::new(message), sent));
     }
 
@@ -76,9 +76,9 @@ impl Mqtt {
         self.client(index)?.rare.as_ref()?.held.as_ref().map(|held| held.open.until)
     }
 
-    /// Whether a session is one of a client here.
+    /// Whether a session is one of a client here, or the name of an open question.
     pub(in crate::front) fn has(&self, id: SessionId) -> bool {
-        self.index_of(id).is_some()
+        self.index_of(id).is_some() || self.asks(id)
     }
 
     /// The back end has answered.
@@ -88,7 +88,7 @@ impl Mqtt {
         id: SessionId,
         (number, ruling): (u64, Ruling),
     ) {
-        let Some(index) = self.index_of(id) else { return };
+        let Some(index) = self.index_of(id) else { return self.will_ruled(cx, id, (number, ruling)) };
         let Some(client) = self.client_mut(index) else { return };
         let Some(rare) = client.rare.as_mut() else { return };
         let Some(held) = rare.held.take_if(|held| held.open.is(number)) else { return };

@@ -53,7 +53,7 @@ impl Mqtt {
                         used += more_bytes;
                     }
                     Begun::Elsewhere | Begun::Waits => return used,
-                    Begun::Asked => return used + frame.packet_bytes,
+                    Begun::Asked(more_bytes) => return used + frame.packet_bytes + more_bytes,
                     Begun::Over => return bytes.len(),
                 }
             } else {

@@ -133,6 +133,7 @@ impl SocketIo {
     /// The hub keeps the session for a client that may come back.
     pub(super) fn session_detached(&mut self, cx: &mut Cx<'_>, tag: u32, (reason, left_ms): (Reason, u64)) {
         self.let_go(cx, tag);
+        self.forget_asked(cx, tag);
         if let Some(session) = self.socket(tag).map(|socket| socket.session) {
             self.bind_detached(tag, session);
         }
@@ -152,6 +153,7 @@ impl SocketIo {
     /// The session is gone. The client is told as the reason asks.
     pub(super) fn session_ended(&mut self, cx: &mut Cx<'_>, tag: u32, reason: Reason) {
         self.let_go(cx, tag);
+        self.forget_asked(cx, tag);
         let Some(socket) = self.socket(tag) else { return };
         let (slot, key, session, variant) = (socket.engine, socket.session, socket.id, socket.variant);
         let is_joined = socket.stage == Stage::Joined;
@@ -211,6 +213,9 @@ impl SocketIo {
             self.sockets = Slab::new();
         }
         self.connecting.remove(&tag);
+        if !self.asked.is_empty() {
+            self.asked.remove(&tag);
+        }
         if !self.held.is_empty() {
             self.held.remove(&tag);
         }

@@ -29,6 +29,7 @@ impl SocketIo {
             // The client comes back with another token.
             return self.close_engine(cx, slot, Reason::CredentialsExpired, Told::Close);
         }
+        self.expire_questions(cx, slot, now);
         self.expire_probe(cx, slot, now);
         self.end_pause(cx, slot, now);
         if self.beat(cx, slot) != Due::Dead {

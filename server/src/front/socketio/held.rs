@@ -11,7 +11,7 @@ use wire::values::JsonText;
 
 use super::SocketIo;
 use super::ending::Told;
-use crate::auth::{Action, Asker, Grant, Permissions, Verdict, unix_now};
+use crate::auth::{Action, Asker, Grant, May, Permissions, Verdict, unix_now};
 use crate::config::AuthMode;
 use crate::front::ends_at;
 use crate::front::facts::TOKEN_HEADER;
@@ -179,15 +179,15 @@ impl SocketIo {
     }
 
     /// Whether a socket may publish to the channel of its namespace.
-    pub(super) fn may_publish(&self, cx: &Cx<'_>, tag: u32, channel: &str) -> bool {
+    pub(super) fn may_publish(&self, cx: &Cx<'_>, tag: u32, channel: &str) -> May {
         if self.gate.is_open() && !self.held.contains_key(&tag) {
-            return true;
+            return May::Yes;
         }
-        let Some(socket) = self.socket(tag) else { return false };
+        let Some(socket) = self.socket(tag) else { return May::No };
         let user = cx.hub.hub.user_of(&socket.id);
         let permissions = self.held.get(&tag).and_then(|held| held.permissions.as_deref());
         let asker = Asker { user: user.as_deref(), client: None, permissions };
-        self.gate.may(asker, Action::Publish, channel)
+        self.gate.weigh(asker, Action::Publish, channel)
     }
 }
 

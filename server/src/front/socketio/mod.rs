@@ -4,7 +4,7 @@
 //! split by what happens: `request` and `handshake` (a request comes), `polling`, `upgrade` and `heartbeat` (Engine.IO),
 //! `packets` and `connect` (Socket.IO from the client), `effects` and `deliver` (from the hub), `ending` (everything
 //! that ends a session), `recovery` and `migrate`, `office` (from the back office), `held` (what
-//! tokens say).
+//! tokens say), `ruling` (what the back end says of single events).
 //!
 //! It must not know sockets, buffers or HTTP framing, and it decides nothing the hub decides: who gets what, what
 //! waits, what may be recovered. Every hub command goes through `SocketIo::apply`, whose effects are performed
@@ -30,6 +30,7 @@ mod reasons;
 mod recovery;
 mod request;
 pub mod rooms;
+mod ruling;
 mod sid;
 mod socket;
 mod upgrade;
@@ -46,6 +47,7 @@ use self::engine::{Engine, Times};
 use self::held::{Held, Shown};
 use self::http::Site;
 use self::namespaces::{NamespaceKey, Namespaces};
+use self::ruling::Asked;
 use self::socket::Socket;
 use crate::auth::Gate;
 use crate::config::{Config, HttpPath};
@@ -76,6 +78,8 @@ pub(super) struct SocketIo {
     /// Credentials of sockets that wait for the hub.
     connecting: HashMap<u32, Shown>,
     gate: Gate,
+    /// Sockets whose events wait for the back end's word.
+    asked: HashMap<u32, Asked>,
     /// What their tokens say, of those sockets that have one.
     held: HashMap<u32, Held>,
     /// Index: slot of a session id. Four bytes per session instead of a map.
@@ -120,6 +124,7 @@ impl SocketIo {
             namespaces: Namespaces::default(),
             connecting: HashMap::new(),
             gate,
+            asked: HashMap::new(),
             held: HashMap::new(),
             tags: Vec::new(),
             detached: HashMap::new(),
@@ -139,7 +144,7 @@ impl SocketIo {
             + self.old_pids.len()
             + self.adopted.len()
             + self.connecting.len();
-        let waits = waits + self.held.len();
+        let waits = waits + self.held.len() + self.asked.len();
         self.engines.is_empty() && self.sockets.is_empty() && waits == 0
     }
 
@@ -190,7 +195,8 @@ impl SocketIo {
     fn arm(&self, cx: &mut Cx<'_>, slot: u32) {
         if let Some(engine) = self.engine(slot) {
             let drained_at = self.drain.as_ref().map(|drain| drain.at(engine));
-            let others = drained_at.into_iter().chain(self.tokens_end(slot)).min();
+            let asked_until = self.asked_until(slot);
+            let others = drained_at.into_iter().chain(self.tokens_end(slot)).chain(asked_until).min();
             cx.io.arm(owner(slot), others.map_or(engine.deadline(), |at| at.min(engine.deadline())));
         }
     }

@@ -28,6 +28,11 @@ impl SocketIo {
                     self.denied(cx, tag, &message, data.as_ref());
                 }
             }
+            Mail::Answer { session, number, ruling } => {
+                if let Some(tag) = self.tag_of(session) {
+                    self.ruled(cx, tag, (number, *ruling));
+                }
+            }
             Mail::Hold { session } => {
                 if let Some(tag) = self.tag_of(session) {
                     self.hold(cx, tag);
@@ -67,7 +72,7 @@ impl SocketIo {
             | Mail::Lines { .. }
             | Mail::EndLine { .. } => {}
             // Of MQTT clients.
-            Mail::Greet { .. } | Mail::Answer { .. } => {}
+            Mail::Greet { .. } => {}
         }
     }
 

@@ -13,6 +13,7 @@ use super::SocketIo;
 use super::ending::Told;
 use super::engine::{Consumer, Queued};
 use super::socket::Stage;
+use crate::auth::May;
 use crate::config::EventRoute;
 use crate::front::copies::{self, ClientEvent};
 use crate::front::message_id;
@@ -131,6 +132,7 @@ impl SocketIo {
         }
         match route {
             EventRoute::BackEnd => cx.io.upcall(Upcall::Event { session, namespace: name, values, request }),
+            EventRoute::Relay if self.is_asked(tag) => self.wait_behind(tag, values, request),
             EventRoute::Relay => self.relay(cx, tag, &values, request),
             EventRoute::Queue => self.put_into_queue(cx, tag, &values, request),
             EventRoute::Drop => {}
@@ -159,20 +161,15 @@ impl SocketIo {
 
     /// Publishes an event to the others of its namespace. It is acknowledged by the channel's home, once it is kept wherever
     /// it is to be kept; one that is refused there is not.
-    fn relay(&mut self, cx: &mut Cx<'_>, tag: u32, values: &Values, request: Option<u64>) {
+    pub(super) fn relay(&mut self, cx: &mut Cx<'_>, tag: u32, values: &Values, request: Option<u64>) {
         let Some(socket) = self.socket(tag) else { return };
         let Some(event) = values.as_event() else { return };
         let (session, channel) = (socket.id, &self.namespaces.known(socket.variant.namespace).channel);
-        if !self.may_publish(cx, tag, channel.as_str()) {
-            // There is no word for a refusal but the silence that a client's time-out is for.
-            tracing::debug!("an event was dropped: its client may not publish");
-            if let (Some(request), Some(socket)) = (request, self.socket_mut(tag)) {
-                socket.close_request(request);
-            }
-            return;
+        let may = self.may_publish(cx, tag, channel.as_str());
+        if may == May::No {
+            return self.drop_event(tag, request);
         }
         let (json, attachments) = event.args().into_parts();
-        let home = channel.home(&self.topology);
         // Who sent it, for whoever takes it out of a queue.
         let is_bound = copies::may_be(cx);
         let user = is_bound.then(|| cx.hub.hub.user_of(&session)).flatten();
@@ -191,6 +188,24 @@ impl SocketIo {
             traits: Traits { quality, origin, user, ..Traits::default() },
             receipt: request.map(|request| Receipt::Request { shard: self.shard, session, request }),
         });
+        match may {
+            May::Ask => self.ask_about_event(cx, tag, publish),
+            May::Yes | May::No => self.send_off(cx, publish),
+        }
+    }
+
+    /// There is no word for a refusal but the silence that a client's time-out is for.
+    pub(super) fn drop_event(&mut self, tag: u32, request: Option<u64>) {
+        tracing::debug!("an event was dropped: its client may not publish");
+        if let (Some(request), Some(socket)) = (request, self.socket_mut(tag)) {
+            socket.close_request(request);
+        }
+    }
+
+    /// To the home of its channel.
+    pub(super) fn send_off(&mut self, cx: &mut Cx<'_>, publish: Box<Publish>) {
+        let Target::Channel(channel) = &publish.target else { return };
+        let home = channel.home(&self.topology);
         if home == self.shard {
             self.apply(cx, Command::Publish(publish));
         } else {

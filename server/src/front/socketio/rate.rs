@@ -76,7 +76,7 @@ impl SocketIo {
     }
 
     /// Reads from the client, unless there is another reason not to.
-    fn read_again(&mut self, cx: &mut Cx<'_>, slot: u32) {
+    pub(super) fn read_again(&mut self, cx: &mut Cx<'_>, slot: u32) {
         let until = Millis(cx.io.now().0 + self.times.timeout_ms);
         let Some(engine) = self.engine_mut(slot).filter(|engine| !engine.is_paused()) else { return };
         engine.beat.excuse(until);

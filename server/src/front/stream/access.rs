@@ -3,6 +3,7 @@
 //! Owns where a token of this protocol is, what its refusal looks like, and when a stream ends with its token. Must not know how a
 //! token is read ([`crate::auth`]). Start at [`Streams::look`].
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hub::Millis;
@@ -11,13 +12,14 @@ use wire::http::{Head, pairs};
 use super::Streams;
 use super::answer::{Later, Refusal};
 use super::caller::Kind;
-use crate::auth::{self, Action, Asker, Grant, Permissions, Verdict, is_reserved, token_in, unix_now};
+use crate::auth::{self, Action, Asker, Grant, May, Permissions, Verdict, is_reserved, token_in, unix_now};
 use crate::config::Permission;
 use crate::front::ends_at;
 use crate::shard::{ConnKey, Cx};
 
-/// A request to publish has no session that the back end could be asked about.
-pub(super) const NO_SESSION: &str = "with `auth.mode = \"back_end\"` clients publish in a WebSocket (/ws)";
+/// A request to publish has no session that the back end could be asked about; about the message it can be, if a rule says so.
+pub(super) const NO_SESSION: &str = "with `auth.mode = \"back_end\"` clients publish in a WebSocket (/ws), or where the back end is asked \
+                                     about each message (`publish = \"webhook\"` of the channel)";
 
 /// Of a reader whose client has shown a token.
 #[derive(Debug)]
@@ -65,7 +67,11 @@ impl Streams {
     /// Whether a request shows nothing where something has to be shown, which its head tells: its body is not read.
     pub(super) fn shows_nothing(&self, head: &Head<'_>) -> Option<Refusal> {
         if self.asks() {
-            return Some(Refusal::nobody(NO_SESSION));
+            let mut channels = pairs(head.query).filter(|(name, _)| name == "channel");
+            let is_asked = |(_, channel): (_, Cow<'_, str>)| {
+                self.weigh(&Grant::default(), Action::Publish, &channel) == May::Ask
+            };
+            return (!channels.next().is_some_and(is_asked)).then(|| Refusal::nobody(NO_SESSION));
         }
         let cookies = head.header("cookie");
         let shown = || token_in(head.header("authorization"), pairs(head.query), cookies, self.gate.cookie());
@@ -86,11 +92,11 @@ impl Streams {
     }
 
     /// Whether somebody may do something with all that a channel or filter matches.
-    pub(super) fn may(&self, grant: &Grant, action: Action, channel: &str) -> bool {
+    pub(super) fn weigh(&self, grant: &Grant, action: Action, channel: &str) -> May {
         let Grant { user, permissions, .. } = grant;
         let asker = Asker { user: user.as_deref(), client: None, permissions: permissions.as_deref() };
         // Of the server's own names the hub says what there is to say.
-        is_reserved(action, channel) || self.gate.may(asker, action, channel)
+        if is_reserved(action, channel) { May::Yes } else { self.gate.weigh(asker, action, channel) }
     }
 
     /// Keeps when a reader's token is over, and what it lets the client do later.
@@ -124,15 +130,22 @@ impl Streams {
         }
     }
 
-    /// Whether somebody may read a channel or filter.
+    /// Whether somebody may read a channel or filter, unless the back end says no.
     pub(super) fn check_reading(&self, grant: &Grant, channel: &str, history: u32) -> Result<(), Refusal> {
-        if !self.may(grant, Action::Subscribe, channel) {
+        if self.weigh(grant, Action::Subscribe, channel) == May::No {
             return Err(Refusal::forbidden(&format!("`{channel}` is not for this client to read")));
         }
-        if history > 0 && !self.may(grant, Action::History, channel) {
+        if history > 0 && self.weigh(grant, Action::History, channel) == May::No {
             let detail = format!("what was published on `{channel}` is not for this client to read");
             return Err(Refusal::forbidden(&detail));
         }
         Ok(())
+    }
+
+    /// Whether the back end has to be asked for that.
+    pub(super) fn is_to_be_asked(&self, grant: &Grant, channel: &str, history: u32) -> bool {
+        self.gate.asks()
+            && (self.weigh(grant, Action::Subscribe, channel) == May::Ask
+                || history > 0 && self.weigh(grant, Action::History, channel) == May::Ask)
     }
 }

@@ -24,7 +24,7 @@ use crate::mail::{Admission, Denial, Handshake, Hello, Known, Speaks, StreamHell
 use crate::shard::{ConnKey, Cx};
 
 /// Parameters that are ours; everything else belongs to the application.
-const PARAMETERS: [&str; 8] =
+pub(super) const PARAMETERS: [&str; 8] =
     ["channel", "after", "last_event_id", "history", "limit", "wait", "envelope", "retained"];
 
 /// What the back end is told of, if a webhook takes it.
@@ -43,7 +43,7 @@ impl Streams {
             let mut webhooks = self.config.webhooks.iter();
             webhooks.any(|webhook| webhook.takes(kind_of, kind.webhook_protocol(), None))
         };
-        self.asks() || TOLD.into_iter().any(takes)
+        self.asks() || self.gate.asks() && !self.config.webhooks.is_empty() || TOLD.into_iter().any(takes)
     }
 
     /// What of a request the back end may see. One that is only told of a stream hears where it comes from.
@@ -89,7 +89,7 @@ impl Streams {
 
     /// Whether the back end was asked about a session.
     pub(in crate::front) fn has(&self, id: SessionId) -> bool {
-        self.index_of(id).is_some()
+        self.index_of(id).or_else(|| self.post_of(id)).is_some()
     }
 
     /// The back end lets a client in.
@@ -110,7 +110,7 @@ impl Streams {
                 *asked.grant = grant;
             }
         }
-        self.let_session_in(cx, index);
+        self.ask_about_channels(cx, index);
         self.arm(cx, index);
     }
 
@@ -133,11 +133,7 @@ impl Streams {
         (denial, message): (Denial, &str),
     ) {
         let Some((index, _)) = self.waiting_reader(id) else { return };
-        let refusal = match denial {
-            Denial::Unknown => Refusal::new(401, "unauthenticated", message.to_owned()),
-            Denial::Forbidden => Refusal::forbidden(message),
-        };
-        self.turn_down(cx, index, &refusal);
+        self.turn_down(cx, index, &refusal(denial, message));
     }
 
     fn waiting_reader(&mut self, id: SessionId) -> Option<(u32, &mut Reader)> {
@@ -148,7 +144,7 @@ impl Streams {
     }
 
     /// A request that is held is refused.
-    fn turn_down(&mut self, cx: &mut Cx<'_>, index: u32, refusal: &Refusal) {
+    pub(super) fn turn_down(&mut self, cx: &mut Cx<'_>, index: u32, refusal: &Refusal) {
         let Some(reader) = self.take_reader(cx, index) else { return };
         self.figures.refused += 1;
         let response = self.site.refuse(refusal, reader.origin());
@@ -168,6 +164,14 @@ impl Streams {
                 resumable_ms: None,
             });
         }
+    }
+}
+
+/// A no of the back end.
+pub(super) fn refusal(denial: Denial, message: &str) -> Refusal {
+    match denial {
+        Denial::Unknown => Refusal::new(401, "unauthenticated", message.to_owned()),
+        Denial::Forbidden => Refusal::forbidden(message),
     }
 }
 

@@ -8,6 +8,7 @@ use wire::stream::{Form, Mark, Positions};
 
 use super::open::Asked;
 use super::reading::Reading;
+use super::ruling::{Held, Post};
 use super::socket::Doing;
 use crate::config::WebhookProtocol;
 use crate::front::rate::Rate;
@@ -111,6 +112,8 @@ pub(super) struct Rare {
     pub(super) under_way: u16,
     /// How much it may send, while it does.
     pub(super) rate: Option<Box<Rate>>,
+    /// What it wants to do with a channel, and the back end is asked about.
+    pub(super) held: Option<Box<Held>>,
 }
 
 /// An answer that is gathered.
@@ -132,6 +135,8 @@ pub(super) struct Publisher {
     pub(super) number: u32,
     pub(super) message: Box<str>,
     pub(super) asks: Asks,
+    /// The back end is asked about the message.
+    pub(super) held: Option<Box<Post>>,
 }
 
 /// Where the answer goes.
@@ -207,6 +212,11 @@ impl Reader {
     /// How long it waits for the back end, if it does.
     pub(super) fn waits_until(&self) -> Option<Millis> {
         self.rare.as_ref()?.asked.as_ref()?.until
+    }
+
+    /// How long it waits for the back end's word on a channel, if it does.
+    pub(super) fn held_until(&self) -> Option<Millis> {
+        self.rare.as_ref()?.held.as_ref().map(|held| held.open.until)
     }
 
     /// Frees what is empty.
@@ -293,6 +303,7 @@ impl Rare {
             && self.doing.is_none()
             && self.under_way == 0
             && self.rate.is_none()
+            && self.held.is_none()
     }
 }
 

@@ -123,6 +123,7 @@ impl Streams {
         let at = drain.map_or(at, |drain| at.min(drain.at(id)));
         let at = token_ends.map_or(at, |ends| at.min(ends));
         let at = reader.waits_until().map_or(at, |until| at.min(until));
+        let at = reader.held_until().map_or(at, |until| at.min(until));
         let rate = reader.rare.as_ref().and_then(|rare| rare.rate.as_ref());
         let at = rate.map_or(at, |rate| at.min(rate.paused_until().unwrap_or(rate.full_at())));
         cx.io.arm(owner(index), at);
@@ -130,11 +131,14 @@ impl Streams {
 
     pub(in crate::front) fn timer(&mut self, cx: &mut Cx<'_>, owner: Owner) {
         let (index, now, drain) = (owner.index(), cx.io.now(), self.drain);
-        let Some(reader) = self.reader_mut(index) else { return };
+        let Some(reader) = self.reader_mut(index) else { return self.post_unanswered(cx, index) };
         let (conn, id, stage) = (reader.conn, reader.id, reader.stage);
         let (kind, framing) = (reader.kind, reader.framing);
         if stage == Stage::Opening && reader.waits_until().is_some_and(|until| until <= now) {
             return self.finish(cx, index, Reason::NeverAdmitted);
+        }
+        if reader.held_until().is_some_and(|until| until <= now) {
+            return self.finish(cx, index, Reason::Disconnected);
         }
         let is_over = reader.poll().is_some_and(|poll| poll.until <= now);
         if is_over && stage == Stage::Live {

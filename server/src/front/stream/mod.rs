@@ -3,7 +3,7 @@
 //!
 //! One `Streams` per shard owns its callers (`caller`): readers, which are connections with a session of the hub, and publishers,
 //! which wait for an answer. The code is split by what happens: `request` (a request comes, and who is turned away, in the form of
-//! `answer`), `access` and `asking` (who a client is), `open` and `reading` (a session begins: first what channels keep, then what comes), `publish`, `effects` and `deliver`
+//! `answer`), `access` and `asking` (who a client is), `ruling` (of which channels the back end says it), `open` and `reading` (a session begins: first what channels keep, then what comes), `publish`, `effects` and `deliver`
 //! (from the hub), `poll`, `socket` (in WebSockets clients speak, too), `ending`, `office` (what the back office asks).
 //!
 //! It must not know sockets or the framing of HTTP beyond chunks, and it decides nothing the hub decides. Every hub command goes
@@ -27,6 +27,7 @@ mod poll;
 mod publish;
 mod reading;
 mod request;
+mod ruling;
 mod socket;
 
 use std::collections::HashMap;

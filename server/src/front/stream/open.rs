@@ -13,7 +13,7 @@ use super::reading::{Found, Reading};
 use super::{BUDGET, Streams, owner};
 use std::sync::Arc;
 
-use crate::auth::{Action, Grant};
+use crate::auth::{Action, Grant, May};
 use crate::front::apply::tag_of;
 use crate::mail::Handshake;
 use crate::shard::{ConnKey, Cx, Door};
@@ -40,6 +40,8 @@ pub(super) struct Asked {
     pub(super) handshake: Option<Arc<Handshake>>,
     /// How long its answer is waited for, from when it is asked.
     pub(super) until: Option<Millis>,
+    /// Of which of its channels nothing is given that is from before.
+    pub(super) blank: Vec<String>,
 }
 
 /// What is to be done about one channel before what comes is given.
@@ -119,10 +121,10 @@ impl Streams {
         if self.ask(cx, index) {
             return;
         }
-        self.let_session_in(cx, index);
+        self.ask_about_channels(cx, index);
     }
 
-    /// Who its client is is known: it is subscribed.
+    /// Who its client is is known, and that it may read its channels: it is subscribed.
     pub(super) fn let_session_in(&mut self, cx: &mut Cx<'_>, index: u32) {
         let Some(reader) = self.reader_mut(index) else { return };
         let session = reader.session;
@@ -171,7 +173,8 @@ impl Streams {
         let history = if scope == Scope::Own { 0 } else { asked.history };
         let mut reading = Reading::new(history, found);
         let wants_retained = asked.retained == Wanted::Yes && asked.resume == Resume::Nowhere;
-        for channel in asked.channels.iter().filter(|_| wants_retained) {
+        let is_new = |channel: &&String| !asked.blank.contains(channel);
+        for channel in asked.channels.iter().filter(|_| wants_retained).filter(is_new) {
             let name = ChannelName::parse(channel, u32::MAX).ok();
             reading.channels.extend(name.map(|name| (name, ReadFrom::Retained)));
         }
@@ -231,6 +234,9 @@ impl Streams {
     }
 
     fn plan(&self, scope: Scope, channel: &str, asked: &Asked) -> Plan {
+        if asked.blank.iter().any(|blank| blank == channel) {
+            return if asked.resume == Resume::Nowhere { Plan::Nothing } else { Plan::Lost(None) };
+        }
         let keeps = !is_filter(channel) && self.keeps_history(channel);
         let fresh = keeps.then(|| ReadFrom::Last(self.history_for(scope, channel, asked)));
         let is_single = scope != Scope::Own && asked.channels.len() == 1;
@@ -259,7 +265,7 @@ impl Streams {
     fn history_for(&self, scope: Scope, channel: &str, asked: &Asked) -> u32 {
         let is_its_to_read = scope != Scope::Own
             || channel.starts_with("$user/")
-            || self.may(&asked.grant, Action::History, channel);
+            || self.weigh(&asked.grant, Action::History, channel) == May::Yes;
         if is_its_to_read { asked.history } else { 0 }
     }
 

@@ -18,7 +18,7 @@ use super::answer::{Later, Refusal};
 use super::caller::{Asks, Caller, Publisher};
 use super::reading::text_of;
 use super::{Streams, owner};
-use crate::auth::{Action, Grant};
+use crate::auth::{Action, Grant, May};
 use crate::front::{attributes, copies, message_id};
 use crate::mail::PeerMail;
 use crate::shard::{ConnKey, Cx, Request};
@@ -45,6 +45,8 @@ struct Parcel {
     user: Option<Arc<str>>,
     /// Whose it is; a request has no session.
     origin: Option<SessionId>,
+    /// Whether the back end says if it may be published.
+    leave: May,
 }
 
 impl Streams {
@@ -65,14 +67,21 @@ impl Streams {
         if !cx.io.allow_publish(conn) {
             return Err(Turned::Off(Later::Often));
         }
-        if self.asks() {
-            // Nobody knows who it is: a request has no session that the back end could be asked about.
-            return Err(Refusal::nobody(NO_SESSION).into());
-        }
         let grant = self.look(cx, head)?;
         let parcel = self.parcel(&grant, request)?;
         let asks = Asks::Request(head.header("origin").map(Box::from));
-        let index = self.put(cx, (conn, asks), parcel);
+        let index = match parcel.leave {
+            May::Ask => {
+                let message = message(cx, parcel);
+                self.ask_about_post(cx, (conn, asks), message, (head, grant.user))?
+            }
+            // Nobody knows who it is: a request has no session that the back end could be asked about.
+            May::Yes | May::No if self.asks() => return Err(Refusal::nobody(NO_SESSION).into()),
+            May::Yes | May::No => {
+                let message = message(cx, parcel);
+                self.put(cx, (conn, asks), message)
+            }
+        };
         if self.publisher(index).is_some_and(|publisher| publisher.conn == conn) {
             cx.io.hold(conn, owner(index));
         }
@@ -98,41 +107,56 @@ impl Streams {
         let said = (channel, event.as_deref(), media.as_deref());
         let parcel = self.checked(&grant, said, Bytes::from(payload))?;
         let parcel = Parcel { origin: Some(origin), ..parcel };
-        self.under_way(cx, reader);
-        self.put(cx, (conn, Asks::Frame { reader, id: id.into(), channel: channel.into() }), parcel);
+        let leave = parcel.leave;
+        let message = message(cx, parcel);
+        if leave == May::Ask {
+            self.ask_about_frame(cx, reader, (id, channel), message);
+            return Ok(());
+        }
+        self.put_from(cx, (reader, conn), (id, channel), message);
         Ok(())
     }
 
+    /// Publishes what came in a frame.
+    pub(super) fn put_from(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (reader, conn): (u32, ConnKey),
+        (id, channel): (&str, &str),
+        message: Box<Publish>,
+    ) {
+        self.under_way(cx, reader);
+        self.put(cx, (conn, Asks::Frame { reader, id: id.into(), channel: channel.into() }), message);
+    }
+
     /// Sends a message on its way; whoever waits for its end is at the index.
-    fn put(&mut self, cx: &mut Cx<'_>, (conn, asks): (ConnKey, Asks), parcel: Parcel) -> u32 {
-        let id = message_id(cx);
+    fn put(&mut self, cx: &mut Cx<'_>, from: (ConnKey, Asks), message: Box<Publish>) -> u32 {
+        let index = self.wait_for(from, message.id);
+        self.send_off(cx, index, message);
+        index
+    }
+
+    /// Somebody waits for the end of a message.
+    pub(super) fn wait_for(&mut self, (conn, asks): (ConnKey, Asks), id: MessageId) -> u32 {
         self.publishers = self.publishers.wrapping_add(1);
         let number = self.publishers;
         let (_, message) = time_and_text(id);
-        let publisher = Box::new(Publisher { conn, number, message: message.into(), asks });
-        let index = self.insert(Caller::Publisher(publisher));
-        let Parcel { channel, event, attributes, payload, user, origin } = parcel;
-        let user = user.filter(|_| copies::may_be(cx));
+        let publisher = Box::new(Publisher { conn, number, message: message.into(), asks, held: None });
+        self.insert(Caller::Publisher(publisher))
+    }
+
+    /// To the home of its channel, whose answer comes to the publisher at the index.
+    pub(super) fn send_off(&mut self, cx: &mut Cx<'_>, index: u32, mut message: Box<Publish>) {
+        let Some(number) = self.publisher(index).map(|publisher| publisher.number) else { return };
+        let Target::Channel(channel) = &message.target else { return };
         let home = channel.home(&self.topology);
         let request = u64::from(number) << 32 | u64::from(index);
-        let publish = Box::new(Publish {
-            id,
-            target: Target::Channel(channel),
-            event,
-            body: Body::Raw(payload),
-            volatile: false,
-            except: None,
-            reply_within_ms: None,
-            token: None,
-            traits: Traits { quality: Quality::AtLeastOnce, attributes, user, origin, ..Traits::default() },
-            receipt: Some(Receipt::Front { shard: self.shard, request }),
-        });
+        message.receipt = Some(Receipt::Front { shard: self.shard, request });
         if home == self.shard {
-            self.apply(cx, Command::Publish(publish));
+            self.apply(cx, Command::Publish(message));
         } else {
-            cx.io.post(home, PeerMail::Publish(publish));
+            cx.io.post(home, PeerMail::Publish(message));
         }
-        index
     }
 
     fn parcel(&self, grant: &Grant, request: &Request<'_>) -> Result<Parcel, Refusal> {
@@ -175,12 +199,21 @@ impl Streams {
             attributes(media, event.map(|event| ("event", event)).into_iter()).map_err(|_| {
                 Refusal::new(400, "malformed", "the media type or `event` has characters that may not be")
             })?;
-        if !self.may(grant, Action::Publish, channel) {
+        let leave = self.weigh(grant, Action::Publish, channel);
+        if leave == May::No {
             return Err(Refusal::forbidden("this channel is not for this client to publish to"));
         }
         // Who publishes, for whoever takes it out of a queue.
         let user = grant.user.clone();
-        Ok(Parcel { channel: name, event: event.map(Box::from), attributes, payload, user, origin: None })
+        Ok(Parcel {
+            channel: name,
+            event: event.map(Box::from),
+            attributes,
+            payload,
+            user,
+            origin: None,
+            leave,
+        })
     }
 
     /// The channel's home has answered.
@@ -200,6 +233,16 @@ impl Streams {
                 Err(None)
             }
         };
+        self.answer_publisher(cx, *publisher, answered);
+    }
+
+    /// Says what became of a message: where it stands, or why it is nowhere.
+    pub(super) fn answer_publisher(
+        &mut self,
+        cx: &mut Cx<'_>,
+        publisher: Publisher,
+        answered: Result<Option<String>, Option<Refusal>>,
+    ) {
         match publisher.asks {
             Asks::Request(origin) => {
                 let origin = origin.as_deref();
@@ -233,6 +276,24 @@ impl Streams {
             }
         }
     }
+}
+
+/// A message as the hub has it.
+fn message(cx: &mut Cx<'_>, parcel: Parcel) -> Box<Publish> {
+    let Parcel { channel, event, attributes, payload, user, origin, leave: _ } = parcel;
+    let user = user.filter(|_| copies::may_be(cx));
+    Box::new(Publish {
+        id: message_id(cx),
+        target: Target::Channel(channel),
+        event,
+        body: Body::Raw(payload),
+        volatile: false,
+        except: None,
+        reply_within_ms: None,
+        token: None,
+        traits: Traits { quality: Quality::AtLeastOnce, attributes, user, origin, ..Traits::default() },
+        receipt: None,
+    })
 }
 
 /// When a message was published, in milliseconds since 1970, and its id as REST tells it.

@@ -122,7 +122,17 @@ impl Streams {
     pub(super) fn asked(&self, params: Params, grant: Box<Grant>) -> Asked {
         let history = params.history.unwrap_or(0).min(self.config.limits.stream_history_max);
         let Params { channels, resume, retained, .. } = params;
-        Asked { channels, resume, history, retained, grant, upgrade: None, handshake: None, until: None }
+        Asked {
+            channels,
+            resume,
+            history,
+            retained,
+            grant,
+            upgrade: None,
+            handshake: None,
+            until: None,
+            blank: Vec::new(),
+        }
     }
 
     pub(super) fn check_channels(&self, kind: Kind, params: &Params, grant: &Grant) -> Result<(), Refusal> {

@@ -31,15 +31,23 @@ const AROUND_BYTES: usize = 16 << 10;
 #[derive(Debug)]
 pub(super) struct Doing {
     /// The client's name of the event that asked for it.
-    id: Box<str>,
-    channel: Box<str>,
+    pub(super) id: Box<str>,
+    pub(super) channel: Box<str>,
     /// What it wants of the channel's history.
     resume: Resume,
-    history: u32,
+    pub(super) history: u32,
     retained: Wanted,
 }
 
 impl Doing {
+    /// Nothing of it is from before.
+    pub(super) fn forget(&mut self) {
+        (self.history, self.retained) = (0, Wanted::No);
+        if self.resume != Resume::Nowhere {
+            self.resume = Resume::Lost;
+        }
+    }
+
     fn new(id: &str, channel: &str) -> Self {
         let (resume, history, retained) = (Resume::Nowhere, 0, Wanted::No);
         Self { id: id.into(), channel: channel.into(), resume, history, retained }
@@ -148,12 +156,21 @@ impl Streams {
         }
         let grant = self.grant_of(cx, index);
         self.check_reading(&grant, &doing.channel, doing.history)?;
+        if self.is_to_be_asked(&grant, &doing.channel, doing.history) {
+            self.ask_about_wish(cx, index, doing);
+            return Ok(());
+        }
+        self.join(cx, index, doing);
+        Ok(())
+    }
+
+    /// Subscribes a client that may.
+    pub(super) fn join(&mut self, cx: &mut Cx<'_>, index: u32, doing: Doing) {
         let filter = String::from(&*doing.channel);
-        let Some(session) = self.begin_doing(cx, index, doing) else { return Ok(()) };
+        let Some(session) = self.begin_doing(cx, index, doing) else { return };
         let options = Options::default();
         let join = Join { session, filter, group: None, options, catch_up: CatchUp::Never, request: 0 };
         self.apply(cx, Command::Join(join));
-        Ok(())
     }
 
     fn unsubscribe(&mut self, cx: &mut Cx<'_>, index: u32, doing: Doing) {
@@ -189,6 +206,7 @@ impl Streams {
                     upgrade: None,
                     handshake: None,
                     until: None,
+                    blank: Vec::new(),
                 };
                 self.start_reading(cx, index, Scope::One, asked);
             }
@@ -282,7 +300,7 @@ impl Streams {
         let Some(reader) = self.reader(index).filter(|reader| reader.stage == Stage::Live) else { return };
         let is_free = reader.rare.as_ref().is_none_or(|rare| {
             let is_paused = rare.rate.as_ref().is_some_and(|rate| rate.paused_until().is_some());
-            rare.under_way < UNDER_WAY_MAX && !is_paused
+            rare.under_way < UNDER_WAY_MAX && !is_paused && rare.held.is_none()
         });
         if is_free && reader.kind == Kind::WebSocket {
             cx.io.resume_reading(reader.conn);
