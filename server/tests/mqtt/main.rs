@@ -19,7 +19,6 @@ mod retained;
 #[path = "../support/mqtt.rs"]
 mod rig;
 mod ruled;
-mod ruled;
 mod shared;
 mod subscribing;
 mod together;
