@@ -82,6 +82,16 @@ fn without_a_way_to_ask_a_back_end_serve_refuses_or_says_what_is_lost() {
             "{err}"
         );
     }
+    for (key, kind) in [("subscribe", "channel.subscribe"), ("publish", "channel.publish")] {
+        let rule =
+            format!("[auth]\nmode = \"anonymous\"\n[[channel]]\nfilter = \"a\"\n{key} = \"webhook\"\n");
+        let file = TempFile::new(key, &rule);
+        for command in [&["serve", "--config", file.path()][..], &["check-config", file.path()]] {
+            let (status, _, err) = told(&trunkline(command, &[]));
+            let expected = format!("channel[0].{key}: \"webhook\" needs a [[webhook]] with \"{kind}\"");
+            assert!(status == 1 && err.starts_with(&expected), "{command:?}: {err}");
+        }
+    }
     let file =
         TempFile::new("drops", "[auth]\nmode = \"anonymous\"\n[server]\npublic_listen = \"127.0.0.1:0\"\n");
     let (status, out, _) = told(&trunkline(&["check-config", file.path()], &[]));
