@@ -18,7 +18,7 @@ const SUBPROTOCOL: [(&str, &str); 1] = [("sec-websocket-protocol", "cloudevents.
 
 fn open(address: SocketAddr, target: &str) -> Result<WebSocket, u16> {
     let socket = WebSocket::try_connect(address, target, &SUBPROTOCOL).map_err(|answer| answer.status);
-    socket.inspect(|_| ()).map(|mut socket| {
+    socket.map(|mut socket| {
         assert!(socket.next_text().contains("trunkline.stream.opened"));
         socket
     })
