@@ -110,9 +110,9 @@ fn only_the_answer_to_its_question_is_one() {
 
 #[test]
 fn what_nobody_gets_leaves_the_window() {
-    let site = site("[mqtt]\nreceive_maximum = 1");
+    let site = site("[mqtt]\nreceive_maximum = 2");
     let mut client = let_in(&site, &Opening::v5("c"));
-    for id in 1..5 {
+    for id in 1..7 {
         client.publish(&Post::new("ask/a", "x").q2(id));
         answer(&site, if id % 2 == 0 { Ruling::Drop } else { no() });
         let code = if id % 2 == 0 { "00" } else { "87" };

@@ -136,8 +136,8 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:2:10: channel[0].filter: must have a level `{user}` or `{client}`, since `own` says whose it is",
     ),
     (
-        "[[channel]]\nfilter = \"a\"\npublish = \"webhook\"",
-        "trunkline.toml:3:11: channel[0].publish: must be one of \"nobody\", \"token\", \"own\", \"anyone\", got \"webhook\"",
+        "[[channel]]\nfilter = \"a\"\npublish = \"everybody\"",
+        "trunkline.toml:3:11: channel[0].publish: must be one of \"nobody\", \"token\", \"own\", \"webhook\", \"anyone\", got \"everybody\"",
     ),
     (
         "[[private.key]]\nname = \"a\"\nsha256 = \"the key itself\"\nscopes = [\"read\"]",

@@ -43,7 +43,16 @@ impl Streams {
             let mut webhooks = self.config.webhooks.iter();
             webhooks.any(|webhook| webhook.takes(kind_of, kind.webhook_protocol(), None))
         };
-        self.asks() || self.gate.asks() && !self.config.webhooks.is_empty() || TOLD.into_iter().any(takes)
+        self.asks() || TOLD.into_iter().any(takes)
+    }
+
+    /// Whether the back end may be asked about a channel of a stream, whose session it has to know then.
+    fn may_be_asked_about(&self, kind: Kind, asked: &Asked) -> bool {
+        let is_asked = |channel: &String| self.is_to_be_asked(&asked.grant, channel, asked.history);
+        self.gate.asks()
+            && !self.config.webhooks.is_empty()
+            // In a WebSocket a client asks for others later.
+            && (kind == Kind::WebSocket || asked.channels.iter().any(is_asked))
     }
 
     /// What of a request the back end may see. One that is only told of a stream hears where it comes from.
@@ -52,8 +61,9 @@ impl Streams {
         cx: &Cx<'_>,
         (conn, kind): (ConnKey, Kind),
         head: &Head<'_>,
+        asked: &Asked,
     ) -> Result<Option<Arc<Handshake>>, Refusal> {
-        if !self.is_told(kind) {
+        if !self.is_told(kind) && !self.may_be_asked_about(kind, asked) {
             return Ok(None);
         }
         let (remote, secure) = (cx.io.peer_addr(conn), cx.io.is_secure(conn));
@@ -83,6 +93,9 @@ impl Streams {
             known,
             handshake,
         });
+        if let Some(reader) = self.reader_mut(index) {
+            reader.is_told = true;
+        }
         self.waiting += 1;
         true
     }
@@ -155,7 +168,7 @@ impl Streams {
 
     /// The back end hears of the end of a stream that it has heard of.
     pub(super) fn tell_end(&self, cx: &mut Cx<'_>, reader: &Reader, reason: Reason) {
-        if self.is_told(reader.kind) {
+        if reader.is_told {
             cx.io.upcall(Upcall::Disconnected {
                 session: reader.id,
                 speaks: Speaks::Stream(reader.kind.protocol()),

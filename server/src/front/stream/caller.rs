@@ -34,6 +34,8 @@ pub(super) struct Reader {
     pub(super) framing: Framing,
     pub(super) stage: Stage,
     pub(super) scope: Scope,
+    /// The back end has heard of it, and hears of its end.
+    pub(super) is_told: bool,
     /// Of one channel: behind which message it stands, if that has positions.
     pub(super) place: Option<Position>,
     /// The same of several channels, or of a filter.

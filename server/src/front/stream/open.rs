@@ -77,6 +77,7 @@ impl Streams {
             framing: Framing::Plain,
             stage: Stage::Opening,
             scope,
+            is_told: false,
             place: None,
             places: (scope != Scope::One).then(Box::default),
             rare: None,

@@ -112,8 +112,8 @@ impl Streams {
         self.check_channels(kind, &params, &grant)?;
         self.check_permissions(&params, &grant)?;
         let (limit, wait_seconds) = (params.limit, params.wait_seconds);
-        let handshake = self.facts(cx, (conn, kind), head)?;
-        let asked = Asked { handshake, ..self.asked(params, grant) };
+        let mut asked = self.asked(params, grant);
+        asked.handshake = self.facts(cx, (conn, kind), head, &asked)?;
         self.open(cx, (conn, kind, head.header("origin")), asked, (limit, wait_seconds));
         Ok(())
     }

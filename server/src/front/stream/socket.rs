@@ -76,8 +76,8 @@ impl Streams {
         self.check_permissions(&params, &grant)?;
         let mut answer = Vec::new();
         accepted.respond(Some(SUBPROTOCOL), &mut answer);
-        let handshake = self.facts(cx, (conn, Kind::WebSocket), head)?;
-        let asked = Asked { upgrade: Some(answer), handshake, ..self.asked(params, grant) };
+        let mut asked = Asked { upgrade: Some(answer), ..self.asked(params, grant) };
+        asked.handshake = self.facts(cx, (conn, Kind::WebSocket), head, &asked)?;
         self.open(cx, (conn, Kind::WebSocket, head.header("origin")), asked, (None, None));
         Ok(())
     }
