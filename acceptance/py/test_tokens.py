@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import jwt
+import requests
 import socketio
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from jwt.algorithms import ECAlgorithm, HMACAlgorithm, OKPAlgorithm, RSAAlgorithm
@@ -88,6 +89,21 @@ class Tokens(ServerCase):
                 with self.assertRaises(socketio.exceptions.ConnectionError):
                     client.connect(self.url, auth={"token": bad}, transports=["websocket"], wait_timeout=WAIT_S)
                 client.disconnect()
+
+    def test_a_revoked_token_ends_its_session(self):
+        bad = token("ES256", jti="stolen")
+        client = Client(self, "5.0")
+        client.username_pw_set("any", bad)
+        client.connect(self.server["host"], self.server["port"])
+        client.loop_start()
+        self.assertEqual(client.next("connect")[1].value, 0)
+        key = self.server.get("key")
+        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        body = {"until": int(time.time()) + 600}
+        url = f"{self.server['privateUrl']}/v1/revocations/stolen"
+        self.assertEqual(requests.put(url, json=body, headers=headers, timeout=WAIT_S).status_code, 204)
+        self.assertEqual(client.next("disconnect"), 0x87)
+        self.assertEqual(self.code("5.0", bad), 0x86)
 
     def test_mqtt_5_shows_a_token_by_a_method(self):
         """MQTT 5.0, 4.12: CONNACK names the method, and a token that is no good is refused as a password is."""

@@ -68,6 +68,16 @@ ours("DELETE with reconnect=true closes the transport, the client comes back", a
   await back;
 });
 
+ours("DELETE with reconnect=true and a reason: the client finds it in the close event", async (t) => {
+  const socket = await connected(t, server, "/chat", { transports: ["websocket"] });
+  const gone = next(socket, "disconnect", 20_000);
+  const back = next(socket, "connect", 20_000);
+  assert.equal((await api(server, "DELETE", `/v1/sessions/${enc(socket.id)}?reconnect=true&reason=${enc("too loud")}`)).status, 200);
+  const [reason, details] = await gone;
+  assert.deepEqual([reason, details.context.reason], ["transport close", "too loud"]);
+  await back;
+});
+
 ours("DELETE /v1/sessions by user and by channel; without either it is refused", async (t) => {
   const user = name("user");
   const room = name("r");

@@ -7,6 +7,7 @@ import { browser } from "../lib/browser.mjs";
 import { cuttable } from "../lib/cuttable.mjs";
 import { Inbox } from "../lib/mqtt-clients.mjs";
 import { within } from "../lib/raw.mjs";
+import { api } from "../lib/rest.mjs";
 import { REFERENCE, ours, shared, start } from "../lib/sut.mjs";
 
 const server = await shared("mqtt", { shards: 2 });
@@ -91,6 +92,15 @@ ours("npm ws: whoever comes back by its last position loses nothing, however oft
   } finally {
     proxy.close();
   }
+});
+
+ours("npm ws: whoever the back end ends is told why", async () => {
+  const { socket, next } = client(wsUrl(server.url, "?channel=why-js"));
+  await next("stream.opened");
+  const closed = once(socket, "close");
+  assert.deepEqual((await api(server, "DELETE", "/v1/sessions?channel=why-js&reason=too%20loud")).json, { count: 1 });
+  const [code, reason] = await closed;
+  assert.deepEqual([code, String(reason)], [4500, "too loud"]);
 });
 
 ours("npm ws: a server that stops says that its clients should come back", async (t) => {

@@ -13,6 +13,7 @@ import { ours, start } from "../lib/sut.mjs";
 import { next, open } from "../lib/clients.mjs";
 import { name } from "../lib/mqtt.mjs";
 import { within } from "../lib/raw.mjs";
+import { api } from "../lib/rest.mjs";
 
 const PUBLIC = ["RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA"];
 const SECRET = { HS256: 32, HS384: 48, HS512: 64 };
@@ -193,6 +194,84 @@ ours("a connection ends with its token, and comes back with another", async (t) 
   const [packet] = await within(told, PATIENCE_MS, "DISCONNECT");
   assert.equal(packet.reasonCode, 0x87);
   await within(once(client, "connect"), PATIENCE_MS, "another connection");
+});
+
+ours("a revoked token ends what it let in, and lets nobody in any more", async (t) => {
+  const key = await pair("ES256");
+  const file = join(await folder(t), "key.json");
+  await writeFile(file, JSON.stringify(key.jwk));
+  const server = await serving(t, { jwtKeyFile: file });
+  const token = await sign(key, { jti: "stolen/1", trunkline: grants(["a"]) });
+  const socket = open(t, server, "/", { transports: ["websocket"], auth: { token } });
+  const client = mqttClient(t, server, token);
+  const source = new EventSource(`${server.url}/sse?channel=a&access_token=${token}`);
+  t.after(() => source.close());
+  await within(Promise.all([next(socket, "connect", 20_000), once(client, "connect"), once(source, "open")]), 20_000, "all three");
+  const [told, gone] = [once(client, "disconnect"), next(socket, "disconnect", 20_000)];
+  const closed = new Promise((r) => source.addEventListener("error", (e) => source.readyState === EventSource.CLOSED && r(e.code)));
+  const until = new Date(Date.now() + 600_000).toISOString();
+  assert.equal((await api(server, "PUT", "/v1/revocations/stolen%2F1", { until })).status, 204);
+  // Which socket.io-client takes for the server's wish: it does not come back by itself.
+  assert.deepEqual((await gone)[0], "io server disconnect");
+  const [packet] = await within(told, 20_000, "DISCONNECT");
+  assert.deepEqual([packet.reasonCode, packet.properties?.reasonString], [0x87, "the token is revoked"]);
+  assert.equal(await within(closed, 20_000, "the end for good"), 401);
+  assert.equal((await joining(t, server, { auth: { token } })).message, "the token is revoked");
+  assert.equal(await connack(t, server, token), 0x86);
+  assert.equal(await connack(t, server, await sign(key, { jti: "other" })), 0);
+  assert.equal((await api(server, "DELETE", "/v1/revocations/stolen%2F1")).status, 204);
+  assert.equal(await connack(t, server, token), 0);
+});
+
+ours("PATCH takes a permission from who is connected, and ends its subscription; an end that is put forward closes", async (t) => {
+  const key = await pair("ES256");
+  const file = join(await folder(t), "key.json");
+  await writeFile(file, JSON.stringify(key.jwk));
+  const server = await serving(t, { jwtKeyFile: file });
+  const token = await sign(key, { trunkline: grants(["a", "b"]) });
+  const client = mqttClient(t, server, token);
+  await within(once(client, "connect"), 20_000, "CONNACK");
+  await client.subscribeAsync(["a", "b"], { qos: 1 });
+  const source = new EventSource(`${server.url}/sse?channel=a&channel=b&envelope=1&access_token=${token}`);
+  t.after(() => source.close());
+  await within(once(source, "open"), 20_000, "the stream");
+  const ids = (await api(server, "GET", "/v1/sessions")).json.items.map((item) => item.id);
+  assert.equal(ids.length, 2);
+  for (const id of ids) {
+    const changed = await api(server, "PATCH", `/v1/sessions/${id}`, grants(["b"]));
+    assert.deepEqual([changed.status, changed.json.subscriptions], [200, ["$user/u1", "b"]]);
+  }
+  const [heard, event] = [once(client, "message"), once(source, "message")];
+  for (const channel of ["a", "b"]) await api(server, "POST", "/v1/messages", { channel, data: channel });
+  assert.equal((await within(heard, 20_000, "the message"))[0], "b");
+  assert.equal(JSON.parse((await within(event, 20_000, "the event"))[0].data).channel, "b");
+  const socket = open(t, server, "/", { transports: ["websocket"], auth: { token } });
+  await next(socket, "connect", 20_000);
+  const [gone, back] = [next(socket, "disconnect", 20_000), next(socket, "connect", 20_000)];
+  assert.equal((await api(server, "PATCH", `/v1/sessions/${encodeURIComponent(socket.id)}`, { expires_at: 1 })).status, 200);
+  assert.equal((await gone)[0], "transport close");
+  await back;
+});
+
+ours("SIGHUP reads the keys again, and a file that is none leaves the old ones", async (t) => {
+  const [one, two] = [await pair("ES256", "k1"), await pair("ES256", "k2")];
+  const file = join(await folder(t), "key.json");
+  await writeFile(file, JSON.stringify(one.jwk));
+  const server = await start("serve", `[auth]\nmode = "jwt"\n[auth.jwt]\nkey_file = "${file}"\n`);
+  t.after(() => server.stop());
+  let log = "";
+  for (const stream of [server.child.stdout, server.child.stderr]) stream.on("data", (data) => (log += data));
+  const logged = async (what) => {
+    for (const end = Date.now() + 20_000; !what.test(log); await new Promise((r) => setTimeout(r, 20))) assert.ok(Date.now() < end, log);
+  };
+  await writeFile(file, "no key");
+  server.child.kill("SIGHUP");
+  await logged(/the keys of tokens could not be read, the old ones stay.*key\.json/);
+  assert.equal(await connack(t, server, await sign(one)), 0);
+  await writeFile(file, JSON.stringify(two.jwk));
+  server.child.kill("SIGHUP");
+  await logged(/the keys of tokens were read again/);
+  assert.deepEqual([await connack(t, server, await sign(two)), await connack(t, server, await sign(one))], [0, 0x86]);
 });
 
 slow("the provider's keys change: whoever has the new one is let in once it was asked", async (t) => {

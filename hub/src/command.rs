@@ -21,7 +21,8 @@ pub enum Command {
     /// subscriptions, so that a publish in answer to the client's first words finds it. Over a limit the session ends
     /// with `Effect::Ended` and `Reason::OverLimit`. Not for a session that was admitted before.
     Admit(Admit),
-    /// A session that was opened to be resumed is not to be, which is known before it is admitted.
+    /// A session that was opened to be resumed is not to be, if that is known before it is admitted; later it is still resumed, but by
+    /// no process after this one.
     Forgo(SessionKey),
     /// A client wants the session that bears its own name, or a new one under that name. Needs no admission: the caller has
     /// authenticated it. Answered by `Effect::Claimed` or `Effect::OpenRefused` at once; the front then sends `Resume`.

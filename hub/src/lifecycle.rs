@@ -80,9 +80,10 @@ impl Hub {
     }
 
     pub(crate) fn forgo_recovery(&mut self, key: SessionKey) {
-        let Some(session) = self.sessions.find(key).filter(|session| session.state == State::Pending) else {
-            return;
-        };
+        let Some(session) = self.sessions.find(key) else { return };
+        if session.state != State::Pending {
+            return self.drop_resumable(key);
+        }
         if session.recovery.take().is_some() {
             self.sessions.recovering -= 1;
             self.forget_log_if_unused();

@@ -34,6 +34,8 @@ pub enum Reason {
     Expired,
     /// Credentials ran out.
     CredentialsExpired,
+    /// What let the client in holds no more.
+    Revoked,
     /// The server is shutting down.
     Draining,
     /// The user has a newer session, and may have only so many.
@@ -66,6 +68,7 @@ impl Reason {
             | Self::Refused
             | Self::NeverAdmitted
             | Self::Expired
+            | Self::Revoked
             | Self::Superseded
             | Self::UserFull => false,
         }

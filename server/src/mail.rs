@@ -3,7 +3,7 @@
 //! Back office to shard: [`Mail`]. Shard to back office: [`Upcall`] (client events, bounded, back pressure stops
 //! reading from clients) and [`hub::Report`]s (answers to what the back office asked, bounded by what it asked).
 
-use crate::auth::Grant;
+use crate::auth::{Grant, UnixMs};
 use crate::config::BindingGroup;
 use crate::front::{Ban, Banned};
 use crate::shard::{ConnKey, Facts};
@@ -16,7 +16,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::values::Values;
 
-pub use crate::front::{Deed, Draft, Question, Ruling, Terms};
+pub use crate::front::{Deed, Draft, Question, Rewrite, Ruling, SessionChange, Terms};
+
+/// As many as a WebSocket has a place for when it is closed (RFC 6455 section 5.5.1).
+pub const WORDS_BYTES_MAX: usize = 123;
 
 /// From the back office to one shard.
 #[derive(Debug)]
@@ -25,6 +28,8 @@ pub enum Mail {
     Hub(Command),
     /// Several, in order, done in one turn: few enough that its clients do not wait for long.
     Commands(Vec<Command>),
+    /// A command that ends sessions, and what their clients are told with it, as far as their protocols have a place for that.
+    Saying(Arc<str>, Command),
     /// The back end accepts a session that asked to connect.
     Admit {
         /// Who, as [`Upcall::Connect`] has it.
@@ -130,6 +135,22 @@ pub enum Mail {
         /// And whether there are more.
         reply: tokio::sync::oneshot::Sender<hub::Page<Ban>>,
     },
+    /// Changes what the client of a session may do, and until when.
+    Change {
+        /// Who.
+        session: SessionId,
+        /// What.
+        change: Box<SessionChange>,
+        /// `false`: it has no connection here.
+        reply: tokio::sync::oneshot::Sender<bool>,
+    },
+    /// Ends the sessions that a token let in.
+    Revoke {
+        /// `jti`.
+        token_id: Arc<str>,
+        /// How many there were.
+        reply: tokio::sync::oneshot::Sender<u64>,
+    },
     /// New certificates for connections accepted from now on.
     Tls(crate::tls::TlsConfigs),
     /// Connections are closed within so many milliseconds and nobody is let in; `None`: everybody is welcome again.
@@ -226,6 +247,8 @@ pub struct Inspection {
     pub transport: &'static str,
     /// The peer's address; `None` between polls.
     pub remote: Option<SocketAddr>,
+    /// When its connection is closed unless that is put off; `None` = never.
+    pub expires: Option<UnixMs>,
 }
 
 /// What a session begins with that the back end accepts.
@@ -415,6 +438,15 @@ pub enum Upcall {
         /// Whose it is.
         user: Option<Arc<str>>,
     },
+    /// The time of a connected client is nearly over. Perhaps answered by [`Mail::Change`].
+    Refresh {
+        /// Who.
+        session: SessionId,
+        /// When it is over.
+        expires: UnixMs,
+        /// `jti` of its token, if that has let it in.
+        token_id: Option<Box<str>>,
+    },
     /// A session lost its connection or ended.
     Disconnected {
         /// Who.
@@ -450,6 +482,7 @@ impl Upcall {
             Self::Event { values, .. } => values.len_bytes(),
             Self::Ask { question, .. } => question.len_bytes(),
             Self::Claimed { luggage, .. } => luggage.as_ref().map_or(0, |luggage| luggage.len_bytes()),
+            Self::Refresh { token_id, .. } => token_id.as_ref().map_or(0, |id| id.len()),
             Self::Recovered { .. } | Self::Disconnected { .. } | Self::Expired { .. } => 0,
         };
         size_of::<Self>() + content

@@ -57,7 +57,8 @@ fn start(config: Config) -> Bench {
             Upcall::Event { session, values, .. } => {
                 return office.emit(session, "back", &values.as_event().unwrap().args());
             }
-            Upcall::Connect { .. } | Upcall::Claimed { .. } | Upcall::Ask { .. } => return,
+            Upcall::Connect { .. } | Upcall::Claimed { .. } => return,
+            Upcall::Ask { .. } | Upcall::Refresh { .. } => return,
         };
         // The test may be over.
         let _ = tell.send(one);

@@ -8,6 +8,7 @@ use super::claims::Grant;
 use super::jwt::{self, Looked, Refusal};
 use super::keys::Keys;
 use super::permissions::{Action, Asker, Permissions, Pool};
+use super::revoked::Revoked;
 use super::rules::May;
 use super::{UnixMs, rules};
 use crate::config::{AuthMode, Config, CookieName};
@@ -19,6 +20,7 @@ pub struct Shared {
     tokens: jwt::Rules,
     channels: rules::Rules,
     keys: Keys,
+    revoked: Revoked,
     cookie: Option<CookieName>,
 }
 
@@ -33,6 +35,7 @@ impl Shared {
             tokens: jwt::Rules::new(config),
             channels: rules::Rules::new(config),
             keys: Keys::of_config(config)?,
+            revoked: Revoked::default(),
             cookie: config.jwt.cookie.clone(),
         }))
     }
@@ -41,6 +44,12 @@ impl Shared {
     #[must_use]
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// For whoever revokes tokens.
+    #[must_use]
+    pub fn revoked(&self) -> &Revoked {
+        &self.revoked
     }
 }
 
@@ -101,6 +110,7 @@ impl Gate {
         let looked = self.shared.tokens.verify(token.unwrap_or_default(), &keys, now);
         let refusal = match looked {
             Looked::Good(claims, expires) => match claims.grant(expires, &mut self.pool) {
+                Ok(grant) if self.is_revoked(&grant, now) => Refusal::Revoked,
                 Ok(grant) => return Verdict::Granted(Box::new(grant)),
                 Err(refusal) => refusal,
             },
@@ -112,6 +122,10 @@ impl Gate {
         };
         tracing::debug!(reason = refusal.text(), "a token was refused");
         Verdict::Refused(refusal)
+    }
+
+    fn is_revoked(&self, grant: &Grant, now: UnixMs) -> bool {
+        grant.token_id.as_ref().is_some_and(|id| self.shared.revoked.has(id, now))
     }
 
     /// Permissions that came from elsewhere: equal ones are kept once.

@@ -68,25 +68,26 @@ impl Keys {
     /// # Errors
     /// The key of the configuration, and what is wrong with its value.
     pub(crate) fn of_config(config: &Config) -> Result<Self, String> {
-        let jwt = &config.jwt;
-        let mut own = Vec::new();
-        if let Some(secret) = &jwt.secret {
-            let key = Key::secret(None, secret_algorithm(jwt), secret.expose());
-            own.push(key.map_err(|text| format!("auth.jwt.secret: {text}"))?);
-        }
-        if let Some(path) = &jwt.key_file {
-            let wrong = |text: String| format!("auth.jwt.key_file: {}: {text}", path.display());
-            let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
-            let is_json = bytes.trim_ascii_start().starts_with(b"{");
-            let keys = match is_json {
-                true => keys_of_set(&bytes, Secrets::Taken),
-                false => keys_of_pem(&bytes, jwt.algorithm),
-            };
-            own.extend(keys.map_err(wrong)?);
-        }
-        let freshness = if jwt.jwks_url.is_some() { Freshness::Lost } else { Freshness::Fixed };
+        let own = own_keys(&config.jwt)?;
+        let freshness = if config.jwt.jwks_url.is_some() { Freshness::Lost } else { Freshness::Fixed };
         let set = KeySet { own: own.into(), fetched: Arc::new([]), freshness };
         Ok(Self { set: ArcSwap::from_pointee(set), wanted: Notify::new() })
+    }
+
+    /// Reads the key file again; how many keys there are now. With an error the keys of before stay.
+    ///
+    /// # Errors
+    /// As [`Keys::of_config`].
+    pub(crate) fn read_again(&self, config: &Config) -> Result<usize, String> {
+        let own: Arc<[Key]> = own_keys(&config.jwt)?.into();
+        let count = own.len();
+        self.change(|set| KeySet { own: Arc::clone(&own), fetched: Arc::clone(&set.fetched), ..*set });
+        Ok(count)
+    }
+
+    /// Several may do this at a time.
+    fn change(&self, change: impl Fn(&KeySet) -> KeySet) {
+        self.set.rcu(|set| Arc::new(change(set)));
     }
 
     /// The present set.
@@ -96,15 +97,15 @@ impl Keys {
 
     /// A set was fetched.
     pub(crate) fn replace(&self, fetched: Vec<Key>, now: UnixMs) {
-        let own = Arc::clone(&self.set.load().own);
-        self.set.store(Arc::new(KeySet { own, fetched: fetched.into(), freshness: Freshness::Since(now) }));
+        let fetched: Arc<[Key]> = fetched.into();
+        let freshness = Freshness::Since(now);
+        self.change(|set| KeySet { own: Arc::clone(&set.own), fetched: Arc::clone(&fetched), freshness });
     }
 
     /// It could not be fetched: the keys of before stay, and another one may be good.
     pub(crate) fn lose(&self) {
-        let set = self.set.load();
-        let (own, fetched) = (Arc::clone(&set.own), Arc::clone(&set.fetched));
-        self.set.store(Arc::new(KeySet { own, fetched, freshness: Freshness::Lost }));
+        let freshness = Freshness::Lost;
+        self.change(|set| KeySet { own: Arc::clone(&set.own), fetched: Arc::clone(&set.fetched), freshness });
     }
 
     /// Waits until somebody shows a token whose key is not known.
@@ -126,6 +127,26 @@ impl Keys {
         }
         may_come
     }
+}
+
+/// Those of the configuration. Reads the key file.
+fn own_keys(jwt: &Jwt) -> Result<Vec<Key>, String> {
+    let mut own = Vec::new();
+    if let Some(secret) = &jwt.secret {
+        let key = Key::secret(None, secret_algorithm(jwt), secret.expose());
+        own.push(key.map_err(|text| format!("auth.jwt.secret: {text}"))?);
+    }
+    if let Some(path) = &jwt.key_file {
+        let wrong = |text: String| format!("auth.jwt.key_file: {}: {text}", path.display());
+        let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
+        let is_json = bytes.trim_ascii_start().starts_with(b"{");
+        let keys = match is_json {
+            true => keys_of_set(&bytes, Secrets::Taken),
+            false => keys_of_pem(&bytes, jwt.algorithm),
+        };
+        own.extend(keys.map_err(wrong)?);
+    }
+    Ok(own)
 }
 
 impl KeySet {

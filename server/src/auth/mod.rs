@@ -15,7 +15,7 @@
 //! those. A grant without permissions still asks: rules of the configuration may let anyone. Verification is arithmetic on
 //! the caller's thread; keys are behind an `Arc` that the back office swaps ([`Keys`]), so nothing waits.
 //!
-//! `jwt` reads tokens, `claims` what is in them, `key` and `jwk` the keys, `permissions` and `filters` who may what, `rules`
+//! `jwt` reads tokens, `claims` what is in them, `revoked` those that are good no more, `key` and `jwk` the keys, `permissions` and `filters` who may what, `rules`
 //! what the configuration says of channels, `mint` makes tokens. Start at [`Gate`].
 
 mod claims;
@@ -27,6 +27,7 @@ mod key;
 mod keys;
 mod mint;
 mod permissions;
+mod revoked;
 mod rules;
 mod source;
 
@@ -46,6 +47,7 @@ pub use keys::Keys;
 pub(crate) use mint::{MintError, mint};
 pub(crate) use permissions::PermissionEntry;
 pub use permissions::{Action, Asker, Permissions};
+pub use revoked::{Revocation, Revoked};
 pub use rules::May;
 pub(crate) use rules::is_reserved;
 pub(crate) use source::PARAMETER;

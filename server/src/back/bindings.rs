@@ -12,7 +12,7 @@ use store::{Change, Expect, RowOp, StoreError, Tab, Table};
 use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use super::office::{Office, OfficeError};
-use super::webhook::told_when_safe;
+use super::rows::told_when_safe;
 use crate::config::BindingGroup;
 use crate::mail::{Bound, Mail};
 

@@ -1,7 +1,10 @@
 //! Acting on sessions wherever they are: subscribe, unsubscribe, end. One session, by its id or by the client's name, is
 //! asked at its home; a user's or a channel's sessions on every shard.
 
+use std::sync::Arc;
+
 use super::office::{Office, OfficeError};
+use crate::mail::Mail;
 use hub::{ChannelName, Command, Members, Reason, Refusal, Report, SessionId, ShardId, Token, claim_home};
 
 impl Office {
@@ -53,7 +56,26 @@ impl Office {
     /// # Errors
     /// [`OfficeError::Refused`] when there is no such session.
     pub async fn end_members(&self, of: Members, reason: Reason) -> Result<u64, OfficeError> {
-        self.count_members(&of, |token| Command::EndMembers { of: of.clone(), reason, token }).await
+        self.end_members_saying(of, (reason, None)).await
+    }
+
+    /// The same with words for their clients.
+    ///
+    /// # Errors
+    /// As [`Office::end_members`].
+    pub(super) async fn end_members_saying(
+        &self,
+        of: Members,
+        (reason, words): (Reason, Option<Arc<str>>),
+    ) -> Result<u64, OfficeError> {
+        let mail = |token| {
+            let command = Command::EndMembers { of: of.clone(), reason, token };
+            match &words {
+                Some(words) => Mail::Saying(Arc::clone(words), command),
+                None => Mail::Hub(command),
+            }
+        };
+        self.count_members_by(&of, mail).await
     }
 
     async fn count_members(
@@ -61,8 +83,12 @@ impl Office {
         of: &Members,
         command: impl Fn(Token) -> Command,
     ) -> Result<u64, OfficeError> {
-        let Some(home) = self.home_of_members(of) else { return self.count(command).await };
-        match self.ask(home, command).await? {
+        self.count_members_by(of, |token| Mail::Hub(command(token))).await
+    }
+
+    async fn count_members_by(&self, of: &Members, mail: impl Fn(Token) -> Mail) -> Result<u64, OfficeError> {
+        let Some(home) = self.home_of_members(of) else { return self.count_by(mail).await };
+        match self.ask_by(home, mail).await? {
             Report::Count(count) => Ok(count),
             _ => Ok(0),
         }

@@ -243,8 +243,17 @@ impl Office {
         shard: ShardId,
         command: impl FnOnce(Token) -> Command,
     ) -> Result<Report, OfficeError> {
+        self.ask_by(shard, |token| Mail::Hub(command(token))).await
+    }
+
+    /// The same with the mail that the command is in.
+    pub(super) async fn ask_by(
+        &self,
+        shard: ShardId,
+        mail: impl FnOnce(Token) -> Mail,
+    ) -> Result<Report, OfficeError> {
         let mut answers = self.expect().await;
-        self.tell(shard, Mail::Hub(command(answers.token()))).await?;
+        self.tell(shard, mail(answers.token())).await?;
         answers.within(ANSWER_WAIT).await
     }
 
@@ -253,11 +262,16 @@ impl Office {
     /// # Errors
     /// The first error of any shard; commands already sent to others still take effect.
     pub async fn count(&self, command: impl Fn(Token) -> Command) -> Result<u64, OfficeError> {
+        self.count_by(|token| Mail::Hub(command(token))).await
+    }
+
+    /// The same with the mail that the command is in.
+    pub(super) async fn count_by(&self, mail: impl Fn(Token) -> Mail) -> Result<u64, OfficeError> {
         let mut total = 0;
         let mut waiting = Vec::new();
         for shard in self.shards() {
             let answers = self.expect().await;
-            self.tell(shard, Mail::Hub(command(answers.token()))).await?;
+            self.tell(shard, mail(answers.token())).await?;
             waiting.push(answers);
         }
         for mut answers in waiting {

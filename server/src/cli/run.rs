@@ -115,8 +115,13 @@ pub(super) async fn supervise(mut service: impl Service, signals: &mut impl Sign
 async fn reload(service: &impl Service) {
     match service.reload_tls().await {
         Ok(true) => tracing::info!("the files of TLS were read again"),
-        Ok(false) => tracing::info!("nothing to read again: TLS is not configured"),
+        Ok(false) => tracing::info!("no certificates to read again: TLS is not configured"),
         Err(error) => tracing::error!(error, "the files of TLS could not be read, the old ones stay"),
+    }
+    match service.reload_keys().await {
+        Ok(Some(keys)) => tracing::info!(keys, "the keys of tokens were read again"),
+        Ok(None) => tracing::info!("no keys to read again: auth.jwt.key_file is not configured"),
+        Err(error) => tracing::error!(error, "the keys of tokens could not be read, the old ones stay"),
     }
 }
 

@@ -15,7 +15,7 @@ use super::service::BackEnd;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Signals:
   SIGTERM, SIGINT  close connections over server.drain_window_ms, then end; a second one ends at once
-  SIGHUP           read the files of [tls] again
+  SIGHUP           read the files of [tls] and auth.jwt.key_file again
 
 Examples:
   trunkline serve --config /etc/trunkline/trunkline.toml

@@ -13,6 +13,8 @@ use super::dev_back_end;
 pub(super) trait Service {
     /// Reads the files of TLS again; the old ones stay when that fails.
     fn reload_tls(&self) -> impl Future<Output = Result<bool, String>>;
+    /// Reads the file with the keys of tokens again, likewise; how many there are.
+    fn reload_keys(&self) -> impl Future<Output = Result<Option<usize>, String>>;
     /// Ends with the reason when the server cannot go on: nothing is acknowledged any more.
     fn failed(&mut self) -> impl Future<Output = String>;
     /// Refuses handshakes, closes connections over the configured time, and ends.
@@ -59,6 +61,10 @@ pub(super) async fn start(config: Config, back_end: BackEnd) -> Result<Server, S
 impl Service for Server {
     async fn reload_tls(&self) -> Result<bool, String> {
         Self::reload_tls(self).await.map_err(|error| error.to_string())
+    }
+
+    async fn reload_keys(&self) -> Result<Option<usize>, String> {
+        Self::reload_keys(self).await.map_err(|error| error.to_string())
     }
 
     async fn failed(&mut self) -> String {

@@ -223,6 +223,11 @@ impl Service for Noted<'_> {
         Err("no such file".into())
     }
 
+    async fn reload_keys(&self) -> Result<Option<usize>, String> {
+        self.notes.borrow_mut().push("keys");
+        Err("no such file".into())
+    }
+
     async fn failed(&mut self) -> String {
         if self.has_failed { "no more space".into() } else { std::future::pending().await }
     }
@@ -270,6 +275,9 @@ fn a_server_that_cannot_go_on_ends_with_the_reason_and_without_a_drain() {
 fn the_first_signal_drains_and_the_second_ends_at_once() {
     use Signal::{Reload, Stop};
     assert_eq!(supervised(&[Stop], Drain::Ends), ["drain", "drained"]);
-    assert_eq!(supervised(&[Reload, Reload, Stop], Drain::Ends), ["reload", "reload", "drain", "drained"]);
+    assert_eq!(
+        supervised(&[Reload, Reload, Stop], Drain::Ends),
+        ["reload", "keys", "reload", "keys", "drain", "drained"]
+    );
     assert_eq!(supervised(&[Stop, Reload, Stop], Drain::Hangs), ["drain"]);
 }

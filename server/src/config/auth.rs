@@ -26,7 +26,7 @@ section! {
         /// A key for HS256, HS384 or HS512, of at least 32, 48 or 64 bytes.
         secret: Option<JwtSecret> = none, example "replace-by-the-output-of-openssl-rand-hex-32";
         /// File with public keys: PEM (`PUBLIC KEY` or `CERTIFICATE`, one or more), or a JWK or JWK set (RFC 7517). It is read
-        /// at the start.
+        /// at the start, and again at SIGHUP: when it cannot be read, or holds what is no key, the old keys stay and the log says why.
         key_file: Option<PathBuf> = none, example "/etc/trunkline/tokens.pem";
         /// Whether `POST /v1/tokens` makes tokens for clients, signed by `secret`. Whoever may use it (scope `admin`) may be anybody.
         sign_tokens: bool = false;

@@ -145,6 +145,8 @@ section! {
         /// Bans of MQTT clients and blocks of users, by client id, user or address (`/v1/bans`). At the limit a further one is refused: 422; one for
         /// flapping is not made.
         bans_max: usize = 100_000, 0..=10_000_000 "bans per shard";
+        /// Tokens that are revoked (`/v1/revocations`). At the limit those that are over go; if none is, a further one is refused: 422.
+        revocations_max: usize = 100_000, 0..=10_000_000 "tokens per node";
         /// Messages that wait between two threads. At the limit the sender waits: a shard stops reading from its
         /// connections, a REST request waits.
         mailbox_messages_max: usize = 65_536, 64..=16_777_216 "messages per shard";

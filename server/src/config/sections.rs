@@ -148,6 +148,9 @@ section! {
         /// How a connection is admitted. There is no default: `trunkline serve` starts only when this choice was made,
         /// on loopback too. `trunkline dev` takes `anonymous`.
         mode: AuthMode = required, example "anonymous";
+        /// So long before a connection ends with its token, or its `expires_at`, the back end is asked whether it may stay, by a
+        /// `[[webhook]]` that takes `session.refresh`; never before half of the time is over.
+        refresh_ahead_seconds: u32 = 30, 1..=86_400 "seconds";
     }
 }
 

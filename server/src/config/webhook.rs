@@ -110,6 +110,8 @@ words! {
     pub enum WebhookType {
         /// a client wants to connect
         SessionConnect = "session.connect",
+        /// the time of a client that may be connected until then is nearly over
+        SessionRefresh = "session.refresh",
         /// a client sent an event
         SessionEvent = "session.event",
         /// a client wants to subscribe to a channel or filter whose rule says `webhook`

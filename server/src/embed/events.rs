@@ -141,9 +141,9 @@ impl Events {
         self.handle.config().limits.inbox_events_max
     }
 
-    fn event_of(&self, upcall: Upcall) -> ClientEvent {
+    fn event_of(&self, upcall: Upcall) -> Option<ClientEvent> {
         let session = |id: SessionId, namespace: Arc<str>| self.handle.session_of(id, namespace);
-        match upcall {
+        Some(match upcall {
             Upcall::Connect { session: id, hello, handshake, .. } => {
                 let (namespace, auth, mqtt, stream) = match hello {
                     Hello::SocketIo { namespace, auth } => (namespace, auth, None, None),
@@ -171,6 +171,8 @@ impl Events {
             Upcall::Recovered { session: id, namespace, .. } => {
                 ClientEvent::Recovered(session(id, namespace))
             }
+            // A webhook has to be there that wants to know, and then this program is not told.
+            Upcall::Refresh { .. } => return None,
             Upcall::Disconnected { session: id, speaks, reason: cause, text: reason, resumable_ms } => {
                 ClientEvent::Disconnect(Disconnect {
                     session: session(id, namespace_of(speaks)),
@@ -182,7 +184,7 @@ impl Events {
             Upcall::Expired { session: id, speaks, .. } => {
                 ClientEvent::Expired(session(id, namespace_of(speaks)))
             }
-        }
+        })
     }
 }
 
@@ -213,8 +215,14 @@ impl Stream for Events {
     type Item = ClientEvent;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<ClientEvent>> {
-        let upcall = ready!(Pin::new(&mut self.upcalls).poll_next(cx));
-        Poll::Ready(upcall.map(|upcall| self.event_of(upcall)))
+        loop {
+            let Some(upcall) = ready!(Pin::new(&mut self.upcalls).poll_next(cx)) else {
+                return Poll::Ready(None);
+            };
+            if let Some(event) = self.event_of(upcall) {
+                return Poll::Ready(Some(event));
+            }
+        }
     }
 }
 

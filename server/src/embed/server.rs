@@ -11,6 +11,8 @@ use crate::back::bindings::Bindings;
 use crate::back::bridge::{Bridges, Tasks};
 use crate::back::port::Served;
 use crate::back::rest::{self, Desk};
+use crate::back::revocations::Revocations;
+use crate::back::rows::Rows;
 use crate::back::sqs::{self, Door};
 use crate::back::webhook::{Trust, Webhooks};
 use crate::back::{Office, OfficePorts, Storage, keys, metrics, sys};
@@ -88,6 +90,7 @@ pub enum StartError {
 pub struct Server {
     handle: Handle,
     config: Arc<Config>,
+    gate: Arc<Shared>,
     running: Running,
     upcalls: Unheard,
     addrs: Addrs,
@@ -191,8 +194,7 @@ impl Server {
         let gate = Shared::new(&config).map_err(StartError::Config)?;
         let tls = tls::load(&config)?;
         let trust = Trust::load(&config).map_err(StartError::Config)?;
-        let shards = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
-        let topology = Topology { shards, partitions: PARTITIONS };
+        let topology = topology_of(&config);
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
         let Ports { listeners, addrs } = ports::bind(&config, topology)?;
@@ -202,6 +204,7 @@ impl Server {
         let (state, heir, mut estate) = inherit(&config, topology).await;
         let zero = zero(state.as_ref());
         let mut keeping = open_store(&config, topology, zero, faults).await?;
+        let revocations = recall(&gate, keeping.as_ref()).await?;
         let kept = keeping.as_mut().and_then(Keeping::take);
         let setup = NodeSetup {
             config: Arc::clone(&config),
@@ -240,7 +243,8 @@ impl Server {
         let storage = storage(&office, &config, running.keeper.as_ref());
         let bridges = Bridges::start(&office, &config, zero);
         let desk = Desk::new(office.clone(), Arc::clone(&config), zero, storage);
-        let desk = desk.with(bridges.bridges()).with_webhooks(webhooks.clone()).with_bindings(bindings);
+        let desk = desk.with((bridges.bridges(), revocations)).with_webhooks(webhooks.clone());
+        let desk = desk.with_bindings(bindings);
         let private = Served::start(rest::router(desk, door.clone()), private, &config);
         let sqs = door.clone().zip(sqs).map(|(door, port)| Served::start(door.router(), port, &config));
         let minders =
@@ -248,7 +252,7 @@ impl Server {
         let handle = Handle::new(office, Arc::clone(&config), door);
         let mut upcalls = Unheard::start(upcalls, handle.clone());
         let telling = webhooks.and_then(|webhooks| Some(webhooks.start(upcalls.hand_over()?)));
-        Ok(Self { handle, config, running, upcalls, addrs, private, sqs, minders, bridges, telling })
+        Ok(Self { handle, config, gate, running, upcalls, addrs, private, sqs, minders, bridges, telling })
     }
 
     /// Where clients connect, port resolved.
@@ -324,6 +328,21 @@ impl Server {
         Ok(true)
     }
 
+    /// Reads the file with the keys of tokens again; who shows a token from now on needs one of those that are there. Nobody who is
+    /// let in is looked at again. `None`: there is no such file; otherwise how many keys count that are not fetched.
+    ///
+    /// # Errors
+    /// [`StartError::Config`]; the old keys stay in use.
+    pub async fn reload_keys(&self) -> Result<Option<usize>, StartError> {
+        if self.config.jwt.key_file.is_none() {
+            return Ok(None);
+        }
+        let (gate, config) = (Arc::clone(&self.gate), Arc::clone(&self.config));
+        let reading = tokio::task::spawn_blocking(move || gate.keys().read_again(&config)).await;
+        let read = reading.map_err(|error| StartError::Shard(io::Error::other(error)))?;
+        read.map(Some).map_err(StartError::Config)
+    }
+
     /// Ends when the store takes no changes any more: nothing that rests on one is acknowledged until the process is started
     /// again. Without a store, or trouble, it never ends.
     pub async fn store_failed(&mut self) -> String {
@@ -341,6 +360,7 @@ impl Server {
         let Self {
             handle,
             config,
+            gate: _gate,
             running,
             private,
             sqs,
@@ -504,6 +524,20 @@ async fn restored(
     let restoring =
         tokio::task::spawn_blocking(move || setup.places(state, kept).map(|places| (setup, places)));
     restoring.await.map_err(io::Error::other)?
+}
+
+/// How partitions are spread over the shards.
+fn topology_of(config: &Config) -> Topology {
+    let shards = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
+    Topology { shards, partitions: PARTITIONS }
+}
+
+/// The tokens that were revoked before.
+async fn recall(gate: &Arc<Shared>, keeping: Option<&Keeping>) -> Result<Revocations, StartError> {
+    let (gate, rows) = (Arc::clone(gate), Rows::new(keeping.and_then(Keeping::table)));
+    let opened = tokio::task::spawn_blocking(move || Revocations::open(&gate, rows)).await;
+    let opened = opened.map_err(io::Error::other).map_err(StartError::Shard)?;
+    opened.map_err(|error| StartError::Config(format!("store.dir: revoked tokens cannot be read: {error}")))
 }
 
 /// The store for the back office, which from now on waits for it.

@@ -18,6 +18,7 @@ mod presence;
 mod question;
 mod questions;
 mod rate;
+mod rights;
 pub mod socketio;
 mod stream;
 mod tail;
@@ -34,7 +35,7 @@ use self::apply::{Performer as _, decide, door};
 use self::mqtt::Mqtt;
 use self::socketio::SocketIo;
 use self::stream::Streams;
-use crate::auth::{Gate, Grant, Shared, unix_now};
+use crate::auth::{Gate, Shared, unix_now};
 use crate::config::Config;
 use crate::mail::{Admission, Denial, Mail, PeerMail};
 use crate::shard::{Closed, ConnKey, Cx, Deferred, Door, Handler, Owner, Request, Response};
@@ -45,6 +46,7 @@ pub(crate) use copies::bindings;
 pub(crate) use cors::is_of_other_page;
 pub use mqtt::{FAMILIES, Family, Figures, OWN_NAMES, attributes};
 pub use question::{Deed, Draft, Question, Ruling, Terms};
+pub use rights::{Rewrite, SessionChange};
 pub use socketio::{Fit, Migration, PidKey, PidProof, Returning};
 pub use stream::{FAMILIES as STREAM_FAMILIES, Family as StreamFamily, Figures as StreamFigures};
 
@@ -134,6 +136,29 @@ impl Front {
         self.mqtt.disconnect(cx, session);
         self.streams.disconnect(cx, session);
         self.socketio.mail(cx, Mail::Disconnect { session });
+    }
+
+    /// Changes what the client of a session may do; `false`: it has no connection here.
+    fn change(&mut self, cx: &mut Cx<'_>, session: SessionId, change: SessionChange) -> bool {
+        self.mqtt.change(cx, session, change.clone())
+            || self.streams.change(cx, session, change.clone())
+            || self.socketio.change(cx, session, change)
+    }
+
+    /// Ends the sessions that a token let in; how many.
+    fn revoke(&mut self, cx: &mut Cx<'_>, token_id: &str) -> u64 {
+        self.socketio.revoke(cx, token_id)
+            + self.mqtt.revoke(cx, token_id)
+            + self.streams.revoke(cx, token_id)
+    }
+
+    /// Does what ends sessions, with words for their clients.
+    fn end_saying(&mut self, cx: &mut Cx<'_>, words: Arc<str>, command: Command) {
+        cx.hub.words = Some(words);
+        self.socketio.mail(cx, Mail::Hub(command));
+        // Clients of the other protocols are told now.
+        self.settle(cx);
+        cx.hub.words = None;
     }
 
     fn perform(&mut self, cx: &mut Cx<'_>, door: Door, effect: hub::Effect, to: &[hub::Recipient]) {
@@ -312,6 +337,14 @@ impl Handler for Front {
             Mail::Answer { session, number, ruling } if self.streams.has(session) => {
                 self.streams.ruled(cx, session, (number, *ruling));
             }
+            Mail::Saying(words, command) => self.end_saying(cx, words, command),
+            // Nobody waits any more when the request was given up.
+            Mail::Change { session, change, reply } => {
+                let _ = reply.send(self.change(cx, session, *change));
+            }
+            Mail::Revoke { token_id, reply } => {
+                let _ = reply.send(self.revoke(cx, &token_id));
+            }
             Mail::Answer { session, number, ruling } if self.mqtt.has(session) => {
                 self.mqtt.ruled(cx, session, (number, *ruling));
             }
@@ -367,12 +400,6 @@ impl Handler for Front {
             let _ = heir.send((state, end));
         }
     }
-}
-
-/// When what a client is granted ends, on the clock of its shard.
-fn ends_at(cx: &Cx<'_>, grant: &Grant) -> Option<Millis> {
-    let left_ms = grant.expires?.0.saturating_sub(unix_now().0);
-    Some(Millis(cx.io.now().0.saturating_add(left_ms)))
 }
 
 /// Time of publication in the upper 48 bits, random bits below.

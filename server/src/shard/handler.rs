@@ -81,6 +81,8 @@ pub struct HubPort {
     pub is_performing: bool,
     /// Wait for the protocol whose they are; empty between two callbacks.
     pub deferred: VecDeque<Deferred>,
+    /// What the back end says to the clients whose sessions it ends, while that is done.
+    pub words: Option<Arc<str>>,
     /// Who is kept out, which every door asks.
     pub bans: Bans,
     /// Bindings beside those of the configuration, in the order of their places in the hub.
@@ -106,6 +108,7 @@ impl HubPort {
             commands: VecDeque::new(),
             is_performing: false,
             deferred: VecDeque::new(),
+            words: None,
             bans: Bans::default(),
             bound: Arc::default(),
         }

@@ -11,6 +11,7 @@ mod channels;
 mod coming;
 mod mqtt;
 mod published;
+mod refreshing;
 mod streams;
 mod told;
 

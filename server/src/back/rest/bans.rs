@@ -277,7 +277,7 @@ impl Desk {
     }
 
     /// Sends a mail and waits for what a shard says to it.
-    async fn settle<T>(
+    pub(super) async fn settle<T>(
         &self,
         shard: ShardId,
         mail: impl FnOnce(oneshot::Sender<T>) -> Mail,

@@ -4,16 +4,16 @@
 
 use super::idempotency::IDEMPOTENCY_KEY_BYTES_MAX;
 use super::problem::{
-    BUSY, DRAINING, EXISTS, FORBIDDEN, IN_PROGRESS, INTERNAL, INVALID_CHANNEL, INVALID_EVENT, INVALID_FILTER,
-    Kind, MALFORMED, MEDIA_TYPE, MISMATCH, NOT_FOUND, OVER_LIMIT, POSITION_LOST, PRECONDITION, REPLY_TIMEOUT,
-    RESERVED_CHANNEL, STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, UNKNOWN_FIELD,
+    BUSY, CONFLICT, DRAINING, EXISTS, FORBIDDEN, IN_PROGRESS, INTERNAL, INVALID_CHANNEL, INVALID_EVENT,
+    INVALID_FILTER, Kind, MALFORMED, MEDIA_TYPE, MISMATCH, NOT_FOUND, OVER_LIMIT, POSITION_LOST,
+    PRECONDITION, REPLY_TIMEOUT, RESERVED_CHANNEL, STORE_FAILED, TOO_LARGE, UNAUTHENTICATED, UNKNOWN_FIELD,
 };
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::openapi::path::{ParameterBuilder, ParameterIn};
-use utoipa::openapi::schema::{ObjectBuilder, Type};
+use utoipa::openapi::schema::{KnownFormat, ObjectBuilder, OneOfBuilder, SchemaFormat, Type};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, Required, Response, ResponseBuilder, Schema};
 use utoipa::{IntoResponses, Modify, ToSchema};
 
 /// An error (RFC 9457).
@@ -100,6 +100,12 @@ refusals! {
     /// A thing by name, with a body.
     Replace: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN RESERVED_CHANNEL TOO_LARGE MEDIA_TYPE INVALID_CHANNEL
         INVALID_EVENT OVER_LIMIT INTERNAL BUSY DRAINING;
+    /// A thing by name, with a body, that is kept.
+    Keep: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN TOO_LARGE MEDIA_TYPE OVER_LIMIT INTERNAL STORE_FAILED BUSY DRAINING;
+    /// A session that is there, with a body.
+    Amend: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND CONFLICT TOO_LARGE MEDIA_TYPE INTERNAL BUSY DRAINING;
+    /// A thing by name that is kept, and goes.
+    Unkeep: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND INTERNAL STORE_FAILED BUSY DRAINING;
     /// A thing by name that is there, with a body.
     Replaced: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND TOO_LARGE MEDIA_TYPE INTERNAL;
     /// Messages of before.
@@ -134,6 +140,15 @@ pub(super) fn with_keys(document: &mut OpenApi) {
             }
         }
     }
+}
+
+/// A time, as a back end writes it.
+pub(super) fn moment() -> Schema {
+    let seconds =
+        ObjectBuilder::new().schema_type(Type::Number).minimum(Some(0)).maximum(Some(253_402_300_800_u64));
+    let format = SchemaFormat::KnownFormat(KnownFormat::DateTime);
+    let text = ObjectBuilder::new().schema_type(Type::String).format(Some(format));
+    Schema::OneOf(OneOfBuilder::new().item(seconds).item(text).build())
 }
 
 /// One response per status, which names all kinds of that status.

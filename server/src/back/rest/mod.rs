@@ -21,7 +21,9 @@ mod nodes;
 mod problem;
 mod queues;
 mod retained;
+mod revocations;
 mod server;
+mod session_patch;
 mod sessions;
 mod store;
 mod tail;
@@ -32,6 +34,7 @@ mod wording;
 
 use crate::back::bindings::Bindings;
 use crate::back::bridge::Bridges;
+use crate::back::revocations::Revocations;
 use crate::back::sqs::{self, Door};
 use crate::back::webhook::Webhooks;
 use crate::back::{Office, Storage};
@@ -81,6 +84,7 @@ pub(crate) struct Things {
     book: Book,
     webhooks: Option<Webhooks>,
     bindings: Option<Bindings>,
+    revocations: Option<Revocations>,
     imports: Imports,
     /// The zero of the shards' clock.
     zero: Instant,
@@ -115,6 +119,7 @@ impl Desk {
             bridges: None,
             webhooks: None,
             bindings: None,
+            revocations: None,
             book,
             imports,
             zero,
@@ -123,10 +128,10 @@ impl Desk {
         }))
     }
 
-    /// With bridges to look at.
+    /// With bridges to look at, and tokens that may be revoked.
     #[must_use]
-    pub(crate) fn with(self, bridges: Bridges) -> Self {
-        self.changed(|things| things.bridges = Some(bridges))
+    pub(crate) fn with(self, (bridges, revocations): (Bridges, Revocations)) -> Self {
+        self.changed(|things| (things.bridges, things.revocations) = (Some(bridges), Some(revocations)))
     }
 
     /// With webhooks to look at, if there are any.
@@ -308,7 +313,7 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(batch::publish))
         .routes(routes!(events::publish))
         .routes(routes!(sessions::list, sessions::end_many))
-        .routes(routes!(sessions::show, sessions::end))
+        .routes(routes!(sessions::show, session_patch::patch, sessions::end))
         .routes(routes!(sessions::slowest))
         .routes(routes!(connections::list, connections::close_many))
         .routes(routes!(connections::show, connections::close))
@@ -318,6 +323,8 @@ fn described() -> OpenApiRouter<Desk> {
         .routes(routes!(users::end_sessions))
         .routes(routes!(users::stored, users::put, users::delete))
         .routes(routes!(users::blocked, users::block, users::unblock))
+        .routes(routes!(revocations::list))
+        .routes(routes!(revocations::show, revocations::put, revocations::delete))
         .routes(routes!(imports::list, imports::begin))
         .routes(routes!(imports::show))
         .routes(routes!(bans::list, bans::put, bans::delete))

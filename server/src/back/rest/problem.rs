@@ -47,6 +47,8 @@ kinds! {
     TIMEOUT = "timeout", 408, "The body of the request did not come in time.";
     /// Something of that name is there.
     EXISTS = "exists", 409, "There is one of that name already.";
+    /// Not as things are.
+    CONFLICT = "conflict", 409, "That cannot be done as things are now.";
     /// The first request of that key is under way.
     IN_PROGRESS = "idempotency-in-progress", 409, "The first request with that Idempotency-Key is not answered yet.";
     /// History was trimmed or lost.

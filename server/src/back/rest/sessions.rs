@@ -5,15 +5,17 @@ use super::extract::{Body, Path, Query};
 use super::messages::session_id;
 use super::problem::{MALFORMED, Problem};
 use super::{Cursor, Desk, Page, Taken, limit_of};
-use crate::mail::{Inspection, Mail};
+use crate::mail::{Inspection, Mail, WORDS_BYTES_MAX};
 use axum::Json;
 use axum::extract::State;
 use futures_util::future::join_all;
 use hub::{Command, Members, Reason, Refusal, Report, SessionId, SessionView, ShardId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::sync::Arc;
 use std::time::Duration;
 use utoipa::{IntoParams, ToSchema};
+use wire::cloudevent::timestamp;
 
 /// Which sessions. At most one of `user`, `client_id` and `channel`; with `namespace`, `protocol` or `connected` pages may have
 /// fewer items than they could.
@@ -71,6 +73,10 @@ pub(super) struct SessionItem {
     /// The peer's address; absent between polls.
     #[serde(skip_serializing_if = "Option::is_none")]
     remote: Option<String>,
+    /// When its connection is closed, with its token or as the back end said; absent if that is never.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<String>,
     /// Seconds since it was opened.
     age_seconds: u64,
     /// While it is not connected: seconds until it ends; absent if that is never.
@@ -209,6 +215,34 @@ pub(super) struct EndQuery {
     /// session. `true`: close the connection under it, clients reconnect.
     #[serde(default)]
     reconnect: bool,
+    /// For the client: the reason string of MQTT 5, the reason of the close frame of `/ws` and, with `reconnect`, of Socket.IO, the
+    /// detail of a 403 that a poll gets. Other clients are not told. At most 123 bytes, without control characters.
+    #[param(max_length = 123)]
+    reason: Option<String>,
+}
+
+/// How sessions end, and what their clients are told of it.
+#[derive(Clone, Debug)]
+pub(super) struct Ending {
+    reason: Reason,
+    words: Option<Arc<str>>,
+}
+
+impl Ending {
+    /// With words as a caller gives them.
+    pub(super) fn checked(reason: Reason, words: Option<String>) -> Result<Self, Problem> {
+        let is_good = |words: &String| words.len() <= WORDS_BYTES_MAX && !words.contains(char::is_control);
+        if !words.as_ref().is_none_or(is_good) {
+            return Err(Problem::new(&MALFORMED, "reason has at most 123 bytes, without control characters"));
+        }
+        Ok(Self { reason, words: words.filter(|words| !words.is_empty()).map(Arc::from) })
+    }
+}
+
+impl From<Reason> for Ending {
+    fn from(reason: Reason) -> Self {
+        Self { reason, words: None }
+    }
 }
 
 /// End one session
@@ -227,7 +261,8 @@ pub(super) async fn end(
     Query(query): Query<EndQuery>,
 ) -> Result<Json<Count>, Problem> {
     let reason = if query.reconnect { Reason::Disconnected } else { Reason::Kicked };
-    let count = desk.end(Members::Session(in_path(&id)?), reason).await?;
+    let ending = Ending::checked(reason, query.reason)?;
+    let count = desk.end(Members::Session(in_path(&id)?), ending).await?;
     if count == 0 {
         return Err(Refusal::NotFound.into());
     }
@@ -257,6 +292,9 @@ pub(super) struct EndManyQuery {
     /// As for one session.
     #[serde(default)]
     reconnect: bool,
+    /// As for one session.
+    #[param(max_length = 123)]
+    reason: Option<String>,
 }
 
 /// A number of them.
@@ -288,15 +326,16 @@ pub(super) async fn end_many(
     let of = members(&desk, (query.user, query.client_id, query.channel))?;
     let filter = Filter { namespace: query.namespace, protocol: query.protocol, connected: query.connected };
     let reason = if query.reconnect { Reason::Disconnected } else { Reason::Kicked };
+    let ending = Ending::checked(reason, query.reason)?;
     let count = match of {
         Some(_) if desk.is_elsewhere(query.node) => 0,
         None if filter != Filter::default() && desk.is_elsewhere(query.node) => 0,
-        Some(of) if filter == Filter::default() => desk.end(of, reason).await?,
+        Some(of) if filter == Filter::default() => desk.end(of, ending).await?,
         None if filter == Filter::default() => {
             let text = "user, client_id, channel, namespace, protocol or connected is missing";
             return Err(Problem::new(&MALFORMED, text));
         }
-        of => desk.end_each(of, &filter, reason).await?,
+        of => desk.end_each(of, &filter, ending).await?,
     };
     Ok(Json(Count { count }))
 }
@@ -479,7 +518,7 @@ pub(super) fn is_of_protocol(known: Option<&str>, wanted: &str) -> bool {
 
 impl Desk {
     /// Looks at all of them, and ends those that the filter takes.
-    async fn end_each(&self, of: Option<Members>, filter: &Filter, reason: Reason) -> Result<u64, Problem> {
+    async fn end_each(&self, of: Option<Members>, filter: &Filter, ending: Ending) -> Result<u64, Problem> {
         let mut count = 0;
         for shard in self.office.shards() {
             let (mut after, mut more) = (None, true);
@@ -493,7 +532,7 @@ impl Desk {
                 let known = ids.into_iter().zip(self.describe(shard, page.items).await);
                 let chosen = known.filter(|(_, item)| filter.takes(item));
                 // Beside each other: a shard ends many in one turn.
-                let ends = chosen.map(|(session, _)| self.end(Members::Session(session), reason));
+                let ends = chosen.map(|(session, _)| self.end(Members::Session(session), ending.clone()));
                 for ended in join_all(ends).await {
                     count += ended?;
                 }
@@ -502,8 +541,9 @@ impl Desk {
         Ok(count)
     }
 
-    pub(super) async fn end(&self, of: Members, reason: Reason) -> Result<u64, Problem> {
-        Ok(self.office.end_members(of, reason).await?)
+    pub(super) async fn end(&self, of: Members, ending: Ending) -> Result<u64, Problem> {
+        let Ending { reason, words } = ending;
+        Ok(self.office.end_members_saying(of, (reason, words)).await?)
     }
 
     /// Adds what the front knows to what the hub knows; a shard that does not answer leaves it out.
@@ -534,6 +574,7 @@ fn item_of(view: SessionView, known: Option<Inspection>, now_ms: u64) -> Session
         protocol: known.as_ref().map(|known| known.protocol),
         namespace: known.as_ref().and_then(|known| known.namespace.as_deref()).map(str::to_owned),
         transport: known.as_ref().map(|known| known.transport),
+        expires_at: known.as_ref().and_then(|known| known.expires).map(|expires| timestamp(expires.0)),
         remote: known.and_then(|known| known.remote).map(|remote| remote.to_string()),
         age_seconds: now_ms.saturating_sub(view.since.0) / 1000,
         expires_in_seconds: view.until.map(|until| until.0.saturating_sub(now_ms).div_ceil(1000)),

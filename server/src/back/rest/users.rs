@@ -7,7 +7,7 @@
 use super::document::{Change, Listing, One, Remove, Replace};
 use super::extract::{Body, Path, Query};
 use super::problem::{MALFORMED, NOT_FOUND, Problem};
-use super::sessions::{Count, SessionItem, in_path};
+use super::sessions::{Count, Ending, SessionItem, in_path};
 use super::{Desk, Page, limit_of};
 use axum::Json;
 use axum::extract::State;
@@ -132,6 +132,9 @@ pub(super) struct EndUserQuery {
     /// As for one session.
     #[serde(default)]
     reconnect: bool,
+    /// As for one session.
+    #[param(max_length = 123)]
+    reason: Option<String>,
     /// This session stays.
     #[param(pattern = "^[A-Za-z0-9_-]{20}$")]
     except: Option<String>,
@@ -154,7 +157,8 @@ pub(super) async fn end_sessions(
 ) -> Result<Json<Count>, Problem> {
     let of = Members::User(desk.user(&id)?);
     let reason = if query.reconnect { Reason::Disconnected } else { Reason::Kicked };
-    let Some(except) = query.except else { return Ok(Json(desk.end(of, reason).await?.into())) };
+    let ending = Ending::checked(reason, query.reason)?;
+    let Some(except) = query.except else { return Ok(Json(desk.end(of, ending).await?.into())) };
     let except = in_path(&except).map_err(|_| Problem::new(&MALFORMED, "except is not a session id"))?;
     let mut count = 0;
     for shard in desk.office.shards() {
@@ -162,7 +166,7 @@ pub(super) async fn end_sessions(
         let report = desk.office.ask(shard, |token| Command::Query { token, query: ask }).await?;
         let Report::Sessions(page) = report else { continue };
         for session in page.items.into_iter().map(|view| view.id).filter(|id| *id != except) {
-            count += desk.end(Members::Session(session), reason).await?;
+            count += desk.end(Members::Session(session), ending.clone()).await?;
         }
     }
     Ok(Json(count.into()))
@@ -296,7 +300,7 @@ pub(super) async fn block(
 ) -> Result<StatusCode, Problem> {
     let user = desk.user(&user)?;
     desk.block(&user, request.seconds, request.reason).await?;
-    desk.end(Members::User(user), Reason::Kicked).await?;
+    desk.end(Members::User(user), Reason::Kicked.into()).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

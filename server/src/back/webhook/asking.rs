@@ -25,7 +25,7 @@ use super::teller::{Checked, REFUSED, Teller, arguments, note, takes};
 use super::telling::{Telling, new_id, shown};
 use crate::auth::covers;
 use crate::back::checked::check_body;
-use crate::back::values::{body_of, text_of};
+use crate::back::values::{body_of, present, text_of};
 use crate::config::{ChannelWithoutAnswer, WebhookType};
 use crate::mail::{Deed, Denial, Draft, Handshake, Mail, Question, Ruling, Terms, Wanted};
 
@@ -93,7 +93,7 @@ struct Subscribed {
 #[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct Published {
-    #[serde(deserialize_with = "reply::present")]
+    #[serde(deserialize_with = "present")]
     data: Option<Box<RawValue>>,
     data_base64: Option<String>,
     event: Option<Box<str>>,

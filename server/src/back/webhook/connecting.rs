@@ -11,7 +11,6 @@ use bytes::Bytes;
 use hub::{Command, Members, SessionId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use wire::cloudevent::parse_timestamp;
 
 use super::actions::Actions;
 use super::endpoint::Endpoint;
@@ -21,8 +20,9 @@ use super::reply::{self, DisconnectReply, StateChange, Verdict};
 use super::rows::Link;
 use super::teller::{Checked, News, REFUSED, Teller, note};
 use super::telling::{Coming, connect_data, connected_data};
-use crate::auth::{Grant, PermissionEntry, Permissions, UnixMs};
+use crate::auth::{Grant, PermissionEntry, Permissions};
 use crate::back::checked::check_identity;
+use crate::back::moment::Moment;
 use crate::config::{AuthMode, ConnectWithoutAnswer, WebhookType};
 use crate::mail::{Admission, Denial, Handshake, Hello, Known, Luggage, Mail, Speaks, Wanted};
 
@@ -60,7 +60,7 @@ struct Welcome {
     info: Option<serde_json::Value>,
     subscriptions: Vec<String>,
     permissions: Option<Vec<PermissionEntry>>,
-    expires_at: Option<Instant>,
+    expires_at: Option<Moment>,
     csr: Option<bool>,
     mqtt: Option<OfMqtt>,
 }
@@ -70,14 +70,6 @@ struct Welcome {
 #[serde(deny_unknown_fields, default)]
 struct OfMqtt {
     user_properties: Vec<(Box<str>, Box<str>)>,
-}
-
-/// Seconds since 1970, or text of RFC 3339.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Instant {
-    Seconds(f64),
-    Text(String),
 }
 
 /// A yes that can be done.
@@ -211,7 +203,7 @@ impl Teller {
             info,
             subscriptions,
             permissions: permissions.map(Arc::new),
-            expires: expires_at.map(|at| at.checked()).transpose()?,
+            expires: expires_at.map(|at| at.checked("result.expires_at")).transpose()?,
             ..Grant::default()
         };
         let recovery = if csr == Some(false) { Wanted::Never } else { Wanted::AsAsked };
@@ -302,21 +294,6 @@ impl Teller {
     }
 }
 
-impl Instant {
-    fn checked(self) -> Result<UnixMs, String> {
-        let ms = match self {
-            // Up to the year 9999.
-            Self::Seconds(seconds) if (0.0..=253_402_300_800.0).contains(&seconds) => {
-                Some((seconds * 1000.0) as u64)
-            }
-            Self::Seconds(_) => None,
-            Self::Text(text) => parse_timestamp(&text),
-        };
-        let form = "result.expires_at must be seconds since 1970 or a time of RFC 3339";
-        ms.map(UnixMs).ok_or_else(|| form.to_owned())
-    }
-}
-
 /// Pairs as MQTT has them: text without U+0000, of at most 65,535 bytes each.
 fn check_user_properties(pairs: &[(Box<str>, Box<str>)]) -> Result<(), String> {
     let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
@@ -338,16 +315,6 @@ fn check_user_properties(pairs: &[(Box<str>, Box<str>)]) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn an_end_is_a_number_or_a_time() {
-        let of = |json: &str| serde_json::from_str::<Instant>(json).unwrap().checked();
-        assert_eq!(of("1795320000.5"), Ok(UnixMs(1_795_320_000_500)));
-        assert_eq!(of("\"2026-11-22T04:00:00Z\""), Ok(UnixMs(1_795_320_000_000)));
-        for bad in ["-1", "1e300", "\"tomorrow\"", "\"\""] {
-            assert!(of(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn user_properties_are_few_and_have_a_form() {

@@ -23,6 +23,7 @@ mod lives;
 mod look;
 mod outbox;
 mod presence;
+mod refreshing;
 mod reply;
 mod rows;
 mod sign;
@@ -32,7 +33,7 @@ mod watcher;
 
 use std::sync::{Arc, Weak};
 
-use hub::Sighting;
+use hub::{SessionId, Sighting};
 use rustls::ClientConfig;
 use store::Table;
 use tokio::sync::mpsc;
@@ -46,14 +47,15 @@ pub(crate) use self::endpoint::Outcome;
 use self::lives::Lives;
 pub(crate) use self::look::{Delivery, LookTrouble, View};
 use self::outbox::Outbox;
-use self::rows::Rows;
-pub(super) use self::rows::told_when_safe;
+pub(crate) use self::reply::STATE_BYTES_MAX;
+use self::reply::StateChange;
 use self::teller::Teller;
 pub(crate) use self::telling::cause;
 use self::watcher::Watcher;
 use super::rest::Desk;
 use super::sqs::Door;
 use super::turns::{Turns, UpcallStream};
+use crate::back::rows::Rows;
 use crate::config::{Config, Webhook};
 use crate::mail::Upcalls;
 
@@ -93,6 +95,14 @@ impl Webhooks {
             tokio::spawn(Arc::clone(webhook).run());
         }
         Ok(Self { teller: Arc::new(teller), watchers })
+    }
+
+    /// Changes what a session's events bring along from the next one on; `false`: nobody is told of that session.
+    pub(super) fn put_state(&self, session: SessionId, state: Option<Box<str>>) -> bool {
+        self.teller.is_told_of(session) && {
+            self.teller.put_state(session, StateChange::Put(state));
+            true
+        }
     }
 
     /// Handles what shards tell, until they have ended. Must be called on a tokio runtime.

@@ -5,15 +5,16 @@
 //! A yes is status 204, or 200 to 299 with a JSON object: exactly one of `result`, `error`, `disconnect` (none is an empty
 //! result), and perhaps `actions` and `state`. 401 and 403 are a no. Everything else is no answer.
 
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::connection::Answer;
 use super::failure::Failure;
+use crate::back::values::present;
 use crate::mail::Denial;
 
 /// Bytes of a connection's state.
-pub(super) const STATE_BYTES_MAX: usize = 4096;
+pub(crate) const STATE_BYTES_MAX: usize = 4096;
 
 /// Bytes of a reason to disconnect (RFC 6455, section 5.5.1).
 const REASON_BYTES_MAX: usize = 123;
@@ -116,13 +117,6 @@ struct Written {
     actions: Vec<Box<RawValue>>,
     #[serde(default, deserialize_with = "present")]
     state: Option<Option<Box<str>>>,
-}
-
-/// `null` is a value, absence is not.
-pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
 }
 
 /// What an answer says.

@@ -1,28 +1,22 @@
 //! What of each session outlives the process, in the store: so the next one knows whom it has to tell of, and whose state is what.
 //!
-//! Owns the form of a row. Must not know what is told. Start at [`Rows`].
+//! Owns the form of a row. Must not know what is told. Start at [`Rows::put`].
 
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use hub::SessionId;
 use serde::{Deserialize, Serialize};
-use store::{Change, Completion, Completions, Done, Expect, Row, RowOp, StoreError, Tab, Table, Token};
+use store::{Change, StoreError};
 use tokio::sync::oneshot;
 
 use super::lives::Life;
+use crate::back::rows::Rows;
 use crate::config::WebhookProtocol;
 use crate::mail::Speaks;
 
 /// Keys begin so: others may keep things of sessions, too.
 const PREFIX: &[u8] = b"told/";
-
-/// Rows that are read at a time.
-const PAGE: usize = 1000;
-
-/// The rows, where there is a store on the disk. They do not keep it open.
-#[derive(Clone)]
-pub(super) struct Rows(Option<Weak<dyn Table>>);
 
 /// Whether a session has a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -58,10 +52,6 @@ enum KeptSpeaks<'a> {
 }
 
 impl Rows {
-    pub(super) fn new(table: Option<Weak<dyn Table>>) -> Self {
-        Self(table)
-    }
-
     /// Keeps what is known of a session; `false` if it is not safe. Without a store there is nothing to keep.
     pub(super) async fn put(&self, session: SessionId, life: &Life, link: Link) -> bool {
         self.is_safe(self.begin_put(session, life, link)).await
@@ -85,33 +75,6 @@ impl Rows {
         self.scan(PREFIX, |row| former(&row.key, &row.body))
     }
 
-    /// Reads every row whose key begins so. Reads files.
-    ///
-    /// # Errors
-    /// The store cannot be read.
-    pub(super) fn scan<T>(
-        &self,
-        prefix: &[u8],
-        read: impl Fn(&Row) -> Option<T>,
-    ) -> Result<Vec<T>, StoreError> {
-        let Some(table) = self.0.as_ref().and_then(Weak::upgrade) else { return Ok(Vec::new()) };
-        let (mut all, mut after) = (Vec::new(), None::<Bytes>);
-        loop {
-            let page = table.scan(Tab::Sessions, prefix, after.as_deref(), PAGE)?;
-            let Some(last) = page.last() else { return Ok(all) };
-            after = Some(last.key.clone());
-            all.extend(page.iter().filter_map(&read));
-        }
-    }
-
-    /// Waits for a change that was begun; `false` if it is not safe. Without a store there is nothing to keep.
-    pub(super) async fn is_safe(&self, begun: Option<oneshot::Receiver<bool>>) -> bool {
-        match begun {
-            Some(done) => done.await.unwrap_or(false),
-            None => self.0.is_none(),
-        }
-    }
-
     fn begin_put(&self, session: SessionId, life: &Life, link: Link) -> Option<oneshot::Receiver<bool>> {
         let kept = Kept {
             speaks: match &life.speaks {
@@ -131,14 +94,6 @@ impl Rows {
     fn change(&self, session: SessionId, change: Change) -> Option<oneshot::Receiver<bool>> {
         self.change_at(Bytes::from([PREFIX, &session.0].concat()), change)
     }
-
-    /// Changes a row of anything; tells when it is safe. `None`: there is no store.
-    pub(super) fn change_at(&self, key: Bytes, change: Change) -> Option<oneshot::Receiver<bool>> {
-        let table = self.0.as_ref()?.upgrade()?;
-        let (done, safe) = told_when_safe();
-        table.change(vec![RowOp { tab: Tab::Sessions, key, expect: Expect::Any, change }], done);
-        Some(safe)
-    }
 }
 
 fn former(key: &[u8], body: &[u8]) -> Option<Former> {
@@ -154,30 +109,10 @@ fn former(key: &[u8], body: &[u8]) -> Option<Former> {
     Some(Former { session, life, link })
 }
 
-/// For a change of rows: whether all of it is safe.
-pub(in crate::back) fn told_when_safe() -> (Done, oneshot::Receiver<bool>) {
-    let (sender, safe) = oneshot::channel();
-    (Done::new(Arc::new(Answer(Mutex::new(Some(sender)))), Token(0)), safe)
-}
-
-struct Answer(Mutex<Option<oneshot::Sender<bool>>>);
-
-impl Completions for Answer {
-    fn complete(&self, _: Token, completion: Completion) {
-        let is_safe = match completion {
-            Completion::Changed(results) => results.iter().all(Result::is_ok),
-            Completion::Written(_) | Completion::Answered(_) => false,
-        };
-        if let Some(waiting) = self.0.lock().unwrap_or_else(PoisonError::into_inner).take() {
-            // Who does not wait has dropped it.
-            let _ = waiting.send(is_safe);
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use store::Table;
     use store::memory::{Memory, MemoryLimits};
 
     #[tokio::test]

@@ -19,11 +19,12 @@ use super::endpoint::{Endpoint, Event, Urgency};
 use super::failure::Failure;
 use super::lives::{Life, Lives};
 use super::reply::{self, DisconnectReply, ErrorReply, Reply, StateChange, Verdict};
-use super::rows::{Link, Rows};
+use super::rows::Link;
 use super::telling::{Coming, Telling, Told, Why, cause, disconnected_data, ended_data, event_parts, new_id};
 use crate::back::checked::check_body;
 use crate::back::office::OfficeError;
 use crate::back::rest::Desk;
+use crate::back::rows::Rows;
 use crate::back::values::body_of;
 use crate::config::{EventErrors, EventWithoutAnswer, Webhook, WebhookProtocol, WebhookType};
 use crate::mail::{Denial, Mail, Speaks, Upcall};
@@ -86,6 +87,9 @@ impl Teller {
             Upcall::Event { session, values, request: None, .. } => self.told(session, &values).await,
             Upcall::Recovered { session, namespace, user } => {
                 self.recovered(session, namespace, user).await;
+            }
+            Upcall::Refresh { session, expires, token_id } => {
+                self.refresh(session, (expires, token_id.as_deref())).await;
             }
             Upcall::Disconnected { session, reason, text, resumable_ms, .. } => {
                 let why = Why { reason: text, cause: cause(reason) };
@@ -311,6 +315,10 @@ impl Teller {
         endpoints.find(|endpoint| takes(&endpoint.config, kind, speaks))
     }
 
+    pub(super) fn is_told_of(&self, session: SessionId) -> bool {
+        self.lives.get(session).is_some()
+    }
+
     pub(super) fn put_state(&self, session: SessionId, state: StateChange) {
         if let StateChange::Put(state) = state {
             self.lives.change(session, |life| life.state = state.map(Arc::from));
@@ -352,10 +360,14 @@ impl Teller {
     }
 
     pub(super) async fn disconnect(&self, session: SessionId, disconnect: &DisconnectReply) {
-        if disconnect.comes_back() {
-            return self.close(session).await;
-        }
-        match self.desk.office().end_members(Members::Session(session), Reason::Kicked).await {
+        let words = Some(&*disconnect.reason).filter(|reason| !reason.is_empty()).map(Arc::from);
+        let reason = match disconnect.comes_back() {
+            true if words.is_none() => return self.close(session).await,
+            true => Reason::Disconnected,
+            false => Reason::Kicked,
+        };
+        let of = Members::Session(session);
+        match self.desk.office().end_members_saying(of, (reason, words)).await {
             Ok(_) | Err(OfficeError::Refused(_)) => {}
             Err(error) => tracing::warn!(%error, "a session that the back end ends goes on"),
         }

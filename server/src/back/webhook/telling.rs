@@ -302,6 +302,7 @@ pub(crate) fn cause(reason: Reason) -> &'static str {
         | Reason::Disconnected
         | Reason::Refused
         | Reason::NeverAdmitted
+        | Reason::Revoked
         | Reason::UserFull => "kicked",
         Reason::TakenOver | Reason::Superseded => "taken_over",
         Reason::Expired | Reason::CredentialsExpired => "expired",

@@ -20,10 +20,10 @@ use wire::sqs::id_of;
 
 use super::deliver::Deliverer;
 use super::presence::{Presence, Step, Told};
-use super::rows::Rows;
 use super::telling::tell_presence;
 use crate::auth::unix_now;
 use crate::back::office::Office;
+use crate::back::rows::Rows;
 use crate::config::{ChannelFilter, Webhook, WebhookType};
 
 /// Told at once.

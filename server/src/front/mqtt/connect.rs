@@ -17,6 +17,7 @@ use super::publish::lifetime_ms;
 use super::scram::METHOD;
 use super::{BUDGET, Mqtt, NONE, availability, owner, replies};
 use crate::front::apply::tag_of;
+use crate::front::rights::Rights;
 use crate::mail::{Known, Luggage, Upcall};
 use crate::shard::{ConnKey, Cx, Door};
 
@@ -66,6 +67,9 @@ pub(super) enum Proof {
 
 /// A session that never ends by itself.
 const FOR_EVER: u32 = u32::MAX;
+
+/// Of a client that the hub has no session for yet.
+pub(super) const NO_SESSION: SessionKey = SessionKey(u32::MAX);
 
 impl Welcome {
     fn waits(&self) -> bool {
@@ -266,7 +270,7 @@ impl Mqtt {
         let keep_alive_seconds = if own { connect.keep_alive_seconds } else { self.keep_alive(connect) };
         let index = u32::try_from(self.clients.insert(Client {
             conn,
-            session: SessionKey(u32::MAX),
+            session: NO_SESSION,
             id: SessionId([0; 15]),
             kind: Kind {
                 websocket: cx.io.is_websocket(conn),
@@ -473,7 +477,7 @@ impl Mqtt {
         let silent_at = hears.then_some(client.heard.0 + keep_alive);
         let rate_at = client.rate_at().map(|at| at.0);
         let drained_at = self.drain.as_ref().map(|drain| drain.at(client.id).0);
-        let over_at = self.token_ends(index).map(|at| at.0);
+        let over_at = self.rights(index).and_then(Rights::due_at).map(|at| at.0);
         let asked_until = self.asked_until(index).map(|at| at.0);
         let held_until = self.held_until(index).map(|at| at.0);
         let deadlines = [silent_at, drained_at, rate_at, over_at, asked_until, held_until];

@@ -101,6 +101,7 @@ impl Mqtt {
         let text = match reason {
             Reason::Superseded => "the user has a newer session",
             Reason::UserFull => "the user has as many sessions as it may",
+            Reason::Revoked => "the token is revoked",
             reason => return self.let_go(cx, index, code(reason)),
         };
         let Some(client) = self.client(index) else { return };
@@ -109,6 +110,7 @@ impl Mqtt {
         }
         let (conn, encoder) = (client.conn, client.encoder);
         let code = match encoder.version() {
+            _ if reason == Reason::Revoked => ReasonCode::NotAuthorized,
             Version::V3 => ReasonCode::NotAuthorized,
             Version::V5 => ReasonCode::QuotaExceeded,
         };
@@ -122,6 +124,8 @@ impl Mqtt {
         let (conn, version) = (client.conn, client.version());
         let may_be_told = version == Version::V5 && client.is_greeted();
         if let Some((reason, text)) = told.filter(|_| may_be_told) {
+            let words = cx.hub.words.clone().filter(|_| reason == ReasonCode::AdministrativeAction);
+            let text = words.as_deref().unwrap_or(text);
             let why =
                 if text.is_empty() { PropertyBuf::new() } else { PropertyBuf::with_reason_string(text) };
             let properties = if text.is_empty() { Properties::NONE } else { why.as_properties() };
@@ -203,10 +207,11 @@ impl Mqtt {
         if self.held_until(index).is_some_and(|at| at <= now) {
             return self.unanswered(cx, index);
         }
-        if self.token_ends(index).is_some_and(|at| at <= now) {
+        if self.rights(index).is_some_and(|rights| rights.are_over(now)) {
             // It comes back with another token.
             return self.part(cx, index, ReasonCode::NotAuthorized, Reason::CredentialsExpired);
         }
+        self.ask_ahead(cx, index);
         if is_silent {
             return self.part(cx, index, ReasonCode::KeepAliveTimeout, Reason::Silent);
         }
@@ -245,7 +250,9 @@ pub(super) fn code(reason: Reason) -> ReasonCode {
         Reason::Malformed => ReasonCode::MalformedPacket,
         Reason::Misbehaved => ReasonCode::ProtocolError,
         Reason::SlowConsumer | Reason::OverLimit | Reason::UserFull => ReasonCode::QuotaExceeded,
-        Reason::Refused | Reason::NeverAdmitted | Reason::CredentialsExpired => ReasonCode::NotAuthorized,
+        Reason::Refused | Reason::NeverAdmitted | Reason::CredentialsExpired | Reason::Revoked => {
+            ReasonCode::NotAuthorized
+        }
         Reason::Draining => ReasonCode::ServerShuttingDown,
         Reason::ClientLeft | Reason::ConnectionClosed | Reason::ConnectionFailed | Reason::Expired => {
             ReasonCode::UnspecifiedError
@@ -263,6 +270,7 @@ fn text(reason: Reason) -> &'static str {
         Reason::NeverAdmitted => "connect timeout",
         Reason::Refused => "refused",
         Reason::CredentialsExpired => "credentials expired",
+        Reason::Revoked => "token revoked",
         Reason::OverLimit => "over limit",
         Reason::SlowConsumer => "slow consumer",
         Reason::Superseded => "newer session",

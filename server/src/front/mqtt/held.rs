@@ -5,21 +5,22 @@
 
 use std::sync::Arc;
 
-use hub::{CatchUp, Command, Join, Millis, Options, Quality, Reason};
+use hub::{CatchUp, Command, Join, Options, Quality, Reason, SessionId};
 use wire::mqtt::{Auth, Property, PropertyBuf, Qos, ReasonCode, Value, parse_share};
 
-use super::access::{Asker, Identity, Shown, substituted};
+use super::access::{Access, Asker, Identity, Shown, substituted};
+use super::connect::NO_SESSION;
 use super::{Mqtt, availability};
 use crate::auth::{Grant, Permissions};
-use crate::front::ends_at;
+use crate::front::rights::Rights;
+use crate::mail::SessionChange;
 use crate::shard::{ConnKey, Cx};
 
 /// Of one client that has shown a token, or of which the back end has said more than who it is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Held {
-    permissions: Option<Arc<Permissions>>,
-    /// When the client is closed, so that it comes back with another token.
-    until: Option<Millis>,
+    /// When they are over the client is closed.
+    rights: Rights,
     /// To be made when it is greeted.
     subscriptions: Vec<String>,
 }
@@ -37,14 +38,16 @@ impl Mqtt {
     /// Keeps what a client is granted, if that is anything.
     pub(super) fn hold_grant(&mut self, cx: &Cx<'_>, index: u32, grant: Option<Box<Grant>>) {
         let says = |grant: &Grant| {
-            grant.permissions.is_some() || grant.expires.is_some() || !grant.subscriptions.is_empty()
+            grant.permissions.is_some()
+                || grant.expires.is_some()
+                || grant.token_id.is_some()
+                || !grant.subscriptions.is_empty()
         };
         let Some(grant) = grant.filter(|grant| says(grant)) else { return };
         if let Some(client) = self.client_mut(index) {
             client.kind.holds = true;
-            let until = ends_at(cx, &grant);
-            let Grant { permissions, subscriptions, .. } = *grant;
-            self.held.insert(index, Held { permissions, until, subscriptions });
+            let rights = Rights::of(cx, &self.config, &grant);
+            self.held.insert(index, Held { rights, subscriptions: grant.subscriptions });
         }
     }
 
@@ -52,13 +55,69 @@ impl Mqtt {
     pub(super) fn asker(&self, index: u32) -> Option<Asker<'_>> {
         let client = self.client(index)?;
         let held = if client.kind.holds { self.held.get(&index) } else { None };
-        Some(Asker { permissions: held.and_then(|held| held.permissions.as_deref()), ..client.asker() })
+        Some(Asker {
+            permissions: held.and_then(|held| held.rights.permissions.as_deref()),
+            ..client.asker()
+        })
     }
 
-    /// When a client's token is over.
-    pub(super) fn token_ends(&self, index: u32) -> Option<Millis> {
+    /// Ends the sessions of the clients that have shown a token; how many.
+    pub(in crate::front) fn revoke(&mut self, cx: &mut Cx<'_>, token_id: &str) -> u64 {
+        let is_by_it = |(_, held): &(&u32, &Held)| held.rights.are_by(token_id);
+        let indexes: Vec<u32> = self.held.iter().filter(is_by_it).map(|(index, _)| *index).collect();
+        for index in &indexes {
+            match self.client(*index).map(|client| client.session) {
+                // The hub has none for it yet: it comes back, and is refused.
+                Some(NO_SESSION) => self.end(cx, *index, None, Reason::Revoked),
+                Some(session) => self.apply(cx, Command::End { session, reason: Reason::Revoked }),
+                None => {}
+            }
+        }
+        indexes.len() as u64
+    }
+
+    /// What a client may do, if somebody has said that.
+    pub(super) fn rights(&self, index: u32) -> Option<&Rights> {
         self.client(index).filter(|client| client.kind.holds)?;
-        self.held.get(&index)?.until
+        self.held.get(&index).map(|held| &held.rights)
+    }
+
+    /// Asks the back end about a client whose time is nearly over.
+    pub(super) fn ask_ahead(&mut self, cx: &mut Cx<'_>, index: u32) {
+        let Some(client) = self.client(index).filter(|client| client.kind.holds && client.is_greeted())
+        else {
+            return;
+        };
+        let session = client.id;
+        if let Some(held) = self.held.get_mut(&index) {
+            held.rights.ask(cx, session);
+        }
+    }
+
+    /// Changes what a client may do, and until when. The subscriptions end that were allowed before and are not any more. `false`:
+    /// there is no connection.
+    pub(in crate::front) fn change(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: SessionId,
+        change: SessionChange,
+    ) -> bool {
+        let Some(index) = self.index_of(session) else { return false };
+        let intern = |permissions: Option<Arc<Permissions>>| {
+            permissions.map(|permissions| self.access.intern(permissions))
+        };
+        let change = SessionChange { permissions: change.permissions.map(intern), ..change };
+        if let Some(client) = self.client_mut(index) {
+            client.kind.holds = true;
+        }
+        let before = self.held.entry(index).or_default().rights.change(cx, &self.config, change);
+        if let Some(before) = before {
+            self.leave_what_is_not_granted(cx, index, |access, asker, filter| {
+                access.subscribe(Asker { permissions: before.as_deref(), ..asker }, filter).is_ok()
+            });
+        }
+        self.arm(cx, index);
+        true
     }
 
     /// Of a session that goes on: what its client is not granted goes. Then what it is to have from the start is there.
@@ -67,8 +126,8 @@ impl Mqtt {
             return;
         };
         let held = if kind.holds { self.held.get(&index) } else { None };
-        if self.access.wants_tokens() || held.is_some_and(|held| held.permissions.is_some()) {
-            self.leave_what_is_not_granted(cx, index);
+        if self.access.wants_tokens() || held.is_some_and(|held| held.rights.permissions.is_some()) {
+            self.leave_what_is_not_granted(cx, index, |_, _, _| true);
         }
         let Some(held) = self.held.get_mut(&index) else { return };
         for filter in std::mem::take(&mut held.subscriptions) {
@@ -86,7 +145,13 @@ impl Mqtt {
         }
     }
 
-    fn leave_what_is_not_granted(&mut self, cx: &mut Cx<'_>, index: u32) {
+    /// Ends the subscriptions that are not granted, of those that can be lost.
+    fn leave_what_is_not_granted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        index: u32,
+        can_be_lost: impl Fn(&Access, Asker<'_>, &str) -> bool,
+    ) {
         let Some((asker, client)) = self.asker(index).zip(self.client(index)) else { return };
         let session = client.session;
         let by_token = self.held.get(&index).map_or(&[][..], |held| &held.subscriptions);
@@ -105,7 +170,9 @@ impl Mqtt {
         };
         let mut lost = cx.hub.hub.subscriptions_of(&client.id);
         lost.retain(|(group, filter)| {
-            !is_kept(group.as_deref(), filter) && self.access.subscribe(asker, filter).is_err()
+            !is_kept(group.as_deref(), filter)
+                && self.access.subscribe(asker, filter).is_err()
+                && can_be_lost(&self.access, asker, filter)
         });
         for (group, filter) in lost {
             self.apply(cx, Command::Leave { session, filter, group, request: 0 });

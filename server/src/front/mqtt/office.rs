@@ -77,6 +77,7 @@ impl Mqtt {
             namespace: None,
             transport: if client.kind.websocket { "websocket" } else { "tcp" },
             remote: cx.io.peer_addr(client.conn),
+            expires: self.rights(self.index_of(session)?).and_then(|rights| rights.expire(cx.io.now())),
         })
     }
 }

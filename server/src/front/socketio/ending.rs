@@ -14,7 +14,7 @@ use super::engine::{Carrier, Engine, NONE, Polling, ProbeState, Queued};
 use super::migrate::Migration;
 use super::reasons::{self, Farewell};
 use super::socket::{Socket, Stage};
-use super::upgrade::close_websocket;
+use super::upgrade::{close_websocket, close_with_words};
 use super::{SocketIo, owner};
 use crate::mail::{PeerMail, Speaks, Upcall};
 use crate::shard::Cx;
@@ -95,7 +95,8 @@ impl SocketIo {
             // Whoever does not read what it was sent will not read the goodbye either; what waits for it is freed.
             (Carrier::WebSocket(conn), _) if reason == Reason::SlowConsumer => cx.io.close(conn),
             (Carrier::WebSocket(conn) | Carrier::Over(conn), Told::Noop | Told::Close) => {
-                close_websocket(cx, conn, None)
+                let words = cx.hub.words.clone().filter(|_| reason == Reason::Disconnected);
+                close_with_words(cx, conn, words.as_deref());
             }
             (Carrier::Polling(polling), told) => self.part_polling(cx, *polling, told, reason),
         }
@@ -172,6 +173,8 @@ impl SocketIo {
         match reasons::farewell(reason) {
             Farewell::Nothing => self.joining_over(slot),
             Farewell::Goodbye(message) if !is_joined => {
+                let words = cx.hub.words.clone().filter(|_| reason == Reason::Kicked);
+                let message = words.as_deref().unwrap_or(message);
                 self.refuse(cx, slot, &namespace, &Refusal::Denied { message, data: None });
                 self.joining_over(slot);
             }

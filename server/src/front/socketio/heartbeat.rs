@@ -25,11 +25,12 @@ impl SocketIo {
         if engine.join_by.is_some_and(|by| by <= now) {
             return self.close_engine(cx, slot, Reason::NeverAdmitted, Told::Close);
         }
-        if self.tokens_end(slot).is_some_and(|at| at <= now) {
+        if self.rights_are_over(slot, now) {
             // The client comes back with another token.
             return self.close_engine(cx, slot, Reason::CredentialsExpired, Told::Close);
         }
         self.expire_questions(cx, slot, now);
+        self.ask_ahead(cx, slot);
         self.expire_probe(cx, slot, now);
         self.end_pause(cx, slot, now);
         if self.beat(cx, slot) != Due::Dead {

@@ -5,17 +5,17 @@
 
 use std::sync::Arc;
 
-use hub::{Millis, Reason, SessionId, SessionKey};
+use hub::{Command, Millis, Reason, SessionId, SessionKey};
 use wire::socketio::Refusal;
 use wire::values::JsonText;
 
 use super::SocketIo;
 use super::ending::Told;
-use crate::auth::{Action, Asker, Grant, May, Permissions, Verdict, unix_now};
+use crate::auth::{Action, Asker, Grant, May, Permissions, UnixMs, Verdict, unix_now};
 use crate::config::AuthMode;
-use crate::front::ends_at;
 use crate::front::facts::TOKEN_HEADER;
-use crate::mail::Known;
+use crate::front::rights::Rights;
+use crate::mail::{Known, SessionChange};
 use crate::shard::Cx;
 
 /// What a client has shown that wants to join a namespace.
@@ -34,11 +34,10 @@ impl Shown {
 }
 
 /// Of one socket whose client has shown a token, or of which the back end has said what it may.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Held {
-    permissions: Option<Arc<Permissions>>,
-    /// When its transport is closed, so that the client comes back with another token.
-    until: Option<Millis>,
+    /// When they are over its transport is closed.
+    rights: Rights,
     /// Until it is admitted.
     grant: Option<Box<Grant>>,
 }
@@ -101,8 +100,8 @@ impl SocketIo {
     /// Keeps what a socket's token says, from when it has a session.
     pub(super) fn hold_grant(&mut self, cx: &mut Cx<'_>, tag: u32, grant: Option<Box<Grant>>) {
         let Some(grant) = grant else { return };
-        let (until, permissions) = (ends_at(cx, &grant), grant.permissions.clone());
-        self.keep_held(cx, tag, Held { permissions, until, grant: Some(grant) });
+        let rights = Rights::of(cx, &self.config, &grant);
+        self.keep_held(cx, tag, Held { rights, grant: Some(grant) });
     }
 
     /// Keeps what the back end says that a socket may do, and until when.
@@ -150,8 +149,8 @@ impl SocketIo {
     /// longer than the back end has said. Whoever may not gets a new session, and is asked about.
     pub(super) fn may_go_on(&self, cx: &mut Cx<'_>, shown: &Shown, session: SessionId) -> bool {
         let (user, now) = (cx.hub.hub.user_of(&session), cx.io.now());
-        let until = self.bound.get(&SessionKey(session.slot())).and_then(|held| held.until);
-        let is_over = until.is_some_and(|until| until <= now);
+        let bound = self.bound.get(&SessionKey(session.slot()));
+        let is_over = bound.is_some_and(|held| held.rights.are_over(now));
         !is_over && shown.is_of(user.as_deref()) && !cx.hub.bans.bar_user(now, user.as_ref())
     }
 
@@ -169,13 +168,80 @@ impl SocketIo {
         Grant { user: user.or(grant.user), info: info.or(grant.info), subscriptions, ..Grant::default() }
     }
 
-    /// When the first of the tokens of an engine session is over.
-    pub(super) fn tokens_end(&self, slot: u32) -> Option<Millis> {
+    /// When something is due for the rights of one of the sockets of an engine session.
+    pub(super) fn rights_due(&self, slot: u32) -> Option<Millis> {
         if self.held.is_empty() {
             return None;
         }
-        let held = |tag: u32| self.held.get(&tag).and_then(|held| held.until);
+        let held = |tag: u32| self.held.get(&tag).and_then(|held| held.rights.due_at());
         self.tags_of_engine(slot).into_iter().filter_map(held).min()
+    }
+
+    /// Whether the time of one of them is over.
+    pub(super) fn rights_are_over(&self, slot: u32, now: Millis) -> bool {
+        let is_over = |tag: &u32| self.held.get(tag).is_some_and(|held| held.rights.are_over(now));
+        !self.held.is_empty() && self.tags_of_engine(slot).iter().any(is_over)
+    }
+
+    /// Asks the back end about the sockets of an engine session whose time is nearly over.
+    pub(super) fn ask_ahead(&mut self, cx: &mut Cx<'_>, slot: u32) {
+        if self.held.is_empty() {
+            return;
+        }
+        for tag in self.tags_of_engine(slot) {
+            let session = self.socket(tag).map(|socket| socket.id);
+            if let Some((session, held)) = session.zip(self.held.get_mut(&tag)) {
+                held.rights.ask(cx, session);
+            }
+        }
+    }
+
+    /// When a session's connection is closed.
+    pub(super) fn expires(&self, cx: &Cx<'_>, session: SessionId) -> Option<UnixMs> {
+        self.held.get(&self.tag_of(session)?)?.rights.expire(cx.io.now())
+    }
+
+    /// Changes what a socket may do, and until when; what is known of one that may come back without being asked about, too. Rooms are
+    /// the back end's to give: it ends what it has given. `false`: it has no connection.
+    pub(in crate::front) fn change(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: SessionId,
+        change: SessionChange,
+    ) -> bool {
+        let interned = |permissions: Option<Arc<Permissions>>| {
+            permissions.map(|permissions| self.gate.intern(permissions))
+        };
+        let change = SessionChange { permissions: change.permissions.map(interned), ..change };
+        let config = Arc::clone(&self.config);
+        let key = SessionKey(session.slot());
+        if let Some(tag) = self.tag_of(session) {
+            self.held.entry(tag).or_default().rights.change(cx, &config, change);
+            if let Some(slot) = self.socket(tag).map(|socket| socket.engine) {
+                self.arm(cx, slot);
+            }
+        } else if self.config.auth.mode == AuthMode::BackEnd
+            && self.detached.get(&key).is_some_and(|(id, _)| *id == session)
+        {
+            self.bound.entry(key).or_default().rights.change(cx, &config, change);
+        } else {
+            return false;
+        }
+        if self.config.auth.mode == AuthMode::BackEnd {
+            // A process that does not know what was said must not let it go on.
+            self.apply(cx, Command::Forgo(key));
+        }
+        true
+    }
+
+    /// Ends the sessions that a token let in; how many.
+    pub(in crate::front) fn revoke(&mut self, cx: &mut Cx<'_>, token_id: &str) -> u64 {
+        let is_by_it = |(_, held): &(&u32, &Held)| held.rights.are_by(token_id);
+        let tags: Vec<u32> = self.held.iter().filter(is_by_it).map(|(tag, _)| *tag).collect();
+        for tag in &tags {
+            self.end_session(cx, *tag, Reason::Revoked);
+        }
+        tags.len() as u64
     }
 
     /// Whether a socket may publish to the channel of its namespace.
@@ -185,7 +251,7 @@ impl SocketIo {
         }
         let Some(socket) = self.socket(tag) else { return May::No };
         let user = cx.hub.hub.user_of(&socket.id);
-        let permissions = self.held.get(&tag).and_then(|held| held.permissions.as_deref());
+        let permissions = self.held.get(&tag).and_then(|held| held.rights.permissions.as_deref());
         let asker = Asker { user: user.as_deref(), client: None, permissions };
         self.gate.weigh(asker, Action::Publish, channel)
     }

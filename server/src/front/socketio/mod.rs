@@ -196,7 +196,7 @@ impl SocketIo {
         if let Some(engine) = self.engine(slot) {
             let drained_at = self.drain.as_ref().map(|drain| drain.at(engine));
             let asked_until = self.asked_until(slot);
-            let others = drained_at.into_iter().chain(self.tokens_end(slot)).chain(asked_until).min();
+            let others = drained_at.into_iter().chain(self.rights_due(slot)).chain(asked_until).min();
             cx.io.arm(owner(slot), others.map_or(engine.deadline(), |at| at.min(engine.deadline())));
         }
     }

@@ -58,7 +58,8 @@ impl SocketIo {
                 }
             }
             // For all protocols, or the shard's own.
-            Mail::Inspect { .. }
+            Mail::Saying(..)
+            | Mail::Inspect { .. }
             | Mail::Figures { .. }
             | Mail::Ban { .. }
             | Mail::Unban { .. }
@@ -72,7 +73,7 @@ impl SocketIo {
             | Mail::Lines { .. }
             | Mail::EndLine { .. } => {}
             // Of MQTT clients.
-            Mail::Greet { .. } => {}
+            Mail::Greet { .. } | Mail::Change { .. } | Mail::Revoke { .. } => {}
         }
     }
 
@@ -88,6 +89,7 @@ impl SocketIo {
             namespace: Some(Arc::clone(&self.namespaces.known(socket.variant.namespace).name)),
             transport: transport(engine),
             remote: self.connection_of(socket.engine).and_then(|conn| cx.io.peer_addr(conn)),
+            expires: self.expires(cx, session),
         })
     }
 

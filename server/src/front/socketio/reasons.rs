@@ -22,6 +22,7 @@ pub(super) fn text(reason: Reason) -> &'static str {
         Reason::TakenOver => "taken over",
         Reason::Expired => "recovery expired",
         Reason::CredentialsExpired => "credentials expired",
+        Reason::Revoked => "token revoked",
         Reason::Draining => "server shutting down",
         Reason::Superseded => "newer session",
         Reason::UserFull => "too many sessions",
@@ -45,6 +46,7 @@ pub(super) fn farewell(reason: Reason) -> Farewell {
     match reason {
         Reason::ClientLeft | Reason::Refused => Farewell::Nothing,
         Reason::Kicked => Farewell::Goodbye("disconnected by the server"),
+        Reason::Revoked => Farewell::Goodbye("the token is revoked"),
         Reason::Superseded => Farewell::Goodbye("The user has a newer session"),
         Reason::UserFull => Farewell::Goodbye("Too many sessions"),
         Reason::ConnectionClosed
@@ -82,6 +84,7 @@ pub(super) fn may_come_back(reason: Reason) -> bool {
         | Reason::Misbehaved
         | Reason::Kicked
         | Reason::Refused
+        | Reason::Revoked
         | Reason::Superseded
         | Reason::UserFull
         | Reason::TakenOver => false,
@@ -112,7 +115,7 @@ mod tests {
 
     #[test]
     fn who_is_not_to_come_back_is_told_goodbye() {
-        for reason in [Reason::Kicked, Reason::Superseded, Reason::UserFull] {
+        for reason in [Reason::Kicked, Reason::Revoked, Reason::Superseded, Reason::UserFull] {
             assert!(matches!(farewell(reason), Farewell::Goodbye(_)));
         }
         assert_eq!(farewell(Reason::ClientLeft), Farewell::Nothing);

@@ -192,6 +192,15 @@ fn reason_of(why: Closed) -> Reason {
     }
 }
 
+/// Closes a WebSocket with what the back end says to its client, if it says something.
+pub(super) fn close_with_words(cx: &mut Cx<'_>, conn: ConnKey, words: Option<&str>) {
+    let Some(words) = words else { return close_websocket(cx, conn, None) };
+    let mut bytes = Vec::new();
+    wire::websocket::close_frame(CloseCode::NORMAL, words, &mut bytes);
+    cx.io.stage(conn, &Bytes::from(bytes));
+    cx.io.close_after_flush(conn);
+}
+
 /// Says goodbye on a WebSocket and closes it.
 pub(super) fn close_websocket(cx: &mut Cx<'_>, conn: ConnKey, code: Option<CloseCode>) {
     let bytes = match code {

@@ -6,29 +6,25 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hub::Millis;
+use hub::{Command, Reason, SessionId};
 use wire::http::{Head, pairs};
+use wire::stream::Said;
 
 use super::Streams;
 use super::answer::{Later, Refusal};
-use super::caller::Kind;
+use super::caller::{Kind, Scope, Stage};
 use crate::auth::{self, Action, Asker, Grant, May, Permissions, Verdict, is_reserved, token_in, unix_now};
 use crate::config::Permission;
-use crate::front::ends_at;
+use crate::front::rights::Rights;
+use crate::mail::SessionChange;
 use crate::shard::{ConnKey, Cx};
 
 /// A request to publish has no session that the back end could be asked about; about the message it can be, if a rule says so.
 pub(super) const NO_SESSION: &str = "with `auth.mode = \"back_end\"` clients publish in a WebSocket (/ws), or where the back end is asked \
                                      about each message (`publish = \"webhook\"` of the channel)";
 
-/// Of a reader whose client has shown a token.
-#[derive(Debug)]
-pub(super) struct Held {
-    /// When its stream ends.
-    until: Option<Millis>,
-    /// Of whoever can ask for more.
-    pub(super) permissions: Option<Arc<Permissions>>,
-}
+/// Of what no client has asked for.
+pub(super) const UNASKED: u64 = 1;
 
 /// Why a request is not served.
 pub(super) enum Turned {
@@ -99,18 +95,81 @@ impl Streams {
         if is_reserved(action, channel) { May::Yes } else { self.gate.weigh(asker, action, channel) }
     }
 
-    /// Keeps when a reader's token is over, and what it lets the client do later.
+    /// Keeps when a reader's time is over, and what it lets the client do later, who can ask for more in a WebSocket alone.
     pub(super) fn hold_grant(&mut self, cx: &Cx<'_>, (index, kind): (u32, Kind), grant: &Grant) {
-        let until = ends_at(cx, grant);
-        let permissions = grant.permissions.clone().filter(|_| kind == Kind::WebSocket);
-        if until.is_some() || permissions.is_some() {
-            self.held.insert(index, Held { until, permissions });
+        let mut rights = Rights::of(cx, &self.config, grant);
+        if kind != Kind::WebSocket {
+            rights.permissions = None;
+        }
+        if kind == Kind::Poll {
+            rights = rights.without_asking();
+        }
+        if !rights.are_nothing() {
+            self.held.insert(index, rights);
         }
     }
 
-    /// When a reader's token is over.
-    pub(super) fn token_ends(&self, index: u32) -> Option<Millis> {
-        if self.held.is_empty() { None } else { self.held.get(&index)?.until }
+    /// Ends the streams that a token let in; how many.
+    pub(in crate::front) fn revoke(&mut self, cx: &mut Cx<'_>, token_id: &str) -> u64 {
+        let is_by_it = |(_, held): &(&u32, &Rights)| held.are_by(token_id);
+        let indexes: Vec<u32> = self.held.iter().filter(is_by_it).map(|(index, _)| *index).collect();
+        for index in &indexes {
+            self.finish(cx, *index, Reason::Revoked);
+        }
+        indexes.len() as u64
+    }
+
+    /// What a reader may do, if somebody has said that.
+    pub(super) fn rights(&self, index: u32) -> Option<&Rights> {
+        if self.held.is_empty() { None } else { self.held.get(&index) }
+    }
+
+    /// Changes what a reader may do, and until when. What it reads ends if it was allowed before and is not any more; `false`:
+    /// there is no such reader.
+    pub(in crate::front) fn change(&mut self, cx: &mut Cx<'_>, id: SessionId, change: SessionChange) -> bool {
+        let Some(index) = self.index_of(id) else { return false };
+        let intern = |permissions: Option<Arc<Permissions>>| {
+            permissions.map(|permissions| self.gate.intern(permissions))
+        };
+        let change = SessionChange { permissions: change.permissions.map(intern), ..change };
+        let before = self.held.entry(index).or_default().change(cx, &self.config, change);
+        if let Some(before) = before {
+            self.leave_what_is_lost(cx, index, before);
+        }
+        self.arm(cx, index);
+        true
+    }
+
+    /// What it has named itself was allowed when it did, and in a WebSocket also what `before` covers; the rest was given to it.
+    fn leave_what_is_lost(&mut self, cx: &mut Cx<'_>, index: u32, before: Option<Arc<Permissions>>) {
+        let Some(reader) = self.reader(index) else { return };
+        if reader.scope == Scope::Own && reader.kind != Kind::WebSocket {
+            return;
+        }
+        let (id, session, kind, stage) = (reader.id, reader.session, reader.kind, reader.stage);
+        let grant = self.grant_of(cx, index);
+        let former = Grant { permissions: before, ..grant.clone() };
+        let was_allowed = |channel: &str| {
+            kind != Kind::WebSocket || self.weigh(&former, Action::Subscribe, channel) != May::No
+        };
+        let mut lost = cx.hub.hub.subscriptions_of(&id);
+        // What the back end said of a channel that it is asked about stands.
+        lost.retain(|(_, channel)| {
+            self.weigh(&grant, Action::Subscribe, channel) == May::No && was_allowed(channel)
+        });
+        if !lost.is_empty() && stage != Stage::Live {
+            // It may be given what is kept of them: it comes back, and is looked at again.
+            return self.finish(cx, index, Reason::CredentialsExpired);
+        }
+        for (group, filter) in lost {
+            if let Some(reader) = self.reader_mut(index) {
+                reader.set(&filter, None);
+            }
+            if kind == Kind::WebSocket {
+                self.tell(cx, index, &Said::Unsubscribed, (&filter, None));
+            }
+            self.apply(cx, Command::Leave { session, filter, group, request: UNASKED });
+        }
     }
 
     /// Looks at whoever wants something that goes on: who it is, if there is a place for it.

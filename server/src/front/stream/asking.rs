@@ -203,6 +203,7 @@ fn text(reason: Reason) -> &'static str {
         Reason::Refused => "refused",
         Reason::TakenOver => "taken over",
         Reason::CredentialsExpired => "the token is over",
+        Reason::Revoked => "the token is revoked",
         Reason::Draining => "the server stops",
         Reason::Superseded => "newer session",
         Reason::UserFull => "too many sessions",

@@ -2,6 +2,7 @@
 
 use hub::{Command, Effect, Outgoing, Reason, Recipient};
 
+use super::access::UNASKED;
 use super::deliver::Encodings;
 use super::{BUDGET, Streams};
 use crate::front::apply::{Performer, stream_index};
@@ -21,6 +22,7 @@ impl Performer for Streams {
             Effect::OpenRefused { tag } => self.not_opened(cx, stream_index(tag)),
             Effect::Ended { tag: Some(_), id, reason, .. } => self.session_ended(cx, id, reason),
             Effect::CloseConnection { to, reason } => self.finish(cx, stream_index(to.tag), reason),
+            Effect::Done { request: UNASKED, .. } => {}
             Effect::Done { to, outcome, .. } => self.done(cx, stream_index(to.tag), outcome),
             // No session here outlives its connection, or bears a name; the others are performed elsewhere.
             Effect::Detached { .. } | Effect::Ended { tag: None, .. } => {}
@@ -86,6 +88,7 @@ pub(super) fn is_told(reason: Reason) -> bool {
         | Reason::TakenOver
         | Reason::Expired
         | Reason::CredentialsExpired
+        | Reason::Revoked
         | Reason::Superseded
         | Reason::UserFull
         | Reason::Draining => true,

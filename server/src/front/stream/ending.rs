@@ -14,6 +14,8 @@ use super::deliver::framed;
 use super::effects::is_told;
 use super::socket::{close, close_code};
 use super::{Streams, owner};
+use crate::auth;
+use crate::front::rights::Rights;
 use crate::shard::{Closed, ConnKey, Cx, Owner};
 
 /// So far apart streams are ended at a shutdown, on average: nobody waits seconds for the end of a server with a single one.
@@ -65,7 +67,12 @@ impl Streams {
             return cx.io.respond(conn, self.site.refuse(&refusal, reader.origin()));
         }
         if matches!(reason, Reason::Kicked) && (kind == Kind::Poll || stage == Stage::Opening) {
-            let refusal = Refusal::forbidden("ended by the back end");
+            let words = cx.hub.words.clone();
+            let refusal = Refusal::forbidden(words.as_deref().unwrap_or("ended by the back end"));
+            return cx.io.respond(conn, self.site.refuse(&refusal, reader.origin()));
+        }
+        if reason == Reason::Revoked && (kind == Kind::Poll || stage == Stage::Opening) {
+            let refusal = Refusal::bad_token(auth::Refusal::Revoked.text());
             return cx.io.respond(conn, self.site.refuse(&refusal, reader.origin()));
         }
         if kind == Kind::Poll || stage == Stage::Opening {
@@ -80,7 +87,9 @@ impl Streams {
             return cx.io.close(conn);
         }
         if kind == Kind::WebSocket {
-            return close(cx, conn, close_code(reason));
+            let (code, text) = close_code(reason);
+            let words = cx.hub.words.clone().filter(|_| is_wanted(reason));
+            return close(cx, conn, (code, words.as_deref().unwrap_or(text)));
         }
         if framing == Framing::Chunked {
             let mut last = Vec::new();
@@ -115,13 +124,13 @@ impl Streams {
     pub(super) fn arm(&mut self, cx: &mut Cx<'_>, index: u32) {
         let now = cx.io.now();
         let beat = Millis(now.0 + self.config.streams.heartbeat_ms);
-        let (drain, token_ends) = (self.drain, self.token_ends(index));
+        let (drain, rights_due) = (self.drain, self.rights(index).and_then(Rights::due_at));
         let Some(reader) = self.reader_mut(index) else { return };
         let id = reader.id;
         // A poll that has not read what is kept is answered as soon as it has.
         let at = reader.poll().map_or(beat, |poll| if poll.until > now { poll.until } else { beat });
         let at = drain.map_or(at, |drain| at.min(drain.at(id)));
-        let at = token_ends.map_or(at, |ends| at.min(ends));
+        let at = rights_due.map_or(at, |due| at.min(due));
         let at = reader.waits_until().map_or(at, |until| at.min(until));
         let at = reader.held_until().map_or(at, |until| at.min(until));
         let rate = reader.rare.as_ref().and_then(|rare| rare.rate.as_ref());
@@ -145,7 +154,7 @@ impl Streams {
             return self.answer_poll(cx, index);
         }
         let is_drained = drain.is_some_and(|drain| drain.at(id) <= now);
-        if is_drained || self.token_ends(index).is_some_and(|ends| ends <= now) {
+        if is_drained || self.rights(index).is_some_and(|rights| rights.are_over(now)) {
             let reason = if is_drained { Reason::Draining } else { Reason::CredentialsExpired };
             return match kind {
                 // It has been answered as if its time were over.
@@ -154,6 +163,9 @@ impl Streams {
                     self.finish(cx, index, reason);
                 }
             };
+        }
+        if let Some(rights) = self.held.get_mut(&index) {
+            rights.ask(cx, id);
         }
         // Who sends so much that its rate is kept is there.
         let was_heard = self.rest(cx, index, now);
@@ -201,6 +213,11 @@ impl Streams {
             self.finish(cx, index, Reason::Disconnected);
         }
     }
+}
+
+/// Whether the back end wants it so, and may have said why.
+fn is_wanted(reason: Reason) -> bool {
+    matches!(reason, Reason::Kicked | Reason::Disconnected)
 }
 
 /// To which every WebSocket answers (RFC 6455 section 5.5.2).

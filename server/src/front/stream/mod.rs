@@ -37,11 +37,11 @@ use bytes::Bytes;
 use hub::{Command, SessionId, ShardId, Topology};
 use slab::Slab;
 
-use self::access::Held;
 use self::answer::Site;
 use self::caller::{Caller, Publisher, Reader};
 pub use self::office::{FAMILIES, Family, Figures};
 use super::apply::apply;
+use super::rights::Rights;
 use crate::auth::Gate;
 use crate::config::Config;
 use crate::shard::{Cx, Door, Owner};
@@ -71,7 +71,7 @@ pub(super) struct Streams {
     /// Signs of life, made once: every stream of a form stages the same.
     heartbeats: Vec<((caller::Kind, caller::Framing), Bytes)>,
     /// What tokens of readers say, by index: readers without one pay nothing for it.
-    held: HashMap<u32, Held>,
+    held: HashMap<u32, Rights>,
     /// Readers that wait for the back end.
     waiting: usize,
     drain: Option<ending::Drain>,

@@ -158,6 +158,7 @@ impl Streams {
             namespace: None,
             transport: if reader.kind == Kind::WebSocket { "websocket" } else { "http" },
             remote: cx.io.peer_addr(reader.conn),
+            expires: self.rights(self.index_of(session)?).and_then(|rights| rights.expire(cx.io.now())),
         })
     }
 }

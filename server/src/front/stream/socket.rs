@@ -374,6 +374,7 @@ pub(super) fn close_code(reason: Reason) -> (CloseCode, &'static str) {
         Reason::Malformed | Reason::Misbehaved => (4503, "against the protocol"),
         Reason::Superseded => (4504, "the user has a newer session"),
         Reason::UserFull => (4505, "the user has as many sessions as it may"),
+        Reason::Revoked => (4506, "the token is revoked"),
     };
     (CloseCode(code), text)
 }

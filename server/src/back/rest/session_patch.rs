@@ -1,0 +1,94 @@
+//! Changing a session that is there: `PATCH /v1/sessions/{id}`.
+//!
+//! Owns what may be changed and the order: all of it is checked before anything is done. Must not know how a protocol's clients
+//! notice. Start at [`patch`].
+
+use super::Desk;
+use super::document::{Amend, moment};
+use super::extract::{Body, Path};
+use super::problem::{CONFLICT, MALFORMED, Problem};
+use super::sessions::{SessionItem, in_path, show};
+use crate::auth::{PermissionEntry, Permissions};
+use crate::back::moment::Moment;
+use crate::back::values::present;
+use crate::back::webhook::STATE_BYTES_MAX;
+use crate::mail::{Mail, Rewrite, SessionChange};
+use axum::Json;
+use axum::extract::State;
+use serde::Deserialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// What is to be another; a member that is left out stays as it is.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SessionPatch {
+    /// Text of at most 4 KiB that is sent with each of its events from now on; `null` removes it. Where there is no `[[webhook]]`
+    /// nobody is sent it: 409.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, max_length = 4096)]
+    state: Option<Option<Box<str>>>,
+    /// Its connection is closed then, and its client comes back; `null`: never. Seconds since 1970, or a time of RFC 3339.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(schema_with = moment)]
+    expires_at: Option<Option<Moment>>,
+    /// As in tokens: what it may do with channels beside what `[[channel]]` rules let anyone; `null`: nothing more. Subscriptions
+    /// that were allowed before and are not any more end.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<Object>>)]
+    permissions: Option<Option<Vec<PermissionEntry>>>,
+}
+
+/// Change a session
+///
+/// What is said of permissions and of the end holds for as long as the client is connected: when it comes back it is looked at
+/// again, and its token, or the answer to `session.connect`, counts. A client of Socket.IO that comes back to its session without
+/// being asked about keeps them.
+#[utoipa::path(
+    patch, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "patchSession",
+    security(("key" = ["admin"])),
+    params(("id" = String, Path, description = "Session id.", pattern = "^[A-Za-z0-9_-]{20}$")),
+    request_body = SessionPatch,
+    responses(
+        (status = 200, description = "The session as it is now.", body = SessionItem),
+        Amend,
+    )
+)]
+pub(super) async fn patch(
+    State(desk): State<Desk>,
+    Path(id): Path<String>,
+    Body(request): Body<SessionPatch>,
+) -> Result<Json<SessionItem>, Problem> {
+    let session = in_path(&id)?;
+    let malformed = |text: String| Problem::new(&MALFORMED, text);
+    let SessionPatch { state, expires_at, permissions } = request;
+    if state.as_ref().and_then(Option::as_ref).is_some_and(|state| state.len() > STATE_BYTES_MAX) {
+        return Err(malformed(format!("state has more than {STATE_BYTES_MAX} bytes")));
+    }
+    let at = |at: Option<Moment>| at.map(|at| at.checked("expires_at")).transpose();
+    let may = |entries: Option<Vec<PermissionEntry>>| entries.map(Permissions::of_entries).transpose();
+    let expires = expires_at.map(at).transpose().map_err(malformed)?;
+    let permissions = permissions.map(may).transpose();
+    let permissions = permissions.map_err(|text| malformed(format!("permissions: {text}")))?;
+    // Whether it is there at all.
+    let as_it_was = show(State(desk.clone()), Path(id.clone())).await?;
+    if let Some(state) = state {
+        let webhooks = desk.webhooks.as_ref();
+        if !webhooks.is_some_and(|webhooks| webhooks.put_state(session, state)) {
+            return Err(Problem::new(&CONFLICT, "there is no [[webhook]] that is told of this session"));
+        }
+    }
+    if expires.is_none() && permissions.is_none() {
+        return Ok(as_it_was);
+    }
+    let permissions =
+        permissions.map_or(Rewrite::Keep, |permissions| Rewrite::Put(permissions.map(Arc::new)));
+    let change =
+        Box::new(SessionChange { expires: expires.map_or(Rewrite::Keep, Rewrite::Put), permissions });
+    let home = desk.office.home_of(session);
+    if !desk.settle(home, |reply| Mail::Change { session, change, reply }).await? {
+        let text = "the session has no connection; what its client may do is said when it comes back";
+        return Err(Problem::new(&CONFLICT, text));
+    }
+    show(State(desk), Path(id)).await
+}
