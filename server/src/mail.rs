@@ -43,6 +43,8 @@ pub enum Mail {
         session: SessionId,
         /// Of the event: on another connection since it waits for another one.
         number: u64,
+        /// Dropped once the client has been told and has what it was granted, or is gone.
+        until_told: tokio::sync::oneshot::Sender<()>,
     },
     /// The back end refuses it, for good (the client should stop).
     Refuse {

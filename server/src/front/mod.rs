@@ -348,7 +348,9 @@ impl Handler for Front {
             Mail::Answer { session, number, ruling } if self.mqtt.has(session) => {
                 self.mqtt.ruled(cx, session, (number, *ruling));
             }
-            Mail::Greet { session, number } => self.mqtt.may_be_greeted(cx, session, number),
+            Mail::Greet { session, number, until_told } => {
+                self.mqtt.may_be_greeted(cx, session, (number, until_told));
+            }
             Mail::Disconnect { session } => self.disconnect(cx, session),
             mail => self.socketio.mail(cx, mail),
         }

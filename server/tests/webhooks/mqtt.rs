@@ -13,6 +13,7 @@ use wire::mqtt::{
 };
 
 use super::back_end::{Act, BackEnd, Hook, yes};
+use super::support::whole::folder::Folder;
 use super::told::{ALL, heard, kinds};
 use super::{WAIT, client, join, start, until};
 
@@ -174,6 +175,31 @@ pub(crate) async fn script<T: Send + 'static>(
     let address = server.public_addr();
     let script = tokio::task::spawn_blocking(move || script(address));
     tokio::time::timeout(WAIT, script).await.unwrap().unwrap()
+}
+
+/// They ran while the session was still on its way to the disk, before it had the subscriptions that came with the same answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn actions_find_a_session_that_is_stored_first_with_what_it_was_granted() {
+    let back_end = BackEnd::start(|_| {
+        yes(json!({
+            "result": { "subscriptions": ["tea"] },
+            "actions": [{ "publish": { "channel": "tea", "data": "hot", "qos": 0 } }],
+        }))
+    })
+    .await;
+    let folder = Folder::new("actions");
+    let server = start(back_end.address, &format!("[store]\ndir = {:?}\n", folder.path())).await;
+    let address = server.public_addr();
+    let clients = tokio::task::spawn_blocking(move || {
+        for number in 0..40 {
+            let id = format!("c{number}");
+            let mut client = Mqtt::open(address, &Opening { id: &id, expiry_seconds: 600, ..OPENING });
+            assert!(client.next().starts_with("CONNACK"));
+            assert!(client.next_publish().contains("tea"), "of {id}");
+        }
+    });
+    tokio::time::timeout(WAIT, clients).await.unwrap().unwrap();
+    server.drain().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

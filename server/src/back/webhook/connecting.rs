@@ -11,6 +11,7 @@ use bytes::Bytes;
 use hub::{Command, Members, SessionId};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use tokio::sync::oneshot;
 
 use super::actions::Actions;
 use super::endpoint::Endpoint;
@@ -257,10 +258,16 @@ impl Teller {
         if !self.connected(session, coming, remote).await {
             return self.close(session).await;
         }
-        self.tell(session, Mail::Greet { session, number }).await;
+        let (until_told, told) = oneshot::channel();
+        self.tell(session, Mail::Greet { session, number, until_told }).await;
         // They were good before, and only the session that they are of is another.
         match Actions::check(&actions, session, &self.desk) {
-            Ok(actions) => self.run_behind(session, actions).await,
+            Ok(actions) if actions.is_empty() => {}
+            Ok(actions) => {
+                // Its session may have to be stored first. Nothing is sent: the other end goes.
+                let _ = told.await;
+                self.run_behind(session, actions).await;
+            }
             Err(error) => tracing::warn!(%error, "what the back end wants done is not done"),
         }
     }

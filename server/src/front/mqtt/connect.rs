@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use hub::{Claim, Command, Millis, SessionId, SessionKey, Will, claim_home};
+use tokio::sync::oneshot;
 use wire::mqtt::{
     self, ConnAck, ConnAckProperties, Connect, Encoder, Level, Properties, ReasonCode, Version,
 };
@@ -54,6 +55,8 @@ pub(super) struct Welcome {
     waits_for_hub: bool,
     /// Nor before the back office does, with this number.
     waits_for_office: Option<u64>,
+    /// The back office waits until it is told.
+    until_told: Option<oneshot::Sender<()>>,
 }
 
 /// How a client was let in by a method.
@@ -306,6 +309,7 @@ impl Mqtt {
             state,
             waits_for_hub: false,
             waits_for_office: None,
+            until_told: None,
         });
         cx.io.own(conn, owner(index));
         let claim = Claim {
@@ -399,12 +403,21 @@ impl Mqtt {
     }
 
     /// What the back end is told of a client that waited is safe.
-    pub(in crate::front) fn may_be_greeted(&mut self, cx: &mut Cx<'_>, session: SessionId, number: u64) {
+    pub(in crate::front) fn may_be_greeted(
+        &mut self,
+        cx: &mut Cx<'_>,
+        session: SessionId,
+        (number, until_told): (u64, oneshot::Sender<()>),
+    ) {
         let Some(index) = self.index_of(session) else { return };
-        self.waited(cx, index, |welcome| welcome.waits_for_office.take_if(|waits| *waits == number));
+        self.waited(cx, index, |welcome| {
+            if welcome.waits_for_office.take_if(|waits| *waits == number).is_some() {
+                welcome.until_told = Some(until_told);
+            }
+        });
     }
 
-    fn waited<T>(&mut self, cx: &mut Cx<'_>, index: u32, note: impl FnOnce(&mut Welcome) -> T) {
+    fn waited(&mut self, cx: &mut Cx<'_>, index: u32, note: impl FnOnce(&mut Welcome)) {
         let Some(client) = self.client_mut(index) else { return };
         let conn = client.conn;
         let Some(rare) = client.rare.as_mut() else { return };
