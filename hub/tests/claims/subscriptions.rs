@@ -154,7 +154,7 @@ const RULES: &[Rule] = &[
          office publishes x hi q2
          > a x hi q2 #1
          office publishes y hi q2
-         > a $client hi q1 #2 =1
+         > a y hi q1 #2 =1
          a lost
          office unsubscribes a y
          > office 1 sessions
@@ -163,7 +163,7 @@ const RULES: &[Rule] = &[
          a claims
          > a claimed resumed
          > a x hi q2 #1 again
-         > a $client hi q1 #2 again =1
+         > a y hi q1 #2 again =1
          > a x hi q1 #3
          a parts x
          > a left",
