@@ -267,9 +267,9 @@ fn what_the_back_end_is_told_is_safe_before_the_client_hears_of_its_session() {
     admit(&site, question(&site), Grant::default());
     let (again, second) = claimed(&site);
     assert_eq!((again, one.all()), (session, vec!["END".to_owned()]));
-    site.mail(0, Mail::Greet { session, number: first });
+    site.mail(0, Mail::Greet { session, number: first, until_told: tokio::sync::oneshot::channel().0 });
     two.expect(&[]);
-    site.mail(0, Mail::Greet { session, number: second });
+    site.mail(0, Mail::Greet { session, number: second, until_told: tokio::sync::oneshot::channel().0 });
     assert_eq!(two.all(), ["CONNACK present 00"]);
     assert!(two.is_alive());
 }
