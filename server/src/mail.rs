@@ -10,13 +10,15 @@ use crate::shard::{ConnKey, Facts};
 use bytes::Bytes;
 use hub::{Command, Reason, SessionId, ShardId, Sighting};
 use serde_json::value::RawValue;
-use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::values::Values;
 
+mod hello;
+
 pub use crate::front::{Deed, Draft, Question, Rewrite, Ruling, SessionChange, Terms};
+pub use hello::{Certified, Handshake, Hello, Hidden, Known, MqttHello, StreamHello};
 
 /// As many as a WebSocket has a place for when it is closed (RFC 6455 section 5.5.1).
 pub const WORDS_BYTES_MAX: usize = 123;
@@ -305,78 +307,6 @@ pub enum Speaks {
     Stream(&'static str),
 }
 
-/// What a client says that wants to connect.
-#[derive(Debug)]
-pub enum Hello {
-    /// CONNECT of Socket.IO.
-    SocketIo {
-        /// The namespace that it wants to join.
-        namespace: Arc<str>,
-        /// Its payload: JSON text of an object.
-        auth: Option<Bytes>,
-    },
-    /// CONNECT of MQTT.
-    Mqtt(Box<MqttHello>),
-    /// A request for a stream.
-    Stream(Box<StreamHello>),
-}
-
-/// A request for a stream.
-#[derive(Debug)]
-pub struct StreamHello {
-    /// `sse`, `ndjson`, `poll` or `websocket`.
-    pub protocol: &'static str,
-    /// Channels and filters that it names; none: those of its user.
-    pub channels: Vec<String>,
-}
-
-/// CONNECT of MQTT.
-#[derive(Debug)]
-pub struct MqttHello {
-    /// Its own, or the one that it is to be given.
-    pub client_id: Arc<str>,
-    /// As it is there.
-    pub user_name: Option<Box<str>>,
-    /// As it is there.
-    pub password: Option<Hidden>,
-    /// Clean Start; Clean Session in version 3.
-    pub clean_start: bool,
-    /// `3.1`, `3.1.1` or `5`.
-    pub version: &'static str,
-    /// Of the client's certificate, which was verified.
-    pub certificate: Option<Certified>,
-    /// Of version 5, in their order.
-    pub user_properties: Vec<(Box<str>, Box<str>)>,
-}
-
-/// What a verified certificate says of its client.
-#[derive(Debug)]
-pub struct Certified {
-    /// The subject, as RFC 4514 writes it.
-    pub subject: String,
-    /// The user that it is taken for (`mqtt.tls_client_user`).
-    pub user: Option<Arc<str>>,
-}
-
-/// Bytes that no log shows.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Hidden(pub Bytes);
-
-impl fmt::Debug for Hidden {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str("Hidden(..)")
-    }
-}
-
-/// What a client's token says of it.
-#[derive(Clone, Debug, Default)]
-pub struct Known {
-    /// Whose it is.
-    pub user: Option<Arc<str>>,
-    /// For the back end, which gets it back with every event.
-    pub state: Option<Box<str>>,
-}
-
 /// A client event, from a shard to the back office.
 #[derive(Debug)]
 pub enum Upcall {
@@ -491,28 +421,6 @@ impl Upcall {
     }
 }
 
-impl Hello {
-    fn len_bytes(&self) -> usize {
-        match self {
-            Self::Stream(hello) => hello.len_bytes(),
-            Self::SocketIo { namespace, auth } => namespace.len() + auth.as_ref().map_or(0, Bytes::len),
-            Self::Mqtt(hello) => {
-                let pairs = hello.user_properties.iter().map(|(name, value)| name.len() + value.len());
-                let password = hello.password.as_ref().map_or(0, |password| password.0.len());
-                let name = hello.user_name.as_ref().map_or(0, |name| name.len());
-                size_of::<MqttHello>() + hello.client_id.len() + name + password + pairs.sum::<usize>()
-            }
-        }
-    }
-}
-
-impl StreamHello {
-    fn len_bytes(&self) -> usize {
-        let names: usize = self.channels.iter().map(|channel| size_of::<String>() + channel.len()).sum();
-        size_of::<Self>() + names
-    }
-}
-
 impl Luggage {
     fn len_bytes(&self) -> usize {
         let state = self.state.as_ref().and_then(|state| state.as_ref()).map_or(0, |state| state.len());
@@ -565,20 +473,6 @@ impl Drop for Upcalls {
     fn drop(&mut self) {
         self.under_way_bytes.fetch_sub(self.bytes, Ordering::Relaxed);
     }
-}
-
-/// Facts of a connection's first request that the application may see. Kept as long as the connection, so it holds
-/// only the application's own query parameters and the allow-listed headers.
-#[derive(Debug, Default)]
-pub struct Handshake {
-    /// Percent-decoded, engine parameters (`EIO`, `transport`, `sid`, `t`, `b64`, `j`) left out.
-    pub query: Vec<(Box<str>, Box<str>)>,
-    /// Lower-case names.
-    pub headers: Vec<(Box<str>, Box<str>)>,
-    /// The peer.
-    pub remote: Option<SocketAddr>,
-    /// TLS on this connection.
-    pub secure: bool,
 }
 
 /// From one shard to another, in batches, in order.

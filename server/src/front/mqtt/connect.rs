@@ -38,7 +38,7 @@ pub(super) enum Begun {
 }
 
 /// What a client is told with its session.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Welcome {
     assigned: bool,
     keep_alive_seconds: Option<u16>,
@@ -303,13 +303,10 @@ impl Mqtt {
             expiry_seconds: Some(expiry).filter(|own| *own != asked),
             proof,
             wants_response_information: connect.properties.request_response_information() == Some(true),
-            session_present: false,
             user_properties,
             luggage,
             state,
-            waits_for_hub: false,
-            waits_for_office: None,
-            until_told: None,
+            ..Welcome::default()
         });
         cx.io.own(conn, owner(index));
         let claim = Claim {
