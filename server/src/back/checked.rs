@@ -90,6 +90,11 @@ impl Outline {
     }
 }
 
+/// Whether every protocol can tell an event by this name: an empty one some cannot, and a stream ends a line where the name does.
+pub(crate) fn is_event_name(name: &str) -> bool {
+    !name.is_empty() && !name.contains(['\0', '\r', '\n'])
+}
+
 /// Checks what a client is sent, an event's arguments or an answer.
 ///
 /// # Errors

@@ -53,6 +53,7 @@ async fn what_may_not_be_published_is_refused_with_its_reason() {
         ("/publish", 400, "malformed"),
         ("/publish?channel=a&channel=b", 400, "malformed"),
         ("/publish?channel=a&event=", 400, "malformed"),
+        ("/publish?channel=a&event=x%0Adata:%20y", 400, "malformed"),
         ("/publish?channel=a%2B", 422, "invalid-channel"),
         ("/publish?channel=$user/7", 403, "reserved-channel"),
         ("/publish?channel=$SYS/x", 403, "reserved-channel"),

@@ -5,6 +5,7 @@ use super::document::Publish;
 use super::extract::Body;
 use super::problem::{INVALID_EVENT, MALFORMED, Problem, REPLY_TIMEOUT};
 use crate::back::batch::Want;
+use crate::back::checked::is_event_name;
 use crate::back::gather::{Delivery, Outline, target_of, usual_traits};
 use crate::back::values;
 use crate::front::attributes;
@@ -402,11 +403,10 @@ impl Desk {
     }
 }
 
-/// An event's name, `message` if there is none. Clients of some protocols could not be told an empty name, and a stream ends a
-/// line where the name does.
+/// An event's name, `message` if there is none.
 pub(super) fn checked_event(event: Option<String>) -> Result<Box<str>, Problem> {
     let event = event.unwrap_or_else(|| "message".to_owned());
-    if event.is_empty() || event.contains(['\0', '\r', '\n']) {
+    if !is_event_name(&event) {
         return Err(Problem::new(
             &INVALID_EVENT,
             "event must not be empty, nor have NUL or an end of line in it",

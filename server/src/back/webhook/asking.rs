@@ -24,7 +24,7 @@ use super::reply::{self, ErrorReply, Verdict};
 use super::teller::{Checked, REFUSED, Teller, arguments, note, takes};
 use super::telling::{Telling, new_id, shown};
 use crate::auth::covers;
-use crate::back::checked::check_body;
+use crate::back::checked::{check_body, is_event_name};
 use crate::back::values::{body_of, present, text_of};
 use crate::config::{ChannelWithoutAnswer, WebhookType};
 use crate::mail::{Deed, Denial, Draft, Handshake, Mail, Question, Ruling, Terms, Wanted};
@@ -245,14 +245,13 @@ impl Teller {
         if let Some(body) = &body {
             check_body(body, &self.desk.config().limits).map_err(|error| error.to_string())?;
         }
-        let is_name = |event: &str| {
-            (1..=EVENT_BYTES_MAX).contains(&event.len()) && !event.contains('\0') && !is_reserved_event(event)
-        };
+        let is_name =
+            |event: &str| is_event_name(event) && event.len() <= EVENT_BYTES_MAX && !is_reserved_event(event);
         match event.as_deref().is_none_or(is_name) {
             true => Ok(Ruling::Yes(Terms { body, event, ..Terms::default() })),
-            false => {
-                Err(format!("event has 1 to {EVENT_BYTES_MAX} bytes, and is no name of Socket.IO's own"))
-            }
+            false => Err(format!(
+                "event has 1 to {EVENT_BYTES_MAX} bytes without ends of lines, and is no name of Socket.IO's own"
+            )),
         }
     }
 }

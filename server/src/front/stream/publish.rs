@@ -19,6 +19,7 @@ use super::caller::{Asks, Caller, Publisher};
 use super::reading::text_of;
 use super::{Streams, owner};
 use crate::auth::{Action, Grant, May};
+use crate::back::checked::is_event_name;
 use crate::front::{attributes, copies, message_id};
 use crate::mail::PeerMail;
 use crate::shard::{ConnKey, Cx, Request};
@@ -191,8 +192,8 @@ impl Streams {
         if name.is_reserved() {
             return Err(Refusal::of(hub::Refusal::ReservedChannel, channel));
         }
-        if event.is_some_and(|event| event.is_empty() || event.len() > EVENT_BYTES_MAX) {
-            let detail = format!("`event` has 1 to {EVENT_BYTES_MAX} bytes");
+        if event.is_some_and(|event| !is_event_name(event) || event.len() > EVENT_BYTES_MAX) {
+            let detail = format!("`event` has 1 to {EVENT_BYTES_MAX} bytes, without NUL and ends of lines");
             return Err(Refusal::new(400, "malformed", detail));
         }
         let attributes =
