@@ -32,6 +32,8 @@ export function next(emitter, event, ms = PATIENCE_MS) {
   return new Promise((resolve, reject) => {
     const done = (...args) => (clearTimeout(timer), resolve(args));
     const timer = setTimeout(() => (emitter.off(event, done), reject(new Error(`no "${event}" in ${ms} ms`))), ms);
+    // What nobody waits for any more does not hold up the end.
+    timer.unref();
     emitter.once(event, done);
   });
 }
@@ -39,9 +41,10 @@ export function next(emitter, event, ms = PATIENCE_MS) {
 /** Opens, waits for CONNECT and for the `auth` event behind it. */
 export async function connected(t, server, nsp, options) {
   const socket = open(t, server, nsp, options);
-  const failed = next(socket, "connect_error", 2 * PATIENCE_MS).then(([e]) => Promise.reject(e));
-  failed.catch(() => {});
+  let fail;
+  const failed = new Promise((_, reject) => socket.once("connect_error", (fail = reject)));
   await Promise.race([next(socket, "auth"), failed]);
+  socket.off("connect_error", fail);
   return socket;
 }
 
