@@ -96,6 +96,7 @@ impl Hub {
             limits: &self.config.limits,
             message: delivery.message,
             to_readers: Arc::clone(delivery.message),
+            is_renamed: false,
             stamp: self.stamp,
             except: &except,
             ask: asks.then(|| self.asks.next_id()),
@@ -244,6 +245,8 @@ struct Pass<'a> {
     message: &'a Arc<Message>,
     /// The same, by the name that concerns those who are offered it now.
     to_readers: Arc<Message>,
+    /// It has come to others by another name already, or comes so now.
+    is_renamed: bool,
     stamp: u32,
     except: &'a [RosterKey],
     ask: Option<AskId>,
@@ -267,6 +270,7 @@ impl Pass<'_> {
     fn call(&mut self, name: Option<&ChannelName>) {
         if name.is_some_and(|name| *name != self.to_readers.channel) && self.ask.is_none() {
             self.to_readers = called(self.message, name);
+            self.is_renamed = true;
         }
     }
 
@@ -296,8 +300,12 @@ impl Pass<'_> {
         }
         self.is_recovering |= session.recovery.is_some();
         if session.state == State::Ready && !session.closing {
-            let message = if session.is_reader() { &self.to_readers } else { self.message };
-            self.effects.send(session.recipient(key), (self.message, message), None);
+            let to = session.recipient(key);
+            if self.is_renamed && session.is_reader() {
+                self.effects.send(to, (self.message, &self.to_readers), None);
+            } else {
+                self.effects.recipients.push(to);
+            }
             self.counts.delivered += 1;
         } else if self.leave_waiting(key) {
             self.counts.queued += 1;
