@@ -95,12 +95,24 @@ class Asked(unittest.TestCase):
         for version, refused in ((mqtt.MQTTv311, 0x80), (mqtt.MQTTv5, 0x87)):
             with self.subTest(version=version):
                 client, codes, came, acks = self.client(version), [], [], {}
-                client.on_subscribe = lambda *args: codes.extend(code.value for code in args[3])
+                words = {}
+
+                def subscribed(_client, _data, _number, answers, properties):
+                    codes.extend(code.value for code in answers)
+                    words["subscribe"] = getattr(properties, "ReasonString", None)
+
+                client.on_subscribe = subscribed
                 client.on_message = lambda _client, _data, message: came.append((message.topic, message.payload))
-                client.on_publish = lambda _client, _data, number, code, _properties: acks.update({number: code.value})
+
+                def published(_client, _data, number, code, properties):
+                    acks[number] = code.value
+                    words[number] = getattr(properties, "ReasonString", None)
+
+                client.on_publish = published
                 client.subscribe([("ask/a", 1), ("ask/no", 1), ("ask/low", 2), ("ask/other", 2), ("ask/drop", 1)])
                 eventually(lambda: len(codes) == 5, "SUBACK")
                 self.assertEqual(codes, [1, refused, 0, 2, 1])
+                self.assertEqual(words["subscribe"], "filter 2: not you" if version == mqtt.MQTTv5 else None)
                 for qos in (0, 1, 2):
                     came.clear()
                     sent = [client.publish(f"ask/{name}", f"{qos}", qos) for name in ("drop", "no", "other", "a")]
@@ -109,6 +121,7 @@ class Asked(unittest.TestCase):
                     eventually(lambda: all(one.mid in acks for one in sent), "acknowledgements")
                     if version == mqtt.MQTTv5 and qos == 1:
                         self.assertEqual([acks[one.mid] for one in sent], [0, 0x87, 0, 0])
+                        self.assertEqual([words[one.mid] for one in sent], [None, "not you", None, None])
                 client.disconnect()
                 self.assertEqual(self.back_end.faults, [])
 

@@ -146,6 +146,12 @@ impl Gate {
         self.weigh(asker, action, asked) == May::Yes
     }
 
+    /// What to tell whoever may not.
+    #[must_use]
+    pub fn why_not(&self, asker: Asker<'_>, action: Action, asked: &str) -> &'static str {
+        self.shared.channels.why_not(asker, action, asked)
+    }
+
     /// Whether [`Gate::weigh`] ever says that the back end is to be asked.
     #[must_use]
     pub fn asks(&self) -> bool {

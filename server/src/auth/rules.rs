@@ -95,6 +95,17 @@ impl Rules {
         self.needs(asker, action, asked).met(true)
     }
 
+    /// Why somebody may not, to whom [`Rules::weigh`] or [`Rules::weigh_granted`] says no.
+    pub(super) fn why_not(&self, asker: Asker<'_>, action: Action, asked: &str) -> &'static str {
+        match (is_reserved(action, asked), action) {
+            (true, Action::Publish) => "only the server publishes there",
+            (true, _) => "nobody subscribes there: whoever is meant gets it anyway",
+            (false, _) if self.needs(asker, action, asked).nobody => "the channel's rule does not allow it",
+            (false, _) if asker.permissions.is_some() => "it is not among what this client is granted",
+            (false, _) => "it has to be granted, and nothing is granted to this client",
+        }
+    }
+
     /// What each of the rules needs that have channels of what is asked for, up to the first one that covers it.
     fn needs(&self, asker: Asker<'_>, action: Action, asked: &str) -> Needs {
         if is_reserved(action, asked) {

@@ -329,7 +329,14 @@ fn reason_strings_are_sent_only_where_they_were_asked_for() {
         let mut client = site.open(0);
         client.connect(&Opening::v5("s").with(Property::RequestProblemInformation, Value::Byte(asked)));
         client.publish(&Post::new("$user/x", "x").q1(1));
-        assert_eq!(client.next_bytes().unwrap(), [0x40, 3, 0, 1, 0x87]);
+        client.send_subscribe(2, &[("$user/x", 0)], None);
+        match asked {
+            0 => {
+                assert_eq!(client.next_bytes().unwrap(), [0x40, 3, 0, 1, 0x87]);
+                assert_eq!(client.next_bytes().unwrap(), [0x90, 4, 0, 2, 0, 0x87]);
+            }
+            _ => assert!(client.next_told().1.is_some() && client.next_told().1.is_some()),
+        }
         // In DISCONNECT it may stand anyway.
         client.send(&[0x60, 2, 0, 1]);
         assert!(client.next_bytes().unwrap().starts_with(&[0xe0]));

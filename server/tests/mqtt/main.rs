@@ -25,5 +25,6 @@ mod together;
 #[path = "../support/token.rs"]
 mod token;
 mod tokens;
+mod told;
 mod websockets;
 mod wills;

@@ -525,6 +525,20 @@ impl Client {
         self.try_next().expect("the server says something")
     }
 
+    /// The next packet, and its reason string.
+    pub fn next_told(&mut self) -> (String, Option<String>) {
+        let bytes = self.next_bytes().expect("the server says something");
+        let found = frame(&bytes, u32::MAX).unwrap().expect("a whole packet");
+        let properties = match decode_server(self.version, &found).unwrap() {
+            ServerPacket::ConnAck(connack) => connack.properties,
+            ServerPacket::PubAck(ack) | ServerPacket::PubRec(ack) => ack.properties,
+            ServerPacket::SubAck(suback) => suback.properties,
+            ServerPacket::Disconnect(disconnect) => disconnect.properties,
+            other => panic!("{other:?}"),
+        };
+        (shown(self.version, &bytes), properties.reason_string().map(str::to_owned))
+    }
+
     /// All that has come.
     pub fn all(&mut self) -> Vec<String> {
         let mut all = Vec::new();

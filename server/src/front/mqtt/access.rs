@@ -10,6 +10,7 @@ use hub::{SessionId, Topology};
 use wire::mqtt::ReasonCode;
 
 use super::replies;
+use super::told::Told;
 use crate::auth::{self, Action, Gate, Grant, May, Permissions, Verdict};
 use crate::config::{AclAction, AclRule, AuthMode, Config, MqttUser, Permission};
 use crate::mail::Luggage;
@@ -180,7 +181,7 @@ impl Access {
     ///
     /// # Errors
     /// The reason of the refusal.
-    pub(super) fn publish(&self, asker: Asker<'_>, topic: &str) -> Result<Leave, ReasonCode> {
+    pub(super) fn publish(&self, asker: Asker<'_>, topic: &str) -> Result<Leave, Told> {
         // Whoever answers a request is not known beforehand, and who asked has told this name to those only.
         if replies::reader(topic, &self.topology).is_some() {
             return Ok(Leave::Given);
@@ -192,11 +193,13 @@ impl Access {
     ///
     /// # Errors
     /// The reason of the refusal.
-    pub(super) fn subscribe(&self, asker: Asker<'_>, filter: &str) -> Result<Leave, ReasonCode> {
+    pub(super) fn subscribe(&self, asker: Asker<'_>, filter: &str) -> Result<Leave, Told> {
         match replies::reader(filter, &self.topology) {
             None => self.check(asker, AclAction::Subscribe, filter),
             reader if reader == asker.session => Ok(Leave::Given),
-            Some(_) => Err(ReasonCode::NotAuthorized),
+            Some(_) => {
+                Err(Told::new(ReasonCode::NotAuthorized, "answers to another client are not for this one"))
+            }
         }
     }
 
@@ -215,7 +218,7 @@ impl Access {
 
     /// The first rule that covers all of it and names the action decides, and then what holds for all protocols: what a rule
     /// here allows needs no token, but nobody is nobody.
-    fn check(&self, asker: Asker<'_>, action: AclAction, filter: &str) -> Result<Leave, ReasonCode> {
+    fn check(&self, asker: Asker<'_>, action: AclAction, filter: &str) -> Result<Leave, Told> {
         let what = match action {
             AclAction::Subscribe => Action::Subscribe,
             AclAction::Publish => Action::Publish,
@@ -223,7 +226,7 @@ impl Access {
         if asker.is_own {
             // It is bound by names alone.
             let is_free = !auth::is_reserved(what, filter);
-            return if is_free { Ok(Leave::Given) } else { Err(ReasonCode::NotAuthorized) };
+            return if is_free { Ok(Leave::Given) } else { Err(ReasonCode::NotAuthorized.into()) };
         }
         let covering = self.rules.iter().filter(|rule| covers(rule.filter.as_str(), filter, asker));
         let mut deciding =
@@ -232,14 +235,18 @@ impl Access {
             (Some(rule), _) if rule.allow.contains(&action) => {
                 self.gate.weigh_granted(asker.plain(), what, filter)
             }
-            (Some(rule), _) => return Err(code(rule)),
+            (Some(rule), _) => return Err(Told::new(code(rule), "a rule for clients of MQTT forbids it")),
             (None, Permission::Allow) => self.gate.weigh(asker.plain(), what, filter),
-            (None, Permission::Deny) => May::No,
+            (None, Permission::Deny) => {
+                return Err(Told::new(ReasonCode::NotAuthorized, "no rule for clients of MQTT allows it"));
+            }
         };
         match may {
             May::Yes => Ok(Leave::Given),
             May::Ask => Ok(Leave::Asked),
-            May::No => Err(ReasonCode::NotAuthorized),
+            May::No => {
+                Err(Told::new(ReasonCode::NotAuthorized, self.gate.why_not(asker.plain(), what, filter)))
+            }
         }
     }
 }

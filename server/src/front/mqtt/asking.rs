@@ -25,6 +25,7 @@ use wire::mqtt::{ClientPacket, Connect, Encoder, PropertyBuf, ReasonCode, decode
 use super::access::{Identity, Said};
 use super::client::{Client, Kind};
 use super::connect::{Begun, Proof, level_name};
+use super::told::Told;
 use super::{Mqtt, owner};
 use crate::front::questions::{Open, change, publish_deed};
 use crate::mail::{
@@ -188,8 +189,8 @@ impl Mqtt {
                 Some(will)
             }
             Ruling::Drop => None,
-            Ruling::No { .. } => {
-                self.refuse_connect(cx, conn, &connect, ReasonCode::NotAuthorized);
+            Ruling::No { message, .. } => {
+                self.refuse_connect(cx, conn, &connect, Told::by_back_end(&message));
                 return;
             }
             Ruling::Unknown => return cx.io.close(conn),

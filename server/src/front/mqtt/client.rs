@@ -13,6 +13,7 @@ use super::asking::Petition;
 use super::connect::Welcome;
 use super::ruling::Held;
 use super::scram::Exchange;
+use super::told::Told;
 use crate::front::rate::Rate;
 use crate::shard::ConnKey;
 
@@ -80,11 +81,11 @@ pub(super) struct Rare {
 }
 
 /// An acknowledgement that the client waits for.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Ack {
     pub(super) packet_id: PacketId,
     /// Unknown until the hub has answered.
-    pub(super) reason: Option<ReasonCode>,
+    pub(super) told: Option<Told>,
 }
 
 /// A SUBSCRIBE or UNSUBSCRIBE of which not all is done.
@@ -97,6 +98,8 @@ pub(super) struct Question {
     pub(super) is_subscribe: bool,
     /// Granted, in case of success.
     pub(super) granted: Vec<ReasonCode>,
+    /// What of it is refused, by its place.
+    pub(super) refused: Vec<(u32, Told)>,
 }
 
 impl Client {

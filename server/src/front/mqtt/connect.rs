@@ -16,6 +16,7 @@ use super::client::{Client, Kind};
 use super::held::token_method;
 use super::publish::lifetime_ms;
 use super::scram::METHOD;
+use super::told::Told;
 use super::{BUDGET, Mqtt, NONE, availability, owner, replies};
 use crate::front::apply::tag_of;
 use crate::front::rights::Rights;
@@ -179,7 +180,7 @@ impl Mqtt {
                 return self.ask_about_will(cx, (conn, connect), (name, identity), (will, proof));
             }
             Ok(will) => will.map(|(will, _)| will),
-            Err(reason) => return self.refuse_connect(cx, conn, connect, reason),
+            Err(told) => return self.refuse_connect(cx, conn, connect, told),
         };
         if identity.said.is_none() {
             // It has come later than all that wait under its name.
@@ -193,9 +194,10 @@ impl Mqtt {
         cx: &mut Cx<'_>,
         conn: ConnKey,
         connect: &Connect<'_>,
-        reason: ReasonCode,
+        told: impl Into<Told>,
     ) -> Begun {
-        self.refuse(cx, conn, Encoder::for_client(connect), (reason, None));
+        let told = told.into();
+        self.refuse(cx, conn, Encoder::for_client(connect), (told.code, told.words()));
         Begun::Over
     }
 
@@ -234,7 +236,7 @@ impl Mqtt {
         connect: &Connect<'_>,
         name: &str,
         identity: &Identity,
-    ) -> Result<Option<(Box<Will>, Leave)>, ReasonCode> {
+    ) -> Result<Option<(Box<Will>, Leave)>, Told> {
         let Some(will) = &connect.will else { return Ok(None) };
         let (user, permissions) = (identity.user.as_deref(), identity.permissions());
         let asker = Asker { name, user, permissions, session: None, is_own: false };

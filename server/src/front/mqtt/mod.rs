@@ -3,7 +3,7 @@
 //! One `Mqtt` per shard owns its clients (`client`), which are connections with a session. The code is split by what
 //! happens: `stream` (bytes come, packets are told apart), `connect` and `upgrade`, `asking` (the back end is asked), `auth` with `scram` and `certified`, `publish` and
 //! `subscribe` (from the client), `effects` and `deliver` (from the hub), `access` (who may what) and `held` (what tokens say), `ruling` (of which channels the back end says it), `availability` (what is
-//! switched off), `payload` (contents of other protocols), `replies` and `delayed` (topics with a meaning), `office` (what the
+//! switched off), `told` (why something is refused), `payload` (contents of other protocols), `replies` and `delayed` (topics with a meaning), `office` (what the
 //! back office asks), `rate` and `flapping` (who sends or connects too much), `figures`, `ending`.
 //!
 //! It must not know sockets or how a packet is cut, and it decides nothing the hub decides: sessions, windows, numbers of
@@ -33,6 +33,7 @@ mod ruling;
 mod scram;
 mod stream;
 mod subscribe;
+mod told;
 mod upgrade;
 
 use std::collections::HashMap;

@@ -4,12 +4,13 @@
 //! Must not know where a message goes. Start at [`Mqtt::publish`].
 
 use bytes::Bytes;
-use hub::{Body, ChannelName, Command, Millis, Offer, Outcome, Quality, Refusal, SessionKey, Target, Traits};
+use hub::{Body, ChannelName, Command, Millis, Offer, Outcome, Quality, SessionKey, Target, Traits};
 use wire::mqtt::{self, Forwarded, PacketId, Properties, Qos, ReasonCode, Version};
 
 use super::access::{Asker, Leave};
 use super::client::Ack;
 use super::subscribe::Request;
+use super::told::Told;
 use super::{Mqtt, availability, delayed};
 use crate::front::message_id;
 use crate::shard::Cx;
@@ -66,7 +67,7 @@ impl Mqtt {
                 self.ask_about_message(cx, index, message, sent);
             }
             Ok((message, Leave::Given | Leave::Asked)) => self.offer(cx, index, message, sent),
-            Err(reason) => self.turned_down(cx, index, sent, reason),
+            Err(told) => self.turned_down(cx, index, sent, told),
         }
     }
 
@@ -113,13 +114,20 @@ impl Mqtt {
         asker: Asker<'_>,
         publish: &mqtt::Publish<'_>,
         topic: &str,
-    ) -> Result<(hub::Publish, Leave), ReasonCode> {
+    ) -> Result<(hub::Publish, Leave), Told> {
         let (delay_ms, topic) = self.delay(topic)?;
         let leave = self.access.publish(asker, topic)?;
-        let channel = ChannelName::parse(topic, self.config.limits.channel_name_bytes_max)
-            .map_err(|_| ReasonCode::TopicNameInvalid)?;
+        let bytes_max = self.config.limits.channel_name_bytes_max;
+        let channel =
+            ChannelName::parse(topic, bytes_max).map_err(|_| match topic.len() > bytes_max as usize {
+                true => Told::new(ReasonCode::TopicNameInvalid, "the topic is longer than the server takes"),
+                false => Told::new(ReasonCode::TopicNameInvalid, "not a valid topic"),
+            })?;
         if publish.properties.is_payload_text() == Some(true) && !self.may_be_text(topic, publish.payload) {
-            return Err(ReasonCode::PayloadFormatInvalid);
+            return Err(Told::new(
+                ReasonCode::PayloadFormatInvalid,
+                "the payload is no UTF-8, which its Payload Format Indicator says",
+            ));
         }
         let forwarded = Forwarded::of(&publish.properties);
         // It begins to age when it is published.
@@ -152,11 +160,14 @@ impl Mqtt {
     }
 
     /// How long a message waits, and the topic it is for. While nothing may wait, such a topic is as it is, and nobody's.
-    pub(super) fn delay<'t>(&self, topic: &'t str) -> Result<(u64, &'t str), ReasonCode> {
+    pub(super) fn delay<'t>(&self, topic: &'t str) -> Result<(u64, &'t str), Told> {
         if self.config.limits.delayed_max == 0 {
             return Ok((0, topic));
         }
-        delayed::split(topic).ok_or(ReasonCode::TopicNameInvalid)
+        delayed::split(topic).ok_or(Told::new(
+            ReasonCode::TopicNameInvalid,
+            "what is put off has a topic of the form `$delayed/<seconds>/<topic>`, of at most 4294967 seconds",
+        ))
     }
 
     /// Whether a payload is text, or nobody wants to know on this channel.
@@ -166,10 +177,14 @@ impl Mqtt {
     }
 
     /// A message that is not taken: version 3 has no word for that, so it is acknowledged and dropped.
-    pub(super) fn turned_down(&mut self, cx: &mut Cx<'_>, index: u32, sent: Sent, reason: ReasonCode) {
+    pub(super) fn turned_down(&mut self, cx: &mut Cx<'_>, index: u32, sent: Sent, told: impl Into<Told>) {
         match (sent.qos, sent.packet_id) {
-            (Qos::AtLeastOnce, Some(packet_id)) => self.ack(cx, index, (Kind::PubAck, packet_id), reason),
-            (Qos::ExactlyOnce, Some(packet_id)) => self.ack(cx, index, (Kind::PubRec, packet_id), reason),
+            (Qos::AtLeastOnce, Some(packet_id)) => {
+                self.ack(cx, index, (Kind::PubAck, packet_id), told.into())
+            }
+            (Qos::ExactlyOnce, Some(packet_id)) => {
+                self.ack(cx, index, (Kind::PubRec, packet_id), told.into())
+            }
             _ => {}
         }
     }
@@ -192,7 +207,7 @@ impl Mqtt {
         let Some(client) = self.client_mut(index) else { return };
         let [acks, recs] = &mut client.rare().acks;
         let queue = if kind == Kind::PubAck { acks } else { recs };
-        queue.push_back(Ack { packet_id, reason: None });
+        queue.push_back(Ack { packet_id, told: None });
     }
 
     /// The hub's answer to an offer, told at once: what of the message goes to its publisher comes before or after it as the
@@ -211,55 +226,50 @@ impl Mqtt {
         (kind, packet_id): (Kind, PacketId),
         outcome: Outcome,
     ) {
-        let reason = match outcome {
+        let told = match outcome {
             Outcome::Published { matched: false, .. } if kind == Kind::PubAck => {
-                ReasonCode::NoMatchingSubscribers
+                ReasonCode::NoMatchingSubscribers.into()
             }
             Outcome::Repeated => {
                 // It counts once, however often it is sent.
                 if let Some(client) = self.client_mut(index) {
                     client.inbound = client.inbound.saturating_sub(1);
                 }
-                ReasonCode::Success
+                ReasonCode::Success.into()
             }
-            Outcome::Refused(refusal) => refused(refusal),
+            Outcome::Refused(refusal) => Told::of_message(refusal),
             Outcome::Published { .. }
             | Outcome::Joined { .. }
             | Outcome::Left { .. }
-            | Outcome::Forgotten => ReasonCode::Success,
+            | Outcome::Forgotten => ReasonCode::Success.into(),
         };
-        self.ack(cx, index, (kind, packet_id), reason);
+        self.ack(cx, index, (kind, packet_id), told);
     }
 
     /// Sends an acknowledgement in its turn.
-    fn ack(&mut self, cx: &mut Cx<'_>, index: u32, ack: (Kind, PacketId), reason: ReasonCode) {
+    fn ack(&mut self, cx: &mut Cx<'_>, index: u32, ack: (Kind, PacketId), told: Told) {
         let (kind, packet_id) = ack;
         let Some(client) = self.client_mut(index) else { return };
         // Nearly always nothing else waits.
-        let Some(rare) = client.rare.as_mut() else { return self.send_ack(cx, index, ack, reason) };
+        let Some(rare) = client.rare.as_mut() else { return self.send_ack(cx, index, ack, &told) };
         let [acks, recs] = &mut rare.acks;
         let queue = if kind == Kind::PubAck { acks } else { recs };
-        let due = in_turn(queue, Ack { packet_id, reason: Some(reason) });
+        let due = in_turn(queue, Ack { packet_id, told: Some(told) });
         client.tidy();
-        for Ack { packet_id, reason } in due {
-            let reason = reason.unwrap_or(ReasonCode::Success);
-            self.send_ack(cx, index, (kind, packet_id), reason);
+        for Ack { packet_id, told } in due {
+            let told = told.unwrap_or(ReasonCode::Success.into());
+            self.send_ack(cx, index, (kind, packet_id), &told);
         }
     }
 
-    fn send_ack(
-        &mut self,
-        cx: &mut Cx<'_>,
-        index: u32,
-        (kind, packet_id): (Kind, PacketId),
-        reason: ReasonCode,
-    ) {
+    fn send_ack(&mut self, cx: &mut Cx<'_>, index: u32, (kind, packet_id): (Kind, PacketId), told: &Told) {
         let Some(client) = self.client_mut(index) else { return };
-        if kind == Kind::PubAck || reason.is_failure() {
+        if kind == Kind::PubAck || told.code.is_failure() {
             client.inbound = client.inbound.saturating_sub(1);
         }
-        let reason = if client.version() == Version::V3 { ReasonCode::Success } else { reason };
-        let ack = mqtt::Ack::new(packet_id, reason);
+        let reason = if client.version() == Version::V3 { ReasonCode::Success } else { told.code };
+        let words = told.properties();
+        let ack = mqtt::Ack { properties: words.as_properties(), ..mqtt::Ack::new(packet_id, reason) };
         self.put(cx, index, |encoder, out| match kind {
             Kind::PubAck => encoder.puback(&ack, out),
             Kind::PubRec => encoder.pubrec(&ack, out),
@@ -285,12 +295,12 @@ impl Mqtt {
 
 /// Notes an answer in the queue it belongs to; gives those whose turn has come.
 fn in_turn(queue: &mut std::collections::VecDeque<Ack>, ack: Ack) -> Vec<Ack> {
-    let waits = |known: &Ack| known.packet_id == ack.packet_id && known.reason.is_none();
+    let waits = |known: &Ack| known.packet_id == ack.packet_id && known.told.is_none();
     match queue.iter().position(waits).and_then(|at| queue.get_mut(at)) {
         Some(known) => *known = ack,
         None => queue.push_back(ack),
     }
-    let due = queue.iter().take_while(|ack| ack.reason.is_some()).count();
+    let due = queue.iter().take_while(|ack| ack.told.is_some()).count();
     queue.drain(..due).collect()
 }
 
@@ -304,15 +314,4 @@ pub(super) fn quality(qos: Qos) -> Quality {
 
 pub(super) fn lifetime_ms(properties: &Properties<'_>) -> Option<u64> {
     properties.message_expiry_interval_seconds().map(|seconds| u64::from(seconds) * 1000)
-}
-
-/// What the hub refuses, in MQTT's words.
-pub(super) fn refused(refusal: Refusal) -> ReasonCode {
-    match refusal {
-        Refusal::OverLimit => ReasonCode::QuotaExceeded,
-        Refusal::InvalidChannel => ReasonCode::TopicNameInvalid,
-        Refusal::InvalidFilter => ReasonCode::TopicFilterInvalid,
-        Refusal::ReservedChannel => ReasonCode::NotAuthorized,
-        Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated => ReasonCode::UnspecifiedError,
-    }
 }

@@ -6,7 +6,7 @@
 //! ```text
 //! SUBSCRIBE, PUBLISH ──> Upcall::Ask; nothing more is read, so what the client says keeps its order
 //!    ├──Mail::Answer, yes──> done as the answer says; a SUBSCRIBE asks about its next filter
-//!    ├──             , no──> SUBACK 80 or 87, PUBACK or PUBREC 87 (of version 3 without it, and the message is dropped)
+//!    ├──             , no──> SUBACK 80 or 87, PUBACK or PUBREC 87 with its words (of version 3 without them, and the message is dropped)
 //!    ├──        , unknown, or `mqtt.connect_timeout_ms`──> the connection is closed; the client comes back and asks again
 //!    └──the client is gone, or another one has its session──> forgotten: what is not acknowledged is sent again
 //! ```
@@ -19,6 +19,7 @@ use wire::mqtt::{PacketId, Qos, ReasonCode};
 
 use super::Mqtt;
 use super::publish::{Sent, quality};
+use super::told::Told;
 use crate::front::questions::{Open, change, publish_deed};
 use crate::mail::{Deed, Question, Ruling, Speaks, Terms, Wanted};
 use crate::shard::Cx;
@@ -118,8 +119,9 @@ impl Mqtt {
                 }
                 self.apply(cx, Command::Join(join));
             }
-            Ruling::No { .. } | Ruling::Drop | Ruling::Unknown => {
-                self.filter_done(cx, index, place, ReasonCode::NotAuthorized);
+            Ruling::No { message, .. } => self.filter_done(cx, index, place, Told::by_back_end(&message)),
+            Ruling::Drop | Ruling::Unknown => {
+                self.filter_done(cx, index, place, ReasonCode::NotAuthorized.into());
             }
         }
         self.ask_about_filter(cx, index, filters);
@@ -138,9 +140,8 @@ impl Mqtt {
                 self.offer(cx, index, message, sent);
             }
             Ruling::Drop => self.swallowed(cx, index, sent),
-            Ruling::No { .. } | Ruling::Unknown => {
-                self.turned_down(cx, index, sent, ReasonCode::NotAuthorized);
-            }
+            Ruling::No { message, .. } => self.turned_down(cx, index, sent, Told::by_back_end(&message)),
+            Ruling::Unknown => self.turned_down(cx, index, sent, ReasonCode::NotAuthorized),
         }
     }
 

@@ -6,14 +6,15 @@ use std::collections::VecDeque;
 
 use hub::{CatchUp, Command, Join, Options, Outcome};
 use wire::mqtt::{
-    PacketId, Properties, Qos, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions,
-    Unsubscribe, Version, parse_share,
+    PacketId, Qos, ReasonCode, ReasonCodes, RetainHandling, SubAck, Subscribe, SubscribeOptions, Unsubscribe,
+    Version, parse_share,
 };
 
 use super::access::{Leave, substituted};
 use super::client::Question;
-use super::publish::{Kind, quality, refused};
+use super::publish::{Kind, quality};
 use super::ruling::Filters;
+use super::told::{self, Told};
 use super::{Mqtt, availability};
 use crate::shard::Cx;
 
@@ -80,7 +81,7 @@ impl Mqtt {
             match self.join(index, filter, (options, label), request.number()) {
                 Ok((join, Leave::Given)) => self.apply(cx, Command::Join(join)),
                 Ok((join, Leave::Asked)) => asked.push_back((place, join)),
-                Err(reason) => self.filter_done(cx, index, (packet_id, place), reason),
+                Err(told) => self.filter_done(cx, index, (packet_id, place), told),
             }
         }
         self.ask_about_filter(cx, index, Filters { packet_id, asked });
@@ -100,7 +101,7 @@ impl Mqtt {
         filter: &str,
         (options, label): (SubscribeOptions, u32),
         request: u64,
-    ) -> Result<(Join, Leave), ReasonCode> {
+    ) -> Result<(Join, Leave), Told> {
         let client = self.client(index).ok_or(ReasonCode::UnspecifiedError)?;
         let config = &self.config.mqtt;
         if !client.kind.own {
@@ -110,7 +111,8 @@ impl Mqtt {
         let asker = self.asker(index).ok_or(ReasonCode::UnspecifiedError)?;
         let leave = self.access.subscribe(asker, filter)?;
         if filter.len() > self.config.limits.channel_name_bytes_max as usize {
-            return Err(ReasonCode::TopicFilterInvalid);
+            let words = "the filter is longer than the server takes";
+            return Err(Told::new(ReasonCode::TopicFilterInvalid, words));
         }
         let own = Options {
             quality: quality(options.qos.min(availability::qos_max(config))),
@@ -165,7 +167,8 @@ impl Mqtt {
     fn ask(&mut self, index: u32, packet_id: PacketId, is_subscribe: bool, granted: Vec<ReasonCode>) {
         let Some(client) = self.client_mut(index) else { return };
         let open = granted.len() as u32;
-        let question = Question { packet_id, is_subscribe, codes: granted.clone(), granted, open };
+        let question =
+            Question { packet_id, is_subscribe, codes: granted.clone(), granted, open, refused: Vec::new() };
         client.rare().questions.push(question);
     }
 
@@ -182,16 +185,16 @@ impl Mqtt {
             let question = questions.iter().find(|question| question.packet_id == place.0)?;
             question.granted.get(place.1 as usize).copied()
         };
-        let code = match outcome {
-            Outcome::Left { existed: false } => ReasonCode::NoSubscriptionExisted,
-            Outcome::Refused(refusal) => refused(refusal),
+        let told = match outcome {
+            Outcome::Left { existed: false } => ReasonCode::NoSubscriptionExisted.into(),
+            Outcome::Refused(refusal) => Told::of_filter(refusal),
             Outcome::Left { existed: true }
             | Outcome::Joined { .. }
             | Outcome::Published { .. }
             | Outcome::Repeated
-            | Outcome::Forgotten => granted().unwrap_or(ReasonCode::Success),
+            | Outcome::Forgotten => granted().unwrap_or(ReasonCode::Success).into(),
         };
-        self.filter_done(cx, index, place, code);
+        self.filter_done(cx, index, place, told);
     }
 
     /// The back end lets a client have a filter at a lower quality of service than it has asked for.
@@ -209,14 +212,17 @@ impl Mqtt {
         cx: &mut Cx<'_>,
         index: u32,
         (packet_id, place): (PacketId, u32),
-        code: ReasonCode,
+        told: Told,
     ) {
         let Some(client) = self.client_mut(index) else { return };
         let questions = &mut client.rare().questions;
         let Some(at) = questions.iter().position(|question| question.packet_id == packet_id) else { return };
         let Some(question) = questions.get_mut(at) else { return };
         if let Some(known) = question.codes.get_mut(place as usize) {
-            *known = code;
+            *known = told.code;
+        }
+        if told.words().is_some() {
+            question.refused.push((place, told));
         }
         question.open -= 1;
         if question.open > 0 {
@@ -225,7 +231,8 @@ impl Mqtt {
         let question = questions.remove(at);
         client.tidy();
         let codes = ReasonCodes::new(&question.codes);
-        let answer = SubAck { packet_id, properties: Properties::NONE, codes };
+        let words = told::of_filters(question.codes.len(), question.refused);
+        let answer = SubAck { packet_id, properties: words.as_properties(), codes };
         self.put(cx, index, |encoder, out| match question.is_subscribe {
             true => encoder.suback(&answer, out),
             false => encoder.unsuback(&answer, out),
