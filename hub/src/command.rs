@@ -268,8 +268,6 @@ pub struct Admit {
     pub info: Option<Bytes>,
     /// Channels and filters it is in from the start; names were checked by the caller.
     pub subscriptions: Vec<String>,
-    /// Its client has named all that it wants: what is stored of the user is not for it.
-    pub named_only: bool,
     /// Kept with a session that may be resumed, for its front after a restart ([`Hub::take_keepsakes`](crate::Hub)); only
     /// fronts know its form. Empty where nothing is kept.
     pub keepsake: Bytes,

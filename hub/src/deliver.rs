@@ -457,14 +457,7 @@ mod tests {
         let session = SessionKey(0);
         let open = Open { tag: Tag(0), random: [0; 9], recover: false, part: Part::Client };
         let subscriptions = vec!["a".to_owned(), "#".to_owned()];
-        let admit = Admit {
-            session,
-            user: None,
-            info: None,
-            subscriptions,
-            named_only: false,
-            keepsake: bytes::Bytes::new(),
-        };
+        let admit = Admit { session, user: None, info: None, subscriptions, keepsake: bytes::Bytes::new() };
         let resume = Command::Resume { session, budget: 9 };
         for command in [Command::Open(open), Command::Admit(admit), resume] {
             hub.apply(Millis(0), command, &mut effects);

@@ -1,7 +1,7 @@
 //! How a session comes into being, is admitted, loses and regains its connection, and ends.
 //! Its subscriptions are handled in `subscription`, what it missed in `recovery`.
 
-use crate::command::{Admit, Attach, Members, Open, Part};
+use crate::command::{Admit, Attach, Members, Open};
 use crate::effect::{Effect, Effects, Report};
 use crate::hub::Hub;
 use crate::hub_mail::HolderChange;
@@ -64,9 +64,6 @@ impl Hub {
         let mut names = admit.subscriptions;
         names.extend(admit.user.as_deref().map(|user| ChannelName::user(user).as_str().to_owned()));
         session.identity = Identity::of(admit.user, admit.info);
-        if admit.named_only {
-            session.part = Part::NamedReader;
-        }
         session.outbox.get_or_insert_default().push_first(Outgoing::Admitted { recovered: false });
         self.sessions.pending -= 1;
         self.sessions.queued += 1;

@@ -56,7 +56,6 @@ fn connect(hub: &mut Hub, n: u32) {
             user: None,
             info: None,
             subscriptions,
-            named_only: false,
             keepsake: bytes::Bytes::new(),
         }),
     );

@@ -124,14 +124,7 @@ impl Node {
         );
         let session = SessionKey(self.hubs[0].len() as u32 - 1);
         let subscriptions = vec![channel.as_str().to_owned()];
-        let admit = Admit {
-            session,
-            user: None,
-            info: None,
-            subscriptions,
-            named_only: false,
-            keepsake: Bytes::new(),
-        };
+        let admit = Admit { session, user: None, info: None, subscriptions, keepsake: Bytes::new() };
         self.apply(ShardId(0), Command::Admit(admit));
         session
     }

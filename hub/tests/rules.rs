@@ -93,7 +93,6 @@ impl Bench {
             user: Some("bob".into()),
             info: None,
             subscriptions,
-            named_only: false,
             keepsake: bytes::Bytes::new(),
         }))
     }
@@ -240,6 +239,24 @@ fn a_message_of_a_key_takes_the_place_of_the_one_that_waits() {
         panic!()
     };
     assert_eq!((queued, dropped), (0, 3));
+}
+
+#[test]
+fn a_message_of_a_key_takes_its_place_for_readers_by_their_own_name_too() {
+    let mut bench = Bench::new();
+    let (reader, _) = bench.open_as(false, Part::Reader);
+    bench.admit(reader, &["b"]);
+    bench.resume(reader);
+    bench.apply(Command::Pause(reader));
+    // To the reader each is one of `b`, whatever it is to others.
+    for text in ["1", "2"] {
+        bench.publish_to(Target::Union(vec![name("a"), name("b")]), |publish| {
+            publish.body = Body::Raw(Bytes::from_static(text.as_bytes()));
+            publish.traits.key = Some("k".into());
+        });
+    }
+    let texts: Vec<_> = bench.resume(reader).into_iter().map(|item| body_of(&item)).collect();
+    assert_eq!(texts, ["2"]);
 }
 
 fn body_of(item: &Outgoing) -> String {
@@ -541,7 +558,6 @@ fn subscribers_of_a_foreign_channel_wait_for_its_home() {
         user: None,
         info: None,
         subscriptions: vec![there.to_string()],
-        named_only: false,
         keepsake: bytes::Bytes::new(),
     }));
     let [Effect::Mail { to: ShardId(1), mail: HubMail::Interest { wanted: true, token: Some(token), .. } }] =
@@ -579,7 +595,6 @@ fn an_observer_sees_without_being_seen() {
         user: None,
         info: None,
         subscriptions: vec!["#".into()],
-        named_only: false,
         keepsake: bytes::Bytes::new(),
     }));
     bench.resume(*session);

@@ -371,11 +371,9 @@ impl World {
         let user = self.rng.below(USERS.len() as u64) as usize;
         let shard = self.rng.below(u64::from(SHARDS)) as u8;
         let tag = self.client(user, shard, None);
-        self.apply(
-            shard,
-            Command::Open(Open { tag: Tag(tag), random: random(tag), recover: false, part: Part::Client }),
-        );
         let named_only = self.rng.below(6) == 0;
+        let part = if named_only { Part::NamedReader } else { Part::Client };
+        self.apply(shard, Command::Open(Open { tag: Tag(tag), random: random(tag), recover: false, part }));
         let client = self.clients.get_mut(&tag).unwrap();
         client.named_only = named_only;
         client.due.retain(|_| !named_only);
@@ -385,7 +383,6 @@ impl World {
             user: Some(USERS[user].into()),
             info: None,
             subscriptions: Vec::new(),
-            named_only,
             keepsake: bytes::Bytes::new(),
         };
         self.apply(shard, Command::Admit(admit));

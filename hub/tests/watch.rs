@@ -206,7 +206,6 @@ impl World {
                 user: has_user.then(|| Arc::from(*self.rng.pick(&USERS).unwrap())),
                 info: None,
                 subscriptions: vec![filter],
-                named_only: false,
                 keepsake: bytes::Bytes::new(),
             }),
             5 => Command::Detach { session, reason: Reason::ConnectionClosed },
@@ -260,7 +259,6 @@ fn channels_of_restored_sessions_are_found() {
         user: Some("ann".into()),
         info: None,
         subscriptions: vec!["w/1".into(), "other".into()],
-        named_only: false,
         keepsake: bytes::Bytes::new(),
     };
     world.apply(Command::Admit(admit));

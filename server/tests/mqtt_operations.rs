@@ -577,14 +577,7 @@ fn what_is_said_to_sessions_of_socket_io_means_nothing_to_those_of_mqtt() {
     node.office.to_session(session, Mail::LetGo { session });
     node.office.answer(session, 7, &support::args("[1]"));
     let (session, subscriptions) = (SessionKey(session.slot()), vec!["tea".to_owned()]);
-    let admit = Admit {
-        session,
-        user: None,
-        info: None,
-        subscriptions,
-        named_only: false,
-        keepsake: bytes::Bytes::new(),
-    };
+    let admit = Admit { session, user: None, info: None, subscriptions, keepsake: bytes::Bytes::new() };
     node.office.send(ShardId(0), Mail::Hub(Command::Admit(admit)));
     client.say(&ClientPacket::PingReq);
     assert_eq!(client.next(), "PINGRESP");

@@ -108,14 +108,7 @@ impl Bench {
         let [Effect::Opened { session, id, .. }] = self.apply(Command::Open(open)) else { panic!() };
         let (session, id) = (*session, *id);
         let (subscriptions, keepsake) = (vec!["a".to_owned(), "b".to_owned()], Bytes::from_static(b"k"));
-        self.apply(Command::Admit(Admit {
-            session,
-            user: None,
-            info: None,
-            subscriptions,
-            named_only: false,
-            keepsake,
-        }));
+        self.apply(Command::Admit(Admit { session, user: None, info: None, subscriptions, keepsake }));
         (session, id)
     }
 

@@ -429,7 +429,6 @@ impl World {
             user: self.rng.chance(30).then(|| "bob".into()),
             info: None,
             subscriptions: vec![filter.to_owned()],
-            named_only: false,
             keepsake: Bytes::from(vec![who as u8]),
         };
         self.apply(shard, Command::Admit(admit));

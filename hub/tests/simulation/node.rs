@@ -527,14 +527,7 @@ impl Node {
     fn admit(&mut self, key: SessionKey) -> Admit {
         let user = self.rng.chance(40).then(|| (*self.rng.pick(USERS).expect("not empty")).into());
         let subscriptions = (0..self.rng.below(4)).map(|_| self.name()).collect();
-        Admit {
-            session: key,
-            user,
-            info: None,
-            subscriptions,
-            named_only: false,
-            keepsake: bytes::Bytes::new(),
-        }
+        Admit { session: key, user, info: None, subscriptions, keepsake: bytes::Bytes::new() }
     }
 
     /// Everything on its way arrives.

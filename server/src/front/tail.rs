@@ -58,8 +58,7 @@ impl Tails {
                 let tail = index(tag).and_then(|index| self.open.get_mut(index))?;
                 tail.session = Some(session);
                 let (subscriptions, keepsake) = (Vec::new(), Bytes::new());
-                let admit =
-                    Admit { session, user: None, info: None, subscriptions, named_only: false, keepsake };
+                let admit = Admit { session, user: None, info: None, subscriptions, keepsake };
                 let (of, filter) = (Members::Session(id), tail.filter.clone());
                 commands.push_back(Command::Admit(admit));
                 commands.push_back(Command::Subscribe { of, filter, token: NOBODY });

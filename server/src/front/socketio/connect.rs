@@ -179,10 +179,7 @@ impl SocketIo {
         if !subscriptions.contains(&channel) {
             subscriptions.push(channel);
         }
-        self.apply(
-            cx,
-            Command::Admit(Admit { session, user, info, subscriptions, named_only: false, keepsake }),
-        );
+        self.apply(cx, Command::Admit(Admit { session, user, info, subscriptions, keepsake }));
         self.resume(cx, tag);
     }
 

@@ -93,12 +93,13 @@ impl Streams {
             rare.left = limit;
         }
         let index = self.insert(Caller::Reader(reader));
+        let part = if asked.channels.is_empty() { Part::Reader } else { Part::NamedReader };
         self.hold_grant(cx, (index, kind), &asked.grant);
         if let Some(reader) = self.reader_mut(index) {
             reader.rare().asked = Some(Box::new(asked));
         }
         let (tag, random) = (tag_of(Door::Feed, index), cx.io.random());
-        self.apply(cx, Command::Open(Open { tag, random, recover: false, part: Part::Reader }));
+        self.apply(cx, Command::Open(Open { tag, random, recover: false, part }));
         let is_waiting = |reader: &&Reader| {
             reader.conn == conn && (reader.stage == Stage::Opening || reader.kind == Kind::Poll)
         };
@@ -130,12 +131,11 @@ impl Streams {
         let Some(reader) = self.reader_mut(index) else { return };
         let session = reader.session;
         let Some(asked) = reader.asked() else { return };
-        let named_only = !asked.channels.is_empty();
         let by_token = std::mem::take(&mut asked.grant.subscriptions);
-        let subscriptions = if named_only { asked.channels.clone() } else { by_token };
+        let subscriptions = if asked.channels.is_empty() { by_token } else { asked.channels.clone() };
         let (user, info) = (asked.grant.user.clone(), asked.grant.info.take());
         let keepsake = bytes::Bytes::new();
-        let admit = Admit { session, user, info, subscriptions, named_only, keepsake };
+        let admit = Admit { session, user, info, subscriptions, keepsake };
         self.apply(cx, Command::Admit(admit));
         // Alone: what the channels keep comes before what has come meanwhile.
         self.apply(cx, Command::Resume { session, budget: 1 });
