@@ -378,18 +378,15 @@ impl Pass<'_> {
             labels: None,
         };
         let outbox = session.outbox.get_or_insert_default();
-        if self.message.traits.key.is_some() {
-            let outdated = u64::from(outbox.drop_outdated(self.message));
-            self.sessions.queued -= outdated;
-            self.sessions.dropped += outdated;
+        let outdated = if message.traits.key.is_some() { outbox.drop_outdated(message) } else { 0 };
+        let waits = outbox.push(item, self.limits.allowance()).is_ok();
+        if !waits {
+            self.effects.list.push(close_slow(key, session));
         }
-        let session = self.sessions.known_mut(key);
-        if session.outbox.get_or_insert_default().push(item, self.limits.allowance()).is_ok() {
-            self.sessions.queued += 1;
-            return true;
-        }
-        self.effects.list.push(close_slow(key, session));
-        may_recover
+        self.sessions.queued -= u64::from(outdated);
+        self.sessions.dropped += u64::from(outdated);
+        self.sessions.queued += u64::from(waits);
+        waits || may_recover
     }
 }
 
