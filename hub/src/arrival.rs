@@ -111,8 +111,8 @@ impl Hub {
         let is_new = self.join(key, roster, effects);
         let known = self.options_of(key, roster);
         let options = match known {
-            Some(known) if !is_new => Options { quality: known.quality.max(quality), ..known },
-            _ => Options { quality, ..Options::default() },
+            Some(known) if !is_new => Options { quality: known.quality.max(quality), given: true, ..known },
+            _ => Options { quality, given: true, ..Options::default() },
         };
         if is_new {
             self.tell_joined(key, roster, SubscriptionChange::Given, effects);
@@ -244,13 +244,5 @@ impl Hub {
     /// See [`Query::Stored`](crate::Query).
     pub(crate) fn query_stored(&self, token: Token, user: &str, effects: &mut Effects) {
         effects.report(token, Report::Stored(self.stored_of(user)));
-    }
-}
-
-impl Hub {
-    fn options_of(&self, key: SessionKey, roster: crate::roster::RosterKey) -> Option<Options> {
-        let session = self.sessions.known(key);
-        let at = session.subscriptions.iter().position(|record| record.roster == roster)?;
-        session.pact.as_ref()?.options.get(at).copied()
     }
 }

@@ -318,6 +318,8 @@ pub struct Options {
     pub keep_retain: bool,
     /// Told with each message; 0 = none. At most 28 bits.
     pub label: u32,
+    /// By the back end or the server itself, whatever the client asked for: it is nobody's to take away but theirs.
+    pub given: bool,
 }
 
 /// Whether a new subscription brings the values that channels retain.

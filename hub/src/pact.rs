@@ -191,7 +191,7 @@ pub(crate) fn grade(
 impl Options {
     /// Of a subscription that the back end or the hub made.
     pub(crate) fn granted() -> Self {
-        Self { quality: Quality::ExactlyOnce, ..Self::default() }
+        Self { quality: Quality::ExactlyOnce, given: true, ..Self::default() }
     }
 
     /// How a message that came by this subscription alone is handed over.

@@ -36,6 +36,8 @@ impl Hub {
         for member in &members {
             if self.join(*member, roster, effects) {
                 self.tell_joined(*member, roster, SubscriptionChange::Given, effects);
+            } else if let Some(options) = self.options_of(*member, roster) {
+                self.set_options(*member, roster, Options { given: true, ..options });
             }
             self.keep_subscription(*member, roster);
         }
@@ -71,7 +73,8 @@ impl Hub {
         if is_new {
             self.tell_joined(key, roster, SubscriptionChange::Asked(options.quality), effects);
         }
-        self.set_options(key, roster, options);
+        let given = !is_new && self.options_of(key, roster).is_some_and(|known| known.given);
+        self.set_options(key, roster, Options { given, ..options });
         self.keep_subscription(key, roster);
         let wanted = match catch_up {
             CatchUp::Always => true,
@@ -158,6 +161,13 @@ impl Hub {
             }
         };
         self.promise_to(key, Effect::Done { to, request, outcome: Outcome::Left { existed } }, effects);
+    }
+
+    /// Of a subscription that exists, if its session has options.
+    pub(crate) fn options_of(&self, key: SessionKey, roster: RosterKey) -> Option<Options> {
+        let session = self.sessions.known(key);
+        let at = session.subscriptions.iter().position(|record| record.roster == roster)?;
+        session.pact.as_ref()?.options.get(at).copied()
     }
 
     /// Of a subscription that exists.

@@ -66,8 +66,11 @@ pub(crate) struct OptionsRecord {
     quality: u8,
     skip_own: bool,
     keep_retain: bool,
+    /// In its highest bit whether the subscription was given: labels have 28.
     label: u32,
 }
+
+const GIVEN: u32 = 1 << 31;
 
 impl<'a> MessageRecord<'a> {
     pub(crate) fn of(message: &'a Message) -> Self {
@@ -195,13 +198,15 @@ impl<'a> ScopeRecord<'a> {
 
 impl OptionsRecord {
     pub(crate) fn of(options: Options) -> Self {
-        let Options { quality, skip_own, keep_retain, label } = options;
+        let Options { quality, skip_own, keep_retain, label, given } = options;
+        let label = if given { label | GIVEN } else { label };
         Self { quality: quality_number(quality), skip_own, keep_retain, label }
     }
 
     pub(crate) fn options(self) -> Option<Options> {
         let Self { quality: number, skip_own, keep_retain, label } = self;
-        Some(Options { quality: quality(number)?, skip_own, keep_retain, label })
+        let (given, label) = (label & GIVEN > 0, label & !GIVEN);
+        Some(Options { quality: quality(number)?, skip_own, keep_retain, label, given })
     }
 }
 
@@ -228,5 +233,19 @@ pub(crate) fn quality(number: u8) -> Option<Quality> {
         1 => Some(Quality::AtLeastOnce),
         2 => Some(Quality::ExactlyOnce),
         _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_come_back_as_they_were() {
+        for (label, given) in [(0, false), (0, true), ((1 << 28) - 1, false), ((1 << 28) - 1, true)] {
+            let options =
+                Options { quality: Quality::AtLeastOnce, skip_own: true, keep_retain: false, label, given };
+            assert_eq!(OptionsRecord::of(options).options(), Some(options));
+        }
     }
 }

@@ -97,7 +97,8 @@ fn claim() -> SavedClaim {
         labels: vec![3, 268_435_455],
         group: group.map(Arc::from),
     };
-    let options = Options { quality: Quality::ExactlyOnce, skip_own: true, keep_retain: true, label: 5 };
+    let options =
+        Options { quality: Quality::ExactlyOnce, skip_own: true, keep_retain: true, label: 5, given: false };
     let subscription = |name: &str| SavedSubscription { name: name.into(), options };
     let name =
         (0..).map(|n| format!("device {n}")).find(|name| claim_home(name, &OWN) == ShardId(0)).unwrap();

@@ -148,6 +148,34 @@ async fn an_end_that_is_put_forward_closes_the_connection_as_a_token_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_changed_is_said() {
     let server = with_tokens(&[]).await;
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_back_end_gave_a_client_of_mqtt_stays_whatever_its_token_says() {
+    let server = with_tokens(&[]).await;
+    let may = |filters: &str| token_for("bob", filters, r#""subscribe","publish""#, "");
+    let stored = ask(&server, "PUT", "/v1/users/bob/subscriptions", Some(json!({ "channel": "news" })));
+    assert_eq!(stored.0, 204);
+    let subscriptions = |id: &str| {
+        let target = format!("/v1/sessions/{id}");
+        ask(&server, "GET", &target, None).1["subscriptions"].clone()
+    };
+    let mut client = mqtt(&server, "c1", &may(r##""own/#""##));
+    let id = session(&server, "mqtt");
+    assert_eq!(subscriptions(&id), json!(["$user/bob", "news"]));
+    let filters = ["own/1".to_owned(), "own/2".to_owned()];
+    client.subscribe(&filters, (Qos::AtLeastOnce, Retained::Unwanted), PATIENCE).unwrap();
+    for channel in ["given", "own/2"] {
+        let body = json!({ "session": id, "channel": channel });
+        assert_eq!(ask(&server, "PUT", "/v1/subscriptions", Some(body)).0, 200);
+    }
+    // It comes back with a token that allows nothing of all that.
+    drop(client);
+    let client = mqtt(&server, "c1", &may(r#""other""#));
+    let left = json!(["$user/bob", "given", "news", "own/2"]);
+    until("its own wish is gone", || (subscriptions(&id) == left).then_some(()));
+    drop(client);
+    server.drain().await;
+}
+
     let lasting = format!("{{\"sub\":\"u1\",\"exp\":{}}}", now_s() + 600);
     let client = mqtt(&server, "c1", &token(&lasting));
     let id = session(&server, "mqtt");

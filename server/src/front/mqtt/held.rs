@@ -168,7 +168,7 @@ impl Mqtt {
                 || kept.iter().any(|own| is_one(own))
                 || group.is_none() && by_token.iter().any(|own| own == filter)
         };
-        let mut lost = cx.hub.hub.subscriptions_of(&client.id);
+        let mut lost = cx.hub.hub.wishes_of(&client.id);
         lost.retain(|(group, filter)| {
             !is_kept(group.as_deref(), filter)
                 && self.access.subscribe(asker, filter).is_err()

@@ -119,6 +119,7 @@ impl Mqtt {
             skip_own: options.no_local,
             keep_retain: options.retain_as_published,
             label,
+            ..Options::default()
         };
         let catch_up = match options.retain_handling {
             _ if !config.retain_available => CatchUp::Never,
