@@ -119,6 +119,11 @@ impl SessionChange {
     pub fn is_nothing(&self) -> bool {
         matches!((&self.expires, &self.permissions), (Rewrite::Keep, Rewrite::Keep))
     }
+
+    /// The same with permissions that clients share which are granted the same.
+    pub(super) fn shared(self, intern: impl FnOnce(Arc<Permissions>) -> Arc<Permissions>) -> Self {
+        Self { permissions: self.permissions.map(|permissions| permissions.map(intern)), ..self }
+    }
 }
 
 /// Whether something is to be another.

@@ -3,15 +3,13 @@
 //! Owns the end of it, and that a session keeps no subscription that its client is not granted any more. Must not know how a
 //! token is read ([`crate::auth`]). Start at [`Held`].
 
-use std::sync::Arc;
-
 use hub::{CatchUp, Command, Join, Options, Quality, Reason, SessionId};
 use wire::mqtt::{Auth, Property, PropertyBuf, Qos, ReasonCode, Value, parse_share};
 
 use super::access::{Access, Asker, Identity, Shown, substituted};
 use super::connect::NO_SESSION;
 use super::{Mqtt, availability};
-use crate::auth::{Grant, Permissions};
+use crate::auth::Grant;
 use crate::front::rights::Rights;
 use crate::mail::SessionChange;
 use crate::shard::{ConnKey, Cx};
@@ -103,10 +101,7 @@ impl Mqtt {
         change: SessionChange,
     ) -> bool {
         let Some(index) = self.index_of(session) else { return false };
-        let intern = |permissions: Option<Arc<Permissions>>| {
-            permissions.map(|permissions| self.access.intern(permissions))
-        };
-        let change = SessionChange { permissions: change.permissions.map(intern), ..change };
+        let change = change.shared(|permissions| self.access.intern(permissions));
         if let Some(client) = self.client_mut(index) {
             client.kind.holds = true;
         }

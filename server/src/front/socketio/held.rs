@@ -11,7 +11,7 @@ use wire::values::JsonText;
 
 use super::SocketIo;
 use super::ending::Told;
-use crate::auth::{Action, Asker, Grant, May, Permissions, UnixMs, Verdict, unix_now};
+use crate::auth::{Action, Asker, Grant, May, UnixMs, Verdict, unix_now};
 use crate::config::AuthMode;
 use crate::front::facts::TOKEN_HEADER;
 use crate::front::rights::Rights;
@@ -209,10 +209,7 @@ impl SocketIo {
         session: SessionId,
         change: SessionChange,
     ) -> bool {
-        let interned = |permissions: Option<Arc<Permissions>>| {
-            permissions.map(|permissions| self.gate.intern(permissions))
-        };
-        let change = SessionChange { permissions: change.permissions.map(interned), ..change };
+        let change = change.shared(|permissions| self.gate.intern(permissions));
         let config = Arc::clone(&self.config);
         let key = SessionKey(session.slot());
         if let Some(tag) = self.tag_of(session) {

@@ -128,10 +128,7 @@ impl Streams {
     /// there is no such reader.
     pub(in crate::front) fn change(&mut self, cx: &mut Cx<'_>, id: SessionId, change: SessionChange) -> bool {
         let Some(index) = self.index_of(id) else { return false };
-        let intern = |permissions: Option<Arc<Permissions>>| {
-            permissions.map(|permissions| self.gate.intern(permissions))
-        };
-        let change = SessionChange { permissions: change.permissions.map(intern), ..change };
+        let change = change.shared(|permissions| self.gate.intern(permissions));
         let before = self.held.entry(index).or_default().change(cx, &self.config, change);
         if let Some(before) = before {
             self.leave_what_is_lost(cx, index, before);
