@@ -8,11 +8,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use store::{Change, Expect, RowOp, StoreError, Tab, Table};
+use store::{Change, Row, StoreError, Tab, Table};
 use tokio::sync::{Mutex, MutexGuard, oneshot};
 
 use super::office::{Office, OfficeError};
-use super::rows::told_when_safe;
+use super::rows::Rows;
 use crate::config::BindingGroup;
 use crate::mail::{Bound, Mail};
 
@@ -33,8 +33,7 @@ struct Inner {
     office: Office,
     /// By name.
     list: Mutex<Arc<[Bound]>>,
-    /// On the disk alone. It is not kept open.
-    table: Option<Weak<dyn Table>>,
+    rows: Rows,
 }
 
 /// Why a change was not made.
@@ -63,14 +62,13 @@ struct Kept {
 ///
 /// # Errors
 /// The store cannot be read.
-pub(crate) fn kept(table: &dyn Table) -> Result<Arc<[Bound]>, StoreError> {
-    let rows = table.scan(Tab::Queues, PREFIX, None, BINDINGS_MAX)?;
-    Ok(rows.iter().filter_map(|row| bound(&row.key, &row.body)).collect())
+pub(crate) fn kept(table: Weak<dyn Table>) -> Result<Arc<[Bound]>, StoreError> {
+    Rows::new(Tab::Queues, Some(table)).scan(PREFIX, bound).map(Arc::from)
 }
 
-fn bound(key: &[u8], body: &[u8]) -> Option<Bound> {
-    let name = str::from_utf8(key.strip_prefix(PREFIX)?).ok()?.to_owned();
-    let Kept { filter, queue, events, group } = postcard::from_bytes(body).ok()?;
+fn bound(row: &Row) -> Option<Bound> {
+    let name = str::from_utf8(row.key.strip_prefix(PREFIX)?).ok()?.to_owned();
+    let Kept { filter, queue, events, group } = postcard::from_bytes(&row.body).ok()?;
     let group = match group {
         0 => BindingGroup::Channel,
         1 => BindingGroup::Session,
@@ -82,7 +80,8 @@ fn bound(key: &[u8], body: &[u8]) -> Option<Bound> {
 impl Bindings {
     /// Those that all shards have.
     pub(crate) fn new(office: Office, list: Arc<[Bound]>, table: Option<Weak<dyn Table>>) -> Self {
-        Self(Arc::new(Inner { office, list: Mutex::new(list), table }))
+        let rows = Rows::new(Tab::Queues, table);
+        Self(Arc::new(Inner { office, list: Mutex::new(list), rows }))
     }
 
     /// As they are.
@@ -134,12 +133,9 @@ impl Bindings {
     }
 
     async fn keep(&self, name: &str, change: Change) -> Result<(), BindingTrouble> {
-        let Some(table) = &self.0.table else { return Ok(()) };
-        let table = table.upgrade().ok_or(BindingTrouble::Store)?;
-        let key = Bytes::from([PREFIX, name.as_bytes()].concat());
-        let (done, safe) = told_when_safe();
-        table.change(vec![RowOp { tab: Tab::Queues, key, expect: Expect::Any, change }], done);
-        if safe.await.unwrap_or(false) { Ok(()) } else { Err(BindingTrouble::Store) }
+        let rows = &self.0.rows;
+        let begun = rows.change_at(Bytes::from([PREFIX, name.as_bytes()].concat()), change);
+        if rows.is_safe(begun).await { Ok(()) } else { Err(BindingTrouble::Store) }
     }
 
     /// What is kept is so, also where a shard has not heard of it yet: the next change tells it again.
@@ -188,10 +184,10 @@ mod tests {
             assert!(matches!(bindings.put(named("b", group), 0).await, Err(BindingTrouble::Office(_))));
         }
         let _ = bindings.put(named("a", BindingGroup::Channel), 0).await;
-        assert_eq!(bindings.list().await, kept(&*table).unwrap());
-        assert_eq!(kept(&*table).unwrap()[1], named("b", BindingGroup::Session));
+        assert_eq!(bindings.list().await, kept(Arc::downgrade(&table)).unwrap());
+        assert_eq!(kept(Arc::downgrade(&table)).unwrap()[1], named("b", BindingGroup::Session));
         let _ = bindings.remove("b").await;
-        assert_eq!(kept(&*table).unwrap().len(), 1);
+        assert_eq!(kept(Arc::downgrade(&table)).unwrap().len(), 1);
         assert!(!bindings.remove("b").await.unwrap());
         let full = bindings.put(named("c", BindingGroup::Channel), BINDINGS_MAX - 1).await;
         assert!(matches!(full, Err(BindingTrouble::Full)));

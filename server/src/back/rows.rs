@@ -12,12 +12,15 @@ use tokio::sync::oneshot;
 const PAGE: usize = 1000;
 
 /// The rows, where there is a store on the disk. They do not keep it open.
-#[derive(Clone, Default)]
-pub(crate) struct Rows(Option<Weak<dyn Table>>);
+#[derive(Clone)]
+pub(crate) struct Rows {
+    tab: Tab,
+    table: Option<Weak<dyn Table>>,
+}
 
 impl Rows {
-    pub(crate) fn new(table: Option<Weak<dyn Table>>) -> Self {
-        Self(table)
+    pub(crate) fn new(tab: Tab, table: Option<Weak<dyn Table>>) -> Self {
+        Self { tab, table }
     }
 
     /// Reads every row whose key begins so. Reads files.
@@ -29,10 +32,10 @@ impl Rows {
         prefix: &[u8],
         read: impl Fn(&Row) -> Option<T>,
     ) -> Result<Vec<T>, StoreError> {
-        let Some(table) = self.0.as_ref().and_then(Weak::upgrade) else { return Ok(Vec::new()) };
+        let Some(table) = self.table.as_ref().and_then(Weak::upgrade) else { return Ok(Vec::new()) };
         let (mut all, mut after) = (Vec::new(), None::<Bytes>);
         loop {
-            let page = table.scan(Tab::Sessions, prefix, after.as_deref(), PAGE)?;
+            let page = table.scan(self.tab, prefix, after.as_deref(), PAGE)?;
             let Some(last) = page.last() else { return Ok(all) };
             after = Some(last.key.clone());
             all.extend(page.iter().filter_map(&read));
@@ -43,15 +46,15 @@ impl Rows {
     pub(super) async fn is_safe(&self, begun: Option<oneshot::Receiver<bool>>) -> bool {
         match begun {
             Some(done) => done.await.unwrap_or(false),
-            None => self.0.is_none(),
+            None => self.table.is_none(),
         }
     }
 
     /// Changes a row of anything; tells when it is safe. `None`: there is no store.
     pub(super) fn change_at(&self, key: Bytes, change: Change) -> Option<oneshot::Receiver<bool>> {
-        let table = self.0.as_ref()?.upgrade()?;
+        let table = self.table.as_ref()?.upgrade()?;
         let (done, safe) = told_when_safe();
-        table.change(vec![RowOp { tab: Tab::Sessions, key, expect: Expect::Any, change }], done);
+        table.change(vec![RowOp { tab: self.tab, key, expect: Expect::Any, change }], done);
         Some(safe)
     }
 }

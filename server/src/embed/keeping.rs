@@ -99,9 +99,15 @@ impl Keeping {
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
         tracing::info!(records, took_ms, path = %directory.display(), "the store is open");
         let secret = secret::kept(&*disk).map_err(|error| fails(directory, &error))?;
-        let bound = bindings::kept(&*disk).map_err(|error| fails(directory, &error))?;
-        let (caretaker, table) = (Some(disk.caretaker()), Some(Arc::clone(&disk) as Arc<dyn Table>));
-        Ok(Self { table, caretaker, is_memory: false, bound, ..Self::of(disk, secret, (wall, found)) })
+        let (caretaker, table) = (Some(disk.caretaker()), Arc::clone(&disk) as Arc<dyn Table>);
+        let bound = bindings::kept(Arc::downgrade(&table)).map_err(|error| fails(directory, &error))?;
+        Ok(Self {
+            table: Some(table),
+            caretaker,
+            is_memory: false,
+            bound,
+            ..Self::of(disk, secret, (wall, found))
+        })
     }
 
     /// Nothing that outlives the process: for queues alone.

@@ -29,6 +29,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use store::Tab;
 use store::disk::Faults;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -534,7 +535,7 @@ fn topology_of(config: &Config) -> Topology {
 
 /// The tokens that were revoked before.
 async fn recall(gate: &Arc<Shared>, keeping: Option<&Keeping>) -> Result<Revocations, StartError> {
-    let (gate, rows) = (Arc::clone(gate), Rows::new(keeping.and_then(Keeping::table)));
+    let (gate, rows) = (Arc::clone(gate), Rows::new(Tab::Sessions, keeping.and_then(Keeping::table)));
     let opened = tokio::task::spawn_blocking(move || Revocations::open(&gate, rows)).await;
     let opened = opened.map_err(io::Error::other).map_err(StartError::Shard)?;
     opened.map_err(|error| StartError::Config(format!("store.dir: revoked tokens cannot be read: {error}")))

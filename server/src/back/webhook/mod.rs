@@ -35,7 +35,7 @@ use std::sync::{Arc, Weak};
 
 use hub::{SessionId, Sighting};
 use rustls::ClientConfig;
-use store::Table;
+use store::{Tab, Table};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
@@ -87,7 +87,7 @@ impl Webhooks {
             let endpoint = Endpoint::new(webhook.clone(), tls);
             webhooks.push(Deliverer::new(endpoint, outbox, &lives, desk.clone()));
         }
-        let rows = Rows::new(table);
+        let rows = Rows::new(Tab::Sessions, table);
         let watchers = Watcher::open(&webhooks, &rows, &office).await?;
         let teller = Teller { desk, webhooks, lives, rows };
         teller.tell_of_former().await?;

@@ -112,14 +112,14 @@ fn former(key: &[u8], body: &[u8]) -> Option<Former> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use store::Table;
     use store::memory::{Memory, MemoryLimits};
+    use store::{Tab, Table};
 
     #[tokio::test]
     async fn the_next_process_knows_the_sessions_that_were_not_forgotten() {
         let table: Arc<dyn Table> =
             Arc::new(Memory::new(1, MemoryLimits::default(), Arc::new(store::WallClock)));
-        let rows = Rows::new(Some(Arc::downgrade(&table)));
+        let rows = Rows::new(Tab::Sessions, Some(Arc::downgrade(&table)));
         let (one, two) = (SessionId([1; 15]), SessionId([2; 15]));
         let life = Life {
             user: Some("ada".into()),
@@ -141,7 +141,7 @@ mod tests {
 
     #[tokio::test]
     async fn without_a_store_there_is_nothing_to_keep() {
-        let rows = Rows::new(None);
+        let rows = Rows::new(Tab::Sessions, None);
         assert!(
             rows.put(SessionId([1; 15]), &Life::new(Speaks::SocketIo("/".into())), Link::Connected).await
         );
