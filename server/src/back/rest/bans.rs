@@ -6,8 +6,6 @@ use super::document::{Listing, Remove, Replace};
 use super::extract::{Body, Query};
 use super::problem::{MALFORMED, NOT_FOUND, OVER_LIMIT, Problem};
 use super::{Desk, Page, limit_of};
-use crate::back::OfficeError;
-use crate::back::office::ANSWER_WAIT;
 use crate::front::{Ban, Banned};
 use crate::mail::Mail;
 use axum::Json;
@@ -17,7 +15,6 @@ use hub::{Millis, ShardId, claim_home};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 use std::sync::Arc;
-use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
 
 /// A ban. Exactly one of `client_id`, `user` and `address`.
@@ -274,18 +271,6 @@ impl Desk {
         limit: usize,
     ) -> Result<hub::Page<Ban>, Problem> {
         self.settle(shard, |reply| Mail::Bans { after, limit, reply }).await
-    }
-
-    /// Sends a mail and waits for what a shard says to it.
-    pub(super) async fn settle<T>(
-        &self,
-        shard: ShardId,
-        mail: impl FnOnce(oneshot::Sender<T>) -> Mail,
-    ) -> Result<T, Problem> {
-        let (reply, answer) = oneshot::channel();
-        self.office.tell(shard, mail(reply)).await?;
-        let answered = tokio::time::timeout(ANSWER_WAIT, answer).await;
-        answered.ok().and_then(Result::ok).ok_or_else(|| OfficeError::Unanswered.into())
     }
 }
 

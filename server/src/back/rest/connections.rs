@@ -8,7 +8,6 @@ use super::extract::{Path, Query};
 use super::problem::{MALFORMED, NOT_FOUND, Problem};
 use super::sessions::{Count, is_of_protocol, members};
 use super::{Cursor, Desk, Page, Taken, limit_of};
-use crate::back::OfficeError;
 use crate::mail::{Line, Lines, Mail};
 use crate::shard::ConnKey;
 use axum::Json;
@@ -16,12 +15,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use hub::{Command, Members, Report, SessionId, ShardId};
 use serde::{Deserialize, Serialize};
-use std::time::Duration;
-use tokio::sync::oneshot;
 use utoipa::{IntoParams, ToSchema};
-
-/// How long a shard may take to look.
-const LOOK_WAIT: Duration = Duration::from_secs(5);
 
 /// Which connections. At most one of `user`, `client_id` and `channel`; with any but `node` pages may have fewer items than they
 /// could.
@@ -310,15 +304,11 @@ impl Desk {
     }
 
     async fn lines(&self, shard: ShardId, of: Lines) -> Result<hub::Page<Line>, Problem> {
-        let (reply, answer) = oneshot::channel();
-        self.office.tell(shard, Mail::Lines { of, reply }).await?;
-        in_time(answer).await
+        self.settle(shard, |reply| Mail::Lines { of, reply }).await
     }
 
     async fn end_line(&self, shard: ShardId, conn: ConnKey) -> Result<bool, Problem> {
-        let (reply, answer) = oneshot::channel();
-        self.office.tell(shard, Mail::EndLine { conn, reply }).await?;
-        in_time(answer).await
+        self.settle(shard, |reply| Mail::EndLine { conn, reply }).await
     }
 
     /// Whether that is another node than this one.
@@ -358,9 +348,4 @@ impl Desk {
         }
         Ok((ShardId(shard), ConnKey::of_number(number)))
     }
-}
-
-async fn in_time<T>(answer: oneshot::Receiver<T>) -> Result<T, Problem> {
-    let answered = tokio::time::timeout(LOOK_WAIT, answer).await;
-    answered.ok().and_then(Result::ok).ok_or_else(|| OfficeError::Unanswered.into())
 }

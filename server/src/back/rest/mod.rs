@@ -34,11 +34,13 @@ mod wording;
 
 use crate::back::bindings::Bindings;
 use crate::back::bridge::Bridges;
+use crate::back::office::ANSWER_WAIT;
 use crate::back::revocations::Revocations;
 use crate::back::sqs::{self, Door};
 use crate::back::webhook::Webhooks;
-use crate::back::{Office, Storage};
+use crate::back::{Office, OfficeError, Storage};
 use crate::config::Config;
+use crate::mail::Mail;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderValue, header};
@@ -54,7 +56,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 use std::time::Instant;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, oneshot};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -176,6 +178,18 @@ impl Desk {
 
     fn channel_name_bytes_max(&self) -> u32 {
         self.config.limits.channel_name_bytes_max
+    }
+
+    /// Sends a mail and waits for what a shard says to it.
+    async fn settle<T>(
+        &self,
+        shard: ShardId,
+        mail: impl FnOnce(oneshot::Sender<T>) -> Mail,
+    ) -> Result<T, Problem> {
+        let (reply, answer) = oneshot::channel();
+        self.office.tell(shard, mail(reply)).await?;
+        let answered = tokio::time::timeout(ANSWER_WAIT, answer).await;
+        answered.ok().and_then(Result::ok).ok_or_else(|| OfficeError::Unanswered.into())
     }
 }
 
