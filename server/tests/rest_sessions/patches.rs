@@ -136,18 +136,18 @@ async fn an_end_that_is_put_forward_closes_the_connection_as_a_token_does() {
     let client = mqtt(&server, "c1", &may_all());
     over("mqtt");
     assert_eq!(goodbye(client), "disconnected by the server: 0x87 Not authorized");
-    let mut events = stream_socket(address, &may_all());
-    over("websocket");
-    assert_eq!(events.next(), Said::Closed(Some(4001)));
+    // Its session ends with it, and sometimes is gone before anybody can look at it once more.
+    for _ in 0..20 {
+        let mut events = stream_socket(address, &may_all());
+        over("websocket");
+        assert_eq!(events.next(), Said::Closed(Some(4001)));
+    }
     let mut sse = Stream::get(address, "/sse?channel=a", &[("authorization", &bearer)]);
     over("sse");
     sse.rest();
     server.drain().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_changed_is_said() {
-    let server = with_tokens(&[]).await;
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_back_end_gave_a_client_of_mqtt_stays_whatever_its_token_says() {
     let server = with_tokens(&[]).await;
@@ -176,6 +176,9 @@ async fn what_the_back_end_gave_a_client_of_mqtt_stays_whatever_its_token_says()
     server.drain().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_changed_is_said() {
+    let server = with_tokens(&[]).await;
     let lasting = format!("{{\"sub\":\"u1\",\"exp\":{}}}", now_s() + 600);
     let client = mqtt(&server, "c1", &token(&lasting));
     let id = session(&server, "mqtt");

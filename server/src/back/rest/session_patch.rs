@@ -7,7 +7,7 @@ use super::Desk;
 use super::document::{Amend, moment};
 use super::extract::{Body, Path};
 use super::problem::{CONFLICT, MALFORMED, Problem};
-use super::sessions::{SessionItem, in_path, show};
+use super::sessions::{SessionItem, in_path};
 use crate::auth::{PermissionEntry, Permissions};
 use crate::back::moment::Moment;
 use crate::back::values::present;
@@ -15,6 +15,7 @@ use crate::back::webhook::STATE_BYTES_MAX;
 use crate::mail::{Mail, Rewrite, SessionChange};
 use axum::Json;
 use axum::extract::State;
+use hub::Refusal;
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -50,7 +51,8 @@ pub(super) struct SessionPatch {
     params(("id" = String, Path, description = "Session id.", pattern = "^[A-Za-z0-9_-]{20}$")),
     request_body = SessionPatch,
     responses(
-        (status = 200, description = "The session as it is now.", body = SessionItem),
+        (status = 200, description = "The session as it is now; one that the change ended as it was, and not connected.",
+         body = SessionItem),
         Amend,
     )
 )]
@@ -70,8 +72,7 @@ pub(super) async fn patch(
     let expires = expires_at.map(at).transpose().map_err(malformed)?;
     let permissions = permissions.map(may).transpose();
     let permissions = permissions.map_err(|text| malformed(format!("permissions: {text}")))?;
-    // Whether it is there at all.
-    let as_it_was = show(State(desk.clone()), Path(id.clone())).await?;
+    let as_it_was = desk.session(session).await?.ok_or(Refusal::NotFound)?;
     if let Some(state) = state {
         let webhooks = desk.webhooks.as_ref();
         if !webhooks.is_some_and(|webhooks| webhooks.put_state(session, state)) {
@@ -79,7 +80,7 @@ pub(super) async fn patch(
         }
     }
     if expires.is_none() && permissions.is_none() {
-        return Ok(as_it_was);
+        return Ok(Json(as_it_was));
     }
     let permissions =
         permissions.map_or(Rewrite::Keep, |permissions| Rewrite::Put(permissions.map(Arc::new)));
@@ -90,5 +91,7 @@ pub(super) async fn patch(
         let text = "the session has no connection; what its client may do is said when it comes back";
         return Err(Problem::new(&CONFLICT, text));
     }
-    show(State(desk), Path(id)).await
+    // What was changed may have ended it.
+    let as_it_is = desk.session(session).await?;
+    Ok(Json(as_it_is.unwrap_or_else(|| as_it_was.ended())))
 }

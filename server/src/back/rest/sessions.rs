@@ -102,6 +102,11 @@ impl SessionItem {
     pub(super) fn age_seconds(&self) -> u64 {
         self.age_seconds
     }
+
+    /// As it was, now that it has ended.
+    pub(super) fn ended(self) -> Self {
+        Self { connected: false, ..self }
+    }
 }
 
 /// List sessions
@@ -155,12 +160,8 @@ pub(super) async fn show(
     State(desk): State<Desk>,
     Path(id): Path<String>,
 ) -> Result<Json<SessionItem>, Problem> {
-    let session = in_path(&id)?;
-    let home = desk.office.home_of(session);
-    let ask = hub::Query::Sessions { of: Some(Members::Session(session)), after: None, limit: 1 };
-    let report = desk.office.ask(home, |token| Command::Query { token, query: ask }).await?;
-    let Report::Sessions(page) = report else { return Err(Refusal::NotFound.into()) };
-    desk.describe(home, page.items).await.into_iter().next().map(Json).ok_or_else(|| Refusal::NotFound.into())
+    let item = desk.session(in_path(&id)?).await?;
+    item.map(Json).ok_or_else(|| Refusal::NotFound.into())
 }
 
 /// How many.
@@ -544,6 +545,15 @@ impl Desk {
     pub(super) async fn end(&self, of: Members, ending: Ending) -> Result<u64, Problem> {
         let Ending { reason, words } = ending;
         Ok(self.office.end_members_saying(of, (reason, words)).await?)
+    }
+
+    /// `None`: there is no such session.
+    pub(super) async fn session(&self, id: SessionId) -> Result<Option<SessionItem>, Problem> {
+        let home = self.office.home_of(id);
+        let query = hub::Query::Sessions { of: Some(Members::Session(id)), after: None, limit: 1 };
+        let report = self.office.ask(home, |token| Command::Query { token, query }).await?;
+        let Report::Sessions(page) = report else { return Ok(None) };
+        Ok(self.describe(home, page.items).await.into_iter().next())
     }
 
     /// Adds what the front knows to what the hub knows; a shard that does not answer leaves it out.
