@@ -18,9 +18,9 @@ use serde_json::Value;
 use support::client::WebSocket;
 use support::token::SECRET;
 use support::whole::publisher::{connect, login};
+use support::whole::settings::config;
 use support::whole::until::PATIENCE;
-use trunkline::config::{Argument, Machine, SourceFile, Sources};
-use trunkline::{Config, Server};
+use trunkline::Server;
 
 const RULES: &str = "[[socketio.namespace]]\nname = \"/\"\nevents = \"relay\"\n";
 
@@ -30,22 +30,7 @@ async fn with_tokens(settings: &[(&str, &str)]) -> Server {
 }
 
 async fn start(settings: &[(&str, &str)]) -> Server {
-    let presets = vec![
-        ("server.public_listen", "127.0.0.1:0".into()),
-        ("server.private_listen", "127.0.0.1:0".into()),
-        ("server.drain_window_ms", "0".into()),
-        ("server.shards", "2".into()),
-    ];
-    let argument = |(key, value): &(&str, &str)| Argument {
-        shown: (*key).to_owned(),
-        key: (*key).to_owned(),
-        value: (*value).to_owned(),
-    };
-    let file = Some(SourceFile { name: "rules.toml".into(), text: RULES.into() });
-    let arguments = settings.iter().map(argument).collect();
-    let sources = Sources { presets, file, environment: Vec::new(), arguments };
-    let config = Config::load(&sources, Machine { cores: 2, open_files_max: 10_000 }).unwrap().config;
-    Server::start(config).await.unwrap()
+    Server::start(config(RULES, &[("server.shards", "2")], settings)).await.unwrap()
 }
 
 /// A client of Socket.IO, and what it was told when it joined `/`.

@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 
 use serde_json::Value;
 use support::client::Http;
-use trunkline::config::{Argument, Machine, SourceFile, Sources};
+use support::whole::settings;
 use trunkline::{Config, Server};
 
 /// Channels below `log/` keep a hundred messages, those below `few/` three; below `hall/` it is told who comes and goes.
@@ -29,21 +29,7 @@ const RULES: &str = "[[channel]]\nfilter = \"log/#\"\nhistory_messages_max = 100
     [[channel]]\nfilter = \"hall/#\"\nhistory_messages_max = 100\npresence = true\npresence_events = true\n";
 
 fn config(settings: &[(&str, &str)]) -> Config {
-    let presets = vec![
-        ("auth.mode", "anonymous".into()),
-        ("server.public_listen", "127.0.0.1:0".into()),
-        ("server.private_listen", "127.0.0.1:0".into()),
-        ("server.drain_window_ms", "0".into()),
-    ];
-    let argument = |(key, value): &(&str, &str)| Argument {
-        shown: (*key).to_owned(),
-        key: (*key).to_owned(),
-        value: (*value).to_owned(),
-    };
-    let file = Some(SourceFile { name: "rules.toml".into(), text: RULES.into() });
-    let arguments = settings.iter().map(argument).collect();
-    let sources = Sources { presets, file, environment: Vec::new(), arguments };
-    Config::load(&sources, Machine { cores: 1, open_files_max: 10_000 }).unwrap().config
+    settings::config(RULES, &[("auth.mode", "anonymous"), ("server.shards", "1")], settings)
 }
 
 async fn start(settings: &[(&str, &str)]) -> Server {

@@ -15,4 +15,5 @@ pub mod folder;
 pub mod program;
 pub mod publisher;
 pub mod rest;
+pub mod settings;
 pub mod until;
