@@ -57,12 +57,13 @@ impl Grant {
     }
 }
 
-/// The claims of a token as they are written. A name that comes twice is refused (RFC 7519 section 4).
+/// The claims of a token as they are written. A name that comes twice is refused (RFC 7519 section 4), and so is `null`: who wrote
+/// it meant a user, an end, a name to revoke it by.
 #[derive(Debug, Deserialize)]
 pub(super) struct Claims {
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     sub: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     pub(super) iss: Option<String>,
     #[serde(default)]
     pub(super) aud: Audience,
@@ -72,7 +73,7 @@ pub(super) struct Claims {
     pub(super) nbf: Option<UnixMs>,
     #[serde(default, deserialize_with = "date")]
     pub(super) iat: Option<UnixMs>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     pub(super) jti: Option<String>,
     #[serde(default)]
     trunkline: Own,
@@ -150,16 +151,22 @@ impl Claims {
     }
 }
 
+/// `null` is a value, and none of these; absence is not.
+pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
+}
+
 /// Whether JSON is an object: a list of values in the right order would be read, too.
 pub(super) fn is_object(json: &[u8]) -> bool {
     json.trim_ascii_start().starts_with(b"{")
 }
 
-/// Seconds since 1970, perhaps with a fraction (RFC 7519 section 2). Anything else, `null` too, is refused: who wrote it
-/// meant an end.
+/// Seconds since 1970, perhaps with a fraction (RFC 7519 section 2). Anything else is refused.
 fn date<'de, D: Deserializer<'de>>(from: D) -> Result<Option<UnixMs>, D::Error> {
     let seconds = f64::deserialize(from)?;
-    // Up to the year 9999; later ones mean never, and so does this.
+    // Up to the year 9999: who means never leaves it out.
     let is_date = (0.0..=253_402_300_800.0).contains(&seconds);
     if is_date { Ok(Some(UnixMs((seconds * 1000.0) as u64))) } else { Err(D::Error::custom("no date")) }
 }

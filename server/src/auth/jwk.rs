@@ -34,21 +34,22 @@ struct Jwk {
     k: Option<String>,
 }
 
-/// Whether secrets may be in a set.
+/// Whose set it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Secrets {
-    /// It is a file of ours.
-    Taken,
-    /// It came from afar, where it is for everybody to see.
-    LeftOut,
+pub(crate) enum KeysOf {
+    /// A file of ours: secrets are taken, and what is broken is a mistake that is told.
+    Us,
+    /// It came from afar, where it is for everybody to see, and may have keys of new kinds: secrets are left out, and so is what
+    /// cannot be used.
+    Provider,
 }
 
 /// The keys of a set, or one key, in JSON. Keys for other uses, or of kinds that are not known here, are left out
 /// (RFC 7517 section 5).
 ///
 /// # Errors
-/// What is wrong, as a predicate: it is no set, none of its keys is left, or one that should be of use is broken.
-pub(crate) fn keys_of_set(json: &[u8], secrets: Secrets) -> Result<Vec<Key>, String> {
+/// What is wrong, as a predicate: it is no set, none of its keys is left, or one of our own that should be of use is broken.
+pub(crate) fn keys_of_set(json: &[u8], of: KeysOf) -> Result<Vec<Key>, String> {
     let value: serde_json::Value =
         serde_json::from_slice(json).map_err(|error| format!("must be JSON: {error}"))?;
     let members = if value.get("keys").is_some() {
@@ -59,20 +60,28 @@ pub(crate) fn keys_of_set(json: &[u8], secrets: Secrets) -> Result<Vec<Key>, Str
     if members.len() > KEYS_MAX {
         return Err(format!("must hold at most {KEYS_MAX} keys, got {}", members.len()));
     }
-    let mut keys = Vec::new();
+    let (mut keys, mut broken) = (Vec::new(), None);
     for (index, member) in members.into_iter().enumerate() {
-        let wrong = |text: String| format!("has a key that cannot be used: keys[{index}] {text}");
-        let jwk: Jwk = serde_json::from_value(member).map_err(|error| wrong(error.to_string()))?;
-        if let Some(key) = jwk.key(secrets).map_err(wrong)? {
-            keys.push(key);
+        let jwk = serde_json::from_value::<Jwk>(member).map_err(|error| error.to_string());
+        match jwk.and_then(|jwk| jwk.key(of)) {
+            Ok(key) => keys.extend(key),
+            Err(text) => {
+                let text = format!("has a key that cannot be used: keys[{index}] {text}");
+                if of == KeysOf::Us {
+                    return Err(text);
+                }
+                tracing::info!("the set of keys of tokens {text}");
+                broken.get_or_insert(text);
+            }
         }
     }
-    if keys.is_empty() { Err("must hold a key that can verify a signature".into()) } else { Ok(keys) }
+    let nothing = || broken.unwrap_or_else(|| "must hold a key that can verify a signature".into());
+    if keys.is_empty() { Err(nothing()) } else { Ok(keys) }
 }
 
 impl Jwk {
     /// `None`: it is for something else.
-    fn key(&self, secrets: Secrets) -> Result<Option<Key>, String> {
+    fn key(&self, of: KeysOf) -> Result<Option<Key>, String> {
         let is_signing = self.purpose.as_deref().is_none_or(|purpose| purpose == "sig");
         let may_verify = self.key_ops.as_ref().is_none_or(|ops| ops.iter().any(|op| op == "verify"));
         let algorithm = match self.alg.as_deref().map(algorithm_of) {
@@ -85,7 +94,7 @@ impl Jwk {
         }
         let id = self.kid.as_deref();
         match (self.kty.as_str(), self.crv.as_deref()) {
-            ("oct", _) if secrets == Secrets::LeftOut => Ok(None),
+            ("oct", _) if of == KeysOf::Provider => Ok(None),
             ("oct", _) => {
                 Key::secret(id, algorithm.unwrap_or(Algorithm::Hs256), &number("k", &self.k)?).map(Some)
             }

@@ -7,9 +7,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::UnixMs;
-use super::claims::{Claims, is_object};
+use super::claims::{Claims, is_object, present};
 use super::jwk::algorithm_of;
 use super::keys::{Found, KeySet};
 use crate::config::Config;
@@ -95,11 +96,11 @@ enum Signed {
 #[derive(Deserialize)]
 struct Header {
     alg: String,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "present")]
     kid: Option<String>,
-    /// What has to be understood (RFC 7515 section 4.1.11): nothing is.
-    #[serde(default)]
-    crit: Option<serde_json::Value>,
+    /// What has to be understood (RFC 7515 section 4.1.11): nothing is, whatever it says.
+    #[serde(default, deserialize_with = "present")]
+    crit: Option<IgnoredAny>,
 }
 
 impl Rules {

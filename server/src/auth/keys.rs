@@ -10,7 +10,7 @@ use smallvec::SmallVec;
 use tokio::sync::Notify;
 
 use super::UnixMs;
-use super::jwk::{Secrets, keys_of_set};
+use super::jwk::{KeysOf, keys_of_set};
 use super::key::{Key, keys_of_pem};
 use crate::config::{Config, Jwt, JwtAlgorithm};
 
@@ -141,7 +141,7 @@ fn own_keys(jwt: &Jwt) -> Result<Vec<Key>, String> {
         let bytes = std::fs::read(path).map_err(|error| wrong(error.to_string()))?;
         let is_json = bytes.trim_ascii_start().starts_with(b"{");
         let keys = match is_json {
-            true => keys_of_set(&bytes, Secrets::Taken),
+            true => keys_of_set(&bytes, KeysOf::Us),
             false => keys_of_pem(&bytes, jwt.algorithm),
         };
         own.extend(keys.map_err(wrong)?);

@@ -39,7 +39,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 pub use claims::Grant;
 pub(crate) use filters::covers;
 pub use gate::{Gate, Later, Shared, Verdict};
-pub(crate) use jwk::{Secrets, keys_of_set};
+pub(crate) use jwk::{KeysOf, keys_of_set};
 pub use jwt::Refusal;
 pub(crate) use key::Key;
 pub(crate) use keys::ASK_PAUSE_MS;

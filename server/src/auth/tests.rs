@@ -4,7 +4,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ring::hmac;
 
-use super::jwk::{Secrets, algorithm_of, keys_of_set};
+use super::jwk::{KeysOf, algorithm_of, keys_of_set};
 use super::*;
 use crate::config::{Config, Machine, SourceFile, Sources};
 
@@ -49,7 +49,7 @@ fn gate(jwt: &str) -> Gate {
 /// A gate that knows the keys of a set alone.
 fn gate_with(set: &str) -> Gate {
     let shared = Shared::new(&config(&format!("secret = \"{SECRET}\""))).unwrap();
-    shared.keys().replace(keys_of_set(set.as_bytes(), Secrets::Taken).unwrap(), UnixMs(0));
+    shared.keys().replace(keys_of_set(set.as_bytes(), KeysOf::Us).unwrap(), UnixMs(0));
     Gate::new(&shared)
 }
 
@@ -95,7 +95,7 @@ fn signatures_of_the_rfcs_are_genuine_and_changed_ones_are_not() {
         (ED25519_JWK, ED25519),
     ];
     for (jwk, token) in all {
-        let key = keys_of_set(jwk.as_bytes(), Secrets::Taken).unwrap().remove(0);
+        let key = keys_of_set(jwk.as_bytes(), KeysOf::Us).unwrap().remove(0);
         let (signed, signature) = token.rsplit_once('.').unwrap();
         let signature = URL_SAFE_NO_PAD.decode(signature).unwrap();
         assert!(key.verifies(signed.as_bytes(), &signature), "{token}");
@@ -135,7 +135,7 @@ fn the_key_fixes_the_algorithm() {
     assert!(shared.unwrap_err().starts_with("auth.jwt.key_file: /nonexistent: "));
     let key = hmac::Key::new(hmac::HMAC_SHA256, RS256_JWK.as_bytes());
     let forged = format!("{signed}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, signed.as_bytes())));
-    let keys = keys_of_set(RS256_JWK.as_bytes(), Secrets::Taken).unwrap();
+    let keys = keys_of_set(RS256_JWK.as_bytes(), KeysOf::Us).unwrap();
     assert!(keys.iter().all(|key| key.algorithm == crate::config::JwtAlgorithm::Rs256));
     assert_eq!(admitted(&mut gate_with(RS256_JWK), &forged, 0).unwrap_err(), Refusal::Signature);
     // And a good signature under another name of the same family.
@@ -162,6 +162,11 @@ fn what_is_no_token_is_malformed() {
         token_with(r#"{"alg":1}"#, "{}"),
         token_with(r#"{"alg":"HS256","alg":"HS256"}"#, "{}"),
         token_with(r#"{"alg":"HS256","crit":["exp"],"exp":1}"#, "{}"),
+        token_with(r#"{"alg":"HS256","crit":["b64"],"b64":false}"#, "{}"),
+        token_with(r#"{"alg":"HS256","crit":[]}"#, "{}"),
+        token_with(r#"{"alg":"HS256","crit":null}"#, "{}"),
+        token_with(r#"{"alg":"HS256","kid":null}"#, "{}"),
+        token_with(r#"{"alg":"HS256","kid":7}"#, "{}"),
     ];
     for case in cases {
         assert_eq!(admitted(gate, &case, 0).unwrap_err(), Refusal::Malformed, "{case}");
@@ -248,6 +253,11 @@ fn claims_of_another_form_are_refused() {
         r#"{"sub":1}"#,
         r#"{"sub":""}"#,
         r#"{"sub":"a","sub":"b"}"#,
+        r#"{"sub":null}"#,
+        r#"{"jti":null}"#,
+        r#"{"iss":null}"#,
+        r#"{"trunkline":null}"#,
+        r#"{"trunkline":{"state":"a","state":"b"}}"#,
         r#"{"trunkline":{"permision":[]}}"#,
         r#"{"trunkline":{"permissions":[{"filters":["a"],"allow":["write"]}]}}"#,
         r##"{"trunkline":{"permissions":[{"filters":["a/#/b"],"allow":["publish"]}]}}"##,
@@ -270,7 +280,7 @@ fn a_key_that_is_not_known_may_come_with_the_next_set() {
     let later =
         |gate: &mut Gate, now_ms| matches!(gate.admit(Some(&token), UnixMs(now_ms)), Verdict::Later(_));
     assert!(later(gate, 0), "nothing was fetched yet");
-    let keys = |id: &str| keys_of_set(set(id).as_bytes(), Secrets::Taken).unwrap();
+    let keys = |id: &str| keys_of_set(set(id).as_bytes(), KeysOf::Us).unwrap();
     shared.keys().replace(keys("k1"), UnixMs(100_000));
     assert_eq!(
         admitted(gate, &token, 100_000).unwrap_err(),
@@ -308,7 +318,7 @@ fn a_name_that_no_fixed_key_has_is_refused_for_good() {
 
 #[test]
 fn sets_leave_out_what_cannot_verify_and_refuse_what_is_broken() {
-    let taken = |json: &str| keys_of_set(json.as_bytes(), Secrets::Taken);
+    let taken = |json: &str| keys_of_set(json.as_bytes(), KeysOf::Us);
     let mixed = format!(
         r#"{{"keys":[{},{},{},{},{RS256_JWK}],"other":1}}"#,
         RS256_JWK.replace("\"kty\"", "\"use\":\"enc\",\"kty\""),
@@ -318,7 +328,7 @@ fn sets_leave_out_what_cannot_verify_and_refuse_what_is_broken() {
     );
     assert_eq!(taken(&mixed).unwrap().len(), 1);
     assert_eq!(
-        keys_of_set(HS256_JWK.as_bytes(), Secrets::LeftOut).unwrap_err(),
+        keys_of_set(HS256_JWK.as_bytes(), KeysOf::Provider).unwrap_err(),
         "must hold a key that can verify a signature",
         "a secret that everybody can fetch is none"
     );
@@ -336,6 +346,19 @@ fn sets_leave_out_what_cannot_verify_and_refuse_what_is_broken() {
         let told = taken(json).unwrap_err();
         assert!(told.contains(part), "{told}");
     }
+}
+
+/// RFC 7517 section 5. A provider with one weak key, or one of a form of its own, kept everybody out.
+#[test]
+fn a_key_of_a_provider_that_cannot_be_used_does_not_spoil_the_others() {
+    let fetched = |json: &str| keys_of_set(json.as_bytes(), KeysOf::Provider);
+    let weak = r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#;
+    let others = r#"{"kty":"EC","crv":"P-256","x":"AA","y":"AA"},{"kty":"RSA","e":"AQAB"},{"kid":"x"},7"#;
+    assert_eq!(fetched(&format!(r#"{{"keys":[{weak},{others},{RS256_JWK}]}}"#)).unwrap().len(), 1);
+    let told = fetched(&format!(r#"{{"keys":[{weak},{others}]}}"#)).unwrap_err();
+    assert!(told.contains("keys[0] must have a modulus of at least 2048 bits, got 17"), "{told}");
+    // What an operator wrote is a mistake that is told.
+    assert!(keys_of_set(format!(r#"{{"keys":[{weak},{RS256_JWK}]}}"#).as_bytes(), KeysOf::Us).is_err());
 }
 
 #[test]
@@ -375,12 +398,12 @@ proptest::proptest! {
 
     #[test]
     fn whatever_is_shown_as_a_set_is_no_panic(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..200), member in "[a-z]{1,3}", value in ".{0,40}") {
-        let _ = keys_of_set(&bytes, Secrets::Taken);
+        let _ = keys_of_set(&bytes, KeysOf::Us);
         let value = serde_json::Value::from(value);
         for jwk in [RS256_JWK, ES256_JWK, ES512_JWK, ED25519_JWK, HS256_JWK] {
             let mut jwk: serde_json::Map<String, serde_json::Value> = serde_json::from_str(jwk).unwrap();
             jwk.insert(member.clone(), value.clone());
-            let _ = keys_of_set(serde_json::to_string(&jwk).unwrap().as_bytes(), Secrets::Taken);
+            let _ = keys_of_set(serde_json::to_string(&jwk).unwrap().as_bytes(), KeysOf::Us);
         }
     }
 }

@@ -3,6 +3,7 @@
 //! Must not know tokens. Start at [`watch`].
 
 use std::io;
+use std::net::ToSocketAddrs as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,8 +12,8 @@ use rustls::pki_types::CertificateDer;
 use tokio::task::AbortHandle;
 use ureq::tls::{Certificate, RootCerts, TlsConfig, TlsProvider};
 
-use crate::auth::{ASK_PAUSE_MS, Secrets, Shared, keys_of_set, unix_now};
-use crate::config::Config;
+use crate::auth::{ASK_PAUSE_MS, KeysOf, Shared, keys_of_set, unix_now};
+use crate::config::{Config, JwksUrl, is_near};
 use crate::tls::known_authorities;
 
 /// A set is fetched so often at most, and again so soon when it could not be.
@@ -30,7 +31,7 @@ const SET_BYTES_MAX: u64 = 1_048_576;
 /// Where a set is, and how it is asked for.
 #[derive(Clone)]
 struct Source {
-    url: Arc<str>,
+    url: JwksUrl,
     ca_file: Option<PathBuf>,
     /// How long a set is good that says nothing of that.
     good_for: Duration,
@@ -45,7 +46,7 @@ struct Fetched {
 /// Looks after the keys until it is ended; `None`: there is nothing to fetch.
 pub(crate) fn watch(shared: &Arc<Shared>, config: &Config) -> Option<AbortHandle> {
     let source = Source {
-        url: Arc::from(config.jwt.jwks_url.as_ref()?.as_str()),
+        url: config.jwt.jwks_url.clone()?,
         ca_file: config.jwt.jwks_ca_file.clone(),
         good_for: Duration::from_secs(u64::from(config.jwt.jwks_refresh_seconds)),
     };
@@ -57,13 +58,13 @@ async fn watch_for_ever(shared: Arc<Shared>, source: Source) {
     loop {
         let good_for = match fetch(source.clone()).await {
             Ok((fetched, good_for)) => {
-                tracing::info!(url = &*source.url, keys = fetched.len(), "the keys of tokens were fetched");
+                tracing::info!(url = %source.url, keys = fetched.len(), "the keys of tokens were fetched");
                 keys.replace(fetched, unix_now());
                 good_for
             }
             Err(error) => {
                 tracing::warn!(
-                    url = &*source.url,
+                    url = %source.url,
                     error,
                     "the keys of tokens cannot be fetched; those of before stay"
                 );
@@ -84,14 +85,15 @@ async fn watch_for_ever(shared: Arc<Shared>, source: Source) {
 async fn fetch(source: Source) -> Result<(Vec<crate::auth::Key>, Duration), String> {
     let fetched = tokio::task::spawn_blocking(move || get(&source)).await;
     let Fetched { json, good_for } = fetched.map_err(|error| error.to_string())??;
-    let keys = keys_of_set(&json, Secrets::LeftOut).map_err(|text| format!("what is there {text}"))?;
+    let keys = keys_of_set(&json, KeysOf::Provider).map_err(|text| format!("what is there {text}"))?;
     Ok((keys, good_for))
 }
 
 fn get(source: &Source) -> Result<Fetched, String> {
     let agent = agent(source)?;
     let failed = |error: ureq::Error| error.to_string();
-    let mut response = agent.get(&*source.url).header("accept", "application/json").call().map_err(failed)?;
+    let mut response =
+        agent.get(source.url.as_str()).header("accept", "application/json").call().map_err(failed)?;
     if response.status() != 200 {
         return Err(format!("it is answered with status {}", response.status().as_u16()));
     }
@@ -108,13 +110,26 @@ fn agent(source: &Source) -> Result<ureq::Agent, String> {
         .max_redirects(0)
         .http_status_as_error(false)
         .user_agent(concat!("trunkline/", env!("CARGO_PKG_VERSION")));
-    if source.url.starts_with("https:") {
+    if source.url.is_secure() {
         config = config.tls_config(tls(source.ca_file.as_deref()).map_err(|error| error.to_string())?);
     } else {
         // What is near is not asked for through others.
+        check_near(&source.url)?;
         config = config.proxy(None);
     }
     Ok(config.build().into())
+}
+
+/// Without TLS a set is fetched from this machine and private networks only, whatever the name of its host resolves to.
+fn check_near(url: &JwksUrl) -> Result<(), String> {
+    let authority = url.authority();
+    let addresses = authority.to_socket_addrs().map_err(|error| format!("{authority}: {error}"))?;
+    match addresses.map(|address| address.ip()).all(is_near) {
+        true => Ok(()),
+        false => {
+            Err(format!("{authority} is not on this machine or a private network, so the URL must be https"))
+        }
+    }
 }
 
 fn tls(ca_file: Option<&Path>) -> io::Result<TlsConfig> {
@@ -147,6 +162,19 @@ fn good_for<'a>(directives: impl Iterator<Item = &'a str>) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn without_tls_the_addresses_of_a_host_are_near() {
+        let at = |text: &str| check_near(&JwksUrl::at(text));
+        at("http://localhost:80/keys").unwrap();
+        at("http://[::1]/keys").unwrap();
+        assert!(
+            at("http://169.254.169.254/keys")
+                .unwrap_err()
+                .starts_with("169.254.169.254:80 is not on this machine")
+        );
+        assert!(at("http://8.8.8.8:8080/keys").is_err());
+    }
 
     #[test]
     fn cache_control_says_how_long_a_set_is_good() {

@@ -11,6 +11,7 @@ use subtle::ConstantTimeEq as _;
 use super::mqtt::Text;
 use super::names::CookieName;
 use super::table::{Flaw, Kind, Setting, Value, section, words};
+use super::webhook::is_near;
 
 section! {
     /// Tokens, for `auth.mode = "jwt"`: JSON Web Tokens (RFC 7519), signed by a key that is named here. `sub` is the user; `exp`,
@@ -206,13 +207,46 @@ impl Setting for JwtSecret {
 }
 
 /// Where a JWK set is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct JwksUrl(Box<str>);
 
+impl fmt::Debug for JwksUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "JwksUrl({self})")
+    }
+}
+
+/// Without its query, which may hold a secret.
+impl fmt::Display for JwksUrl {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(self.0.split('?').next().unwrap_or_default())
+    }
+}
+
 impl JwksUrl {
-    /// The text, without user information, which it cannot have.
+    /// All of it; it has no user information.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// Whether it is asked for by TLS.
+    pub fn is_secure(&self) -> bool {
+        self.0.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+    }
+
+    /// Host and port.
+    pub fn authority(&self) -> String {
+        let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
+        let authority = rest.split(['/', '?']).next().unwrap_or_default();
+        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let usual = if self.is_secure() { 443 } else { 80 };
+        if has_port { authority.to_owned() } else { format!("{authority}:{usual}") }
+    }
+
+    /// One that was not looked at.
+    #[cfg(test)]
+    pub(crate) fn at(text: &str) -> Self {
+        Self(text.into())
     }
 }
 
@@ -229,7 +263,7 @@ impl Setting for JwksUrl {
         let is_plain = !text.contains(['@', '#']);
         match url.scheme_str().filter(|_| is_plain) {
             Some("https") => Ok(Self(text.into())),
-            Some("http") if is_near(host) => Ok(Self(text.into())),
+            Some("http") if may_be_near(host) => Ok(Self(text.into())),
             Some("http") => Err(value
                 .flaw(format!("must be https, since {host} is not on this machine or a private network"))),
             _ => Err(wrong()),
@@ -237,12 +271,12 @@ impl Setting for JwksUrl {
     }
 }
 
-/// Whether a host can be reached without crossing the internet: a loopback or private address, or a name without dots.
-fn is_near(host: &str) -> bool {
+/// Whether a host can be reached without crossing the internet: a loopback or private address, or a name without dots, whose
+/// addresses are looked at when it is asked.
+fn may_be_near(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    match bare.parse::<IpAddr>().map(|address| address.to_canonical()) {
-        Ok(IpAddr::V4(v4)) => v4.is_loopback() || v4.is_private() || v4.is_link_local(),
-        Ok(IpAddr::V6(v6)) => v6.is_loopback() || v6.is_unique_local() || v6.is_unicast_link_local(),
+    match bare.parse::<IpAddr>() {
+        Ok(address) => is_near(address),
         Err(_) => !host.contains('.') || host.ends_with(".localhost"),
     }
 }
@@ -254,11 +288,28 @@ mod tests {
     #[test]
     fn plain_http_stays_near() {
         for near in ["localhost", "keycloak", "127.0.0.1", "10.1.2.3", "192.168.0.1", "[::1]", "[fd00::1]"] {
-            assert!(is_near(near), "{near}");
+            assert!(may_be_near(near), "{near}");
         }
-        for far in ["id.example.com", "8.8.8.8", "[2001:db8::1]", "localhost.example.com", "172.32.0.1"] {
-            assert!(!is_near(far), "{far}");
+        for far in [
+            "id.example.com",
+            "8.8.8.8",
+            "[2001:db8::1]",
+            "localhost.example.com",
+            "172.32.0.1",
+            "169.254.169.254",
+        ] {
+            assert!(!may_be_near(far), "{far}");
         }
+    }
+
+    #[test]
+    fn the_query_of_a_set_is_shown_nowhere() {
+        let url = JwksUrl("https://id.example.com/keys?token=hush".into());
+        assert_eq!(
+            format!("{url} {url:?}"),
+            "https://id.example.com/keys JwksUrl(https://id.example.com/keys)"
+        );
+        assert!(url.as_str().ends_with("hush"));
     }
 
     #[test]
