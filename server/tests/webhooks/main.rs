@@ -138,6 +138,7 @@ async fn a_back_end_lets_in_answers_acts_and_keeps_its_state_with_the_session() 
     for hook in &hooks {
         assert_eq!(hook.target, "/hook?key=1");
         assert_eq!(hook.headers["content-type"], "application/cloudevents+json; charset=utf-8");
+        assert_eq!(hook.headers["accept-encoding"], "identity", "an answer is read as it is");
         assert_eq!(hook.headers["authorization"], "Bearer hush hush");
         assert_eq!(hook.headers["webhook-id"], hook.event["id"].as_str().unwrap());
         assert_eq!(hook.headers["webhook-signature"], signature(hook));

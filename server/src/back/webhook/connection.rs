@@ -6,7 +6,7 @@
 use std::future::poll_fn;
 use std::pin::{Pin, pin};
 use std::task::Poll;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
@@ -22,7 +22,7 @@ use crate::back::dial::Stream;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Answer {
     pub(super) status: u16,
-    /// From the header of that name, in seconds; dates are not understood.
+    /// From the header of that name, seconds or a date.
     pub(super) retry_after: Option<Duration>,
     pub(super) body: Bytes,
 }
@@ -113,12 +113,16 @@ async fn whole(response: Response<Incoming>, bytes_max: usize) -> Result<Answer,
         if error.is::<LengthLimitError>() { Failure::LargeAnswer } else { Failure::Cut(error.to_string()) }
     })?;
     let status = head.status.as_u16();
-    Ok(Answer { status, retry_after: retry_after(&head.headers), body: body.to_bytes() })
+    let retry_after = retry_after(&head.headers, SystemTime::now());
+    Ok(Answer { status, retry_after, body: body.to_bytes() })
 }
 
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// RFC 9110 section 10.2.3. A date that is over asks for nothing.
+fn retry_after(headers: &HeaderMap, now: SystemTime) -> Option<Duration> {
+    let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
+    let seconds = || text.parse().ok().map(Duration::from_secs);
+    let until = || Some(httpdate::parse_http_date(text).ok()?.duration_since(now).unwrap_or_default());
+    seconds().or_else(until)
 }
 
 /// An error with what lies behind it.
@@ -126,5 +130,33 @@ fn told(error: &hyper::Error) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A back end that named a date was asked again at once.
+    #[test]
+    fn retry_after_is_seconds_or_a_date() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_700);
+        let of = |text: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(RETRY_AFTER, text.parse().unwrap());
+            retry_after(&headers, now).map(|wait| wait.as_secs())
+        };
+        assert_eq!((of("120"), of(" 0 ")), (Some(120), Some(0)));
+        // The three forms of RFC 9110 section 5.6.7.
+        for date in
+            ["Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994"]
+        {
+            assert_eq!(of(date), Some(77), "{date}");
+        }
+        assert_eq!(of("Sun, 06 Nov 1994 08:40:00 GMT"), Some(0), "it is over");
+        for bad in ["", "-1", "soon", "1.5", "99999999999999999999"] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+        assert_eq!(retry_after(&HeaderMap::new(), now), None);
     }
 }

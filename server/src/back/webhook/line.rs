@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use http_body_util::Full;
 use hyper::Request;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
+use hyper::header::{ACCEPT_ENCODING, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT};
 use rustls::ClientConfig;
 use tokio::time::Instant;
 
@@ -163,6 +163,8 @@ fn request(
     let mut builder = Request::post(url.target.as_str())
         .header(HOST, url.authority.as_str())
         .header(CONTENT_TYPE, "application/cloudevents+json; charset=utf-8")
+        // Without it a back end may compress its answer (RFC 9110 section 12.5.3), which nobody here would understand.
+        .header(ACCEPT_ENCODING, "identity")
         .header(USER_AGENT, concat!("trunkline/", env!("CARGO_PKG_VERSION")))
         .header(REQUEST_ORIGIN, endpoint.config.origin.as_str())
         .header("webhook-id", id)
