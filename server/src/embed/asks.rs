@@ -3,12 +3,14 @@
 //! Must not know when it is asked: the rules of channels say so. Start at [`Ask`].
 
 use super::handle::Session;
-use crate::back::checked::check_body;
+use crate::back::checked::{Invalid, check_body};
 use crate::back::office::OfficeError;
+use crate::config::Limits;
 use crate::mail::{self, Deed, Denial, Mail, Question, Ruling, Wanted};
 use hub::Body;
 use serde_json::Value;
 use std::sync::Arc;
+use wire::socketio::is_reserved_event;
 
 /// A client that wants to do something with a channel, to be answered once.
 #[derive(Debug)]
@@ -48,6 +50,21 @@ pub struct Terms {
     pub event: Option<String>,
 }
 
+impl Terms {
+    fn checked(self, limits: &Limits) -> Result<mail::Terms, Invalid> {
+        let Self { qos_max, without_history, payload, event } = self;
+        let body = payload.map(|payload| Body::Raw(payload.into()));
+        if let Some(body) = &body {
+            check_body(body, limits)?;
+        }
+        if event.as_deref().is_some_and(is_reserved_event) {
+            return Err(Invalid::Event);
+        }
+        let recovery = if without_history { Wanted::Never } else { Wanted::AsAsked };
+        Ok(mail::Terms { qos_max, recovery, body, event: event.map(String::into_boxed_str) })
+    }
+}
+
 impl Ask {
     pub(super) fn new(session: Session, number: u64, question: Question) -> Self {
         let what = match question.deed {
@@ -71,16 +88,11 @@ impl Ask {
     /// It may on these terms.
     ///
     /// # Errors
-    /// As [`Ask::allow`]; [`OfficeError::Invalid`] for a payload that is too long (nothing is answered then).
+    /// As [`Ask::allow`]; [`OfficeError::Invalid`] for a payload that is too long, or a name that no event may have (nothing is
+    /// answered then).
     pub async fn allow_as(self, terms: Terms) -> Result<(), OfficeError> {
-        let Terms { qos_max, without_history, payload, event } = terms;
-        let body = payload.map(|payload| Body::Raw(payload.into()));
-        if let Some(body) = &body {
-            check_body(body, &self.session.handle().config().limits)?;
-        }
-        let recovery = if without_history { Wanted::Never } else { Wanted::AsAsked };
-        let event = event.map(String::into_boxed_str);
-        self.rule(Ruling::Yes(mail::Terms { qos_max, recovery, body, event })).await
+        let terms = terms.checked(&self.session.handle().config().limits)?;
+        self.rule(Ruling::Yes(terms)).await
     }
 
     /// Its message is taken, and nobody gets it. Of a subscription a refusal.
@@ -110,5 +122,23 @@ impl Ask {
     async fn rule(self, ruling: Ruling) -> Result<(), OfficeError> {
         let (session, number) = (self.session.id(), self.number);
         self.session.tell_home(Mail::Answer { session, number, ruling: Box::new(ruling) }).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+
+    /// [`super::super::Emit`] refused such a name, and this did not.
+    #[test]
+    fn a_message_is_not_renamed_to_what_clients_of_socket_io_close_at() {
+        let limits = Config::loopback().limits;
+        let named =
+            |event: &str| Terms { event: Some(event.to_owned()), ..Terms::default() }.checked(&limits);
+        assert!(matches!(named("connect"), Err(Invalid::Event)));
+        assert_eq!(named("news").unwrap().event.as_deref(), Some("news"));
+        let long = Terms { payload: Some(vec![0; limits.message_bytes_max + 1]), ..Terms::default() };
+        assert!(matches!(long.checked(&limits), Err(Invalid::Bytes)));
     }
 }
