@@ -168,6 +168,44 @@ fn check_config_opens_the_files_of_tls() {
     assert_eq!((status, err.as_str()), (1, expected));
 }
 
+/// It said OK, and `serve` did not start.
+#[test]
+fn check_config_finds_what_is_wrong_with_the_files_of_tokens_webhooks_and_bridges() {
+    let missing = TempFile::new(
+        "files",
+        "[auth]\nmode = \"jwt\"\n[auth.jwt]\nkey_file = \"/nowhere/keys\"\njwks_ca_file = \"/nowhere/idp\"\n\
+         [[webhook]]\nname = \"app\"\nurl = \"https://127.0.0.1:1/\"\nca_file = \"/nowhere/app\"\n\
+         secrets = [\"whsec_ZXhhbXBsZS1vZi0yNC1ieXRlcy1sb25n\"]\ntypes = [\"session.event\"]\n\
+         [[bridge]]\nname = \"plant\"\nurl = \"mqtts://127.0.0.1\"\nca_file = \"/nowhere/plant\"\n\
+         password_file = \"/nowhere/password\"\n[[bridge.rule]]\ndirection = \"in\"\nfilter = \"a\"\n",
+    );
+    let (status, _, err) = told(&trunkline(&["check-config", missing.path()], &[]));
+    let named: Vec<&str> = err
+        .lines()
+        .filter_map(|line| line.split_once(": cannot read /nowhere/"))
+        .map(|(key, _)| key)
+        .collect();
+    let expected = [
+        "auth.jwt.key_file",
+        "auth.jwt.jwks_ca_file",
+        "webhook[0].ca_file",
+        "bridge[0].ca_file",
+        "bridge[0].password_file",
+    ];
+    assert_eq!((status, named), (1, expected.to_vec()), "{err}");
+    // They are there, and are not what they should be.
+    let keys = TempFile::new("keys", "no key");
+    let wrong = TempFile::new(
+        "wrong",
+        &format!("[auth]\nmode = \"jwt\"\n[auth.jwt]\nkey_file = \"{}\"\n", keys.path()),
+    );
+    for command in [&["check-config", wrong.path()][..], &["serve", "--memory", "--config", wrong.path()]] {
+        let (status, _, err) = told(&trunkline(command, &[]));
+        assert_eq!(status, 1, "{command:?}");
+        assert!(err.contains("auth.jwt.key_file: ") && err.contains("must hold a `PUBLIC KEY`"), "{err}");
+    }
+}
+
 #[test]
 fn serve_does_not_start_without_a_choice_of_admission() {
     let file = TempFile::new("serve", "[server]\npublic_listen = \"127.0.0.1:0\"\n");

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use trunkline::config::{Config, Loaded, Sources};
+use trunkline::config::{BridgePassword, Config, Loaded, Sources};
 
 use super::load::{Overrides, check, environment, read_file};
 use super::serve::without_back_end;
@@ -42,8 +42,8 @@ impl CheckConfig {
             arguments: self.overrides.arguments(),
         };
         let Loaded { config, warnings } = check(&sources)?;
-        service::check(&config)?;
         unreadable_files(&config)?;
+        service::check(&config)?;
         let unheard = without_back_end(&config)?;
         let unwanted =
             if self.offline || config.webhooks.is_empty() { Vec::new() } else { unwanted(&config)? };
@@ -60,19 +60,32 @@ fn unwanted(config: &Config) -> Result<Vec<String>, Failure> {
     Ok(runtime.block_on(trunkline::back::webhook_warnings(config)))
 }
 
-/// Files that the server would fail to read at its start.
+/// Files that the server would fail to read, at its start or when it needs them: all of them, each with its key.
 fn unreadable_files(config: &Config) -> Result<(), Failure> {
-    let Some(tls) = &config.tls else { return Ok(()) };
-    let unreadable = |key: &str, path: &Path| {
+    let mut files: Vec<(String, &Path)> = Vec::new();
+    if let Some(tls) = &config.tls {
+        files.push(("tls.certificate".into(), &tls.certificate));
+        files.push(("tls.key".into(), &tls.key));
+    }
+    let others = [
+        ("mqtt.tls_client_ca", &config.mqtt.tls_client_ca),
+        ("auth.jwt.key_file", &config.jwt.key_file),
+        ("auth.jwt.jwks_ca_file", &config.jwt.jwks_ca_file),
+    ];
+    files.extend(others.into_iter().filter_map(|(key, path)| Some((key.into(), path.as_deref()?))));
+    for (index, webhook) in config.webhooks.iter().enumerate() {
+        files.extend(webhook.ca_file.as_deref().map(|path| (format!("webhook[{index}].ca_file"), path)));
+    }
+    for (index, bridge) in config.bridges.iter().enumerate() {
+        files.extend(bridge.ca_file.as_deref().map(|path| (format!("bridge[{index}].ca_file"), path)));
+        if let Some(BridgePassword::File(path)) = &bridge.password {
+            files.push((format!("bridge[{index}].password_file"), path));
+        }
+    }
+    let unreadable = |(key, path): (String, &Path)| {
         let error = std::fs::File::open(path).err()?;
         Some(format!("{key}: cannot read {}: {error}", path.display()))
     };
-    let authorities = config.mqtt.tls_client_ca.as_deref();
-    let problems = [
-        unreadable("tls.certificate", &tls.certificate),
-        unreadable("tls.key", &tls.key),
-        authorities.and_then(|path| unreadable("mqtt.tls_client_ca", path)),
-    ];
-    let problems: Vec<String> = problems.into_iter().flatten().collect();
+    let problems: Vec<String> = files.into_iter().filter_map(unreadable).collect();
     if problems.is_empty() { Ok(()) } else { Err(Failure(problems.join("\n"))) }
 }

@@ -252,7 +252,7 @@ fn namespaces(raw: &mut Raw) -> Vec<NamespaceRule> {
 fn resolve(config: &mut Config, machine: Machine) {
     config.ask_always = !config.webhooks.is_empty();
     if config.server.shards == 0 {
-        config.server.shards = u16::try_from(machine.cores.clamp(1, 256)).expect("clamped");
+        config.server.shards = u16::try_from(machine.cores.clamp(1, 64)).expect("clamped");
     }
     if config.limits.connections_max == 0 {
         config.limits.connections_max = connections_possible(machine);

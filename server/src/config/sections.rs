@@ -18,9 +18,9 @@ use super::table::{Flaw, Kind, Setting, Value, section, words};
 section! {
     /// The process: its threads, its two listeners, and how it stops.
     pub struct Server at Once "server" {
-        /// Threads that hold connections, each with its own event loop; 0 takes one per core. The checked
+        /// Threads that hold connections, each with its own event loop; 0 takes one per core, 64 at most. The checked
         /// configuration holds the resolved number.
-        shards: u16 = 0, 0..=256 "threads";
+        shards: u16 = 0, 0..=64 "threads";
         /// Number of this node. It becomes part of session ids, so it has to differ between nodes that serve the same
         /// clients.
         node_id: u16 = 0, 0..=65535 "";

@@ -504,6 +504,14 @@ fn read_one(raw: &mut Raw, index: usize) -> Option<Webhook> {
     if (webhook.watches_channels() || webhook.takes_subscriptions()) && webhook.filters.is_empty() {
         raw.problem(place.clone(), &path("filters"), "must name the channels that `types` are about");
     }
+    let is_shown = |bearer: &Password| bearer.expose().bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if !webhook.bearer.as_ref().is_none_or(is_shown) {
+        raw.problem(
+            place.clone(),
+            &path("bearer"),
+            "must be visible ASCII characters, without a line break, since it goes into a header",
+        );
+    }
     if webhook.ca_file.is_some() && !webhook.url.is_secure {
         raw.problem(place, &path("ca_file"), "needs a url with https://");
     }

@@ -4,7 +4,7 @@
 //! Owns the order in which shards are turned. Everything inside a shard is the product's. Start at [`ByHand::start`].
 
 use super::node::{NodeSetup, by_hand};
-use super::server::PARTITIONS;
+use super::server::topology_of;
 use crate::auth::Shared;
 use crate::config::Config;
 use crate::front::{Figures, Front, PidKey};
@@ -39,8 +39,7 @@ impl ByHand {
     /// # Errors
     /// Those of the operating system: polls.
     pub fn start(config: Config, state: Option<NodeState>) -> io::Result<Self> {
-        let shards = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
-        let topology = Topology { shards, partitions: PARTITIONS };
+        let topology = topology_of(&config);
         let (uplink, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report, reports) = mpsc::unbounded_channel();
         let (heir, heirs) = std::sync::mpsc::channel();

@@ -21,7 +21,7 @@ use crate::front::PidKey;
 use crate::mail::Mail;
 use crate::shard::{Sender, ShardHandle, Time};
 use crate::state::{self, End, NodeState, Place, ShardState, Taken};
-use crate::tls::{self, TlsError};
+use crate::tls::{self, TlsConfigs, TlsError};
 use futures_util::future::OptionFuture;
 use hub::{ShardId, Topology};
 use std::io;
@@ -36,7 +36,7 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinHandle};
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
-pub(super) const PARTITIONS: u16 = 64;
+const PARTITIONS: u16 = 64;
 
 /// Batches of client events that wait for the program; a shard that finds no room stops reading from clients.
 const EVENT_BATCHES_MAX: usize = 1024;
@@ -131,6 +131,23 @@ struct Estate {
     shards: std::sync::mpsc::Receiver<(ShardState, End)>,
 }
 
+/// What a start reads before it binds a port.
+struct Files {
+    gate: Arc<Shared>,
+    tls: Option<TlsConfigs>,
+    trust: Trust,
+}
+
+impl Files {
+    fn read(config: &Config) -> Result<Self, StartError> {
+        sqs::check(config).map_err(StartError::Config)?;
+        let gate = Shared::new(config).map_err(StartError::Config)?;
+        let tls = tls::load(config)?;
+        let trust = Trust::load(config).map_err(StartError::Config)?;
+        Ok(Self { gate, tls, trust })
+    }
+}
+
 impl Server {
     /// Binds all ports and starts; must be called on a tokio runtime.
     ///
@@ -181,20 +198,18 @@ impl Server {
         Self::start(Config::ephemeral()).await
     }
 
-    /// What of a configuration can be found wrong without starting, beside what its own reader finds.
+    /// What of a configuration can be found wrong without starting, beside what its own reader finds. Reads the files that it
+    /// names.
     ///
     /// # Errors
-    /// [`StartError::Config`].
+    /// [`StartError::Config`], [`StartError::Tls`].
     pub fn check(config: &Config) -> Result<(), StartError> {
-        sqs::check(config).map_err(StartError::Config)
+        Files::read(config).map(drop)
     }
 
     async fn begin(config: Config, faults: Option<Arc<dyn Faults>>) -> Result<Self, StartError> {
-        Self::check(&config)?;
         let config = Arc::new(config);
-        let gate = Shared::new(&config).map_err(StartError::Config)?;
-        let tls = tls::load(&config)?;
-        let trust = Trust::load(&config).map_err(StartError::Config)?;
+        let Files { gate, tls, trust } = Files::read(&config)?;
         let topology = topology_of(&config);
         let (upcall_sender, upcalls) = mpsc::channel(EVENT_BATCHES_MAX);
         let (report_sender, reports) = mpsc::unbounded_channel();
@@ -527,9 +542,9 @@ async fn restored(
     restoring.await.map_err(io::Error::other)?
 }
 
-/// How partitions are spread over the shards.
-fn topology_of(config: &Config) -> Topology {
-    let shards = u8::try_from(config.server.shards.clamp(1, 64)).unwrap_or(64);
+/// How partitions are spread over the shards, of which the configuration has no more than those.
+pub(super) fn topology_of(config: &Config) -> Topology {
+    let shards = u8::try_from(config.server.shards.clamp(1, PARTITIONS)).unwrap_or(u8::MAX);
     Topology { shards, partitions: PARTITIONS }
 }
 

@@ -57,6 +57,10 @@ const FILE_ERRORS: &[(&str, &str)] = &[
         "trunkline.toml:3:7: webhook[0].url: must begin with https://, since that address is neither loopback nor private: \"http://8.8.8.8/\"",
     ),
     (
+        "[[webhook]]\nname = \"a\"\nurl = \"https://a/\"\nsecrets = [\"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"]\ntypes = [\"session.event\"]\nbearer = \"hush\\n\"",
+        "trunkline.toml:1:1: webhook[0].bearer: must be visible ASCII characters, without a line break, since it goes into a header",
+    ),
+    (
         "[[webhook]]\nname = \"a\"\nurl = \"https://a/\"\nsecrets = [\"hush\"]\ntypes = [\"session.event\"]",
         "trunkline.toml:4:12: webhook[0].secrets: must be `whsec_` and base64 of 24 to 64 bytes",
     ),
@@ -327,7 +331,7 @@ fn all_mistakes_are_told_at_once_in_the_order_of_the_text() {
         "trunkline.toml:2:15: limits.headers_max: must be between 8 and 256, got 1\n\
          trunkline.toml:4:8: socketio.eio3: must be true or false, got an integer\n\
          trunkline.toml:5:2: nonsense: unknown section\n\
-         trunkline.toml:7:10: server.shards: must be between 0 and 256, got 1000"
+         trunkline.toml:7:10: server.shards: must be between 0 and 64, got 1000"
     );
 }
 
