@@ -50,12 +50,11 @@ struct Cli {
     command: Command,
 }
 
-const ABOUT: &str =
-    "Holds very many client connections (Socket.IO) and routes messages between them and your back end.";
+const ABOUT: &str = "Holds very many client connections (Socket.IO, MQTT, plain HTTP) and routes messages between them and your back end.";
 
 const AFTER_HELP: &str = "Examples:
   trunkline dev                       a server on this machine, ready in a second
-  trunkline pub main hello            a message to everybody who is connected to it
+  trunkline pub main hello            a message to all clients of Socket.IO in /
   trunkline serve --config trunkline.toml";
 
 #[derive(Debug, Subcommand)]

@@ -14,7 +14,7 @@ use super::service::BackEnd;
 /// Run the server as a configuration file says
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Signals:
-  SIGTERM, SIGINT  close connections over server.drain_window_ms, then end; a second one ends at once
+  SIGTERM, SIGINT  close connections over server.drain_window_ms, then end; a second one at once
   SIGHUP           read the files of [tls] and auth.jwt.key_file again
 
 Examples:

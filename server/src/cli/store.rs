@@ -17,8 +17,8 @@ use super::{Failure, print};
 /// Check, look at, copy and compact what `store.dir` holds
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "With DIR the directory of a store is opened, which no server may use meanwhile; without it the running
-server at --url is asked. Exit status: 0 done, 1 not done or damaged, 2 wrong usage.
+    after_help = "With DIR the directory of a store is opened, which no server may use meanwhile; without it the
+running server at --url is asked. Exit status: 0 done, 1 not done or damaged, 2 wrong usage.
 
 Examples:
   trunkline store check /var/lib/trunkline/store
@@ -42,7 +42,8 @@ enum What {
 /// Read everything and compare it with its sums
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Changes nothing that is stored. What is damaged is printed with its place; then the exit status is 1.
+    after_help = "Changes nothing that is stored. What is damaged is printed with its place; then the exit status
+is 1.
 
 Examples:
   trunkline store check /var/lib/trunkline/store"
@@ -70,8 +71,8 @@ struct Stats {
 /// Copy it into one file, also while it is used
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The copy is what was stored at its end, complete and synced. To go on from it put it as `trunkline.db` into
-an empty directory and let `store.dir` name that. Nothing is overwritten.
+    after_help = "The copy is what was stored at its end, complete and synced. To go on from it put it as
+`trunkline.db` into an empty directory and let `store.dir` name that. Nothing is overwritten.
 
 Examples:
   trunkline store backup --to monday.db

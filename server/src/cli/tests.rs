@@ -29,6 +29,21 @@ fn every_command_shows_examples_of_itself() {
     }
 }
 
+/// Lines that are broken by hand and are too long were broken twice: a word alone stood on the next.
+#[test]
+fn what_a_help_says_is_no_wider_than_a_terminal() {
+    fn check(command: &mut clap::Command) {
+        let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let text = help.split("Examples:\n").next().unwrap();
+        let broken = text.split("\n\n").filter(|paragraph| paragraph.trim().contains('\n'));
+        for line in broken.flat_map(str::lines) {
+            assert!(line.chars().count() <= 100, "{}: {line}", command.get_name());
+        }
+        command.get_subcommands_mut().for_each(check);
+    }
+    check(&mut Cli::command());
+}
+
 #[test]
 fn every_example_of_a_help_is_accepted() {
     let mut cli = Cli::command();

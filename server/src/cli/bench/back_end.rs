@@ -10,8 +10,8 @@ use crate::cli::Failure;
 /// The least that a back end behind a webhook can do, to measure a server with: runs until it is stopped
 #[derive(Debug, Args)]
 #[command(
-    after_help = "An event whose acknowledgement a client waits for is answered with its own arguments, everything else with yes.
-Signatures are not looked at. The server is told of it by
+    after_help = "An event whose acknowledgement a client waits for is answered with its own arguments, everything
+else with yes. Signatures are not looked at. The server is told of it by
 
   [auth]
   mode = \"back_end\"

@@ -15,8 +15,8 @@ const LADDER: [&str; 9] =
 /// Messages that come back to their sender: growing bursts, then the highest rate that is held
 #[derive(Debug, Args)]
 #[command(
-    after_help = "The server's back end returns --event to its sender, as the one of `trunkline dev` does. Of mqtt an echo is the
-client's own message, since it is subscribed to the topic that it publishes to.
+    after_help = "The server's back end returns --event to its sender, as the one of `trunkline dev` does. Of mqtt an
+echo is the client's own message, since it is subscribed to the topic that it publishes to.
 
 Examples:
   trunkline bench echo --connections 2000 --server-pid 4711

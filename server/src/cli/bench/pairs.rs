@@ -11,9 +11,9 @@ use crate::cli::Failure;
 /// Messages from one client to one other, each pair with a room of its own
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Rooms are pair-0, pair-1 and so on. The server's back end gets the data of \
---event ROOM DATA to the other members of the room, as the one of `trunkline dev` does. Of mqtt every client has a topic of its \
-own, pairs/0, pairs/1 and so on, and publishes to that of its partner.
+    after_help = "Rooms are pair-0, pair-1 and so on. The server's back end gets the data of --event ROOM DATA to the
+other members of the room, as the one of `trunkline dev` does. Of mqtt every client has a topic of
+its own, pairs/0, pairs/1 and so on, and publishes to that of its partner.
 
 Examples:
   trunkline bench pairs --pairs 1000 --rate 10000 --duration 10s

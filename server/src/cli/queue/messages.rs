@@ -55,8 +55,8 @@ pub(super) struct Receive {
 /// Look at messages without receiving them
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Oldest first, also those that are delayed or with a receiver. Nothing changes: they stay as visible as
-they are and are not counted as received.
+    after_help = "Oldest first, also those that are delayed or with a receiver. Nothing changes: they stay as visible
+as they are and are not counted as received.
 
 Examples:
   trunkline queue peek orders

@@ -24,7 +24,8 @@ use super::door::{self, Door, Patience};
 /// List, make, fill, empty and look at queues
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "QUEUE is a name, ACCOUNT/NAME, or ACCOUNT/REGION/NAME; what is left out is sqs.account and sqs.region.
+    after_help = "QUEUE is a name, ACCOUNT/NAME, or ACCOUNT/REGION/NAME; what is left out is sqs.account and
+sqs.region.
 
 Examples:
   trunkline queue list

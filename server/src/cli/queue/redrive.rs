@@ -14,8 +14,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 /// Move what a dead-letter queue has back to where it came from
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "The server moves them by itself, oldest first and each once, also when this command is interrupted or
-the server is restarted meanwhile.
+    after_help = "The server moves them by itself, oldest first and each once, also when this command is interrupted
+or the server is restarted meanwhile.
 
 Examples:
   trunkline queue redrive dead
