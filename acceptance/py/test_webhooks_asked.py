@@ -1,11 +1,5 @@
 """What a back end is asked about single channels, with clients (paho-mqtt, requests, websockets, python-socketio) and libraries (standardwebhooks, cloudevents) that others wrote."""
 
-import json
-import os
-import pathlib
-import subprocess
-import tempfile
-import time
 import unittest
 
 import paho.mqtt.client as mqtt
@@ -15,7 +9,7 @@ from websockets.sync.client import connect
 
 from . import test_webhooks as hooks
 from .test_sockets import Client
-from .sut import HERE, REFERENCE, WAIT_S, eventually
+from .sut import WAIT_S, eventually, ours
 
 NO = (403, {"error": {"message": "not you"}})
 # By type, and the last level of the channel or the name of the event.
@@ -34,58 +28,30 @@ def verdict(event):
     return ANSWERS[event.get_type().rsplit(".")[-1]].get(name, (204, None))
 
 
-@unittest.skipIf(REFERENCE, "a rule of this server")
-class Asked(unittest.TestCase):
+CONFIG = """
+auth.mode = "anonymous"
+[[socketio.namespace]]
+name = "/"
+events = "relay"
+[[channel]]
+filter = "main"
+publish = "webhook"
+[[channel]]
+filter = "ask/#"
+subscribe = "webhook"
+publish = "webhook"
+"""
+
+
+@ours
+class Asked(hooks.HookCase):
     def setUp(self):
-        folder = tempfile.TemporaryDirectory()
-        self.addCleanup(folder.cleanup)
-        folder = pathlib.Path(folder.name)
-        self.back_end = hooks.BackEnd()
-        self.addCleanup(self.back_end.server_close)
-        self.addCleanup(self.back_end.shutdown)
+        self.begin(CONFIG, 'timeout_ms = 20000\ntypes = ["channel.subscribe", "channel.publish"]')
         self.back_end.on_channel = verdict
-        config, ready = folder / "trunkline.toml", folder / "ready"
-        config.write_text(
-            f"""
-            [auth]
-            mode = "anonymous"
-            [server]
-            public_listen = "127.0.0.1:0"
-            private_listen = "127.0.0.1:0"
-            drain_window_ms = 0
-            [[socketio.namespace]]
-            name = "/"
-            events = "relay"
-            [[channel]]
-            filter = "main"
-            publish = "webhook"
-            [[channel]]
-            filter = "ask/#"
-            subscribe = "webhook"
-            publish = "webhook"
-            [[webhook]]
-            name = "app"
-            url = "http://127.0.0.1:{self.back_end.server_address[1]}/hook"
-            secrets = ["{hooks.OLD}", "{hooks.NEW}"]
-            timeout_ms = 20000
-            types = ["channel.subscribe", "channel.publish"]
-            """
-        )
-        binary = os.path.join(os.environ.get("TRUNKLINE_BIN_DIR", HERE / "../target/debug"), "trunkline")
-        server = subprocess.Popen([binary, "serve", "--config", config, "--ready-file", ready, "--memory"])
-        self.addCleanup(server.wait, timeout=20)
-        self.addCleanup(server.kill)
-        end = time.monotonic() + WAIT_S
-        while not ready.exists():
-            if server.poll() is not None or time.monotonic() > end:
-                raise AssertionError("the server did not start")
-            time.sleep(0.01)
-        self.public = json.loads(ready.read_text())["public"]
 
     def client(self, version):
         client = mqtt.Client(mqtt.CallbackAPIVersion.VERSION2, protocol=version)
-        host, port = self.public.rsplit(":", 1)
-        client.connect(host, int(port))
+        client.connect(*self.server.address)
         client.loop_start()
         self.addCleanup(client.loop_stop)
         eventually(client.is_connected, "CONNACK")
@@ -126,20 +92,18 @@ class Asked(unittest.TestCase):
                 self.assertEqual(self.back_end.faults, [])
 
     def test_streams(self):
-        url = f"http://{self.public}"
-
         def status(path, channel):
-            answer = requests.get(f"{url}/{path}", params={"channel": channel, "wait": 0}, stream=True, timeout=WAIT_S)
+            answer = requests.get(f"{self.url}/{path}", params={"channel": channel, "wait": 0}, stream=True, timeout=WAIT_S)
             answer.close()
             return answer.status_code
 
         def post(channel, **more):
-            answer = requests.post(f"{url}/publish", params={"channel": channel}, data=b"x", timeout=WAIT_S, **more)
+            answer = requests.post(f"{self.url}/publish", params={"channel": channel}, data=b"x", timeout=WAIT_S, **more)
             return answer.status_code
 
         for path in ("sse", "ndjson", "poll"):
             self.assertEqual((status(path, "ask/a"), status(path, "ask/no")), (200, 403))
-        with requests.get(f"{url}/sse", params={"channel": "ask/#"}, stream=True, timeout=WAIT_S) as stream:
+        with requests.get(f"{self.url}/sse", params={"channel": "ask/#"}, stream=True, timeout=WAIT_S) as stream:
             lines = stream.iter_lines(decode_unicode=True)
             self.assertEqual([post(f"ask/{name}") for name in ("drop", "no", "other", "a")], [200, 403, 200, 200])
             data = []
@@ -152,7 +116,7 @@ class Asked(unittest.TestCase):
         self.assertEqual(self.back_end.faults, [])
 
     def test_web_socket(self):
-        made = connect(f"ws://{self.public}/ws", subprotocols=["cloudevents.json"], open_timeout=WAIT_S)
+        made = connect(f"ws://{self.server.public}/ws", subprotocols=["cloudevents.json"], open_timeout=WAIT_S)
         client = Client(self.enterContext(made))
         client.until("stream.opened")
         for kind, done in (("subscribe", "channel.subscribed"), ("publish", "channel.published")):
@@ -166,7 +130,7 @@ class Asked(unittest.TestCase):
     def test_socketio(self):
         one, other, came = socketio.Client(), socketio.Client(), []
         for client in (one, other):
-            client.connect(f"http://{self.public}", transports=["websocket"], wait_timeout=WAIT_S)
+            client.connect(self.url, transports=["websocket"], wait_timeout=WAIT_S)
             self.addCleanup(client.disconnect)
         other.on("*", lambda name, *args: came.append((name, args)))
         for name in ("no", "drop", "other", "a"):
