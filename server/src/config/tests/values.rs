@@ -60,7 +60,11 @@ fn numbers_that_depend_on_the_machine_are_resolved() {
     assert_eq!(Config::load(&file(""), tiny).unwrap().config.limits.connections_max, 16);
     let boundless = Machine { cores: 500, open_files_max: u64::MAX };
     let config = Config::load(&file(""), boundless).unwrap().config;
-    assert_eq!((config.server.shards, config.limits.connections_max), (64, 100_000_000), "a start would not make more of them");
+    assert_eq!(
+        (config.server.shards, config.limits.connections_max),
+        (64, 100_000_000),
+        "a start would not make more of them"
+    );
 }
 
 #[test]
