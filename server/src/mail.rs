@@ -6,7 +6,7 @@
 use crate::auth::{Grant, UnixMs};
 use crate::config::BindingGroup;
 use crate::front::{Ban, Banned};
-use crate::shard::{ConnKey, Facts};
+use crate::shard::{ConnKey, Ends, Facts};
 use bytes::Bytes;
 use hub::{Command, Reason, SessionId, ShardId, Sighting};
 use serde_json::value::RawValue;
@@ -227,6 +227,8 @@ pub struct Line {
     pub facts: Facts,
     /// Those of its client.
     pub sessions: Vec<LineSession>,
+    /// Where this one was asked for: its ends, for the kernel.
+    pub ends: Option<Ends>,
 }
 
 /// A session on a connection.

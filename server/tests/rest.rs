@@ -442,12 +442,57 @@ async fn connections_are_listed_with_what_is_on_them() {
     }
     assert_eq!(pages, all);
     let id = one["id"].as_str().unwrap();
-    assert_eq!(ask(&server, "GET", &format!("/v1/connections/{id}"), None).2, *one);
+    let mut looked = ask(&server, "GET", &format!("/v1/connections/{id}"), None).2;
+    assert!(looked.as_object_mut().unwrap().remove("traffic").is_some(), "{looked}");
+    assert_eq!(looked, *one);
     for id in ["000000000100000099", "ff0000000000000000", "x"] {
         assert_eq!(ask(&server, "GET", &format!("/v1/connections/{id}"), None).0, 404, "{id}");
     }
     assert_eq!(ask(&server, "GET", "/v1/connections?cursor=x", None).0, 400);
     assert_eq!(ask(&server, "GET", "/v1/sessions?node=7", None).2["items"], json!([]));
+    server.drain().await;
+}
+
+/// What the kernel tells of the only connection, once it is so.
+fn traffic(server: &Server, query: &str, is_so: impl Fn(&Value) -> bool) -> Value {
+    let id = connections(server, "", 1)[0]["id"].as_str().unwrap().to_owned();
+    until("its traffic", || {
+        let (_, _, one) = ask(server, "GET", &format!("/v1/connections/{id}{query}"), None);
+        is_so(&one["traffic"]).then(|| one["traffic"].clone())
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_and_rates_of_one_connection_are_those_that_the_kernel_counts() {
+    let server = Server::start(with(&["server.shards=2"])).await.unwrap();
+    let mut stream = Stream::get(server.public_addr(), "/ndjson?channel=tea", &[]);
+    let before = traffic(&server, "", |traffic| traffic["sent_bytes"].as_u64() > Some(0));
+    assert!(before["received_bytes"].as_u64().unwrap() < 1000 && before["sent_bytes"].as_u64().unwrap() < 1000);
+    let body = json!({ "channel": "tea", "data": "x".repeat(100_000) });
+    let mut messages = 0;
+    let rates = std::thread::scope(|scope| {
+        let measuring = scope.spawn(|| {
+            traffic(&server, "?over_ms=500", |traffic| traffic["sent_bytes_per_second"].as_f64() > Some(0.0))
+        });
+        while messages < 3 || !measuring.is_finished() {
+            assert_eq!(ask(&server, "POST", "/v1/messages", Some(body.clone())).0, 200);
+            assert_eq!(stream.line().unwrap()["channel"], json!("tea"));
+            messages += 1;
+        }
+        measuring.join().unwrap()
+    });
+    let sent = messages * 100_000;
+    let after = traffic(&server, "", |traffic| traffic["sent_bytes"].as_u64() >= Some(sent));
+    assert!(after["sent_bytes"].as_u64().unwrap() < sent + 300 * messages + 1000, "{after}");
+    assert_eq!(after["received_bytes"], before["received_bytes"]);
+    assert!(after["round_trip_ms"].as_f64().unwrap() > 0.0 && after["retransmits"].is_u64(), "{after}");
+    assert!(rates["sent_bytes_per_second"].as_f64().unwrap() < 2.5 * sent as f64, "{rates}");
+    assert_eq!(rates["received_bytes_per_second"], json!(0.0));
+    assert!(connections(&server, "", 1)[0].get("traffic").is_none(), "not for each of a list");
+    let id = connections(&server, "", 1)[0]["id"].as_str().unwrap().to_owned();
+    for query in ["over_ms=99", "over_ms=10001", "over_ms=x", "other=1"] {
+        assert_eq!(ask(&server, "GET", &format!("/v1/connections/{id}?{query}"), None).0, 400, "{query}");
+    }
     server.drain().await;
 }
 

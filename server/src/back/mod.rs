@@ -20,6 +20,7 @@ pub(crate) mod queues;
 pub mod rest;
 pub(crate) mod revocations;
 pub(crate) mod rows;
+mod sock_diag;
 pub(crate) mod sqs;
 pub mod storage;
 pub(crate) mod sys;

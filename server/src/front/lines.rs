@@ -12,7 +12,10 @@ impl Front {
     /// What is known of these connections.
     pub(super) fn lines(&self, cx: &Cx<'_>, of: Lines) -> Page<Line> {
         match of {
-            Lines::One(conn) => Page { items: self.line(cx, conn).into_iter().collect(), more: false },
+            Lines::One(conn) => {
+                let line = self.line(cx, conn).map(|line| Line { ends: cx.io.ends(conn), ..line });
+                Page { items: line.into_iter().collect(), more: false }
+            }
             Lines::After(after, limit) => {
                 let page = cx.io.connections_after(after, limit);
                 let items = page.items.into_iter().filter_map(|conn| self.line(cx, conn)).collect();
@@ -45,6 +48,7 @@ impl Front {
             },
             facts,
             sessions: Vec::new(),
+            ends: None,
         };
         for session in owner.map(|owner| self.sessions_on(owner, conn)).unwrap_or_default() {
             let others = || self.mqtt.inspect(cx, session).or_else(|| self.streams.inspect(cx, session));

@@ -27,6 +27,15 @@ pub struct Facts {
     pub unused_bytes: usize,
 }
 
+/// Both ends of a connection as the kernel has them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ends {
+    /// Ours.
+    pub local: SocketAddr,
+    /// The peer's, which may be a proxy.
+    pub remote: SocketAddr,
+}
+
 impl ConnKey {
     /// As others keep it.
     #[must_use]
@@ -76,6 +85,13 @@ impl Io {
             unsent_bytes: connection.unsent.as_ref().map_or(0, |unsent| unsent.bytes),
             unused_bytes: unused,
         })
+    }
+
+    /// Both ends of one, whatever a proxy says. Two system calls.
+    #[must_use]
+    pub fn ends(&self, conn: ConnKey) -> Option<Ends> {
+        let stream = &self.connections.get(conn)?.stream;
+        Some(Ends { local: stream.local_addr().ok()?, remote: stream.peer_addr().ok()? })
     }
 
     /// Ends a connection as if the network had.

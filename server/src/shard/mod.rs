@@ -45,7 +45,7 @@ pub use admission::Seats;
 pub use handler::{Closed, Cx, Deferred, Door, Handler, HubPort, Owner, Request};
 pub use handover::Handover;
 pub use io::{ConnKey, Io};
-pub use look::Facts;
+pub use look::{Ends, Facts};
 pub use mailbox::{Sender, Unsent};
 pub use response::Response;
 pub use setup::{Inlet, Listener, ShardHandle, ShardSetup, Takes, inlet, listeners};

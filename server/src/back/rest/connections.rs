@@ -1,6 +1,6 @@
 //! Connections: list, look at, close. `GET`, `DELETE /v1/connections` and `/v1/connections/{id}`.
 //!
-//! Nothing is kept for them, so that an idle one costs nothing more: bytes and rates of single connections are not counted.
+//! Nothing is counted or kept for them, so that an idle one costs nothing more: of one that is asked for, the kernel tells bytes and rates.
 //! Start at [`list`].
 
 use super::document::{Listing, One};
@@ -8,14 +8,20 @@ use super::extract::{Path, Query};
 use super::problem::{MALFORMED, NOT_FOUND, Problem};
 use super::sessions::{Count, is_of_protocol, members};
 use super::{Cursor, Desk, Page, Taken, limit_of};
+use crate::back::sock_diag::{self, Traffic};
 use crate::mail::{Line, Lines, Mail};
-use crate::shard::ConnKey;
+use crate::shard::{ConnKey, Ends};
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use hub::{Command, Members, Report, SessionId, ShardId};
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
 use utoipa::{IntoParams, ToSchema};
+
+/// Times that rates may be measured over. Milliseconds.
+const OVER_MS: RangeInclusive<u64> = 100..=10_000;
 
 /// Which connections. At most one of `user`, `client_id` and `channel`; with any but `node` pages may have fewer items than they
 /// could.
@@ -68,6 +74,64 @@ pub(super) struct ConnectionItem {
     unsent_bytes: usize,
     /// Bytes that came of something that is not whole yet.
     unused_bytes: usize,
+    /// Only of a connection that is asked for by its id, and only where the kernel tells (see there).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    traffic: Option<TrafficItem>,
+}
+
+/// What the kernel counts of a connection since it began; with TLS the bytes of its records, not of what is in them.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct TrafficItem {
+    /// Bytes that came.
+    received_bytes: u64,
+    /// Bytes that were sent and that the other end's system has acknowledged.
+    sent_bytes: u64,
+    /// How long an acknowledgement takes, smoothed, as TCP measures it. Milliseconds.
+    round_trip_ms: f64,
+    /// Segments of TCP that were sent again.
+    retransmits: u32,
+    /// How fast TCP delivered to the other end when it last could tell, which an idle connection keeps. Bytes per second.
+    delivery_bytes_per_second: u64,
+    /// With `over_ms`: bytes that came in that time, per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    received_bytes_per_second: Option<f64>,
+    /// With `over_ms`: bytes that were acknowledged in that time, per second.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sent_bytes_per_second: Option<f64>,
+}
+
+/// Over which time rates are measured.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ConnectionQuery {
+    /// Rates are measured over so long, for which the answer waits. Milliseconds, 100 to 10,000.
+    #[param(minimum = 100, maximum = 10_000)]
+    over_ms: Option<u64>,
+}
+
+impl TrafficItem {
+    fn new(traffic: Traffic) -> Self {
+        Self {
+            received_bytes: traffic.received_bytes,
+            sent_bytes: traffic.sent_bytes,
+            round_trip_ms: f64::from(traffic.round_trip_us) / 1000.0,
+            retransmits: traffic.retransmits,
+            delivery_bytes_per_second: traffic.delivery_bytes_per_second,
+            received_bytes_per_second: None,
+            sent_bytes_per_second: None,
+        }
+    }
+
+    /// The same with the rates since an earlier look.
+    fn since(traffic: Traffic, earlier: Traffic, passed: Duration) -> Self {
+        let rate = |now: u64, then: u64| Some(now.saturating_sub(then) as f64 / passed.as_secs_f64());
+        Self {
+            received_bytes_per_second: rate(traffic.received_bytes, earlier.received_bytes),
+            sent_bytes_per_second: rate(traffic.sent_bytes, earlier.sent_bytes),
+            ..Self::new(traffic)
+        }
+    }
 }
 
 /// A session on a connection.
@@ -83,7 +147,8 @@ pub(super) struct SessionOn {
 
 /// List connections
 ///
-/// Those of the public port, whatever they do. Bytes and rates of single ones are not counted: `/metrics` has those of all.
+/// Those of the public port, whatever they do. What went over one of them is told where it is asked for by its id; `/metrics` has the
+/// bytes of all.
 #[utoipa::path(
     get, path = "/v1/connections", tag = "sessions", operation_id = "listConnections",
     security(("key" = ["read"])), params(ConnectionsQuery),
@@ -112,10 +177,18 @@ pub(super) async fn list(
 }
 
 /// Look at one connection
+///
+/// With its `traffic`. The server counts no bytes of single connections: the kernel does, and is asked for this one by its addresses
+/// (`sock_diag`). Where it does not answer, `traffic` is absent: without the module `inet_diag`, in some sandboxes of containers, or
+/// for a socket that another network namespace handed over. Nobody keeps when a connection began, so there is no average since then:
+/// with `over_ms` the kernel is asked twice, and the rates are those between.
 #[utoipa::path(
     get, path = "/v1/connections/{id}", tag = "sessions", operation_id = "getConnection",
     security(("key" = ["read"])),
-    params(("id" = String, Path, description = "From the list.", pattern = "^[0-9a-f]{18}$")),
+    params(
+        ("id" = String, Path, description = "From the list.", pattern = "^[0-9a-f]{18}$"),
+        ConnectionQuery
+    ),
     responses(
         (status = 200, description = "The connection.", body = ConnectionItem),
         One,
@@ -124,10 +197,36 @@ pub(super) async fn list(
 pub(super) async fn show(
     State(desk): State<Desk>,
     Path(id): Path<String>,
+    Query(query): Query<ConnectionQuery>,
 ) -> Result<Json<ConnectionItem>, Problem> {
+    let over = query.over_ms.map(checked_span).transpose()?;
     let (shard, conn) = desk.connection_in_path(&id)?;
-    let found = desk.lines(shard, Lines::One(conn)).await?.items.pop();
-    found.map(|line| Json(desk.connection_item((shard, line)))).ok_or_else(gone)
+    let line = desk.lines(shard, Lines::One(conn)).await?.items.pop().ok_or_else(gone)?;
+    let traffic = match line.ends {
+        Some(ends) => traffic_over(ends, over).await,
+        None => None,
+    };
+    Ok(Json(ConnectionItem { traffic, ..desk.connection_item((shard, line)) }))
+}
+
+fn checked_span(ms: u64) -> Result<Duration, Problem> {
+    if !OVER_MS.contains(&ms) {
+        return Err(Problem::new(&MALFORMED, "`over_ms` must be between 100 and 10000"));
+    }
+    Ok(Duration::from_millis(ms))
+}
+
+/// What the kernel tells; without rates where the connection ended meanwhile.
+async fn traffic_over(ends: Ends, over: Option<Duration>) -> Option<TrafficItem> {
+    let first = sock_diag::traffic(ends).await?;
+    let Some(over) = over else { return Some(TrafficItem::new(first)) };
+    let began = Instant::now();
+    tokio::time::sleep(over).await;
+    let second = sock_diag::traffic(ends).await;
+    Some(match second {
+        Some(second) => TrafficItem::since(second, first, began.elapsed()),
+        None => TrafficItem::new(first),
+    })
 }
 
 /// Close one connection
@@ -317,7 +416,7 @@ impl Desk {
     }
 
     fn connection_item(&self, (shard, line): (ShardId, Line)) -> ConnectionItem {
-        let Line { conn, protocol, transport, facts, sessions } = line;
+        let Line { conn, protocol, transport, facts, sessions, .. } = line;
         let session = |session: crate::mail::LineSession| SessionOn {
             id: session.id.to_string(),
             namespace: session.namespace.as_deref().map(str::to_owned),
@@ -334,6 +433,7 @@ impl Desk {
             sessions: sessions.into_iter().map(session).collect(),
             unsent_bytes: facts.unsent_bytes,
             unused_bytes: facts.unused_bytes,
+            traffic: None,
         }
     }
 
