@@ -5,8 +5,9 @@
 mod support;
 
 use std::io::{Read as _, Write as _};
-use std::net::TcpStream;
-use std::time::Instant;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use load::mqtt::{Qos, Retained};
 use serde_json::{Value, json};
@@ -21,7 +22,11 @@ const NOBODY: &str = "AAAAAAAAAAAAAAAAAAAA";
 
 /// Status, head and JSON body of one request. It blocks; the server has threads of its own.
 fn ask(server: &Server, method: &str, target: &str, body: Option<Value>) -> (u16, String, Value) {
-    let mut stream = TcpStream::connect(server.private_addr()).unwrap();
+    ask_at(server.private_addr(), method, target, body)
+}
+
+fn ask_at(address: SocketAddr, method: &str, target: &str, body: Option<Value>) -> (u16, String, Value) {
+    let mut stream = TcpStream::connect(address).unwrap();
     let body = body.map(|body| body.to_string()).unwrap_or_default();
     let request = format!(
         "{method} {target} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-type: application/json\r\n\
@@ -382,6 +387,62 @@ async fn who_does_not_send_a_request_to_its_end_does_not_keep_a_connection() {
     server.drain().await;
 }
 
+/// A connection to the private port of which little fits into buffers, and on which a value of so many bytes is asked for.
+fn asking_for(server: &Server, bytes: usize) -> TcpStream {
+    let put = ask(server, "PUT", "/v1/retained?channel=large", Some(json!({ "data": "x".repeat(bytes) })));
+    assert!(matches!(put.0, 200 | 204), "{put:?}");
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.set_recv_buffer_size(16_384).unwrap();
+    socket.connect(&server.private_addr().into()).unwrap();
+    let mut stream = TcpStream::from(socket);
+    stream.write_all(b"GET /v1/retained?channel=large HTTP/1.1\r\nhost: localhost\r\n\r\n").unwrap();
+    stream
+}
+
+const LARGE: [&str; 4] = [
+    "limits.message_bytes_max=33554432",
+    "limits.rest_body_bytes_max=67108864",
+    "limits.outbox_bytes_max=134217728",
+    "limits.write_buffer_bytes_max=134217728",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_read_an_answer_does_not_keep_it() {
+    let server = Server::start(with(&[&LARGE[..], &["limits.write_timeout_ms=200"]].concat())).await.unwrap();
+    let mut stream = asking_for(&server, 16 << 20);
+    // Nothing is read until the server has given up.
+    until_so("it is given up", || stream.take_error().unwrap().is_some());
+    let mut answer = Vec::new();
+    let read = stream.read_to_end(&mut answer);
+    assert!(read.is_err() || answer.len() < 16 << 20, "{} bytes", answer.len());
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_an_answer_slowly_gets_all_of_it() {
+    const TIME: Duration = Duration::from_millis(1000);
+    let server =
+        Server::start(with(&[&LARGE[..], &["limits.write_timeout_ms=1000"]].concat())).await.unwrap();
+    let mut stream = asking_for(&server, 16 << 20);
+    let (begun, mut got, mut piece) = (Instant::now(), 0, vec![0; 4096]);
+    while begun.elapsed() < 3 * TIME {
+        got += stream.read(&mut piece).unwrap();
+        // Then it does something else.
+        let read_at = Instant::now();
+        while read_at.elapsed() < Duration::from_millis(20) {
+            assert_eq!(ask(&server, "GET", "/v1/server", None).0, 200);
+        }
+    }
+    assert!(got < 8 << 20, "it is not so fast that all of it is in buffers: {got}");
+    piece.resize(1 << 20, 0);
+    while got <= 16 << 20 {
+        let more = stream.read(&mut piece).unwrap();
+        assert!(more > 0, "all of it: {got}");
+        got += more;
+    }
+    server.drain().await;
+}
+
 const SOCKET: &str = "/socket.io/?EIO=4&transport=websocket";
 
 /// A client of Socket.IO that is connected, and the id of its session.
@@ -467,19 +528,25 @@ async fn bytes_and_rates_of_one_connection_are_those_that_the_kernel_counts() {
     let server = Server::start(with(&["server.shards=2"])).await.unwrap();
     let mut stream = Stream::get(server.public_addr(), "/ndjson?channel=tea", &[]);
     let before = traffic(&server, "", |traffic| traffic["sent_bytes"].as_u64() > Some(0));
-    assert!(before["received_bytes"].as_u64().unwrap() < 1000 && before["sent_bytes"].as_u64().unwrap() < 1000);
+    assert!(
+        before["received_bytes"].as_u64().unwrap() < 1000 && before["sent_bytes"].as_u64().unwrap() < 1000
+    );
     let body = json!({ "channel": "tea", "data": "x".repeat(100_000) });
-    let mut messages = 0;
-    let rates = std::thread::scope(|scope| {
-        let measuring = scope.spawn(|| {
-            traffic(&server, "?over_ms=500", |traffic| traffic["sent_bytes_per_second"].as_f64() > Some(0.0))
+    let (address, is_measured) = (server.private_addr(), AtomicBool::new(false));
+    let (rates, messages) = std::thread::scope(|scope| {
+        let publishing = scope.spawn(|| {
+            let is_over =
+                |messages| messages == 20_000 || (messages > 2 && is_measured.load(Ordering::Relaxed));
+            let publish = |_: &u64| {
+                assert_eq!(ask_at(address, "POST", "/v1/messages", Some(body.clone())).0, 200);
+                assert_eq!(stream.line().unwrap()["channel"], json!("tea"));
+            };
+            (0..).take_while(|messages| !is_over(*messages)).inspect(publish).count() as u64
         });
-        while messages < 3 || !measuring.is_finished() {
-            assert_eq!(ask(&server, "POST", "/v1/messages", Some(body.clone())).0, 200);
-            assert_eq!(stream.line().unwrap()["channel"], json!("tea"));
-            messages += 1;
-        }
-        measuring.join().unwrap()
+        let is_fast = |traffic: &Value| traffic["sent_bytes_per_second"].as_f64() > Some(0.0);
+        let rates = traffic(&server, "?over_ms=500", is_fast);
+        is_measured.store(true, Ordering::Relaxed);
+        (rates, publishing.join().unwrap())
     });
     let sent = messages * 100_000;
     let after = traffic(&server, "", |traffic| traffic["sent_bytes"].as_u64() >= Some(sent));

@@ -12,14 +12,16 @@ use hyper::server::conn::http1;
 use hyper::service::{Service as _, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
+use socket2::SockRef;
 use std::convert::Infallible;
-use std::io;
+use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
@@ -33,6 +35,9 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 /// What of a body has to come within the time of a body.
 const PIECE_BYTES: usize = 65_536;
+
+/// Bytes of an answer that the kernel takes before they can be sent: of more it would not tell for long that somebody reads.
+const UNSENT_BYTES_MAX: u32 = 65_536;
 
 /// A port that is served.
 pub(crate) struct Served {
@@ -52,6 +57,8 @@ struct Times {
     next: Duration,
     /// For each [`PIECE_BYTES`] of a body.
     body: Duration,
+    /// In which something of an answer has to leave.
+    write: Duration,
 }
 
 impl Served {
@@ -67,6 +74,7 @@ impl Served {
             head,
             next: head.max(Duration::from_secs(u64::from(limits.keep_alive_seconds))),
             body: Duration::from_millis(limits.body_timeout_ms),
+            write: Duration::from_millis(limits.write_timeout_ms),
         };
         let (stop, stopped) = oneshot::channel();
         Self { addr, stop, serving: tokio::spawn(serve(listener, router, times, stopped)) }
@@ -111,6 +119,8 @@ async fn wait_after(error: &io::Error) {
 async fn talk(stream: TcpStream, router: Router, times: Times, mut ended: watch::Receiver<()>) {
     // It is merely slower without.
     let _ = stream.set_nodelay(true);
+    // Without, slow readers look like those that do not read at all.
+    let _ = SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
     let has_asked = Arc::new(AtomicBool::new(false));
     let (router, asked) = (TowerToHyperService::new(router), Arc::clone(&has_asked));
     let service = service_fn(move |request| {
@@ -120,7 +130,7 @@ async fn talk(stream: TcpStream, router: Router, times: Times, mut ended: watch:
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(times.next)
-        .serve_connection(TokioIo::new(stream), service);
+        .serve_connection(TokioIo::new(Written::new(stream, times.write)), service);
     let mut connection = pin!(connection);
     let mut first_head = pin!(sleep(times.head));
     let (mut is_new, mut is_ending) = (true, false);
@@ -139,6 +149,77 @@ async fn talk(stream: TcpStream, router: Router, times: Times, mut ended: watch:
                 connection.as_mut().graceful_shutdown();
             }
         }
+    }
+}
+
+/// A socket whose writes are given up when for a while the other end has read nothing of what it asked for. While there is nothing
+/// to write no time runs, so an answer may go on for ever.
+struct Written {
+    stream: TcpStream,
+    /// In which something has to leave.
+    time: Duration,
+    /// Runs while nothing does.
+    waiting: Option<Pin<Box<Sleep>>>,
+}
+
+impl Written {
+    fn new(stream: TcpStream, time: Duration) -> Self {
+        Self { stream, time, waiting: None }
+    }
+
+    fn within_time(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        if written.is_ready() {
+            self.waiting = None;
+            return written;
+        }
+        let time = self.time;
+        ready!(self.waiting.get_or_insert_with(|| Box::pin(sleep(time))).as_mut().poll(cx));
+        tracing::debug!("a client of the back office does not read its answer");
+        // What it did not read is of no use to anybody. Otherwise the kernel would keep it for a while.
+        let _ = SockRef::from(&self.stream).set_linger(Some(Duration::ZERO));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+    }
+}
+
+impl AsyncRead for Written {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, into)
+    }
+}
+
+impl AsyncWrite for Written {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.within_time(cx, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, pieces);
+        self.within_time(cx, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 

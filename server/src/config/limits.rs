@@ -57,6 +57,10 @@ section! {
         /// Time to send the complete body of a request after its head. Then it is answered 408 and the connection is
         /// closed. On the private port and that of SQS it is for each begun 64 KiB, since imports may be long.
         body_timeout_ms: u64 = 30_000, 100..=600_000 "milliseconds";
+        /// Time in which something of an answer on the private port, or that of SQS, has to leave, be it 64 KiB. Then its client
+        /// does not read it, and the connection is closed; while there is nothing to send, as in `GET /v1/tail`, no time runs. On the
+        /// public port `write_buffer_bytes_max` is the bound.
+        write_timeout_ms: u64 = 30_000, 100..=600_000 "milliseconds";
         /// A keep-alive connection without a request is closed after this time.
         keep_alive_seconds: u32 = 75, 1..=3600 "seconds";
         /// Head of a request: request line and headers. Beyond it: 431, and the connection is closed.
