@@ -87,6 +87,8 @@ pub struct Traits {
     pub key: Option<Arc<str>>,
     /// While it waits for a claimed session it makes place for a later one, by the rule of its channel; set by hubs only.
     pub gives_way: bool,
+    /// By which way its publisher came, in a number of the fronts, for bindings only: no record has it. 0 = it was not said.
+    pub way: u8,
 }
 
 /// How one session gets a message.

@@ -198,6 +198,7 @@ async fn a_relayed_event_is_in_the_queue_when_it_is_acknowledged() {
     let event: Value = serde_json::from_str(&got[0].body).unwrap();
     assert_eq!((&event["event"], &event["data"]), (&json!("say"), &json!(["hi"])));
     assert_eq!((&event["subject"], &event["sessionid"]), (&json!("main"), &json!(id)));
+    assert_eq!(event["protocol"], "socketio");
     server.drain().await;
 }
 

@@ -38,6 +38,31 @@ pub(super) struct ClientEvent<'a> {
     pub(super) request: Option<u64>,
 }
 
+/// How a client publishes, as [`hub::Traits::way`] has it from the shard of the client to that of the channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    SocketIo = 1,
+    Mqtt,
+    /// Of CloudEvents.
+    WebSocket,
+    /// A request of its own.
+    Request,
+}
+
+impl Way {
+    /// The protocol, as in the attribute of an event; `None`: it is not known.
+    fn protocol(number: u8) -> Option<&'static str> {
+        [
+            (Self::SocketIo, "socketio"),
+            (Self::Mqtt, "mqtt"),
+            (Self::WebSocket, "websocket"),
+            (Self::Request, "publish"),
+        ]
+        .into_iter()
+        .find_map(|(way, name)| (way as u8 == number).then_some(name))
+    }
+}
+
 /// Copies what was published on a channel into the queue of a binding.
 pub(super) fn of_message(
     cx: &mut Cx<'_>,
@@ -48,16 +73,17 @@ pub(super) fn of_message(
     let session = message.traits.origin.map(|session| session.to_string());
     let of = (session.as_deref(), message.traits.user.as_deref());
     let places = (&**cx.io.config(), &*cx.hub.bound);
-    let Some(way) = way_of(places, binding, channel, of) else { return };
+    let Some(road) = road_of(places, binding, channel, of) else { return };
     // A back end that is told has places of its own in mind: those of a session.
-    let place = message.position.filter(|_| way.kind == CHANNEL_MESSAGE);
+    let place = message.position.filter(|_| road.kind == CHANNEL_MESSAGE);
     let place = place.map(|position| sequence(position.offset));
     let known = [
+        ("protocol", Way::protocol(message.traits.way)),
         ("event", message.event.as_deref()),
         ("sessionid", of.0),
         ("userid", of.1),
         ("sequence", place.as_deref()),
-        ("partitionkey", Some(way.group)),
+        ("partitionkey", Some(road.group)),
     ];
     let extensions = present(&known);
     let forwarded = Forwarded::from_bytes(message.traits.attributes.clone()).unwrap_or(Forwarded::NONE);
@@ -73,19 +99,19 @@ pub(super) fn of_message(
     let id = text_of_id(message.id);
     let event = CloudEvent {
         id: &id,
-        source: &way.source,
-        kind: &way.kind,
+        source: &road.source,
+        kind: &road.kind,
         subject: channel.as_str(),
         time_ms: time_ms(message.id),
         extensions: &extensions,
         data,
     };
-    let copy = copy_of(message.id, &event, way.queue_kind, way.group);
-    send(cx, QueueCopy { queue: way.queue, message: copy, waiter });
+    let copy = copy_of(message.id, &event, road.queue_kind, road.group);
+    send(cx, QueueCopy { queue: road.queue, message: copy, waiter });
 }
 
 /// Where a copy goes, and what it is there.
-struct Way<'a> {
+struct Road<'a> {
     queue: QueueName,
     queue_kind: QueueKind,
     group: &'a str,
@@ -127,17 +153,17 @@ pub(super) fn may_be(cx: &Cx<'_>) -> bool {
 }
 
 /// Of a binding by its place, see [`bindings`].
-fn way_of<'a>(
+fn road_of<'a>(
     (config, bound): (&Config, &[Bound]),
     at: u32,
     channel: &'a ChannelName,
     (session, user): (Option<&'a str>, Option<&'a str>),
-) -> Option<Way<'a>> {
+) -> Option<Road<'a>> {
     let at = at as usize;
     let behind = at.checked_sub(config.bindings.len());
     if let Some((webhook, _)) = behind.and_then(|at| config.published_to().nth(at)) {
         let (queue, kind) = told(config, webhook, WebhookType::SessionEvent);
-        return Some(Way {
+        return Some(Road {
             queue,
             queue_kind: QueueKind::Fifo,
             source: session.map_or("/publish".to_owned(), |session| format!("/sessions/{session}")),
@@ -159,7 +185,7 @@ fn way_of<'a>(
         BindingGroup::Session => session,
         BindingGroup::User => user.or(session),
     };
-    Some(Way {
+    Some(Road {
         queue: declared_name(config, queue),
         queue_kind: QueueKind::of(queue),
         group: group.unwrap_or(channel.as_str()),

@@ -114,7 +114,7 @@ impl<'a> MessageRecord<'a> {
 impl<'a> TraitsRecord<'a> {
     fn of(traits: &'a Traits) -> Self {
         let Traits { quality, retain, origin, user: _, attributes, expires, delay_ms, .. } = traits;
-        let Traits { told_anew: _, gives_way: _, key: _, .. } = traits;
+        let Traits { told_anew: _, gives_way: _, key: _, way: _, .. } = traits;
         Self {
             quality: quality_number(*quality),
             retain: *retain,
@@ -138,6 +138,7 @@ impl<'a> TraitsRecord<'a> {
             // By the rules of whoever takes it in.
             key: None,
             gives_way: false,
+            way: 0,
         })
     }
 }

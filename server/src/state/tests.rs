@@ -84,6 +84,7 @@ fn message(quality: Quality, expires: Option<u64>) -> Arc<Message> {
             told_anew: false,
             key: None,
             gives_way: false,
+            way: 0,
         },
     })
 }

@@ -49,7 +49,7 @@ async fn what_a_client_of_mqtt_publishes_is_told_once_and_in_order() {
         assert_eq!((&event["type"], &event["subject"]), (&json!("trunkline.session.event"), &json!("in/1")));
         let session = event["sessionid"].as_str().unwrap();
         assert_eq!(event["source"], format!("/sessions/{session}"));
-        assert_eq!(event["partitionkey"], session);
+        assert_eq!((&event["partitionkey"], &event["protocol"]), (&json!(session), &json!("mqtt")));
     }
     let data: Vec<&Value> = events.iter().map(|event| &event["data"]).collect();
     assert_eq!(data, [&json!({ "a": 1 }), &json!("tea"), &Value::Null, &json!(3)]);
@@ -79,6 +79,7 @@ async fn what_is_posted_is_told_and_what_the_back_end_publishes_is_not() {
     let event = &events[0];
     assert_eq!((&event["data"], &event["event"]), (&json!(2), &json!("say")));
     assert_eq!((&event["source"], &event["partitionkey"]), (&json!("/publish"), &json!("in/1")));
+    assert_eq!(event["protocol"], "publish");
     server.drain().await;
 }
 
@@ -134,7 +135,7 @@ async fn what_is_published_in_a_websocket_is_told_of_its_session_with_its_state(
     until("it is told", || back_end.of("session.event").len() == 1).await;
     let (connected, told) =
         (&back_end.of("session.connected")[0].event, &back_end.of("session.event")[0].event);
-    for name in ["source", "sessionid", "userid", "partitionkey", "state", "generation"] {
+    for name in ["source", "sessionid", "userid", "partitionkey", "state", "generation", "protocol"] {
         assert_eq!(told[name], connected[name], "{name}");
     }
     assert_eq!((&told["state"], &told["data"], &told["event"]), (&json!("s1"), &json!([1]), &json!("say")));

@@ -12,7 +12,7 @@ use super::client::Ack;
 use super::subscribe::Request;
 use super::told::Told;
 use super::{Mqtt, availability, delayed};
-use crate::front::message_id;
+use crate::front::{copies, message_id};
 use crate::shard::Cx;
 
 /// The publish that is being offered to the hub and not answered yet.
@@ -153,6 +153,7 @@ impl Mqtt {
                 told_anew: false,
                 key: None,
                 gives_way: false,
+                way: copies::Way::Mqtt as u8,
             },
             receipt: None,
         };

@@ -15,7 +15,7 @@ use super::engine::{Consumer, Queued};
 use super::socket::Stage;
 use crate::auth::May;
 use crate::config::EventRoute;
-use crate::front::copies::{self, ClientEvent};
+use crate::front::copies::{self, ClientEvent, Way};
 use crate::front::message_id;
 use crate::mail::{PeerMail, Upcall};
 use crate::shard::Cx;
@@ -185,7 +185,7 @@ impl SocketIo {
             except: Some(Box::new(Except { sessions: vec![session], channels: Vec::new() })),
             reply_within_ms: None,
             token: None,
-            traits: Traits { quality, origin, user, ..Traits::default() },
+            traits: Traits { quality, origin, user, way: Way::SocketIo as u8, ..Traits::default() },
             receipt: request.map(|request| Receipt::Request { shard: self.shard, session, request }),
         });
         match may {

@@ -20,7 +20,8 @@ use super::reading::text_of;
 use super::{Streams, owner};
 use crate::auth::{Action, Grant, May};
 use crate::back::checked::is_event_name;
-use crate::front::{attributes, copies, message_id};
+use crate::front::copies::{self, Way};
+use crate::front::{attributes, message_id};
 use crate::mail::PeerMail;
 use crate::shard::{ConnKey, Cx, Request};
 
@@ -283,6 +284,7 @@ impl Streams {
 fn message(cx: &mut Cx<'_>, parcel: Parcel) -> Box<Publish> {
     let Parcel { channel, event, attributes, payload, user, origin, leave: _ } = parcel;
     let user = user.filter(|_| copies::may_be(cx));
+    let way = if origin.is_some() { Way::WebSocket } else { Way::Request } as u8;
     Box::new(Publish {
         id: message_id(cx),
         target: Target::Channel(channel),
@@ -292,7 +294,7 @@ fn message(cx: &mut Cx<'_>, parcel: Parcel) -> Box<Publish> {
         except: None,
         reply_within_ms: None,
         token: None,
-        traits: Traits { quality: Quality::AtLeastOnce, attributes, user, origin, ..Traits::default() },
+        traits: Traits { quality: Quality::AtLeastOnce, attributes, user, origin, way, ..Traits::default() },
         receipt: None,
     })
 }
