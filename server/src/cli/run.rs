@@ -171,8 +171,12 @@ pub(super) fn write_ready_file(path: &Path, addresses: Addresses, key: Option<&s
     });
     let mut part = path.as_os_str().to_owned();
     part.push(".part");
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&part)?;
+    match std::fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    // Never one that somebody else put there, to read it.
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part)?;
     file.write_all(text.to_string().as_bytes())?;
     std::fs::rename(&part, path)
 }

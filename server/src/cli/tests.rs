@@ -201,7 +201,10 @@ fn the_ready_file_is_complete_and_private() {
     use std::os::unix::fs::PermissionsExt as _;
     let folder = std::env::temp_dir().join(format!("trunkline-ready-{}", std::process::id()));
     std::fs::create_dir_all(&folder).unwrap();
-    let path = folder.join("ready.json");
+    let (path, part) = (folder.join("ready.json"), folder.join("ready.json.part"));
+    // Somebody who wants to read it was there before.
+    std::fs::write(&part, "").unwrap();
+    std::fs::set_permissions(&part, std::fs::Permissions::from_mode(0o666)).unwrap();
     for (key, shown) in [(None, json!(null)), (Some("0123456789abcdef"), json!("0123456789abcdef"))] {
         write_ready_file(&path, addresses(9000), key).unwrap();
         let read: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
