@@ -167,7 +167,26 @@ class Secrets(unittest.TestCase):
         self.hidden["auth"] = secret("auth")
         self.clients = [self.visit({"token": self.hidden["auth"]}, ["websocket"]), self.visit({"token": self.hidden["auth"]}, ["polling"])]
         self.mqtt("bob", PASSWORD)
+        self.misbehave()
         self.check(self.rest())
+
+    def misbehave(self):
+        """The back end says of a client what it may not say of any, and the log tells."""
+        for wrong in (
+            lambda session: {"result": {"subscriptions": [f"$client/{session}"]}},
+            lambda session: {"actions": [{"subscribe": {"channel": f"$client/{session}"}}]},
+        ):
+
+            def answer(event, wrong=wrong):
+                session = event.get_attributes()["sessionid"]
+                self.hidden[f"misbehaved {len(self.hidden)}"] = session
+                return 200, wrong(session)
+
+            well, self.back_end.on_connect = self.back_end.on_connect, answer
+            answered = requests.get(f"{self.url}/ndjson?channel=tea", timeout=WAIT_S, stream=True)
+            answered.close()
+            self.back_end.on_connect = well
+            self.assertEqual(answered.status_code, 503)
 
 
 if __name__ == "__main__":

@@ -82,9 +82,8 @@ impl Actions {
             Written::Subscribe(request) => {
                 let (of, channel) = request.of_session(own, desk)?;
                 if channel.starts_with('$') {
-                    return Err(format!(
-                        "\"{channel}\": only the server subscribes sessions to this channel"
-                    ));
+                    let level = first_level(&channel);
+                    return Err(format!("only the server subscribes sessions to channels of {level}"));
                 }
                 Action::Subscribe(of, channel)
             }
@@ -124,6 +123,11 @@ impl Actions {
         }
         failed
     }
+}
+
+/// What is told of a reserved channel: below it may be the id of a session, which is for no log.
+pub(super) fn first_level(channel: &str) -> &str {
+    channel.split('/').next().unwrap_or_default()
 }
 
 /// A message to sessions as one to the channels that they are.

@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
-use super::actions::Actions;
+use super::actions::{Actions, first_level};
 use super::endpoint::Endpoint;
 use super::failure::Failure;
 use super::lives::Life;
@@ -189,7 +189,7 @@ impl Teller {
         for name in &mut subscriptions {
             let checked = match name.starts_with('$') {
                 // To those of its own it listens anyway.
-                true => Err(format!("{name} is reserved")),
+                true => Err(format!("channels of {} are reserved", first_level(name))),
                 false => self.desk.checked_channel(name),
             };
             *name = checked.map_err(|error| format!("result.subscriptions: {error}"))?;
