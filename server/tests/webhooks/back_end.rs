@@ -40,6 +40,8 @@ pub(crate) enum Act {
     Late(Duration, u16, String),
     /// Bytes, and then the end of the connection.
     Raw(&'static str),
+    /// A body of these pieces that never ends.
+    Endless(u16, &'static str),
     /// Nothing, ever.
     Silence,
 }
@@ -189,7 +191,19 @@ async fn act(stream: &mut TcpStream, act: Act) -> bool {
             (answer(format!("{status} X\r\n"), body), true)
         }
         Act::Raw(text) => (text.to_owned(), false),
+        Act::Endless(status, piece) => return endless(stream, status, piece).await,
         Act::Silence => std::future::pending().await,
     };
     stream.write_all(text.as_bytes()).await.is_ok() && goes_on
+}
+
+/// Until nobody reads it any more.
+async fn endless(stream: &mut TcpStream, status: u16, piece: &str) -> bool {
+    let head = format!("HTTP/1.1 {status} X\r\ntransfer-encoding: chunked\r\n\r\n");
+    let pieces = format!("{:x}\r\n{piece}\r\n", piece.len()).repeat(1000);
+    let mut is_read = stream.write_all(head.as_bytes()).await.is_ok();
+    while is_read {
+        is_read = stream.write_all(pieces.as_bytes()).await.is_ok();
+    }
+    false
 }

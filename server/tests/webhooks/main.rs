@@ -173,6 +173,7 @@ async fn connect_answered(act: Act) -> Option<String> {
 async fn only_a_no_is_a_refusal_and_only_a_yes_lets_in() {
     let refused = |message: &str| Some(format!(r#"44{{"message":"{message}"}}"#));
     let unauthorized = r#"44{"message":"Unauthorized","data":{"code":"unauthorized"}}"#.to_owned();
+    let forbidden = Some(r#"44{"message":"Forbidden","data":{"code":"forbidden"}}"#.to_owned());
     let members = r#"44{"message":"members only","data":{"code":7,"data":[1]}}"#.to_owned();
     for (act, expected) in [
         (Act::Answer(401, String::new()), Some(unauthorized)),
@@ -197,6 +198,19 @@ async fn only_a_no_is_a_refusal_and_only_a_yes_lets_in() {
         (yes(json!({ "result": { "info": "x".repeat(70_000) } })), None),
         (Act::Raw("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n{}"), None),
         (Act::Raw("hello\r\n\r\n"), None),
+        // What a proxy says on the way, spaces behind a value, and an answer in pieces are HTTP.
+        (
+            Act::Raw(
+                "HTTP/1.1 103 Early Hints\r\nlink: </x>\r\n\r\nHTTP/1.1 403 X\r\ncontent-length: 2  \r\n\r\n{}",
+            ),
+            forbidden.clone(),
+        ),
+        (
+            Act::Raw("HTTP/1.1 403 X\r\ntransfer-encoding: chunked\r\n\r\n1\r\n{\r\n1\r\n}\r\n0\r\n\r\n"),
+            forbidden,
+        ),
+        (Act::Endless(403, "{}"), None),
+        (Act::Answer(403, format!("{{}}{}", " ".repeat(1 << 20))), None),
         (Act::Raw(""), None),
         (Act::Late(Duration::from_secs(2), 200, "{}".into()), None),
         (Act::Silence, None),

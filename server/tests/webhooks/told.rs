@@ -262,6 +262,35 @@ async fn an_event_without_answer_may_be_acknowledged_once_it_waits() {
     until("it is told", || back_end.of("session.event").len() == 3).await;
     let hooks = back_end.of("session.event");
     assert!(hooks.iter().all(|hook| hook.event["data"] == json!(["tea"])));
+    // Regression: it had another id once it waited, so who had heard the question took it for another event.
+    assert!(hooks.iter().all(|hook| hook.headers["webhook-id"] == hooks[0].headers["webhook-id"]));
+    server.drain().await;
+}
+
+/// Regression: the other webhooks were told as well, of events that they never hear while there are answers.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_without_answer_waits_for_the_webhook_that_was_asked_alone() {
+    let back_end = BackEnd::start(|hook| match hook.event["ackrequested"].as_bool() {
+        Some(true) => Act::Answer(500, String::new()),
+        _ => yes(json!({})),
+    })
+    .await;
+    let other = BackEnd::start(|_| yes(json!({}))).await;
+    let keys = format!(
+        "{ALL}event_without_answer = \"queue\"\n[[webhook]]\nname = \"other\"\nurl = \"http://{}/\"\n\
+         secrets = [\"{SECRET}\"]\ntypes = [\"session.event\", \"session.ended\"]\n",
+        other.address
+    );
+    let server = start(back_end.address, &keys).await;
+    client(&server, |mut socket| {
+        join(&mut socket, "").unwrap();
+        socket.text(r#"421["order","tea"]"#);
+        assert_eq!(socket.next_text(), "431[]");
+    })
+    .await;
+    until("it is told", || back_end.of("session.event").len() == 2).await;
+    until("its end is", || other.of("session.ended").len() == 1).await;
+    assert_eq!(other.of("session.event").len(), 0);
     server.drain().await;
 }
 

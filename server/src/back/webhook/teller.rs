@@ -163,7 +163,16 @@ impl Teller {
         is_stored
     }
 
-    /// The same without waiting until it is stored.
+    /// Tells one of them alone.
+    async fn put_to(&self, webhook: &Arc<Deliverer>, session: SessionId, news: &News<'_>) -> bool {
+        let mut told = self.tell_each(session, news).into_iter();
+        match told.find(|(one, _)| Arc::ptr_eq(one, webhook)) {
+            Some((_, told)) => webhook.outbox.put(session, &told).await,
+            None => false,
+        }
+    }
+
+    /// Tells all who want to know, without waiting until it is stored.
     async fn hand_in(&self, session: SessionId, news: &News<'_>) {
         for (webhook, told) in self.tell_each(session, news) {
             webhook.outbox.hand_in(session, &told).await;
@@ -210,12 +219,15 @@ impl Teller {
         };
         let Some(webhook) = self.webhooks.iter().find(takes) else { return };
         let endpoint = &webhook.endpoint;
-        let event = (WebhookType::SessionEvent, Some((&*name, true)), &*args);
-        let checked = match self.ask(endpoint, session, event).await {
+        let (id, event) = (new_id(), (WebhookType::SessionEvent, Some((&*name, true)), &*args));
+        let checked = match self.ask_as(endpoint, session, event, &id).await {
             Ok(checked) => checked,
             Err(failure) => {
                 note(endpoint, WebhookType::SessionEvent, &failure);
-                return self.unanswered(webhook, session, (&*name, &*args, request)).await;
+                // The same event as before: it may have been heard.
+                let news =
+                    News { event: Some(&name), id: Some(id), ..News::new(WebhookType::SessionEvent, &args) };
+                return self.unanswered(webhook, session, &news, request).await;
             }
         };
         let Checked { verdict, actions, state, .. } = checked;
@@ -237,19 +249,11 @@ impl Teller {
     }
 
     /// An event with acknowledgement that the back end did not answer.
-    async fn unanswered(
-        &self,
-        webhook: &Arc<Deliverer>,
-        session: SessionId,
-        (name, args, request): (&str, &str, u64),
-    ) {
+    async fn unanswered(&self, webhook: &Arc<Deliverer>, session: SessionId, news: &News<'_>, request: u64) {
         let is_acknowledged = match webhook.endpoint.config.event_without_answer {
             EventWithoutAnswer::Retry => false,
             EventWithoutAnswer::Allow => true,
-            EventWithoutAnswer::Queue => {
-                let news = News { event: Some(name), ..News::new(WebhookType::SessionEvent, args) };
-                self.put(session, &news).await
-            }
+            EventWithoutAnswer::Queue => self.put_to(webhook, session, news).await,
         };
         if is_acknowledged {
             self.answer(session, request, "[]").await;
@@ -261,13 +265,23 @@ impl Teller {
         &self,
         endpoint: &Arc<Endpoint>,
         session: SessionId,
+        event: (WebhookType, Option<(&str, bool)>, &str),
+    ) -> Result<Checked, Failure> {
+        self.ask_as(endpoint, session, event, &new_id()).await
+    }
+
+    /// The same under this id, of that time.
+    async fn ask_as(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        session: SessionId,
         (kind, event, data): (WebhookType, Option<(&str, bool)>, &str),
+        (id, time_ms): &(String, u64),
     ) -> Result<Checked, Failure> {
         let (life, place) = self.lives.tell(session).ok_or(Failure::Stopped)?;
-        let (id, time_ms) = new_id();
-        let (session_place, channel) = (Some((session, place)), None);
+        let (time_ms, session_place, channel) = (*time_ms, Some((session, place)), None);
         let telling =
-            Telling { id: &id, time_ms, kind, session: session_place, life: &life, event, channel, data };
+            Telling { id, time_ms, kind, session: session_place, life: &life, event, channel, data };
         let wait = Duration::from_millis(endpoint.config.timeout_ms);
         self.checked_answer(endpoint, session, &telling, wait).await
     }
