@@ -200,6 +200,21 @@ async fn each_message_of_a_batch_has_its_own_answer_in_its_place() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_list_says_when_it_was_so_and_who_is_missing() {
+    let server = Server::start(keeping()).await.unwrap();
+    let before = std::time::SystemTime::now();
+    for list in ["sessions", "connections", "channels", "users", "nodes", "bans", "revocations", "imports"] {
+        let (_, _, page) = ask(&server, "GET", &format!("/v1/{list}"), None);
+        let as_of = page["as_of"].as_str().unwrap_or_else(|| panic!("{list}: {page}"));
+        let since_ms = wire::cloudevent::parse_timestamp(as_of).unwrap();
+        let since = std::time::UNIX_EPOCH + std::time::Duration::from_millis(since_ms + 1);
+        assert!(since >= before && since <= std::time::SystemTime::now() + std::time::Duration::from_secs(1));
+        assert_eq!(page["missing"], json!([]), "{list}");
+    }
+    server.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_history_is_read_backwards_and_deleted() {
     let server = Server::start(keeping()).await.unwrap();
     for n in 0..5 {

@@ -79,7 +79,7 @@ pub(super) async fn list(
         loop {
             let room = limit - items.len();
             if room == 0 {
-                return Ok(Json(Page { items, next: Some(cursor(shard, after.as_ref())) }));
+                return Ok(Json(Page::new(items, Some(cursor(shard, after.as_ref())))));
             }
             let page = desk.bans_of(shard, after.take(), room).await?;
             after = page.items.last().map(|ban| ban.of.clone());
@@ -92,7 +92,7 @@ pub(super) async fn list(
         }
         after = None;
     }
-    Ok(Json(Page { items, next: None }))
+    Ok(Json(Page::new(items, None)))
 }
 
 /// Ban

@@ -87,7 +87,7 @@ pub(super) async fn list(State(desk): State<Desk>) -> Json<Page<BindingView>> {
         None => Default::default(),
     };
     let declared = (0..).zip(&desk.config.bindings).map(|(index, binding)| declared(index, binding));
-    Json(Page { items: declared.chain(made.iter().map(view)).collect(), next: None })
+    Json(Page::new(declared.chain(made.iter().map(view)).collect(), None))
 }
 
 /// Look at one binding

@@ -59,7 +59,7 @@ pub(super) async fn list(
     }
     let after = query.cursor.map(|name| desk.channel(&name)).transpose()?;
     let (items, next) = desk.page_of_channels(query.filter, after, limit).await?;
-    Ok(Json(Page { items, next }))
+    Ok(Json(Page::new(items, next)))
 }
 
 impl Desk {

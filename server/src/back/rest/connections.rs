@@ -170,10 +170,10 @@ pub(super) async fn list(
         None => desk.connections(Spot::parse(cursor)?, limit).await?,
     };
     if desk.is_elsewhere(query.node) {
-        return Ok(Json(Page { items: Vec::new(), next: None }));
+        return Ok(Json(Page::new(Vec::new(), None)));
     }
     let items = page.items.into_iter().filter(|(_, line)| filter.takes(line));
-    Ok(Json(Page { items: items.map(|found| desk.connection_item(found)).collect(), next: page.next }))
+    Ok(Json(Page::new(items.map(|found| desk.connection_item(found)).collect(), page.next)))
 }
 
 /// Look at one connection
@@ -371,10 +371,10 @@ impl Desk {
                 None
             };
             if let Some(next) = next {
-                return Ok(Page { items, next: Some(next.text()) });
+                return Ok(Page::new(items, Some(next.text())));
             }
         }
-        Ok(Page { items, next: None })
+        Ok(Page::new(items, None))
     }
 
     /// Those of sessions, a page of which is looked at.
@@ -396,10 +396,10 @@ impl Desk {
             let lines = self.lines(shard, Lines::Under(ids)).await?;
             items.extend(lines.items.into_iter().map(|line| (shard, line)));
             if let Some(next) = Cursor::behind(self, shard, &taken) {
-                return Ok(Page { items, next: Some(next.to_string()) });
+                return Ok(Page::new(items, Some(next.to_string())));
             }
         }
-        Ok(Page { items, next: None })
+        Ok(Page::new(items, None))
     }
 
     async fn lines(&self, shard: ShardId, of: Lines) -> Result<hub::Page<Line>, Problem> {

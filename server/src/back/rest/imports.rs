@@ -201,7 +201,7 @@ fn accepted(view: ImportView) -> Response {
 )]
 pub(super) async fn list(State(desk): State<Desk>) -> Json<Page<ImportView>> {
     let items = desk.imports.known().jobs.iter().rev().map(Job::view).collect();
-    Json(Page { items, next: None })
+    Json(Page::new(items, None))
 }
 
 /// Look at one import

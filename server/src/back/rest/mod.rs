@@ -32,6 +32,7 @@ mod users;
 mod webhooks;
 mod wording;
 
+use crate::auth::unix_now;
 use crate::back::bindings::Bindings;
 use crate::back::bridge::Bridges;
 use crate::back::office::ANSWER_WAIT;
@@ -60,6 +61,7 @@ use tokio::sync::{Semaphore, oneshot};
 use utoipa::{OpenApi, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use wire::cloudevent::timestamp;
 
 pub(in crate::back) use messages::PublishRequest;
 pub(in crate::back) use sessions::SubscriptionRequest;
@@ -200,6 +202,18 @@ pub(super) struct Page<T> {
     /// Pass it as `cursor` for the next page; absent on the last one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
+    /// When this was so.
+    #[schema(value_type = String, format = DateTime)]
+    as_of: String,
+    /// Nodes that did not say what they have. A node that is alone is never missing.
+    missing: Vec<u16>,
+}
+
+impl<T> Page<T> {
+    /// As of now.
+    fn new(items: Vec<T>, next: Option<String>) -> Self {
+        Self { items, next, as_of: timestamp(unix_now().0), missing: Vec::new() }
+    }
 }
 
 /// Where a list that goes from shard to shard continues. Opaque to callers.

@@ -71,7 +71,7 @@ pub(super) async fn list(State(desk): State<Desk>) -> Json<Page<NodeItem>> {
         queued: snapshot.totals.queued,
         resident_bytes: metrics::resident_bytes(),
     };
-    Json(Page { items: vec![item], next: None })
+    Json(Page::new(vec![item], None))
 }
 
 /// Drain a node

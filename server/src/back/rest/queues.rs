@@ -174,7 +174,7 @@ pub(super) async fn list(
     let page = queues::list(&desk.office, &prefix, after.as_ref(), limit).await?;
     let next = page.items.last().filter(|_| page.more).map(|last| last.name.as_str().to_owned());
     let now_ms = unix_ms();
-    Ok(Json(Page { items: page.items.iter().map(|view| item_of(view, now_ms)).collect(), next }))
+    Ok(Json(Page::new(page.items.iter().map(|view| item_of(view, now_ms)).collect(), next)))
 }
 
 /// Look at one queue
@@ -218,7 +218,7 @@ pub(super) async fn peek(
     let queue = door.full_name(query.account.as_deref(), query.region.as_deref(), &name);
     let look = door.look(&queue, after, query.limit.unwrap_or(LOOK_DEFAULT)).await?;
     let (next, now_ms) = (look.next.map(|next| next.to_string()), unix_ms());
-    Ok(Json(Page { items: look.items.iter().map(|looked| message_of(looked, now_ms)).collect(), next }))
+    Ok(Json(Page::new(look.items.iter().map(|looked| message_of(looked, now_ms)).collect(), next)))
 }
 
 /// Queues have names of three parts only through their API.

@@ -70,7 +70,7 @@ pub(super) async fn list(
     let limit = limit_of(&desk, query.limit)? as usize;
     let (items, more) = desk.revocations()?.page(query.cursor.as_deref(), limit);
     let next = items.last().filter(|_| more).map(|last| last.id.to_string());
-    Ok(Json(Page { items: items.into_iter().map(view).collect(), next }))
+    Ok(Json(Page::new(items.into_iter().map(view).collect(), next)))
 }
 
 /// Revoke a token

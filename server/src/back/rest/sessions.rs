@@ -128,7 +128,7 @@ pub(super) async fn list(
     let mut cursor = Cursor::parse(query.cursor.as_deref())?;
     let mut items = Vec::new();
     if desk.is_elsewhere(query.node) {
-        return Ok(Json(Page { items, next: None }));
+        return Ok(Json(Page::new(items, None)));
     }
     for shard in desk.office.shards().skip(usize::from(cursor.shard)) {
         let room = limit - u32::try_from(items.len()).unwrap_or(limit);
@@ -140,10 +140,10 @@ pub(super) async fn list(
         items.extend(known.into_iter().filter(|item| filter.takes(item)));
         let taken = Taken { last, more: page.more, full: items.len() >= limit as usize };
         if let Some(next) = Cursor::behind(&desk, shard, &taken) {
-            return Ok(Json(Page { items, next: Some(next.to_string()) }));
+            return Ok(Json(Page::new(items, Some(next.to_string()))));
         }
     }
-    Ok(Json(Page { items, next: None }))
+    Ok(Json(Page::new(items, None)))
 }
 
 /// Look at one session
@@ -204,7 +204,7 @@ pub(super) async fn slowest(
     }
     items.sort_by_key(|item| std::cmp::Reverse((item.behind_ms, item.queued)));
     items.truncate(limit as usize);
-    Ok(Json(Page { items, next: None }))
+    Ok(Json(Page::new(items, None)))
 }
 
 /// How sessions end.
@@ -442,7 +442,7 @@ pub(super) async fn subscriptions(
     Query(query): Query<SubscriptionsQuery>,
 ) -> Result<Json<Page<String>>, Problem> {
     let Json(item) = show(State(desk), Path(query.session)).await?;
-    Ok(Json(Page { items: item.subscriptions, next: None }))
+    Ok(Json(Page::new(item.subscriptions, None)))
 }
 
 /// What is no session id names no resource.

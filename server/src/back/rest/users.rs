@@ -61,7 +61,7 @@ pub(super) async fn list(
         let user = ChannelName::parse(&item.channel, u32::MAX).ok()?.user_id()?;
         Some(UserItem { user, sessions: item.sessions })
     });
-    Ok(Json(Page { items: items.collect(), next }))
+    Ok(Json(Page::new(items.collect(), next)))
 }
 
 /// A user.
@@ -187,7 +187,7 @@ pub(super) async fn stored(
     Path(id): Path<String>,
 ) -> Result<Json<Page<StoredItem>>, Problem> {
     let user = desk.user(&id)?;
-    Ok(Json(Page { items: desk.stored(&user).await?, next: None }))
+    Ok(Json(Page::new(desk.stored(&user).await?, None)))
 }
 
 /// A subscription to be stored.

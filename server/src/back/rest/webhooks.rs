@@ -174,16 +174,16 @@ pub(super) async fn deliveries(
     let (limit, webhooks) = (limit_of(&desk, query.limit)?, webhooks(&desk)?);
     let name = name_of(&desk, query.webhook)?;
     let page = match query.status.as_deref() {
-        None => Page {
-            items: webhooks.attempts(&name, limit as usize)?.into_iter().map(delivery).collect(),
-            next: None,
-        },
+        None => {
+            let attempts = webhooks.attempts(&name, limit as usize)?;
+            Page::new(attempts.into_iter().map(delivery).collect(), None)
+        }
         Some("dead") => {
             let after = query.cursor.as_deref().map_or(Ok(0), str::parse);
             let after = after.map_err(|_| Problem::new(&MALFORMED, "cursor is not one this server made"))?;
             let (letters, next) = webhooks.dead(&name, after, limit).await?;
             let next = next.map(|place| place.to_string());
-            Page { items: letters.into_iter().map(delivery).collect(), next }
+            Page::new(letters.into_iter().map(delivery).collect(), next)
         }
         Some(_) => return Err(Problem::new(&MALFORMED, "status must be dead, or left out")),
     };
