@@ -55,9 +55,7 @@ class BackEnd(http.server.ThreadingHTTPServer):
         count = self.waiting(path)
         if count > self.concurrency:
             tell(fault=f"{count} requests are under way to {path}")
-        if count > self.most:
-            self.most = count
-            tell(most=count)
+        self.most = max(self.most, count)
 
     def end(self, path, connection):
         """Before the answer leaves: whoever has it may send the next request."""

@@ -81,10 +81,8 @@ def config(port):
 class BackEnd:
     """The back end's process, and the port that is its own while it is dead."""
 
-    def __init__(self, ledger, chance, concurrency=CONCURRENCY):
-        self.ledger, self.chance, self.concurrency = ledger, chance, concurrency
-        # Requests under way.
-        self.most = 0
+    def __init__(self, ledger, chance):
+        self.ledger, self.chance = ledger, chance
         self.holder = socket.socket()
         self.holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.holder.bind(("127.0.0.1", 0))
@@ -103,7 +101,7 @@ class BackEnd:
         assert self.agreed.wait(START_S), "the back end does not answer"
 
     def start(self):
-        words = [str(word) for word in (self.port, SECRET, self.concurrency, self.chance.randrange(1 << 32))]
+        words = [str(word) for word in (self.port, SECRET, CONCURRENCY, self.chance.randrange(1 << 32))]
         command = [sys.executable, "-m", "py.crash_back_end", *words]
         here = pathlib.Path(__file__).resolve().parent.parent
         self.process = subprocess.Popen(command, cwd=here, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -119,8 +117,6 @@ class BackEnd:
                 self.ledger.came(told["came"], told["taken"])
             elif "fault" in told:
                 self.ledger.faults.append(told["fault"])
-            elif "most" in told:
-                self.most = max(self.most, told["most"])
             else:
                 agreed.set()
 

@@ -108,6 +108,39 @@ class LedgerCheck(unittest.TestCase):
         self.assertEqual(len(self.ledger.faults), 1)
 
 
+class EndsCheck(unittest.TestCase):
+    """What the check of ends would find."""
+
+    def events(self, *told):
+        kinds = [one.split() for one in told]
+        return [
+            {"id": str(place), "type": f"trunkline.session.{kind}", "sessionid": "s", "generation": int(generation)}
+            for place, (kind, generation) in enumerate(kinds)
+        ]
+
+    def refuses(self, *told):
+        with self.assertRaises(AssertionError):
+            reconnects.check_ends(self.events(*told))
+
+    def test_what_is_right(self):
+        for told in (["connect 1", "connected 1", "disconnected 1", "ended 1"], ["disconnected 1", "ended 1"]):
+            self.assertEqual(reconnects.check_ends(self.events(*told)), 1)
+        told = self.events("connected 1", "disconnected 1", "connected 2", "disconnected 2", "disconnected 2", "ended 2")
+        # One that is heard again was not told twice.
+        self.assertEqual(reconnects.check_ends([told[0], *told]), 1)
+
+    def test_what_is_missing_or_told_twice(self):
+        self.refuses("connected 1", "ended 1")
+        self.refuses("connected 1", "disconnected 1")
+        self.refuses("connected 1", "disconnected 1", "connected 2", "ended 2")
+        self.refuses("connected 1", "disconnected 1", "ended 1", "disconnected 1")
+        self.refuses("connected 1", "connected 1", "disconnected 1", "ended 1")
+        self.refuses("connected 2", "disconnected 2", "connected 1", "disconnected 1", "ended 2")
+
+    def test_the_most_within_a_second(self):
+        self.assertEqual(reconnects.rate([0, 2500, 600, 1500, 1599, 1600]), 3)
+
+
 class BadBackEnd(unittest.TestCase):
     """The back end finds what is wrong with requests."""
 
@@ -162,4 +195,4 @@ class Killed(unittest.TestCase):
 
     def test_a_back_end_hears_of_all_who_come_back_at_once(self):
         with tempfile.TemporaryDirectory() as folder:
-            reconnects.run(BINARY, 100, "100ms", folder)
+            reconnects.run(BINARY, 100, "100ms", folder, answer_after="1ms")

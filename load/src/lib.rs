@@ -44,7 +44,7 @@ mod verdict;
 pub use avalanche::{
     Avalanche, OwnServer, Restart, Restarted, ServerCommand, ShellRestart, Stop, free_addresses,
 };
-pub use back_end::BackEnd;
+pub use back_end::{BackEnd, Heard, Stopper};
 pub use broadcast::{Broadcast, Volley};
 pub use churn::Churn;
 pub use comeback::{Cut, Recovery, Span};

@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test, its helpers included")]
 
+mod back_end;
 mod comebacks;
 mod mqtt;
 #[path = "../support/pem.rs"]
@@ -13,14 +14,12 @@ mod talk;
 #[path = "../support/whole/mod.rs"]
 mod whole;
 
-use std::io::{BufRead as _, Read as _, Write as _};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rig::{Dev, report, trunkline};
 use serde_json::Value;
-use whole::until::{PATIENCE, until};
+use whole::until::until;
 
 #[test]
 fn the_floor_writes_every_frame_to_every_socket() {
@@ -251,26 +250,6 @@ fn wrong_arguments_are_told() {
     assert!(refused("echo --protocol socketio-poll --rate 1").contains("this scenario is for socketio"));
     assert!(refused("churn --rate 0").contains("at least one message"));
     assert!(refused("broadcast --series 2 --repeat 2").contains("cannot be used with"));
+    assert!(refused("back-end --record /proc/version/heard").contains("writing /proc/version/heard: "));
     assert!(refused("idle --report /proc/version/report").contains("/proc/version is no folder"));
-}
-
-#[test]
-fn a_back_end_without_room_for_a_connection_takes_it_once_there_is() {
-    let trunkline = env!("CARGO_BIN_EXE_trunkline");
-    let limited = format!("ulimit -n 24; exec {trunkline} bench back-end --listen 127.0.0.1:0");
-    let mut back_end = Command::new("sh").args(["-c", &limited]).stdout(Stdio::piped()).spawn().unwrap();
-    let mut line = String::new();
-    std::io::BufReader::new(back_end.stdout.take().unwrap()).read_line(&mut line).unwrap();
-    let address = line.split("http://").nth(1).unwrap().trim().trim_end_matches('/').to_owned();
-    // All of them connect, since the system has a queue for them; the last ones are not accepted.
-    let mut waiting: Vec<_> = (0..40).map(|_| TcpStream::connect(&address).unwrap()).collect();
-    let mut last = waiting.pop().unwrap();
-    last.write_all(b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\n{}").unwrap();
-    last.set_read_timeout(Some(PATIENCE)).unwrap();
-    drop(waiting);
-    let mut status = [0; 12];
-    last.read_exact(&mut status).unwrap();
-    assert_eq!(&status, b"HTTP/1.1 204");
-    back_end.kill().unwrap();
-    back_end.wait().unwrap();
 }

@@ -1,8 +1,5 @@
 //! Scenarios in which clients hear or say something. Start at the tests.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::{Command, Stdio};
-
 use crate::pem::pem;
 use crate::rig::Dev;
 
@@ -79,39 +76,4 @@ fn users_are_reached_and_visitors_leave_nothing_behind() {
     let report = server.measure("churn --rate 200 --duration 500ms --metrics-url PRIVATE");
     let figures = &report["figures"];
     assert_eq!((&figures["completed"], &figures["sessions_left"]), (&100.into(), &0.into()), "{report}");
-}
-
-/// `trunkline bench back-end`, until it is dropped.
-struct BackEnd(std::process::Child);
-
-impl BackEnd {
-    /// Starts it; and the URL that it says.
-    fn start() -> (Self, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_trunkline"));
-        command.args(["bench", "back-end", "--listen", "127.0.0.1:0"]).stdout(Stdio::piped());
-        let mut process = command.spawn().unwrap();
-        let mut line = String::new();
-        BufReader::new(process.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let url = line.trim().rsplit_once(' ').unwrap().1.to_owned();
-        (Self(process), url)
-    }
-}
-
-impl Drop for BackEnd {
-    fn drop(&mut self) {
-        self.0.kill().unwrap();
-        self.0.wait().unwrap();
-    }
-}
-
-#[test]
-fn a_back_end_behind_a_webhook_echoes_in_acknowledgements() {
-    let (_back_end, url) = BackEnd::start();
-    let config = format!(
-        "[auth]\nmode = \"back_end\"\n[[webhook]]\nname = \"echo\"\nurl = {url:?}\n\
-         secrets = [\"whsec_ZXhhbXBsZS1vZi0yNC1ieXRlcy1sb25n\"]\ntypes = [\"session.connect\", \"session.event\"]"
-    );
-    let server = Dev::configured("webhook", &config);
-    let report = server.measure("echo --ack --connections 20 --rate 500 --duration 500ms");
-    assert_eq!(report["figures"]["echoes"], 250, "{report}");
 }
