@@ -6,6 +6,7 @@ import random
 import socket
 import tempfile
 import unittest
+import unittest.mock
 
 import requests
 from standardwebhooks import Webhook
@@ -139,6 +140,73 @@ class EndsCheck(unittest.TestCase):
 
     def test_the_most_within_a_second(self):
         self.assertEqual(reconnects.rate([0, 2500, 600, 1500, 1599, 1600]), 3)
+
+
+class World(crash_webhooks.World):
+    """Without a server."""
+
+    def waiting(self):
+        return 0
+
+
+class Phone:
+    """A client of MQTT in its second session, of which the back end hears when it is asked for the second time what is missing."""
+
+    name, is_resting, looks = "p", True, 0
+
+    def __init__(self, ledger):
+        self.ledger, self.connection = ledger, self
+        self.told(1, "connected", "s1")
+
+    def told(self, second, kind, session):
+        event = {"id": f"{session}-{kind}", "type": f"trunkline.session.{kind}", "sessionid": session, "clientid": "p", "generation": 1}
+        self.ledger.welcome.add("p")
+        self.ledger.came(event | {"time": f"2026-11-28T00:00:0{second}.000Z", "sequence": f"{second}", "data": {"cause": "client"}}, True)
+
+    def is_open(self):
+        return True
+
+    @property
+    def joined(self):
+        return self.ledger.named["p"][1]
+
+    def missing(self):
+        self.looks += 1
+        if self.looks == 2:
+            self.told(2, "disconnected", "s1")
+            self.told(3, "connected", "s2")
+        return ["s2"] if self.looks == 1 else []
+
+    def forget(self):
+        pass
+
+
+class RoundCheck(unittest.TestCase):
+    """What the check of a round would find."""
+
+    def setUp(self):
+        self.ledger = crash_ledger.Ledger()
+        self.world = World(None, self.ledger)
+        self.round = crash_webhooks.Round(self.world, None, None)
+        patched = unittest.mock.patch.object(crash_webhooks, "SETTLE_S", 1)
+        patched.start()
+        self.addCleanup(patched.stop)
+
+    def test_a_session_that_is_heard_of_while_it_waits_is_no_fault(self):
+        self.world.clients = [Phone(self.ledger)]
+        self.round.check()
+        self.assertEqual((self.ledger.faults, self.ledger.online()), ([], {"s2"}))
+
+    def test_who_is_left_online(self):
+        phone = Phone(self.ledger)
+        self.world.clients, phone.connection = [phone], None
+        with self.assertRaisesRegex(AssertionError, "held for connected and gone: {'s2'}"):
+            self.round.check()
+
+    def test_what_still_waits_to_be_told(self):
+        self.world.clients, self.world.waiting = [Phone(self.ledger)], lambda: 3
+        with self.assertRaisesRegex(AssertionError, "3 events wait to be told"):
+            self.round.check()
 
 
 class BadBackEnd(unittest.TestCase):
