@@ -76,6 +76,8 @@ struct Inner {
     draining: watch::Sender<bool>,
     /// Clients are sent away, and the node goes on.
     leaving: AtomicBool,
+    /// The node ends, and the shards do nothing more.
+    closing: AtomicBool,
     /// What is published is kept in a store.
     keeping: AtomicBool,
 }
@@ -120,6 +122,7 @@ impl Office {
             pending: Semaphore::new(PENDING_MAX),
             draining: watch::Sender::new(false),
             leaving: AtomicBool::new(false),
+            closing: AtomicBool::new(false),
             keeping: AtomicBool::new(false),
         });
         tokio::spawn(sort_reports(Arc::downgrade(&inner), ports.reports));
@@ -134,6 +137,15 @@ impl Office {
 
     pub(super) fn is_draining(&self) -> bool {
         *self.inner.draining.borrow()
+    }
+
+    /// From now on what shards do not do is not tried again.
+    pub(crate) fn start_closing(&self) {
+        self.inner.closing.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn is_closing(&self) -> bool {
+        self.inner.closing.load(Ordering::Relaxed)
     }
 
     /// Clients are sent away from now on. Everything else goes on.

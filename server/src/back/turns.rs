@@ -14,7 +14,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::{Id, JoinError, JoinSet, coop};
 
 /// Something that a session did.
@@ -50,6 +50,8 @@ pub(crate) struct UpcallStream {
     batches: mpsc::Receiver<Upcalls>,
     ready: VecDeque<Upcall>,
     watching: Option<Watching>,
+    /// Dropped when shards have nothing more to tell that somebody waits for.
+    open: Option<oneshot::Receiver<()>>,
 }
 
 /// Who is told of users and channels that shards see coming and going; must not wait for anything.
@@ -57,12 +59,17 @@ pub(crate) type Watching = Box<dyn Fn(ShardId, Vec<Sighting>) + Send>;
 
 impl UpcallStream {
     pub(crate) fn new(batches: mpsc::Receiver<Upcalls>) -> Self {
-        Self { batches, ready: VecDeque::new(), watching: None }
+        Self { batches, ready: VecDeque::new(), watching: None, open: None }
     }
 
     /// Sightings go there on the way. Without this they go nowhere.
     pub(crate) fn watching(self, watching: Watching) -> Self {
         Self { watching: Some(watching), ..self }
+    }
+
+    /// Ends behind what was told when the sender of this is dropped, else with the shards.
+    pub(crate) fn while_open(self, open: oneshot::Receiver<()>) -> Self {
+        Self { open: Some(open), ..self }
     }
 }
 
@@ -73,6 +80,10 @@ impl Stream for UpcallStream {
         loop {
             if let Some(upcall) = self.ready.pop_front() {
                 return Poll::Ready(Some(upcall));
+            }
+            if self.open.as_mut().is_some_and(|open| open.poll_unpin(cx).is_ready()) {
+                self.open = None;
+                self.batches.close();
             }
             match self.batches.poll_recv(cx) {
                 Poll::Ready(Some(mut batch)) => {

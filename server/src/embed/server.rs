@@ -14,7 +14,7 @@ use crate::back::rest::{self, Desk};
 use crate::back::revocations::Revocations;
 use crate::back::rows::Rows;
 use crate::back::sqs::{self, Door};
-use crate::back::webhook::{Trust, Webhooks};
+use crate::back::webhook::{Listening, Trust, Webhooks};
 use crate::back::{Office, OfficePorts, Storage, keys, metrics, sys};
 use crate::config::Config;
 use crate::front::PidKey;
@@ -33,7 +33,7 @@ use store::Tab;
 use store::disk::Faults;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, JoinHandle};
+use tokio::task::AbortHandle;
 
 /// Partitions of a node; a fixed number, chosen at the first start (64), so that homes do not move with cores.
 const PARTITIONS: u16 = 64;
@@ -44,8 +44,8 @@ const EVENT_BATCHES_MAX: usize = 1024;
 /// How much longer than the drain window the shards may take to end.
 const DRAIN_SLACK: Duration = Duration::from_secs(5);
 
-/// How long webhooks may take to be told of the end.
-const TELLING_WAIT: Duration = Duration::from_secs(1);
+/// How often it is looked whether the clients of a node that ends are gone.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
 
 /// Why a server does not start.
 #[derive(Debug, thiserror::Error)]
@@ -102,7 +102,7 @@ pub struct Server {
     minders: Vec<AbortHandle>,
     bridges: Tasks,
     /// Takes what clients do, if there are webhooks.
-    telling: Option<JoinHandle<()>>,
+    listening: Option<Listening>,
 }
 
 /// What has to end in order.
@@ -252,7 +252,8 @@ impl Server {
             Err(error) => {
                 // Sessions of the process before were taken in, and are left to the next start.
                 office.start_draining();
-                running.end(Duration::ZERO).await;
+                office.start_closing();
+                running.end(Instant::now()).await;
                 return Err(error);
             }
         };
@@ -267,8 +268,8 @@ impl Server {
             publish_figures(&office, &config).into_iter().chain(keys::watch(&gate, &config)).collect();
         let handle = Handle::new(office, Arc::clone(&config), door);
         let mut upcalls = Unheard::start(upcalls, handle.clone());
-        let telling = webhooks.and_then(|webhooks| Some(webhooks.start(upcalls.hand_over()?)));
-        Ok(Self { handle, config, gate, running, upcalls, addrs, private, sqs, minders, bridges, telling })
+        let listening = webhooks.and_then(|webhooks| Some(webhooks.start(upcalls.hand_over()?)));
+        Ok(Self { handle, config, gate, running, upcalls, addrs, private, sqs, minders, bridges, listening })
     }
 
     /// Where clients connect, port resolved.
@@ -382,21 +383,20 @@ impl Server {
             sqs,
             minders,
             bridges,
-            telling,
+            listening,
             upcalls: _upcalls,
             addrs: _,
         } = self;
         handle.office().start_draining();
         minders.iter().for_each(AbortHandle::abort);
         bridges.stop().await;
-        running.end(Duration::from_millis(config.server.drain_window_ms)).await;
-        if let Some(telling) = telling {
-            // It ends by itself once the shards have, unless the back end is slow.
-            let abort = telling.abort_handle();
-            if tokio::time::timeout(TELLING_WAIT, telling).await.is_err() {
-                abort.abort();
-            }
+        let end = Instant::now() + Duration::from_millis(config.server.drain_window_ms);
+        if let Some(listening) = listening {
+            send_away(&running.shards, end).await;
+            listening.end().await;
         }
+        handle.office().start_closing();
+        running.end(end).await;
         tokio::join!(private.end(), OptionFuture::from(sqs.map(Served::end)));
     }
 }
@@ -429,11 +429,14 @@ impl Running {
         Ok(opened)
     }
 
-    /// Ends the shards, which close connections over a while, and then what they leave something to.
-    async fn end(self, window: Duration) {
+    /// Ends the shards, which close connections that are there until then, and afterwards what they leave something to.
+    async fn end(self, end: Instant) {
         let Self { shards, keeper, estate } = self;
-        let end = Instant::now() + window;
-        shards.iter().for_each(|shard| shard.sender.end_at(end));
+        for shard in &shards {
+            shard.sender.end_at(end);
+            shard.sender.not_needed();
+        }
+        let window = end.saturating_duration_since(Instant::now());
         let joining = tokio::task::spawn_blocking(move || {
             let panicked = |handle: ShardHandle| handle.join.join().is_err();
             shards.into_iter().map(panicked).filter(|panicked| *panicked).count()
@@ -452,6 +455,18 @@ impl Running {
             // Fails only by a panic, which was reported.
             let _ = tokio::task::spawn_blocking(move || estate.leave()).await;
         }
+    }
+}
+
+/// Has shards close connections until then, and stay open behind that; comes when the connections are gone.
+async fn send_away(shards: &[ShardHandle], end: Instant) {
+    for shard in shards {
+        shard.sender.needed();
+        shard.sender.end_at(end);
+    }
+    let is_over = || shards.iter().all(|shard| shard.sender.is_over() || shard.join.is_finished());
+    while !is_over() && Instant::now() < end + DRAIN_SLACK {
+        tokio::time::sleep(LOOK_EVERY).await;
     }
 }
 

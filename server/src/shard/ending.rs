@@ -13,13 +13,19 @@ use std::ops::ControlFlow;
 /// that has closed gives the others as much again, counted from then or from when the last of them has to be closed.
 const END_GRACE_MS: u64 = 1_000;
 
+/// A shard that the back office needs for what clients did stays open so much longer than its connections may.
+const NEEDED_MS_MAX: u64 = 5_000;
+
 /// Where a shard is on its way to its end.
 ///
 /// ```text
-///       a wish       nobody left, or time over    mailbox empty        Quiet from all       Quiet from all once more
-///  Open -----> Draining ---------------> Closing -----------> Closed -------------> Quiet -----------------------> ended
-///                                                  says Quiet        says Quiet again
+///       a wish       nobody left, or time over   not needed        mailbox empty        Quiet from all       Quiet from all once more
+///  Open -----> Draining ---------------> Over ----------> Closing -----------> Closed -------------> Quiet -----------------------> ended
+///                                                                   says Quiet        says Quiet again
 /// ```
+///
+/// What clients did up to their end has to be stored by way of the shards, so one that is over does what the back office says until it
+/// is not needed any more ([`super::Sender::needed`]).
 ///
 /// A closing shard has no connections, and its mailbox takes nothing of the back office any more; what was in it is done
 /// still, since the back office may have called that accepted. From then on nothing begins here. It still does what other
@@ -41,6 +47,7 @@ pub(super) struct Ending {
 enum Step {
     Open,
     Draining,
+    Over,
     Closing,
     Closed,
     Quiet,
@@ -95,6 +102,12 @@ impl<H: Handler> Shard<H> {
         loop {
             match self.ending.step {
                 Step::Draining if self.is_over() => {
+                    self.ending.step = Step::Over;
+                    self.discard_all();
+                    self.inbox.tell_over();
+                    continue;
+                }
+                Step::Over if !self.inbox.is_needed() || self.is_needed_too_long() => {
                     (self.ending.step, self.ending.closed_at) = (Step::Closing, self.io.clock.now());
                     self.inbox.close();
                     self.discard_all();
@@ -108,7 +121,7 @@ impl<H: Handler> Shard<H> {
                 Step::Closing | Step::Closed | Step::Quiet if self.is_late() => {
                     return ControlFlow::Break(End::Cut);
                 }
-                Step::Open | Step::Draining | Step::Closing | Step::Closed | Step::Quiet => {
+                Step::Open | Step::Draining | Step::Over | Step::Closing | Step::Closed | Step::Quiet => {
                     return ControlFlow::Continue(());
                 }
             }
@@ -156,6 +169,10 @@ impl<H: Handler> Shard<H> {
         let empty = self.io.connections.len() == 0 && !self.io.outbox.is_waiting();
         let nobody = empty && self.io.seats.taken() == 0;
         nobody || (now >= at && empty) || now >= at + END_GRACE_MS
+    }
+
+    fn is_needed_too_long(&self) -> bool {
+        self.io.clock.now().0 >= self.ending.at.0 + NEEDED_MS_MAX
     }
 
     /// Another shard hangs, or its thread is gone.

@@ -44,6 +44,10 @@ struct Shared {
     closed: AtomicBool,
     /// When connections are to be gone, once the node is to end.
     end: OnceLock<Instant>,
+    /// The back office has not done with what clients did, and needs the shard until then.
+    needed: AtomicBool,
+    /// The connections of the shard are gone since the node is to end.
+    over: AtomicBool,
     /// So many of the shard's changes are safe.
     safe: AtomicU64,
 }
@@ -90,6 +94,23 @@ impl Sender {
         // A second wish changes nothing.
         let _ = self.shared.end.set(at);
         self.shared.wake();
+    }
+
+    /// A shard that ends stays open, once its connections are gone, until [`Sender::not_needed`]; not for ever.
+    pub fn needed(&self) {
+        self.shared.needed.store(true, Ordering::SeqCst);
+    }
+
+    /// The shard may close.
+    pub fn not_needed(&self) {
+        self.shared.needed.store(false, Ordering::SeqCst);
+        self.shared.wake();
+    }
+
+    /// Whether the connections of a shard that ends are gone, and the back office was given all that their clients did.
+    #[must_use]
+    pub fn is_over(&self) -> bool {
+        self.shared.over.load(Ordering::SeqCst)
     }
 
     /// So many of the changes that the shard gave to the journal, counted from the first one, are safe. Cannot fail, however
@@ -163,6 +184,16 @@ impl Inbox {
             || self.shared.end.get().is_some() != self.heard.end
     }
 
+    /// Tells the back office that the connections are gone.
+    pub(super) fn tell_over(&self) {
+        self.shared.over.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the back office needs the shard.
+    pub(super) fn is_needed(&self) -> bool {
+        self.shared.needed.load(Ordering::SeqCst)
+    }
+
     /// The back office is told from now on that nobody obeys it. What it put in before, or is about to, is still there.
     pub(super) fn close(&self) {
         self.shared.closed.store(true, Ordering::SeqCst);
@@ -202,7 +233,8 @@ pub(super) fn mailbox(waker: mio::Waker, messages_max: usize) -> (Sender, Inbox)
     let (mails, posts) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let (pending, closed) = (AtomicBool::new(false), AtomicBool::new(false));
     let (end, safe) = (OnceLock::new(), AtomicU64::new(0));
-    let shared = Arc::new(Shared { waker, pending, mails, posts, closed, end, safe });
+    let (needed, over) = (AtomicBool::new(false), AtomicBool::new(false));
+    let shared = Arc::new(Shared { waker, pending, mails, posts, closed, end, needed, over, safe });
     let inbox = Inbox { letters, shared: Arc::clone(&shared), heard: Heard::default() };
     (Sender { letters: sender, shared, messages_max }, inbox)
 }

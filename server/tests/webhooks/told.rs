@@ -294,6 +294,41 @@ async fn an_event_without_answer_waits_for_the_webhook_that_was_asked_alone() {
     server.drain().await;
 }
 
+/// The shards had closed before what they told last was in the outbox: the next process found connections that had ended by nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_end_of_a_process_does_to_sessions_is_stored_before_it_ends() {
+    let folder = Folder::new("drained");
+    let deaf = BackEnd::start(|hook| match hook.kind() {
+        "session.connect" => yes(json!({})),
+        _ => Act::Answer(500, String::new()),
+    })
+    .await;
+    let keys = format!("{ALL}[store]\ndir = {:?}\n", folder.path());
+    let server = start(deaf.address, &keys).await;
+    let clients = (0..40).map(|_| {
+        client(&server, |mut socket| (field(&join(&mut socket, "").unwrap(), "sid").unwrap(), socket))
+    });
+    // They leave when they are told to, so that nothing else holds the server up.
+    let clients = futures_util::future::join_all(clients)
+        .await
+        .into_iter()
+        .map(|(sid, mut socket)| (sid, tokio::task::spawn_blocking(move || socket.until_closed())));
+    let (sids, leaving): (Vec<_>, Vec<_>) = clients.unzip();
+    server.drain().await;
+    futures_util::future::join_all(leaving).await;
+    let back_end = BackEnd::start(|_| yes(json!({}))).await;
+    let server = start(back_end.address, &keys).await;
+    let of = |sid: &str| heard(&back_end, sid);
+    until("all is told", || sids.iter().all(|sid| of(sid).len() == 3)).await;
+    for sid in &sids {
+        let hooks = of(sid);
+        assert_eq!(kinds(&hooks), ["session.connected", "session.disconnected", "session.ended"]);
+        let causes: Vec<&Value> = hooks.iter().skip(1).map(|hook| &hook.event["data"]["cause"]).collect();
+        assert_eq!(causes, ["drain", "drain"]);
+    }
+    server.drain().await;
+}
+
 /// The program, to be killed.
 pub(super) struct Program {
     child: Child,

@@ -32,11 +32,12 @@ mod telling;
 mod watcher;
 
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
 use hub::{SessionId, Sighting};
 use rustls::ClientConfig;
 use store::{Tab, Table};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 pub use self::consent::webhook_warnings;
@@ -58,6 +59,9 @@ use super::turns::{Turns, UpcallStream};
 use crate::back::rows::Rows;
 use crate::config::{Config, Webhook};
 use crate::mail::Upcalls;
+
+/// How long it may take at the end until all that clients did was handled.
+const END_WAIT: Duration = Duration::from_secs(3);
 
 /// All webhooks of a node; clones share them.
 #[derive(Clone)]
@@ -105,8 +109,8 @@ impl Webhooks {
         }
     }
 
-    /// Handles what shards tell, until they have ended. Must be called on a tokio runtime.
-    pub(crate) fn start(&self, upcalls: mpsc::Receiver<Upcalls>) -> JoinHandle<()> {
+    /// Handles what shards tell, until [`Listening::end`]. Must be called on a tokio runtime.
+    pub(crate) fn start(self, upcalls: mpsc::Receiver<Upcalls>) -> Listening {
         let teller = Arc::clone(&self.teller);
         let waiting_max = teller.desk.config().limits.inbox_events_max;
         let turns = Turns::new(teller.desk.office().clone(), waiting_max, move |upcall| {
@@ -119,7 +123,40 @@ impl Webhooks {
         let watching = move |shard, sightings: Vec<Sighting>| {
             watchers.iter().for_each(|watcher| watcher.note(shard, &sightings));
         };
-        tokio::spawn(turns.run(UpcallStream::new(upcalls).watching(Box::new(watching))))
+        let (open, is_open) = oneshot::channel();
+        let upcalls = UpcallStream::new(upcalls).watching(Box::new(watching)).while_open(is_open);
+        Listening { open, turns: tokio::spawn(turns.run(upcalls)), webhooks: self }
+    }
+}
+
+/// What shards tell is handled.
+pub(crate) struct Listening {
+    /// Dropped to end it.
+    open: oneshot::Sender<()>,
+    turns: JoinHandle<()>,
+    webhooks: Webhooks,
+}
+
+impl Listening {
+    /// Once clients do nothing any more: comes when all that they did was handled, and what the back end is to hear of it is stored, or
+    /// that took too long.
+    pub(crate) async fn end(self) {
+        let Self { open, turns, webhooks } = self;
+        drop(open);
+        let abort = turns.abort_handle();
+        let stored = async {
+            // Fails only by a panic, which was reported.
+            let _ = turns.await;
+            for webhook in &webhooks.teller.webhooks {
+                webhook.outbox.is_stored().await;
+            }
+        };
+        if tokio::time::timeout(END_WAIT, stored).await.is_err() {
+            tracing::warn!(
+                "the back end is slow: of some sessions it is told by the next process that they ended"
+            );
+            abort.abort();
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hub::SessionId;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use wire::sqs::legal_json;
 
 use super::telling::Told;
@@ -30,6 +30,8 @@ const RETENTION_SECONDS: &str = "1209600";
 /// The outbox of one webhook.
 pub(super) struct Outbox {
     entries: mpsc::Sender<Entry>,
+    /// How many are not stored yet.
+    unstored: watch::Sender<usize>,
     heard: mpsc::Sender<Heard>,
     /// What waits.
     pub(super) queue: Queue,
@@ -62,10 +64,11 @@ impl Outbox {
         made(&dead, &kept).await?;
         made(&queue, &kept).await?;
         let (entries, waiting) = mpsc::channel(WAITING_MAX);
-        tokio::spawn(store(queue.clone(), office.clone(), waiting));
+        let unstored = watch::Sender::new(0);
+        tokio::spawn(store((queue.clone(), office.clone()), waiting, unstored.clone()));
         let (heard, told) = mpsc::channel(WAITING_MAX);
         tokio::spawn(delete(queue.clone(), told));
-        Ok(Arc::new(Self { entries, heard, queue, dead, door: door.clone() }))
+        Ok(Arc::new(Self { entries, unstored, heard, queue, dead, door: door.clone() }))
     }
 
     /// An event of a session, behind those before it; done when it is stored. `false`: it is not.
@@ -93,9 +96,16 @@ impl Outbox {
         }
     }
 
+    /// Comes when nothing waits to be stored.
+    pub(super) async fn is_stored(&self) {
+        // An error would say that the outbox is gone.
+        let _ = self.unstored.subscribe().wait_for(|unstored| *unstored == 0).await;
+    }
+
     async fn enter(&self, key: String, told: &Told, done: Option<oneshot::Sender<bool>>) -> bool {
         let Ok(json) = str::from_utf8(&told.body) else { return false };
         let message = QueueMessage::new(legal_json(json)).group(key).deduplication(told.id.as_str());
+        self.unstored.send_modify(|unstored| *unstored += 1);
         self.entries.send(Entry { message, done }).await.is_ok()
     }
 }
@@ -108,9 +118,14 @@ async fn made(queue: &Queue, attributes: &[(&str, &str)]) -> Result<(), QueueErr
 }
 
 /// Stores events in the order in which they come, as many at once as there are, until nobody is there to bring one.
-async fn store(queue: Queue, office: Office, mut waiting: mpsc::Receiver<Entry>) {
+async fn store(
+    (queue, office): (Queue, Office),
+    mut waiting: mpsc::Receiver<Entry>,
+    unstored: watch::Sender<usize>,
+) {
     let mut batch = Vec::with_capacity(BATCH);
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
+        let events = batch.len();
         let results = stored(&queue, &office, &batch).await;
         let mut lost = 0_usize;
         for (entry, is_stored) in batch.drain(..).zip(results) {
@@ -120,6 +135,7 @@ async fn store(queue: Queue, office: Office, mut waiting: mpsc::Receiver<Entry>)
                 let _ = done.send(is_stored);
             }
         }
+        unstored.send_modify(|unstored| *unstored = unstored.saturating_sub(events));
         if lost > 0 {
             let queue = queue.name();
             tracing::warn!(queue, events = lost, "events for the back end could not be stored");
@@ -156,7 +172,7 @@ async fn stored(queue: &Queue, office: &Office, batch: &[Entry]) -> Vec<bool> {
                 };
                 return results.iter().map(|result| refused(result).is_none()).collect();
             }
-            Err(error) if error.is_temporary() && !office.is_draining() => {
+            Err(error) if error.is_temporary() && !office.is_closing() => {
                 tracing::warn!(%error, "events for the back end wait until they can be stored");
                 tokio::time::sleep(PAUSE).await;
             }

@@ -181,6 +181,25 @@ fn shards_that_end_together_end_in_order() {
 }
 
 #[test]
+fn a_shard_that_is_needed_does_what_the_back_office_says_until_it_is_not() {
+    let rig = four();
+    for shard in 0..4 {
+        rig.sender(shard).needed();
+        rig.sender(shard).end_at(std::time::Instant::now());
+    }
+    while !(0..4).all(|shard| rig.sender(shard).is_over()) {
+        std::thread::yield_now();
+    }
+    assert_eq!((0..4).map(|shard| rig.stats(shard).connections).sum::<u64>(), 0);
+    (0..4).for_each(|shard| rig.sender(shard).not_needed());
+    for _ in 0..4 {
+        let end = rig.wait(|seen| if let Seen::Ended(_, end) = seen { Some(end) } else { None });
+        assert_eq!(end, End::InOrder);
+    }
+    rig.end();
+}
+
+#[test]
 fn a_shard_that_waits_in_vain_for_another_says_that_it_was_cut() {
     let rig = Rig::start(Plan { shards: 2, ..Plan::default() });
     rig.sender(0).end_at(std::time::Instant::now());
