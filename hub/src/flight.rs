@@ -202,6 +202,14 @@ impl Flight {
         parcels.map(|parcel| parcel.message.published).min()
     }
 
+    /// Bytes in memory, with the bodies.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        let bodies = usize::try_from(self.bytes + self.bytes_here).unwrap_or(usize::MAX);
+        let lists = self.sent.capacity() * size_of::<Sent>() + self.waiting.capacity() * size_of::<Parcel>();
+        size_of::<Self>() + lists + bodies
+    }
+
+    /// Of the bodies that wait.
     pub(crate) fn bytes_waiting(&self) -> u64 {
         self.bytes
     }

@@ -57,6 +57,7 @@ mod subscription;
 mod trie;
 mod version;
 mod watch;
+mod weight;
 
 pub use attendance::Attends;
 pub use binding::{Binding, Publishers};

@@ -127,6 +127,11 @@ impl Outbox {
     pub(crate) fn len(&self) -> usize {
         self.items.len()
     }
+
+    /// Items that it holds without another allocation.
+    pub(crate) fn capacity(&self) -> usize {
+        self.items.capacity()
+    }
 }
 
 fn size_of_item(item: &Outgoing) -> u64 {

@@ -16,9 +16,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use wire::values::Values;
 
 mod hello;
+mod weights;
 
 pub use crate::front::{Deed, Draft, Question, Rewrite, Ruling, SessionChange, Terms};
 pub use hello::{Certified, Handshake, Hello, Hidden, Known, MqttHello, StreamHello};
+pub use weights::{Weight, Weights};
 
 /// As many as a WebSocket has a place for when it is closed (RFC 6455 section 5.5.1).
 pub const WORDS_BYTES_MAX: usize = 123;
@@ -175,6 +177,13 @@ pub enum Mail {
         of: Lines,
         /// And whether there are more.
         reply: tokio::sync::oneshot::Sender<hub::Page<Line>>,
+    },
+    /// Adds up what some connections hold in memory; answered through `reply`.
+    Weigh {
+        /// Those behind this one.
+        after: Option<ConnKey>,
+        /// And where it goes on.
+        reply: tokio::sync::oneshot::Sender<Weights>,
     },
     /// Ends a connection, whose client may come back.
     EndLine {

@@ -529,6 +529,48 @@ async fn connections_are_listed_with_what_is_on_them() {
     server.drain().await;
 }
 
+/// What connections hold, by protocol.
+fn memory(answer: &Value, protocol: Option<&str>) -> (u64, u64) {
+    let all = answer["memory"].as_array().unwrap();
+    let found = all.iter().find(|one| one.get("protocol").and_then(Value::as_str) == protocol);
+    let number = |name: &str| found.map_or(0, |one| one[name].as_u64().unwrap());
+    assert_eq!(number("bytes_each"), number("bytes") / number("connections").max(1));
+    (number("connections"), number("bytes_each"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_connections_hold_in_memory_is_measured_by_protocol() {
+    const MANY: usize = 1500;
+    let server = Server::start(with(&[])).await.unwrap();
+    let nodes = || ask(&server, "GET", "/v1/nodes", None).2["items"][0].clone();
+    assert_eq!(nodes()["memory"], json!([]));
+    let _sockets: Vec<_> = (0..3).map(|_| socket(&server)).collect();
+    let mut device = publisher::client(&server, "device");
+    device.subscribe(&["tea".to_owned()], (Qos::AtMostOnce, Retained::Unwanted), PATIENCE).unwrap();
+    // More than are looked at in one go.
+    let get = |_| Stream::get(server.public_addr(), "/sse?channel=coffee", &[]);
+    let streams: Vec<Stream> = (0..MANY).map(get).collect();
+    let mut silent = TcpStream::connect(server.public_addr()).unwrap();
+    let counts =
+        |node: &Value| [Some("socketio"), Some("mqtt"), Some("sse"), None].map(|name| memory(node, name).0);
+    let node = until("all are there", || Some(nodes()).filter(|node| counts(node) == [3, 1, MANY as u64, 1]));
+    for name in ["socketio", "mqtt", "sse"] {
+        // What the tests of the parts allow, and a little for names.
+        let (_, bytes_each) = memory(&node, Some(name));
+        assert!((250..800).contains(&bytes_each), "{name}: {node}");
+    }
+    assert!(memory(&node, None).1 < 150, "{node}");
+    let (_, _, info) = ask(&server, "GET", "/v1/server?memory=true", None);
+    assert_eq!(counts(&info), counts(&node));
+    assert!(ask(&server, "GET", "/v1/server", None).2.get("memory").is_none());
+    let head = format!("GET / HTTP/1.1\r\nx: {}", "y".repeat(8000));
+    silent.write_all(head.as_bytes()).unwrap();
+    until_so("what it has sent is held", || memory(&nodes(), None).1 > 8000);
+    drop(streams);
+    until_so("nobody holds anything", || memory(&nodes(), Some("sse")) == (0, 0));
+    server.drain().await;
+}
+
 /// What the kernel tells of the only connection, once it is so.
 fn traffic(server: &Server, query: &str, is_so: impl Fn(&Value) -> bool) -> Value {
     let id = connections(server, "", 1)[0]["id"].as_str().unwrap().to_owned();

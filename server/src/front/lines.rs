@@ -74,7 +74,7 @@ impl Front {
     }
 
     /// A connection that closes may have an owner that is another's by now.
-    fn sessions_on(&self, owner: Owner, conn: ConnKey) -> SmallVec<[SessionId; 2]> {
+    pub(super) fn sessions_on(&self, owner: Owner, conn: ConnKey) -> SmallVec<[SessionId; 2]> {
         let index = owner.index();
         let mut sessions = match owner.door() {
             Door::Http => self.socketio.sessions_on(index),

@@ -4,7 +4,7 @@
 //! `stream`, which do not know each other; `apply` is how all reach the hub, `rate` what clients may send, `cors` which web pages
 //! they may be, `bans` who is kept out of all, `facts` what of a first request is shown, `content` what a message of one is to the
 //! others, `copies` what of all goes into queues, `presence` who comes and goes, `questions` what waits for
-//! the back end's word (`question`).
+//! the back end's word (`question`), `lines` which connections there are and `weights` what they hold.
 
 mod apply;
 mod bans;
@@ -22,6 +22,7 @@ mod rights;
 pub mod socketio;
 mod stream;
 mod tail;
+mod weights;
 
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -320,6 +321,7 @@ impl Handler for Front {
                 let _ = reply.send(());
             }
             Mail::Lines { of, reply } => drop(reply.send(self.lines(cx, of))),
+            Mail::Weigh { after, reply } => drop(reply.send(self.weigh(cx, after))),
             Mail::EndLine { conn, reply } => drop(reply.send(self.end_line(cx, conn))),
             Mail::Ban { ban, reply } => {
                 let most = cx.io.config().limits.bans_max;

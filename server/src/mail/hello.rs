@@ -77,6 +77,15 @@ pub struct Known {
     pub state: Option<Box<str>>,
 }
 
+impl Handshake {
+    /// What it holds, with what is behind it.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        let pair = |pair: &(Box<str>, Box<str>)| size_of_val(pair) + pair.0.len() + pair.1.len();
+        size_of::<Self>() + self.query.iter().chain(&self.headers).map(pair).sum::<usize>()
+    }
+}
+
 impl Hello {
     pub(super) fn len_bytes(&self) -> usize {
         match self {

@@ -2,9 +2,11 @@
 //!
 //! Owns no state: nothing is kept for this. Must not know what a connection's owner is. Start at [`Io::connections_after`].
 
-use super::connection::{Flags, Phase};
+use super::connection::{Connection, Flags, NONE, Partial, Phase, Unsent};
 use super::handler::{Closed, Owner};
 use super::io::{ConnKey, Io};
+use super::wheel::KEY_BYTES;
+use bytes::Bytes;
 use std::net::SocketAddr;
 
 /// What a shard knows of a connection.
@@ -77,7 +79,7 @@ impl Io {
             partial.bytes.len() + partial.inner.len() + body
         });
         Some(Facts {
-            owner: connection.owner().filter(|owner| *owner != Owner::NOBODY),
+            owner: self.owner_of(conn),
             state,
             is_framed: connection.is_framed(),
             secure: connection.tls.is_some(),
@@ -85,6 +87,31 @@ impl Io {
             unsent_bytes: connection.unsent.as_ref().map_or(0, |unsent| unsent.bytes),
             unused_bytes: unused,
         })
+    }
+
+    /// Bytes that one holds in this process: its slot, its timers, and what was read or not written yet. The state of TLS without what
+    /// the library has behind it.
+    #[must_use]
+    pub fn bytes_of(&self, conn: ConnKey) -> usize {
+        let Some(connection) = self.connections.get(conn) else { return 0 };
+        let partial = connection.partial.as_ref().map_or(0, |partial| {
+            let body = partial.body.as_ref().map_or(0, |body| body.head.capacity() + body.content.capacity());
+            size_of::<Partial>() + partial.bytes.capacity() + partial.inner.capacity() + body
+        });
+        let unsent = connection.unsent.as_ref().map_or(0, |unsent| {
+            size_of::<Unsent>() + unsent.pieces.capacity() * size_of::<Bytes>() + unsent.bytes
+        });
+        let tls = connection.tls.as_ref().map_or(0, |_| size_of::<rustls::ServerConnection>());
+        let decoder = connection.decoder.as_ref().map_or(0, |decoder| decoder.held_bytes());
+        let timers = usize::from(connection.timer != NONE) + usize::from(connection.owner != NONE);
+        let client = if self.clients.contains_key(&conn) { size_of::<(ConnKey, SocketAddr)>() } else { 0 };
+        size_of::<Connection>() + partial + unsent + tls + decoder + timers * KEY_BYTES + client
+    }
+
+    /// Whose one is, if anybody's.
+    #[must_use]
+    pub fn owner_of(&self, conn: ConnKey) -> Option<Owner> {
+        self.connections.get(conn)?.owner().filter(|owner| *owner != Owner::NOBODY)
     }
 
     /// Both ends of one, whatever a proxy says. Two system calls.

@@ -40,6 +40,9 @@ struct Level {
     heads: [u32; SLOTS],
 }
 
+/// Bytes of a key.
+pub(super) const KEY_BYTES: usize = size_of::<Node>();
+
 /// The state of one key. The deadline has 48 bits, 8,900 years.
 #[derive(Clone, Copy, Debug)]
 struct Node {

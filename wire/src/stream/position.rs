@@ -73,6 +73,11 @@ impl Positions {
         }
     }
 
+    /// Bytes in memory.
+    pub fn memory_bytes(&self) -> usize {
+        size_of::<Self>() + self.0.capacity() * size_of::<(Mark, Position)>()
+    }
+
     /// Whether no position is known.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

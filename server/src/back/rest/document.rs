@@ -67,6 +67,8 @@ refusals! {
     Page: FORBIDDEN NOT_FOUND MALFORMED;
     /// The node itself: always there.
     Node: UNAUTHENTICATED FORBIDDEN;
+    /// The same by parameters.
+    NodeBy: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN;
     /// Something with a node, by a body.
     NodeWork: MALFORMED UNKNOWN_FIELD UNAUTHENTICATED FORBIDDEN NOT_FOUND TOO_LARGE MEDIA_TYPE BUSY DRAINING;
     /// The store, if there is one.

@@ -16,6 +16,7 @@ mod guard;
 mod history;
 mod idempotency;
 mod imports;
+mod memory;
 mod messages;
 mod nodes;
 mod problem;

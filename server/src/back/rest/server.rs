@@ -1,8 +1,9 @@
 //! The node itself: information, health, metrics, problem pages, the OpenAPI document, the live page.
 
 use super::Desk;
-use super::document::{Node, Page, Probe, Ready};
-use super::extract::Path;
+use super::document::{Node, NodeBy, Page, Probe, Ready};
+use super::extract::{Path, Query};
+use super::memory::ProtocolMemory;
 use super::problem::{self, BUSY, DRAINING, METHOD, NOT_FOUND, Problem};
 use super::store::{self, StoreInfo};
 use crate::back::metrics;
@@ -11,8 +12,8 @@ use axum::http::{StatusCode, header};
 use axum::response::{Html, IntoResponse};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -43,20 +44,37 @@ pub(super) struct ServerInfo {
     /// Resident memory of the process in bytes; absent where the system does not tell.
     #[serde(skip_serializing_if = "Option::is_none")]
     resident_bytes: Option<u64>,
+    /// With `memory=true`: as of `GET /v1/nodes`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<Vec<ProtocolMemory>>,
     /// Absent without `store.dir`.
     #[serde(skip_serializing_if = "Option::is_none")]
     store: Option<StoreInfo>,
 }
 
+/// What of the node.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ServerQuery {
+    /// What connections hold in memory, too, for which each is looked at.
+    #[serde(default)]
+    memory: bool,
+}
+
 /// Look at the node
 #[utoipa::path(
     get, path = "/v1/server", tag = "server", operation_id = "getServer",
-    security(("key" = ["read"])),
-    responses((status = 200, description = "The node now.", body = ServerInfo), Node)
+    security(("key" = ["read"])), params(ServerQuery),
+    responses((status = 200, description = "The node now.", body = ServerInfo), NodeBy)
 )]
-pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
+pub(super) async fn info(
+    State(desk): State<Desk>,
+    Query(query): Query<ServerQuery>,
+) -> Result<Json<ServerInfo>, Problem> {
     let snapshot = metrics::gather(&desk.office).await;
-    Json(ServerInfo {
+    let memory = if query.memory { desk.memory().await } else { None };
+    Ok(Json(ServerInfo {
         name: "trunkline",
         version: env!("CARGO_PKG_VERSION"),
         node: desk.config.server.node_id,
@@ -70,8 +88,9 @@ pub(super) async fn info(State(desk): State<Desk>) -> Json<ServerInfo> {
         subscriptions: snapshot.totals.subscriptions,
         queued: snapshot.totals.queued,
         resident_bytes: metrics::resident_bytes(),
+        memory,
         store: store::info_if_any(&desk).await,
-    })
+    }))
 }
 
 /// The process runs

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hub::{Millis, SessionId};
 use wire::mqtt::Level;
 
-use super::client::Client;
+use super::client::{Ack, Client, Rare};
 use super::flapping::Measure;
 use super::{Figures, Mqtt};
 use crate::front::{Ban, Banned};
@@ -63,6 +63,18 @@ impl Mqtt {
     /// The session of a client.
     pub(in crate::front) fn session_on(&self, index: u32) -> Option<SessionId> {
         self.client(index).filter(|client| !client.is_petitioner()).map(|client| client.id)
+    }
+
+    /// Bytes of a client, beside what the hub has, its name among that. Of what few clients have only the parts that can be large.
+    pub(in crate::front) fn bytes_of(&self, index: u32) -> usize {
+        let Some(client) = self.client(index) else { return 0 };
+        let rare = client.rare.as_ref().map_or(0, |rare| {
+            let acks: usize = rare.acks.iter().map(|acks| acks.capacity() * size_of::<Ack>()).sum();
+            let questions =
+                rare.questions.iter().map(|question| size_of_val(question) + question.codes.capacity());
+            size_of::<Rare>() + acks + questions.sum::<usize>()
+        });
+        size_of::<Client>() + rare + size_of::<u32>()
     }
 
     /// The connection of a session.

@@ -239,6 +239,19 @@ impl Polling {
 }
 
 impl Engine {
+    /// What it holds, with what is behind it.
+    pub(super) fn memory_bytes(&self) -> usize {
+        let carrier = match &self.carrier {
+            Carrier::Polling(polling) => {
+                size_of::<Polling>() + polling.get.as_ref().map_or(0, |get| get.payload.len())
+            }
+            Carrier::WebSocket(_) | Carrier::Moved(_) | Carrier::Over(_) => 0,
+        };
+        let rate = self.rate.as_ref().map_or(0, |_| size_of::<Rate>());
+        let handshake = self.handshake.as_ref().map_or(0, |handshake| handshake.memory_bytes());
+        size_of::<Self>() + carrier + rate + handshake
+    }
+
     pub(super) fn new(secret: Secret, carrier: Carrier, version: Version, beat: Beat) -> Self {
         Self {
             secret,

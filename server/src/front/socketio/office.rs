@@ -9,6 +9,7 @@ use wire::engineio::Version;
 
 use super::SocketIo;
 use super::engine::{Carrier, Engine};
+use super::socket::Socket;
 use crate::mail::{Inspection, Mail};
 use crate::shard::{ConnKey, Cx};
 
@@ -71,6 +72,7 @@ impl SocketIo {
             | Mail::Drain { .. }
             | Mail::Bind { .. }
             | Mail::Lines { .. }
+            | Mail::Weigh { .. }
             | Mail::EndLine { .. } => {}
             // Of MQTT clients.
             Mail::Greet { .. } | Mail::Change { .. } | Mail::Revoke { .. } => {}
@@ -97,6 +99,18 @@ impl SocketIo {
     pub(in crate::front) fn sessions_on(&self, slot: u32) -> SmallVec<[SessionId; 2]> {
         let tags = self.tags_of_engine(slot);
         tags.iter().filter_map(|tag| self.socket(*tag)).map(|socket| socket.id).collect()
+    }
+
+    /// Bytes of an engine session and its sockets, beside what the hub has.
+    pub(in crate::front) fn bytes_of(&self, slot: u32) -> usize {
+        let Some(engine) = self.engine(slot) else { return 0 };
+        let tags = self.tags_of_engine(slot);
+        let requests = |requests: &Vec<u64>| size_of_val(requests) + requests.capacity() * size_of::<u64>();
+        let of = |socket: &Socket| size_of_val(socket) + socket.requests.as_deref().map_or(0, requests);
+        let sockets = tags.iter().filter_map(|tag| self.socket(*tag)).map(of);
+        // Each has its place in `tags`.
+        let indexes = tags.len() * size_of::<u32>();
+        engine.memory_bytes() + sockets.sum::<usize>() + indexes
     }
 
     /// The connection of a session, if one is open now.

@@ -2,10 +2,11 @@
 //!
 //! Owns the declaration of each figure with its documentation. Start at [`Streams::inspect`] and [`Figures`].
 
+use bytes::Bytes;
 use hub::SessionId;
 
 use super::Streams;
-use super::caller::{Caller, Kind};
+use super::caller::{Caller, Kind, Rare};
 use crate::mail::Inspection;
 use crate::shard::{ConnKey, Cx, Stat, StatKind};
 
@@ -143,6 +144,20 @@ impl Streams {
     /// The session of a reader.
     pub(in crate::front) fn session_on(&self, index: u32) -> Option<SessionId> {
         self.reader(index).map(|reader| reader.id)
+    }
+
+    /// The protocol of a reader, and its bytes beside what the hub has. Of what few readers have only the parts that can be large.
+    pub(in crate::front) fn bytes_of(&self, index: u32) -> Option<(&'static str, usize)> {
+        let reader = self.reader(index)?;
+        let rare = reader.rare.as_ref().map_or(0, |rare| {
+            let poll = rare.poll.as_ref().map_or(0, |poll| {
+                poll.messages.capacity() * size_of::<Bytes>()
+                    + poll.messages.iter().map(Bytes::len).sum::<usize>()
+            });
+            size_of::<Rare>() + poll
+        });
+        let places = reader.places.as_ref().map_or(0, |places| places.memory_bytes());
+        Some((reader.kind.protocol(), size_of::<Caller>() + rare + places + size_of::<u32>()))
     }
 
     /// The connection of a session.
