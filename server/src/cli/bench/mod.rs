@@ -29,10 +29,12 @@ use super::Failure;
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Build with --release. Where the limit of open files (ulimit -Hn) is below the number of
-connections, clients are spread over several processes; a server needs a limit above its own connections.
+connections, clients are spread over several processes; a server needs a limit above its own
+connections.
 
 Every scenario prints its report as text. --json prints it as one JSON object instead, --report DIR
-also writes a page with charts, and `trunkline bench report` shows several saved reports side by side.
+also writes a page with charts, and `trunkline bench report` shows several saved reports side by
+side.
 
 Examples:
   trunkline bench idle --connections 15000 --room-event join --server-pid 4711
