@@ -281,6 +281,18 @@ fn status_is_a_table() {
     assert!(server.join().unwrap().starts_with("GET /v1/server HTTP/1.1\r\n"));
 }
 
+/// Regression: above ten megabytes there was an error in the place of the messages.
+#[test]
+fn an_answer_may_be_large() {
+    let body = format!(r#"{{"items":[{{"body":"{}"}}]}}"#, "x".repeat(11 << 20));
+    let response = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+    let (url, request) = answer_once(response.leak());
+    let (status, out, err) = told(&trunkline(&["queue", "peek", "orders", "--url", &url, "--json"], &[]));
+    assert_eq!((status, err.as_str()), (0, ""));
+    assert!(out.len() > 11 << 20, "{}", out.len());
+    assert!(request.join().unwrap().starts_with("GET /v1/queues/orders/peek?limit="));
+}
+
 #[test]
 fn sub_prints_lines_until_the_stream_ends() {
     const STREAM: &str = "HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\r\n\

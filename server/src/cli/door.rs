@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 use ureq::http::Response;
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, RequestBuilder};
 
 use super::Failure;
 
@@ -42,6 +42,9 @@ pub(super) struct Upload<'a> {
     pub(super) body: &'a mut dyn std::io::Read,
 }
 
+/// Of an answer that is read whole: a page of a hundred messages may have a megabyte in each.
+const ANSWER_BYTES_MAX: u64 = 1 << 30;
+
 /// Time to establish a connection.
 const CONNECT_WITHIN: Duration = Duration::from_secs(5);
 
@@ -57,10 +60,7 @@ impl Door {
         for (name, value) in query {
             request = request.query(*name, *value);
         }
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        self.answer(request.call())
+        self.answer(self.with_key(request).call())
     }
 
     /// POST of a JSON body.
@@ -70,12 +70,9 @@ impl Door {
         body: &Value,
         patience: Patience,
     ) -> Result<Response<Body>, Failure> {
-        let mut request =
+        let request =
             self.agent(patience).post(self.address(path)?).header("content-type", "application/json");
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
-        }
-        self.answer(request.send(body.to_string()))
+        self.answer(self.with_key(request).send(body.to_string()))
     }
 
     /// POST of a body that is read while it is sent, for as long as that takes.
@@ -86,10 +83,14 @@ impl Door {
         for (name, value) in query {
             request = request.query(*name, *value);
         }
-        if let Some(key) = &self.key {
-            request = request.header("authorization", format!("Bearer {key}"));
+        self.answer(self.with_key(request).send(ureq::SendBody::from_reader(body)))
+    }
+
+    fn with_key<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.key {
+            Some(key) => request.header("authorization", format!("Bearer {key}")),
+            None => request,
         }
-        self.answer(request.send(ureq::SendBody::from_reader(body)))
     }
 
     /// A client that goes straight to the server: a proxy of the environment is not meant for a private port.
@@ -164,7 +165,7 @@ fn refusal(mut response: Response<Body>) -> Failure {
 
 /// A whole answer as JSON.
 pub(super) fn json(mut response: Response<Body>) -> Result<Value, Failure> {
-    let text = response.body_mut().read_to_string()?;
+    let text = response.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_string()?;
     serde_json::from_str(&text)
         .map_err(|_| Failure("the answer is not JSON: is this the private port?".into()))
 }

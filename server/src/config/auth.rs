@@ -35,7 +35,8 @@ section! {
         algorithm: Option<JwtAlgorithm> = none, example "HS512";
         /// Where an identity provider has its JWK set. It is fetched at the start, then as its `Cache-Control` says, and when a
         /// token names a key that is not known, but not more often than every 10 s. While it cannot be fetched the keys of before
-        /// stay, and clients whose key is not known are closed, not refused, so that they come back. Redirects are not followed.
+        /// stay, and clients whose key is not known are closed, not refused, so that they come back. Keys in it that cannot be
+        /// used here are left out. Redirects are not followed.
         /// Plain `http` is for this machine and private networks only. It needs `audience`.
         jwks_url: Option<JwksUrl> = none, example "https://id.example.com/.well-known/jwks.json";
         /// How long a set is good that says nothing of that.
