@@ -11,6 +11,7 @@ pub mod embed;
 pub mod front;
 pub mod journal;
 pub mod mail;
+mod objects;
 pub mod shard;
 pub mod state;
 pub mod tls;

@@ -677,3 +677,25 @@ async fn a_node_that_is_drained_sends_its_clients_away_until_it_is_not() {
     assert_eq!(connections(&server, "", 1)[0]["protocol"], json!("socketio/5"));
     server.drain().await;
 }
+
+/// Regression: a list was read as the members of an object in their order, as a body and inside one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_is_not_read_as_an_object() {
+    let server = start().await;
+    let told = |detail: &str| (400, json!("malformed"), json!(detail));
+    for (method, target, body, detail) in [
+        ("PUT", "/v1/blocks/ann", json!([60, "why"]), "the body must be an object, not a list"),
+        ("PUT", "/v1/users/ann/subscriptions", json!(["tea", 1]), "the body must be an object, not a list"),
+        (
+            "POST",
+            "/v1/messages",
+            json!({"channel": "tea", "data": 1, "reply": [100]}),
+            "`reply` must be an object, not a list",
+        ),
+    ] {
+        let (status, _, answer) = ask(&server, method, target, Some(body));
+        assert_eq!((status, answer["code"].clone(), answer["detail"].clone()), told(detail), "{target}");
+    }
+    assert_eq!(ask(&server, "GET", "/v1/blocks/ann", None).0, 404);
+    server.drain().await;
+}

@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::permissions::{PermissionEntry, Permissions, Pool};
 use super::{Refusal, UnixMs};
 use crate::config::ChannelFilter;
+use crate::objects;
 
 /// Longest user id: percent-encoded it still is a channel of `$user`.
 const USER_BYTES_MAX: usize = 512;
@@ -114,10 +115,7 @@ impl Audience {
 impl Claims {
     /// Reads the content of a token whose signature is good.
     pub(super) fn read(json: &[u8]) -> Result<Self, Refusal> {
-        if !is_object(json) {
-            return Err(Refusal::Claims);
-        }
-        serde_json::from_slice(json).map_err(|error| {
+        objects::from_slice(json).map_err(|error| {
             // The text may hold what is in the token.
             tracing::debug!(line = error.line(), column = error.column(), "claims of a token cannot be read");
             Refusal::Claims
@@ -156,11 +154,6 @@ pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     from: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(from).map(Some)
-}
-
-/// Whether JSON is an object: a list of values in the right order would be read, too.
-pub(super) fn is_object(json: &[u8]) -> bool {
-    json.trim_ascii_start().starts_with(b"{")
 }
 
 /// Seconds since 1970, perhaps with a fraction (RFC 7519 section 2). Anything else is refused.

@@ -10,10 +10,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::UnixMs;
-use super::claims::{Claims, is_object, present};
+use super::claims::{Claims, present};
 use super::jwk::algorithm_of;
 use super::keys::{Found, KeySet};
 use crate::config::Config;
+use crate::objects;
 
 /// Why a token is no good. The texts are for clients and logs, and tell nothing of what is in the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -151,9 +152,8 @@ impl Rules {
         let (header, claims) = signed.split_once('.').ok_or(Refusal::Malformed)?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| Refusal::Malformed);
         let (header, claims, signature) = (decode(header)?, decode(claims)?, decode(signature)?);
-        let is_an_object = is_object(&header);
-        let header: Header = serde_json::from_slice(&header).map_err(|_| Refusal::Malformed)?;
-        if header.crit.is_some() || !is_an_object {
+        let header: Header = objects::from_slice(&header).map_err(|_| Refusal::Malformed)?;
+        if header.crit.is_some() {
             return Err(Refusal::Malformed);
         }
         let algorithm = algorithm_of(&header.alg).ok_or(Refusal::Algorithm)?;

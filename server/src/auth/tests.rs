@@ -259,6 +259,8 @@ fn claims_of_another_form_are_refused() {
         r#"{"trunkline":null}"#,
         r#"{"trunkline":{"state":"a","state":"b"}}"#,
         r#"{"trunkline":{"permision":[]}}"#,
+        r##"{"trunkline":[[{"filters":["#"],"allow":["publish"]}]]}"##,
+        r##"{"trunkline":{"permissions":[[["#"],["publish"]]]}}"##,
         r#"{"trunkline":{"permissions":[{"filters":["a"],"allow":["write"]}]}}"#,
         r##"{"trunkline":{"permissions":[{"filters":["a/#/b"],"allow":["publish"]}]}}"##,
         r#"{"trunkline":{"subscriptions":["$user/bob"]}}"#,

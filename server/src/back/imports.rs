@@ -6,6 +6,7 @@
 
 use super::office::{Office, OfficeError};
 use super::users::Changed;
+use crate::objects;
 use hub::{ChannelName, Quality, Refusal, UserChange, UserDeed, check_filter};
 use serde::Deserialize;
 use std::collections::HashMap;
@@ -287,7 +288,7 @@ impl Plan {
     fn read(&self, line: &[u8]) -> Result<(String, Box<str>, Quality), String> {
         let (user, channel, qos) = match self.form {
             Form::Ndjson => {
-                let pair: Pair = serde_json::from_slice(line).map_err(|error| error.to_string())?;
+                let pair: Pair = objects::from_slice(line).map_err(|error| error.to_string())?;
                 (pair.user, pair.channel, pair.qos)
             }
             Form::Columns(between) => {

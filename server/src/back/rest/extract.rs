@@ -2,6 +2,7 @@
 
 use super::problem::{MALFORMED, MEDIA_TYPE, Problem, TOO_LARGE};
 use super::wording;
+use crate::objects;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Request};
@@ -79,5 +80,5 @@ pub(super) fn unreadable(rejection: &BytesRejection) -> Problem {
 
 /// What JSON says.
 pub(super) fn from_json<T: DeserializeOwned>(json: &[u8]) -> Result<T, Problem> {
-    serde_json::from_slice(json).map_err(|error| wording::of_json::<T>(json, &error))
+    objects::from_slice(json).map_err(|error| wording::of_json::<T>(json, &error))
 }

@@ -3,6 +3,7 @@
 //! Owns the way from the texts of the parsers to those of problems. Must not know any request. Start at [`of_json`].
 
 use super::problem::{MALFORMED, Problem, UNKNOWN_FIELD};
+use crate::objects::Objects;
 use serde::de::DeserializeOwned;
 use serde_json::error::Category;
 
@@ -13,7 +14,7 @@ pub(super) fn of_json<T: DeserializeOwned>(json: &[u8], error: &serde_json::Erro
         return Problem::new(&MALFORMED, format!("the body is not JSON: {error}"));
     }
     let mut reader = serde_json::Deserializer::from_slice(json);
-    let found = serde_path_to_error::deserialize::<_, T>(&mut reader);
+    let found = serde_path_to_error::deserialize::<_, T>(Objects(&mut reader));
     let place = found.err().map(|error| error.path().to_string()).filter(|place| place != ".");
     let text = error.to_string();
     let text = text.rsplit_once(" at line ").map_or(text.as_str(), |(text, _)| text);
@@ -49,7 +50,7 @@ fn worded(place: &str, text: &str, whole: &str) -> Problem {
             .iter()
             .find_map(|start| got.strip_prefix(start))
             .unwrap_or(got);
-        format!("{} must be {}, not {got}", place_or_whole(), of_kind(wanted))
+        format!("{} must be {}, not {}", place_or_whole(), of_kind(wanted), of_kind(got))
     } else {
         format!("{} {}", place_or_whole(), of_number(text))
     };
@@ -71,9 +72,10 @@ fn of_kind(wanted: &str) -> &str {
     match wanted {
         "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number that is not negative, nor too large",
         "a boolean" => "true or false",
-        "a sequence" => "a list",
+        "a sequence" | "sequence" => "a list",
         "any valid JSON value" => "a value",
-        wanted if wanted.starts_with("struct ") || wanted == "a map" => "an object",
+        "a map" | "map" => "an object",
+        wanted if wanted.starts_with("struct ") => "an object",
         wanted => wanted.strip_prefix("one of ").map_or(wanted, |several| several),
     }
 }
@@ -114,7 +116,7 @@ mod tests {
     }
 
     fn told(json: &str) -> (&'static str, String) {
-        let error = serde_json::from_str::<Order>(json).unwrap_err();
+        let error = crate::objects::from_slice::<Order>(json.as_bytes()).unwrap_err();
         let document = of_json::<Order>(json.as_bytes(), &error).document();
         (document.code, document.detail)
     }
@@ -135,6 +137,9 @@ mod tests {
                 "`sugar.brown` must be true or false, not integer `3`",
             ),
             ("7", "the body must be an object, not integer `7`"),
+            (r#"["a"]"#, "the body must be an object, not a list"),
+            (r#"{"tea":"a","sugar":[1]}"#, "`sugar` must be an object, not a list"),
+            (r#"{"tea":{}}"#, "`tea` must be a string, not an object"),
         ] {
             assert_eq!(told(json), ("malformed", text.to_owned()), "{json}");
         }

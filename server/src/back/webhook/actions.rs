@@ -11,6 +11,7 @@ use super::reply::{StateChange, checked_state};
 use crate::back::gather::Outline;
 use crate::back::office::OfficeError;
 use crate::back::rest::{Desk, PublishRequest, SubscriptionRequest};
+use crate::objects;
 
 /// One thing to do, as it is written: an object with one member.
 #[derive(Deserialize)]
@@ -75,7 +76,7 @@ impl Actions {
     }
 
     fn add(&mut self, written: &RawValue, own: SessionId, desk: &Desk) -> Result<(), String> {
-        let written = serde_json::from_str(written.get()).map_err(|error| error.to_string())?;
+        let written = objects::from_slice(written.get().as_bytes()).map_err(|error| error.to_string())?;
         self.list.push(match written {
             Written::Publish(request) => Action::Publish(Box::new(request.unanswered(desk)?)),
             Written::Send(request) => Action::Publish(Box::new(sent(&request, own)?.unanswered(desk)?)),

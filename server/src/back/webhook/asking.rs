@@ -28,6 +28,7 @@ use crate::back::checked::{check_body, is_event_name};
 use crate::back::values::{body_of, present, text_of};
 use crate::config::{ChannelWithoutAnswer, WebhookType};
 use crate::mail::{Deed, Denial, Draft, Handshake, Mail, Question, Ruling, Terms, Wanted};
+use crate::objects;
 
 /// Before an answer that is none is asked for again, if there is time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];
@@ -221,7 +222,8 @@ impl Teller {
     }
 
     fn published(&self, written: &RawValue, draft: &Draft) -> Result<Ruling, String> {
-        let written: Published = serde_json::from_str(written.get()).map_err(|error| error.to_string())?;
+        let written: Published =
+            objects::from_slice(written.get().as_bytes()).map_err(|error| error.to_string())?;
         let Published { data, data_base64, event, drop } = written;
         let changes = data.is_some() || data_base64.is_some() || event.is_some();
         if drop {
@@ -272,7 +274,7 @@ fn of_error(error: &ErrorReply) -> Ruling {
 
 fn subscribed(written: &RawValue) -> Result<Ruling, String> {
     let Subscribed { qos, recover } =
-        serde_json::from_str(written.get()).map_err(|error| error.to_string())?;
+        objects::from_slice(written.get().as_bytes()).map_err(|error| error.to_string())?;
     if qos.is_some_and(|qos| Qos::from_bits(qos).is_none()) {
         return Err("qos must be 0, 1 or 2".to_owned());
     }

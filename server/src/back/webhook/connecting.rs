@@ -26,6 +26,7 @@ use crate::back::checked::check_identity;
 use crate::back::moment::Moment;
 use crate::config::{AuthMode, ConnectWithoutAnswer, WebhookType};
 use crate::mail::{Admission, Denial, Handshake, Hello, Known, Luggage, Mail, Speaks, Wanted};
+use crate::objects;
 
 /// Bytes of a user's id.
 const USER_BYTES_MAX: usize = 1024;
@@ -180,7 +181,7 @@ impl Teller {
             return Err("result must be an object".to_owned());
         }
         let written: Option<Welcome> =
-            serde_json::from_str(result.get()).map_err(|error| format!("result: {error}"))?;
+            objects::from_slice(result.get().as_bytes()).map_err(|error| format!("result: {error}"))?;
         let Welcome { user, info, mut subscriptions, permissions, expires_at, csr, mqtt } =
             written.unwrap_or_default();
         if user.as_ref().is_some_and(|user| user.is_empty() || user.len() > USER_BYTES_MAX) {

@@ -20,6 +20,7 @@ use crate::back::moment::Moment;
 use crate::back::values::present;
 use crate::config::WebhookType;
 use crate::mail::{Mail, Rewrite, SessionChange};
+use crate::objects;
 
 /// What a session has from now on; a member that is left out stays as it is.
 #[derive(Default, Deserialize)]
@@ -72,7 +73,7 @@ fn change(result: &RawValue) -> Result<SessionChange, String> {
         return Err("result must be an object".to_owned());
     }
     let written: Option<Refreshed> =
-        serde_json::from_str(result.get()).map_err(|error| format!("result: {error}"))?;
+        objects::from_slice(result.get().as_bytes()).map_err(|error| format!("result: {error}"))?;
     let Refreshed { expires_at, permissions } = written.unwrap_or_default();
     let at = |at: Option<Moment>| at.map(|at| at.checked("result.expires_at")).transpose();
     let may = |entries: Option<Vec<PermissionEntry>>| entries.map(Permissions::of_entries).transpose();

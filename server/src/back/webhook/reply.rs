@@ -12,6 +12,7 @@ use super::connection::Answer;
 use super::failure::Failure;
 use crate::back::values::present;
 use crate::mail::Denial;
+use crate::objects;
 
 /// Bytes of a connection's state.
 pub(crate) const STATE_BYTES_MAX: usize = 4096;
@@ -142,7 +143,7 @@ impl Reply {
     }
 }
 
-/// Whether JSON text is an object: a list would be read as the members of one in their order.
+/// Whether JSON text is an object; of one that is not this can be told in plain words.
 pub(super) fn is_object(text: &[u8]) -> bool {
     text.trim_ascii_start().starts_with(b"{")
 }
@@ -151,7 +152,7 @@ fn accepted(body: &[u8]) -> Result<Reply, String> {
     if !is_object(body) {
         return Err("it is no JSON object".to_owned());
     }
-    let written: Written = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    let written: Written = objects::from_slice(body).map_err(|error| error.to_string())?;
     let Written { result, error, disconnect, actions, state } = written;
     let verdict = match (result, error, disconnect) {
         (result, None, None) => Verdict::Result(result),
@@ -186,7 +187,7 @@ pub(super) fn checked_state(state: Option<Box<str>>) -> Result<Option<Box<str>>,
 /// A no with what its body says, if that can be understood.
 fn refusal(body: &[u8], code: &str, message: &str) -> ErrorReply {
     let object = Some(body).filter(|body| is_object(body));
-    let written = object.and_then(|body| serde_json::from_slice::<Written>(body).ok()?.error);
+    let written = object.and_then(|body| objects::from_slice::<Written>(body).ok()?.error);
     written.unwrap_or_else(|| ErrorReply {
         code: Some(code.into()),
         message: message.to_owned(),
@@ -252,6 +253,8 @@ mod tests {
             (200, r#"{"result":1,"error":{}}"#),
             (200, r#"{"error":{},"disconnect":{}}"#),
             (200, r#"{"error":"no"}"#),
+            (200, r#"{"error":["code","message",null,true]}"#),
+            (200, r#"{"disconnect":[4000]}"#),
             (200, r#"{"disconnect":{"code":1000}}"#),
             (200, reason.as_str()),
             (200, r#"{"actions":{}}"#),
