@@ -30,6 +30,23 @@ async fn what_cannot_be_asked_for_is_refused_with_its_reason() {
     server.drain().await;
 }
 
+/// Regression: it was answered 413, the body being more than nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_method_with_a_body_is_told_which_one_is_right() {
+    let server = start(&[]).await;
+    for (method, target, detail) in [
+        ("POST", "/sse?channel=a", "streams are asked for by GET"),
+        ("PUT", "/publish?channel=a", "messages come by POST"),
+    ] {
+        let mut http = Http::connect(server.public_addr());
+        http.send(method, target, &[], Some(b"x"));
+        let answer = http.answer();
+        let problem: Value = serde_json::from_slice(&answer.body).unwrap();
+        assert_eq!((answer.status, &problem["detail"]), (405, &json!(detail)), "{method} {target}");
+    }
+    server.drain().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_others_have_rules_nobody_reads() {
     for (settings, status) in [(("mqtt.acl_default", "deny"), 403), (("streams.enabled", "false"), 404)] {

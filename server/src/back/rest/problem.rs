@@ -57,8 +57,8 @@ kinds! {
     PRECONDITION = "precondition", 412, "What the request asks for to be so is not so.";
     /// Body over the limit.
     TOO_LARGE = "too-large", 413, "The request is larger than the limit.";
-    /// Not JSON.
-    MEDIA_TYPE = "media-type", 415, "The body must be application/json.";
+    /// Not what is wanted.
+    MEDIA_TYPE = "media-type", 415, "The body has another media type than is wanted.";
     /// Bad channel name.
     INVALID_CHANNEL = "invalid-channel", 422, "That is not a valid channel name.";
     /// Bad filter.
@@ -75,8 +75,8 @@ kinds! {
     STORE_FAILED = "store-failed", 500, "The store could not do it.";
     /// Mailboxes are full.
     BUSY = "busy", 503, "The server is overloaded; try again.";
-    /// Shutting down.
-    DRAINING = "draining", 503, "The server is shutting down.";
+    /// Drained, or shutting down.
+    DRAINING = "draining", 503, "The server takes no clients: it is drained, or ends.";
     /// Nobody replied.
     REPLY_TIMEOUT = "reply-timeout", 504, "No session replied in time.";
 }
@@ -152,7 +152,7 @@ impl From<Refusal> for Problem {
             ),
             Refusal::InvalidFilter => (&INVALID_FILTER, "`+` stands for a whole level, `#` only at the end"),
             Refusal::ReservedChannel => {
-                (&RESERVED_CHANNEL, "only the server subscribes sessions to this channel")
+                (&RESERVED_CHANNEL, "this cannot be done with a channel of the server's own")
             }
             Refusal::OverLimit => (&OVER_LIMIT, "too many channels, subscriptions or open asks"),
             Refusal::Outdated => {

@@ -150,6 +150,7 @@ impl Refusal {
             "forbidden" => "This is not allowed.",
             "reserved-channel" => "Names that begin with $ are managed by the server.",
             "method-not-allowed" => "This resource does not know that method.",
+            "not-found" => "There is no such resource.",
             "position-lost" => "The history no longer reaches back to that position.",
             "too-large" => "The request is larger than the limit.",
             "invalid-channel" => "That is not a valid channel name.",
@@ -220,7 +221,7 @@ impl Site {
         let (status, text) = match later {
             Later::Full => (503, "the server is full"),
             Later::Often => (429, "too many requests"),
-            Later::Unknown => (503, "who this is cannot be said now"),
+            Later::Unknown => (503, "whether this is allowed cannot be said now"),
             Later::Draining => (503, "the server stops"),
         };
         self.fresh(status, "text/plain", origin).header("retry-after", "1").body(text)

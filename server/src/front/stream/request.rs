@@ -37,6 +37,14 @@ impl Route {
         }
     }
 
+    /// What is said to whoever comes by another method than this takes.
+    fn wrong_method(self) -> Refusal {
+        Refusal::method(match self {
+            Self::Publish => "messages come by POST",
+            Self::Sse | Self::Ndjson | Self::Poll | Self::WebSocket => "streams are asked for by GET",
+        })
+    }
+
     /// The stream that is asked for.
     fn kind(self, mode: Mode) -> Option<Kind> {
         match (self, mode) {
@@ -67,6 +75,12 @@ impl Streams {
                 let refuse = |refusal| Box::new(self.site.refuse(&refusal, head.header("origin")));
                 refusal.map_or(Ok(self.config.limits.message_bytes_max), |refusal| Err(refuse(refusal)))
             }
+            Some(Route::Sse | Route::Ndjson | Route::Poll | Route::WebSocket) if head.method == "GET" => {
+                Ok(0)
+            }
+            Some(route) if head.method != "OPTIONS" => {
+                Err(Box::new(self.site.refuse(&route.wrong_method(), head.header("origin"))))
+            }
             _ => Ok(0),
         }
     }
@@ -83,8 +97,7 @@ impl Streams {
             (Route::Publish, "POST") => self.publish(cx, conn, request),
             (Route::Sse | Route::Ndjson | Route::Poll, "GET") => self.read(cx, conn, (route, head)),
             (Route::WebSocket, "GET") => self.upgrade(cx, conn, head),
-            (Route::Publish, _) => Err(Refusal::method("messages come by POST").into()),
-            (_, _) => Err(Refusal::method("streams are asked for by GET").into()),
+            (route, _) => Err(route.wrong_method().into()),
         };
         match done {
             Ok(()) => {}
