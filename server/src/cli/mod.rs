@@ -98,6 +98,17 @@ pub(crate) fn main() -> ExitCode {
     }
 }
 
+/// What somebody else has written, for a terminal, which obeys control characters.
+fn legible(text: &str) -> String {
+    text.chars().fold(String::with_capacity(text.len()), |mut legible, character| {
+        match character.is_control() {
+            true => legible.extend(character.escape_default()),
+            false => legible.push(character),
+        }
+        legible
+    })
+}
+
 /// Writes to standard output, where a reader that went away (`| head`) is the end of the work and no failure.
 fn print(text: &str) -> Result<(), Failure> {
     print_bytes(text.as_bytes())

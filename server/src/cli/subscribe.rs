@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::door::{Door, Patience};
 use super::mqtt::{Format, MqttSubscribe};
 use super::publish::URL_HELP;
-use super::{Failure, print};
+use super::{Failure, legible, print};
 
 /// Print the messages that are published on the channels of a filter
 #[derive(Debug, clap::Args)]
@@ -80,5 +80,5 @@ pub(super) fn for_people(message: &Value, line: &str) -> String {
         (.., Some(bytes)) => format!("base64:{}", bytes.as_str().unwrap_or_default()),
         _ => String::new(),
     };
-    format!("{channel} {event} {data}\n")
+    format!("{}\n", legible(&format!("{channel} {event} {data}")))
 }

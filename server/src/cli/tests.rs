@@ -113,6 +113,10 @@ fn messages_are_printed_for_people() {
             "chat/r1 say \"hi\" {\"n\":1}\n",
         ),
         (json!({"channel": "c", "data": 5}), "c message 5\n"),
+        (
+            json!({"channel": "c", "event": "e\u{1b}[2J", "args": ["\u{9b}2J\n"]}),
+            "c e\\u{1b}[2J \"\\u{9b}2J\\n\"\n",
+        ),
         (json!({"channel": "c", "event": "e", "data_base64": "AQI="}), "c e base64:AQI=\n"),
         (json!({"dropped": 4}), "{\"dropped\":4}\n"),
     ] {

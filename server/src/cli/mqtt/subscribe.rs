@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 
 use super::{ANSWER_WITHIN, ClientArgs};
 use crate::cli::bench::duration;
-use crate::cli::{Failure, print_bytes};
+use crate::cli::{Failure, legible, print_bytes};
 
 /// What is received by MQTT
 #[derive(Debug, Args)]
@@ -99,7 +99,7 @@ impl Format {
     pub(super) fn line(self, received: &Received) -> Vec<u8> {
         let message = &received.message;
         let mut line = match self {
-            Self::Text => [message.topic.as_bytes(), b" ", &message.payload].concat(),
+            Self::Text => [legible(&message.topic).as_bytes(), b" ", &message.payload].concat(),
             Self::Json => json_of(received).to_string().into_bytes(),
             Self::Payload => message.payload.clone(),
         };
