@@ -51,6 +51,12 @@ impl Response {
         Self::new(status).header("content-type", "text/plain").body(text).closing()
     }
 
+    /// That of a request which does not become a WebSocket.
+    pub(crate) fn no_websocket(error: wire::websocket::HandshakeError) -> Self {
+        let refusal = Self::refusal(error.status(), error.text());
+        error.fields().iter().fold(refusal, |refusal, (name, value)| refusal.header(name, *value))
+    }
+
     /// The head of an answer whose content follows in pieces, and how those are framed.
     pub(super) fn begin(&self, reply: Reply) -> (Bytes, BodyForm) {
         let mut out = Vec::with_capacity(256);

@@ -30,6 +30,28 @@ async fn what_cannot_be_asked_for_is_refused_with_its_reason() {
     server.drain().await;
 }
 
+/// Regression: 426 came without the fields that say what is wanted.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_asks_for_no_websocket_or_another_version_is_told_which() {
+    let server = start(&[]).await;
+    let other = [
+        ("upgrade", "websocket"),
+        ("connection", "upgrade"),
+        ("sec-websocket-version", "8"),
+        ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    for path in ["/ws", "/mqtt"] {
+        for (headers, version) in [(&[][..], None), (&other[..], Some("13"))] {
+            let mut http = Http::connect(server.public_addr());
+            http.send("GET", path, headers, None);
+            let answer = http.answer();
+            assert_eq!((answer.status, answer.header("upgrade")), (426, Some("websocket")), "{path}");
+            assert_eq!(answer.header("sec-websocket-version"), version, "{path}");
+        }
+    }
+    server.drain().await;
+}
+
 /// Regression: it was answered 413, the body being more than nothing.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_wrong_method_with_a_body_is_told_which_one_is_right() {

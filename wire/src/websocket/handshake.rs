@@ -6,7 +6,7 @@
 use base64::{Engine, engine::general_purpose::STANDARD};
 use sha1::{Digest, Sha1};
 
-use crate::http::{BodyLength, Fields, Head, Reply, Request, ResponseHead, write_request};
+use crate::http::{BodyLength, Fields, Head, Request, ResponseHead, write_request};
 
 /// Appended to the key before hashing (RFC 6455 section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -61,16 +61,14 @@ impl HandshakeError {
         }
     }
 
-    /// Appends the complete refusal of a server; the connection ends after it.
-    pub fn respond(self, out: &mut Vec<u8>) {
-        let response = Reply::closing().start(out, self.status()).header("content-type", "text/plain");
-        let response = match self {
-            Self::Version => response.header("sec-websocket-version", "13"),
-            Self::NotUpgrade => response.header("upgrade", "websocket"),
-            Self::Method => response.header("allow", "GET"),
-            _ => response,
-        };
-        response.body(self.text().as_bytes());
+    /// Header fields of the refusal that say what is wanted (RFC 9110 sections 15.5.6 and 15.5.22, RFC 6455 section 4.4).
+    pub fn fields(self) -> &'static [(&'static str, &'static str)] {
+        match self {
+            Self::Version => &[("upgrade", "websocket"), ("sec-websocket-version", "13")],
+            Self::NotUpgrade => &[("upgrade", "websocket")],
+            Self::Method => &[("allow", "GET")],
+            _ => &[],
+        }
     }
 }
 
@@ -91,7 +89,7 @@ pub struct Accept {
 /// Checks an upgrade request (RFC 6455 section 4.2.1). Offered extensions are ignored, which refuses them.
 ///
 /// # Errors
-/// [`HandshakeError`]; answer with [`HandshakeError::respond`].
+/// [`HandshakeError`]; answer with its status, text and fields.
 pub fn accept(head: &Head<'_>) -> Result<Accept, HandshakeError> {
     if !head.websocket {
         return Err(HandshakeError::NotUpgrade);

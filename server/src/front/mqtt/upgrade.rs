@@ -18,10 +18,7 @@ impl Mqtt {
     pub(in crate::front) fn request(&mut self, cx: &mut Cx<'_>, conn: ConnKey, head: &Head<'_>) {
         let accepted = match accept(head) {
             Ok(accepted) => accepted,
-            Err(error) => {
-                let refusal = Response::refusal(error.status(), error.text());
-                return cx.io.respond(conn, refusal.closing());
-            }
+            Err(error) => return cx.io.respond(conn, Response::no_websocket(error)),
         };
         if !head.header("origin").is_none_or(|origin| self.config.socketio.cors_origins.allow(origin)) {
             return cx.io.respond(conn, Response::refusal(403, "this origin may not connect").closing());

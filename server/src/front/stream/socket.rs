@@ -60,8 +60,7 @@ impl Streams {
         let accepted = match accept(head) {
             Ok(accepted) => accepted,
             Err(error) => {
-                let refusal = Response::refusal(error.status(), error.text());
-                cx.io.respond(conn, refusal.closing());
+                cx.io.respond(conn, Response::no_websocket(error));
                 return Ok(());
             }
         };
