@@ -13,7 +13,7 @@
 //! A pair of hubs keeps the order of its mail, and a session is among the user's before it asks: whatever changes after the
 //! answer, it hears of, and it takes nothing that was sent before. What is stored is `stored`'s business. Start at [`Hub::arrive`] and [`Hub::change_users`].
 
-use crate::command::{Options, Part};
+use crate::command::{Options, Origin, Part};
 use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::hub::Hub;
 use crate::hub_mail::{HolderChange, HubMail};
@@ -47,7 +47,7 @@ impl Hub {
             return self.join_stored(key, &list, effects);
         }
         self.sessions.known_mut(key).held |= ARRIVING;
-        self.post(home, HubMail::Arrives { user, session: id }, effects);
+        self.post(home, HubMail::Arrives { user, session: id, number: 0 }, effects);
     }
 
     /// At the user's home.
@@ -55,14 +55,15 @@ impl Hub {
         &mut self,
         from: ShardId,
         user: Arc<str>,
-        session: SessionId,
+        (session, number): (SessionId, u64),
         effects: &mut Effects,
     ) {
         if self.has_quotas() {
-            return self.quota_arrives(from, user, session, effects);
+            return self.quota_arrives(from, user, (session, number), effects);
         }
         let list = self.stored_of(&user);
-        effects.list.push(Effect::Mail { to: from, mail: HubMail::Welcome { session, list } });
+        let mail = HubMail::Welcome { user, session, number, list };
+        effects.list.push(Effect::Mail { to: from, mail });
     }
 
     /// What a user is subscribed to from the start, whose home this is.
@@ -70,16 +71,24 @@ impl Hub {
         self.stored.list(ChannelName::user(user).partition(&self.config.topology), user)
     }
 
-    /// From the user's home.
-    pub(crate) fn welcome(&mut self, id: SessionId, list: &StoredList, effects: &mut Effects) {
+    /// From the user's home. What comes after the session has become another user's lets its client in, and no more.
+    pub(crate) fn welcome(&mut self, user: &str, id: SessionId, list: &StoredList, effects: &mut Effects) {
         let Some(key) = self.sessions.key_of(&id) else { return };
-        if self.sessions.known(key).part != Part::NamedReader {
+        let session = self.sessions.known(key);
+        let (is_of, part, is_connected) =
+            (session.user().as_deref() == Some(user), session.part, session.is_connected());
+        if is_of && part != Part::NamedReader {
             self.join_stored(key, list, effects);
         }
-        if !self.sessions.known(key).is_connected() {
+        if is_of && !is_connected {
             // It had no place to lose when it lost its connection.
             self.tell_quota(key, HolderChange::LosesConnection, effects);
         }
+        self.has_arrived(key, id, effects);
+    }
+
+    /// Nothing of its user's home holds back any more what its client is told.
+    pub(crate) fn has_arrived(&mut self, key: SessionKey, id: SessionId, effects: &mut Effects) {
         let session = self.sessions.known_mut(key);
         if session.held & ARRIVING > 0 {
             // As one of what is counted.
@@ -101,7 +110,13 @@ impl Hub {
     }
 
     /// Subscribes a session, or raises the quality of its subscription; `false`: it has no place for it.
-    fn join_one(&mut self, key: SessionKey, name: &str, quality: Quality, effects: &mut Effects) -> bool {
+    pub(crate) fn join_one(
+        &mut self,
+        key: SessionKey,
+        name: &str,
+        quality: Quality,
+        effects: &mut Effects,
+    ) -> bool {
         let roster = self.rosters.find(name);
         if !self.can_join(key, roster) || (roster.is_none() && self.is_full_of_channels()) {
             self.sessions.unjoined += 1;
@@ -111,8 +126,10 @@ impl Hub {
         let is_new = self.join(key, roster, effects);
         let known = self.options_of(key, roster);
         let options = match known {
-            Some(known) if !is_new => Options { quality: known.quality.max(quality), given: true, ..known },
-            _ => Options { quality, given: true, ..Options::default() },
+            Some(known) if !is_new => {
+                Options { quality: known.quality.max(quality), origin: known.origin.and_given(), ..known }
+            }
+            _ => Options { quality, origin: Origin::Given, ..Options::default() },
         };
         if is_new {
             self.tell_joined(key, roster, SubscriptionChange::Given, effects);
@@ -197,6 +214,8 @@ impl Hub {
         let mut sessions =
             sessions.map(|roster| self.rosters.known(roster).members.clone()).unwrap_or_default();
         sessions.retain(|key| self.sessions.known(*key).part != Part::NamedReader);
+        // It is not the user's yet, and gets all of it at once.
+        sessions.retain(|key| !self.moves.follows(*key, user, change));
         for (name, _) in change.left.iter() {
             let Some(roster) = self.rosters.find(name) else { continue };
             for key in &sessions {

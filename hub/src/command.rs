@@ -127,6 +127,19 @@ pub enum Command {
         /// Echoed.
         token: Token,
     },
+    /// A session of this hub is another user's from now on, or nobody's: what is stored of the former one and was not asked for
+    /// by its client ends, and what is stored of the new one is there. Answered by `Report::Count` when every home knows, or by
+    /// `Report::Refused`, and then nothing has changed: `NotFound`, also if the session ended meanwhile; `Busy` while it is being
+    /// let in or changed; `OverLimit` if the user has as many sessions as it may. `Effect::Reassigned` says when it is done. No
+    /// later process resumes such a session, unless it bears its client's own name.
+    Reassign {
+        /// The session.
+        session: SessionId,
+        /// The user.
+        user: Option<Arc<str>>,
+        /// Echoed.
+        token: Token,
+    },
     /// Ends subscriptions. Answered by `Report::Count`.
     Unsubscribe {
         /// Who.
@@ -318,8 +331,33 @@ pub struct Options {
     pub keep_retain: bool,
     /// Told with each message; 0 = none. At most 28 bits.
     pub label: u32,
-    /// By the back end or the server itself, whatever the client asked for: it is nobody's to take away but theirs.
-    pub given: bool,
+    /// Who made it.
+    pub origin: Origin,
+}
+
+/// Who made a subscription. What the back end gave is nobody's to take away but its; what a client asked for stays when the
+/// back end takes away what it gave to the user that the session was of before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Origin {
+    /// The client.
+    #[default]
+    Asked,
+    /// The back end, or the server itself.
+    Given,
+    /// Both.
+    Both,
+}
+
+impl Origin {
+    /// Of what the client has asked for, too.
+    pub(crate) fn and_asked(self) -> Self {
+        if self == Self::Given { Self::Both } else { self }
+    }
+
+    /// Of what the back end has given, too.
+    pub(crate) fn and_given(self) -> Self {
+        if self == Self::Asked { Self::Both } else { self }
+    }
 }
 
 /// Whether a new subscription brings the values that channels retain.

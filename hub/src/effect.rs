@@ -148,6 +148,17 @@ pub enum Effect {
         /// What it asked for.
         session: SessionId,
     },
+    /// The session is another user's from now on, or nobody's.
+    Reassigned {
+        /// The front's name; `None` while detached.
+        tag: Option<Tag>,
+        /// The public name.
+        id: SessionId,
+        /// Whose it was.
+        former: Option<Arc<str>>,
+        /// Whose it is.
+        user: Option<Arc<str>>,
+    },
     /// The session waits for its client to come back.
     Detached {
         /// The front's name, now void.
@@ -287,6 +298,8 @@ pub enum Refusal {
     PositionLost,
     /// Something newer was published.
     Outdated,
+    /// The session is being let in, or changed.
+    Busy,
 }
 
 /// One page of a list.

@@ -17,6 +17,7 @@ use crate::limits::{Allowance, Config, StoredLimits};
 use crate::pact::Names;
 use crate::queue::{QueueConfig, Queues};
 use crate::quota::Quotas;
+use crate::reassign::Moves;
 use crate::recovery::Log;
 use crate::retained::Retained;
 use crate::roster::{RosterKey, Rosters};
@@ -60,6 +61,7 @@ pub struct Hub {
     pub(crate) versions: Versions,
     pub(crate) attendances: Attendances,
     pub(crate) quotas: Quotas,
+    pub(crate) moves: Moves,
     /// What subscriptions are watched, as filters.
     pub(crate) told: Vec<String>,
     /// Connected sessions of each user, if users are watched.
@@ -106,6 +108,7 @@ impl Hub {
             attendances: Attendances::default(),
             versions: Versions::default(),
             quotas: Quotas::default(),
+            moves: Moves::default(),
             told: Vec::new(),
             present: None,
             stored: StoredUsers::new(config.topology, config.epoch),
@@ -161,6 +164,7 @@ impl Hub {
             Command::End { session, reason } => self.end(session, reason, effects),
             Command::EndMembers { of, reason, token } => self.end_members(&of, reason, token, effects),
             Command::Subscribe { of, filter, token } => self.subscribe(&of, &filter, token, effects),
+            Command::Reassign { session, user, token } => self.reassign(session, user, token, effects),
             Command::Unsubscribe { of, filter, token } => self.unsubscribe(&of, &filter, token, effects),
             Command::Vacate { channel, except, token } => self.vacate(&channel, &except, token, effects),
             Command::Publish(publish) => self.publish(*publish, effects),
@@ -258,6 +262,7 @@ impl Hub {
             && self.queues.is_empty()
             && self.attendances.is_empty()
             && self.quotas.is_empty()
+            && self.moves.is_empty()
             && self.inbox.is_empty()
             && self.stored.is_empty()
             && self.present.as_ref().is_none_or(BTreeMap::is_empty)

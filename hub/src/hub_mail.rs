@@ -100,11 +100,35 @@ pub enum HubMail {
         user: Arc<str>,
         /// The session.
         session: SessionId,
+        /// Of the move to this user, echoed; 0 = it is the user's already.
+        number: u64,
     },
-    /// From there: what it is subscribed to.
+    /// From there: it has a place, and what it is subscribed to.
     Welcome {
+        /// The user.
+        user: Arc<str>,
         /// The session.
         session: SessionId,
+        /// From `Arrives`.
+        number: u64,
+        /// What.
+        list: StoredList,
+    },
+    /// To a user's home: what is stored of the user?
+    WantStored {
+        /// The user.
+        user: Arc<str>,
+        /// Which session wants to know.
+        session: SessionId,
+        /// Of its move, echoed.
+        number: u64,
+    },
+    /// From there.
+    StoredOf {
+        /// The session.
+        session: SessionId,
+        /// From `WantStored`.
+        number: u64,
         /// What.
         list: StoredList,
     },
@@ -112,10 +136,14 @@ pub enum HubMail {
     Attends(Box<AttendMail>),
     /// To a user's home, where sessions are counted: something happened to one of them.
     Holder(Box<HolderMail>),
-    /// From there: this session ends.
+    /// From there: this session ends, or does not become the user's.
     MakesWay {
+        /// The user.
+        user: Arc<str>,
         /// The session.
         session: SessionId,
+        /// From the `Arrives` by which it came.
+        number: u64,
         /// Why.
         reason: Reason,
     },

@@ -197,11 +197,25 @@ impl Hub {
                 self.dealt(member, (&message, watch), (options, group), effects);
             }
             HubMail::Queue(mail) => self.queue_mail(from, *mail, effects),
-            HubMail::Arrives { user, session } => self.arrives(from, user, session, effects),
+            HubMail::Arrives { user, session, number } => {
+                self.arrives(from, user, (session, number), effects);
+            }
             HubMail::Attends(mail) => self.attended(*mail, effects),
             HubMail::Holder(mail) => self.quota_changes(from, *mail, effects),
-            HubMail::MakesWay { session, reason } => self.make_way(session, reason, effects),
-            HubMail::Welcome { session, list } => self.welcome(session, &list, effects),
+            HubMail::MakesWay { user, session, number, reason } => {
+                self.make_way((&user, number), session, reason, effects);
+            }
+            HubMail::Welcome { user, session, number: 0, list } => {
+                self.welcome(&user, session, &list, effects)
+            }
+            HubMail::Welcome { session, number, .. } => self.has_place((session, number), effects),
+            HubMail::WantStored { user, session, number } => {
+                let list = self.stored_of(&user);
+                self.post(from, HubMail::StoredOf { session, number, list }, effects);
+            }
+            HubMail::StoredOf { session, number, list } => {
+                self.take_stored((session, number), &list, effects);
+            }
             HubMail::UserChanged { user, change, token } => {
                 self.user_changed((from, token), &user, &change, effects);
             }

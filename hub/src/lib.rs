@@ -42,6 +42,7 @@ pub mod queue;
 mod quota;
 mod reading;
 mod reason;
+mod reassign;
 mod recall;
 mod record;
 mod recovery;
@@ -63,8 +64,8 @@ pub use attendance::Attends;
 pub use binding::{Binding, Publishers};
 pub use claim::claim_home;
 pub use command::{
-    Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Order, Part, Publish, Query,
-    Read, ReadFrom, Receipt, SessionReceipt, Span, Step, Target, Will,
+    Admit, Attach, CatchUp, Claim, Command, Join, Members, Offer, Open, Options, Order, Origin, Part,
+    Publish, Query, Read, ReadFrom, Receipt, SessionReceipt, Span, Step, Target, Will,
 };
 pub use effect::{
     Attendance, ChannelView, Counts, Effect, Effects, Outcome, Page, PresenceMember, Recipient, Refusal,

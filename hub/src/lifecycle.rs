@@ -2,7 +2,7 @@
 //! Its subscriptions are handled in `subscription`, what it missed in `recovery`.
 
 use crate::command::{Admit, Attach, Members, Open};
-use crate::effect::{Effect, Effects, Report};
+use crate::effect::{Effect, Effects, Refusal, Report};
 use crate::hub::Hub;
 use crate::hub_mail::HolderChange;
 use crate::ids::{ChannelName, Millis, Partition, SessionId, SessionKey, Token};
@@ -229,6 +229,7 @@ impl Hub {
         if self.sessions.find(key).is_none() {
             return;
         }
+        self.abandon_move(key, Refusal::NotFound, effects);
         self.close_window(key);
         self.drop_resumable(key);
         let name = self.sessions.known(key).pact.as_ref().map(|pact| Arc::clone(&pact.name));

@@ -2,7 +2,7 @@
 //! be on its way, its will, and how each subscription is to be served. Owns that record and the look-up by name; what
 //! happens to it is decided in `claim`, `exchange` and `deliver`.
 
-use crate::command::{Options, Will};
+use crate::command::{Options, Origin, Will};
 use crate::flight::Flight;
 use crate::ids::{Millis, SessionId, SessionKey};
 use crate::limits::{Allowance, Limits};
@@ -191,7 +191,7 @@ pub(crate) fn grade(
 impl Options {
     /// Of a subscription that the back end or the hub made.
     pub(crate) fn granted() -> Self {
-        Self { quality: Quality::ExactlyOnce, given: true, ..Self::default() }
+        Self { quality: Quality::ExactlyOnce, origin: Origin::Given, ..Self::default() }
     }
 
     /// How a message that came by this subscription alone is handed over.

@@ -4,7 +4,7 @@
 //! sessions there is one page, which is where to look first and no more. What comes
 //! or goes between two pages may be missed or seen; what stays is seen once.
 
-use crate::command::{Members, Options, Query};
+use crate::command::{Members, Origin, Query};
 use crate::effect::{ChannelView, Effects, Page, PresenceMember, Refusal, Report, SessionView};
 use crate::filter::filter_matches;
 use crate::hub::Hub;
@@ -92,23 +92,22 @@ impl Hub {
         self.subscriptions_if(session, |_| true)
     }
 
-    /// The same, without what was given to a session whose client has a name of its own: what that asked for itself.
+    /// The same, without what was given to it: what its client asked for itself.
     #[must_use]
     pub fn wishes_of(&self, session: &SessionId) -> Vec<(Option<Box<str>>, String)> {
-        self.subscriptions_if(session, |options| !options.given)
+        self.subscriptions_if(session, |origin| origin == Origin::Asked)
     }
 
     fn subscriptions_if(
         &self,
         session: &SessionId,
-        wanted: impl Fn(Options) -> bool,
+        wanted: impl Fn(Origin) -> bool,
     ) -> Vec<(Option<Box<str>>, String)> {
         let Some(key) = self.sessions.key_of(session) else { return Vec::new() };
         let session = self.sessions.known(key);
         let name = |key: RosterKey| self.rosters.known(key).name.as_str().to_owned();
-        let options = session.pact.as_ref().map_or(&[][..], |pact| &pact.options);
-        let of = |at: usize| options.get(at).copied().unwrap_or_default();
-        let own = session.subscriptions.iter().enumerate().filter(|(at, _)| wanted(of(*at)));
+        let own = session.subscriptions.iter().enumerate();
+        let own = own.filter(|(at, _)| wanted(session.origin_at(*at).unwrap_or_default()));
         let own = own.map(|(_, record)| (None, name(record.roster)));
         let rare = session.pact.as_ref().and_then(|pact| pact.rare.as_ref());
         let shares = rare.into_iter().flat_map(|rare| &rare.shares);

@@ -13,12 +13,13 @@
 //! of it. Owns that order; nothing is kept unless there is a limit, and then some 100 bytes per user. Must not know what a
 //! session is told. Start at [`Hub::quota_arrives`].
 
-use crate::effect::Effects;
+use crate::effect::{Effects, Refusal};
 use crate::hub::Hub;
 use crate::hub_mail::{HolderChange, HolderMail, HubMail};
 use crate::ids::{ChannelName, SessionId, SessionKey, ShardId};
 use crate::limits::{UserFull, UserLimits};
 use crate::reason::Reason;
+use crate::reassign::Standing;
 use crate::session::ARRIVING;
 use smallvec::SmallVec;
 use std::collections::BTreeMap;
@@ -36,6 +37,8 @@ pub(crate) struct Quotas {
 struct Holder {
     session: SessionId,
     shard: ShardId,
+    /// Of the move by which it came; 0 = it was the user's from the start.
+    number: u64,
     stage: Stage,
 }
 
@@ -53,23 +56,31 @@ enum Stage {
     },
 }
 
-/// What follows at the shard of a session.
-type Verdict = (SessionId, ShardId, Option<Reason>);
+/// What follows at the shard of a session, with the number of its move.
+type Verdict = (SessionId, u64, ShardId, Option<Reason>);
 
 impl Quotas {
     pub(crate) fn is_empty(&self) -> bool {
         self.users.is_empty()
     }
 
-    fn arrives(&mut self, user: Arc<str>, session: SessionId, shard: ShardId) -> Vec<Verdict> {
+    fn arrives(
+        &mut self,
+        user: Arc<str>,
+        (session, number): (SessionId, u64),
+        shard: ShardId,
+    ) -> Vec<Verdict> {
         let holders = self.users.entry(Arc::clone(&user)).or_default();
         match holders.iter_mut().find(|holder| holder.session == session) {
             Some(holder) if matches!(holder.stage, Stage::Sits | Stage::Away) => {
                 holder.stage = Stage::Sits;
-                return vec![(session, shard, None)];
+                // Of several that a crash brought back above the limit, those go that are away still.
+                let mut verdicts = vec![(session, number, shard, None)];
+                verdicts.extend(self.settle(&user));
+                return verdicts;
             }
             Some(_) => {}
-            None => holders.push(Holder { session, shard, stage: Stage::Waits }),
+            None => holders.push(Holder { session, shard, number, stage: Stage::Waits }),
         }
         self.settle(&user)
     }
@@ -78,7 +89,7 @@ impl Quotas {
         let HolderMail { user, session, change } = mail;
         if change == HolderChange::Remains {
             let holders = self.users.entry(user).or_default();
-            holders.push(Holder { session, shard, stage: Stage::Away });
+            holders.push(Holder { session, shard, number: 0, stage: Stage::Away });
             return Vec::new();
         }
         let Some(holders) = self.users.get_mut(&user) else { return Vec::new() };
@@ -119,14 +130,14 @@ impl Quotas {
             };
             let Some(holder) = at.and_then(|at| holders.get_mut(at)) else { break };
             holder.stage = Stage::Leaves { sat: holder.stage != Stage::Waits };
-            verdicts.push((holder.session, holder.shard, Some(reason)));
+            verdicts.push((holder.session, holder.number, holder.shard, Some(reason)));
         }
         let waits = |holder: &Holder| matches!(holder.stage, Stage::Waits | Stage::Leaves { sat: false });
         let taken = holders.iter().filter(|holder| !waits(holder)).count();
         let waiting = holders.iter_mut().filter(|holder| holder.stage == Stage::Waits);
         for holder in waiting.take((sessions_max as usize).saturating_sub(taken)) {
             holder.stage = Stage::Sits;
-            verdicts.push((holder.session, holder.shard, None));
+            verdicts.push((holder.session, holder.number, holder.shard, None));
         }
         verdicts
     }
@@ -147,7 +158,7 @@ impl Hub {
         &mut self,
         from: ShardId,
         user: Arc<str>,
-        session: SessionId,
+        session: (SessionId, u64),
         effects: &mut Effects,
     ) {
         let verdicts = self.quotas.arrives(Arc::clone(&user), session, from);
@@ -161,11 +172,12 @@ impl Hub {
         self.tell_verdicts(&user, verdicts, effects);
     }
 
-    fn tell_verdicts(&mut self, user: &str, verdicts: Vec<Verdict>, effects: &mut Effects) {
-        for (session, shard, reason) in verdicts {
+    fn tell_verdicts(&mut self, user: &Arc<str>, verdicts: Vec<Verdict>, effects: &mut Effects) {
+        for (session, number, shard, reason) in verdicts {
+            let user = Arc::clone(user);
             let mail = match reason {
-                Some(reason) => HubMail::MakesWay { session, reason },
-                None => HubMail::Welcome { session, list: self.stored_of(user) },
+                Some(reason) => HubMail::MakesWay { user, session, number, reason },
+                None => HubMail::Welcome { list: self.stored_of(&user), user, session, number },
             };
             self.post(shard, mail, effects);
         }
@@ -183,9 +195,23 @@ impl Hub {
         self.post(home, mail, effects);
     }
 
-    /// At the session's hub: it has to end. A client that was not told of it leaves nothing behind.
-    pub(crate) fn make_way(&mut self, id: SessionId, reason: Reason, effects: &mut Effects) {
+    /// At the session's hub: it has to end, if it is the user's still, or does not become the user's. A client that was not told of
+    /// it leaves nothing behind.
+    pub(crate) fn make_way(
+        &mut self,
+        (user, number): (&str, u64),
+        id: SessionId,
+        reason: Reason,
+        effects: &mut Effects,
+    ) {
         let Some(key) = self.sessions.key_of(&id) else { return };
+        match self.moves.standing(key, number) {
+            Standing::Waits => return self.abandon_move(key, Refusal::OverLimit, effects),
+            Standing::Goes => {}
+            Standing::Stays if self.sessions.known(key).user().as_deref() == Some(user) => {}
+            // It has become another user's: nothing that this one says holds its client back.
+            Standing::Stays => return self.has_arrived(key, id, effects),
+        }
         if self.sessions.known(key).held & ARRIVING > 0 {
             self.drop_will(key);
         }
@@ -214,7 +240,7 @@ mod tests {
     }
 
     fn arrives(quotas: &mut Quotas, number: u8) -> Vec<(u8, Option<Reason>)> {
-        short(quotas.arrives("ann".into(), id(number), ShardId(0)))
+        short(quotas.arrives("ann".into(), (id(number), 0), ShardId(0)))
     }
 
     fn changes(quotas: &mut Quotas, number: u8, change: HolderChange) -> Vec<(u8, Option<Reason>)> {
@@ -223,7 +249,7 @@ mod tests {
     }
 
     fn short(verdicts: Vec<Verdict>) -> Vec<(u8, Option<Reason>)> {
-        verdicts.into_iter().map(|(session, _, reason)| (session.0[0], reason)).collect()
+        verdicts.into_iter().map(|(session, _, _, reason)| (session.0[0], reason)).collect()
     }
 
     #[test]
@@ -239,6 +265,18 @@ mod tests {
         assert_eq!(changes(&mut quotas, 1, HolderChange::Departs), [(5, None)]);
         assert_eq!(changes(&mut quotas, 4, HolderChange::Departs), []);
         assert_eq!(changes(&mut quotas, 5, HolderChange::Departs), []);
+        assert!(quotas.is_empty());
+    }
+
+    #[test]
+    fn of_more_sessions_than_a_user_may_have_a_crash_brings_back_no_more_than_that() {
+        let mut quotas = quotas(1, UserFull::EndOldest);
+        assert_eq!(changes(&mut quotas, 1, HolderChange::Remains), []);
+        assert_eq!(changes(&mut quotas, 2, HolderChange::Remains), []);
+        assert_eq!(arrives(&mut quotas, 2), [(2, None), (1, Some(Reason::Superseded))]);
+        assert_eq!(arrives(&mut quotas, 1), [], "it was told to end");
+        assert_eq!(changes(&mut quotas, 1, HolderChange::Departs), []);
+        assert_eq!(changes(&mut quotas, 2, HolderChange::Departs), []);
         assert!(quotas.is_empty());
     }
 

@@ -1,7 +1,7 @@
 //! The sessions of a hub and their look-up. Owns the layout of a session, since it decides the memory per client;
 //! knows nothing of what changes a session (see `lifecycle`, `subscription`, `deliver`).
 
-use crate::command::Part;
+use crate::command::{Origin, Part};
 use crate::effect::{PresenceMember, Recipient};
 use crate::exchange::Handed;
 use crate::ids::{Millis, SessionId, SessionKey, Tag};
@@ -79,8 +79,30 @@ pub(crate) const OWED: u32 = 1 << 30;
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Subscription {
     pub(crate) roster: RosterKey,
-    /// Where the session stands in the roster's members, so that leaving does not search them.
-    pub(crate) index: u32,
+    /// Where the session stands in the roster's members, so that leaving does not search them; and [`ASKED`].
+    place: u32,
+}
+
+/// The client has asked for it itself. Of sessions with a client's own name that is in the options, which are kept.
+const ASKED: u32 = 1 << 31;
+
+impl Subscription {
+    pub(crate) fn new(roster: RosterKey, index: u32) -> Self {
+        Self { roster, place: index }
+    }
+
+    pub(crate) fn index(&self) -> usize {
+        (self.place & !ASKED) as usize
+    }
+
+    /// It takes the place of one that is gone.
+    pub(crate) fn move_to(&mut self, gone: Self) {
+        self.place = self.place & ASKED | gone.place & !ASKED;
+    }
+
+    fn is_asked(&self) -> bool {
+        self.place & ASKED > 0
+    }
 }
 
 /// Who a session belongs to.
@@ -133,6 +155,28 @@ impl Session {
 
     pub(crate) fn is_subscribed(&self, roster: RosterKey) -> bool {
         self.subscriptions.iter().any(|subscription| subscription.roster == roster)
+    }
+
+    /// Its client has asked for a subscription that exists.
+    pub(crate) fn note_asked(&mut self, roster: RosterKey) {
+        let mut records = self.subscriptions.iter_mut();
+        records.find(|record| record.roster == roster).into_iter().for_each(|record| record.place |= ASKED);
+    }
+
+    /// Whether its client has asked for a subscription itself.
+    pub(crate) fn has_asked(&self, roster: RosterKey) -> bool {
+        let at = self.subscriptions.iter().position(|record| record.roster == roster);
+        at.and_then(|at| self.origin_at(at)).is_some_and(|origin| origin != Origin::Given)
+    }
+
+    /// Who made the subscription at this place. What a reader has named as it came it has asked for.
+    pub(crate) fn origin_at(&self, at: usize) -> Option<Origin> {
+        let record = self.subscriptions.get(at)?;
+        Some(match &self.pact {
+            Some(pact) => pact.options.get(at)?.origin,
+            None if record.is_asked() || self.part == Part::NamedReader => Origin::Asked,
+            None => Origin::Given,
+        })
     }
 
     /// Things in its outbox.

@@ -2,7 +2,7 @@
 //! Telling other shards is `interest`'s business.
 
 use crate::attendance::Attends;
-use crate::command::{CatchUp, Join, Members, Options};
+use crate::command::{CatchUp, Join, Members, Options, Origin};
 use crate::effect::{Effect, Effects, Outcome, Refusal, Report};
 use crate::filter::{check_client_filter, check_filter, is_channel_name};
 use crate::hub::Hub;
@@ -37,7 +37,7 @@ impl Hub {
             if self.join(*member, roster, effects) {
                 self.tell_joined(*member, roster, SubscriptionChange::Given, effects);
             } else if let Some(options) = self.options_of(*member, roster) {
-                self.set_options(*member, roster, Options { given: true, ..options });
+                self.set_options(*member, roster, Options { origin: options.origin.and_given(), ..options });
             }
             self.keep_subscription(*member, roster);
         }
@@ -73,8 +73,10 @@ impl Hub {
         if is_new {
             self.tell_joined(key, roster, SubscriptionChange::Asked(options.quality), effects);
         }
-        let given = !is_new && self.options_of(key, roster).is_some_and(|known| known.given);
-        self.set_options(key, roster, Options { given, ..options });
+        let known = self.options_of(key, roster).filter(|_| !is_new);
+        let origin = known.map_or(Origin::Asked, |known| known.origin.and_asked());
+        self.set_options(key, roster, Options { origin, ..options });
+        self.sessions.known_mut(key).note_asked(roster);
         self.keep_subscription(key, roster);
         let wanted = match catch_up {
             CatchUp::Always => true,
@@ -302,7 +304,7 @@ impl Hub {
         let entry = self.rosters.known_mut(roster);
         let index = u32::try_from(entry.members.len()).expect("no more members than sessions");
         entry.members.push(key);
-        session.subscriptions.push(Subscription { roster, index });
+        session.subscriptions.push(Subscription::new(roster, index));
         if let Some(pact) = &mut session.pact {
             pact.options.push(Options::granted());
             pact.records.iter_mut().for_each(|records| records.subscriptions.push(0));
@@ -361,15 +363,15 @@ impl Hub {
     /// The last member takes the place of the one that leaves.
     fn remove_member(&mut self, left: Subscription, effects: &mut Effects) {
         let members = &mut self.rosters.known_mut(left.roster).members;
-        members.swap_remove(left.index as usize);
+        members.swap_remove(left.index());
         self.sessions.subscriptions -= 1;
         if members.capacity() > 16 && members.len() < members.capacity() / 4 {
             members.shrink_to(members.len() * 2);
         }
-        if let Some(moved) = members.get(left.index as usize).copied() {
+        if let Some(moved) = members.get(left.index()).copied() {
             let mut records = self.sessions.known_mut(moved).subscriptions.iter_mut();
             let record = records.find(|record| record.roster == left.roster);
-            record.expect("a member has a record").index = left.index;
+            record.expect("a member has a record").move_to(left);
         }
         if self.rosters.known(left.roster).is_watched {
             self.channel_lost(left.roster, effects);

@@ -1,5 +1,5 @@
-//! Stored subscriptions of users, how many sessions each may have, and who is in a channel, against a naive model: random logins, changes, crashes,
-//! with mail and the disk in any order that they may have.
+//! Stored subscriptions of users, how many sessions each may have, whose a session is, and who is in a channel, against a naive model: random
+//! logins, changes, crashes, with mail and the disk in any order that they may have.
 
 #![allow(clippy::panic, clippy::indexing_slicing, clippy::unwrap_used, reason = "tests and their helpers")]
 
@@ -10,10 +10,10 @@ mod rng;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use trunkline_hub::{
-    Admit, Attendance, ChannelName, ChannelRule, Claim, Command, Config, Effect, Effects, Entry, Hub,
-    HubMail, Limits, Members, Millis, Open, Outgoing, Part, Partition, Place, Presence, Quality, Query,
-    Reason, Record, RecoveryLimits, Report, SessionId, SessionKey, ShardId, Tag, Token, Topology, UserChange,
-    UserDeed, UserFull, UserLimits, WhenFull, claim_home,
+    Admit, Attendance, CatchUp, ChannelName, ChannelRule, Claim, Command, Config, Effect, Effects, Entry,
+    Hub, HubMail, Join, Limits, Members, Millis, Open, Options, Outgoing, Part, Partition, Place, Presence,
+    Quality, Query, Reason, Record, RecoveryLimits, Refusal, Report, SessionId, SessionKey, ShardId, Tag,
+    Token, Topology, UserChange, UserDeed, UserFull, UserLimits, WhenFull, claim_home,
 };
 
 use rng::Rng;
@@ -24,6 +24,12 @@ const TOPOLOGY: Topology = Topology { shards: SHARDS, partitions: PARTITIONS };
 const USERS: [&str; 5] = ["ann", "bob", "eve", "joe", "zoe"];
 const NAMES: [&str; 6] = ["a", "b/1", "b/+", "c", "d/#", "e"];
 const NAMES_PER_USER: u32 = 4;
+/// Whose a session is that is nobody's.
+const NOBODY: usize = USERS.len();
+
+fn user_of(user: usize) -> Option<std::sync::Arc<str>> {
+    USERS.get(user).map(|name| (*name).into())
+}
 
 type List = BTreeMap<String, Quality>;
 
@@ -41,6 +47,14 @@ struct Client {
     named_only: bool,
     /// What it has to have when it is admitted.
     due: BTreeSet<String>,
+    /// What it has asked for itself, and nobody has taken away.
+    asked: BTreeSet<String>,
+}
+
+/// A session is to be another user's, and nobody has said yet that it is.
+struct Move {
+    id: SessionId,
+    to: usize,
 }
 
 /// A change that is not acknowledged yet.
@@ -67,6 +81,13 @@ struct World {
     /// The newest that is acknowledged.
     acked: Vec<usize>,
     changes: BTreeMap<u64, UnderWay>,
+    moves: BTreeMap<u64, Move>,
+    /// How many moves were done, and how many refused for want of a place.
+    moved: [u32; 2],
+    /// Sessions that were there once.
+    known: Vec<(u8, SessionId)>,
+    /// Whatever a session of a client with a name of its own, or any other, has ever asked for.
+    wishes: BTreeMap<String, BTreeSet<String>>,
     /// Users of whom a change was under way at a crash: sessions that are kept may have more than is stored, until the change
     /// is repeated.
     doubtful: BTreeSet<usize>,
@@ -124,9 +145,13 @@ impl World {
             last: BTreeMap::new(),
             clients: BTreeMap::new(),
             tags: 0,
-            states: vec![vec![List::new()]; USERS.len()],
-            acked: vec![0; USERS.len()],
+            states: vec![vec![List::new()]; USERS.len() + 1],
+            acked: vec![0; USERS.len() + 1],
             changes: BTreeMap::new(),
+            moves: BTreeMap::new(),
+            moved: [0; 2],
+            known: Vec::new(),
+            wishes: BTreeMap::new(),
             doubtful: BTreeSet::new(),
             tokens: 0,
             lives: 0,
@@ -169,6 +194,7 @@ impl World {
     fn crash(&mut self) {
         self.clients.clear();
         self.changes.clear();
+        self.moves.clear();
         self.begin();
         for (user, name) in USERS.iter().enumerate() {
             let found = self.stored(user);
@@ -202,6 +228,11 @@ impl World {
                 Effect::Report { token, report: Report::UsersChanged { refused, .. } } => {
                     self.acknowledged(token.0, refused.is_empty());
                 }
+                Effect::Report { token, report } if self.moves.contains_key(&token.0) => {
+                    self.move_answered(shard, token.0, &report);
+                }
+                Effect::Reassigned { tag, id, user, .. } => self.reassigned(tag, id, user.as_deref()),
+                Effect::Done { .. } => {}
                 Effect::Send { to, item: Outgoing::Admitted { .. } } => self.admitted(to.tag.0),
                 Effect::Agreed { to } => self.admitted(to.tag.0),
                 Effect::Opened { tag, session, id } => self.placed(tag.0, session, id),
@@ -252,8 +283,8 @@ impl World {
     /// However mail goes, no more clients know of a session than may have one.
     fn count_admitted(&self, user: usize) {
         let count = self.clients.values().filter(|client| client.user == user && client.is_admitted).count();
-        let most = self.quota.sessions_max as usize;
-        assert!(most == 0 || count <= most, "{} has {count} sessions, not {most}", USERS[user]);
+        let most = if user == NOBODY { 0 } else { self.quota.sessions_max as usize };
+        assert!(most == 0 || count <= most, "{:?} has {count} sessions, not {most}", user_of(user));
     }
 
     /// All sessions of a user, with a connection or without.
@@ -279,6 +310,7 @@ impl World {
     fn placed(&mut self, tag: u32, key: SessionKey, id: SessionId) {
         let client = self.clients.get_mut(&tag).unwrap();
         (client.key, client.id) = (key, id);
+        self.known.push((client.shard.0, id));
     }
 
     /// The subscriptions of a session, its user's own channel left out.
@@ -315,7 +347,7 @@ impl World {
         let now = self.states[user].last().unwrap().clone();
         let has = self.subscriptions(shard, id);
         for name in due.iter().filter(|name| now.contains_key(*name)) {
-            assert!(has.contains(name), "{} was admitted without {name}: {has:?}", USERS[user]);
+            assert!(has.contains(name), "{:?} was admitted without {name}: {has:?}", user_of(user));
         }
     }
 
@@ -331,20 +363,108 @@ impl World {
             return;
         }
         let wanted: BTreeSet<String> = self.states[user][change.state].keys().cloned().collect();
-        let sessions: Vec<_> = self.clients.values().filter(|c| c.user == user && c.is_admitted).collect();
-        let sessions: Vec<_> = sessions.into_iter().map(|c| (c.shard.0, c.id, c.named_only)).collect();
-        for (shard, id, named_only) in sessions {
-            let has = self.subscriptions(shard, id);
-            self.compare(user, &has, if named_only { &NOTHING } else { &wanted });
+        let goes = |id: SessionId| self.moves.values().any(|known| known.id == id);
+        let tags = self.clients.iter().filter(|(_, c)| c.user == user && c.is_admitted && !goes(c.id));
+        let tags: Vec<u32> = tags.map(|(tag, _)| *tag).collect();
+        for tag in tags {
+            self.compare(tag, &wanted);
         }
     }
 
-    fn compare(&self, user: usize, has: &BTreeSet<String>, wanted: &BTreeSet<String>) {
-        if self.doubtful.contains(&user) {
-            assert!(has.is_superset(wanted), "a session of {}: {has:?}, not {wanted:?}", USERS[user]);
-        } else {
-            assert_eq!(has, wanted, "a session of {}", USERS[user]);
+    /// What a session has is what is stored of its user, and what its client has asked for.
+    fn compare(&mut self, tag: u32, wanted: &BTreeSet<String>) {
+        let client = &self.clients[&tag];
+        let (user, shard, id) = (client.user, client.shard.0, client.id);
+        let (asked, name, named_only) =
+            (client.asked.clone(), wish_of(client.name.as_deref(), tag), client.named_only);
+        let has = self.subscriptions(shard, id);
+        let wanted = if named_only { &NOTHING } else { wanted };
+        let who = user_of(user);
+        assert!(has.is_superset(wanted), "a session of {who:?}: {has:?}, not {wanted:?}");
+        assert!(has.is_superset(&asked), "a session of {who:?}: {has:?}, and has asked for {asked:?}");
+        let wishes = self.wishes.get(&name).unwrap_or(&NOTHING);
+        let more: Vec<_> = has.difference(wanted).filter(|name| !wishes.contains(*name)).collect();
+        let is_doubtful = !self.doubtful.is_empty();
+        assert!(more.is_empty() || is_doubtful, "a session of {who:?} has {more:?} beyond {wanted:?}");
+    }
+
+    /// A session is to be somebody else's; one of those that are there, or were.
+    fn reassign(&mut self) {
+        let live: Vec<_> = self.clients.values().map(|client| (client.shard.0, client.id)).collect();
+        let of = if self.rng.below(3) == 0 { &self.known } else { &live };
+        let Some((shard, id)) = self.rng.pick(of).copied() else { return };
+        let to = self.rng.below(USERS.len() as u64 + 1) as usize;
+        self.tokens += 1;
+        let token = self.tokens;
+        self.moves.insert(token, Move { id, to });
+        self.apply(shard, Command::Reassign { session: id, user: user_of(to), token: Token(token) });
+    }
+
+    fn reassigned(&mut self, tag: Option<Tag>, id: SessionId, user: Option<&str>) {
+        let to = USERS.iter().position(|name| Some(*name) == user).unwrap_or(NOBODY);
+        assert!(self.moves.values().any(|known| known.id == id && known.to == to), "nobody wanted that");
+        let Some(client) = tag.and_then(|tag| self.clients.get_mut(&tag.0)) else { return };
+        assert_eq!(client.id, id);
+        client.user = to;
+        client.due.clear();
+        self.count_admitted(to);
+    }
+
+    fn move_answered(&mut self, shard: u8, token: u64, report: &Report) {
+        let Move { id, to } = self.moves.remove(&token).unwrap();
+        match report {
+            Report::Count(1) => {}
+            Report::Refused(Refusal::NotFound | Refusal::Busy) => return,
+            Report::Refused(Refusal::OverLimit) if self.quota.sessions_max > 0 => {
+                self.moved[1] += 1;
+                return;
+            }
+            other => panic!("{other:?}"),
         }
+        self.moved[0] += 1;
+        let is_there = self.hubs[usize::from(shard)].user_of(&id).is_some() || to == NOBODY;
+        let others = self.moves.values().any(|known| known.id == id)
+            || self.changes.values().any(|change| change.user == to);
+        let Some(client) = self.clients.values().find(|client| client.id == id) else { return };
+        // The answer to a later one may come before that to an earlier one.
+        if !is_there || others || !client.is_admitted || client.user != to {
+            return;
+        }
+        let (asked, named_only) = (client.asked.clone(), client.named_only);
+        let states = &self.states[to][self.acked[to]..];
+        let due = states[0].keys().filter(|name| states.iter().all(|state| state.contains_key(*name)));
+        let due: Vec<String> = due.filter(|_| !named_only).cloned().chain(asked).collect();
+        let has = self.subscriptions(shard, id);
+        for name in due {
+            assert!(has.contains(&name), "{:?} got a session without {name}: {has:?}", user_of(to));
+        }
+    }
+
+    /// A client asks for something itself.
+    fn ask(&mut self) {
+        let tags: Vec<u32> = self.clients.keys().copied().collect();
+        let Some(tag) = self.rng.pick(&tags).copied() else { return };
+        let name = *self.rng.pick(&NAMES).unwrap();
+        let client = self.clients.get_mut(&tag).unwrap();
+        if !client.is_admitted {
+            return;
+        }
+        // What is on its way may take away what is asked for now.
+        if self.changes.is_empty() {
+            client.asked.insert(name.to_owned());
+        }
+        let (shard, session) = (client.shard.0, client.key);
+        let wish = wish_of(client.name.as_deref(), tag);
+        self.wishes.entry(wish).or_default().insert(name.to_owned());
+        let join = Join {
+            session,
+            filter: name.to_owned(),
+            group: None,
+            options: Options::default(),
+            catch_up: CatchUp::Never,
+            request: 1,
+        };
+        self.apply(shard, Command::Join(join));
     }
 
     fn client(&mut self, user: usize, shard: u8, name: Option<String>) -> u32 {
@@ -362,6 +482,7 @@ impl World {
             is_admitted: false,
             named_only: false,
             due,
+            asked: BTreeSet::new(),
         };
         self.clients.insert(self.tags, client);
         self.tags
@@ -456,6 +577,13 @@ impl World {
         let expected = expected(&before, &change);
         self.states[user].push(expected.clone().unwrap_or(before));
         let names: BTreeSet<&str> = change.subscriptions.iter().map(|(name, _)| &**name).collect();
+        // To take away what is stored takes away what was asked for, too, and whose a session is may be open.
+        let keeps = |name: &String| match change.deed {
+            UserDeed::Add => true,
+            UserDeed::Remove => !names.contains(name.as_str()),
+            UserDeed::Replace | UserDeed::Import(_) => false,
+        };
+        self.clients.values_mut().for_each(|client| client.asked.retain(keeps));
         for client in self.clients.values_mut().filter(|client| client.user == user) {
             // What comes and goes meanwhile may be on its way.
             match change.deed {
@@ -514,14 +642,14 @@ impl World {
                 break;
             }
         }
-        assert!(self.changes.is_empty(), "everything is acknowledged in the end");
-        let clients: Vec<_> =
-            self.clients.values().map(|c| (c.user, c.shard.0, c.id, c.is_admitted, c.named_only)).collect();
-        for (user, shard, id, is_admitted, named_only) in clients {
+        assert!(self.changes.is_empty() && self.moves.is_empty(), "everything is acknowledged in the end");
+        let clients: Vec<_> = self.clients.iter().map(|(tag, c)| (*tag, c.user, c.is_admitted)).collect();
+        for (tag, user, is_admitted) in clients {
             assert!(is_admitted, "everybody is admitted in the end");
+            let client = &self.clients[&tag];
+            assert_eq!(self.hubs[usize::from(client.shard.0)].user_of(&client.id), user_of(user));
             let wanted: BTreeSet<String> = self.states[user].last().unwrap().keys().cloned().collect();
-            let has = self.subscriptions(shard, id);
-            self.compare(user, &has, if named_only { &NOTHING } else { &wanted });
+            self.compare(tag, &wanted);
         }
         for (user, name) in USERS.iter().enumerate() {
             assert_eq!(self.stored(user), *self.states[user].last().unwrap());
@@ -538,7 +666,9 @@ impl World {
     fn run(&mut self, steps: u32) {
         for _ in 0..steps {
             self.now += 1;
-            match self.rng.below(30) {
+            match self.rng.below(36) {
+                30..=32 => self.reassign(),
+                33..=35 => self.ask(),
                 0..=3 => self.login(),
                 4..=6 => self.claim(),
                 7..=9 => self.logout(),
@@ -570,12 +700,22 @@ impl World {
                 self.apply(shard, Command::EndMembers { of, reason, token: Token(0) });
             }
         }
+        // And who is nobody's.
+        for (shard, id) in self.known.clone() {
+            let (of, reason) = (Members::Session(id), Reason::Kicked);
+            self.apply(shard, Command::EndMembers { of, reason, token: Token(0) });
+        }
         for _ in 0..10_000 {
             self.deliver();
             self.write(1000);
         }
         assert!(self.hubs.iter().all(Hub::is_idle));
     }
+}
+
+/// Under which the wishes of a client are noted.
+fn wish_of(name: Option<&str>, tag: u32) -> String {
+    name.map_or_else(|| tag.to_string(), str::to_owned)
 }
 
 /// One run in three without a limit.
@@ -617,8 +757,12 @@ fn short_runs() {
 
 #[test]
 fn long_runs() {
+    let mut moved = [0; 2];
     for seed in 1000..1060 {
         eprintln!("seed {seed}");
-        World::new(seed).run(1500);
+        let mut world = World::new(seed);
+        world.run(1500);
+        moved = [moved[0] + world.moved[0], moved[1] + world.moved[1]];
     }
+    assert!(moved.iter().all(|count| *count > 50), "{moved:?}");
 }

@@ -161,7 +161,7 @@ impl World {
 
     fn step(&mut self) {
         self.now += self.rng.below(20);
-        let deed = self.rng.below(11);
+        let deed = self.rng.below(12);
         let command = match deed {
             0 => {
                 let (tag, random) = (self.tag(), self.random());
@@ -213,6 +213,10 @@ impl World {
             7 => Command::End { session, reason: Reason::Kicked },
             8 => Command::Subscribe { of, filter, token: TOKEN },
             9 => Command::Unsubscribe { of, filter, token: TOKEN },
+            11 => {
+                let user = has_user.then(|| Arc::from(*self.rng.pick(&USERS).unwrap()));
+                Command::Reassign { session: id, user, token: TOKEN }
+            }
             _ if self.rng.below(2) == 0 => Command::Leave { session, filter, group, request: 1 },
             _ => Command::Join(Join {
                 session,

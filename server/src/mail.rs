@@ -381,6 +381,15 @@ pub enum Upcall {
         /// Whose it is.
         user: Option<Arc<str>>,
     },
+    /// A session is another user's from now on.
+    Reassigned {
+        /// Which.
+        session: SessionId,
+        /// Whose.
+        user: Option<Arc<str>>,
+        /// It has a connection.
+        is_connected: bool,
+    },
     /// The time of a connected client is nearly over. Perhaps answered by [`Mail::Change`].
     Refresh {
         /// Who.
@@ -426,7 +435,8 @@ impl Upcall {
             Self::Ask { question, .. } => question.len_bytes(),
             Self::Claimed { luggage, .. } => luggage.as_ref().map_or(0, |luggage| luggage.len_bytes()),
             Self::Refresh { token_id, .. } => token_id.as_ref().map_or(0, |id| id.len()),
-            Self::Recovered { .. } | Self::Disconnected { .. } | Self::Expired { .. } => 0,
+            Self::Recovered { .. } | Self::Reassigned { .. } => 0,
+            Self::Disconnected { .. } | Self::Expired { .. } => 0,
         };
         size_of::<Self>() + content
     }

@@ -58,7 +58,7 @@ fn start(config: Config) -> Bench {
                 return office.emit(session, "back", &values.as_event().unwrap().args());
             }
             Upcall::Connect { .. } | Upcall::Claimed { .. } => return,
-            Upcall::Ask { .. } | Upcall::Refresh { .. } => return,
+            Upcall::Ask { .. } | Upcall::Refresh { .. } | Upcall::Reassigned { .. } => return,
         };
         // The test may be over.
         let _ = tell.send(one);

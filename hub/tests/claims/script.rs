@@ -187,7 +187,7 @@ fn join(session: hub::SessionKey, filter: &str, rest: &Rest<'_>, request: u64) -
         skip_own: rest.has("skip_own"),
         keep_retain: rest.has("keep_retain"),
         label: rest.number("label").unwrap_or(0) as u32,
-        given: false,
+        ..Options::default()
     };
     let catch_up = match (rest.has("if_new"), rest.has("never")) {
         (true, _) => CatchUp::IfNew,

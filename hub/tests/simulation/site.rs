@@ -604,7 +604,9 @@ impl Site {
                 let effects = self.run(now, Command::Mail { from, mail });
                 assert!(effects.is_empty());
                 let answers: Vec<_> = self.mail.iter().collect();
-                let [(to, HubMail::Welcome { session: told, list })] = answers.as_slice() else { panic!() };
+                let [(to, HubMail::Welcome { session: told, list, .. })] = answers.as_slice() else {
+                    panic!()
+                };
                 assert!((*to, *told) == (from, session) && list.is_empty());
             }
             HubMail::Welcome { session, .. } => {
@@ -614,6 +616,7 @@ impl Site {
             }
             HubMail::UserChanged { .. } => panic!("nothing is stored"),
             HubMail::Holder(_) | HubMail::MakesWay { .. } => panic!("no user has a limit"),
+            HubMail::WantStored { .. } | HubMail::StoredOf { .. } => panic!("no session gets another user"),
             HubMail::Attends(_) => panic!("no rule asks who comes and goes"),
             HubMail::Publish(_)
             | HubMail::Published { .. }

@@ -93,6 +93,12 @@ impl Permissions {
         Self(grants.collect())
     }
 
+    /// Whether it depends on the user what they grant.
+    #[must_use]
+    pub fn name_the_user(&self) -> bool {
+        self.0.iter().any(|grants| grants.filters.iter().any(|filter| filter.contains("{user}")))
+    }
+
     /// Whether an action is granted on all that a channel or filter matches.
     #[must_use]
     pub fn grant(&self, asker: Asker<'_>, action: Action, asked: &str) -> bool {

@@ -334,6 +334,6 @@ fn why(refusal: Refusal) -> &'static str {
         Refusal::InvalidChannel | Refusal::InvalidFilter => "not a valid channel or filter",
         Refusal::ReservedChannel => "names that begin with $ are managed by the server",
         Refusal::OverLimit => "limits.stored_per_user_max, stored_users_max or stored_bytes_max is reached",
-        Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated => "refused",
+        Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated | Refusal::Busy => "refused",
     }
 }

@@ -34,6 +34,7 @@ impl Doing for Upcall {
             | Self::Event { session, .. }
             | Self::Ask { session, .. }
             | Self::Recovered { session, .. }
+            | Self::Reassigned { session, .. }
             | Self::Refresh { session, .. }
             | Self::Disconnected { session, .. }
             | Self::Expired { session, .. } => *session,

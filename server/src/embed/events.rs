@@ -172,7 +172,7 @@ impl Events {
                 ClientEvent::Recovered(session(id, namespace))
             }
             // A webhook has to be there that wants to know, and then this program is not told.
-            Upcall::Refresh { .. } => return None,
+            Upcall::Refresh { .. } | Upcall::Reassigned { .. } => return None,
             Upcall::Disconnected { session: id, speaks, reason: cause, text: reason, resumable_ms } => {
                 ClientEvent::Disconnect(Disconnect {
                     session: session(id, namespace_of(speaks)),

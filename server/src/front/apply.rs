@@ -5,10 +5,13 @@
 //! sessions of the others: such effects are deferred until the callback is over ([`super::Front`] settles them), so that no
 //! protocol has to know another. Start at [`apply`].
 
-use hub::{Command, Effect, Effects, Recipient, Tag};
+use std::sync::Arc;
+
+use hub::{Command, Effect, Effects, Reason, Recipient, SessionId, SessionKey, Tag};
 
 use super::{copies, presence};
-use crate::mail::PeerMail;
+use crate::config::Config;
+use crate::mail::{PeerMail, Upcall};
 use crate::shard::{Cx, Deferred, Door};
 
 /// Tags with this bit are of sessions behind [`Door::Stream`]; no front has so many.
@@ -61,6 +64,22 @@ pub(super) fn apply<P: Performer>(own: &mut P, cx: &mut Cx<'_>, command: Command
         });
     }
     cx.hub.is_performing = false;
+}
+
+/// A session is another user's: the back end is told of that with its next event, and a user who is kept out keeps none.
+pub(super) fn note_user(
+    cx: &mut Cx<'_>,
+    config: &Config,
+    (session, tag): (SessionId, Option<Tag>),
+    user: Option<Arc<str>>,
+) {
+    if cx.hub.bans.bar_user(cx.io.now(), user.as_ref()) {
+        let key = SessionKey(session.slot());
+        cx.hub.commands.push_back(Command::End { session: key, reason: Reason::Kicked });
+    }
+    if !config.webhooks.is_empty() {
+        cx.io.upcall(Upcall::Reassigned { session, user, is_connected: tag.is_some() });
+    }
 }
 
 /// Applies one command and gives each effect that is not for another shard or the back office to `perform`.
@@ -133,6 +152,7 @@ pub(super) fn door(effect: &Effect) -> Door {
         | Effect::AttachRefused { tag, .. }
         | Effect::Claimed { tag, .. }
         | Effect::Detached { tag, .. } => Some(*tag),
+        Effect::Reassigned { tag, .. } => *tag,
         // Nobody else's have one.
         Effect::Ended { tag: None, name: Some(_), .. } => return Door::Stream,
         Effect::Ended { tag, .. } => *tag,

@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use hub::{
-    Body, ChannelName, Except, Message, MessageId, Millis, Options, Position, Quality, Scope, SessionId,
-    Traits,
+    Body, ChannelName, Except, Message, MessageId, Millis, Options, Origin, Position, Quality, Scope,
+    SessionId, Traits,
 };
 use serde::{Deserialize, Serialize};
 
@@ -66,11 +66,14 @@ pub(crate) struct OptionsRecord {
     quality: u8,
     skip_own: bool,
     keep_retain: bool,
-    /// In its highest bit whether the subscription was given: labels have 28.
+    /// In its highest bits who made the subscription: labels have 28.
     label: u32,
 }
 
 const GIVEN: u32 = 1 << 31;
+
+/// Beside [`GIVEN`]: and asked for.
+const ASKED: u32 = 1 << 30;
 
 impl<'a> MessageRecord<'a> {
     pub(crate) fn of(message: &'a Message) -> Self {
@@ -199,15 +202,24 @@ impl<'a> ScopeRecord<'a> {
 
 impl OptionsRecord {
     pub(crate) fn of(options: Options) -> Self {
-        let Options { quality, skip_own, keep_retain, label, given } = options;
-        let label = if given { label | GIVEN } else { label };
+        let Options { quality, skip_own, keep_retain, label, origin } = options;
+        let label = match origin {
+            Origin::Asked => label,
+            Origin::Given => label | GIVEN,
+            Origin::Both => label | GIVEN | ASKED,
+        };
         Self { quality: quality_number(quality), skip_own, keep_retain, label }
     }
 
     pub(crate) fn options(self) -> Option<Options> {
         let Self { quality: number, skip_own, keep_retain, label } = self;
-        let (given, label) = (label & GIVEN > 0, label & !GIVEN);
-        Some(Options { quality: quality(number)?, skip_own, keep_retain, label, given })
+        let origin = match (label & GIVEN > 0, label & ASKED > 0) {
+            (false, _) => Origin::Asked,
+            (true, false) => Origin::Given,
+            (true, true) => Origin::Both,
+        };
+        let label = label & !(GIVEN | ASKED);
+        Some(Options { quality: quality(number)?, skip_own, keep_retain, label, origin })
     }
 }
 
@@ -243,10 +255,12 @@ mod tests {
 
     #[test]
     fn options_come_back_as_they_were() {
-        for (label, given) in [(0, false), (0, true), ((1 << 28) - 1, false), ((1 << 28) - 1, true)] {
-            let options =
-                Options { quality: Quality::AtLeastOnce, skip_own: true, keep_retain: false, label, given };
-            assert_eq!(OptionsRecord::of(options).options(), Some(options));
+        for label in [0, (1 << 28) - 1] {
+            for origin in [Origin::Asked, Origin::Given, Origin::Both] {
+                let quality = Quality::AtLeastOnce;
+                let options = Options { quality, skip_own: true, keep_retain: false, label, origin };
+                assert_eq!(OptionsRecord::of(options).options(), Some(options));
+            }
         }
     }
 }

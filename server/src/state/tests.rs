@@ -98,8 +98,13 @@ fn claim() -> SavedClaim {
         labels: vec![3, 268_435_455],
         group: group.map(Arc::from),
     };
-    let options =
-        Options { quality: Quality::ExactlyOnce, skip_own: true, keep_retain: true, label: 5, given: false };
+    let options = Options {
+        quality: Quality::ExactlyOnce,
+        skip_own: true,
+        keep_retain: true,
+        label: 5,
+        origin: hub::Origin::Asked,
+    };
     let subscription = |name: &str| SavedSubscription { name: name.into(), options };
     let name =
         (0..).map(|n| format!("device {n}")).find(|name| claim_home(name, &OWN) == ShardId(0)).unwrap();

@@ -9,6 +9,7 @@ mod endings;
 mod keys;
 mod patches;
 mod revocations;
+mod users;
 
 use std::net::SocketAddr;
 use std::time::Instant;

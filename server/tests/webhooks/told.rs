@@ -565,3 +565,37 @@ async fn dead_letters_are_listed_and_sent_again() {
     assert_eq!((left, heard_of(0), heard_of(2)), (vec![json!([0]), json!([2])], 1, 1));
     server.drain().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_told_after_a_session_has_become_another_users_is_told_of_that_one() {
+    let back_end = BackEnd::start(|hook| match hook.kind() {
+        "session.connect" => yes(json!({ "result": { "user": "ada" } })),
+        _ => Act::Answer(204, String::new()),
+    })
+    .await;
+    let server = start(back_end.address, ALL).await;
+    let private = server.private_addr();
+    let sid = client(&server, move |mut socket| {
+        let sid = field(&join(&mut socket, "").unwrap(), "sid").unwrap();
+        socket.text(r#"42["n",0]"#);
+        for (number, user) in [(1, json!("bob")), (2, Value::Null)] {
+            let mut http = super::support::client::Http::connect(private);
+            let body = json!({ "user": user }).to_string();
+            http.send(
+                "PATCH",
+                &format!("/v1/sessions/{sid}"),
+                &[("content-type", "application/json")],
+                Some(body.as_bytes()),
+            );
+            assert_eq!(http.answer().status, 200);
+            socket.text(&format!(r#"42["n",{number}]"#));
+        }
+        socket.text("41");
+        sid
+    })
+    .await;
+    until("all is told", || heard(&back_end, &sid).len() == 6).await;
+    let users: Vec<Value> = heard(&back_end, &sid).iter().map(|hook| hook.event["userid"].clone()).collect();
+    assert_eq!(users, [json!("ada"), json!("ada"), json!("bob"), Value::Null, Value::Null, Value::Null]);
+    server.drain().await;
+}

@@ -165,7 +165,7 @@ impl World {
             quality = quality.max(Quality::AtLeastOnce);
         }
         let skip_own = group.is_none() && self.rng.chance(20);
-        let options = Options { quality, skip_own, keep_retain: false, label, given: false };
+        let options = Options { quality, skip_own, keep_retain: false, label, ..Options::default() };
         let catches_up = group.is_none() && self.rng.chance(40);
         let catch_up = if catches_up { CatchUp::Always } else { CatchUp::Never };
         let person = &mut self.people[who];

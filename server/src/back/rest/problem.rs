@@ -158,6 +158,7 @@ impl From<Refusal> for Problem {
             Refusal::Outdated => {
                 (&PRECONDITION, "a version that is not older was published on this channel, about this key")
             }
+            Refusal::Busy => (&CONFLICT, "the session is being let in, or changed: ask again"),
             Refusal::PositionLost => (&POSITION_LOST, "read from the start, or from the newest position"),
         };
         Self::new(kind, detail)

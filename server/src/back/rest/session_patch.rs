@@ -9,13 +9,14 @@ use super::extract::{Body, Path};
 use super::problem::{CONFLICT, MALFORMED, Problem};
 use super::sessions::{SessionItem, in_path};
 use crate::auth::{PermissionEntry, Permissions};
+use crate::back::OfficeError;
 use crate::back::moment::Moment;
 use crate::back::values::present;
-use crate::back::webhook::STATE_BYTES_MAX;
+use crate::back::webhook::{STATE_BYTES_MAX, USER_BYTES_MAX};
 use crate::mail::{Mail, Rewrite, SessionChange};
 use axum::Json;
 use axum::extract::State;
-use hub::Refusal;
+use hub::{Command, Refusal, SessionId};
 use serde::Deserialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -29,6 +30,13 @@ pub(super) struct SessionPatch {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, max_length = 4096)]
     state: Option<Option<Box<str>>>,
+    /// Whose it is from now on, of at most 1024 bytes; `null`: nobody's. What is stored of the former user ends, unless its client
+    /// asked for it itself, and what is stored of the new one is there; what its client asked for and this user may not, as
+    /// `own` rules and `{user}` in permissions say, ends, too. If the user has as many sessions as it may, the oldest ends, or
+    /// it is 409 (`users.when_full`); and so it is if the user is blocked, or the session is being let in.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, min_length = 1, max_length = 1024)]
+    user: Option<Option<Box<str>>>,
     /// Its connection is closed then, and its client comes back; `null`: never. Seconds since 1970, or a time of RFC 3339.
     #[serde(default, deserialize_with = "present")]
     #[schema(schema_with = moment)]
@@ -44,7 +52,8 @@ pub(super) struct SessionPatch {
 ///
 /// What is said of permissions and of the end holds for as long as the client is connected: when it comes back it is looked at
 /// again, and its token, or the answer to `session.connect`, counts. A client of Socket.IO that comes back to its session without
-/// being asked about keeps them.
+/// being asked about keeps them. A session is its user's also while it has no connection; a client that comes back as somebody
+/// else gets a new one. A session of Socket.IO that was given another user does not outlive the process.
 #[utoipa::path(
     patch, path = "/v1/sessions/{id}", tag = "sessions", operation_id = "patchSession",
     security(("key" = ["admin"])),
@@ -63,7 +72,8 @@ pub(super) async fn patch(
 ) -> Result<Json<SessionItem>, Problem> {
     let session = in_path(&id)?;
     let malformed = |text: String| Problem::new(&MALFORMED, text);
-    let SessionPatch { state, expires_at, permissions } = request;
+    let SessionPatch { state, user, expires_at, permissions } = request;
+    let user = user.map(checked_user).transpose()?;
     if state.as_ref().and_then(Option::as_ref).is_some_and(|state| state.len() > STATE_BYTES_MAX) {
         return Err(malformed(format!("state has more than {STATE_BYTES_MAX} bytes")));
     }
@@ -73,6 +83,9 @@ pub(super) async fn patch(
     let permissions = permissions.map(may).transpose();
     let permissions = permissions.map_err(|text| malformed(format!("permissions: {text}")))?;
     let as_it_was = desk.session(session).await?.ok_or(Refusal::NotFound)?;
+    if let Some(user) = &user {
+        desk.reassign(session, user.clone()).await?;
+    }
     if let Some(state) = state {
         let webhooks = desk.webhooks.as_ref();
         if !webhooks.is_some_and(|webhooks| webhooks.put_state(session, state)) {
@@ -80,7 +93,7 @@ pub(super) async fn patch(
         }
     }
     if expires.is_none() && permissions.is_none() {
-        return Ok(Json(as_it_was));
+        return Ok(Json(desk.after(session, as_it_was).await?));
     }
     let permissions =
         permissions.map_or(Rewrite::Keep, |permissions| Rewrite::Put(permissions.map(Arc::new)));
@@ -91,7 +104,38 @@ pub(super) async fn patch(
         let text = "the session has no connection; what its client may do is said when it comes back";
         return Err(Problem::new(&CONFLICT, text));
     }
-    // What was changed may have ended it.
-    let as_it_is = desk.session(session).await?;
-    Ok(Json(as_it_is.unwrap_or_else(|| as_it_was.ended())))
+    Ok(Json(desk.after(session, as_it_was).await?))
+}
+
+/// As in answers of webhooks.
+fn checked_user(user: Option<Box<str>>) -> Result<Option<Arc<str>>, Problem> {
+    let is_wrong = |user: &str| user.is_empty() || user.len() > USER_BYTES_MAX;
+    match user {
+        Some(user) if is_wrong(&user) => {
+            Err(Problem::new(&MALFORMED, format!("user must have 1 to {USER_BYTES_MAX} bytes")))
+        }
+        user => Ok(user.map(Arc::from)),
+    }
+}
+
+impl Desk {
+    /// The session as it is; what was changed may have ended it.
+    async fn after(&self, session: SessionId, as_it_was: SessionItem) -> Result<SessionItem, Problem> {
+        Ok(self.session(session).await?.unwrap_or_else(|| as_it_was.ended()))
+    }
+
+    async fn reassign(&self, session: SessionId, user: Option<Arc<str>>) -> Result<(), Problem> {
+        if let Some(user) = &user
+            && self.block_of(user).await?.is_some()
+        {
+            return Err(Problem::new(&CONFLICT, "the user is blocked"));
+        }
+        let home = self.office.home_of(session);
+        match self.office.ask(home, |token| Command::Reassign { session, user, token }).await {
+            Err(OfficeError::Refused(Refusal::OverLimit)) => {
+                Err(Problem::new(&CONFLICT, "the user has as many sessions as it may"))
+            }
+            answer => answer.map(drop).map_err(Problem::from),
+        }
+    }
 }

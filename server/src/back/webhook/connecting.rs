@@ -29,7 +29,7 @@ use crate::mail::{Admission, Denial, Handshake, Hello, Known, Luggage, Mail, Spe
 use crate::objects;
 
 /// Bytes of a user's id.
-const USER_BYTES_MAX: usize = 1024;
+pub(crate) const USER_BYTES_MAX: usize = 1024;
 
 /// User properties of MQTT, and bytes of all of them.
 const USER_PROPERTIES_MAX: usize = 64;

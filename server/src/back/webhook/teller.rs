@@ -88,6 +88,10 @@ impl Teller {
             Upcall::Recovered { session, namespace, user } => {
                 self.recovered(session, namespace, user).await;
             }
+            Upcall::Reassigned { session, user, is_connected } => {
+                let link = if is_connected { Link::Connected } else { Link::Lost };
+                self.put_user(session, user, link);
+            }
             Upcall::Refresh { session, expires, token_id } => {
                 self.refresh(session, (expires, token_id.as_deref())).await;
             }
@@ -339,6 +343,14 @@ impl Teller {
             if let Some(life) = self.lives.get(session).filter(|life| life.is_admitted) {
                 self.rows.put_quietly(session, &life, Link::Connected);
             }
+        }
+    }
+
+    /// It is told with later events whose the session is.
+    fn put_user(&self, session: SessionId, user: Option<Arc<str>>, link: Link) {
+        self.lives.change(session, |life| life.user = user);
+        if let Some(life) = self.lives.get(session).filter(|life| life.is_admitted) {
+            self.rows.put_quietly(session, &life, link);
         }
     }
 

@@ -7,7 +7,7 @@ use super::deliver::Parcel;
 use super::ending;
 use super::subscribe::Request;
 use super::{BUDGET, Mqtt};
-use crate::front::apply::{Performer, stream_index};
+use crate::front::apply::{Performer, note_user, stream_index};
 use crate::shard::{Cx, Door};
 
 impl Performer for Mqtt {
@@ -37,6 +37,12 @@ impl Performer for Mqtt {
                 let Some(tag) = tag else { return self.tell_of_end(cx, (id, name, reason)) };
                 self.tell_of_loss(cx, (id, name, reason), None);
                 self.session_ended(cx, stream_index(tag), reason);
+            }
+            Effect::Reassigned { tag, id, former: _, user } => {
+                note_user(cx, &self.config, (id, tag), user.clone());
+                if let Some(index) = tag.map(stream_index) {
+                    self.reassigned(cx, index, user);
+                }
             }
             Effect::CloseConnection { to, reason } => {
                 self.part(cx, stream_index(to.tag), ending::code(reason), reason);

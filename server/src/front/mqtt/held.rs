@@ -3,13 +3,19 @@
 //! Owns the end of it, and that a session keeps no subscription that its client is not granted any more. Must not know how a
 //! token is read ([`crate::auth`]). Start at [`Held`].
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use hub::{CatchUp, Command, Join, Options, Quality, Reason, SessionId};
 use wire::mqtt::{Auth, Property, PropertyBuf, Qos, ReasonCode, Value, parse_share};
 
 use super::access::{Access, Asker, Identity, Shown, substituted};
+use super::client::Client;
 use super::connect::NO_SESSION;
+use super::subscribe::split_share;
 use super::{Mqtt, availability};
 use crate::auth::Grant;
+use crate::config::AutoSubscribe;
 use crate::front::rights::Rights;
 use crate::mail::SessionChange;
 use crate::shard::{ConnKey, Cx};
@@ -113,6 +119,33 @@ impl Mqtt {
         }
         self.arm(cx, index);
         true
+    }
+
+    /// A session is another user's. What its client asked for as the former one ends if this one may not, and what the
+    /// configuration has each of them subscribed to is this one's.
+    pub(super) fn reassigned(&mut self, cx: &mut Cx<'_>, index: u32, user: Option<Arc<str>>) {
+        let Some(client) = self.client_mut(index) else { return };
+        let session = client.session;
+        let former = std::mem::replace(&mut client.user, user);
+        let Some(asker) = self.client(index).map(Client::asker) else { return };
+        let before = Asker { user: former.as_deref(), ..asker };
+        let entries = self.config.mqtt_auto_subscribe.iter().enumerate();
+        let change = |(place, entry): (usize, &AutoSubscribe)| {
+            let was = substituted(entry.filter.as_str(), before).map(Cow::into_owned);
+            (was.as_deref() != substituted(entry.filter.as_str(), asker).as_deref()).then_some((place, was))
+        };
+        let changes: Vec<(usize, Option<String>)> = entries.filter_map(change).collect();
+        for filter in changes.iter().filter_map(|(_, was)| was.as_deref()) {
+            let (group, filter) = split_share(filter);
+            let filter = filter.to_owned();
+            self.apply(cx, Command::Leave { session, filter, group, request: 0 });
+        }
+        self.leave_what_is_not_granted(cx, index, |access, asker, filter| {
+            access.subscribe(Asker { user: former.as_deref(), ..asker }, filter).is_ok()
+        });
+        for (place, _) in changes {
+            self.subscribe_as_configured(cx, index, place);
+        }
     }
 
     /// Of a session that goes on: what its client is not granted goes. Then what it is to have from the start is there.

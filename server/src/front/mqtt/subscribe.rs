@@ -137,20 +137,24 @@ impl Mqtt {
             return;
         }
         for place in 0..self.config.mqtt_auto_subscribe.len() {
-            let Some((entry, client)) = self.config.mqtt_auto_subscribe.get(place).zip(self.client(index))
-            else {
-                return;
-            };
-            let Some(filter) = substituted(entry.filter.as_str(), client.asker()) else { continue };
-            let (group, filter) = split_share(&filter);
-            let qos = u8::try_from(entry.qos).ok().and_then(Qos::from_bits).unwrap_or_default();
-            let qos = qos.min(availability::qos_max(&self.config.mqtt));
-            let own = Options { quality: quality(qos), ..Options::default() };
-            // Nobody waits for the answer: 0 is no request of the client's.
-            let (session, options, filter) = (client.session, client.options(own), filter.to_owned());
-            let catch_up = if self.config.mqtt.retain_available { CatchUp::Always } else { CatchUp::Never };
-            self.apply(cx, Command::Join(Join { session, filter, group, options, catch_up, request: 0 }));
+            self.subscribe_as_configured(cx, index, place);
         }
+    }
+
+    /// The one of them at this place.
+    pub(super) fn subscribe_as_configured(&mut self, cx: &mut Cx<'_>, index: u32, place: usize) {
+        let Some((entry, client)) = self.config.mqtt_auto_subscribe.get(place).zip(self.client(index)) else {
+            return;
+        };
+        let Some(filter) = substituted(entry.filter.as_str(), client.asker()) else { return };
+        let (group, filter) = split_share(&filter);
+        let qos = u8::try_from(entry.qos).ok().and_then(Qos::from_bits).unwrap_or_default();
+        let qos = qos.min(availability::qos_max(&self.config.mqtt));
+        let own = Options { quality: quality(qos), ..Options::default() };
+        // Nobody waits for the answer: 0 is no request of the client's.
+        let (session, options, filter) = (client.session, client.options(own), filter.to_owned());
+        let catch_up = if self.config.mqtt.retain_available { CatchUp::Always } else { CatchUp::Never };
+        self.apply(cx, Command::Join(Join { session, filter, group, options, catch_up, request: 0 }));
     }
 
     pub(super) fn unsubscribe(&mut self, cx: &mut Cx<'_>, index: u32, unsubscribe: &Unsubscribe<'_>) {
@@ -242,7 +246,7 @@ impl Mqtt {
 }
 
 /// The group, if it is shared, and the filter.
-fn split_share(filter: &str) -> (Option<Box<str>>, &str) {
+pub(super) fn split_share(filter: &str) -> (Option<Box<str>>, &str) {
     match parse_share(filter) {
         Some((group, filter)) => (Some(Box::from(group)), filter),
         None => (None, filter),

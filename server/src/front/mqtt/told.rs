@@ -38,7 +38,7 @@ impl Told {
             }
             Refusal::InvalidChannel | Refusal::InvalidFilter => "not a valid topic",
             Refusal::ReservedChannel => "only the server publishes there",
-            Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated => "",
+            Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated | Refusal::Busy => "",
         };
         Self::new(code(refusal), words)
     }
@@ -51,7 +51,7 @@ impl Told {
             }
             Refusal::InvalidChannel | Refusal::InvalidFilter => "not a valid filter",
             Refusal::ReservedChannel => "nobody subscribes there: whoever is meant gets it anyway",
-            Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated => "",
+            Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated | Refusal::Busy => "",
         };
         Self::new(code(refusal), words)
     }
@@ -100,7 +100,9 @@ fn code(refusal: Refusal) -> ReasonCode {
         Refusal::InvalidChannel => ReasonCode::TopicNameInvalid,
         Refusal::InvalidFilter => ReasonCode::TopicFilterInvalid,
         Refusal::ReservedChannel => ReasonCode::NotAuthorized,
-        Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated => ReasonCode::UnspecifiedError,
+        Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated | Refusal::Busy => {
+            ReasonCode::UnspecifiedError
+        }
     }
 }
 

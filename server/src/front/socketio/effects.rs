@@ -5,7 +5,7 @@ use hub::{Command, Effect, Reason, Recipient};
 use super::SocketIo;
 use super::deliver::Delivery;
 use super::ending::Told;
-use crate::front::apply::{Performer, apply};
+use crate::front::apply::{Performer, apply, note_user};
 use crate::shard::{Cx, Door};
 
 impl Performer for SocketIo {
@@ -45,6 +45,8 @@ impl SocketIo {
             Effect::Ended { tag: None, session, id, reason, .. } => {
                 self.session_lapsed(cx, (session, id), reason);
             }
+            // Rooms are the back end's to give.
+            Effect::Reassigned { id, tag, user, .. } => note_user(cx, &self.config, (id, tag), user),
             // No session here bears a name of its own, and the others are performed elsewhere.
             Effect::Claimed { .. } | Effect::Agreed { .. } | Effect::Done { .. } => {}
             Effect::Taken { .. } | Effect::Misstep { .. } | Effect::Page { .. } | Effect::Placed { .. } => {}

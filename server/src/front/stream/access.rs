@@ -13,7 +13,7 @@ use wire::stream::Said;
 use super::Streams;
 use super::answer::{Later, Refusal};
 use super::caller::{Kind, Scope, Stage};
-use crate::auth::{self, Action, Asker, Grant, May, Permissions, Verdict, is_reserved, token_in, unix_now};
+use crate::auth::{self, Action, Asker, Grant, May, Verdict, is_reserved, token_in, unix_now};
 use crate::config::Permission;
 use crate::front::rights::Rights;
 use crate::mail::SessionChange;
@@ -98,8 +98,9 @@ impl Streams {
     /// Keeps when a reader's time is over, and what it lets the client do later, who can ask for more in a WebSocket alone.
     pub(super) fn hold_grant(&mut self, cx: &Cx<'_>, (index, kind): (u32, Kind), grant: &Grant) {
         let mut rights = Rights::of(cx, &self.config, grant);
+        // What does not depend on the user is not asked about again: it has named its channels.
         if kind != Kind::WebSocket {
-            rights.permissions = None;
+            rights.permissions.take_if(|permissions| !permissions.name_the_user());
         }
         if kind == Kind::Poll {
             rights = rights.without_asking();
@@ -130,26 +131,35 @@ impl Streams {
         let Some(index) = self.index_of(id) else { return false };
         let change = change.shared(|permissions| self.gate.intern(permissions));
         let before = self.held.entry(index).or_default().change(cx, &self.config, change);
-        if let Some(before) = before {
-            self.leave_what_is_lost(cx, index, before);
+        if let Some(permissions) = before {
+            let is_known = self.reader(index).is_some_and(|reader| reader.kind == Kind::WebSocket);
+            let former = is_known.then(|| Grant { permissions, ..self.grant_of(cx, index) });
+            self.leave_what_is_lost(cx, index, former.as_ref());
         }
         self.arm(cx, index);
         true
     }
 
-    /// What it has named itself was allowed when it did, and in a WebSocket also what `before` covers; the rest was given to it.
-    fn leave_what_is_lost(&mut self, cx: &mut Cx<'_>, index: u32, before: Option<Arc<Permissions>>) {
+    /// A reader is another user's.
+    pub(super) fn reassigned(&mut self, cx: &mut Cx<'_>, id: SessionId, former: Option<Arc<str>>) {
+        let Some(index) = self.index_of(id) else { return };
+        let former = Grant { user: former, ..self.grant_of(cx, index) };
+        self.leave_what_is_lost(cx, index, Some(&former));
+    }
+
+    /// What it has named itself was allowed when it did, or, if what it was granted before is known, where that says so; the rest
+    /// was given to it.
+    fn leave_what_is_lost(&mut self, cx: &mut Cx<'_>, index: u32, former: Option<&Grant>) {
         let Some(reader) = self.reader(index) else { return };
         if reader.scope == Scope::Own && reader.kind != Kind::WebSocket {
             return;
         }
         let (id, session, kind, stage) = (reader.id, reader.session, reader.kind, reader.stage);
         let grant = self.grant_of(cx, index);
-        let former = Grant { permissions: before, ..grant.clone() };
         let was_allowed = |channel: &str| {
-            kind != Kind::WebSocket || self.weigh(&former, Action::Subscribe, channel) != May::No
+            former.is_none_or(|former| self.weigh(former, Action::Subscribe, channel) != May::No)
         };
-        let mut lost = cx.hub.hub.subscriptions_of(&id);
+        let mut lost = cx.hub.hub.wishes_of(&id);
         // What the back end said of a channel that it is asked about stands.
         lost.retain(|(_, channel)| {
             self.weigh(&grant, Action::Subscribe, channel) == May::No && was_allowed(channel)

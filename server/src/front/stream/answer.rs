@@ -125,6 +125,7 @@ impl Refusal {
             }
             hub::Refusal::PositionLost => Self::lost(None),
             hub::Refusal::Outdated => Self::new(412, "precondition", detail("a newer version was published")),
+            hub::Refusal::Busy => Self::new(409, "conflict", detail("it is being changed")),
             hub::Refusal::NotFound => Self::new(404, "not-found", detail("there is no such thing")),
         }
     }

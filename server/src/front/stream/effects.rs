@@ -5,7 +5,7 @@ use hub::{Command, Effect, Outgoing, Reason, Recipient};
 use super::access::UNASKED;
 use super::deliver::Encodings;
 use super::{BUDGET, Streams};
-use crate::front::apply::{Performer, stream_index};
+use crate::front::apply::{Performer, note_user, stream_index};
 use crate::shard::{Cx, Door};
 
 impl Performer for Streams {
@@ -24,6 +24,10 @@ impl Performer for Streams {
             Effect::CloseConnection { to, reason } => self.finish(cx, stream_index(to.tag), reason),
             Effect::Done { request: UNASKED, .. } => {}
             Effect::Done { to, outcome, .. } => self.done(cx, stream_index(to.tag), outcome),
+            Effect::Reassigned { id, tag, former, user } => {
+                note_user(cx, &self.config, (id, tag), user);
+                self.reassigned(cx, id, former);
+            }
             // No session here outlives its connection, or bears a name; the others are performed elsewhere.
             Effect::Detached { .. } | Effect::Ended { tag: None, .. } => {}
             Effect::Attached { .. } | Effect::AttachRefused { .. } => {}
