@@ -38,7 +38,11 @@ pub(crate) enum Mode {
 /// Gives the pages that differed. Fails when the binary cannot be built or run.
 pub(crate) fn run(root: &Path, mode: Mode) -> Result<Vec<String>> {
     let binary = build(root)?.join("trunkline");
-    compare(root, GENERATED, mode, &|arguments| print(&binary, arguments))
+    let mut stale = compare(root, GENERATED, mode, &|arguments| print(&binary, arguments))?;
+    // What was measured on it stays; what people write beside that follows.
+    let benchmarks = [Generated { path: crate::compare::PAGE, arguments: &[] }];
+    stale.extend(compare(root, &benchmarks, mode, &|_| crate::compare::page_of_now(root))?);
+    Ok(stale)
 }
 
 fn compare(

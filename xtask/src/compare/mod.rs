@@ -30,6 +30,9 @@ use running::Kit;
 use scenario::{Run, SECTIONS, Section, Size};
 use server::{OURS, Program, Reach, SERVERS, Server};
 
+/// Where a whole comparison is shown.
+pub(crate) const PAGE: &str = "docs/benchmarks.md";
+
 /// Measure our server and its peers in turns and write docs/benchmarks.md.
 ///
 /// Peers are installed if they are missing. A comparison of which nothing is left out, of a program built from this tree, writes
@@ -85,7 +88,7 @@ pub(crate) fn run(root: &Path, options: &Options) -> Result<()> {
         }
     };
     let page = options.page.clone().unwrap_or_else(|| match options.is_whole() {
-        true => root.join("docs/benchmarks.md"),
+        true => root.join(PAGE),
         false => folder.join("benchmarks.md"),
     });
     // Of sections that were measured before, the page tells as well.
@@ -330,6 +333,13 @@ fn build_peer(root: &Path, name: &str) -> Result<()> {
     let build = ["build", "--release", "--quiet", "--locked", "--manifest-path", &manifest];
     let mut command = process::cargo(root, &build);
     process::run(command.env("CARGO_TARGET_DIR", root.join("target/peers").join(name)))
+}
+
+/// docs/benchmarks.md with what people have written meanwhile.
+pub(crate) fn page_of_now(root: &Path) -> Result<String> {
+    let page = std::fs::read_to_string(root.join(PAGE)).context(PAGE)?;
+    let parts = page::parts(&root.join("docs/benchmarks"))?;
+    page::with_parts(&page, &parts).context("the first part of docs/benchmarks/ is not in docs/benchmarks.md")
 }
 
 /// Writes the page, with its charts in a folder of the page's name beside it.

@@ -37,9 +37,20 @@ pub(crate) fn page(contents: &Contents<'_>) -> String {
         out += &section_text(section, contents);
     }
     for part in contents.parts {
-        out += &format!("\n{}\n", part.trim());
+        out += &shown(part);
     }
     out
+}
+
+fn shown(part: &str) -> String {
+    format!("\n{}\n", part.trim())
+}
+
+/// A page of before with the parts as they are now. `None`: the first of them is not on it.
+pub(crate) fn with_parts(page: &str, parts: &[String]) -> Option<String> {
+    let title = parts.first()?.trim().lines().next()?;
+    let measured = page.split_once(&format!("\n{title}\n"))?.0;
+    Some(parts.iter().fold(measured.to_owned(), |page, part| page + &shown(part)))
 }
 
 const INTRODUCTION: &str = "\
@@ -366,6 +377,17 @@ mod tests {
         let line = "- 5,000, one of 100 rooms each, 5 s: Trunkline and nginx with nchan are level in RSS, bytes each, with 450.";
         let page = rendered(&level);
         assert!(page.lines().any(|each| each == line) && !page.contains("is ahead"), "{page}");
+    }
+
+    #[test]
+    fn a_page_gets_its_parts_as_they_are_now() {
+        let parts = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect::<Vec<_>>();
+        let page = "# Page\n\nmeasured\n\n## One\n\nold\n\n## Gone\n\nold\n";
+        let now = parts(&["## One\n\nnew\n", "## Two\n\nnew\n"]);
+        let wanted = "# Page\n\nmeasured\n\n## One\n\nnew\n\n## Two\n\nnew\n";
+        assert_eq!(with_parts(page, &now).as_deref(), Some(wanted));
+        assert_eq!(with_parts(wanted, &now).as_deref(), Some(wanted));
+        assert_eq!(with_parts(page, &parts(&["## Other\n"])), None);
     }
 
     #[test]
