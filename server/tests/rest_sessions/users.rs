@@ -119,6 +119,11 @@ async fn a_session_without_a_connection_is_another_users_when_its_client_comes_b
     let id = session(&server, "mqtt");
     drop(client);
     until("it is gone", || (item(&server, &id)["connected"] == json!(false)).then_some(()));
+    let target = format!("/v1/sessions/{id}");
+    for body in [json!({ "user": "ann", "permissions": null }), json!({ "user": "ann", "state": "x" })] {
+        assert_eq!(code(ask(&server, "PATCH", &target, Some(body))), (409, "conflict".into()));
+        assert_eq!(item(&server, &id)["user"], "bob", "nothing of it was done");
+    }
     let (status, changed) = give(&server, &id, "ann");
     assert_eq!((status, &changed["user"], &changed["connected"]), (200, &json!("ann"), &json!(false)));
     assert_eq!(subscriptions(&changed), ["$user/ann", "a/1", "both", "tea"]);

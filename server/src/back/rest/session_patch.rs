@@ -83,16 +83,21 @@ pub(super) async fn patch(
     let permissions = permissions.map(may).transpose();
     let permissions = permissions.map_err(|text| malformed(format!("permissions: {text}")))?;
     let as_it_was = desk.session(session).await?.ok_or(Refusal::NotFound)?;
-    if let Some(user) = &user {
-        desk.reassign(session, user.clone()).await?;
+    let told = desk.webhooks.as_ref().filter(|webhooks| webhooks.are_told_of(session));
+    if state.is_some() && told.is_none() {
+        return Err(Problem::new(&CONFLICT, "there is no [[webhook]] that is told of this session"));
     }
-    if let Some(state) = state {
-        let webhooks = desk.webhooks.as_ref();
-        if !webhooks.is_some_and(|webhooks| webhooks.put_state(session, state)) {
-            return Err(Problem::new(&CONFLICT, "there is no [[webhook]] that is told of this session"));
-        }
+    let is_of_client = expires.is_some() || permissions.is_some();
+    if user.is_some() && is_of_client && !as_it_was.is_connected() {
+        return Err(no_connection());
     }
-    if expires.is_none() && permissions.is_none() {
+    if let Some(user) = user {
+        desk.reassign(session, user).await?;
+    }
+    if let Some((webhooks, state)) = told.zip(state) {
+        webhooks.put_state(session, state);
+    }
+    if !is_of_client {
         return Ok(Json(desk.after(session, as_it_was).await?));
     }
     let permissions =
@@ -101,10 +106,14 @@ pub(super) async fn patch(
         Box::new(SessionChange { expires: expires.map_or(Rewrite::Keep, Rewrite::Put), permissions });
     let home = desk.office.home_of(session);
     if !desk.settle(home, |reply| Mail::Change { session, change, reply }).await? {
-        let text = "the session has no connection; what its client may do is said when it comes back";
-        return Err(Problem::new(&CONFLICT, text));
+        return Err(no_connection());
     }
     Ok(Json(desk.after(session, as_it_was).await?))
+}
+
+fn no_connection() -> Problem {
+    let text = "the session has no connection; what its client may do is said when it comes back";
+    Problem::new(&CONFLICT, text)
 }
 
 /// As in answers of webhooks.

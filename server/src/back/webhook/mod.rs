@@ -102,12 +102,14 @@ impl Webhooks {
         Ok(Self { teller: Arc::new(teller), watchers })
     }
 
-    /// Changes what a session's events bring along from the next one on; `false`: nobody is told of that session.
-    pub(super) fn put_state(&self, session: SessionId, state: Option<Box<str>>) -> bool {
-        self.teller.is_told_of(session) && {
-            self.teller.put_state(session, StateChange::Put(state));
-            true
-        }
+    /// Whether anybody is told of that session.
+    pub(super) fn are_told_of(&self, session: SessionId) -> bool {
+        self.teller.is_told_of(session)
+    }
+
+    /// Changes what a session's events bring along from the next one on.
+    pub(super) fn put_state(&self, session: SessionId, state: Option<Box<str>>) {
+        self.teller.put_state(session, StateChange::Put(state));
     }
 
     /// Handles what shards tell, until [`Listening::end`]. Must be called on a tokio runtime.
