@@ -6,12 +6,14 @@ use std::fmt;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use axum::http::Uri;
+use axum::http::uri::Scheme;
 use subtle::ConstantTimeEq as _;
 
 use super::mqtt::Text;
 use super::names::CookieName;
 use super::table::{Flaw, Kind, Setting, Value, section, words};
-use super::webhook::is_near;
+use super::webhook::{is_near, without_query};
 
 section! {
     /// Tokens, for `auth.mode = "jwt"`: JSON Web Tokens (RFC 7519), signed by a key that is named here. `sub` is the user; `exp`,
@@ -209,7 +211,10 @@ impl Setting for JwtSecret {
 
 /// Where a JWK set is.
 #[derive(Clone, PartialEq, Eq)]
-pub struct JwksUrl(Box<str>);
+pub struct JwksUrl {
+    text: Box<str>,
+    url: Uri,
+}
 
 impl fmt::Debug for JwksUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -220,34 +225,31 @@ impl fmt::Debug for JwksUrl {
 /// Without its query, which may hold a secret.
 impl fmt::Display for JwksUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.0.split('?').next().unwrap_or_default())
+        out.write_str(without_query(&self.text))
     }
 }
 
 impl JwksUrl {
     /// All of it; it has no user information.
     pub fn as_str(&self) -> &str {
-        &self.0
+        &self.text
     }
 
     /// Whether it is asked for by TLS.
     pub fn is_secure(&self) -> bool {
-        self.0.get(..6).is_some_and(|scheme| scheme.eq_ignore_ascii_case("https:"))
+        self.url.scheme() == Some(&Scheme::HTTPS)
     }
 
     /// Host and port.
     pub fn authority(&self) -> String {
-        let rest = self.0.split_once("://").map_or(&*self.0, |(_, rest)| rest);
-        let authority = rest.split(['/', '?']).next().unwrap_or_default();
-        let has_port = authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
         let usual = if self.is_secure() { 443 } else { 80 };
-        if has_port { authority.to_owned() } else { format!("{authority}:{usual}") }
+        format!("{}:{}", self.url.host().unwrap_or_default(), self.url.port_u16().unwrap_or(usual))
     }
 
     /// One that was not looked at.
     #[cfg(test)]
     pub(crate) fn at(text: &str) -> Self {
-        Self(text.into())
+        Self { text: text.into(), url: text.parse().unwrap() }
     }
 }
 
@@ -259,12 +261,12 @@ impl Setting for JwksUrl {
         let wrong = || {
             value.flaw("must be a URL such as \"https://id.example.com/jwks.json\", without a user and `#`")
         };
-        let url: axum::http::Uri = text.parse().map_err(|_| wrong())?;
+        let url: Uri = text.parse().map_err(|_| wrong())?;
         let host = url.host().filter(|host| !host.is_empty()).ok_or_else(wrong)?;
         let is_plain = !text.contains(['@', '#']);
         match url.scheme_str().filter(|_| is_plain) {
-            Some("https") => Ok(Self(text.into())),
-            Some("http") if may_be_near(host) => Ok(Self(text.into())),
+            Some("https") => Ok(Self { text: text.into(), url }),
+            Some("http") if may_be_near(host) => Ok(Self { text: text.into(), url }),
             Some("http") => Err(value
                 .flaw(format!("must be https, since {host} is not on this machine or a private network"))),
             _ => Err(wrong()),
@@ -305,7 +307,7 @@ mod tests {
 
     #[test]
     fn the_query_of_a_set_is_shown_nowhere() {
-        let url = JwksUrl("https://id.example.com/keys?token=hush".into());
+        let url = JwksUrl::at("https://id.example.com/keys?token=hush");
         assert_eq!(
             format!("{url} {url:?}"),
             "https://id.example.com/keys JwksUrl(https://id.example.com/keys)"

@@ -368,7 +368,7 @@ impl fmt::Debug for WebhookUrl {
 /// Without its query, which may hold a secret.
 impl fmt::Display for WebhookUrl {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        out.write_str(self.text.split('?').next().unwrap_or_default())
+        out.write_str(without_query(&self.text))
     }
 }
 
@@ -378,7 +378,7 @@ impl WebhookUrl {
     /// # Errors
     /// Says what is expected, as a predicate.
     pub fn parse(text: &str) -> Result<Self, String> {
-        let shown = text.split('?').next().unwrap_or_default();
+        let shown = without_query(text);
         let (rest, is_secure, usual) = match text.split_once("://") {
             Some(("https", rest)) => (rest, true, 443),
             Some(("http", rest)) => (rest, false, 80),
@@ -417,6 +417,11 @@ impl WebhookUrl {
         let authority = if port == usual { host.to_owned() } else { format!("{host}:{port}") };
         Ok(Self { text: text.into(), is_secure, host: plain.into(), port, authority, target })
     }
+}
+
+/// What of a URL may be shown.
+pub(super) fn without_query(url: &str) -> &str {
+    url.split('?').next().unwrap_or_default()
 }
 
 /// Whether an address is loopback or private, so that requests may go there without TLS.
