@@ -49,7 +49,7 @@ pub(crate) use permissions::PermissionEntry;
 pub use permissions::{Action, Asker, Permissions};
 pub use revoked::{Revocation, Revoked};
 pub use rules::May;
-pub(crate) use rules::is_reserved;
+pub(crate) use rules::{is_reserved, why_reserved};
 pub(crate) use source::PARAMETER;
 pub use source::token_in;
 

@@ -97,12 +97,11 @@ impl Rules {
 
     /// Why somebody may not, to whom [`Rules::weigh`] or [`Rules::weigh_granted`] says no.
     pub(super) fn why_not(&self, asker: Asker<'_>, action: Action, asked: &str) -> &'static str {
-        match (is_reserved(action, asked), action) {
-            (true, Action::Publish) => "only the server publishes there",
-            (true, _) => "nobody subscribes there: whoever is meant gets it anyway",
-            (false, _) if self.needs(asker, action, asked).nobody => "the channel's rule does not allow it",
-            (false, _) if asker.permissions.is_some() => "it is not among what this client is granted",
-            (false, _) => "it has to be granted, and nothing is granted to this client",
+        match asker.permissions {
+            _ if is_reserved(action, asked) => why_reserved(action),
+            _ if self.needs(asker, action, asked).nobody => "the channel's rule does not allow it",
+            Some(_) => "it is not among what this client is granted",
+            None => "it has to be granted, and nothing is granted to this client",
         }
     }
 
@@ -160,6 +159,16 @@ pub(crate) fn is_reserved(action: Action, asked: &str) -> bool {
     match action {
         Action::Publish => RESERVED.contains(&first),
         Action::Subscribe | Action::Presence | Action::History => IMPLICIT.contains(&first),
+    }
+}
+
+/// What to tell whoever wants to do it there nevertheless.
+pub(crate) fn why_reserved(action: Action) -> &'static str {
+    match action {
+        Action::Publish => "only the server publishes there",
+        Action::Subscribe | Action::Presence | Action::History => {
+            "nobody subscribes there: whoever is meant gets it anyway"
+        }
     }
 }
 

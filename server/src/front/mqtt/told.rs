@@ -9,6 +9,8 @@ use std::fmt::Write as _;
 use hub::Refusal;
 use wire::mqtt::{PropertyBuf, ReasonCode};
 
+use crate::auth::{Action, why_reserved};
+
 /// A code, and why; no words where the code says all there is to say.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Told {
@@ -37,7 +39,7 @@ impl Told {
                 "a limit of the server: of values that are retained, messages that wait, channels with a history, or of its store"
             }
             Refusal::InvalidChannel | Refusal::InvalidFilter => "not a valid topic",
-            Refusal::ReservedChannel => "only the server publishes there",
+            Refusal::ReservedChannel => why_reserved(Action::Publish),
             Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated | Refusal::Busy => "",
         };
         Self::new(code(refusal), words)
@@ -50,7 +52,7 @@ impl Told {
                 "a limit of the server: of subscriptions of one client, of members of a group, or of channels"
             }
             Refusal::InvalidChannel | Refusal::InvalidFilter => "not a valid filter",
-            Refusal::ReservedChannel => "nobody subscribes there: whoever is meant gets it anyway",
+            Refusal::ReservedChannel => why_reserved(Action::Subscribe),
             Refusal::NotFound | Refusal::PositionLost | Refusal::Outdated | Refusal::Busy => "",
         };
         Self::new(code(refusal), words)
