@@ -105,8 +105,10 @@ impl Outbox {
     async fn enter(&self, key: String, told: &Told, done: Option<oneshot::Sender<bool>>) -> bool {
         let Ok(json) = str::from_utf8(&told.body) else { return false };
         let message = QueueMessage::new(legal_json(json)).group(key).deduplication(told.id.as_str());
+        let Ok(place) = self.entries.reserve().await else { return false };
         self.unstored.send_modify(|unstored| *unstored += 1);
-        self.entries.send(Entry { message, done }).await.is_ok()
+        place.send(Entry { message, done });
+        true
     }
 }
 
@@ -135,7 +137,7 @@ async fn store(
                 let _ = done.send(is_stored);
             }
         }
-        unstored.send_modify(|unstored| *unstored = unstored.saturating_sub(events));
+        unstored.send_modify(|unstored| *unstored -= events);
         if lost > 0 {
             let queue = queue.name();
             tracing::warn!(queue, events = lost, "events for the back end could not be stored");
