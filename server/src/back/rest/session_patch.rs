@@ -11,8 +11,7 @@ use super::sessions::{SessionItem, in_path};
 use crate::auth::{PermissionEntry, Permissions};
 use crate::back::OfficeError;
 use crate::back::moment::Moment;
-use crate::back::values::present;
-use crate::back::webhook::{STATE_BYTES_MAX, USER_BYTES_MAX};
+use crate::back::webhook::{STATE_BYTES_MAX, check_user};
 use crate::mail::{Mail, Rewrite, SessionChange};
 use axum::Json;
 use axum::extract::State;
@@ -73,7 +72,9 @@ pub(super) async fn patch(
     let session = in_path(&id)?;
     let malformed = |text: String| Problem::new(&MALFORMED, text);
     let SessionPatch { state, user, expires_at, permissions } = request;
-    let user = user.map(checked_user).transpose()?;
+    if let Some(user) = user.as_ref().and_then(Option::as_deref) {
+        check_user(user).map_err(|text| malformed(format!("user {text}")))?;
+    }
     if state.as_ref().and_then(Option::as_ref).is_some_and(|state| state.len() > STATE_BYTES_MAX) {
         return Err(malformed(format!("state has more than {STATE_BYTES_MAX} bytes")));
     }
@@ -114,17 +115,6 @@ pub(super) async fn patch(
 fn no_connection() -> Problem {
     let text = "the session has no connection; what its client may do is said when it comes back";
     Problem::new(&CONFLICT, text)
-}
-
-/// As in answers of webhooks.
-fn checked_user(user: Option<Box<str>>) -> Result<Option<Arc<str>>, Problem> {
-    let is_wrong = |user: &str| user.is_empty() || user.len() > USER_BYTES_MAX;
-    match user {
-        Some(user) if is_wrong(&user) => {
-            Err(Problem::new(&MALFORMED, format!("user must have 1 to {USER_BYTES_MAX} bytes")))
-        }
-        user => Ok(user.map(Arc::from)),
-    }
 }
 
 impl Desk {

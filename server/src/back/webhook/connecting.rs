@@ -29,7 +29,7 @@ use crate::mail::{Admission, Denial, Handshake, Hello, Known, Luggage, Mail, Spe
 use crate::objects;
 
 /// Bytes of a user's id.
-pub(crate) const USER_BYTES_MAX: usize = 1024;
+const USER_BYTES_MAX: usize = 1024;
 
 /// User properties of MQTT, and bytes of all of them.
 const USER_PROPERTIES_MAX: usize = 64;
@@ -184,8 +184,8 @@ impl Teller {
             objects::from_slice(result.get().as_bytes()).map_err(|error| format!("result: {error}"))?;
         let Welcome { user, info, mut subscriptions, permissions, expires_at, csr, mqtt } =
             written.unwrap_or_default();
-        if user.as_ref().is_some_and(|user| user.is_empty() || user.len() > USER_BYTES_MAX) {
-            return Err(format!("result.user must have 1 to {USER_BYTES_MAX} bytes"));
+        if let Some(user) = &user {
+            check_user(user).map_err(|text| format!("result.user {text}"))?;
         }
         for name in &mut subscriptions {
             let checked = match name.starts_with('$') {
@@ -303,6 +303,17 @@ impl Teller {
 }
 
 /// Pairs as MQTT has them: text without U+0000, of at most 65,535 bytes each.
+/// Checks the id of a user that a back end names.
+///
+/// # Errors
+/// What it should be, as a predicate.
+pub(crate) fn check_user(user: &str) -> Result<(), String> {
+    match user.len() {
+        1..=USER_BYTES_MAX => Ok(()),
+        _ => Err(format!("must have 1 to {USER_BYTES_MAX} bytes")),
+    }
+}
+
 fn check_user_properties(pairs: &[(Box<str>, Box<str>)]) -> Result<(), String> {
     let bytes: usize = pairs.iter().map(|(name, value)| name.len() + value.len()).sum();
     if pairs.len() > USER_PROPERTIES_MAX || bytes > USER_PROPERTIES_BYTES_MAX {

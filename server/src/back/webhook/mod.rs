@@ -40,7 +40,7 @@ use store::{Tab, Table};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-pub(crate) use self::connecting::USER_BYTES_MAX;
+pub(crate) use self::connecting::check_user;
 pub use self::consent::webhook_warnings;
 use self::deliver::Deliverer;
 pub(crate) use self::deliver::Flow;
