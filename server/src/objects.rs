@@ -1,7 +1,7 @@
 //! JSON that others wrote, read so that an object is an object: by itself serde takes a list of values for the members of a
 //! struct in their order, at whatever depth, and such a text would say what nobody meant.
 //!
-//! Owns that rule alone. Must not know what is read. Start at [`from_slice`].
+//! Owns that rule, and that `null` is told from absence. Must not know what is read. Start at [`from_slice`].
 
 use serde::de::{
     Deserialize, DeserializeSeed, Deserializer, EnumAccess, MapAccess, SeqAccess, VariantAccess, Visitor,
@@ -17,6 +17,17 @@ pub(crate) fn from_slice<'de, T: Deserialize<'de>>(json: &'de [u8]) -> serde_jso
     let read = T::deserialize(Objects(&mut reader))?;
     reader.end()?;
     Ok(read)
+}
+
+/// Of a member that may be left out (`#[serde(default, deserialize_with = "present")]`): `null` is a value, and has to be one of
+/// these; absence is not.
+///
+/// # Errors
+/// Those of the reader.
+pub(crate) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(from).map(Some)
 }
 
 /// A reader, or whatever it hands on, for which a struct is no list.

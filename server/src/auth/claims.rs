@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use super::permissions::{PermissionEntry, Permissions, Pool};
 use super::{Refusal, UnixMs};
 use crate::config::ChannelFilter;
-use crate::objects;
+use crate::objects::{self, present};
 
 /// Longest user id: percent-encoded it still is a channel of `$user`.
 const USER_BYTES_MAX: usize = 512;
@@ -147,13 +147,6 @@ impl Claims {
             expires,
         })
     }
-}
-
-/// `null` is a value, and none of these; absence is not.
-pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    from: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(from).map(Some)
 }
 
 /// Seconds since 1970, perhaps with a fraction (RFC 7519 section 2). Anything else is refused.

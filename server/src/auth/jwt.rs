@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 use super::UnixMs;
-use super::claims::{Claims, present};
+use super::claims::Claims;
 use super::jwk::algorithm_of;
 use super::keys::{Found, KeySet};
 use crate::config::Config;
-use crate::objects;
+use crate::objects::{self, present};
 
 /// Why a token is no good. The texts are for clients and logs, and tell nothing of what is in the token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

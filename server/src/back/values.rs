@@ -45,13 +45,6 @@ pub fn body_of(list: &str) -> Result<Body, ValuesError> {
     Ok(Body::Values { json: Bytes::from(json), attachments })
 }
 
-/// `null` is a value, absence is not.
-pub(super) fn present<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    T::deserialize(deserializer).map(Some)
-}
-
 /// Whether there is nothing to rewrite but white space. Most messages are so, and each level of the others is read anew.
 fn is_plain(list: &str) -> bool {
     !list.contains('\\') && !list.contains("$binary") && !list.contains("_placeholder")

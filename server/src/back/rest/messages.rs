@@ -9,6 +9,7 @@ use crate::back::checked::is_event_name;
 use crate::back::gather::{Delivery, Outline, target_of, usual_traits};
 use crate::back::values;
 use crate::front::attributes;
+use crate::objects::present;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -427,13 +428,6 @@ fn name_of(target: &Target) -> String {
         }
         Target::Session(session) => format!("$client/{session}"),
     }
-}
-
-/// `null` is a value, absence is not.
-pub(super) fn present<'de, D: serde::Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<Box<RawValue>>, D::Error> {
-    Box::<RawValue>::deserialize(deserializer).map(Some)
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde calls")]

@@ -3,10 +3,11 @@
 use super::Desk;
 use super::document::{One, Remove, Replace};
 use super::extract::{Body, Query};
-use super::messages::{checked_event, present};
+use super::messages::checked_event;
 use super::problem::{NOT_FOUND, Problem};
 use crate::back::gather::{Outline, target_of};
 use crate::back::values;
+use crate::objects::present;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;

@@ -13,6 +13,7 @@ use crate::back::OfficeError;
 use crate::back::moment::Moment;
 use crate::back::webhook::{STATE_BYTES_MAX, check_user};
 use crate::mail::{Mail, Rewrite, SessionChange};
+use crate::objects::present;
 use axum::Json;
 use axum::extract::State;
 use hub::{Command, Refusal, SessionId};
@@ -93,7 +94,7 @@ pub(super) async fn patch(
         return Err(no_connection());
     }
     if let Some(user) = user {
-        desk.reassign(session, user).await?;
+        desk.reassign(session, user.map(Arc::from)).await?;
     }
     if let Some((webhooks, state)) = told.zip(state) {
         webhooks.put_state(session, state);

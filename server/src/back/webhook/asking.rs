@@ -25,10 +25,10 @@ use super::teller::{Checked, REFUSED, Teller, arguments, note, takes};
 use super::telling::{Telling, new_id, shown};
 use crate::auth::covers;
 use crate::back::checked::{check_body, is_event_name};
-use crate::back::values::{body_of, present, text_of};
+use crate::back::values::{body_of, text_of};
 use crate::config::{ChannelWithoutAnswer, WebhookType};
 use crate::mail::{Deed, Denial, Draft, Handshake, Mail, Question, Ruling, Terms, Wanted};
-use crate::objects;
+use crate::objects::{self, present};
 
 /// Before an answer that is none is asked for again, if there is time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_millis(250)];

@@ -17,10 +17,9 @@ use super::reply::{self, Verdict};
 use super::teller::{Checked, Teller, note};
 use crate::auth::{PermissionEntry, Permissions, UnixMs};
 use crate::back::moment::Moment;
-use crate::back::values::present;
 use crate::config::WebhookType;
 use crate::mail::{Mail, Rewrite, SessionChange};
-use crate::objects;
+use crate::objects::{self, present};
 
 /// What a session has from now on; a member that is left out stays as it is.
 #[derive(Default, Deserialize)]

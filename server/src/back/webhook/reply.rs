@@ -10,9 +10,8 @@ use serde_json::value::RawValue;
 
 use super::connection::Answer;
 use super::failure::Failure;
-use crate::back::values::present;
 use crate::mail::Denial;
-use crate::objects;
+use crate::objects::{self, present};
 
 /// Bytes of a connection's state.
 pub(crate) const STATE_BYTES_MAX: usize = 4096;
